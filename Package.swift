@@ -1,0 +1,98 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+// STARLING_CORE_ONLY declares the pure targets, the simulator and their tests alone, so that the inner
+// loop (`scripts/test --core`) never builds the HTTP server or the database.
+let coreOnly = Context.environment["STARLING_CORE_ONLY"] != nil
+// CI treats warnings as errors; a dependency's warnings are not ours, so only our targets ask for it.
+let strict: [SwiftSetting] =
+    Context.environment["STARLING_WERROR"] != nil ? [.unsafeFlags(["-warnings-as-errors"])] : []
+
+func target(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource] = []) -> Target {
+    .testTarget(name: name, dependencies: dependencies, resources: resources, swiftSettings: strict)
+}
+
+func product(_ name: String, _ package: String) -> Target.Dependency {
+    .product(name: name, package: package)
+}
+
+let collections = [
+    product("OrderedCollections", "swift-collections"), product("HeapModule", "swift-collections"),
+    product("DequeModule", "swift-collections"),
+]
+
+let core: [Target] = [
+    .systemLibrary(name: "CSodium", pkgConfig: "libsodium", providers: [.apt(["libsodium-dev"])]),
+    target("Primitives", collections),
+    target("Cryptography", ["Primitives", "CSodium"]),
+    target("Wire", ["Primitives", "Cryptography"]),
+    target("Sessions", ["Wire"] + collections),
+    target("Discovery", ["Wire"] + collections),
+    target("Gossip", ["Wire"] + collections),
+    target("Market", ["Wire"] + collections),
+    target("PeerCore", ["Sessions", "Discovery", "Gossip", "Market"]),
+    target("Simulation", ["PeerCore"]),
+
+    tests("PrimitivesTests", ["Primitives"]),
+    tests("CryptographyTests", ["Cryptography"]),
+    tests("WireTests", ["Wire"]),
+    tests("SessionsTests", ["Sessions"]),
+    tests("DiscoveryTests", ["Discovery"]),
+    tests("GossipTests", ["Gossip"]),
+    tests("MarketTests", ["Market"]),
+    tests("PeerCoreTests", ["PeerCore"]),
+    tests("SimulationTests", ["Simulation"]),
+]
+
+let shell: [Target] = [
+    .systemLibrary(name: "CLibuv", pkgConfig: "libuv", providers: [.apt(["libuv1-dev"])]),
+    .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+    target("OpenAIFormat", []),
+    target("UVLoop", ["Primitives", "CLibuv"]),
+    target("Inference", ["Primitives", "OpenAIFormat", "UVLoop", "CLibuv", "CCurl"]),
+    target("Store", ["Wire", product("GRDB", "GRDB.swift")]),
+    target("NodeConfiguration", ["Primitives", product("Yams", "Yams")]),
+    target("NodeRuntime", ["PeerCore", "UVLoop", "Inference", "Store", product("Logging", "swift-log")]),
+    target("Gateway", ["NodeRuntime", "OpenAIFormat", product("Hummingbird", "hummingbird")]),
+    target("Testnet", ["Primitives", "NodeConfiguration"]),
+    .executableTarget(
+        name: "starling",
+        dependencies: [
+            "NodeRuntime", "Gateway", "Testnet", "NodeConfiguration", "Simulation",
+            product("ArgumentParser", "swift-argument-parser"), product("Logging", "swift-log"),
+        ], swiftSettings: strict),
+
+    tests("OpenAIFormatTests", ["OpenAIFormat"]),
+    tests("UVLoopTests", ["UVLoop"]),
+    tests("InferenceTests", ["Inference"]),
+    tests("StoreTests", ["Store"]),
+    tests("NodeConfigurationTests", ["NodeConfiguration"]),
+    tests("NodeRuntimeTests", ["NodeRuntime"]),
+    tests("GatewayTests", ["Gateway"]),
+    tests("TestnetTests", ["Testnet"]),
+    tests("ProcessTests", []),
+]
+
+let package = Package(
+    name: "starling",
+    products: coreOnly ? [] : [.executable(name: "starling", targets: ["starling"])],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0")
+    ]
+        + (coreOnly
+            ? []
+            : [
+                .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+                .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+                .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+                .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+                .package(
+                    url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
+            ]),
+    targets: coreOnly ? core : core + shell,
+    swiftLanguageModes: [.v6]
+)

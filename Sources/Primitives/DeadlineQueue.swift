@@ -1,0 +1,53 @@
+import HeapModule
+
+/// Deadlines by key with lazy deletion: a machine asks for the earliest and is handed what is due; nothing ever
+/// scans a table. A key has one live deadline; setting it again replaces the old one, which is skipped when it
+/// comes up. Stale entries never outnumber the live ones by more than `slack`: then the heap is rebuilt.
+public struct DeadlineQueue<Key: Hashable & Sendable>: Sendable {
+    private struct Entry: Comparable, Sendable {
+        var time: MonotonicTime
+        var sequence: UInt64
+        var key: Key
+        static func < (a: Entry, b: Entry) -> Bool { (a.time, a.sequence) < (b.time, b.sequence) }
+        static func == (a: Entry, b: Entry) -> Bool { a.time == b.time && a.sequence == b.sequence }
+    }
+
+    private static var slack: Int { 64 }
+    private var heap = Heap<Entry>()
+    private var live: [Key: UInt64] = [:]
+    private var sequence: UInt64 = 0
+
+    public init() {}
+
+    public var count: Int { live.count }
+
+    /// Sets or moves the deadline of `key`.
+    public mutating func set(_ key: Key, at time: MonotonicTime) {
+        sequence += 1
+        live[key] = sequence
+        heap.insert(Entry(time: time, sequence: sequence, key: key))
+        if heap.count > 2 * live.count + Self.slack { rebuild() }
+    }
+
+    public mutating func cancel(_ key: Key) { live[key] = nil }
+
+    /// The earliest live deadline, or `.never`.
+    public mutating func next() -> MonotonicTime {
+        while let first = heap.min {
+            if live[first.key] == first.sequence { return first.time }
+            heap.removeMin()
+        }
+        return .never
+    }
+
+    /// Removes and returns one key whose deadline is at or before `now`, the earliest first.
+    public mutating func popDue(_ now: MonotonicTime) -> Key? {
+        guard next() <= now, let first = heap.popMin() else { return nil }
+        live[first.key] = nil
+        return first.key
+    }
+
+    private mutating func rebuild() {
+        heap = Heap(heap.unordered.filter { live[$0.key] == $0.sequence })
+    }
+}

@@ -1,0 +1,23 @@
+/// A rate limit: `rate` tokens a second, at most `burst` saved up. Integer arithmetic; a first tick after a huge
+/// gap or a clock that stands still are both harmless.
+public struct TokenBucket: Sendable {
+    private let nanosecondsPerToken: Int64
+    private let capacity: Int64
+    private var full: MonotonicTime
+
+    /// `rate` and `burst` are at least 1.
+    public init(rate: Int, burst: Int) {
+        nanosecondsPerToken = 1_000_000_000 / Int64(max(1, rate))
+        capacity = nanosecondsPerToken * Int64(max(1, burst))
+        full = .zero
+    }
+
+    /// Takes one token if there is one. (The generic cell rate algorithm, ITU-T I.371.)
+    public mutating func take(_ now: MonotonicTime) -> Bool {
+        let start = max(full, now)
+        let next = start + Interval(nanoseconds: nanosecondsPerToken)
+        guard (next - now).nanoseconds <= capacity else { return false }
+        full = next
+        return true
+    }
+}
