@@ -52,21 +52,26 @@ let shell: [Target] = [
     .systemLibrary(name: "CLibuv", pkgConfig: "libuv", providers: [.apt(["libuv1-dev"])]),
     .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
     target("OpenAIFormat", []),
+    target("MeshDocuments", []),
     target("UVLoop", ["Primitives", "CLibuv"]),
     target("Inference", ["Primitives", "OpenAIFormat", "UVLoop", "CLibuv", "CCurl"]),
     target("Store", ["Wire", product("GRDB", "GRDB.swift")]),
     target("NodeConfiguration", ["Primitives", product("Yams", "Yams")]),
-    target("NodeRuntime", ["PeerCore", "UVLoop", "Inference", "Store", product("Logging", "swift-log")]),
-    target("Gateway", ["NodeRuntime", "OpenAIFormat", product("Hummingbird", "hummingbird")]),
+    target(
+        "NodeRuntime",
+        ["PeerCore", "UVLoop", "Inference", "Store", "MeshDocuments", product("Logging", "swift-log")]),
+    target(
+        "Gateway", ["NodeRuntime", "MeshDocuments", "OpenAIFormat", product("Hummingbird", "hummingbird")]),
     target("Testnet", ["Primitives", "NodeConfiguration"]),
     .executableTarget(
         name: "starling",
         dependencies: [
-            "NodeRuntime", "Gateway", "Testnet", "NodeConfiguration", "Simulation",
+            "NodeRuntime", "Gateway", "Testnet", "NodeConfiguration", "Simulation", "MeshDocuments",
             product("ArgumentParser", "swift-argument-parser"), product("Logging", "swift-log"),
         ], swiftSettings: strict),
 
     tests("OpenAIFormatTests", ["OpenAIFormat"]),
+    tests("MeshDocumentsTests", ["MeshDocuments"]),
     tests("UVLoopTests", ["UVLoop"]),
     tests("InferenceTests", ["Inference"]),
     tests("StoreTests", ["Store"]),
