@@ -26,7 +26,9 @@ public final class Identity: Sendable {
     public func sign(_ message: [UInt8]) -> Signature {
         var bytes = [UInt8](repeating: 0, count: 64)
         let status = crypto_sign_detached(&bytes, nil, message, UInt64(message.count), secret)
-        guard status == 0, let signature = Signature(bytes) else { preconditionFailure("crypto_sign_detached failed") }
+        guard status == 0, let signature = Signature(bytes) else {
+            preconditionFailure("crypto_sign_detached failed")
+        }
         return signature
     }
 }
