@@ -58,8 +58,14 @@ let shell: [Target] = [
     target("Inference", ["Primitives", "OpenAIFormat", "UVLoop", "CLibuv", "CCurl"]),
     target("Store", ["Wire", product("GRDB", "GRDB.swift")]),
     target("NodeConfiguration", ["Primitives", product("Yams", "Yams")]),
-    target("NodeRuntime", ["PeerCore", "UVLoop", "Inference", "Store", product("Logging", "swift-log")]),
-    target("Gateway", ["NodeRuntime", "OpenAIFormat", product("Hummingbird", "hummingbird")]),
+    target(
+        "NodeRuntime",
+        [
+            "PeerCore", "UVLoop", "Inference", "Store", "MeshDocuments", "NodeConfiguration",
+            product("Logging", "swift-log"),
+        ]),
+    target(
+        "Gateway", ["NodeRuntime", "MeshDocuments", "OpenAIFormat", product("Hummingbird", "hummingbird")]),
     target("Testnet", ["Cryptography", "NodeConfiguration", "MeshClient"]),
     .executableTarget(
         name: "starling",
@@ -69,6 +75,7 @@ let shell: [Target] = [
         ], swiftSettings: strict),
 
     tests("OpenAIFormatTests", ["OpenAIFormat"]),
+    tests("MeshDocumentsTests", ["MeshDocuments"]),
     tests("UVLoopTests", ["UVLoop"]),
     tests("InferenceTests", ["Inference"]),
     tests("StoreTests", ["Store"]),
