@@ -60,20 +60,29 @@ let loop: [Target] = [
 let shell: [Target] = [
     .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
     target("OpenAIFormat", []),
+    target("MeshDocuments", []),
+    target("MeshClient", ["CCurl"]),
     target("Inference", ["Primitives", "OpenAIFormat", "UVLoop", "CLibuv", "CCurl"]),
     target("Store", ["Wire", product("GRDB", "GRDB.swift")]),
     target("NodeConfiguration", ["Primitives", product("Yams", "Yams")]),
-    target("NodeRuntime", ["PeerCore", "UVLoop", "Inference", "Store", product("Logging", "swift-log")]),
-    target("Gateway", ["NodeRuntime", "OpenAIFormat", product("Hummingbird", "hummingbird")]),
-    target("Testnet", ["Primitives", "NodeConfiguration"]),
+    target(
+        "NodeRuntime",
+        [
+            "PeerCore", "UVLoop", "Inference", "Store", "MeshDocuments", "NodeConfiguration",
+            product("Logging", "swift-log"),
+        ]),
+    target(
+        "Gateway", ["NodeRuntime", "MeshDocuments", "OpenAIFormat", product("Hummingbird", "hummingbird")]),
+    target("Testnet", ["Cryptography", "NodeConfiguration", "MeshClient"]),
     .executableTarget(
         name: "starling",
         dependencies: [
-            "NodeRuntime", "Gateway", "Testnet", "NodeConfiguration", "Simulation",
+            "NodeRuntime", "Gateway", "Testnet", "NodeConfiguration", "Simulation", "MeshClient", "MeshDocuments",
             product("ArgumentParser", "swift-argument-parser"), product("Logging", "swift-log"),
         ], swiftSettings: strict),
 
     tests("OpenAIFormatTests", ["OpenAIFormat"]),
+    tests("MeshDocumentsTests", ["MeshDocuments"]),
     tests("InferenceTests", ["Inference"]),
     tests("StoreTests", ["Store"]),
     tests("NodeConfigurationTests", ["NodeConfiguration"]),

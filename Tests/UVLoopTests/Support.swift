@@ -13,7 +13,7 @@ actor Owner {
     func count() { counted += 1 }
 
     /// Runs `body` on the loop.
-    func run<R: Sendable>(_ body: (isolated Owner) throws -> R) rethrows -> R { try body(self) }
+    func run<R: Sendable>(_ body: @Sendable (isolated Owner) throws -> R) rethrows -> R { try body(self) }
 }
 
 /// A loop for one test, stopped however the test ends.
