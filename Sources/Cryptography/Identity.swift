@@ -41,3 +41,10 @@ extension PublicKey {
         return crypto_sign_verify_detached(signature.bytes, message, UInt64(message.count), value.bytes) == 0
     }
 }
+
+extension Identity {
+    /// A testnet node's identity, which anybody can make from the same text: only for meshes named `testnet-…`.
+    public convenience init(testnetSeed text: String) {
+        self.init(seed: Blake2b.hash(domain: "starling testnet key", Array(text.utf8)))
+    }
+}
