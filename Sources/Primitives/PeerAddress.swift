@@ -6,7 +6,9 @@ public struct PeerAddress: Hashable, Comparable, Sendable, CustomStringConvertib
         self.key = key
         self.endpoint = endpoint
     }
-    public static func < (a: PeerAddress, b: PeerAddress) -> Bool { (a.key, a.endpoint) < (b.key, b.endpoint) }
+    public static func < (a: PeerAddress, b: PeerAddress) -> Bool {
+        (a.key, a.endpoint) < (b.key, b.endpoint)
+    }
     /// `KEY@host:port`.
     public var description: String { "\(key)@\(endpoint)" }
 }
