@@ -53,7 +53,7 @@ let shell: [Target] = [
     .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
     target("OpenAIFormat", []),
     target("UVLoop", ["Primitives", "CLibuv"]),
-    target("Inference", ["Primitives", "OpenAIFormat", "UVLoop", "CLibuv", "CCurl"]),
+    target("Inference", ["Primitives", "Cryptography", "OpenAIFormat", "UVLoop", "CLibuv", "CCurl"]),
     target("Store", ["Wire", product("GRDB", "GRDB.swift")]),
     target("NodeConfiguration", ["Primitives", product("Yams", "Yams")]),
     target("NodeRuntime", ["PeerCore", "UVLoop", "Inference", "Store", product("Logging", "swift-log")]),
