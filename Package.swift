@@ -2,8 +2,10 @@
 import PackageDescription
 
 // STARLING_CORE_ONLY declares the pure targets, the simulator and their tests alone, so that the inner
-// loop (`scripts/test --core`) never builds the HTTP server or the database.
-let coreOnly = Context.environment["STARLING_CORE_ONLY"] != nil
+// loop (`scripts/test --core`) never builds the HTTP server or the database. STARLING_LOOP_ONLY adds the event
+// loop, which needs no more packages: what `scripts/sanitize` builds.
+let loopOnly = Context.environment["STARLING_LOOP_ONLY"] != nil
+let coreOnly = loopOnly || Context.environment["STARLING_CORE_ONLY"] != nil
 // CI treats warnings as errors; a dependency's warnings are not ours, so only our targets ask for it.
 let strict: [SwiftSetting] =
     Context.environment["STARLING_WERROR"] != nil ? [.unsafeFlags(["-warnings-as-errors"])] : []
@@ -48,26 +50,39 @@ let core: [Target] = [
     tests("SimulationTests", ["Simulation"]),
 ]
 
-let shell: [Target] = [
+let loop: [Target] = [
     .systemLibrary(name: "CLibuv", pkgConfig: "libuv", providers: [.apt(["libuv1-dev"])]),
+    target("UVLoop", ["Primitives", "CLibuv", product("DequeModule", "swift-collections")]),
+
+    tests("UVLoopTests", ["UVLoop"]),
+]
+
+let shell: [Target] = [
     .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
     target("OpenAIFormat", []),
-    target("UVLoop", ["Primitives", "CLibuv"]),
+    target("MeshDocuments", []),
+    target("MeshClient", ["CCurl"]),
     target("Inference", ["Primitives", "Cryptography", "OpenAIFormat", "UVLoop", "CLibuv", "CCurl"]),
     target("Store", ["Wire", product("GRDB", "GRDB.swift")]),
     target("NodeConfiguration", ["Primitives", product("Yams", "Yams")]),
-    target("NodeRuntime", ["PeerCore", "UVLoop", "Inference", "Store", product("Logging", "swift-log")]),
-    target("Gateway", ["NodeRuntime", "OpenAIFormat", product("Hummingbird", "hummingbird")]),
-    target("Testnet", ["Primitives", "NodeConfiguration"]),
+    target(
+        "NodeRuntime",
+        [
+            "PeerCore", "UVLoop", "Inference", "Store", "MeshDocuments", "NodeConfiguration",
+            product("Logging", "swift-log"),
+        ]),
+    target(
+        "Gateway", ["NodeRuntime", "MeshDocuments", "OpenAIFormat", product("Hummingbird", "hummingbird")]),
+    target("Testnet", ["Cryptography", "NodeConfiguration", "MeshClient"]),
     .executableTarget(
         name: "starling",
         dependencies: [
-            "NodeRuntime", "Gateway", "Testnet", "NodeConfiguration", "Simulation",
+            "NodeRuntime", "Gateway", "Testnet", "NodeConfiguration", "Simulation", "MeshClient", "MeshDocuments",
             product("ArgumentParser", "swift-argument-parser"), product("Logging", "swift-log"),
         ], swiftSettings: strict),
 
     tests("OpenAIFormatTests", ["OpenAIFormat"]),
-    tests("UVLoopTests", ["UVLoop"]),
+    tests("MeshDocumentsTests", ["MeshDocuments"]),
     tests("InferenceTests", ["Inference"]),
     tests("StoreTests", ["Store"]),
     tests("NodeConfigurationTests", ["NodeConfiguration"]),
@@ -93,6 +108,6 @@ let package = Package(
                 .package(
                     url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
             ]),
-    targets: coreOnly ? core : core + shell,
+    targets: loopOnly ? core + loop : coreOnly ? core : core + loop + shell,
     swiftLanguageModes: [.v6]
 )

@@ -21,7 +21,8 @@ public enum Blake2b {
     private static func digest(_ bytes: [UInt8], key: [UInt8]) -> Bytes32 {
         _ = Sodium.ready
         var out = [UInt8](repeating: 0, count: 32)
-        let status = crypto_generichash(&out, 32, bytes, UInt64(bytes.count), key.isEmpty ? nil : key, key.count)
+        let status = crypto_generichash(
+            &out, 32, bytes, UInt64(bytes.count), key.isEmpty ? nil : key, key.count)
         guard status == 0, let hash = Bytes32(out) else {
             preconditionFailure("crypto_generichash failed with a key of \(key.count) bytes")
         }

@@ -26,7 +26,9 @@ public final class Identity: Sendable {
     public func sign(_ message: [UInt8]) -> Signature {
         var bytes = [UInt8](repeating: 0, count: 64)
         let status = crypto_sign_detached(&bytes, nil, message, UInt64(message.count), secret)
-        guard status == 0, let signature = Signature(bytes) else { preconditionFailure("crypto_sign_detached failed") }
+        guard status == 0, let signature = Signature(bytes) else {
+            preconditionFailure("crypto_sign_detached failed")
+        }
         return signature
     }
 }
@@ -37,5 +39,12 @@ extension PublicKey {
     public func verifies(_ signature: Signature, of message: [UInt8]) -> Bool {
         _ = Sodium.ready
         return crypto_sign_verify_detached(signature.bytes, message, UInt64(message.count), value.bytes) == 0
+    }
+}
+
+extension Identity {
+    /// A testnet node's identity, which anybody can make from the same text: only for meshes named `testnet-…`.
+    public convenience init(testnetSeed text: String) {
+        self.init(seed: Blake2b.hash(domain: "starling testnet key", Array(text.utf8)))
     }
 }

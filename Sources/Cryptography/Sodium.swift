@@ -6,3 +6,18 @@ enum Sodium {
         precondition(sodium_init() >= 0, "libsodium could not be initialised")
     }()
 }
+
+extension UnsafeRawBufferPointer {
+    /// For C functions that want an address. The buffer must not be empty.
+    var start: UnsafePointer<UInt8> {
+        guard let base = baseAddress else { preconditionFailure("an empty buffer has no address") }
+        return base.assumingMemoryBound(to: UInt8.self)
+    }
+}
+
+extension UnsafeMutableRawBufferPointer {
+    var start: UnsafeMutablePointer<UInt8> {
+        guard let base = baseAddress else { preconditionFailure("an empty buffer has no address") }
+        return base.assumingMemoryBound(to: UInt8.self)
+    }
+}

@@ -22,6 +22,7 @@ public final class Backend {
     private var nextOwnJob = Backend.ownJobs + 1
     private var isTicking = false
     private var isClosed = false
+    var whenClosed: (() -> Void)?
 
     // What `BackendChecks` works on.
     var server: ServerAddress?
@@ -77,6 +78,8 @@ public final class Backend {
         draining = []
         managed?.close()
         alarm.close()
+        whenClosed?()
+        whenClosed = nil
     }
 
     /// Asks Ollama to free the memory of the model (`starling pause --free-gpu`). Elsewhere nothing happens.

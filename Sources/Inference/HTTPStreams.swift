@@ -78,6 +78,8 @@ public final class HTTPStreams {
             self.sink = sink
         }
 
+        func readStatus() { _ = easy_get_status(easy, &status) }
+
         deinit {
             curl_easy_cleanup(easy)
             curl_slist_free_all(headers)
@@ -94,6 +96,7 @@ public final class HTTPStreams {
     private var isDraining = false
     private var isInTimer = false
     public private(set) var isClosed = false
+    var whenClosed: (() -> Void)?
 
     public init(loop: UnsafeMutablePointer<uv_loop_t>) { self.loop = loop }
 
@@ -155,6 +158,8 @@ public final class HTTPStreams {
             }
         }
         timer = nil
+        whenClosed?()
+        whenClosed = nil
     }
 
     // MARK: Setting up
@@ -189,7 +194,7 @@ public final class HTTPStreams {
         let easy = transfer.easy
         let context = Unmanaged.passUnretained(transfer).toOpaque()
         _ = easy_set_string(easy, CURLOPT_URL, request.url)
-        _ = easy_set_private(easy, context)
+        _ = easy_set_pointer(easy, CURLOPT_PRIVATE, context)
         _ = easy_set_write(
             easy,
             { bytes, size, count, context in
@@ -222,7 +227,7 @@ public final class HTTPStreams {
     // MARK: What curl and libuv call
 
     private static func collect(_ transfer: Transfer, _ bytes: UnsafeRawBufferPointer) -> Int {
-        if transfer.status == 0 { transfer.status = easy_get_status(transfer.easy) }
+        if transfer.status == 0 { transfer.readStatus() }
         transfer.bytes.append(contentsOf: bytes)
         if !transfer.isQueued, let owner = transfer.owner {
             transfer.isQueued = true
@@ -327,7 +332,7 @@ public final class HTTPStreams {
             // Copied before the handle is removed, which frees the message.
             let result = message_result(message)
             let transfer = Unmanaged<Transfer>.fromOpaque(context).takeUnretainedValue()
-            if transfer.status == 0 { transfer.status = easy_get_status(easy) }
+            if transfer.status == 0 { transfer.readStatus() }
             curl_multi_remove_handle(multi, easy)
             transfers[transfer.id] = nil
             tell(transfer)

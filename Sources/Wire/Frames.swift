@@ -36,7 +36,8 @@ public struct TaskOpen: Hashable, Sendable {
     public var windowBytes: UInt32
     public var deadlineMilliseconds: UInt32
     public init(
-        kind: TaskKind, bodyBytes: UInt32, maxTokens: UInt32 = 0, deliveredBytes: UInt32 = 0, windowBytes: UInt32 = 0,
+        kind: TaskKind, bodyBytes: UInt32, maxTokens: UInt32 = 0, deliveredBytes: UInt32 = 0,
+        windowBytes: UInt32 = 0,
         deadlineMilliseconds: UInt32 = 0
     ) {
         self.kind = kind

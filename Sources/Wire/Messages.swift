@@ -107,7 +107,8 @@ public struct CallForBids: Hashable, Sendable {
     public init(
         task: TaskID, attempt: UInt32, model: String, digest: Bytes32? = nil, quantizations: [String] = [],
         features: Features = [], mustContinue: Bool = false, tokensIn: UInt32 = 0, tokensOut: UInt32 = 0,
-        tokensOutMax: UInt32 = 0, maxPrice: Price? = nil, closeMilliseconds: UInt32 = 0, deadlineMilliseconds: UInt32 = 0,
+        tokensOutMax: UInt32 = 0, maxPrice: Price? = nil, closeMilliseconds: UInt32 = 0,
+        deadlineMilliseconds: UInt32 = 0,
         weights: Weights = Weights(), cacheHandle: [UInt8] = [], buyerUnreachable: Bool = false
     ) {
         self.task = task
@@ -130,7 +131,8 @@ public struct CallForBids: Hashable, Sendable {
 }
 
 public enum DeclineReason: UInt32, Sendable {
-    case unspecified = 0, busy, paused, backendDown, overMaxPrice, tooSlow, lacksParameter, notServed, contextTooSmall
+    case unspecified = 0, busy, paused, backendDown, overMaxPrice, tooSlow, lacksParameter, notServed,
+        contextTooSmall
     case leaving, untrusted, holdLimit
 }
 

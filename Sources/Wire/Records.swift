@@ -14,7 +14,8 @@ public struct Contact: Hashable, Sendable {
     public var versions: [UInt32]
 
     public init(
-        publicKey: PublicKey, endpoints: [Endpoint] = [], reachability: Reachability = .unknown, sequence: UInt64 = 0,
+        publicKey: PublicKey, endpoints: [Endpoint] = [], reachability: Reachability = .unknown,
+        sequence: UInt64 = 0,
         issuedAt: WallTime = WallTime(milliseconds: 0), name: String = "", versions: [UInt32] = [1]
     ) {
         self.publicKey = publicKey
@@ -62,7 +63,10 @@ public struct Speed: Hashable, Sendable {
     public var millitokensPerSecond: UInt32
     /// First token of a model that is not loaded; 0: unknown.
     public var coldFirstTokenMilliseconds: UInt32
-    public init(firstTokenMilliseconds: UInt32 = 0, millitokensPerSecond: UInt32 = 0, coldFirstTokenMilliseconds: UInt32 = 0) {
+    public init(
+        firstTokenMilliseconds: UInt32 = 0, millitokensPerSecond: UInt32 = 0,
+        coldFirstTokenMilliseconds: UInt32 = 0
+    ) {
         self.firstTokenMilliseconds = firstTokenMilliseconds
         self.millitokensPerSecond = millitokensPerSecond
         self.coldFirstTokenMilliseconds = coldFirstTokenMilliseconds
@@ -95,7 +99,8 @@ public struct Offer: Hashable, Sendable {
         quantization: String = "", context: UInt32 = 0, features: Features = [], continues: Bool = false,
         price: Price = Price(), slots: UInt32 = 0, speed: Speed = Speed(), endpoints: [Endpoint] = [],
         reachability: Reachability = .unknown, name: String = "", sequence: UInt64 = 0,
-        issuedAt: WallTime = WallTime(milliseconds: 0), notAfter: WallTime = WallTime(milliseconds: 0), withdrawn: Bool = false
+        issuedAt: WallTime = WallTime(milliseconds: 0), notAfter: WallTime = WallTime(milliseconds: 0),
+        withdrawn: Bool = false
     ) {
         self.publicKey = publicKey
         self.model = model
@@ -138,7 +143,8 @@ public struct Bid: Hashable, Sendable {
     public init(
         task: TaskID, attempt: UInt32, bidder: PublicKey, buyer: PublicKey, price: Price = Price(),
         queueMilliseconds: UInt32 = 0, firstTokenMilliseconds: UInt32 = 0, millitokensPerSecond: UInt32 = 0,
-        cachedTokens: UInt32 = 0, workerDials: Bool = false, digest: Bytes32? = nil, quantization: String = "",
+        cachedTokens: UInt32 = 0, workerDials: Bool = false, digest: Bytes32? = nil,
+        quantization: String = "",
         continues: Bool = false, context: UInt32 = 0
     ) {
         self.task = task
@@ -174,7 +180,8 @@ public struct Receipt: Hashable, Sendable {
     public var issuedAt: WallTime
 
     public init(
-        task: TaskID, attempt: UInt32, buyer: PublicKey, worker: PublicKey, sequence: UInt64 = 0, promptTokens: UInt64 = 0,
+        task: TaskID, attempt: UInt32, buyer: PublicKey, worker: PublicKey, sequence: UInt64 = 0,
+        promptTokens: UInt64 = 0,
         cachedTokens: UInt64 = 0, completionTokens: UInt64 = 0, cost: Int64 = 0, final: Bool = false,
         issuedAt: WallTime = WallTime(milliseconds: 0)
     ) {

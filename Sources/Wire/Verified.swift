@@ -26,7 +26,9 @@ public final class Verified<R: Record>: Sendable {
     /// Decodes and checks `signed`: throws `.badSignature` when it is not its author's.
     public convenience init(checking signed: SignedRecord) throws(WireError) {
         let record = try R(decoding: signed.body)
-        guard record.author.verifies(signed.signature, of: Self.message(signed.body)) else { throw .badSignature }
+        guard record.author.verifies(signed.signature, of: Self.message(signed.body)) else {
+            throw .badSignature
+        }
         self.init(record: record, signed: signed)
     }
 
@@ -34,7 +36,8 @@ public final class Verified<R: Record>: Sendable {
     public convenience init(signing record: R, with identity: Identity) {
         precondition(record.author == identity.publicKey, "a record is signed by its author")
         let body = record.encoded()
-        self.init(record: record, signed: SignedRecord(body: body, signature: identity.sign(Self.message(body))))
+        self.init(
+            record: record, signed: SignedRecord(body: body, signature: identity.sign(Self.message(body))))
     }
 
     private static func message(_ body: [UInt8]) -> [UInt8] {

@@ -1,0 +1,112 @@
+import Primitives
+import Wire
+
+/// Where a task stands; the last four are final.
+public enum TaskState: String, Sendable { case bidding, awarded, streaming, delivered, refused, cancelled, failed }
+
+/// Everything the auctioneer knows about one task, for `starling why`. Never the prompt or the answer.
+public struct TaskTranscript: Sendable {
+    public var task: TaskID
+    public var state: TaskState
+    public var failure: TaskFailure?
+    public var model: String
+    public var createdAt: WallTime
+    public var preferences: Preferences
+    public var deadline: Interval
+    public var tokensIn: UInt32
+    public var tokensOutEstimate: UInt32
+    public var tokensOutMax: UInt32?
+    public var resume: ResumeKind
+    public var known: Int
+    public var skipped: [(reason: ExclusionReason, nodes: Int)]
+    /// Of the latest attempt, best score first, then those that did not bid.
+    public var bids: [BidTranscript]
+    public var phases: TaskPhases
+    public var legs: [LegTranscript]
+    public var promptTokens: UInt32
+    public var cachedTokens: UInt32
+    public var completionTokens: UInt32
+    public var cost: Int64
+
+    public init(task: TaskID, request: TaskRequest, createdAt: WallTime) {
+        self.task = task
+        state = .bidding
+        model = request.model
+        self.createdAt = createdAt
+        preferences = request.preferences
+        deadline = request.deadline
+        tokensIn = request.tokensIn
+        tokensOutEstimate = request.tokensOutEstimate
+        tokensOutMax = request.tokensOutMax
+        resume = request.resumable ? .stream : .start
+        known = 0
+        skipped = []
+        bids = []
+        phases = TaskPhases()
+        legs = []
+        promptTokens = 0
+        cachedTokens = 0
+        completionTokens = 0
+        cost = 0
+    }
+}
+
+public struct TaskPhases: Sendable {
+    public var choose: Interval?
+    public var collect: Interval?
+    public var award: Interval?
+    public var firstToken: Interval?
+    public var stream: Interval?
+    public init() {}
+}
+
+/// One candidate's part in an auction.
+public struct BidTranscript: Sendable {
+    public enum Outcome: String, Sendable { case asked, won, lost, declined, silent, late, refused, busy }
+    public var worker: PublicKey
+    public var name: String
+    public var outcome: Outcome
+    public var declined: DeclineReason?
+    public var price: Price?
+    public var queueMilliseconds: UInt32 = 0
+    public var firstTokenMilliseconds: UInt32 = 0
+    public var millitokensPerSecond: UInt32 = 0
+    /// Micro-credits for the estimated tokens.
+    public var estimate: Int64 = 0
+    public var completion: Interval = .zero
+    public var millitrust: UInt32 = 1000
+    /// The lowest wins.
+    public var score: UInt64 = 0
+    public var signature: Signature?
+    public init(worker: PublicKey, name: String, outcome: Outcome) {
+        self.worker = worker
+        self.name = name
+        self.outcome = outcome
+    }
+}
+
+/// One attempt that got an award.
+public struct LegTranscript: Sendable {
+    public enum End: String, Sendable { case running, finished, lost, stalled, failed, refused, cancelled, left }
+    public var attempt: UInt32
+    public var worker: PublicKey
+    public var name: String
+    public var fromToken: UInt32
+    public var tokens: UInt32
+    public var ended: End
+    public var cost: Int64
+    /// From the last delivered byte of the leg before to the first of this one.
+    public var gap: Interval?
+    public var receipt: Signature?
+    public var droppedFields: [String]
+    public init(attempt: UInt32, worker: PublicKey, name: String, fromToken: UInt32) {
+        self.attempt = attempt
+        self.worker = worker
+        self.name = name
+        self.fromToken = fromToken
+        tokens = 0
+        ended = .running
+        cost = 0
+        droppedFields = []
+    }
+}

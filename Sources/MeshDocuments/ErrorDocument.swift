@@ -1,0 +1,91 @@
+// Errors in OpenAI's shape with the explanation of a refusal in `metadata` (surfaces §4.6). Read by the CLI; the
+// gateway writes them by hand, `message` first.
+
+/// The body of every HTTP error, and of an error event in mid-stream.
+public struct ErrorDocument: Codable, Sendable, Equatable {
+    public var error: Body
+
+    public init(error: Body) { self.error = error }
+
+    public struct Body: Codable, Sendable, Equatable {
+        /// A sentence that names the thing and the mend.
+        public var message: String
+        public var type: String
+        @Nullable public var code: String?
+        @Nullable public var param: String?
+        /// Left out where there is nothing to explain.
+        public var metadata: Explanation?
+
+        public init(
+            message: String, type: String, code: String? = nil, param: String? = nil,
+            metadata: Explanation? = nil
+        ) {
+            self.message = message
+            self.type = type
+            self.code = code
+            self.param = param
+            self.metadata = metadata
+        }
+    }
+
+    /// Who was known, and why nobody (else) answered.
+    public struct Explanation: Codable, Sendable, Equatable {
+        public struct Nearest: Codable, Sendable, Equatable {
+            public var nodeID: String
+            public var name: String
+            /// A preference and the value that would have done.
+            public var change: [String: Double]
+            public init(nodeID: String, name: String, change: [String: Double]) {
+                self.nodeID = nodeID
+                self.name = name
+                self.change = change
+            }
+            enum CodingKeys: String, CodingKey {
+                case nodeID = "node_id"
+                case name, change
+            }
+        }
+
+        public struct Alternative: Codable, Sendable, Equatable {
+            public var model: String
+            /// The lowest output price, credits per million tokens.
+            public var completion: Double
+            public init(model: String, completion: Double) {
+                self.model = model
+                self.completion = completion
+            }
+        }
+
+        @Nullable public var task: String?
+        @Nullable public var model: String?
+        @Nullable public var known: Int?
+        @Nullable public var asked: Int?
+        @Nullable public var bids: Int?
+        /// Nodes by the first filter that they failed; adds up to `known`.
+        public var reasons: [String: Int]?
+        @Nullable public var nearest: Nearest?
+        public var alternatives: [Alternative]?
+        @Nullable public var retryAfterSeconds: Double?
+
+        public init(
+            task: String? = nil, model: String? = nil, known: Int? = nil, asked: Int? = nil, bids: Int? = nil,
+            reasons: [String: Int]? = nil, nearest: Nearest? = nil, alternatives: [Alternative]? = nil,
+            retryAfterSeconds: Double? = nil
+        ) {
+            self.task = task
+            self.model = model
+            self.known = known
+            self.asked = asked
+            self.bids = bids
+            self.reasons = reasons
+            self.nearest = nearest
+            self.alternatives = alternatives
+            self.retryAfterSeconds = retryAfterSeconds
+        }
+
+        enum CodingKeys: String, CodingKey {
+            case task, model, known, asked, bids, reasons, nearest, alternatives
+            case retryAfterSeconds = "retry_after_s"
+        }
+    }
+}

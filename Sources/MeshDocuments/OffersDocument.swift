@@ -1,0 +1,153 @@
+// `GET /mesh/offers?model=…` and `starling offers --json` (surfaces §4.4).
+
+/// The offers that this node holds.
+public struct OffersDocument: Codable, Sendable, Equatable {
+    public var asOf: String
+    public var offers: [OfferDocument]
+
+    public init(asOf: String, offers: [OfferDocument] = []) {
+        self.asOf = asOf
+        self.offers = offers
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case asOf = "as_of"
+        case offers
+    }
+}
+
+/// Micro-credits per million tokens.
+public struct PriceDocument: Codable, Sendable, Equatable {
+    public var input: Int64
+    public var cachedInput: Int64
+    public var output: Int64
+
+    public init(input: Int64, cachedInput: Int64 = 0, output: Int64) {
+        self.input = input
+        self.cachedInput = cachedInput
+        self.output = output
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case input
+        case cachedInput = "cached_input"
+        case output
+    }
+}
+
+/// One node's terms for one model.
+public struct OfferDocument: Codable, Sendable, Equatable {
+    public struct Digest: Codable, Sendable, Equatable {
+        /// `blake2b:` and hexadecimal digits.
+        public var value: String
+        /// `file`, `backend` or `none`.
+        public var how: String
+        public init(value: String, how: String) {
+            self.value = value
+            self.how = how
+        }
+    }
+
+    public struct Measured: Codable, Sendable, Equatable {
+        public var firstTokenMilliseconds: Int
+        public var tokensPerSecond: Double
+        @Nullable public var coldMilliseconds: Int?
+        public init(firstTokenMilliseconds: Int, tokensPerSecond: Double, coldMilliseconds: Int? = nil) {
+            self.firstTokenMilliseconds = firstTokenMilliseconds
+            self.tokensPerSecond = tokensPerSecond
+            self.coldMilliseconds = coldMilliseconds
+        }
+        enum CodingKeys: String, CodingKey {
+            case firstTokenMilliseconds = "first_token_ms"
+            case tokensPerSecond = "tokens_per_s"
+            case coldMilliseconds = "cold_ms"
+        }
+    }
+
+    public var model: String
+    public var nodeID: String
+    public var name: String
+    public var quantization: String
+    public var context: Int
+    @Nullable public var digest: Digest?
+    /// `chat`, `completion`, `embedding`, `tools`, `logprobs`, `json_schema`, `images`.
+    public var features: [String]
+    public var continues: Bool
+    public var price: PriceDocument
+    public var slots: Int
+    public var measured: Measured
+    public var sequence: UInt64
+    public var issuedAt: String
+    public var notAfter: String
+    /// `self`, `mail`, `gossip`, …
+    public var heardVia: String
+    public var ageMilliseconds: Int64
+
+    public init(
+        model: String, nodeID: String, name: String, quantization: String, context: Int,
+        digest: Digest? = nil,
+        features: [String], continues: Bool, price: PriceDocument, slots: Int, measured: Measured,
+        sequence: UInt64, issuedAt: String, notAfter: String, heardVia: String, ageMilliseconds: Int64
+    ) {
+        self.model = model
+        self.nodeID = nodeID
+        self.name = name
+        self.quantization = quantization
+        self.context = context
+        self.digest = digest
+        self.features = features
+        self.continues = continues
+        self.price = price
+        self.slots = slots
+        self.measured = measured
+        self.sequence = sequence
+        self.issuedAt = issuedAt
+        self.notAfter = notAfter
+        self.heardVia = heardVia
+        self.ageMilliseconds = ageMilliseconds
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case model
+        case nodeID = "node_id"
+        case name, quantization, context, digest, features, continues
+        case price = "price_ucr_per_million"
+        case slots, measured, sequence
+        case issuedAt = "issued_at"
+        case notAfter = "not_after"
+        case heardVia = "heard_via"
+        case ageMilliseconds = "age_ms"
+    }
+}
+
+/// What a node knows of one model's market: a line of `/v1/models`. Advice, never routing.
+public struct ModelSummary: Codable, Sendable, Equatable {
+    public var model: String
+    /// The largest on offer, in tokens.
+    public var context: Int
+    public var providers: Int
+    public var quantizations: [String]
+    public var features: [String]
+    /// Over the offers, micro-credits per million tokens.
+    public var lowestPrice: PriceDocument
+    public var highestPrice: PriceDocument
+
+    public init(
+        model: String, context: Int, providers: Int, quantizations: [String] = [], features: [String] = [],
+        lowestPrice: PriceDocument, highestPrice: PriceDocument
+    ) {
+        self.model = model
+        self.context = context
+        self.providers = providers
+        self.quantizations = quantizations
+        self.features = features
+        self.lowestPrice = lowestPrice
+        self.highestPrice = highestPrice
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case model, context, providers, quantizations, features
+        case lowestPrice = "lowest_price_ucr_per_million"
+        case highestPrice = "highest_price_ucr_per_million"
+    }
+}

@@ -1,0 +1,137 @@
+// `GET /mesh/peers` and `starling peers --json` (surfaces §4.4).
+
+/// Who this node is, whom it knows, and what it threw away.
+public struct PeersDocument: Codable, Sendable, Equatable {
+    public var own: SelfDocument
+    public var peers: [PeerDocument]
+    /// Datagrams dropped, by named reason.
+    public var dropped: [String: UInt64]
+
+    public init(own: SelfDocument, peers: [PeerDocument] = [], dropped: [String: UInt64] = [:]) {
+        self.own = own
+        self.peers = peers
+        self.dropped = dropped
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case own = "self"
+        case peers, dropped
+    }
+}
+
+/// The answering node itself.
+public struct SelfDocument: Codable, Sendable, Equatable {
+    public var nodeID: String
+    public var publicKey: String
+    public var name: String
+    public var mesh: String
+    public var version: String
+    public var reach: ReachDocument
+
+    public init(
+        nodeID: String, publicKey: String, name: String, mesh: String, version: String, reach: ReachDocument
+    ) {
+        self.nodeID = nodeID
+        self.publicKey = publicKey
+        self.name = name
+        self.mesh = mesh
+        self.version = version
+        self.reach = reach
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case nodeID = "node_id"
+        case publicKey = "public_key"
+        case name, mesh, version, reach
+    }
+}
+
+/// How a node can be reached, how that is known, and what would mend it.
+public struct ReachDocument: Codable, Sendable, Equatable {
+    /// `direct`, `outbound`, `unknown` or `alone`.
+    public var state: String
+    @Nullable public var endpoint: String?
+    /// How the endpoint is known: `loopback`, `configured`, `observed`, …
+    @Nullable public var how: String?
+    public var confirmedBy: Int
+    @Nullable public var mend: String?
+
+    public init(
+        state: String, endpoint: String? = nil, how: String? = nil, confirmedBy: Int = 0, mend: String? = nil
+    ) {
+        self.state = state
+        self.endpoint = endpoint
+        self.how = how
+        self.confirmedBy = confirmedBy
+        self.mend = mend
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case state, endpoint, how
+        case confirmedBy = "confirmed_by"
+        case mend
+    }
+}
+
+/// One known node.
+public struct PeerDocument: Codable, Sendable, Equatable {
+    public struct Tasks: Codable, Sendable, Equatable {
+        public var won: Int
+        public var failed: Int
+        public init(won: Int = 0, failed: Int = 0) {
+            self.won = won
+            self.failed = failed
+        }
+    }
+
+    public var nodeID: String
+    public var publicKey: String
+    public var name: String
+    /// `udp://…` and `tcp://…`.
+    public var endpoints: [String]
+    public var reach: String
+    /// `live`, `silent`, `left`.
+    public var state: String
+    public var inTable: Bool
+    @Nullable public var roundTripMilliseconds: Double?
+    @Nullable public var lastHeard: String?
+    @Nullable public var version: String?
+    public var sells: [String]
+    public var trust: Double
+    public var tasks: Tasks
+    /// Positive: they owe us.
+    public var balance: Int64
+
+    public init(
+        nodeID: String, publicKey: String, name: String, endpoints: [String] = [], reach: String = "unknown",
+        state: String = "live", inTable: Bool = false, roundTripMilliseconds: Double? = nil,
+        lastHeard: String? = nil, version: String? = nil, sells: [String] = [], trust: Double = 1,
+        tasks: Tasks = Tasks(), balance: Int64 = 0
+    ) {
+        self.nodeID = nodeID
+        self.publicKey = publicKey
+        self.name = name
+        self.endpoints = endpoints
+        self.reach = reach
+        self.state = state
+        self.inTable = inTable
+        self.roundTripMilliseconds = roundTripMilliseconds
+        self.lastHeard = lastHeard
+        self.version = version
+        self.sells = sells
+        self.trust = trust
+        self.tasks = tasks
+        self.balance = balance
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case nodeID = "node_id"
+        case publicKey = "public_key"
+        case name, endpoints, reach, state
+        case inTable = "in_table"
+        case roundTripMilliseconds = "rtt_ms"
+        case lastHeard = "last_heard"
+        case version, sells, trust, tasks
+        case balance = "balance_ucr"
+    }
+}

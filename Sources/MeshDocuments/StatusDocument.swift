@@ -1,0 +1,164 @@
+// `GET /mesh/status` and `starling status --json` (surfaces A4): one screen for the operator.
+
+/// How this node is doing, and the one thing to change.
+public struct StatusDocument: Codable, Sendable, Equatable {
+    /// What a node can be up to. `asking`: it serves nothing.
+    public enum State: String, Codable, Sendable { case serving, paused, asking, leaving }
+
+    public var name: String
+    public var nodeID: String
+    public var publicKey: String
+    public var mesh: String
+    public var version: String
+    public var uptimeSeconds: Int64
+    public var state: State
+    public var reach: ReachDocument
+    /// Live peers.
+    public var peers: Int
+    public var models: [ServedModel]
+    public var tasks: TaskCounts
+    public var earned: Int64
+    /// Nodes that paid us.
+    public var earnedFrom: Int
+    public var spent: Int64
+    public var owedToUs: Int64
+    public var owedByUs: Int64
+    /// A sentence: the one thing to change; nil: nothing.
+    @Nullable public var next: String?
+
+    public init(
+        name: String, nodeID: String, publicKey: String, mesh: String, version: String, uptimeSeconds: Int64,
+        state: State, reach: ReachDocument, peers: Int, models: [ServedModel] = [],
+        tasks: TaskCounts = TaskCounts(), earned: Int64 = 0, earnedFrom: Int = 0, spent: Int64 = 0,
+        owedToUs: Int64 = 0, owedByUs: Int64 = 0, next: String? = nil
+    ) {
+        self.name = name
+        self.nodeID = nodeID
+        self.publicKey = publicKey
+        self.mesh = mesh
+        self.version = version
+        self.uptimeSeconds = uptimeSeconds
+        self.state = state
+        self.reach = reach
+        self.peers = peers
+        self.models = models
+        self.tasks = tasks
+        self.earned = earned
+        self.earnedFrom = earnedFrom
+        self.spent = spent
+        self.owedToUs = owedToUs
+        self.owedByUs = owedByUs
+        self.next = next
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case name
+        case nodeID = "node_id"
+        case publicKey = "public_key"
+        case mesh, version
+        case uptimeSeconds = "uptime_s"
+        case state, reach, peers, models, tasks
+        case earned = "earned_ucr"
+        case earnedFrom = "earned_from"
+        case spent = "spent_ucr"
+        case owedToUs = "owed_to_us_ucr"
+        case owedByUs = "owed_by_us_ucr"
+        case next
+    }
+}
+
+/// Tasks asked at this node since it started, by state.
+public struct TaskCounts: Codable, Sendable, Equatable {
+    public var running: Int
+    public var delivered: Int
+    public var refused: Int
+    public var cancelled: Int
+    public var failed: Int
+
+    public init(running: Int = 0, delivered: Int = 0, refused: Int = 0, cancelled: Int = 0, failed: Int = 0) {
+        self.running = running
+        self.delivered = delivered
+        self.refused = refused
+        self.cancelled = cancelled
+        self.failed = failed
+    }
+}
+
+/// One model that this node sells.
+public struct ServedModel: Codable, Sendable, Equatable {
+    public struct Backend: Codable, Sendable, Equatable {
+        /// `llama.cpp`, `ollama`, `vllm`, `openai`, `managed`.
+        public var kind: String
+        public var url: String
+        /// `ok`, `starting`, `down`.
+        public var state: String
+        @Nullable public var error: String?
+        public init(kind: String, url: String, state: String, error: String? = nil) {
+            self.kind = kind
+            self.url = url
+            self.state = state
+            self.error = error
+        }
+    }
+
+    public struct Bids: Codable, Sendable, Equatable {
+        public var made: Int
+        public var won: Int
+        public var lostOnPrice: Int
+        public var lostOnSpeed: Int
+        public var lostOther: Int
+        public init(
+            made: Int = 0, won: Int = 0, lostOnPrice: Int = 0, lostOnSpeed: Int = 0, lostOther: Int = 0
+        ) {
+            self.made = made
+            self.won = won
+            self.lostOnPrice = lostOnPrice
+            self.lostOnSpeed = lostOnSpeed
+            self.lostOther = lostOther
+        }
+        enum CodingKeys: String, CodingKey {
+            case made, won
+            case lostOnPrice = "lost_on_price"
+            case lostOnSpeed = "lost_on_speed"
+            case lostOther = "lost_other"
+        }
+    }
+
+    public var model: String
+    public var slots: Int
+    public var slotsBusy: Int
+    public var backend: Backend
+    @Nullable public var tokensPerSecond: Double?
+    @Nullable public var firstTokenMilliseconds: Int?
+    @Nullable public var price: PriceDocument?
+    public var bids: Bids
+    /// Output price of the winners of auctions that we lost, micro-credits per million tokens.
+    @Nullable public var medianWinnerOutput: Int64?
+
+    public init(
+        model: String, slots: Int, slotsBusy: Int, backend: Backend, tokensPerSecond: Double? = nil,
+        firstTokenMilliseconds: Int? = nil, price: PriceDocument? = nil, bids: Bids = Bids(),
+        medianWinnerOutput: Int64? = nil
+    ) {
+        self.model = model
+        self.slots = slots
+        self.slotsBusy = slotsBusy
+        self.backend = backend
+        self.tokensPerSecond = tokensPerSecond
+        self.firstTokenMilliseconds = firstTokenMilliseconds
+        self.price = price
+        self.bids = bids
+        self.medianWinnerOutput = medianWinnerOutput
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case model, slots
+        case slotsBusy = "slots_busy"
+        case backend
+        case tokensPerSecond = "tokens_per_s"
+        case firstTokenMilliseconds = "first_token_ms"
+        case price = "price_ucr_per_million"
+        case bids
+        case medianWinnerOutput = "median_winner_output_ucr_per_million"
+    }
+}

@@ -1,0 +1,289 @@
+// `GET /mesh/tasks/ID` and `starling why ID --json` (surfaces §4.4). Never the prompt or the answer.
+
+/// Everything that this node knows of one task.
+public struct TaskDocument: Codable, Sendable, Equatable {
+    public var task: String
+    /// `bidding`, `awarded`, `streaming`, `delivered`, `refused`, `cancelled`, `failed`; the last four are final.
+    public var state: String
+    /// The failure's code.
+    @Nullable public var reason: String?
+    /// The failure's sentence.
+    @Nullable public var message: String?
+    public var model: String
+    /// Name of the node that was asked.
+    public var via: String
+    public var createdAt: String
+    public var limits: TaskLimits
+    public var call: TaskCall
+    public var candidates: TaskCandidates
+    /// Of the latest attempt, best score first.
+    public var bids: [TaskBid]
+    public var phases: TaskPhaseTimes
+    public var legs: [TaskLeg]
+    /// `stream`, `start`, `none`.
+    public var resume: String
+    public var failovers: Int
+    public var usage: TaskUsage
+
+    public init(
+        task: String, state: String, reason: String? = nil, message: String? = nil, model: String,
+        via: String,
+        createdAt: String, limits: TaskLimits, call: TaskCall, candidates: TaskCandidates,
+        bids: [TaskBid] = [], phases: TaskPhaseTimes = TaskPhaseTimes(), legs: [TaskLeg] = [],
+        resume: String = "stream", failovers: Int = 0, usage: TaskUsage = TaskUsage()
+    ) {
+        self.task = task
+        self.state = state
+        self.reason = reason
+        self.message = message
+        self.model = model
+        self.via = via
+        self.createdAt = createdAt
+        self.limits = limits
+        self.call = call
+        self.candidates = candidates
+        self.bids = bids
+        self.phases = phases
+        self.legs = legs
+        self.resume = resume
+        self.failovers = failovers
+        self.usage = usage
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case task, state, reason, message, model, via
+        case createdAt = "created_at"
+        case limits, call, candidates, bids
+        case phases = "phases_ms"
+        case legs, resume, failovers, usage
+    }
+}
+
+public struct TaskLimits: Codable, Sendable, Equatable {
+    /// Rates in credits per million tokens, as clients write them.
+    public struct MaxPrice: Codable, Sendable, Equatable {
+        @Nullable public var prompt: Double?
+        @Nullable public var completion: Double?
+        public init(prompt: Double? = nil, completion: Double? = nil) {
+            self.prompt = prompt
+            self.completion = completion
+        }
+    }
+    @Nullable public var maxPrice: MaxPrice?
+    @Nullable public var maxCost: Int64?
+    public var deadlineMilliseconds: Int64
+    @Nullable public var maxTokens: Int?
+
+    public init(
+        maxPrice: MaxPrice? = nil, maxCost: Int64? = nil, deadlineMilliseconds: Int64, maxTokens: Int? = nil
+    ) {
+        self.maxPrice = maxPrice
+        self.maxCost = maxCost
+        self.deadlineMilliseconds = deadlineMilliseconds
+        self.maxTokens = maxTokens
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case maxPrice = "max_price"
+        case maxCost = "max_cost_ucr"
+        case deadlineMilliseconds = "deadline_ms"
+        case maxTokens = "max_tokens"
+    }
+}
+
+public struct TaskCall: Codable, Sendable, Equatable {
+    public struct Weights: Codable, Sendable, Equatable {
+        public var timePerSecond: Int64
+        public var trustPower: Int
+        public init(timePerSecond: Int64, trustPower: Int) {
+            self.timePerSecond = timePerSecond
+            self.trustPower = trustPower
+        }
+        enum CodingKeys: String, CodingKey {
+            case timePerSecond = "time_ucr_per_s"
+            case trustPower = "trust_power"
+        }
+    }
+    @Nullable public var hash: String?
+    public var tokensIn: Int
+    public var tokensOutEstimate: Int
+    public var weights: Weights
+
+    public init(hash: String? = nil, tokensIn: Int, tokensOutEstimate: Int, weights: Weights) {
+        self.hash = hash
+        self.tokensIn = tokensIn
+        self.tokensOutEstimate = tokensOutEstimate
+        self.weights = weights
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case hash
+        case tokensIn = "tokens_in"
+        case tokensOutEstimate = "tokens_out_estimate"
+        case weights
+    }
+}
+
+public struct TaskCandidates: Codable, Sendable, Equatable {
+    public struct Skipped: Codable, Sendable, Equatable {
+        public var reason: String
+        public var nodes: Int
+        public init(reason: String, nodes: Int) {
+            self.reason = reason
+            self.nodes = nodes
+        }
+    }
+    public var known: Int
+    public var asked: Int
+    public var skipped: [Skipped]
+
+    public init(known: Int, asked: Int, skipped: [Skipped] = []) {
+        self.known = known
+        self.asked = asked
+        self.skipped = skipped
+    }
+}
+
+public struct TaskBid: Codable, Sendable, Equatable {
+    public var nodeID: String
+    public var name: String
+    /// `won`, `lost`, `declined`, `silent`, `late`, `refused`, `busy`, `asked`.
+    public var outcome: String
+    /// Why it declined.
+    @Nullable public var declined: String?
+    @Nullable public var price: PriceDocument?
+    @Nullable public var queueMilliseconds: Int?
+    @Nullable public var firstTokenMilliseconds: Int?
+    @Nullable public var tokensPerSecond: Double?
+    @Nullable public var trust: Double?
+    /// Micro-credits for the estimated tokens.
+    @Nullable public var estimate: Int64?
+    /// When the estimated answer would be complete.
+    @Nullable public var completionMilliseconds: Double?
+    /// The lowest wins.
+    @Nullable public var score: UInt64?
+    @Nullable public var signature: String?
+
+    public init(
+        nodeID: String, name: String, outcome: String, declined: String? = nil, price: PriceDocument? = nil,
+        queueMilliseconds: Int? = nil, firstTokenMilliseconds: Int? = nil, tokensPerSecond: Double? = nil,
+        trust: Double? = nil, estimate: Int64? = nil, completionMilliseconds: Double? = nil,
+        score: UInt64? = nil, signature: String? = nil
+    ) {
+        self.nodeID = nodeID
+        self.name = name
+        self.outcome = outcome
+        self.declined = declined
+        self.price = price
+        self.queueMilliseconds = queueMilliseconds
+        self.firstTokenMilliseconds = firstTokenMilliseconds
+        self.tokensPerSecond = tokensPerSecond
+        self.trust = trust
+        self.estimate = estimate
+        self.completionMilliseconds = completionMilliseconds
+        self.score = score
+        self.signature = signature
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case nodeID = "node_id"
+        case name, outcome, declined
+        case price = "price_ucr_per_million"
+        case queueMilliseconds = "queue_ms"
+        case firstTokenMilliseconds = "first_token_ms"
+        case tokensPerSecond = "tokens_per_s"
+        case trust
+        case estimate = "estimate_ucr"
+        case completionMilliseconds = "completion_ms"
+        case score, signature
+    }
+}
+
+/// Milliseconds; nil: not reached.
+public struct TaskPhaseTimes: Codable, Sendable, Equatable {
+    @Nullable public var choose: Double?
+    @Nullable public var bids: Double?
+    @Nullable public var award: Double?
+    @Nullable public var firstToken: Double?
+    @Nullable public var stream: Double?
+
+    public init(
+        choose: Double? = nil, bids: Double? = nil, award: Double? = nil, firstToken: Double? = nil,
+        stream: Double? = nil
+    ) {
+        self.choose = choose
+        self.bids = bids
+        self.award = award
+        self.firstToken = firstToken
+        self.stream = stream
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case choose, bids, award
+        case firstToken = "first_token"
+        case stream
+    }
+}
+
+/// One attempt that got an award.
+public struct TaskLeg: Codable, Sendable, Equatable {
+    public var nodeID: String
+    public var name: String
+    public var fromToken: Int
+    public var tokens: Int
+    /// `running`, `finished`, `lost`, `stalled`, `failed`, `refused`, `cancelled`, `left`.
+    public var ended: String
+    public var cost: Int64
+    /// From the last byte of the leg before to the first of this one.
+    @Nullable public var gapMilliseconds: Double?
+    @Nullable public var receipt: String?
+    /// Request fields that the worker did not pass on.
+    public var droppedFields: [String]
+
+    public init(
+        nodeID: String, name: String, fromToken: Int, tokens: Int, ended: String, cost: Int64,
+        gapMilliseconds: Double? = nil, receipt: String? = nil, droppedFields: [String] = []
+    ) {
+        self.nodeID = nodeID
+        self.name = name
+        self.fromToken = fromToken
+        self.tokens = tokens
+        self.ended = ended
+        self.cost = cost
+        self.gapMilliseconds = gapMilliseconds
+        self.receipt = receipt
+        self.droppedFields = droppedFields
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case nodeID = "node_id"
+        case name
+        case fromToken = "from_token"
+        case tokens, ended
+        case cost = "cost_ucr"
+        case gapMilliseconds = "gap_ms"
+        case receipt
+        case droppedFields = "dropped_fields"
+    }
+}
+
+public struct TaskUsage: Codable, Sendable, Equatable {
+    public var promptTokens: Int
+    public var completionTokens: Int
+    public var cachedTokens: Int
+    public var cost: Int64
+
+    public init(promptTokens: Int = 0, completionTokens: Int = 0, cachedTokens: Int = 0, cost: Int64 = 0) {
+        self.promptTokens = promptTokens
+        self.completionTokens = completionTokens
+        self.cachedTokens = cachedTokens
+        self.cost = cost
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case promptTokens = "prompt_tokens"
+        case completionTokens = "completion_tokens"
+        case cachedTokens = "cached_tokens"
+        case cost = "cost_ucr"
+    }
+}

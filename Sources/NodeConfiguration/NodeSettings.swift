@@ -1,0 +1,170 @@
+import Primitives
+
+/// One node's configuration file, checked. `starling init` writes one with every key explained.
+public struct NodeSettings: Sendable {
+    public var name: String
+    public var mesh: MeshSettings
+    public var http: HTTPSettings
+    public var serve: [ServeSettings]
+    public var friends: [PublicKey]
+    public var deny: [PublicKey]
+    public var ask: AskSettings
+    public var log: LogSettings
+    /// Folder of the key and the database.
+    public var data: String
+
+    /// Reads `text`. `home` stands for `~`.
+    public init(parsing text: String, source: YAMLReader.Source, home: String) throws(ConfigurationError) {
+        let root = try YAMLReader(parsing: text, source: source)
+        try root.allow(["name", "mesh", "http", "serve", "friends", "deny", "ask", "log", "data"])
+        name = try root.string("name") ?? ""
+        guard name.utf8.count <= 32 else { throw root.child("name").failure("`name` is longer than 32 bytes", mend: "shorten it") }
+        mesh = try MeshSettings(root.child("mesh"))
+        http = try HTTPSettings(root.child("http"))
+        serve = []
+        for entry in try root.list("serve") { serve.append(try ServeSettings(entry)) }
+        if serve.count > 8 { throw root.child("serve").failure("`serve` has \(serve.count) entries", mend: "a node sells at most 8 models; start another node") }
+        friends = try Self.keys(root, "friends")
+        deny = try Self.keys(root, "deny")
+        ask = try AskSettings(root.child("ask"))
+        log = try LogSettings(root.child("log"))
+        let folder = try root.string("data") ?? "~/.local/share/starling"
+        data = folder.hasPrefix("~/") ? home + folder.dropFirst(1) : folder
+    }
+
+    private static func keys(_ root: YAMLReader, _ name: String) throws(ConfigurationError) -> [PublicKey] {
+        var keys: [PublicKey] = []
+        for text in try root.strings(name) {
+            guard let bytes = Base32.decode(text), let value = Bytes32(bytes) else {
+                throw root.child(name).failure("`\(name)` holds \(text), which is no public key", mend: "copy the 52 characters that `starling status` of that node shows")
+            }
+            keys.append(PublicKey(value))
+        }
+        return keys
+    }
+}
+
+/// The mesh and this node's door to it.
+public struct MeshSettings: Sendable {
+    public var name: String
+    public var join: [PeerURL]
+    public var listen: Endpoint
+    /// What others should dial, when it was forwarded by hand.
+    public var publicEndpoint: Endpoint?
+    /// Outsiders without it are dropped before any work.
+    public var secret: String?
+    /// False: accepts no channels and says so; it dials instead.
+    public var inbound: Bool
+    /// Keys of a testnet come from here; refused outside meshes named `testnet-…`.
+    public var seed: String?
+
+    init(_ reader: YAMLReader) throws(ConfigurationError) {
+        try reader.allow(["name", "join", "port", "address", "public", "secret", "inbound", "seed"])
+        name = try reader.string("name") ?? "main"
+        guard (1...64).contains(name.utf8.count) else { throw reader.child("name").failure("`mesh.name` must have 1 to 64 bytes", mend: "choose another name") }
+        join = []
+        for text in try reader.strings("join") {
+            guard let peer = PeerURL(text) else {
+                throw reader.child("join").failure("`mesh.join` holds \(text)", mend: "write starling://PUBLICKEY@address:port, as a node's `starling status` shows it")
+            }
+            join.append(peer)
+        }
+        let port = try reader.integer("port", in: 0...65535) ?? 7827
+        let address = try reader.string("address") ?? "0.0.0.0"
+        guard let endpoint = Endpoint("\(address.contains(":") ? "[\(address)]" : address):\(port)") else {
+            throw reader.child("address").failure("`mesh.address` is \(address)", mend: "give an IP address, such as 0.0.0.0")
+        }
+        listen = endpoint
+        if let text = try reader.string("public") {
+            guard let endpoint = Endpoint(text), endpoint.isUnicast else {
+                throw reader.child("public").failure("`mesh.public` is \(text)", mend: "give address:port, such as 203.0.113.7:7827")
+            }
+            publicEndpoint = endpoint
+        }
+        secret = try reader.string("secret")
+        inbound = try reader.boolean("inbound") ?? true
+        seed = try reader.string("seed")
+        if seed != nil, !name.hasPrefix("testnet-") {
+            throw reader.child("seed").failure("`mesh.seed` makes keys that anybody can make", mend: "remove it, or use a mesh named testnet-…")
+        }
+    }
+}
+
+/// `starling://PUBLICKEY@address:port`: whom to ask first.
+public struct PeerURL: Hashable, Sendable, CustomStringConvertible {
+    public var key: PublicKey
+    public var endpoint: Endpoint
+
+    public init(key: PublicKey, endpoint: Endpoint) {
+        self.key = key
+        self.endpoint = endpoint
+    }
+
+    public init?(_ text: some StringProtocol) {
+        guard text.hasPrefix("starling://") else { return nil }
+        let rest = text.dropFirst("starling://".count)
+        guard let at = rest.firstIndex(of: "@"), let bytes = Base32.decode(rest[..<at]), let value = Bytes32(bytes),
+            let endpoint = Endpoint(String(rest[rest.index(after: at)...])), endpoint.isUnicast
+        else { return nil }
+        self.init(key: PublicKey(value), endpoint: endpoint)
+    }
+
+    public var description: String { "starling://\(key)@\(endpoint)" }
+}
+
+/// The OpenAI-compatible door for this node's own clients.
+public struct HTTPSettings: Sendable {
+    public var listen: Endpoint
+    public var apiKeys: [String]
+    public var origins: [String]
+
+    init(_ reader: YAMLReader) throws(ConfigurationError) {
+        try reader.allow(["listen", "api_keys", "origins"])
+        let text = try reader.string("listen") ?? "127.0.0.1:7828"
+        guard let endpoint = Endpoint(text) else {
+            throw reader.child("listen").failure("`http.listen` is \(text)", mend: "give address:port, such as 127.0.0.1:7828")
+        }
+        listen = endpoint
+        apiKeys = try reader.strings("api_keys")
+        origins = try reader.strings("origins")
+        if !endpoint.isLoopback, apiKeys.isEmpty {
+            throw reader.child("listen").failure(
+                "`http.listen` is \(text), which strangers can reach, and there is no `http.api_keys`",
+                mend: "listen on 127.0.0.1, or set http.api_keys: [a long random word]")
+        }
+    }
+}
+
+/// Defaults for this node's own tasks.
+public struct AskSettings: Sendable {
+    public var maxInputPrice: Int64?
+    public var maxOutputPrice: Int64?
+    public var maxCost: Int64?
+    /// Micro-credits that a second of waiting is worth.
+    public var timePerSecond: Int
+    public var minTrust: Double
+
+    init(_ reader: YAMLReader) throws(ConfigurationError) {
+        try reader.allow(["max_price", "max_cost", "value_of_time", "min_trust"])
+        let price = reader.child("max_price")
+        try price.allow(["input", "output"])
+        maxInputPrice = try price.microCredits("input")
+        maxOutputPrice = try price.microCredits("output")
+        maxCost = try reader.microCredits("max_cost")
+        timePerSecond = try reader.integer("value_of_time", in: 0...1_000_000_000) ?? 40
+        minTrust = try reader.number("min_trust", in: 0...1) ?? 0
+    }
+}
+
+public struct LogSettings: Sendable {
+    public enum Level: String, CaseIterable, Sendable { case trace, debug, info, notice, warning, error, critical }
+    public enum Format: String, CaseIterable, Sendable { case text, json }
+    public var level: Level
+    public var format: Format
+
+    init(_ reader: YAMLReader) throws(ConfigurationError) {
+        try reader.allow(["level", "format"])
+        level = try reader.choice("level", as: Level.self) ?? .notice
+        format = try reader.choice("format", as: Format.self) ?? .text
+    }
+}

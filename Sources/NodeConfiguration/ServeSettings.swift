@@ -1,0 +1,82 @@
+import Primitives
+
+/// One model that a node sells, and the server behind it.
+public struct ServeSettings: Sendable {
+    public enum Backend: String, CaseIterable, Sendable {
+        case ollama, llamaCpp = "llama.cpp", vllm, openai, managed
+    }
+    public var backend: Backend
+    /// Base address of the model server, without `/v1`; empty for a managed one.
+    public var url: String
+    /// GGUF file of a managed server.
+    public var file: String?
+    /// Path of an own `llama-server` program for a managed server; nil: the project's.
+    public var server: String?
+    /// The model's name at the server.
+    public var model: String
+    /// What it is sold as; nil: made from `model` by Protocol/models.md.
+    public var sellAs: String?
+    public var slots: Int
+    public var threads: Int
+    /// Micro-credits per million tokens.
+    public var inputPrice: Int64
+    public var cachedInputPrice: Int64
+    public var outputPrice: Int64
+    public var context: Int?
+    /// Paces answers to so many tokens a second; 0: as fast as it goes.
+    public var speed: Int
+    /// False: trust the `speed` of this file instead of measuring.
+    public var measure: Bool
+    public var allowFields: [String]
+    public var apiKey: String?
+
+    init(_ reader: YAMLReader) throws(ConfigurationError) {
+        try reader.allow([
+            "backend", "url", "file", "server", "model", "sell_as", "slots", "threads", "price", "context", "speed", "measure",
+            "allow_fields", "api_key",
+        ])
+        guard let backend = try reader.choice("backend", as: Backend.self) else {
+            throw reader.failure("a `serve` entry without `backend`", mend: "say which server it is: \(Backend.allCases.map(\.rawValue).joined(separator: ", "))")
+        }
+        self.backend = backend
+        url = try reader.string("url") ?? Self.usualAddress(backend)
+        file = try reader.string("file")
+        server = try reader.string("server")
+        if backend == .managed, file == nil {
+            throw reader.failure("a managed `serve` entry without `file`", mend: "name the GGUF file to run: file: /path/model.gguf")
+        }
+        let given = try reader.string("model")
+        guard let model = given ?? file.map(Self.baseName), !model.isEmpty else {
+            throw reader.failure("a `serve` entry without `model`", mend: "give the model's name at \(url)")
+        }
+        self.model = model
+        sellAs = try reader.string("sell_as")
+        slots = try reader.integer("slots", in: 1...1024) ?? 1
+        threads = try reader.integer("threads", in: 1...1024) ?? 1
+        let price = reader.child("price")
+        try price.allow(["input", "cached_input", "output"])
+        inputPrice = try price.microCredits("input") ?? 0
+        cachedInputPrice = try price.microCredits("cached_input") ?? inputPrice / 10
+        outputPrice = try price.microCredits("output") ?? 0
+        context = try reader.integer("context", in: 16...100_000_000)
+        speed = try reader.integer("speed", in: 0...1_000_000) ?? 0
+        measure = try reader.boolean("measure") ?? true
+        allowFields = try reader.strings("allow_fields")
+        apiKey = try reader.string("api_key")
+    }
+
+    private static func usualAddress(_ backend: Backend) -> String {
+        switch backend {
+        case .ollama: "http://127.0.0.1:11434"
+        case .llamaCpp: "http://127.0.0.1:8080"
+        case .vllm: "http://127.0.0.1:8000"
+        case .openai: "http://127.0.0.1:1234"
+        case .managed: ""
+        }
+    }
+
+    private static func baseName(_ path: String) -> String {
+        let name = path.split(separator: "/").last ?? ""
+        return name.hasSuffix(".gguf") ? String(name.dropLast(5)) : String(name)
+    }
+}

@@ -1,0 +1,55 @@
+import Primitives
+import Wire
+
+/// One channel of this node; never reused.
+public struct ChannelID: Hashable, Comparable, Sendable {
+    public var rawValue: UInt64
+    public init(rawValue: UInt64) { self.rawValue = rawValue }
+    public static func < (a: ChannelID, b: ChannelID) -> Bool { a.rawValue < b.rawValue }
+}
+
+/// Why a channel ended. The raw values are what logs and transcripts show.
+public enum ChannelFailure: String, Error, Sendable {
+    /// The carrier was closed, by the peer or the network.
+    case closed
+    case timeout
+    /// The handshake or its identity was wrong.
+    case badHandshake = "bad_handshake"
+    /// A record did not decrypt, had no allowed length, or was no frame.
+    case badRecord = "bad_record"
+    case selfDial = "self_dial"
+    /// Our own bound on channels or queued bytes.
+    case limit
+    /// Closed by our own side.
+    case closedHere = "closed_here"
+}
+
+public enum ChannelAction: Sendable {
+    // Effects, for the shell.
+    case dial(ChannelID, Endpoint)
+    case write(ChannelID, [UInt8])
+    case close(ChannelID)
+
+    // Events, for the market.
+    case opened(ChannelID, peer: PublicKey, inbound: Bool)
+    case frame(ChannelID, PublicKey, Frame)
+    /// The end of a channel that was being opened or in use; none follows for an idle one, nor after our `close`.
+    case failed(ChannelID, ChannelFailure)
+}
+
+public struct ChannelLimits: Sendable {
+    public var channels = 1_024
+    /// Inbound channels whose handshake isn't done, in all and per source prefix.
+    public var handshaking = 256
+    public var handshakingPerPrefix = 64
+    /// Idle channels kept to one peer.
+    public var idlePerPeer = 4
+    /// Bytes handed to the carrier and not yet reported written; `send` refuses beyond.
+    public var queuedBytes = 1 << 20
+    public var countsEndpoints = false
+    public var handshakeMax = Interval.seconds(5)
+    /// The dialler closes an idle channel after this; the acceptor waits half as long again, so that no task is begun
+    /// on a channel that is just being closed.
+    public var idleMax = Interval.seconds(60)
+    public init() {}
+}

@@ -1,0 +1,57 @@
+import Primitives
+
+/// Datagrams to send, sealed one behind the other in one reusable buffer. Bounded: what comes on top is dropped and
+/// counted, as a full socket buffer would.
+public struct DatagramSlab: Sendable {
+    public struct Entry: Sendable {
+        public var range: Range<Int>
+        public var endpoint: Endpoint
+    }
+
+    public static let datagramsMaxDefault = 1_024
+    /// At most 1,200 bytes: what every path of the Internet carries without fragmentation.
+    public static let datagramBytesMax = 1_200
+
+    public private(set) var bytes: [UInt8] = []
+    public private(set) var entries: [Entry] = []
+    /// Datagrams dropped because the slab was full, since the start.
+    public private(set) var overflowed: UInt64 = 0
+    private let datagramsMax: Int
+
+    public init(datagramsMax: Int = DatagramSlab.datagramsMaxDefault) { self.datagramsMax = datagramsMax }
+
+    public var count: Int { entries.count }
+    public var isEmpty: Bool { entries.isEmpty }
+
+    public func withDatagram<R>(_ index: Int, _ body: (UnsafeRawBufferPointer, Endpoint) throws -> R) rethrows
+        -> R
+    {
+        let entry = entries[index]
+        return try bytes.withUnsafeBytes {
+            try body(UnsafeRawBufferPointer(rebasing: $0[entry.range]), entry.endpoint)
+        }
+    }
+
+    /// Forgets the datagrams and keeps the memory.
+    public mutating func removeAll() {
+        bytes.removeAll(keepingCapacity: true)
+        entries.removeAll(keepingCapacity: true)
+    }
+
+    /// Appends `count` zero bytes for `endpoint` and has them filled by `fill`; false when the slab is full.
+    @discardableResult
+    mutating func append(_ count: Int, to endpoint: Endpoint, _ fill: (UnsafeMutableRawBufferPointer) -> Void)
+        -> Bool
+    {
+        precondition(count <= Self.datagramBytesMax, "a datagram of \(count) bytes")
+        guard entries.count < datagramsMax else {
+            overflowed &+= 1
+            return false
+        }
+        let start = bytes.count
+        bytes.append(contentsOf: repeatElement(0, count: count))
+        bytes.withUnsafeMutableBytes { fill(UnsafeMutableRawBufferPointer(rebasing: $0[start...])) }
+        entries.append(Entry(range: start..<start + count, endpoint: endpoint))
+        return true
+    }
+}

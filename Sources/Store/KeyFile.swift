@@ -1,0 +1,68 @@
+import Cryptography
+import Foundation
+import Primitives
+
+/// The file that holds a node's Ed25519 seed: one line, readable by its owner alone.
+///
+/// Format: `starling-key-1 ` and 52 characters of base 32. Losing the file loses the identity with everything that
+/// it earned; showing it gives both away.
+public enum KeyFile {
+    private static let header = "starling-key-1 "
+
+    /// Reads the identity in `path`, or makes a new one there (mode 0600, parent folders 0700) when there is none.
+    public static func loadOrCreate(_ path: String) throws(KeyFileError) -> Identity {
+        FileManager.default.fileExists(atPath: path) ? try load(path) : try create(path, seed: SecureRandom.bytes32())
+    }
+
+    public static func load(_ path: String) throws(KeyFileError) -> Identity {
+        var status = stat()
+        guard stat(path, &status) == 0 else {
+            throw KeyFileError(path: path, problem: "can't be read: \(String(cString: strerror(errno)))",
+                mend: "check the path, or run `starling init` to make a key")
+        }
+        guard status.st_mode & 0o077 == 0 else {
+            throw KeyFileError(
+                path: path,
+                problem: "is open to others (mode \(String(status.st_mode & 0o777, radix: 8)))", mend: "chmod 600 \(path)")
+        }
+        guard let data = FileManager.default.contents(atPath: path) else {
+            throw KeyFileError(path: path, problem: "can't be read by this user", mend: "chown \(NSUserName()) \(path)")
+        }
+        let text = String(decoding: data, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
+        guard text.hasPrefix(header), let bytes = Base32.decode(text.dropFirst(header.count)), let seed = Bytes32(bytes) else {
+            throw KeyFileError(path: path, problem: "is not a Starling key", mend: "restore it from your backup, or name another file")
+        }
+        return Identity(seed: seed)
+    }
+
+    /// Writes `seed` to a new file; never over an existing one.
+    public static func create(_ path: String, seed: Bytes32) throws(KeyFileError) -> Identity {
+        let folder = (path as NSString).deletingLastPathComponent
+        if !folder.isEmpty, !FileManager.default.fileExists(atPath: folder) {
+            do {
+                try FileManager.default.createDirectory(
+                    atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+            } catch {
+                throw KeyFileError(path: path, problem: "its folder can't be made: \(error.localizedDescription)", mend: "choose another `data:` folder")
+            }
+        }
+        let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL, 0o600)
+        guard descriptor >= 0 else {
+            throw KeyFileError(path: path, problem: "can't be made: \(String(cString: strerror(errno)))", mend: "choose another `data:` folder")
+        }
+        defer { close(descriptor) }
+        let line = Array((header + Base32.encode(seed.bytes) + "\n").utf8)
+        guard write(descriptor, line, line.count) == line.count, fsync(descriptor) == 0 else {
+            throw KeyFileError(path: path, problem: "can't be written: \(String(cString: strerror(errno)))", mend: "free some disk space")
+        }
+        return Identity(seed: seed)
+    }
+}
+
+/// What is wrong with a key file, and the mend. Never holds the key.
+public struct KeyFileError: Error, Sendable, CustomStringConvertible {
+    public var path: String
+    public var problem: String
+    public var mend: String
+    public var description: String { "key file \(path) \(problem)" }
+}

@@ -1,0 +1,129 @@
+import Cryptography
+import Foundation
+import Primitives
+
+/// Where a running testnet's things lie: `testnet/.run/NAME/`.
+public struct Layout: Sendable {
+    public var folder: String
+
+    public init(root: String, name: String) { folder = "\(root)/.run/\(name)" }
+
+    public var state: String { "\(folder)/state.json" }
+    public var control: String { "\(folder)/control" }
+    public var events: String { "\(folder)/events.jsonl" }
+    public var supervisorLog: String { "\(folder)/supervisor.log" }
+    public func config(_ node: String) -> String { "\(folder)/\(node).yaml" }
+    public func data(_ node: String) -> String { "\(folder)/\(node)" }
+    public func log(_ node: String) -> String { "\(folder)/\(node).log" }
+}
+
+/// One node of a running testnet, as `state.json` remembers it.
+public struct NodeRecord: Codable, Sendable {
+    public var name: String
+    public var role: String
+    public var models: [String]
+    public var nodeID: String
+    public var publicKey: String
+    public var udp: String
+    public var http: String
+    public var config: String
+    public var log: String
+    /// 0: never started.
+    public var pid: Int32
+    /// Clock ticks after boot at which the process started: tells it from a later one with the same pid.
+    public var startTicks: UInt64
+    public var since: Date
+    public var exit: Exit?
+
+    public struct Exit: Codable, Sendable {
+        public var at: Date
+        public var signal: Int32?
+        public var status: Int32?
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case name, role, models, nodeID = "node_id", publicKey = "public_key", udp, http, config, log, pid, startTicks = "start_ticks", since, exit
+    }
+}
+
+/// What `state.json` holds.
+public struct TestnetState: Codable, Sendable {
+    public var file: String
+    /// Hash of the file's plan: `up` with the same plan has nothing to do.
+    public var plan: String
+    public var program: String
+    public var supervisor: Int32
+    public var supervisorTicks: UInt64
+    public var nodes: [NodeRecord]
+
+    enum CodingKeys: String, CodingKey {
+        case file, plan, program, supervisor, supervisorTicks = "supervisor_ticks", nodes
+    }
+
+    public static func load(_ layout: Layout) -> TestnetState? {
+        guard let data = FileManager.default.contents(atPath: layout.state) else { return nil }
+        let decoder = JSONDecoder()
+        decoder.dateDecodingStrategy = .secondsSince1970
+        return try? decoder.decode(TestnetState.self, from: data)
+    }
+
+    /// Atomic: a reader sees the old file or the new one.
+    public func save(_ layout: Layout) throws {
+        let encoder = JSONEncoder()
+        encoder.dateEncodingStrategy = .secondsSince1970
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
+        try encoder.encode(self).write(to: URL(fileURLWithPath: layout.state), options: .atomic)
+    }
+}
+
+extension TestnetFile {
+    /// The seed text of a node's key: the same file gives the same ids.
+    func keySeed(_ node: String) -> String { "\(mesh)/\(seed)/\(node)" }
+
+    /// The configuration files' text, and the records before any start. `port(i)` gives a free pair's first port.
+    func lay(out layout: Layout, port: (Int) -> Int) -> [(record: NodeRecord, yaml: String)] {
+        let keys = nodes.map { Identity(testnetSeed: keySeed($0.name)) }
+        let ports = nodes.indices.map(port)
+        return nodes.indices.map { index in
+            let node = nodes[index]
+            var yaml = """
+                # Made by `starling testnet up \(path)`; changes are lost.
+                name: \(node.name)
+                data: \(quoted(layout.data(node.name)))
+                mesh:
+                  name: \(mesh)
+                  address: 127.0.0.1
+                  port: \(ports[index])
+                  inbound: \(node.inbound)
+                  seed: \(quoted(keySeed(node.name)))
+                  join:
+
+                """
+            // Everybody knows the first two: with one alone, its death before anybody joined would leave islands.
+            for other in nodes.indices.prefix(3) where other != index {
+                yaml += "    - starling://\(keys[other].publicKey)@127.0.0.1:\(ports[other])\n"
+            }
+            yaml += "http: {listen: \"127.0.0.1:\(ports[index] + 1)\"}\n"
+            if let sale = node.sale {
+                yaml += "serve:\n  - model: \(quoted(sale.model))\n"
+                yaml += sale.url.map { "    backend: openai\n    url: \(quoted($0))\n" } ?? "    backend: managed\n    file: \(quoted(sale.file))\n"
+                yaml += """
+                        price: {input: \(MicroCredits.text(sale.inputPrice)), cached_input: \(MicroCredits.text(sale.cachedInputPrice)), output: \(MicroCredits.text(sale.outputPrice))}
+                        slots: \(sale.slots)
+                        speed: \(sale.speed)
+
+                    """
+            }
+            let record = NodeRecord(
+                name: node.name, role: node.sale == nil ? "asks" : "sells", models: node.sale.map { [$0.model] } ?? [],
+                nodeID: keys[index].nodeID.description, publicKey: keys[index].publicKey.description,
+                udp: "127.0.0.1:\(ports[index])", http: "http://127.0.0.1:\(ports[index] + 1)", config: layout.config(node.name),
+                log: layout.log(node.name), pid: 0, startTicks: 0, since: Date(), exit: nil)
+            return (record, yaml)
+        }
+    }
+
+    private func quoted(_ text: String) -> String {
+        "\"" + text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"") + "\""
+    }
+}

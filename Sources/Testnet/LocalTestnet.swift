@@ -1,0 +1,348 @@
+import Cryptography
+import Foundation
+import MeshClient
+import NodeConfiguration
+
+/// A local network of real node processes: what `starling testnet …` does.
+public struct LocalTestnet: Sendable {
+    public let layout: Layout
+    public let name: String
+
+    /// `root` is the folder `testnet/`; without a name, the only testnet that runs there.
+    public init(root: String, name: String?) throws(TestnetError) {
+        if let name {
+            self.name = name
+        } else {
+            let found = Self.running(root: root)
+            guard found.count == 1, let only = found.first else {
+                throw TestnetError(
+                    found.isEmpty ? "no testnet runs here" : "\(found.count) testnets run here: \(found.joined(separator: ", "))",
+                    mend: found.isEmpty ? "starling testnet up testnet/market.yaml" : "say which: --name \(found[0])", exitCode: 69)
+            }
+            self.name = only
+        }
+        layout = Layout(root: root, name: self.name)
+    }
+
+    public static func running(root: String) -> [String] {
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: "\(root)/.run")) ?? []
+        return names.sorted().filter { FileManager.default.fileExists(atPath: Layout(root: root, name: $0).state) }
+    }
+
+    // MARK: Up
+
+    /// Starts what is missing and returns when every node knows every offer. `progress` is told each step once.
+    public func up(_ file: TestnetFile, program: String, timeout: TimeInterval, progress: (String) -> Void) throws {
+        for node in file.nodes {
+            if let sale = node.sale, sale.url == nil, !FileManager.default.fileExists(atPath: sale.file) {
+                throw TestnetError("\(node.name) serves \(sale.model), but there is no \(sale.file)", mend: "put the GGUF file there, or name it with `file:`")
+            }
+        }
+        try FileManager.default.createDirectory(atPath: layout.folder, withIntermediateDirectories: true)
+        let plan = Blake2b.hash(Array("\(file.mesh)/\(file.seed)/\(file.ports ?? 0)/\(file.nodes)".utf8))
+        let before = TestnetState.load(layout)
+        if let before, before.plan == plan.bytes.hex, isAlive(before) {
+            let missing = before.nodes.filter { $0.exit == nil && self.state(of: $0) == "failed" }
+            for node in missing { try command("start \(node.name)") }
+            try waitUntilReady(timeout: timeout, progress: progress)
+            return
+        }
+        if before != nil {
+            progress("the file changed: stopping what ran")
+            try down(purge: false)
+            try FileManager.default.createDirectory(atPath: layout.folder, withIntermediateDirectories: true)
+        }
+        let laid = file.lay(out: layout, port: try portChooser(file))
+        for (record, yaml) in laid {
+            try yaml.write(toFile: record.config, atomically: true, encoding: .utf8)
+            try? FileManager.default.removeItem(atPath: record.log)
+        }
+        let fresh = TestnetState(
+            file: file.path, plan: plan.bytes.hex, program: program, supervisor: 0, supervisorTicks: 0, nodes: laid.map(\.record))
+        try fresh.save(layout)
+        try startSupervisor(program)
+        do {
+            try waitUntilReady(timeout: timeout, progress: progress)
+        } catch {
+            _ = try? down(purge: false)
+            throw error
+        }
+    }
+
+    private func portChooser(_ file: TestnetFile) throws -> (Int) -> Int {
+        if let first = file.ports {
+            for index in file.nodes.indices {
+                for (port, what) in [(first + 2 * index, "mesh"), (first + 2 * index + 1, "HTTP")] where !Ports.isFree(UInt16(port)) {
+                    throw TestnetError(
+                        "port \(port) (\(what) of \(file.nodes[index].name)) is taken", mend: "stop what uses it, or set `ports: auto` in \(file.path)")
+                }
+            }
+            return { first + 2 * $0 }
+        }
+        let pairs = Ports.freePairs(file.nodes.count)
+        guard pairs.count == file.nodes.count else { throw TestnetError("no \(2 * file.nodes.count) free ports", mend: "stop other testnets") }
+        return { pairs[$0] }
+    }
+
+    private func startSupervisor(_ program: String) throws {
+        let pid = try Spawn.detached(program: program, arguments: ["testnet", "supervise", layout.folder], log: layout.supervisorLog)
+        let end = Date().addingTimeInterval(10)
+        while Date() < end {
+            if let state = TestnetState.load(layout), state.supervisor == pid, access(layout.control, F_OK) == 0 { return }
+            if ProcessTable.startTicks(pid) == nil { break }
+            usleep(10_000)
+        }
+        throw TestnetError("the supervisor did not start", mend: "read \(layout.supervisorLog)")
+    }
+
+    /// Polls each node until it lists every seller's offers, failing early with the log of a node that died.
+    private func waitUntilReady(timeout: TimeInterval, progress: (String) -> Void) throws {
+        let start = Date()
+        var told = 0
+        while true {
+            guard let state = TestnetState.load(layout) else { throw TestnetError("the testnet is gone", mend: "start it again") }
+            let alive = state.nodes.filter { self.state(of: $0) == "up" || self.state(of: $0) == "starting" }
+            if let dead = state.nodes.first(where: { $0.exit != nil && ($0.exit?.signal == nil) && self.state(of: $0) == "failed" }) {
+                throw TestnetError("\(dead.name) ended at once:\n\(lastLines(dead.log))", mend: "read \(dead.log)")
+            }
+            let expected = Set(alive.flatMap { node in node.models.map { "\(node.nodeID)/\($0)" } })
+            var answering = 0
+            var complete = 0
+            for node in alive {
+                guard let known = knownOffers(node) else { continue }
+                answering += 1
+                if known.isSuperset(of: expected) { complete += 1 }
+            }
+            if told == 0, answering == alive.count {
+                told = 1
+                progress("\(alive.count) nodes up, \(seconds(since: start))")
+            }
+            if complete == alive.count, state.nodes.allSatisfy({ $0.pid != 0 }) {
+                progress("every node knows all \(expected.count) offers, \(seconds(since: start))")
+                return
+            }
+            if Date().timeIntervalSince(start) > timeout {
+                let late = alive.first { (knownOffers($0)?.isSuperset(of: expected)) != true } ?? state.nodes[0]
+                throw TestnetError(
+                    "after \(Int(timeout)) s \(late.name) knows \(knownOffers(late)?.count ?? 0) of \(expected.count) offers:\n\(lastLines(late.log))",
+                    mend: "give it more time with --timeout, or read \(late.log)")
+            }
+            usleep(50_000)
+        }
+    }
+
+    private func knownOffers(_ node: NodeRecord) -> Set<String>? {
+        guard let response = try? MeshClient(base: node.http).get("/mesh/offers", timeout: 2), response.status == 200,
+            let document = try? JSONSerialization.jsonObject(with: Data(response.body)) as? [String: Any],
+            let offers = document["offers"] as? [[String: Any]]
+        else { return nil }
+        return Set(offers.compactMap { offer in
+            guard let node = offer["node_id"] as? String, let model = offer["model"] as? String else { return nil }
+            return "\(node)/\(model)"
+        })
+    }
+
+    private func lastLines(_ log: String) -> String {
+        let text = (FileManager.default.contents(atPath: log)).map { String(decoding: $0.suffix(4096), as: UTF8.self) } ?? ""
+        return text.split(separator: "\n").suffix(8).map { "    \($0)" }.joined(separator: "\n")
+    }
+
+    private func seconds(since start: Date) -> String { String(format: "%.1f s", Date().timeIntervalSince(start)) }
+
+    // MARK: Looking
+
+    public func load() throws(TestnetError) -> TestnetState {
+        guard let state = TestnetState.load(layout) else {
+            throw TestnetError("no testnet `\(name)` runs here", mend: "starling testnet up testnet/\(name).yaml", exitCode: 69)
+        }
+        return state
+    }
+
+    /// `up`, `starting`, `frozen`, `killed`, `left`, `failed`.
+    public func state(of node: NodeRecord) -> String {
+        switch ProcessTable.state(node.pid, startTicks: node.startTicks) {
+        case .frozen: return "frozen"
+        case .running: return (try? MeshClient(base: node.http).get("/health", timeout: 1))?.status == 200 ? "up" : "starting"
+        case .gone:
+            if node.pid == 0, node.exit == nil { return "starting" }
+            if let signal = node.exit?.signal { return signal == SIGKILL ? "killed" : "failed" }
+            if node.exit?.status == 0 { return "left" }
+            return lastEvent(node.name)?.action == "kill" ? "killed" : "failed"
+        }
+    }
+
+    public struct Event: Codable, Sendable {
+        public var at: Date
+        public var action: String
+        public var node: String
+    }
+
+    public func lastEvent(_ node: String) -> Event? {
+        guard let data = FileManager.default.contents(atPath: layout.events) else { return nil }
+        let decoder = JSONDecoder()
+        decoder.dateDecodingStrategy = .secondsSince1970
+        return data.split(separator: 10).reversed().lazy.compactMap { try? decoder.decode(Event.self, from: Data($0)) }.first { $0.node == node }
+    }
+
+    /// A sentence about a node that is not simply up.
+    public func remark(on node: NodeRecord, state: String) -> String {
+        let event = lastEvent(node.name)
+        let ago = { (date: Date) in Self.duration(Date().timeIntervalSince(date)) }
+        switch state {
+        case "frozen": return event?.action == "freeze" ? "frozen \(ago(event?.at ?? Date())) ago by `testnet freeze`" : "frozen by somebody else's SIGSTOP"
+        case "killed", "failed", "left":
+            guard let exit = node.exit else { return "gone; the supervisor was not there to see how" }
+            let how = exit.signal.map { "by signal \($0)\($0 == SIGKILL ? " (SIGKILL)" : "")" } ?? "with status \(exit.status ?? -1)"
+            let who = event.map { $0.action == "kill" && abs($0.at.timeIntervalSince(exit.at)) < 5 ? " from `testnet kill`" : "" } ?? ""
+            return "ended \(ago(exit.at)) ago \(how)\(who)"
+        default: return ""
+        }
+    }
+
+    static func duration(_ seconds: TimeInterval) -> String {
+        seconds < 100 ? String(format: "%.0f s", max(0, seconds)) : seconds < 6000 ? String(format: "%.0f min", seconds / 60) : String(format: "%.0f h", seconds / 3600)
+    }
+
+    public func node(named name: String) throws(TestnetError) -> NodeRecord {
+        let state = try load()
+        guard let node = state.nodes.first(where: { $0.name == name }) else {
+            throw TestnetError("no node `\(name)` in testnet \(self.name)", mend: "its nodes are \(state.nodes.map(\.name).joined(separator: ", "))", exitCode: 64)
+        }
+        return node
+    }
+
+    // MARK: Breaking
+
+    public enum Action: String, Sendable { case kill, freeze, thaw, stop, restart }
+
+    /// Does it to the process and writes down that it was asked for.
+    public func perform(_ action: Action, on name: String) throws {
+        let node = try node(named: name)
+        let running = ProcessTable.state(node.pid, startTicks: node.startTicks)
+        if action == .restart {
+            if running != .gone {
+                note(.stop, name)
+                ProcessTable.signal(node.pid, startTicks: node.startTicks, SIGCONT)
+                ProcessTable.signal(node.pid, startTicks: node.startTicks, SIGTERM)
+                if !ProcessTable.waitUntilGone(node.pid, startTicks: node.startTicks, seconds: 15) {
+                    ProcessTable.signal(node.pid, startTicks: node.startTicks, SIGKILL)
+                    _ = ProcessTable.waitUntilGone(node.pid, startTicks: node.startTicks, seconds: 5)
+                }
+            }
+            note(.restart, name)
+            try command("start \(name)")
+            let end = Date().addingTimeInterval(20)
+            while Date() < end {
+                let now = try self.node(named: name)
+                if now.pid != node.pid, state(of: now) == "up" { return }
+                if now.pid != node.pid, state(of: now) == "failed" { break }
+                usleep(20_000)
+            }
+            throw TestnetError("\(name) did not come up:\n\(lastLines(node.log))", mend: "read \(node.log)")
+        }
+        guard running != .gone else { throw TestnetError("\(name) is not running", mend: "starling testnet restart \(name)") }
+        note(action, name)
+        let signal: Int32 = switch action {
+        case .kill: SIGKILL
+        case .freeze: SIGSTOP
+        case .thaw: SIGCONT
+        case .stop, .restart: SIGTERM
+        }
+        ProcessTable.signal(node.pid, startTicks: node.startTicks, signal)
+        if action == .kill || action == .stop {
+            let end = Date().addingTimeInterval(action == .kill ? 5 : 30)
+            while Date() < end, try self.node(named: name).exit == nil, ProcessTable.state(node.pid, startTicks: node.startTicks) != .gone { usleep(5_000) }
+        }
+    }
+
+    private func note(_ action: Action, _ node: String) {
+        let encoder = JSONEncoder()
+        encoder.dateEncodingStrategy = .secondsSince1970
+        guard var line = try? encoder.encode(Event(at: Date(), action: action.rawValue, node: node)) else { return }
+        line.append(10)
+        let descriptor = open(layout.events, O_WRONLY | O_CREAT | O_APPEND, 0o644)
+        guard descriptor >= 0 else { return }
+        defer { close(descriptor) }
+        _ = line.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
+    }
+
+    private func isAlive(_ state: TestnetState) -> Bool {
+        ProcessTable.state(state.supervisor, startTicks: state.supervisorTicks) == .running
+    }
+
+    /// Tells the supervisor; starts one if it is gone.
+    private func command(_ line: String) throws {
+        let state = try load()
+        if !isAlive(state) { try startSupervisor(state.program) }
+        let descriptor = open(layout.control, O_WRONLY | O_NONBLOCK)
+        guard descriptor >= 0 else { throw TestnetError("the supervisor does not listen", mend: "starling testnet down, then up") }
+        defer { close(descriptor) }
+        let bytes = Array((line + "\n").utf8)
+        _ = write(descriptor, bytes, bytes.count)
+    }
+
+    // MARK: Down
+
+    /// Stops everything that the state file names, whoever started it; false when nothing ran. Logs stay unless `purge`.
+    @discardableResult
+    public func down(purge: Bool) throws -> Bool {
+        guard let state = TestnetState.load(layout) else {
+            if purge { try? FileManager.default.removeItem(atPath: layout.folder) }
+            return false
+        }
+        for node in state.nodes {
+            ProcessTable.signal(node.pid, startTicks: node.startTicks, SIGTERM)
+            ProcessTable.signal(node.pid, startTicks: node.startTicks, SIGCONT)
+        }
+        let end = Date().addingTimeInterval(5)
+        for node in state.nodes where !ProcessTable.waitUntilGone(node.pid, startTicks: node.startTicks, seconds: max(0, end.timeIntervalSinceNow)) {
+            ProcessTable.signal(node.pid, startTicks: node.startTicks, SIGKILL)
+            _ = ProcessTable.waitUntilGone(node.pid, startTicks: node.startTicks, seconds: 2)
+        }
+        ProcessTable.signal(state.supervisor, startTicks: state.supervisorTicks, SIGTERM)
+        _ = ProcessTable.waitUntilGone(state.supervisor, startTicks: state.supervisorTicks, seconds: 2)
+        try? FileManager.default.removeItem(atPath: layout.state)
+        try? FileManager.default.removeItem(atPath: layout.control)
+        if purge { try? FileManager.default.removeItem(atPath: layout.folder) }
+        return true
+    }
+}
+
+/// Free ports on the loopback address.
+enum Ports {
+    static func isFree(_ port: UInt16) -> Bool {
+        bound(port, SOCK_DGRAM) != nil && bound(port, SOCK_STREAM) != nil
+    }
+
+    /// First ports of `count` free neighbouring pairs.
+    static func freePairs(_ count: Int) -> [Int] {
+        var pairs: [Int] = []
+        var port = 20_000 + Int(getpid()) % 10_000 / 2 * 2
+        while pairs.count < count, port < 60_000 {
+            if isFree(UInt16(port)), isFree(UInt16(port + 1)) { pairs.append(port) }
+            port += 2
+        }
+        return pairs
+    }
+
+    private static func bound(_ port: UInt16, _ kind: __socket_type) -> UInt16? {
+        let descriptor = socket(AF_INET, Int32(kind.rawValue), 0)
+        guard descriptor >= 0 else { return nil }
+        defer { close(descriptor) }
+        var one: Int32 = 1
+        if kind == SOCK_STREAM { setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &one, socklen_t(MemoryLayout<Int32>.size)) }
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = port.bigEndian
+        address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+        let code = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+        }
+        return code == 0 ? port : nil
+    }
+}
+
+extension [UInt8] {
+    /// Lower-case hexadecimal.
+    public var hex: String { map { String(format: "%02x", $0) }.joined() }
+}

@@ -1,0 +1,91 @@
+import Market
+import NodeRuntime
+import Primitives
+import Synchronization
+import Testing
+
+private final class Counter: Sendable {
+    private let value = Mutex(0)
+    var count: Int { value.withLock { $0 } }
+    func increment() { value.withLock { $0 += 1 } }
+}
+
+private func text(_ events: [ClientEvent]?) -> [String]? {
+    events?.map {
+        switch $0 {
+        case .delta(let bytes, _, _): String(decoding: bytes, as: UTF8.self)
+        case .failed(let failure): "failed \(failure.code.rawValue)"
+        default: "other"
+        }
+    }
+}
+
+private func delta(_ text: String) -> ClientEvent { .delta(text: Array(text.utf8), tokens: 1, extra: []) }
+private let someTask = TaskID(high: 1, low: 2)
+
+@Test func aReaderTakesAllThatIsBufferedAndThenTheEnd() async {
+    let stream = TaskStream(id: someTask, onCancel: {})
+    #expect(stream.append(delta("a")))
+    #expect(stream.append(delta("b")))
+    #expect(text(await stream.next()) == ["a", "b"])
+    async let waiting = stream.next()
+    stream.append(.failed(TaskFailure(code: .workerLost, message: "gone")))
+    #expect(text(await waiting) == ["failed worker_lost"])
+    stream.append(delta("late"))
+    #expect(await stream.next() == nil)
+    #expect(await stream.next() == nil)
+}
+
+@Test func aFullPipeSaysSoAndResumesOnceBelowTheLowWaterMark() async {
+    let resumed = Counter()
+    let stream = TaskStream(
+        id: someTask, highWater: 10, lowWater: 4, onResume: { resumed.increment() }, onCancel: {})
+    #expect(stream.append(delta("0123456789")))
+    #expect(!stream.append(delta("!")))
+    #expect(!stream.append(delta("!")))
+    _ = await stream.next()
+    stream.consumed(8)
+    #expect(resumed.count == 0)
+    stream.consumed(2)
+    stream.consumed(2)
+    #expect(resumed.count == 1)
+    #expect(stream.append(delta("on")))
+}
+
+@Test func aCancelIsToldOnceAndFreesTheReader() async {
+    let cancelled = Counter()
+    let stream = TaskStream(id: someTask, onCancel: { cancelled.increment() })
+    async let waiting = stream.next()
+    stream.cancel()
+    stream.cancel()
+    #expect(await waiting == nil)
+    #expect(cancelled.count == 1)
+    #expect(stream.append(delta("dropped")))
+    #expect(await stream.next() == nil)
+}
+
+@Test func cancellingTheWaitingTaskCancelsTheStream() async {
+    let cancelled = Counter()
+    let stream = TaskStream(id: someTask, onCancel: { cancelled.increment() })
+    let reader = Task { await stream.next() }
+    reader.cancel()
+    #expect(await reader.value == nil)
+    #expect(cancelled.count == 1)
+}
+
+@Test func aCancelAfterTheLastEventIsNoCancel() async {
+    let cancelled = Counter()
+    let stream = TaskStream(id: someTask, onCancel: { cancelled.increment() })
+    stream.append(.failed(TaskFailure(code: .busy, message: "")))
+    stream.cancel()
+    #expect(cancelled.count == 0)
+}
+
+@Test func aWakeReturnsWithNothing() async {
+    let stream = TaskStream(id: someTask, onCancel: {})
+    stream.wake()
+    #expect(await stream.next()?.isEmpty == true)
+    async let waiting = stream.next()
+    stream.wake()
+    #expect(await waiting?.isEmpty == true)
+}

@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+"""The pure targets stay pure: no I/O, no clock, no global randomness, and no import that Package.swift doesn't grant.
+
+SwiftPM lets a transitive import pass, so imports are compared with the target's declared dependencies here. Each banned
+word comes with what to use instead.
+"""
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PURE = ["Primitives", "Cryptography", "Wire", "Sessions", "Discovery", "Gossip", "Market", "PeerCore"]
+ALWAYS = {"Swift", "Synchronization"} - {"Synchronization"}
+
+BANNED = [
+    (r"\basync\b|\bawait\b|\bTask\s*[.{(]", "synchronous code: events in, effects out"),
+    (r"\bContinuousClock\b|\bSuspendingClock\b|\bDate\(|\bclock_gettime\b", "the `now` argument"),
+    (r"\bSystemRandomNumberGenerator\b|\.random\(|\brandomElement\(|\.shuffled\(|\.shuffle\(\)", "the SeededRandom argument"),
+    (r"\brandombytes_|\bSecureRandom\b", "entropy handed in by the shell"),
+    (r"\btry!|\bfatalError\(|\bas!", "a typed throw, or precondition with state in its message"),
+    (r"@unchecked\s+Sendable", "a value type"),
+    (r"\bprint\(", "an effect"),
+]
+# The one place where entropy is made, for the shell.
+EXEMPT = {("Cryptography", "SecureRandom.swift")}
+
+
+def declared():
+    dump = subprocess.run(["swift", "package", "dump-package"], cwd=ROOT, capture_output=True, text=True, check=True,
+                          env={**__import__("os").environ, "STARLING_CORE_ONLY": "1"})
+    targets = {}
+    for target in json.loads(dump.stdout)["targets"]:
+        names = set()
+        for dependency in target["dependencies"]:
+            for kind in ("byName", "target", "product"):
+                if kind in dependency:
+                    names.add(dependency[kind][0])
+        targets[target["name"]] = names
+    return targets
+
+
+def reachable(targets, name):
+    seen, todo = set(), [name]
+    while todo:
+        for dependency in targets.get(todo.pop(), ()):
+            if dependency not in seen:
+                seen.add(dependency)
+                todo.append(dependency)
+    return seen
+
+
+def code(line):
+    return re.sub(r'"(\\.|[^"\\])*"', '""', line).split("//")[0]
+
+
+def main():
+    targets = declared()
+    problems = []
+    for name in PURE:
+        allowed = reachable(targets, name) | ALWAYS
+        for path in sorted((ROOT / "Sources" / name).rglob("*.swift")):
+            for number, line in enumerate(path.read_text().splitlines(), 1):
+                text = code(line)
+                where = f"{path.relative_to(ROOT)}:{number}"
+                found = re.match(r"\s*(?:@\w+\s+|public\s+|internal\s+)*import\s+(?:struct\s+|enum\s+|func\s+|class\s+)?(\w+)", text)
+                if found and found.group(1) not in allowed:
+                    problems.append(f"{where}: imports {found.group(1)}, which Package.swift does not grant to {name}")
+                if (name, path.name) in EXEMPT:
+                    continue
+                for pattern, instead in BANNED:
+                    if re.search(pattern, text):
+                        problems.append(f"{where}: {text.strip()[:60]}\n    use {instead}")
+    for problem in problems:
+        print(problem)
+    print(f"{len(PURE)} pure targets, {len(problems)} impurities", file=sys.stderr)
+    return 1 if problems else 0
+
+
+sys.exit(main())
