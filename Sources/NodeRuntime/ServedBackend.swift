@@ -1,3 +1,4 @@
+import Foundation
 import Inference
 import Market
 import MeshDocuments
@@ -118,9 +119,32 @@ extension ServeSettings {
     /// Under which the speed of this model at this server is kept.
     var memoryName: String { "speed/\(backend.rawValue)/\(file ?? url)/\(model)/\(slots)" }
 
+    /// Tokens of a slot unless the file says more.
+    private static let managedContext = 512
+
     var managedOptions: ManagedServerOptions {
         ManagedServerOptions(
-            modelPath: file ?? "", program: server.map { .binary($0) } ?? .launcher, slots: slots,
-            contextPerSlot: UInt32(clamping: context ?? 0), threads: threads)
+            launcher: server.map { .binary(path: $0) } ?? ManagedServerOptions.Launcher.projects, file: file ?? "", slots: slots,
+            context: context ?? Self.managedContext, threads: threads)
+    }
+}
+
+extension ManagedServerOptions.Launcher {
+    /// The project's own launcher: its folder is STARLING_HOME, or the nearest one above the program or the working
+    /// folder that holds it. Where there is none the server fails to start with these paths in its error.
+    static var projects: ManagedServerOptions.Launcher {
+        let files = FileManager.default
+        var starts = [files.currentDirectoryPath]
+        if let program = try? files.destinationOfSymbolicLink(atPath: "/proc/self/exe") { starts.insert(program, at: 0) }
+        if let home = ProcessInfo.processInfo.environment["STARLING_HOME"] { starts.insert(home + "/.", at: 0) }
+        for start in starts {
+            var folder = start
+            while folder.count > 1 {
+                let script = folder + "/scripts/llama-server.py"
+                if files.fileExists(atPath: script) { return .python(interpreter: folder + "/.cache/venv/bin/python", script: script) }
+                folder = (folder as NSString).deletingLastPathComponent
+            }
+        }
+        return .python(interpreter: ".cache/venv/bin/python", script: "scripts/llama-server.py")
     }
 }
