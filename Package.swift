@@ -2,8 +2,10 @@
 import PackageDescription
 
 // STARLING_CORE_ONLY declares the pure targets, the simulator and their tests alone, so that the inner
-// loop (`scripts/test --core`) never builds the HTTP server or the database.
-let coreOnly = Context.environment["STARLING_CORE_ONLY"] != nil
+// loop (`scripts/test --core`) never builds the HTTP server or the database. STARLING_LOOP_ONLY adds the event
+// loop, which needs no more packages: what `scripts/sanitize` builds.
+let loopOnly = Context.environment["STARLING_LOOP_ONLY"] != nil
+let coreOnly = loopOnly || Context.environment["STARLING_CORE_ONLY"] != nil
 // CI treats warnings as errors; a dependency's warnings are not ours, so only our targets ask for it.
 let strict: [SwiftSetting] =
     Context.environment["STARLING_WERROR"] != nil ? [.unsafeFlags(["-warnings-as-errors"])] : []
@@ -48,14 +50,19 @@ let core: [Target] = [
     tests("SimulationTests", ["Simulation"]),
 ]
 
-let shell: [Target] = [
+let loop: [Target] = [
     .systemLibrary(name: "CLibuv", pkgConfig: "libuv", providers: [.apt(["libuv1-dev"])]),
+    target("UVLoop", ["Primitives", "CLibuv", product("DequeModule", "swift-collections")]),
+
+    tests("UVLoopTests", ["UVLoop"]),
+]
+
+let shell: [Target] = [
     .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
     target("OpenAIFormat", []),
     target("MeshDocuments", []),
     target("MeshClient", ["CCurl"]),
-    target("UVLoop", ["Primitives", "CLibuv"]),
-    target("Inference", ["Primitives", "OpenAIFormat", "UVLoop", "CLibuv", "CCurl"]),
+    target("Inference", ["Primitives", "Cryptography", "OpenAIFormat", "UVLoop", "CLibuv", "CCurl"]),
     target("Store", ["Wire", product("GRDB", "GRDB.swift")]),
     target("NodeConfiguration", ["Primitives", product("Yams", "Yams")]),
     target(
@@ -76,7 +83,6 @@ let shell: [Target] = [
 
     tests("OpenAIFormatTests", ["OpenAIFormat"]),
     tests("MeshDocumentsTests", ["MeshDocuments"]),
-    tests("UVLoopTests", ["UVLoop"]),
     tests("InferenceTests", ["Inference"]),
     tests("StoreTests", ["Store"]),
     tests("NodeConfigurationTests", ["NodeConfiguration"]),
@@ -102,6 +108,6 @@ let package = Package(
                 .package(
                     url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
             ]),
-    targets: coreOnly ? core : core + shell,
+    targets: loopOnly ? core + loop : coreOnly ? core : core + loop + shell,
     swiftLanguageModes: [.v6]
 )

@@ -1,0 +1,20 @@
+// The only place where the program reads a clock for the core: the core itself is handed a `Now`.
+
+import CLibuv
+import Glibc
+import Primitives
+
+public enum SystemClock {
+    /// CLOCK_MONOTONIC, which is also what libuv's timers count.
+    public static var monotonic: MonotonicTime {
+        MonotonicTime(nanoseconds: Int64(truncatingIfNeeded: uv_hrtime()))
+    }
+
+    public static var wall: WallTime {
+        var time = timespec()
+        clock_gettime(CLOCK_REALTIME, &time)
+        return WallTime(milliseconds: Int64(time.tv_sec) &* 1_000 &+ Int64(time.tv_nsec) / 1_000_000)
+    }
+
+    public static func now() -> Now { Now(monotonic: monotonic, wall: wall) }
+}

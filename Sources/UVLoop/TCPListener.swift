@@ -1,0 +1,74 @@
+// Accepts connections. How many are too many is the owner's to say: it aborts those that it doesn't want.
+
+import CLibuv
+import Glibc
+import Primitives
+
+public final class TCPListener: LoopHandle {
+    /// Connections that the kernel completes before we take them.
+    public static let backlog: Int32 = 511
+
+    /// Where it listens, with the true port.
+    public private(set) var endpoint: Endpoint
+    /// Connections that were gone before they could be taken, and the times that there was no descriptor for one.
+    public private(set) var failures = 0
+    private let limits: TCPLimits
+    private var onConnection: ((TCPConnection) -> Void)?
+
+    /// Port 0 takes any free one; `[::]` serves IPv4 too where the system allows. `onConnection` sets the callbacks
+    /// of a connection that stands; reading begins after it returns.
+    public init(
+        on loop: EventLoop, bind endpoint: Endpoint, limits: TCPLimits = .init(),
+        _ onConnection: @escaping (TCPConnection) -> Void
+    ) throws(SocketError) {
+        self.endpoint = endpoint
+        self.limits = limits
+        self.onConnection = onConnection
+        try super.init(
+            on: loop, bytes: MemoryLayout<uv_tcp_t>.size, stoppingError: .stopping(.tcpListen, endpoint))
+        try adopt(uv_tcp_init(loop.uv, handle())) { SocketError(status: $0, .tcpListen, endpoint) }
+        let status = open(endpoint)
+        if status != 0 {
+            beginClose()
+            throw SocketError(status: status, .tcpListen, endpoint)
+        }
+    }
+
+    private func open(_ wanted: Endpoint) -> Int32 {
+        guard let tcp = handle(as: uv_tcp_t.self), let stream = handle(as: uv_stream_t.self) else {
+            return -EBADF
+        }
+        var status = SocketAddress.with(wanted) { uv_tcp_bind(tcp, $0, 0) }
+        if status == 0 {
+            // An address that is taken shows here, not in bind.
+            status = uv_listen(stream, TCPListener.backlog) { stream, status in
+                LoopHandle.object(stream, as: TCPListener.self)?.accept(status)
+            }
+        }
+        guard status == 0 else { return status }
+        switch SocketAddress.read({ uv_tcp_getsockname(tcp, $0, $1) }) {
+        case .success(let bound): endpoint = bound
+        case .failure(let failure): return failure.code
+        }
+        return 0
+    }
+
+    private func accept(_ status: Int32) {
+        guard status == 0, let stream = handle(as: uv_stream_t.self),
+            let connection = TCPConnection(on: loop, acceptedFrom: stream, limits: limits)
+        else {
+            failures += 1
+            return
+        }
+        onConnection?(connection)
+        connection.begin()
+    }
+
+    /// Stops listening; connections that were taken live on.
+    public func close() {
+        loop.preconditionOnLoop()
+        beginClose()
+    }
+
+    override func didClose() { onConnection = nil }
+}

@@ -1,0 +1,59 @@
+// One deadline that can be moved: the shell's whole sense of time. libuv counts milliseconds; a deadline is rounded
+// up to the next one, so that the timer never fires early and the machine that it wakes always has something due.
+
+import CLibuv
+import Primitives
+
+public final class Timer: LoopHandle {
+    private var onFire: (() -> Void)?
+    /// What it is set for; `never` when it isn't.
+    public private(set) var deadline = MonotonicTime.never
+
+    public init(on loop: EventLoop, _ onFire: @escaping () -> Void) throws(SocketError) {
+        self.onFire = onFire
+        try super.init(
+            on: loop, bytes: MemoryLayout<uv_timer_t>.size, stoppingError: .stopping(.timer, nil))
+        try adopt(uv_timer_init(loop.uv, handle())) { SocketError(status: $0, .timer, nil) }
+    }
+
+    /// Fires once, at or up to 1 ms after `deadline` (later when the loop is busy); a deadline that has passed
+    /// fires on the next turn. Replaces what was set; `never` disarms.
+    public func arm(at deadline: MonotonicTime) {
+        loop.preconditionOnLoop()
+        guard let timer = handle(as: uv_timer_t.self), deadline != self.deadline else { return }
+        guard deadline != .never else { return disarm() }
+        self.deadline = deadline
+        uv_update_time(loop.uv)
+        let wanted = (UInt64(max(0, deadline.nanoseconds)) + 999_999) / 1_000_000
+        let current = uv_now(loop.uv)
+        let delay = wanted > current ? wanted - current : 0
+        uv_timer_start(
+            timer,
+            { handle in LoopHandle.object(handle, as: Timer.self)?.fire() },
+            max(delay, loop.isFiringTimers ? 1 : 0), 0)
+    }
+
+    public func arm(after interval: Interval) { arm(at: SystemClock.monotonic + interval) }
+
+    public func disarm() {
+        loop.preconditionOnLoop()
+        deadline = .never
+        if let timer = handle(as: uv_timer_t.self) { uv_timer_stop(timer) }
+    }
+
+    /// For ever; also what lets go of the callback.
+    public func close() {
+        loop.preconditionOnLoop()
+        deadline = .never
+        beginClose()
+    }
+
+    private func fire() {
+        deadline = .never
+        loop.isFiringTimers = true
+        onFire?()
+        loop.isFiringTimers = false
+    }
+
+    override func didClose() { onFire = nil }
+}

@@ -1,0 +1,48 @@
+import Glibc
+import Primitives
+import Testing
+import UVLoop
+
+/// What owns sockets in these tests, as `Node` does in the program: an actor that lives on the loop.
+actor Owner {
+    nonisolated let loop: EventLoop
+    nonisolated var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
+    private(set) var counted = 0
+    init(_ loop: EventLoop) { self.loop = loop }
+
+    func count() { counted += 1 }
+
+    /// Runs `body` on the loop.
+    func run<R: Sendable>(_ body: @Sendable (isolated Owner) throws -> R) rethrows -> R { try body(self) }
+}
+
+/// A loop for one test, stopped however the test ends.
+func withLoop(_ body: (Owner) async throws -> Void) async throws {
+    let loop = try EventLoop(name: "test")
+    loop.start()
+    do {
+        try await body(Owner(loop))
+    } catch {
+        loop.stop()
+        throw error
+    }
+    loop.stop()
+}
+
+/// A value that arrives once, from any thread.
+final class Promise<Value: Sendable>: Sendable {
+    private let stream: AsyncStream<Value>
+    private let continuation: AsyncStream<Value>.Continuation
+    init() { (stream, continuation) = AsyncStream.makeStream() }
+
+    func keep(_ value: Value) { continuation.yield(value) }
+
+    /// The next value that was kept.
+    func value() async -> Value {
+        for await value in stream { return value }
+        preconditionFailure("the test was cancelled")
+    }
+}
+
+let anyPort = Endpoint.loopback(0)
+let anyPortIPv6 = Endpoint(high: 0, low: 1, port: 0)
