@@ -77,7 +77,8 @@ let shell: [Target] = [
     .executableTarget(
         name: "starling",
         dependencies: [
-            "NodeRuntime", "Gateway", "Testnet", "NodeConfiguration", "Simulation", "MeshClient", "MeshDocuments",
+            "NodeRuntime", "Gateway", "Testnet", "NodeConfiguration", "Simulation", "MeshClient",
+            "MeshDocuments",
             product("ArgumentParser", "swift-argument-parser"), product("Logging", "swift-log"),
         ], swiftSettings: strict),
 
