@@ -303,11 +303,12 @@ private func startEcho(on loop: EventLoop, total: Int, _ done: Promise<EchoTotal
         }
     }
     let client = try TCPConnection(on: loop, to: listener.endpoint)
+    let pattern = (0..<50_251).map { UInt8(truncatingIfNeeded: $0 % 251) }
     var written = 0
     func writeMore() {
         while written < total {
             let count = min(50_000, total - written)
-            let chunk = (0..<count).map { UInt8(truncatingIfNeeded: (written + $0) % 251) }
+            let chunk = Array(pattern[written % 251..<written % 251 + count])
             written += count
             if !client.write(chunk) { return }
         }
