@@ -1,1 +1,200 @@
-// Discovery
+import Cryptography
+import DequeModule
+import Primitives
+import Wire
+
+/// The Kademlia-like DHT of one node: whom it knows, whether they live, and how to find others. DESIGN §6.
+///
+/// A value: messages, completions and time go in, `DiscoveryAction`s are appended to `out`. Sessions does encryption,
+/// timeouts and the one repetition of an unanswered request; what arrives here is authentic. Where things are:
+/// this file dispatches; `Discovery+Contacts` judges contacts, `+Liveness` keeps the table true, `+Lookups` runs
+/// lookups, `+Join` starts and refreshes, `+Snapshots` answers questions about it all.
+///
+/// Trust, in order of how much a source may do: an unproven first message gets a reply and changes nothing; a proven
+/// peer that states its contact becomes a candidate; a contact that others list is asked in lookups; only who
+/// answered *our* question, where its signed record says that it lives, enters the table and is passed on.
+public struct Discovery: Sendable {
+    public let selfKey: PublicKey
+    public let selfID: NodeID
+    public let parameters: DiscoveryParameters
+    public let profile: DiscoveryProfile
+    /// Our own signed contact, which goes along in PING and PONG.
+    public internal(set) var selfContact: Verified<Contact>?
+    public internal(set) var dropped = DiscoveryDropCounters()
+
+    enum Timer: Hashable, Sendable {
+        case bootstrap, refresh, candidates
+        case contact(PublicKey)
+        case lost(PublicKey)
+    }
+
+    enum Purpose: Sendable {
+        case lookup(UInt64)
+        case liveness, candidate, bootstrap, lost
+    }
+
+    struct Question: Sendable {
+        var purpose: Purpose
+        var peer: PeerAddress
+        /// What we knew of the peer when we asked.
+        var contact: Verified<Contact>?
+        /// The sequence of our own contact that went along.
+        var told: UInt64?
+    }
+
+    var table: RoutingTable
+    var timers = DeadlineQueue<Timer>()
+    /// Unanswered requests by token: at most one per table entry, bootstrap address and lost contact,
+    /// `candidateProbesMax`, and d per running lookup.
+    var questions: [UInt64: Question] = [:]
+    var lastToken: UInt64 = 0
+    var lookups: [RunningLookup] = []
+    var waitingLookups: Deque<WaitingLookup> = []
+    var candidates: CandidateQueue
+    var probes: ProbeBudget
+    var verifications: TokenBucket
+    var votes: ObservedVotes
+    var lost: [LostContact] = []
+    var departed: Deque<(key: PublicKey, sequence: UInt64)> = []
+    var bootstrap: [BootstrapAddress] = []
+    var savedAnchors: [Verified<Contact>] = []
+    var bootstrapDelay: Interval
+    var refreshDelay: Interval
+    var hasJoined = false
+
+    public init(
+        selfKey: PublicKey, parameters: DiscoveryParameters = DiscoveryParameters(), profile: DiscoveryProfile
+    ) {
+        self.selfKey = selfKey
+        selfID = NodeID(of: selfKey)
+        self.parameters = parameters
+        self.profile = profile
+        table = RoutingTable(selfID: selfID, parameters: parameters, profile: profile)
+        candidates = CandidateQueue(parameters, profile: profile)
+        probes = ProbeBudget(parameters)
+        verifications = TokenBucket(rate: parameters.verificationRate, burst: parameters.verificationBurst)
+        votes = ObservedVotes(parameters, profile: profile)
+        bootstrapDelay = parameters.bootstrapDelay
+        refreshDelay = parameters.refreshDelay
+    }
+
+    // MARK: Requests of others
+
+    /// The reply to a PING or FIND; nil for every other message. Changes nothing, so it serves replayed and spoofed
+    /// first messages too.
+    public func reply(to message: Message, from peer: PeerAddress) -> Message? {
+        switch message {
+        case .ping(let contact):
+            // Spare the record when the asker has shown that it knows us (300 bytes in every liveness probe).
+            let known = contact == nil && hasBeenTold(peer.key)
+            return .pong(contact: known ? nil : selfContact?.signed, observed: peer.endpoint)
+        case .find(let target):
+            return .found(contacts: contactsForReply(target: target, asker: peer.key))
+        case .pong, .found, .unsupported, .offerMail, .offerReceived, .offerDigest, .offerDifference,
+            .callForBids,
+            .bid, .decline, .release, .award, .awardReply:
+            return nil
+        }
+    }
+
+    /// Handles a peer's request. `proven` is false for what rode in a first handshake message.
+    public mutating func handle(
+        _ message: Message, from peer: PeerAddress, proven: Bool, now: Now, random: inout SeededRandom,
+        out: inout [DiscoveryAction]
+    ) -> Message? {
+        if proven {
+            var stated: SignedRecord?
+            if case .ping(let contact) = message { stated = contact }
+            heard(peer, contact: stated, now: now, random: &random, out: &out)
+        }
+        return reply(to: message, from: peer)
+    }
+
+    // MARK: Completions of our requests
+
+    public mutating func answered(
+        _ token: UInt64, _ message: Message, from peer: PeerAddress, roundTrip: Interval, now: Now,
+        random: inout SeededRandom, out: inout [DiscoveryAction]
+    ) {
+        guard let question = questions.removeValue(forKey: token) else { return dropped.count(.wrongReply) }
+        guard question.peer == peer else {
+            dropped.count(.wrongReply)
+            return fail(question, now.monotonic, &random, &out)
+        }
+        switch (question.purpose, message) {
+        case (.lookup(let lookup), .found(let records)):
+            prove(question.contact, at: peer, roundTrip, now.monotonic, &random, &out)
+            lookupAnswered(lookup, by: peer.key, records, now.monotonic, &random, &out)
+        case (.liveness, .pong(let record, let observed)), (.candidate, .pong(let record, let observed)),
+            (.bootstrap, .pong(let record, let observed)), (.lost, .pong(let record, let observed)):
+            if let observed, votes.vote(observed, by: peer.endpoint, now: now.monotonic) {
+                out.append(.observedEndpointChanged(observed))
+            }
+            pingAnswered(question, record, roundTrip, now.monotonic, &random, &out)
+        default:
+            dropped.count(.wrongReply)
+            fail(question, now.monotonic, &random, &out)
+        }
+        probeCandidates(now.monotonic, &random, &out)
+    }
+
+    public mutating func unanswered(
+        _ token: UInt64, now: Now, random: inout SeededRandom, out: inout [DiscoveryAction]
+    ) {
+        guard let question = questions.removeValue(forKey: token) else { return }
+        fail(question, now.monotonic, &random, &out)
+        probeCandidates(now.monotonic, &random, &out)
+    }
+
+    private mutating func fail(
+        _ question: Question, _ now: MonotonicTime, _ random: inout SeededRandom,
+        _ out: inout [DiscoveryAction]
+    ) {
+        switch question.purpose {
+        case .lookup(let lookup):
+            suspect(question.peer.key, now, &random, &out)
+            lookupFailed(lookup, by: question.peer.key, now, &random, &out)
+        case .liveness: livenessFailed(question.peer.key, now, &random, &out)
+        case .candidate: candidates.probeEnded()
+        case .bootstrap: bootstrapEnded(question.peer)
+        case .lost: lostFailed(question.peer.key, now)
+        }
+    }
+
+    // MARK: Time
+
+    /// When `tick` has something to do; `.never` when it has not.
+    public mutating func nextDeadline() -> MonotonicTime { timers.next() }
+
+    /// Does everything that is due. Early or repeated calls are harmless.
+    public mutating func tick(now: Now, random: inout SeededRandom, out: inout [DiscoveryAction]) {
+        while let timer = timers.popDue(now.monotonic) {
+            switch timer {
+            case .bootstrap: tryBootstrap(now.monotonic, &random, &out)
+            case .refresh: refresh(now.monotonic, &random, &out)
+            case .candidates: probeCandidates(now.monotonic, &random, &out)
+            case .contact(let key): contactDue(key, now.monotonic, &random, &out)
+            case .lost(let key): lostDue(key, now.monotonic, &out)
+            }
+        }
+    }
+
+    // MARK: Asking
+
+    /// Sends a PING; our contact goes along when `introducing`.
+    mutating func ping(
+        _ peer: PeerAddress, for purpose: Purpose, knowing contact: Verified<Contact>?, introducing: Bool,
+        _ out: inout [DiscoveryAction]
+    ) {
+        let own = introducing ? selfContact : nil
+        ask(
+            .ping(contact: own?.signed),
+            Question(purpose: purpose, peer: peer, contact: contact, told: own?.record.sequence), &out)
+    }
+
+    mutating func ask(_ message: Message, _ question: Question, _ out: inout [DiscoveryAction]) {
+        lastToken += 1
+        questions[lastToken] = question
+        out.append(.request(token: lastToken, message, to: question.peer))
+    }
+}

@@ -1,0 +1,205 @@
+import Cryptography
+import Primitives
+import Wire
+
+/// Judging contacts: who is worth a probe, who enters the table, what replaces what.
+extension Discovery {
+    /// A proven session brought something from `peer`, with its contact if it stated one. PeerCore may call this for
+    /// the messages of other machines too: being heard spares the peer a probe.
+    public mutating func heard(
+        _ peer: PeerAddress, contact record: SignedRecord? = nil, now: Now, random: inout SeededRandom,
+        out: inout [DiscoveryAction]
+    ) {
+        guard peer.key != selfKey else { return }
+        if let place = table.place(of: peer.key) {
+            if table[place].endpoint == peer.endpoint { table[place].lastHeard = now.monotonic }
+            if table[place].contact.signed == record { return }
+        }
+        if lost.contains(where: { $0.key == peer.key && !$0.isTried }) {
+            timers.set(.lost(peer.key), at: now.monotonic)
+        }
+        guard let record, let stated = screened(record) else { return }
+        guard stated.publicKey == peer.key else { return dropped.count(.wrongAuthor) }
+        guard let contact = verified(record, now.monotonic) else { return }
+        note(contact, now.monotonic, &random, &out)
+        probeCandidates(now.monotonic, &random, &out)
+    }
+
+    /// A contact that someone stated or listed, its signature checked: replaces an older record, or makes a
+    /// candidate. Never an entry.
+    mutating func note(
+        _ contact: Verified<Contact>, _ now: MonotonicTime, _ random: inout SeededRandom,
+        _ out: inout [DiscoveryAction]
+    ) {
+        guard let endpoint = profile.endpoint(of: contact.record) else { return dropped.count(.notUsable) }
+        let candidate = CandidateQueue.Candidate(contact: contact, endpoint: endpoint)
+        if let place = table.place(of: candidate.key) {
+            let entry = table[place]
+            guard contact.record.sequence > entry.contact.record.sequence else { return }
+            if endpoint == entry.endpoint {
+                table[place].contact = contact
+                out.append(.updated(contact, at: entry.address))
+            } else if !candidates.add(candidate) {  // moves once it answers there
+                dropped.count(.candidatesFull)
+            }
+            return
+        }
+        let id = NodeID(of: candidate.key)
+        switch table.verdict(on: id, at: endpoint) {
+        case .room: if !candidates.add(candidate) { dropped.count(.candidatesFull) }
+        case .bucketFull:
+            table.remember(Replacement(contact: contact, nodeID: id, endpoint: endpoint), random: &random)
+        case .groupFull: dropped.count(.groupFull)
+        case .ownKey: dropped.count(.ownKey)
+        }
+    }
+
+    /// `peer` answered a question of ours at its address. With its record, that is what admits.
+    mutating func prove(
+        _ contact: Verified<Contact>?, at peer: PeerAddress, _ roundTrip: Interval, _ now: MonotonicTime,
+        _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+    ) {
+        guard peer.key != selfKey else { return dropped.count(.ownKey) }
+        if let place = table.place(of: peer.key) {
+            return renew(place, contact, at: peer, roundTrip, now, &out)
+        }
+        guard let contact else { return dropped.count(.noContact) }
+        guard contact.record.reachability != .outbound else { return dropped.count(.notReachable) }
+        guard contact.record.endpoints.contains(peer.endpoint) else {
+            // Passing it on must lead others to where it answers, so it has to answer there.
+            return note(contact, now, &random, &out)
+        }
+        guard !hasDeparted(contact.record) else { return }
+        let id = NodeID(of: peer.key)
+        switch table.verdict(on: id, at: peer.endpoint) {
+        case .room:
+            let wasEmpty = table.count == 0
+            table.admit(
+                TableEntry(
+                    contact: contact, nodeID: id, endpoint: peer.endpoint, admitted: now, lastHeard: now,
+                    lastProof: now,
+                    roundTrip: roundTrip))
+            lost.removeAll { $0.key == peer.key }
+            timers.cancel(.lost(peer.key))
+            timers.set(.contact(peer.key), at: now + random.interval(.zero, parameters.introductionDelayMax))
+            out.append(.admitted(contact, at: peer))
+            if wasEmpty { tableFilled(now) }
+        case .bucketFull:
+            table.remember(
+                Replacement(contact: contact, nodeID: id, endpoint: peer.endpoint), random: &random)
+        case .groupFull: dropped.count(.groupFull)
+        case .ownKey: dropped.count(.ownKey)
+        }
+    }
+
+    private mutating func renew(
+        _ place: RoutingTable.Place, _ contact: Verified<Contact>?, at peer: PeerAddress,
+        _ roundTrip: Interval,
+        _ now: MonotonicTime, _ out: inout [DiscoveryAction]
+    ) {
+        let moved = table[place].endpoint != peer.endpoint
+        let isNewer = (contact?.record.sequence ?? 0) > table[place].contact.record.sequence
+        // An old record answering elsewhere proves nothing about the endpoint that we hold.
+        if moved && !(isNewer && contact?.record.endpoints.contains(peer.endpoint) == true) { return }
+        let failed = table[place].failures > 0
+        table[place].lastHeard = now
+        table[place].lastProof = now
+        table[place].failures = 0
+        table[place].roundTrip = moved ? roundTrip : smoothed(table[place].roundTrip, roundTrip)
+        if let contact, isNewer {
+            table[place].contact = contact
+            table[place].endpoint = peer.endpoint
+            out.append(.updated(contact, at: peer))
+        }
+        if failed { timers.set(.contact(peer.key), at: now + parameters.livenessMin) }
+    }
+
+    private func smoothed(_ old: Interval, _ sample: Interval) -> Interval { old + (sample - old) / 8 }
+
+    // MARK: Checks, cheapest first
+
+    /// The contact in `record` if it is worth a signature check: decodes, isn't ours, has a usable endpoint, can be
+    /// reached and has not taken its leave.
+    mutating func screened(_ record: SignedRecord) -> Contact? {
+        guard let contact = try? Contact(decoding: record.body) else {
+            dropped.count(.badContact)
+            return nil
+        }
+        if let reason = objection(to: contact) {
+            dropped.count(reason)
+            return nil
+        }
+        return hasDeparted(contact) ? nil : contact
+    }
+
+    private func objection(to contact: Contact) -> DiscoveryDropReason? {
+        if contact.publicKey == selfKey { return .ownKey }
+        if contact.reachability == .outbound { return .notReachable }
+        guard let endpoint = profile.endpoint(of: contact) else { return .notUsable }
+        return selfContact?.record.endpoints.contains(endpoint) == true ? .ownEndpoint : nil
+    }
+
+    mutating func verified(_ record: SignedRecord, _ now: MonotonicTime) -> Verified<Contact>? {
+        guard verifications.take(now) else {
+            dropped.count(.verificationBudget)
+            return nil
+        }
+        guard let contact = try? Verified<Contact>(checking: record) else {
+            dropped.count(.badContact)
+            return nil
+        }
+        return contact
+    }
+
+    // MARK: Candidates
+
+    /// Probes waiting candidates as far as budgets allow; the rest waits for a timer or a completion.
+    mutating func probeCandidates(
+        _ now: MonotonicTime, _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+    ) {
+        var left = candidates.count  // each waiting one is looked at once
+        var isRefused = false
+        while left > 0, candidates.probed < parameters.candidateProbesMax,
+            let candidate = candidates.takeFirst()
+        {
+            left -= 1
+            guard isStillWanted(candidate) else { continue }
+            guard probes.take(profile.destination(candidate.endpoint), now: now) else {
+                dropped.count(.probeBudget)
+                candidates.putBack(candidate)
+                isRefused = true
+                continue
+            }
+            candidates.probeStarted()
+            ping(candidate.address, for: .candidate, knowing: candidate.contact, introducing: false, &out)
+        }
+        if isRefused { timers.set(.candidates, at: now + .milliseconds(250)) }
+    }
+
+    /// False when the table changed since it was queued.
+    private mutating func isStillWanted(_ candidate: CandidateQueue.Candidate) -> Bool {
+        if let entry = table.entry(candidate.key) {
+            return candidate.contact.record.sequence > entry.contact.record.sequence
+        }
+        return table.verdict(on: NodeID(of: candidate.key), at: candidate.endpoint) == .room
+            && !hasDeparted(candidate.contact.record)
+    }
+
+    // MARK: Replies
+
+    /// Whole signed contacts that answered us, nearest to `target` first, as many as fit.
+    func contactsForReply(target: Bytes32, asker: PublicKey) -> [SignedRecord] {
+        let overhead = 72  // tags, lengths and the signature
+        var records: [SignedRecord] = []
+        var bytes = 0
+        for entry in table.closest(to: target, count: parameters.contactsPerReplyMax + 1)
+        where entry.key != asker {
+            let size = entry.contact.signed.body.count + overhead
+            guard records.count < parameters.contactsPerReplyMax, bytes + size <= parameters.replyBytesMax
+            else { break }
+            bytes += size
+            records.append(entry.contact.signed)
+        }
+        return records
+    }
+}

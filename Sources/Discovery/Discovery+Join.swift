@@ -1,0 +1,108 @@
+import Primitives
+import Wire
+
+struct BootstrapAddress: Sendable {
+    let address: PeerAddress
+    /// It answered, and has not been evicted since.
+    var isReached = false
+    var isTried = false
+}
+
+/// Entering the mesh, staying in it, and refreshing what liveness probes don't see: newcomers.
+extension Discovery {
+    /// Joins through `addresses` (at most 16; our own key is skipped) and keeps trying those that don't answer.
+    public mutating func join(
+        bootstrap addresses: [PeerAddress], now: Now, random: inout SeededRandom, out: inout [DiscoveryAction]
+    ) {
+        for address in addresses where address.key != selfKey && address.endpoint.isUnicast {
+            guard bootstrap.count < parameters.bootstrapMax else { break }
+            if !bootstrap.contains(where: { $0.address == address }) {
+                bootstrap.append(BootstrapAddress(address: address))
+            }
+        }
+        bootstrapDelay = parameters.bootstrapDelay
+        tryBootstrap(now.monotonic, &random, &out)
+    }
+
+    /// Probes contacts that an earlier run saved; they are tried again while the table is empty.
+    public mutating func restore(
+        anchors: [Verified<Contact>], now: Now, random: inout SeededRandom, out: inout [DiscoveryAction]
+    ) {
+        savedAnchors = Array(
+            anchors.filter { $0.record.publicKey != selfKey }.prefix(parameters.anchorsMax))
+        for anchor in savedAnchors { note(anchor, now.monotonic, &random, &out) }
+        probeCandidates(now.monotonic, &random, &out)
+        scheduleBootstrap(now.monotonic, &random)
+    }
+
+    mutating func tryBootstrap(
+        _ now: MonotonicTime, _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+    ) {
+        for index in bootstrap.indices where !bootstrap[index].isReached && !bootstrap[index].isTried {
+            bootstrap[index].isTried = true
+            ping(bootstrap[index].address, for: .bootstrap, knowing: nil, introducing: true, &out)
+        }
+        if table.count == 0, !savedAnchors.isEmpty {
+            for anchor in random.sample(parameters.anchorsPerRound, of: savedAnchors) {
+                note(anchor, now, &random, &out)
+            }
+            probeCandidates(now, &random, &out)
+        }
+        scheduleBootstrap(now, &random)
+    }
+
+    private mutating func scheduleBootstrap(_ now: MonotonicTime, _ random: inout SeededRandom) {
+        let isLonely = table.count == 0
+        guard bootstrap.contains(where: { !$0.isReached }) || isLonely && !savedAnchors.isEmpty else {
+            return
+        }
+        let delay = bootstrapDelay
+        timers.set(.bootstrap, at: now + random.interval(delay * 3 / 4, delay * 5 / 4))
+        let maximum = isLonely ? parameters.bootstrapDelayMax : parameters.bootstrapDelayIdleMax
+        bootstrapDelay = min(delay * 2, maximum)
+    }
+
+    mutating func bootstrapEnded(_ peer: PeerAddress) {
+        guard let index = bootstrap.firstIndex(where: { $0.address == peer }) else { return }
+        bootstrap[index].isTried = false
+    }
+
+    mutating func bootstrapReached(_ peer: PeerAddress) {
+        guard let index = bootstrap.firstIndex(where: { $0.address == peer }) else { return }
+        bootstrap[index].isReached = true
+    }
+
+    /// A contact was removed: a bootstrap address is tried again, all of them when nobody is left.
+    mutating func bootstrapLost(_ key: PublicKey, _ now: MonotonicTime) {
+        let isLonely = table.count == 0
+        var again = isLonely && !savedAnchors.isEmpty
+        for index in bootstrap.indices where isLonely || bootstrap[index].address.key == key {
+            bootstrap[index].isReached = false
+            again = true
+        }
+        guard again else { return }
+        bootstrapDelay = parameters.bootstrapDelay
+        timers.set(.bootstrap, at: now + bootstrapDelay)
+    }
+
+    // MARK: Refresh
+
+    /// The first contact is in the table: look around at once, then ever less often.
+    mutating func tableFilled(_ now: MonotonicTime) {
+        refreshDelay = parameters.refreshDelay
+        timers.set(.refresh, at: now)
+    }
+
+    /// Looks up our own id (which finds newcomers near us) and random ids of far buckets that have room.
+    mutating func refresh(_ now: MonotonicTime, _ random: inout SeededRandom, _ out: inout [DiscoveryAction])
+    {
+        guard table.count > 0 else { return }  // the first admission starts it again
+        timers.set(.refresh, at: now + random.interval(refreshDelay * 3 / 4, refreshDelay * 5 / 4))
+        refreshDelay = min(refreshDelay * 2, parameters.refreshDelayMax)
+        guard !isLookingUp(.ownID), !isLookingUp(.refresh) else { return }
+        startLookup(selfID.value, .ownID, now, &random, &out)
+        for index in random.sample(parameters.refreshLookupsMax, of: table.thinBuckets) {
+            startLookup(selfID.randomPoint(inBucket: index, random: &random), .refresh, now, &random, &out)
+        }
+    }
+}

@@ -1,0 +1,226 @@
+import Primitives
+import Wire
+
+/// An evicted contact that is worth another try: how two halves of a healed network find each other again.
+struct LostContact: Sendable {
+    let contact: Verified<Contact>
+    let endpoint: Endpoint
+    /// How long it was in the table.
+    let residence: Interval
+    let lastHeard: MonotonicTime
+    var tries = 0
+    var isTried = false
+    var key: PublicKey { contact.record.publicKey }
+}
+
+/// Keeping the table true. Eviction happens on our own schedule only (discv5's rule): nothing that others say or
+/// send removes a contact, and a stranger can't hasten or delay it.
+extension Discovery {
+    /// Sets our own contact; a changed endpoint is announced to every contact within ten seconds, anything else goes
+    /// along in the next probe.
+    public mutating func setSelf(
+        _ contact: Verified<Contact>, now: Now, random: inout SeededRandom, out: inout [DiscoveryAction]
+    ) {
+        precondition(contact.record.publicKey == selfKey, "own contact under another key")
+        let moved = selfContact.map { $0.record.endpoints != contact.record.endpoints } ?? true
+        selfContact = contact
+        guard moved else { return }
+        for entry in table.entries where !entry.isProbed && entry.failures == 0 {
+            timers.set(
+                .contact(entry.key),
+                at: now.monotonic + random.interval(.zero, parameters.announcementDelayMax))
+        }
+    }
+
+    /// The peer left an important message unanswered: probe it now. Only our probes count as failures.
+    public mutating func suspect(
+        _ key: PublicKey, now: Now, random: inout SeededRandom, out: inout [DiscoveryAction]
+    ) {
+        suspect(key, now.monotonic, &random, &out)
+    }
+
+    /// The peer took its leave: out of the table at once, and not back before it states a newer contact.
+    public mutating func forget(
+        _ key: PublicKey, now: Now, random: inout SeededRandom, out: inout [DiscoveryAction]
+    ) {
+        candidates.remove(key)
+        table.forgetReplacement(key)
+        lost.removeAll { $0.key == key }
+        timers.cancel(.lost(key))
+        guard let removed = remove(key, now.monotonic, &random, &out) else { return }
+        if departed.count >= parameters.departedMax { departed.removeFirst() }
+        departed.append((key, removed.contact.record.sequence))
+        probeCandidates(now.monotonic, &random, &out)
+    }
+
+    func hasDeparted(_ contact: Contact) -> Bool {
+        departed.contains { $0.key == contact.publicKey && contact.sequence <= $0.sequence }
+    }
+
+    func hasBeenTold(_ key: PublicKey) -> Bool {
+        guard let selfContact, let told = table.entry(key)?.toldSequence else { return false }
+        return told == selfContact.record.sequence
+    }
+
+    // MARK: Probes of contacts
+
+    mutating func suspect(
+        _ key: PublicKey, _ now: MonotonicTime, _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+    ) {
+        guard let place = table.place(of: key), !table[place].isProbed, table[place].failures == 0 else {
+            return
+        }
+        probe(place, now, &out)
+    }
+
+    mutating func contactDue(
+        _ key: PublicKey, _ now: MonotonicTime, _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+    ) {
+        guard let place = table.place(of: key), !table[place].isProbed else { return }
+        let entry = table[place]
+        let quietUntil = min(
+            entry.lastHeard + interval(entry, now), entry.lastProof + parameters.proofLifetime)
+        if entry.failures == 0, quietUntil > now, !needsIntroduction(entry, now) {
+            timers.set(.contact(key), at: jittered(from: now, until: quietUntil, &random))
+            return
+        }
+        probe(place, now, &out)
+    }
+
+    private mutating func probe(
+        _ place: RoutingTable.Place, _ now: MonotonicTime, _ out: inout [DiscoveryAction]
+    ) {
+        table[place].isProbed = true
+        let entry = table[place]
+        ping(
+            entry.address, for: .liveness, knowing: entry.contact, introducing: needsIntroduction(entry, now),
+            &out)
+    }
+
+    private func needsIntroduction(_ entry: TableEntry, _ now: MonotonicTime) -> Bool {
+        guard let selfContact else { return false }
+        return entry.toldSequence != selfContact.record.sequence
+            || now - entry.toldAt >= parameters.introductionInterval
+    }
+
+    /// Half of its age, within limits: who lived long is asked less.
+    private func interval(_ entry: TableEntry, _ now: MonotonicTime) -> Interval {
+        min(max((now - entry.admitted) / 2, parameters.livenessMin), parameters.livenessMax)
+    }
+
+    /// Up to a quarter later, so that probes don't fall into step.
+    private func jittered(
+        from now: MonotonicTime, until time: MonotonicTime, _ random: inout SeededRandom
+    ) -> MonotonicTime {
+        time + random.interval(.zero, (time - now) / 4)
+    }
+
+    /// A PONG, whatever it was asked for.
+    mutating func pingAnswered(
+        _ question: Question, _ record: SignedRecord?, _ roundTrip: Interval, _ now: MonotonicTime,
+        _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+    ) {
+        let peer = question.peer
+        var contact = question.contact
+        if let record, record != contact?.signed, let stated = screened(record) {
+            if stated.publicKey != peer.key {
+                dropped.count(.wrongAuthor)
+            } else if let checked = verified(record, now) {
+                contact = checked
+            }
+        }
+        switch question.purpose {
+        case .liveness: probeEnded(question, now, &random)
+        case .candidate: candidates.probeEnded()
+        case .bootstrap: bootstrapEnded(peer)
+        case .lost, .lookup: break
+        }
+        let wasLost = lost.contains { $0.key == peer.key }
+        prove(contact, at: peer, roundTrip, now, &random, &out)
+        if wasLost, table.place(of: peer.key) == nil { lostFailed(peer.key, now) }
+        if let contact, contact.record.publicKey == peer.key, table.place(of: peer.key) != nil,
+            profile.endpoint(of: contact.record) != peer.endpoint
+        {
+            note(contact, now, &random, &out)  // it says that it moves elsewhere: probe it there
+        }
+        if case .bootstrap = question.purpose, table.place(of: peer.key) != nil || contact != nil {
+            bootstrapReached(peer)
+        }
+    }
+
+    private mutating func probeEnded(_ question: Question, _ now: MonotonicTime, _ random: inout SeededRandom)
+    {
+        guard let place = table.place(of: question.peer.key) else { return }
+        table[place].isProbed = false
+        if let told = question.told {
+            table[place].toldSequence = told
+            table[place].toldAt = now
+        }
+        let wait = interval(table[place], now)
+        timers.set(.contact(question.peer.key), at: jittered(from: now, until: now + wait, &random))
+    }
+
+    mutating func livenessFailed(
+        _ key: PublicKey, _ now: MonotonicTime, _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+    ) {
+        guard let place = table.place(of: key) else { return }
+        table[place].isProbed = false
+        table[place].failures += 1
+        let failures = Int(table[place].failures)
+        guard failures >= parameters.failuresMax else {
+            timers.set(.contact(key), at: now + parameters.retryDelay * (1 << Int64(min(failures - 1, 16))))
+            return
+        }
+        guard let entry = remove(key, now, &random, &out) else { return }
+        remember(lost: entry, now)
+    }
+
+    private mutating func remove(
+        _ key: PublicKey, _ now: MonotonicTime, _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+    ) -> TableEntry? {
+        guard let (entry, successor) = table.remove(key) else { return nil }
+        timers.cancel(.contact(key))
+        out.append(.evicted(key))
+        if let successor, !candidates.add(.init(contact: successor.contact, endpoint: successor.endpoint)) {
+            dropped.count(.candidatesFull)
+        }
+        bootstrapLost(key, now)
+        return entry
+    }
+
+    // MARK: Lost contacts
+
+    private mutating func remember(lost entry: TableEntry, _ now: MonotonicTime) {
+        let residence = now - entry.admitted
+        if lost.count >= parameters.lostMax {
+            guard let least = lost.indices.min(by: { lost[$0].residence < lost[$1].residence }),
+                lost[least].residence < residence
+            else { return }
+            timers.cancel(.lost(lost[least].key))
+            lost.remove(at: least)
+        }
+        lost.append(
+            LostContact(
+                contact: entry.contact, endpoint: entry.endpoint, residence: residence,
+                lastHeard: entry.lastHeard))
+        timers.set(.lost(entry.key), at: now + parameters.lostDelay)
+    }
+
+    mutating func lostDue(_ key: PublicKey, _ now: MonotonicTime, _ out: inout [DiscoveryAction]) {
+        guard let index = lost.firstIndex(where: { $0.key == key && !$0.isTried }) else { return }
+        lost[index].isTried = true
+        lost[index].tries += 1
+        let peer = PeerAddress(key: key, endpoint: lost[index].endpoint)
+        ping(peer, for: .lost, knowing: lost[index].contact, introducing: true, &out)
+    }
+
+    mutating func lostFailed(_ key: PublicKey, _ now: MonotonicTime) {
+        guard let index = lost.firstIndex(where: { $0.key == key }) else { return }
+        lost[index].isTried = false
+        guard lost[index].tries < parameters.lostTriesMax else {
+            lost.remove(at: index)
+            return
+        }
+        timers.set(.lost(key), at: now + parameters.lostDelay * (1 << Int64(min(lost[index].tries, 16))))
+    }
+}

@@ -1,0 +1,132 @@
+import Primitives
+import Wire
+
+enum LookupPurpose: Sendable { case caller, ownID, refresh }
+
+struct RunningLookup: Sendable {
+    let token: UInt64
+    let purpose: LookupPurpose
+    var lookup: Lookup
+}
+
+struct WaitingLookup: Sendable {
+    let token: UInt64
+    let purpose: LookupPurpose
+    let target: Bytes32
+}
+
+/// Running lookups: at most `lookupsMax` at a time, the others wait in order.
+extension Discovery {
+    /// Starts a lookup of the k live nodes nearest to `target`. Ends with `lookupFinished` under the returned token,
+    /// at once and empty when the table is empty or too many lookups wait.
+    public mutating func lookup(
+        _ target: Bytes32, now: Now, random: inout SeededRandom, out: inout [DiscoveryAction]
+    ) -> UInt64 {
+        startLookup(target, .caller, now.monotonic, &random, &out)
+    }
+
+    @discardableResult
+    mutating func startLookup(
+        _ target: Bytes32, _ purpose: LookupPurpose, _ now: MonotonicTime, _ random: inout SeededRandom,
+        _ out: inout [DiscoveryAction]
+    ) -> UInt64 {
+        lastToken += 1
+        let waiting = WaitingLookup(token: lastToken, purpose: purpose, target: target)
+        if waitingLookups.count < parameters.lookupsWaitingMax {
+            waitingLookups.append(waiting)
+            runWaiting(now, &random, &out)
+        } else {
+            dropped.count(.lookupsFull)
+            if purpose == .caller {
+                out.append(.lookupFinished(token: waiting.token, [], LookupStatistics()))
+            }
+        }
+        return waiting.token
+    }
+
+    private mutating func runWaiting(
+        _ now: MonotonicTime, _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+    ) {
+        while lookups.count < parameters.lookupsMax, let next = waitingLookups.popFirst() {
+            var starts = table.closest(to: next.target, count: parameters.bucketSize)
+            if starts.isEmpty {
+                starts = table.closest(to: next.target, count: parameters.bucketSize, includingSuspects: true)
+            }
+            let lookup = Lookup(target: next.target, starts: starts, parameters: parameters, profile: profile)
+            lookups.append(RunningLookup(token: next.token, purpose: next.purpose, lookup: lookup))
+            advance(lookups.count - 1, now, &out)
+        }
+    }
+
+    /// Asks whoever is next; finishes the lookup when nobody is left.
+    private mutating func advance(_ index: Int, _ now: MonotonicTime, _ out: inout [DiscoveryAction]) {
+        let token = lookups[index].token
+        var refused = true
+        while refused {  // ends: each round of `next` closes at least one candidate for good
+            refused = false
+            for ask in lookups[index].lookup.next() {
+                let isProven = table.entry(ask.key)?.endpoint == ask.endpoint
+                guard isProven || probes.take(profile.destination(ask.endpoint), now: now) else {
+                    dropped.count(.probeBudget)
+                    lookups[index].lookup.failed(ask.key)
+                    refused = true
+                    continue
+                }
+                let question = Question(
+                    purpose: .lookup(token), peer: ask.address, contact: ask.contact, told: nil)
+                self.ask(.find(target: lookups[index].lookup.target), question, &out)
+            }
+        }
+        guard lookups[index].lookup.isFinished else { return }
+        let finished = lookups.remove(at: index)
+        switch finished.purpose {
+        case .caller:
+            out.append(
+                .lookupFinished(token: token, finished.lookup.results, finished.lookup.statistics))
+        case .ownID:
+            if !hasJoined, table.count > 0 {
+                hasJoined = true
+                out.append(.joined(contacts: table.count))
+            }
+        case .refresh: break
+        }
+    }
+
+    mutating func lookupAnswered(
+        _ token: UInt64, by key: PublicKey, _ records: [SignedRecord], _ now: MonotonicTime,
+        _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+    ) {
+        guard let index = lookups.firstIndex(where: { $0.token == token }) else { return }
+        if records.count > parameters.contactsPerReplyMax { dropped.count(.tooMany) }
+        var contacts: [(contact: Verified<Contact>, endpoint: Endpoint)] = []
+        for record in records.prefix(parameters.contactsPerReplyMax) {
+            guard let listed = screened(record) else { continue }
+            let entry = table.entry(listed.publicKey)
+            let isNewer = entry.map { listed.sequence > $0.contact.record.sequence } ?? false
+            if lookups[index].lookup.isKnown(listed.publicKey), !isNewer { continue }
+            if let entry, !isNewer {
+                contacts.append((entry.contact, entry.endpoint))  // checked when it came in
+            } else if let contact = verified(record, now), let endpoint = profile.endpoint(of: listed) {
+                if entry != nil { note(contact, now, &random, &out) }
+                contacts.append((contact, endpoint))
+            }
+        }
+        lookups[index].lookup.answered(key, contacts: contacts)
+        advance(index, now, &out)
+        runWaiting(now, &random, &out)
+    }
+
+    mutating func lookupFailed(
+        _ token: UInt64, by key: PublicKey, _ now: MonotonicTime, _ random: inout SeededRandom,
+        _ out: inout [DiscoveryAction]
+    ) {
+        guard let index = lookups.firstIndex(where: { $0.token == token }) else { return }
+        lookups[index].lookup.failed(key)
+        advance(index, now, &out)
+        runWaiting(now, &random, &out)
+    }
+
+    func isLookingUp(_ purpose: LookupPurpose) -> Bool {
+        lookups.contains { $0.purpose == purpose } || waitingLookups.contains { $0.purpose == purpose }
+    }
+}

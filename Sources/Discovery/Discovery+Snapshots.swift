@@ -1,0 +1,62 @@
+import Cryptography
+import Primitives
+import Wire
+
+/// What others may know of the table.
+extension Discovery {
+    /// Contacts in the table.
+    public var count: Int { table.count }
+
+    /// Everyone in the table, far buckets first, then evicted contacts that are still tried.
+    public var contacts: [ContactSummary] {
+        let current = table.entries.map { entry in
+            summary(
+                entry.contact, entry.nodeID, at: entry.endpoint, entry.failures == 0 ? .live : .suspect,
+                entry.roundTrip, entry.lastHeard, inTable: true)
+        }
+        let gone = lost.map { lost in
+            summary(
+                lost.contact, NodeID(of: lost.key), at: lost.endpoint, .suspect, .zero, lost.lastHeard,
+                inTable: false)
+        }
+        return current + gone
+    }
+
+    private func summary(
+        _ contact: Verified<Contact>, _ id: NodeID, at endpoint: Endpoint, _ state: ContactSummary.State,
+        _ roundTrip: Interval, _ lastHeard: MonotonicTime, inTable: Bool
+    ) -> ContactSummary {
+        let record = contact.record
+        return ContactSummary(
+            publicKey: record.publicKey, nodeID: id, endpoints: record.endpoints, address: endpoint,
+            reachability: record.reachability, name: record.name, state: state, roundTrip: roundTrip,
+            lastHeard: lastHeard, inTable: inTable)
+    }
+
+    /// The table's record of `key` and where it answers us.
+    public func contact(of key: PublicKey) -> (contact: Verified<Contact>, address: PeerAddress)? {
+        table.entry(key).map { ($0.contact, $0.address) }
+    }
+
+    /// Up to `count` different contacts that answer, at random.
+    public func randomContacts(_ count: Int, random: inout SeededRandom) -> [Verified<Contact>] {
+        random.sample(max(0, count), of: table.entries.filter { $0.failures == 0 }).map(\.contact)
+    }
+
+    /// Up to `count` contacts that answer, nearest to `target` first.
+    public func closest(to target: Bytes32, count: Int) -> [Verified<Contact>] {
+        table.closest(to: target, count: max(0, count)).map(\.contact)
+    }
+
+    /// The longest known contacts, at most 64: what to save for a restart.
+    public var anchors: [Verified<Contact>] {
+        let oldest = table.entries.sorted { ($0.admitted, $0.key) < ($1.admitted, $1.key) }
+        return oldest.prefix(parameters.anchorsMax).map(\.contact)
+    }
+
+    /// Where enough peers see us; nil when they don't agree.
+    public var observedEndpoint: Endpoint? { votes.winner }
+
+    /// The first lookup of our own id has ended.
+    public var isJoined: Bool { hasJoined }
+}

@@ -1,0 +1,76 @@
+import Primitives
+import Wire
+
+/// What Discovery wants done, and what it tells.
+public enum DiscoveryAction: Sendable {
+    /// Send as a request; complete it exactly once, by `answered` or `unanswered` with this token.
+    case request(token: UInt64, Message, to: PeerAddress)
+    /// A contact answered our probe there and is now in the table.
+    case admitted(Verified<Contact>, at: PeerAddress)
+    /// A contact in the table has a newer record, or moved.
+    case updated(Verified<Contact>, at: PeerAddress)
+    /// A contact left the table: three unanswered probes, or `forget`.
+    case evicted(PublicKey)
+    /// A lookup that `lookup` started has ended: the nearest to its target that answered, nearest first, at most k.
+    case lookupFinished(token: UInt64, [Verified<Contact>], LookupStatistics)
+    /// The first lookup of our own id has ended, with so many contacts in the table.
+    case joined(contacts: Int)
+    /// Enough peers agree on where they see us, and it is not what they said before.
+    case observedEndpointChanged(Endpoint)
+}
+
+/// One contact as people and JSON see it.
+public struct ContactSummary: Hashable, Sendable {
+    public enum State: String, Sendable { case live, suspect }
+    public var publicKey: PublicKey
+    public var nodeID: NodeID
+    /// As the contact states them; `address` is where it answers us.
+    public var endpoints: [Endpoint]
+    public var address: Endpoint
+    public var reachability: Reachability
+    /// The peer's own label: text of a stranger.
+    public var name: String
+    public var state: State
+    public var roundTrip: Interval
+    public var lastHeard: MonotonicTime
+    /// False for a contact that was evicted and is still tried.
+    public var inTable: Bool
+}
+
+/// Why something that a peer sent was not used.
+public enum DiscoveryDropReason: Int, CaseIterable, Sendable {
+    /// A record that doesn't decode or isn't its author's.
+    case badContact
+    /// A contact under another key than its sender's.
+    case wrongAuthor
+    /// Our own key, or one of our own endpoints under another key.
+    case ownKey, ownEndpoint
+    /// No endpoint that the profile accepts.
+    case notUsable
+    /// A contact that says of itself that it can't be reached.
+    case notReachable
+    /// More contacts than a reply holds.
+    case tooMany
+    /// A reply of another kind than the question asks for, or for an unknown question.
+    case wrongReply
+    /// An answer to a first PING without a contact.
+    case noContact
+    /// A budget was spent.
+    case verificationBudget, probeBudget, candidatesFull, lookupsFull
+    /// Too many contacts of one address group.
+    case groupFull
+
+    public var name: String { "discovery_\(self)" }
+}
+
+/// How often each reason occurred.
+public struct DiscoveryDropCounters: Hashable, Sendable {
+    private var counts = [UInt64](repeating: 0, count: DiscoveryDropReason.allCases.count)
+    public init() {}
+    public subscript(reason: DiscoveryDropReason) -> UInt64 { counts[reason.rawValue] }
+    mutating func count(_ reason: DiscoveryDropReason) { counts[reason.rawValue] &+= 1 }
+    /// Reasons that occurred, in declaration order.
+    public var occurred: [(reason: DiscoveryDropReason, count: UInt64)] {
+        DiscoveryDropReason.allCases.filter { self[$0] > 0 }.map { ($0, self[$0]) }
+    }
+}

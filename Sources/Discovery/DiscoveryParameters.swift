@@ -1,0 +1,124 @@
+import Primitives
+
+/// Every number of Discovery, each with its formula or source and what breaks when it is wrong. Sources: Maymounkov
+/// and Mazières, "Kademlia" (2002); Baumgart and Mies, "S/Kademlia" (2007); Ethereum's discv5 specification and
+/// go-ethereum's choices for it. The protocol's own limits (contacts and bytes of a FOUND) are in `Protocol/`.
+public struct DiscoveryParameters: Sendable {
+    // MARK: Table
+
+    /// k: contacts per bucket and results per lookup. Kademlia's k is 20, discv5's 16. Smaller: one bad hour empties a
+    /// bucket; larger: more liveness traffic for the same reach.
+    public var bucketSize = 16
+    /// Candidates waiting for a place in a full bucket (discv5: 10). Smaller: an eviction leaves a hole until the next
+    /// refresh; larger: memory for nothing.
+    public var replacementsMax = 10
+    /// Contacts of one address group (/24, /56) in one bucket (discv5: 2). Larger: one rented /24 owns a bucket;
+    /// smaller: honest nodes of one provider are refused.
+    public var groupBucketMax = 2
+    /// The same in the whole table (discv5: 10).
+    public var groupTableMax = 10
+    /// The same among the candidates of one lookup. Larger: one network fills every path.
+    public var groupLookupMax = 10
+
+    // MARK: Lookups
+
+    /// d: disjoint paths, each with one question in flight (S/Kademlia: 4 to 8). Smaller: fewer liars divert a lookup;
+    /// larger: more messages (13 instead of 9 for d = 8 against 1 at 5,000 nodes).
+    public var paths = 4
+    /// Contacts taken from one reply; the rest is ignored. A full FOUND holds 8 (1,100 bytes).
+    public var contactsPerReplyMax = 8
+    /// Bytes of signed contacts in one FOUND, so that its packet stays within 1,200. Larger: IP fragments.
+    public var replyBytesMax = 1_000
+    /// Candidates not yet asked that one path remembers. 2 × k: enough that failures leave alternatives. Per path, so
+    /// that a lying path pushes out nothing of an honest one.
+    public var candidatesPerPathMax = 32
+    /// Questions of one lookup: 6 × k. An honest lookup in a million nodes asks about 2 × k; the rest is for dead
+    /// contacts. Smaller: lookups among many dead end early; larger: liars can keep us busy.
+    public var lookupQuestionsMax = 96
+    /// Lookups running at a time; more wait. Larger: a burst of FINDs at a join.
+    public var lookupsMax = 4
+    /// Lookups waiting; more end at once without a result.
+    public var lookupsWaitingMax = 64
+
+    // MARK: Liveness
+
+    /// Unanswered probes of our own schedule that evict. Sessions repeats each once, so 3 is six lost datagrams:
+    /// at 10 % loss each way a false eviction has probability 0.19^6 = 5e-5. Smaller: loss empties tables;
+    /// larger: dead contacts stay in replies.
+    public var failuresMax = 3
+    /// Pause after the first failure; doubles. 2 s and 4 s: a dead contact is gone about 10 s after it is first
+    /// suspected, while a peer that stalls for 5 s survives.
+    public var retryDelay = Interval.seconds(2)
+    /// Idle time before a probe: half of the contact's age, within these limits. A peer that lived long lives longer
+    /// (Kademlia §4.1), so it is asked less. In a quiet network of 64 nodes (about 45 contacts, each pair needs one
+    /// probe of about 75 bytes each way) the limits give 30 B/s young, 15 B/s old. Smaller: more traffic; larger: the
+    /// dead stay longer unless someone suspects them.
+    public var livenessMin = Interval.seconds(60)
+    public var livenessMax = Interval.seconds(300)
+    /// How long being heard can stand for an answer to our own probe. Larger: a peer that can reach us but not be
+    /// reached keeps its place.
+    public var proofLifetime = Interval.minutes(15)
+    /// Our contact goes along in a probe at first, when it changed, and again after this long, because a probe that
+    /// opened a session was not believed. Smaller: 300 bytes more per probe.
+    public var introductionInterval = Interval.minutes(15)
+    /// A new contact is introduced to us, and we to it, within this time (random). Smaller: bursts; larger: newcomers
+    /// stay unknown.
+    public var introductionDelayMax = Interval.milliseconds(200)
+    /// The same for a changed endpoint of our own, towards everyone.
+    public var announcementDelayMax = Interval.seconds(10)
+    /// Evicted contacts that are tried again, the longest known; heals partitions. Larger: traffic to the dead.
+    public var lostMax = 8
+    /// First pause before a lost contact is tried again; doubles with each of `lostTriesMax` tries: two hours in all.
+    public var lostDelay = Interval.seconds(60)
+    public var lostTriesMax = 7
+
+    // MARK: Join and refresh
+
+    /// Bootstrap addresses kept.
+    public var bootstrapMax = 16
+    /// Pause before bootstrap addresses are tried again while the table is empty; doubles up to the maximum.
+    /// Smaller: a dead bootstrap node is hammered when it returns; larger: people wait.
+    public var bootstrapDelay = Interval.seconds(1)
+    public var bootstrapDelayMax = Interval.seconds(60)
+    /// The maximum when the table is not empty: an unreached bootstrap may be another part of a split mesh.
+    public var bootstrapDelayIdleMax = Interval.minutes(10)
+    /// Saved contacts tried in one such round beside the bootstrap addresses.
+    public var anchorsPerRound = 8
+    /// Contacts worth saving (DESIGN §6). More: disk for nothing.
+    public var anchorsMax = 64
+    /// Pause before the first refresh; doubles up to the maximum. Short at first, because whoever starts together with
+    /// everybody else finds nobody; an hour later everybody was introduced (Kademlia refreshes hourly).
+    public var refreshDelay = Interval.seconds(1)
+    public var refreshDelayMax = Interval.minutes(60)
+    /// Lookups for thin buckets in one refresh, beside that of our own id; log2(10^6 / 16) = 16 buckets lie beyond
+    /// the neighbourhood at a million nodes, filled in two refreshes.
+    public var refreshLookupsMax = 8
+
+    // MARK: Budgets
+
+    /// Strangers waiting to be probed. Larger: memory for a flood; smaller: joins of many at once take longer.
+    public var candidatesMax = 64
+    /// Strangers of one address group waiting. Larger: one network's flood fills the queue.
+    public var groupCandidatesMax = 2
+    /// Candidate probes in flight.
+    public var candidateProbesMax = 8
+    /// Probes a second towards one address that never answered us, and in all. Larger: contacts that lie about their
+    /// address aim more at a victim (4 × 400 bytes a second from each of us); smaller: many nodes behind one address
+    /// are learnt slowly.
+    public var probesPerDestinationMax = 4
+    public var probesPerSecondMax = 256
+    /// Signature checks of strangers' contacts a second (50 µs each: 5 % of a core) and in a burst. Smaller: joins
+    /// drop contacts; larger: liars burn our time.
+    public var verificationRate = 1_000
+    public var verificationBurst = 1_000
+    /// Departed nodes remembered, so that late replies don't bring them back.
+    public var departedMax = 64
+    /// Votes on our address that count, and for how long: three probes of an old contact. Larger: an old address
+    /// outlives a change; smaller: a small mesh never agrees.
+    public var votesMax = 32
+    public var voteLifetime = Interval.minutes(15)
+    /// Votes of distinct networks that make an observed address believable; 1 in the loopback profile.
+    public var votesNeeded = 3
+
+    public init() {}
+}

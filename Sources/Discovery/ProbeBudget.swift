@@ -1,0 +1,29 @@
+import DequeModule
+import Primitives
+
+/// Limits what we send to addresses that never answered us: per destination and in all, over the last second.
+///
+/// Contacts are signed by their authors, who may name any address; without this, eight lying contacts aim us at a
+/// victim (DESIGN §5). A window of the last second's probes rather than a table of buckets: exact, and empty when idle.
+struct ProbeBudget: Sendable {
+    private let perDestination: Int
+    private let perSecond: Int
+    private var recent: Deque<(destination: Endpoint, time: MonotonicTime)> = []
+
+    init(_ parameters: DiscoveryParameters) {
+        perDestination = parameters.probesPerDestinationMax
+        perSecond = parameters.probesPerSecondMax
+    }
+
+    /// Takes one probe towards `destination` if the last second leaves room for it.
+    mutating func take(_ destination: Endpoint, now: MonotonicTime) -> Bool {
+        while let first = recent.first, now - first.time >= .seconds(1) { recent.removeFirst() }
+        guard recent.count < perSecond,
+            recent.count(where: { $0.destination == destination }) < perDestination
+        else {
+            return false
+        }
+        recent.append((destination, now))
+        return true
+    }
+}

@@ -1,0 +1,166 @@
+import Cryptography
+import Primitives
+import Wire
+
+/// Kademlia's routing table: up to 256 buckets of k contacts by the length of the shared prefix, of which only used
+/// ones are stored (about log2(N / k) + 4 of them).
+///
+/// Rules, all of DESIGN §6: who enters was proven by a probe of ours (the caller's duty); who is in stays, whatever
+/// newcomers do; caps per address group for a bucket and the table. Deviations from the paper: buckets are not split
+/// (the shared-prefix form is equivalent for an id that stays), and being heard never changes the order of entries.
+struct RoutingTable: Sendable {
+    enum Verdict: Sendable { case room, bucketFull, groupFull, ownKey }
+    struct Place: Sendable {
+        var bucket: Int
+        var entry: Int
+    }
+
+    let selfID: NodeID
+    let parameters: DiscoveryParameters
+    let profile: DiscoveryProfile
+    /// Ascending by index.
+    private(set) var buckets: [Bucket] = []
+    private(set) var count = 0
+
+    init(selfID: NodeID, parameters: DiscoveryParameters, profile: DiscoveryProfile) {
+        self.selfID = selfID
+        self.parameters = parameters
+        self.profile = profile
+    }
+
+    /// Whether a new contact with this id and endpoint could enter.
+    func verdict(on id: NodeID, at endpoint: Endpoint) -> Verdict {
+        guard let index = selfID.bucketIndex(of: id) else { return .ownKey }
+        let group = profile.group(endpoint)
+        func alike(_ entries: [TableEntry]) -> Int { entries.count { profile.group($0.endpoint) == group } }
+        let slot = position(of: index)
+        if let slot = slot.found {
+            // The cap comes first: a full bucket must not remember whom it could never take.
+            if alike(buckets[slot].entries) >= parameters.groupBucketMax { return .groupFull }
+        }
+        if buckets.reduce(0, { $0 + alike($1.entries) }) >= parameters.groupTableMax { return .groupFull }
+        if let slot = slot.found, buckets[slot].entries.count >= parameters.bucketSize { return .bucketFull }
+        return .room
+    }
+
+    /// Adds a contact that answered us; the caller has asked for the verdict.
+    mutating func admit(_ entry: TableEntry) {
+        guard verdict(on: entry.nodeID, at: entry.endpoint) == .room,
+            let index = selfID.bucketIndex(of: entry.nodeID)
+        else { return }
+        let slot = bucket(for: index)
+        buckets[slot].replacements.removeAll { $0.key == entry.key }
+        buckets[slot].entries.append(entry)
+        count += 1
+    }
+
+    mutating func remember(_ replacement: Replacement, random: inout SeededRandom) {
+        guard let index = selfID.bucketIndex(of: replacement.nodeID) else { return }
+        let slot = bucket(for: index)
+        buckets[slot].remember(replacement, parameters: parameters, profile: profile, random: &random)
+    }
+
+    /// Removes the contact. `successor` is the most recent replacement, to be probed: it has not answered yet.
+    mutating func remove(_ key: PublicKey) -> (entry: TableEntry, successor: Replacement?)? {
+        guard let place = place(of: key) else { return nil }
+        let entry = buckets[place.bucket].entries.remove(at: place.entry)
+        count -= 1
+        let successor = buckets[place.bucket].replacements.popLast()
+        dropIfUnused(place.bucket)
+        return (entry, successor)
+    }
+
+    mutating func forgetReplacement(_ key: PublicKey) {
+        guard let index = selfID.bucketIndex(of: NodeID(of: key)), let slot = position(of: index).found else {
+            return
+        }
+        buckets[slot].replacements.removeAll { $0.key == key }
+        dropIfUnused(slot)
+    }
+
+    func place(of key: PublicKey) -> Place? {
+        guard let index = selfID.bucketIndex(of: NodeID(of: key)), let slot = position(of: index).found,
+            let entry = buckets[slot].entries.firstIndex(where: { $0.key == key })
+        else { return nil }
+        return Place(bucket: slot, entry: entry)
+    }
+
+    func entry(_ key: PublicKey) -> TableEntry? {
+        place(of: key).map { buckets[$0.bucket].entries[$0.entry] }
+    }
+
+    /// The entry at a place that `place(of:)` gave, valid until the next change of the table.
+    subscript(place: Place) -> TableEntry {
+        get { buckets[place.bucket].entries[place.entry] }
+        _modify { yield &buckets[place.bucket].entries[place.entry] }
+    }
+
+    /// All entries, far buckets first, oldest first.
+    var entries: [TableEntry] { buckets.flatMap(\.entries) }
+
+    /// Up to `count` entries by ascending distance to `target`; suspects only when `includingSuspects`.
+    ///
+    /// With b the target's bucket: entries of bucket b are nearest, then those of all nearer buckets together (each
+    /// differs from the target in bit b), then bucket b-1, b-2 … each farther than all before.
+    func closest(to target: Bytes32, count wanted: Int, includingSuspects: Bool = false) -> [TableEntry] {
+        let pivot = selfID.bucketIndex(of: NodeID(target)) ?? 256
+        var found: [TableEntry] = []
+        func take(_ group: some Sequence<Bucket>) {
+            var part: [(distance: Bytes32, entry: TableEntry)] = []
+            for bucket in group {
+                for entry in bucket.entries where includingSuspects || entry.failures == 0 {
+                    part.append((entry.nodeID.distance(to: target), entry))
+                }
+            }
+            part.sort { $0.distance < $1.distance }
+            found += part.prefix(wanted - found.count).map(\.entry)
+        }
+        take(buckets.filter { $0.index == pivot })
+        if found.count < wanted { take(buckets.filter { $0.index > pivot }) }
+        var slot = buckets.count - 1
+        while slot >= 0, found.count < wanted {
+            if buckets[slot].index < pivot { take(CollectionOfOne(buckets[slot])) }
+            slot -= 1
+        }
+        return found
+    }
+
+    /// Buckets beyond our neighbourhood (the k nearest to us, which a lookup of our own id covers) that have room,
+    /// missing ones included, far ones first.
+    var thinBuckets: [Int] {
+        var nearer = 0
+        var slot = buckets.count - 1
+        while slot >= 0, nearer < parameters.bucketSize {
+            nearer += buckets[slot].entries.count
+            slot -= 1
+        }
+        guard slot >= 0 else { return [] }
+        let edge = buckets[slot].index
+        return (0...edge).filter { index in
+            position(of: index).found.map { buckets[$0].entries.count < parameters.bucketSize } ?? true
+        }
+    }
+
+    // MARK: Storage
+
+    private func position(of index: Int) -> (found: Int?, insertion: Int) {
+        var low = 0
+        var high = buckets.count
+        while low < high {
+            let middle = (low + high) / 2
+            if buckets[middle].index < index { low = middle + 1 } else { high = middle }
+        }
+        return (low < buckets.count && buckets[low].index == index ? low : nil, low)
+    }
+
+    private mutating func bucket(for index: Int) -> Int {
+        let (found, insertion) = position(of: index)
+        if let found { return found }
+        buckets.insert(Bucket(index: index), at: insertion)
+        return insertion
+    }
+
+    private mutating func dropIfUnused(_ slot: Int) {
+        if buckets[slot].entries.isEmpty, buckets[slot].replacements.isEmpty { buckets.remove(at: slot) }
+    }
+}
