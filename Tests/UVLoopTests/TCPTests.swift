@@ -4,7 +4,7 @@ import Testing
 
 @testable import UVLoop
 
-@Suite struct TCPTests {
+@Suite(.timeLimit(.minutes(1))) struct TCPTests {
     @Test func megabytesComeBackThroughAnEchoThatObeysBackPressure() async throws {
         try await withLoop { owner in
             let done = Promise<EchoTotals>()

@@ -3,7 +3,7 @@ import Testing
 
 @testable import UVLoop
 
-@Suite struct TimerTests {
+@Suite(.timeLimit(.minutes(1))) struct TimerTests {
     @Test func timersFireInTheOrderOfTheirDeadlinesAndNeverEarly() async throws {
         try await withLoop { owner in
             let fired = Promise<[Int]>()
