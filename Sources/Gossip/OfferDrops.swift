@@ -52,9 +52,9 @@ public struct OfferDrops: Sendable {
 
     mutating func count(_ reason: OfferDropReason) { tallies[Self.index[reason, default: 0]] &+= 1 }
 
-    /// Every reason by name, in the order of their declaration.
-    public var counts: [(name: String, count: UInt64)] {
-        OfferDropReason.allCases.map { ($0.rawValue, self[$0]) }
+    /// Every reason that occurred, in the order of their declaration.
+    public var named: [(name: String, count: UInt64)] {
+        OfferDropReason.allCases.compactMap { self[$0] > 0 ? ($0.rawValue, self[$0]) : nil }
     }
 }
 

@@ -65,7 +65,7 @@ struct LearningTests {
         for (signed, reason) in cases {
             var machine = Machine()
             #expect(machine.mail([signed], from: 1) == .offerReceived)
-            #expect(machine.gossip.dropped[reason] == 1, "\(reason), has \(machine.gossip.dropped.counts)")
+            #expect(machine.gossip.dropped[reason] == 1, "\(reason), has \(machine.gossip.dropped.named)")
             #expect(machine.gossip.statistics.signaturesChecked == 0)
             #expect(machine.gossip.heldCount == 0)
         }
