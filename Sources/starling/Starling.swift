@@ -1,1 +1,30 @@
-@main struct Main { static func main() {} }
+import ArgumentParser
+
+/// The program's version, shown by `--version` and to peers.
+let starlingVersion = "0.1.0"
+
+@main
+struct Starling: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "starling",
+        abstract: "Sell and buy AI inference in a mesh of equals.",
+        discussion: """
+            Put the model server you run on the mesh:   starling init && starling node
+            Ask a question at any node:                 starling ask --model wren-m "What can you do?"
+            Try a mesh on this machine:                 starling testnet up testnet/market.yaml
+
+            Data goes to stdout, remarks to stderr; --json prints one document for scripts.
+            Exit codes: 0 done, 1 failed, 64 wrong usage, 69 nobody bid or no such node, 74 answer broke off,
+            75 busy or too late, 77 key or permission, 78 configuration wrong, 130 interrupted.
+            """,
+        version: starlingVersion,
+        groupedSubcommands: [
+            CommandGroup(
+                name: "Running a node:",
+                subcommands: [InitCommand.self, NodeCommand.self, StatusCommand.self, PauseCommand.self, ResumeCommand.self]),
+            CommandGroup(
+                name: "Using the mesh:",
+                subcommands: [AskCommand.self, WhyCommand.self, PeersCommand.self, OffersCommand.self]),
+            CommandGroup(name: "Trying and breaking it:", subcommands: [TestnetCommand.self, SimCommand.self]),
+        ])
+}

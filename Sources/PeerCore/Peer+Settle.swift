@@ -1,0 +1,253 @@
+import Discovery
+import Gossip
+import Market
+import Primitives
+import Sessions
+import Wire
+
+// How an action of one machine reaches another, and what remains for the shell.
+extension Peer {
+    /// Carries actions from machine to machine until none is left. It ends: each turn consumes actions, and machines
+    /// only act on events; the bound is there so that a mistake of ours is a crash and not a hang.
+    mutating func settle(_ now: Now) {
+        var turns = 0
+        while true {
+            var isQuiet = true
+            if !sessionOutput.completions.isEmpty || !sessionOutput.established.isEmpty {
+                isQuiet = false
+                let completions = sessionOutput.completions
+                sessionOutput.completions.removeAll(keepingCapacity: true)
+                sessionOutput.established.removeAll(keepingCapacity: true)
+                for completion in completions { complete(completion, now) }
+            }
+            if !channelActions.isEmpty {
+                isQuiet = false
+                for action in drained(&channelActions) { perform(action, now) }
+            }
+            if !discoveryActions.isEmpty {
+                isQuiet = false
+                for action in drained(&discoveryActions) { perform(action, now) }
+            }
+            if !gossipActions.isEmpty {
+                isQuiet = false
+                for action in drained(&gossipActions) { perform(action, now) }
+            }
+            if !auctioneerActions.isEmpty {
+                isQuiet = false
+                for action in drained(&auctioneerActions) { perform(action, now) }
+            }
+            if !bidderActions.isEmpty {
+                isQuiet = false
+                for action in drained(&bidderActions) { perform(action, now) }
+            }
+            if !ownChannels.queue.isEmpty {
+                isQuiet = false
+                for item in drained(&ownChannels.queue) { perform(item, now) }
+            }
+            if isQuiet { break }
+            turns += 1
+            precondition(turns < 10_000, "Peer.settle does not come to rest")
+        }
+        if leaving == .said, bidder.runningJobs.isEmpty {
+            leaving = .done
+            effects.append(.left)
+        }
+    }
+
+    private mutating func count(_ event: ClientEvent) {
+        switch event {
+        case .finished: counts.delivered += 1
+        case .failed(let failure):
+            if failure.delivered != nil || failure.code == .workerLost { counts.failed += 1 } else { counts.refused += 1 }
+        case .awarded, .delta, .progress: break
+        }
+    }
+
+    private mutating func perform(_ action: DiscoveryAction, _ now: Now) {
+        switch action {
+        case .request(let token, let message, let peer):
+            sessions.request(message, to: peer, owner: .discovery(token), now: now, random: &random, out: &sessionOutput)
+        case .admitted(let contact, let address):
+            effects.append(.log(.admitted(contact.record.publicKey, address.endpoint)))
+            auctioneer.heard(address.key)
+            gossip.memberJoined(address, now: now, random: &random, out: &gossipActions)
+        case .updated(_, let address):
+            gossip.memberJoined(address, now: now, random: &random, out: &gossipActions)
+        case .evicted(let key):
+            effects.append(.log(.evicted(key)))
+            gossip.memberLeft(key)
+        case .lookupFinished:
+            break
+        case .joined(let contacts):
+            effects.append(.log(.joined(contacts: contacts)))
+        case .observedEndpointChanged(let endpoint):
+            effects.append(.log(.observed(endpoint)))
+            // What the operator states wins over what peers see.
+            guard endpoints.isEmpty || isEndpointObserved else { return }
+            isEndpointObserved = true
+            endpoints = [endpoint]
+            stateContact(now)
+            announceServed(now)
+        }
+    }
+
+    private mutating func perform(_ action: GossipAction, _ now: Now) {
+        switch action {
+        case .request(let token, let message, let peer):
+            sessions.request(message, to: peer, owner: .gossip(token), now: now, random: &random, out: &sessionOutput)
+        case .offerLearnt(let offer):
+            effects.append(.log(.offer(offer.record.publicKey, model: offer.record.model)))
+        case .offerWithdrawn(let key, let model):
+            effects.append(.log(.offerGone(key, model: model, expired: false)))
+            auctioneer.sellerLeft(key, now: now, random: &random, out: &auctioneerActions)
+        case .offerExpired(let key, let model):
+            effects.append(.log(.offerGone(key, model: model, expired: true)))
+        case .searchFinished(let token, let model):
+            if let task = searches.removeValue(forKey: token) { answerNeed(task, model, now) }
+        case .sequenceUsed(let model, let sequence):
+            effects.append(.keepSequence(model: model, sequence))
+        case .leaveFinished:
+            leaving = .said
+        }
+    }
+
+    private mutating func perform(_ action: AuctioneerAction, _ now: Now) {
+        switch action {
+        case .needOffers(let task, let model):
+            if gossip.offers(model: model).isEmpty {
+                lastSearch += 1
+                searches[lastSearch] = task
+                gossip.search(model: model, token: lastSearch, now: now, random: &random, out: &gossipActions)
+            } else {
+                answerNeed(task, model, now)
+            }
+        case .request(let token, let message, let peer):
+            request(token, message, to: peer, now)
+        case .send(let message, let peer):
+            if peer.key == identity.publicKey {
+                _ = bidder.handle(message, from: peer, proven: true, now: now, out: &bidderActions)
+            } else {
+                sessions.send(message, to: peer, now: now, random: &random, out: &sessionOutput)
+            }
+        case .openChannel(let task, let attempt, let peer):
+            if peer.key == identity.publicKey {
+                ownChannels.dial(task, attempt: attempt)
+            } else {
+                let id = channels.open(to: peer, now: now, out: &channelActions)
+                dialling[id] = .auctioneer(task, attempt: attempt, peer)
+            }
+        case .expectChannel:
+            break
+        case .sendFrame(let channel, let frame):
+            if OwnChannels.isOwn(channel) {
+                ownChannels.send(frame, on: channel, .toBidder)
+            } else {
+                channels.send(frame, on: ChannelID(rawValue: channel), now: now, out: &channelActions)
+            }
+        case .releaseChannel(let channel):
+            release(channel, telling: .toBidder, now)
+        case .closeChannel(let channel):
+            close(channel, telling: .toBidder)
+        case .client(let task, let event):
+            count(event)
+            effects.append(.client(task, event))
+        case .receiptIssued(let receipt):
+            effects.append(.keep(receipt))
+        }
+    }
+
+    private mutating func perform(_ action: BidderAction, _ now: Now) {
+        switch action {
+        case .startJob(let job): effects.append(.startJob(job))
+        case .cancelJob(let id): effects.append(.cancelJob(id))
+        case .pauseJob(let id): effects.append(.pauseJob(id))
+        case .resumeJob(let id): effects.append(.resumeJob(id))
+        case .sendFrame(let channel, let frame):
+            if OwnChannels.isOwn(channel) {
+                ownChannels.send(frame, on: channel, .toAuctioneer)
+            } else {
+                channels.send(frame, on: ChannelID(rawValue: channel), now: now, out: &channelActions)
+            }
+        case .openChannel(let task, let attempt, let peer):
+            let id = channels.open(to: peer, now: now, out: &channelActions)
+            dialling[id] = .bidder(task, attempt: attempt, peer)
+        case .releaseChannel(let channel):
+            release(channel, telling: .toAuctioneer, now)
+        case .closeChannel(let channel):
+            close(channel, telling: .toAuctioneer)
+        case .receiptAccepted(let receipt):
+            effects.append(.keep(receipt))
+        }
+    }
+
+    private mutating func perform(_ action: ChannelAction, _ now: Now) {
+        switch action {
+        case .dial(let id, let endpoint): effects.append(.dial(id, endpoint))
+        case .write(let id, let bytes): effects.append(.write(id, bytes))
+        case .close(let id): effects.append(.closeChannel(id))
+        case .opened(let id, let peer, let inbound):
+            if inbound, denied.contains(peer) { return channels.close(id, out: &channelActions) }
+            switch dialling.removeValue(forKey: id) {
+            case .auctioneer(let task, let attempt, let address):
+                auctioneer.channelOpened(
+                    task, attempt: attempt, channel: id.rawValue, peer: address.key, now: now, random: &random, out: &auctioneerActions)
+            case .bidder(let task, let attempt, let address):
+                bidder.channelOpened(
+                    task, attempt: attempt, channel: id.rawValue, peer: address.key, now: now, out: &bidderActions)
+            case nil: break
+            }
+        case .frame(let id, let peer, let frame):
+            self.frame(frame, from: peer, on: id.rawValue, now)
+        case .failed(let id, _):
+            switch dialling.removeValue(forKey: id) {
+            case .auctioneer(let task, let attempt, let address):
+                auctioneer.channelFailed(
+                    task, attempt: attempt, peer: address.key, now: now, random: &random, out: &auctioneerActions)
+            case .bidder(let task, let attempt, let address):
+                bidder.channelFailed(task, attempt: attempt, peer: address.key, now: now, out: &bidderActions)
+            case nil:
+                channelFailed(id.rawValue, now)
+            }
+        }
+    }
+
+    private mutating func perform(_ item: OwnChannels.Item, _ now: Now) {
+        switch item {
+        case .opened(let channel, let task, let attempt):
+            auctioneer.channelOpened(
+                task, attempt: attempt, channel: channel, peer: identity.publicKey, now: now, random: &random, out: &auctioneerActions)
+        case .frame(let channel, let frame, .toBidder):
+            bidder.received(frame, from: identity.publicKey, channel: channel, now: now, out: &bidderActions)
+        case .frame(let channel, let frame, .toAuctioneer):
+            auctioneer.received(
+                frame, from: identity.publicKey, channel: channel, now: now, random: &random, out: &auctioneerActions)
+        case .closed(let channel, .toBidder):
+            bidder.channelClosed(channel, now: now, out: &bidderActions)
+        case .closed(let channel, .toAuctioneer):
+            auctioneer.channelClosed(channel, now: now, random: &random, out: &auctioneerActions)
+        }
+    }
+
+    private mutating func release(_ channel: UInt64, telling side: OwnChannels.Direction, _ now: Now) {
+        if OwnChannels.isOwn(channel) {
+            ownChannels.close(channel, telling: side)
+        } else {
+            channels.release(ChannelID(rawValue: channel), now: now, out: &channelActions)
+        }
+    }
+
+    private mutating func close(_ channel: UInt64, telling side: OwnChannels.Direction) {
+        if OwnChannels.isOwn(channel) {
+            ownChannels.close(channel, telling: side)
+        } else {
+            channels.close(ChannelID(rawValue: channel), out: &channelActions)
+        }
+    }
+}
+
+/// Takes all actions out of their buffer.
+private func drained<Action>(_ actions: inout [Action]) -> [Action] {
+    var taken: [Action] = []
+    swap(&taken, &actions)
+    return taken
+}

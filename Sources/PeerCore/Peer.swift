@@ -1,0 +1,135 @@
+// `Peer` is one node's protocol as one value: the dispatch and nothing else.
+//
+// The contract with its shell: one mutation (`receive`, `tick`, `submit`, …), then drain every output (`datagrams`,
+// `takeEffects`), then the next mutation; and call `tick` no later than `nextDeadline()`. Early is harmless. It does no
+// I/O, reads no clock, and draws chance only from the generator that it was seeded with, so that a shell on real sockets
+// and a simulator on virtual time run the same bytes the same way.
+//
+// Read on in this order: `Peer+Inputs` (what comes in), `Peer+Routing` (who gets a message), `Peer+Settle` (how actions
+// of one machine reach another and become effects), `Peer+Snapshots` (what people may look at).
+
+import Cryptography
+import Discovery
+import Gossip
+import Market
+import Primitives
+import Sessions
+import Wire
+
+public struct Peer: ~Copyable {
+    public let identity: Identity
+    public let name: String
+    let profile: DiscoveryProfile
+    let denied: Set<PublicKey>
+
+    var sessions: Sessions
+    var channels: Channels
+    var discovery: Discovery
+    var gossip: Gossip
+    var auctioneer: Auctioneer
+    var bidder: Bidder
+    var random: SeededRandom
+
+    // Outputs of the machines, emptied by `settle`; their memory is reused.
+    var sessionOutput = SessionOutput()
+    var channelActions: [ChannelAction] = []
+    var discoveryActions: [DiscoveryAction] = []
+    var gossipActions: [GossipAction] = []
+    var auctioneerActions: [AuctioneerAction] = []
+    var bidderActions: [BidderAction] = []
+    var effects: [Effect] = []
+
+    /// Channels that were asked for and are not open yet.
+    var dialling: [ChannelID: Dialler] = [:]
+    /// A node that serves and asks awards tasks to itself: its own channels never touch a socket.
+    var ownChannels = OwnChannels()
+    /// Tasks that wait for a search of the book, by the search's token.
+    var searches: [UInt64: TaskID] = [:]
+    var lastSearch: UInt64 = 0
+
+    var endpoints: [Endpoint]
+    var reachability: Reachability
+    /// Whether `endpoints` is what peers observe and not what the operator says.
+    var isEndpointObserved = false
+    var contactSequence: UInt64 = 0
+    var served: [ServedModel] = []
+    var offerSequences: [(model: String, sequence: UInt64)]
+    var leaving = Leaving.no
+    var counts = TaskCounts()
+
+    enum Dialler { case auctioneer(TaskID, attempt: UInt32, PeerAddress), bidder(TaskID, attempt: UInt32, PeerAddress) }
+    enum Leaving { case no, saying, said, done }
+
+    /// - Parameters:
+    ///   - entropy: 32 secret random bytes for session keys, of the shell's operating system.
+    ///   - seed: for every other draw; also from the operating system, or a simulation's.
+    public init(identity: Identity, settings: PeerSettings, entropy: Bytes32, seed: Bytes32, now: Now) {
+        self.identity = identity
+        name = settings.name
+        profile = settings.profile
+        denied = Set(settings.denied)
+        endpoints = settings.endpoints
+        reachability = settings.reachability
+        offerSequences = settings.offerSequences
+        random = SeededRandom(seed: seed)
+        sessions = Sessions(
+            identity: identity, mesh: settings.mesh, entropy: Blake2b.hash(domain: "starling sessions", entropy.bytes),
+            limits: settings.sessions)
+        channels = Channels(
+            identity: identity, mesh: settings.mesh, entropy: Blake2b.hash(domain: "starling channels", entropy.bytes),
+            limits: settings.channels)
+        discovery = Discovery(selfKey: identity.publicKey, parameters: settings.discovery, profile: settings.profile)
+        gossip = Gossip(identity: identity, parameters: settings.gossip)
+        auctioneer = Auctioneer(identity: identity, parameters: settings.market)
+        bidder = Bidder(identity: identity, parameters: settings.market)
+        bidder.acceptsChannels = settings.reachability != .outbound
+        stateContact(now)
+        discovery.join(bootstrap: settings.bootstrap, now: now, random: &random, out: &discoveryActions)
+        if !settings.anchors.isEmpty {
+            discovery.restore(anchors: settings.anchors, now: now, random: &random, out: &discoveryActions)
+        }
+        settle(now)
+    }
+
+    /// The moment by which `tick` must be called.
+    public mutating func nextDeadline() -> MonotonicTime {
+        min(
+            min(min(sessions.nextDeadline(), channels.nextDeadline()), min(discovery.nextDeadline(), gossip.nextDeadline())),
+            min(auctioneer.nextDeadline(), bidder.nextDeadline()))
+    }
+
+    /// Does everything that is due.
+    public mutating func tick(now: Now) {
+        sessions.tick(now: now, random: &random, out: &sessionOutput)
+        channels.tick(now: now, out: &channelActions)
+        discovery.tick(now: now, random: &random, out: &discoveryActions)
+        gossip.tick(now: now, random: &random, out: &gossipActions)
+        auctioneer.tick(now: now, random: &random, out: &auctioneerActions)
+        bidder.tick(now: now, out: &bidderActions)
+        settle(now)
+    }
+
+    // MARK: Outputs
+
+    /// Sealed datagrams to send; `clearDatagrams` when they have been.
+    public var datagrams: DatagramSlab { _read { yield sessionOutput.datagrams } }
+
+    public mutating func clearDatagrams() { sessionOutput.datagrams.removeAll() }
+
+    public var hasEffects: Bool { !effects.isEmpty }
+
+    /// Moves the effects into `out`, whose old content is dropped and whose memory is reused for the next ones.
+    public mutating func takeEffects(into out: inout [Effect]) {
+        out.removeAll(keepingCapacity: true)
+        swap(&effects, &out)
+    }
+
+    /// Signs our contact anew.
+    mutating func stateContact(_ now: Now) {
+        contactSequence = max(contactSequence + 1, UInt64(clamping: now.wall.milliseconds))
+        let contact = Contact(
+            publicKey: identity.publicKey, endpoints: Array(endpoints.prefix(4)), reachability: reachability,
+            sequence: contactSequence, issuedAt: now.wall, name: name)
+        discovery.setSelf(Verified(signing: contact, with: identity), now: now, random: &random, out: &discoveryActions)
+    }
+}

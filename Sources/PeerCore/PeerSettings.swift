@@ -1,0 +1,50 @@
+import Discovery
+import Gossip
+import Market
+import Primitives
+import Sessions
+import Wire
+
+/// What a node is told about itself and its mesh before it starts.
+public struct PeerSettings: Sendable {
+    public var mesh: MeshIdentity
+    /// A label for people.
+    public var name: String
+    /// Where others reach us, best first; empty: learnt from what peers observe.
+    public var endpoints: [Endpoint]
+    public var reachability: Reachability
+    public var profile: DiscoveryProfile
+    public var bootstrap: [PeerAddress]
+    /// Contacts of an earlier run.
+    public var anchors: [Verified<Contact>]
+    /// Highest sequence under which each model was offered before.
+    public var offerSequences: [(model: String, sequence: UInt64)]
+    /// Never served and never asked.
+    public var denied: [PublicKey]
+
+    public var sessions: SessionLimits
+    public var channels: ChannelLimits
+    public var discovery: DiscoveryParameters
+    public var gossip: GossipParameters
+    public var market: MarketParameters
+
+    public init(
+        mesh: MeshIdentity, name: String = "", endpoints: [Endpoint] = [], reachability: Reachability = .unknown,
+        profile: DiscoveryProfile, bootstrap: [PeerAddress] = [], anchors: [Verified<Contact>] = []
+    ) {
+        self.mesh = mesh
+        self.name = name
+        self.endpoints = endpoints
+        self.reachability = reachability
+        self.profile = profile
+        self.bootstrap = bootstrap
+        self.anchors = anchors
+        offerSequences = []
+        denied = []
+        sessions = SessionLimits()
+        channels = ChannelLimits()
+        discovery = DiscoveryParameters()
+        gossip = GossipParameters()
+        market = MarketParameters()
+    }
+}

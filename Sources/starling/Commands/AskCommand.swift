@@ -1,0 +1,193 @@
+import ArgumentParser
+import Foundation
+import MeshClient
+import MeshDocuments
+import Primitives
+
+struct AskCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "ask", abstract: "Ask a question at any node; the answer streams to stdout.",
+        discussion: """
+            The node that you ask runs an auction among the sellers that it knows and streams the winner's answer. If the
+            winner dies, another goes on; you see a pause. The last line on stderr is the bill.
+
+            The node that answers sees your prompt. Choose whom with --only.
+
+            starling ask --model wren-m "What can you do?"
+            starling ask --model wren-m --max-price 2.00 --deadline 10s --auction "What is 3 + 4?"
+            cat question.txt | starling ask --model wren-m - > answer.txt
+            """)
+
+    @OptionGroup var door: DoorOptions
+
+    @Option(help: "The model to ask (see `starling offers`). Default: the only one there is.")
+    var model: String?
+
+    @Option(help: ArgumentHelp("The most you pay, credits per million tokens: output, or input/output.", valueName: "P"))
+    var maxPrice: String?
+
+    @Option(help: ArgumentHelp("The most the whole task may cost, credits.", valueName: "C"))
+    var maxCost: String?
+
+    @Option(help: ArgumentHelp("Give up after this long: 500ms, 10s, 2m.", valueName: "T"))
+    var deadline: String?
+
+    @Option(help: ArgumentHelp("The most tokens to answer with.", valueName: "N"))
+    var maxTokens: Int?
+
+    @Option(help: ArgumentHelp("Sampling temperature; 0 repeats itself.", valueName: "X"))
+    var temperature: Double?
+
+    @Option(help: ArgumentHelp("Ask only these nodes (ids, prefixes of 8 or names; repeat it).", valueName: "NODE"))
+    var only: [String] = []
+
+    @Option(help: ArgumentHelp("What to prefer: price, throughput or latency.", valueName: "KEY"))
+    var sort: String?
+
+    @Flag(help: "Print the auction: who was asked, who bid what, who won and why.")
+    var auction = false
+
+    @Argument(help: "The question; - reads it from stdin.")
+    var prompt: String
+
+    func validate() throws {
+        if let maxPrice, Self.prices(maxPrice) == nil { throw ValidationError("--max-price is \(maxPrice): give credits per million tokens, such as 2.00, or 0.20/2.00") }
+        if let maxCost, MicroCredits.parse(maxCost) == nil { throw ValidationError("--max-cost is \(maxCost): give credits, such as 0.001") }
+        if let deadline, Self.milliseconds(deadline) == nil { throw ValidationError("--deadline is \(deadline): give a time, such as 500ms, 10s or 2m") }
+        if let maxTokens, maxTokens < 1 { throw ValidationError("--max-tokens is \(maxTokens): give at least 1") }
+    }
+
+    func run() async throws {
+        try await reporting {
+            let client = try door.client()
+            let text = prompt == "-" ? String(decoding: FileHandle.standardInput.readDataToEndOfFile(), as: UTF8.self) : prompt
+            let request = try JSONSerialization.data(withJSONObject: try body(text, client: client), options: [.sortedKeys])
+            let answer = Answer(json: door.json)
+            let response = try client.stream(
+                "/v1/chat/completions", json: Array(request), timeout: 86_400,
+                onHeaders: { headers in
+                    answer.task = headers["x-request-id"]
+                    if auction, let document = transcript(client, answer.task) { FileHandle.standardError.write(Data(AuctionText.table(document).utf8)) }
+                },
+                onBytes: { answer.receive($0) })
+            guard response.status == 200 else {
+                if auction, let document = transcript(client, response.headers["x-request-id"]) {
+                    FileHandle.standardError.write(Data(AuctionText.table(document).utf8))
+                }
+                throw door.refused(response)
+            }
+            answer.endLine()
+            let document = transcript(client, answer.task)
+            if door.json {
+                emit(String(decoding: try JSONSerialization.data(withJSONObject: answer.document, options: [.sortedKeys]), as: UTF8.self) + "\n")
+            } else if let document {
+                remark((auction ? "\n" : "") + AuctionText.end(document))
+            }
+            if let error = answer.error {
+                if document == nil || document?.state == "delivered" { remark("starling: \(printable(error))") }
+                throw ExitCode(ExitStatus.brokenOff.rawValue)
+            }
+        }
+    }
+
+    private func body(_ text: String, client: MeshClient) throws -> [String: Any] {
+        var body: [String: Any] = [
+            "model": try model ?? onlyModel(client), "stream": true, "stream_options": ["include_usage": true],
+            "messages": [["role": "user", "content": text]],
+        ]
+        var provider: [String: Any] = [:]
+        if let maxPrice, let prices = Self.prices(maxPrice) {
+            var limits = ["completion": prices.output]
+            if let input = prices.input { limits["prompt"] = input }
+            provider["max_price"] = limits
+        }
+        if let maxCost, let cost = MicroCredits.parse(maxCost) { provider["max_cost"] = Double(cost) / 1e6 }
+        if let deadline, let milliseconds = Self.milliseconds(deadline) { provider["deadline_ms"] = milliseconds }
+        if !only.isEmpty { provider["only"] = only }
+        if let sort { provider["sort"] = sort }
+        if !provider.isEmpty { body["provider"] = provider }
+        if let maxTokens { body["max_tokens"] = maxTokens }
+        if let temperature { body["temperature"] = temperature }
+        return body
+    }
+
+    /// The one model on offer; several need a choice.
+    private func onlyModel(_ client: MeshClient) throws -> String {
+        let response = try client.get("/v1/models")
+        guard response.status == 200, let document = try? JSONSerialization.jsonObject(with: Data(response.body)) as? [String: Any],
+            let list = document["data"] as? [[String: Any]]
+        else { throw door.refused(response) }
+        let names = list.compactMap { $0["id"] as? String }
+        guard names.count == 1, let name = names.first else {
+            throw fail(
+                names.isEmpty ? "nobody sells a model here" : "\(names.count) models are on offer",
+                mend: names.isEmpty ? "wait for sellers, or see `starling peers`" : "say which: --model \(names.joined(separator: " or --model "))",
+                names.isEmpty ? .unavailable : .usage)
+        }
+        return name
+    }
+
+    private func transcript(_ client: MeshClient, _ task: String?) -> TaskDocument? {
+        guard let task, let response = try? client.get("/mesh/tasks/\(task)"), response.status == 200 else { return nil }
+        return try? JSONDecoder().decode(TaskDocument.self, from: Data(response.body))
+    }
+
+    static func prices(_ text: String) -> (input: Double?, output: Double)? {
+        let parts = text.split(separator: "/", omittingEmptySubsequences: false)
+        guard parts.count <= 2, let last = parts.last, let output = MicroCredits.parse(last) else { return nil }
+        if parts.count == 1 { return (nil, Double(output) / 1e6) }
+        guard let input = MicroCredits.parse(parts[0]) else { return nil }
+        return (Double(input) / 1e6, Double(output) / 1e6)
+    }
+
+    static func milliseconds(_ text: String) -> Int? {
+        for (suffix, unit) in [("ms", 1.0), ("s", 1000.0), ("m", 60_000.0), ("h", 3_600_000.0)] where text.hasSuffix(suffix) {
+            guard let number = Double(text.dropLast(suffix.count)), number > 0, number * unit < 86_400_001 else { return nil }
+            return max(1, Int(number * unit))
+        }
+        return nil
+    }
+}
+
+/// Reads the event stream of a chat completion and prints its text as it comes. Used by one thread.
+private final class Answer {
+    let json: Bool
+    var task: String?
+    var error: String?
+    private var text = ""
+    private var usage: Any?
+    private var reason: Any?
+    private var pending: [UInt8] = []
+
+    init(json: Bool) { self.json = json }
+
+    func receive(_ bytes: [UInt8]) -> Bool {
+        pending += bytes
+        while let end = pending.firstIndex(of: 10) {
+            let line = pending[..<end]
+            if line.starts(with: Array("data: {".utf8)) { read(Data(line.dropFirst(6))) }
+            pending.removeSubrange(...end)
+        }
+        return true
+    }
+
+    private func read(_ data: Data) {
+        guard let chunk = try? JSONSerialization.jsonObject(with: data) as? [String: Any] else { return }
+        if let problem = chunk["error"] as? [String: Any] { error = problem["message"] as? String ?? "the answer broke off" }
+        if let used = chunk["usage"], !(used is NSNull) { usage = used }
+        guard let choice = (chunk["choices"] as? [[String: Any]])?.first else { return }
+        if let end = choice["finish_reason"], !(end is NSNull) { reason = end }
+        guard let piece = (choice["delta"] as? [String: Any])?["content"] as? String else { return }
+        text += piece
+        if !json { emit(isatty(1) == 1 ? printable(piece) : piece) }
+    }
+
+    /// Ends the answer's last line where the model did not.
+    func endLine() {
+        if !json, !text.isEmpty, !text.hasSuffix("\n") { emit("\n") }
+    }
+
+    var document: [String: Any] {
+        ["task": task ?? NSNull(), "text": text, "finish_reason": reason ?? NSNull(), "usage": usage ?? NSNull(), "error": error ?? NSNull()]
+    }
+}

@@ -1,0 +1,107 @@
+import ArgumentParser
+import Foundation
+import MeshClient
+import MeshDocuments
+import NodeConfiguration
+import Testnet
+
+/// Which node a command talks to, and whether it prints for people or for scripts.
+struct DoorOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("The node to talk to: an address, or a testnet node's name. Default: STARLING_VIA, then this user's node.", valueName: "URL|NAME"))
+    var via: String?
+
+    @Option(help: ArgumentHelp("Key for a node that wants one. Default: STARLING_API_KEY.", valueName: "key"))
+    var apiKey: String?
+
+    @Flag(help: "Print one JSON document.")
+    var json = false
+
+    /// The node's door.
+    func client() throws -> MeshClient {
+        let environment = ProcessInfo.processInfo.environment
+        return MeshClient(base: try base(via ?? environment["STARLING_VIA"]), apiKey: apiKey ?? environment["STARLING_API_KEY"])
+    }
+
+    private func base(_ via: String?) throws -> String {
+        guard let via else {
+            let path = NodeCommand.defaultConfigPath
+            guard let data = FileManager.default.contents(atPath: path) else { return "http://127.0.0.1:7828" }
+            let settings = try NodeSettings(parsing: String(decoding: data, as: UTF8.self), source: .init(file: path), home: NSHomeDirectory())
+            return "http://\(settings.http.listen)"
+        }
+        if via.hasPrefix("http://") || via.hasPrefix("https://") {
+            let trimmed = via.hasSuffix("/") ? String(via.dropLast()) : via
+            return trimmed.hasSuffix("/v1") ? String(trimmed.dropLast(3)) : trimmed
+        }
+        if via.contains(":") { return "http://\(via)" }
+        for name in LocalTestnet.running(root: TestnetCommand.root) {
+            if let state = TestnetState.load(Layout(root: TestnetCommand.root, name: name)), let node = state.nodes.first(where: { $0.name == via }) {
+                return node.http
+            }
+        }
+        throw fail("no testnet node is called \(via)", mend: "give an address (http://127.0.0.1:7828), or see `starling testnet status`", .unavailable)
+    }
+
+    /// The document at `path`: printed as it came under `--json` (nil is returned), decoded otherwise.
+    func document<Document: Decodable>(_ path: String, as type: Document.Type) throws -> Document? {
+        let response = try client().get(path)
+        guard response.status == 200 else { throw refused(response) }
+        if json {
+            emit(String(decoding: response.body, as: UTF8.self))
+            if response.body.last != 10 { emit("\n") }
+            return nil
+        }
+        do {
+            return try JSONDecoder().decode(type, from: Data(response.body))
+        } catch {
+            throw fail("\(try client().base) answers something else: \(error)", mend: "is it a Starling node of this version?", .failed)
+        }
+    }
+
+    /// Prints an error answer and says with which code to end.
+    func refused(_ response: MeshClient.Response) -> ExitCode {
+        if json {
+            emit(String(decoding: response.body, as: UTF8.self) + "\n")
+        }
+        let body = (try? JSONDecoder().decode(ErrorDocument.self, from: Data(response.body)))?.error
+        let message = body?.message ?? "the node answered \(response.status)"
+        let status: ExitStatus
+        switch response.status {
+        case 401, 403: status = .permission
+        case 404 where body?.code == "model_not_found": status = .unavailable
+        case 504, 429: status = .tryAgain
+        case 502: status = .brokenOff
+        case 503: status = response.headers["x-should-retry"] == "true" ? .tryAgain : .unavailable
+        case 400: status = .usage
+        default: status = .failed
+        }
+        if !json { remark("starling: \(printable(message))") }
+        return ExitCode(status.rawValue)
+    }
+}
+
+/// Rows with aligned columns on a terminal and tabs in a pipe.
+struct Table {
+    private var rows: [[String]]
+    private let rightAligned: Set<Int>
+
+    init(_ header: [String], rightAligned: Set<Int> = []) {
+        rows = [header]
+        self.rightAligned = rightAligned
+    }
+
+    mutating func add(_ row: [String]) { rows.append(row.map { printable($0).replacing("\n", with: " ").replacing("\t", with: " ") }) }
+
+    /// For stdout; `aligned` forces the form for people.
+    func text(aligned: Bool = isatty(1) == 1) -> String {
+        guard aligned else { return rows.map { $0.joined(separator: "\t") }.joined(separator: "\n") + "\n" }
+        let widths = (rows.first ?? []).indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
+        return rows.map { row in
+            let line = row.enumerated().map { column, cell in
+                let pad = String(repeating: " ", count: widths[column] - cell.count)
+                return rightAligned.contains(column) ? pad + cell : cell + pad
+            }.joined(separator: "  ")
+            return line.replacing(/ +$/, with: "")
+        }.joined(separator: "\n") + "\n"
+    }
+}

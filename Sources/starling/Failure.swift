@@ -1,0 +1,58 @@
+import ArgumentParser
+import Foundation
+import MeshClient
+import MeshDocuments
+import NodeConfiguration
+import Store
+import Testnet
+
+/// Exit codes of sysexits.h, as the root command's help lists them.
+enum ExitStatus: Int32 {
+    case failed = 1
+    case usage = 64
+    case unavailable = 69
+    case brokenOff = 74
+    case tryAgain = 75
+    case permission = 77
+    case configuration = 78
+    case interrupted = 130
+}
+
+/// Says on stderr what happened and what to do, and ends the program with `status`.
+func fail(_ problem: String, mend: String?, _ status: ExitStatus) -> ExitCode {
+    remark("starling: \(problem)")
+    if let mend { remark("  mend: \(mend)") }
+    return ExitCode(status.rawValue)
+}
+
+/// A line on stderr.
+func remark(_ line: String) { FileHandle.standardError.write(Data((line + "\n").utf8)) }
+
+/// Text on stdout, unbuffered, without a line end.
+func emit(_ text: String) { FileHandle.standardOutput.write(Data(text.utf8)) }
+
+/// Runs a command's body and turns every error into a sentence, a mend and an exit code.
+func reporting(_ body: () async throws -> Void) async throws {
+    do {
+        try await body()
+    } catch let error as ExitCode {
+        throw error
+    } catch let error as ConfigurationError {
+        throw fail(error.description, mend: error.mend, .configuration)
+    } catch let error as KeyFileError {
+        throw fail(error.description, mend: error.mend, .permission)
+    } catch let error as MeshClientError {
+        throw fail(
+            error.description,
+            mend: error.isUnreachable ? "start one with `starling node`, or say where it is: --via http://host:port" : "try again", .unavailable)
+    } catch let error as TestnetError {
+        throw fail(error.description, mend: error.mend, ExitStatus(rawValue: error.exitCode) ?? .failed)
+    }
+}
+
+/// What a terminal shows of text that a stranger wrote: control characters are removed, line ends and tabs stay.
+func printable(_ text: some StringProtocol) -> String {
+    String(String.UnicodeScalarView(text.unicodeScalars.filter { scalar in
+        scalar == "\n" || scalar == "\t" || !(scalar.properties.generalCategory == .control || scalar.properties.generalCategory == .format)
+    }))
+}
