@@ -61,14 +61,14 @@ import Wire
         #expect(found >= 23)
     }
 
-    @Test("Case 16: lookups find the nearest honest node among 20 % colluders that name only each other")
+    @Test("Case 16: lookups find the nearest honest node among 30 % colluders that name only each other")
     func lookupsAmongColluders() {
         var network = TestNetwork(seed: 13)
         network.add(500)
         network.presumeTables()
-        let liars = network.nodes[400..<500].map { ($0.identity.nodeID, $0.contact.signed) }
-        let keys = Set(network.nodes[400..<500].map(\.identity.publicKey))
-        for index in 400..<500 {
+        let liars = network.nodes[350..<500].map { ($0.identity.nodeID, $0.contact.signed) }
+        let keys = Set(network.nodes[350..<500].map(\.identity.publicKey))
+        for index in 350..<500 {
             network.nodes[index].lie = { message, asker in
                 guard case .find(let target) = message else {
                     return .pong(contact: nil, observed: asker.endpoint)
@@ -90,7 +90,7 @@ import Wire
                 !keys.contains($0.record.publicKey)
             }
             var others = network
-            for index in 400..<500 { others.nodes[index].isDown = true }
+            for index in 350..<500 { others.nodes[index].isDown = true }
             if honest?.record.publicKey == nearest(others, to: target, but: asker) { found += 1 }
         }
         #expect(found >= 23)
