@@ -68,7 +68,7 @@ let shell: [Target] = [
     target(
         "NodeRuntime",
         [
-            "PeerCore", "UVLoop", "Inference", "Store", "MeshDocuments", "NodeConfiguration",
+            "PeerCore", "UVLoop", "Inference", "OpenAIFormat", "Store", "MeshDocuments", "NodeConfiguration",
             product("Logging", "swift-log"),
         ]),
     target(
