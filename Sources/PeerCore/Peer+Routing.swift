@@ -11,7 +11,10 @@ extension Peer {
         let peer = incoming.peer
         guard !denied.contains(peer.key) else { return }
         // A sign of life is a sign of life, whatever it says; but only from a session that proved its address.
-        if incoming.proven { auctioneer.heard(peer.key) }
+        if incoming.proven {
+            auctioneer.heard(peer.key)
+            discovery.heard(peer, now: now, random: &random, out: &discoveryActions)
+        }
         let answer: Message?
         switch incoming.message {
         case .ping, .find:
