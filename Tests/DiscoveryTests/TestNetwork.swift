@@ -172,6 +172,7 @@ struct TestNetwork {
             case .lookupFinished(let token, let contacts, let statistics):
                 for contact in contacts { mix(contact.record.publicKey.value.w3) }
                 nodes[index].lookups[token] = (contacts, statistics)
+            case .providerFound, .searchFinished: break
             case .joined: nodes[index].isJoined = true
             case .observedEndpointChanged(let endpoint): mix(endpoint.low)
             }
