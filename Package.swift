@@ -2,8 +2,8 @@
 import PackageDescription
 
 // STARLING_CORE_ONLY declares the pure targets, the simulator and their tests alone, so that the inner
-// loop (`scripts/test --core`) never builds the HTTP server or the database. STARLING_LOOP_ONLY adds the event
-// loop, which needs no more packages: what `scripts/sanitize` builds.
+// loop (`scripts/test --core`) never builds the HTTP server or the database. STARLING_LOOP_ONLY declares the
+// event loop, what it stands on and its tests: what `scripts/sanitize` builds.
 let loopOnly = Context.environment["STARLING_LOOP_ONLY"] != nil
 let coreOnly = loopOnly || Context.environment["STARLING_CORE_ONLY"] != nil
 // CI treats warnings as errors; a dependency's warnings are not ours, so only our targets ask for it.
@@ -62,7 +62,7 @@ let shell: [Target] = [
     target("OpenAIFormat", []),
     target("MeshDocuments", []),
     target("MeshClient", ["CCurl"]),
-    target("Inference", ["Primitives", "OpenAIFormat", "UVLoop", "CLibuv", "CCurl"]),
+    target("Inference", ["Primitives", "Cryptography", "OpenAIFormat", "UVLoop", "CLibuv", "CCurl"]),
     target("Store", ["Wire", product("GRDB", "GRDB.swift")]),
     target("NodeConfiguration", ["Primitives", product("Yams", "Yams")]),
     target(
@@ -72,12 +72,20 @@ let shell: [Target] = [
             product("Logging", "swift-log"),
         ]),
     target(
-        "Gateway", ["NodeRuntime", "MeshDocuments", "OpenAIFormat", product("Hummingbird", "hummingbird")]),
+        "Gateway",
+        [
+            "NodeRuntime", "Market", "Wire", "Primitives", "MeshDocuments", "OpenAIFormat",
+            product("Logging", "swift-log"), product("Hummingbird", "hummingbird"),
+            product("HTTPTypes", "swift-http-types"), product("NIOCore", "swift-nio"),
+            product("NIOPosix", "swift-nio"), product("NIOHTTPTypes", "swift-nio-extras"),
+            product("ServiceLifecycle", "swift-service-lifecycle"),
+        ]),
     target("Testnet", ["Cryptography", "NodeConfiguration", "MeshClient"]),
     .executableTarget(
         name: "starling",
         dependencies: [
-            "NodeRuntime", "Gateway", "Testnet", "NodeConfiguration", "Simulation", "MeshClient", "MeshDocuments",
+            "NodeRuntime", "Gateway", "Testnet", "NodeConfiguration", "Simulation", "MeshClient",
+            "MeshDocuments",
             product("ArgumentParser", "swift-argument-parser"), product("Logging", "swift-log"),
         ], swiftSettings: strict),
 
@@ -107,7 +115,12 @@ let package = Package(
                 .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
                 .package(
                     url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
+                .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.2"),
+                .package(url: "https://github.com/apple/swift-nio-extras.git", from: "1.35.2"),
+                .package(url: "https://github.com/apple/swift-http-types.git", from: "1.8.0"),
+                .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
             ]),
-    targets: loopOnly ? core + loop : coreOnly ? core : core + loop + shell,
+    targets: loopOnly
+        ? core.filter { $0.name == "Primitives" } + loop : coreOnly ? core : core + loop + shell,
     swiftLanguageModes: [.v6]
 )

@@ -23,3 +23,19 @@ static inline CURLcode easy_set_body(CURL *easy, const void *bytes, size_t count
     return code != CURLE_OK ? code : curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS, bytes);
 }
 static inline CURLcode easy_get_status(CURL *easy, long *status) { return curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, status); }
+static inline void *easy_get_private(CURL *easy) {
+    char *context = NULL;
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, &context);
+    return context;
+}
+static inline CURLMcode multi_set_long(CURLM *multi, CURLMoption option, long value) { return curl_multi_setopt(multi, option, value); }
+static inline CURLMcode multi_set_socket(CURLM *multi, int (*f)(CURL *, curl_socket_t, int, void *, void *), void *context) {
+    curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, f);
+    return curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, context);
+}
+static inline CURLMcode multi_set_timer(CURLM *multi, int (*f)(CURLM *, long, void *), void *context) {
+    curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, f);
+    return curl_multi_setopt(multi, CURLMOPT_TIMERDATA, context);
+}
+// CURLMsg keeps its result in a union.
+static inline CURLcode message_result(const CURLMsg *message) { return message->data.result; }

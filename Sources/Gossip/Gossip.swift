@@ -1,1 +1,256 @@
-// Gossip
+import Cryptography
+import OrderedCollections
+import Primitives
+import Wire
+
+/// The offer book and how it is kept true: every seller signs one offer for each model it serves, and every member
+/// holds the offers of all.
+///
+/// Dissemination is the classic trio (Demers et al., "Epidemic algorithms for replicated database maintenance",
+/// 1987). *Direct mail*: the publisher sends its offer to every member, paced, each acknowledged and sent again once.
+/// *Rumours*: who learns a fresh offer another way passes it to six random members. *Anti-entropy*: once a minute,
+/// and right after joining, lists of (short id, sequence) are compared with a random member's, range by range. In
+/// the steady state an offer reaches each holder in one hop and about one copy; the other two are for losses,
+/// partitions and publishers that don't know everybody.
+///
+/// A received offer is decoded, judged by its dates and compared with the book before its signature is checked, and
+/// checks are budgeted: a flood of copies or forgeries costs little more than its bytes.
+///
+/// Walks: a mail comes in by `handle` → `learn` (Gossip+Learning) → the book, and goes on by `spread`; an own offer
+/// goes out by `announce` → `publish` (Gossip+Publishing) → the mail queue → `pump`; anti-entropy is
+/// `startExchange` → `answered` → `continueExchange` (Gossip+Exchanges).
+///
+/// A sub-machine: values in, actions appended, nothing called back. All records of a bounded size, all tables
+/// bounded by `GossipLimits`, no order taken from a hash table.
+public struct Gossip: Sendable {
+    enum Timer: Hashable, Sendable {
+        case own(UInt64)
+        case expiry(UInt64)
+        case rumour(UInt64)
+        case mail, exchange, join, search
+    }
+    enum Pending: Sendable {
+        case mail(to: PublicKey, leaving: Bool)
+        case digest(exchange: UInt64, range: ClosedRange<UInt64>)
+    }
+    struct Rumour: Sendable {
+        var fanout: Int
+        /// Whom we have it from.
+        var source: PublicKey
+    }
+    struct Leaving: Sendable {
+        var openMails = 0
+        var isReported = false
+    }
+
+    let identity: Identity
+    let parameters: GossipParameters
+    var book = OfferBook()
+    var owns: OrderedDictionary<UInt64, OwnOffer> = [:]
+    var members = Members()
+    var mail = MailQueue()
+    var nextMailAt: MonotonicTime = .zero
+    /// By short id; looked up, never walked.
+    var rumours: [UInt64: Rumour] = [:]
+    var budget = CheckBudget()
+    var clocks = PeerClocks()
+    var timers = DeadlineQueue<Timer>()
+    /// Looked up by token, never walked.
+    var requests: [UInt64: Pending] = [:]
+    var lastToken: UInt64 = 0
+    var exchanges: OrderedDictionary<UInt64, Exchange> = [:]
+    var lastExchange: UInt64 = 0
+    var joining: Joining?
+    var pull: Pull?
+    var lastPull: (ended: MonotonicTime, number: UInt64) = (.zero, 0)
+    var digestRate = TokenBucket(rate: GossipLimits.digestsPerSecond, burst: GossipLimits.digestsPerSecond)
+    var correctionRate = TokenBucket(
+        rate: GossipLimits.correctionsPerSecond, burst: GossipLimits.correctionsPerSecond)
+    var leaving: Leaving?
+
+    /// What was dropped, by reason.
+    public internal(set) var dropped = OfferDrops()
+    public internal(set) var statistics = GossipStatistics()
+
+    public init(identity: Identity, parameters: GossipParameters = GossipParameters()) {
+        self.identity = identity
+        self.parameters = parameters
+    }
+
+    // MARK: The book
+
+    /// The live offers of one model, our own included, by short id.
+    public func offers(model: String) -> [Verified<Offer>] { book.offers(model: model) }
+    /// All live offers, our own included, by short id.
+    public var allOffers: [Verified<Offer>] { book.live }
+    /// One summary a model, by name.
+    public var models: [ModelSummary] { book.summaries }
+    /// Tombstones included: what bounds count.
+    public var heldCount: Int { book.count }
+    public var memberCount: Int { members.count }
+    /// What our clock is taken to be behind the other nodes', milliseconds; 0 unless it is far off.
+    public var clockCorrection: Int64 { clocks.ahead }
+    /// Whether the first exchanges after the first member have not come to an end yet.
+    public var isJoining: Bool { joining != nil }
+
+    // MARK: Members
+
+    /// A contact to exchange offers with, or a new endpoint of one. It is mailed our own offers.
+    public mutating func memberJoined(
+        _ address: PeerAddress, now: Now, random: inout SeededRandom, out: inout [GossipAction]
+    ) {
+        guard address.key != identity.publicKey else { return }
+        let isNew = members[address.key] == nil
+        guard members.join(address) else { return dropped.count(.membersFull) }
+        guard isNew, leaving == nil else { return }
+        for id in owns.keys where book.passable(id, at: clocks.judge(now.wall)) { mail.add(id, to: address) }
+        if members.count == 1 {
+            joining = Joining()
+            timers.set(.join, at: now.monotonic + parameters.joinDelay)
+            scheduleExchange(now, &random)
+        }
+        settle(now, &out)
+    }
+
+    /// Discovery has given this contact up, or it took its leave. Its offers hold until they run out or are
+    /// withdrawn: whether it is dead is for those to judge who call it.
+    public mutating func memberLeft(_ key: PublicKey) {
+        members.leave(key)
+        mail.forget(key)
+    }
+
+    // MARK: Messages
+
+    /// Handles a message from an established session and returns the answer, if there is one. What comes `proven`
+    /// false (in a first message, which may be replayed or spoofed) is not answered and changes nothing.
+    public mutating func handle(
+        _ message: Message, from: PeerAddress, proven: Bool, now: Now, random: inout SeededRandom,
+        out: inout [GossipAction]
+    ) -> Message? {
+        guard proven else {
+            dropped.count(.unproven)
+            return nil
+        }
+        members.heard(from.key)
+        defer { settle(now, &out) }
+        switch message {
+        case .offerMail(let offers):
+            var isComplete = true
+            for signed in offers.prefix(WireLimits.mailOffersMax) {
+                let outcome = learn(signed, from: from, byMail: true, now, &random, &out)
+                if outcome == .postponed { isComplete = false }
+            }
+            // Not acknowledged what could not be checked in this second: it comes once more.
+            return isComplete ? .offerReceived : nil
+        case .offerDigest(let digest):
+            return answer(digest, from: from, now, &random)
+        case .offerReceived, .offerDifference, .ping, .pong, .find, .found, .unsupported, .callForBids, .bid,
+            .decline,
+            .release, .award, .awardReply:
+            dropped.count(.wrongAnswer)
+            return nil
+        }
+    }
+
+    /// The answer to the request with this token.
+    public mutating func answered(
+        _ token: UInt64, _ message: Message, from: PeerAddress, roundTrip: Interval, now: Now,
+        random: inout SeededRandom, out: inout [GossipAction]
+    ) {
+        guard let pending = requests.removeValue(forKey: token) else { return }
+        members.heard(from.key)
+        switch (pending, message) {
+        case (.mail(_, let isLeave), .offerReceived):
+            if isLeave { leaving?.openMails -= 1 }
+        case (.digest(let exchange, let range), .offerDifference(let difference)):
+            continueExchange(exchange, range, difference, from: from, now, &random, &out)
+        default:
+            dropped.count(.wrongAnswer)
+            abandon(pending, now, &random, &out)
+        }
+        settle(now, &out)
+    }
+
+    /// No answer came, and the one retry had none either. Mail is left to anti-entropy.
+    public mutating func unanswered(
+        _ token: UInt64, now: Now, random: inout SeededRandom, out: inout [GossipAction]
+    ) {
+        guard let pending = requests.removeValue(forKey: token) else { return }
+        abandon(pending, now, &random, &out)
+        settle(now, &out)
+    }
+
+    private mutating func abandon(
+        _ pending: Pending, _ now: Now, _ random: inout SeededRandom, _ out: inout [GossipAction]
+    ) {
+        switch pending {
+        case .mail(let key, let isLeave):
+            members.silent(key)
+            if isLeave { leaving?.openMails -= 1 }
+        case .digest(let exchange, _):
+            if let partner = exchanges[exchange]?.partner { members.silent(partner.key) }
+            endExchange(exchange, now, &random, &out)
+        }
+    }
+
+    // MARK: Time
+
+    /// When `tick` must be called next; early or late is harmless.
+    public mutating func nextDeadline() -> MonotonicTime { timers.next() }
+
+    /// Does all that is due.
+    public mutating func tick(now: Now, random: inout SeededRandom, out: inout [GossipAction]) {
+        while let timer = timers.popDue(now.monotonic) {
+            switch timer {
+            case .own(let id): ownIsDue(id, now, &random, &out)
+            case .expiry(let id): expire(id, now, &out)
+            case .rumour(let id): startRumour(id, &random)
+            case .mail: break  // `settle` below
+            case .exchange: exchangeIsDue(now, &random, &out)
+            case .join: joinIsDue(now, &random, &out)
+            case .search: endPull(now, &out)
+            }
+        }
+        settle(now, &out)
+    }
+
+    /// The end of every call: sends the mail that may leave now and says when the rest may.
+    mutating func settle(_ now: Now, _ out: inout [GossipAction]) {
+        if nextMailAt <= now.monotonic, !mail.isEmpty { pump(now, &out) }
+        if !mail.isEmpty { timers.set(.mail, at: nextMailAt) }
+        if let leave = leaving, !leave.isReported, leave.openMails <= 0, mail.isEmpty {
+            leaving?.isReported = true
+            out.append(.leaveFinished)
+        }
+    }
+
+    /// One tick's mails: for each receiver in turn, the versions that the book holds now.
+    private mutating func pump(_ now: Now, _ out: inout [GossipAction]) {
+        let wall = clocks.judge(now.wall)
+        let held = book
+        func size(_ id: UInt64) -> Int { held[id]?.offer.signed.fieldSize ?? 0 }
+        var sent = 0
+        while sent < parameters.mailsPerTick, requests.count < GossipLimits.requestsMax {
+            let next = mail.next { ids in
+                ids.count > 1 && size(ids[0]) + size(ids[1]) <= WireLimits.listSizeMax
+                    ? WireLimits.mailOffersMax : 1
+            }
+            guard let next else { break }
+            let records = next.ids.compactMap { held.passable($0, at: wall) ? held[$0]?.offer.signed : nil }
+            if records.isEmpty { continue }
+            if leaving != nil { leaving?.openMails += 1 }
+            request(.offerMail(records), to: next.to, .mail(to: next.to.key, leaving: leaving != nil), &out)
+            statistics.mailsSent &+= 1
+            sent += 1
+        }
+        nextMailAt = now.monotonic + parameters.mailTick
+    }
+
+    mutating func request(
+        _ message: Message, to: PeerAddress, _ pending: Pending, _ out: inout [GossipAction]
+    ) {
+        lastToken &+= 1
+        requests[lastToken] = pending
+        out.append(.request(token: lastToken, message, to: to))
+    }
+}

@@ -1,0 +1,39 @@
+import Primitives
+
+/// One comparison of our book with one member's: ranges of short ids, one digest at a time. The answer brings up to
+/// two offers that we lack and names those that the member lacks; a range is asked again as long as it brings news.
+struct Exchange: Sendable {
+    enum Purpose: Sendable, Hashable {
+        case periodic, joining
+        /// For the pull with this number.
+        case search(UInt64)
+    }
+    let partner: PeerAddress
+    let purpose: Purpose
+    /// Not compared yet, the next one last.
+    var ranges: [ClosedRange<UInt64>] = [0...UInt64.max]
+    var requests = 0
+    var learnt = 0
+    var isAnswered = false
+    /// Wanted by the partner and mailed: a range that is asked again names them again. Looked up, never walked.
+    var mailed: Set<UInt64> = []
+}
+
+/// The first exchanges of a node's life in the mesh: sets of up to three, until a set brings nothing new.
+struct Joining: Sendable {
+    var attempts = 0
+    var open = 0
+    var learnt = 0
+    var isAnswered = false
+}
+
+/// One pull on behalf of all searches that wait for it.
+struct Pull: Sendable {
+    let number: UInt64
+    var open = 0
+    var searches: [Search] = []
+    struct Search: Sendable {
+        let token: UInt64
+        let model: String
+    }
+}

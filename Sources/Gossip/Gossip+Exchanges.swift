@@ -1,0 +1,175 @@
+import Primitives
+import Wire
+
+// Anti-entropy: the minute's exchange, those after joining, and those that a search starts.
+extension Gossip {
+    /// Pulls from up to three members what the book lacks; `searchFinished` follows exactly once, when they have
+    /// answered or after a second, whether or not anything was found. Searches at the same time share one pull.
+    public mutating func search(
+        model: String, token: UInt64, now: Now, random: inout SeededRandom, out: inout [GossipAction]
+    ) {
+        let search = Pull.Search(token: token, model: model)
+        defer { settle(now, &out) }
+        if pull != nil, (pull?.searches.count ?? 0) < GossipLimits.searchesMax {
+            pull?.searches.append(search)
+            return
+        }
+        let isTooSoon = lastPull.number > 0 && now.monotonic < lastPull.ended + parameters.searchPause
+        guard pull == nil, !isTooSoon, leaving == nil, members.count > 0 else {
+            out.append(.searchFinished(token: token, model: model))
+            return
+        }
+        lastPull.number &+= 1
+        let number = lastPull.number
+        pull = Pull(number: number, searches: [search])
+        timers.set(.search, at: now.monotonic + parameters.searchTimeout)
+        // Later: members around two random points of the model's topic.
+        for partner in members.partners(parameters.searchPartners, random: &random) {
+            if startExchange(with: partner, .search(number), now, &out) { pull?.open += 1 }
+        }
+        if pull?.open == 0 { endPull(now, &out) }
+    }
+
+    mutating func endPull(_ now: Now, _ out: inout [GossipAction]) {
+        guard let finished = pull else { return }
+        pull = nil
+        lastPull.ended = now.monotonic
+        timers.cancel(.search)
+        for search in finished.searches {
+            out.append(.searchFinished(token: search.token, model: search.model))
+        }
+    }
+
+    // MARK: When
+
+    mutating func scheduleExchange(_ now: Now, _ random: inout SeededRandom) {
+        let jitter = parameters.exchangeJitter
+        let wait = parameters.exchangeEvery - jitter + random.interval(.zero, jitter + jitter)
+        timers.set(.exchange, at: now.monotonic + wait)
+    }
+
+    mutating func exchangeIsDue(_ now: Now, _ random: inout SeededRandom, _ out: inout [GossipAction]) {
+        members.forgive()
+        for id in book.ids { expire(id, now, &out) }
+        if let partner = members.anyone(random: &random) {
+            startExchange(with: partner, .periodic, now, &out)
+        }
+        scheduleExchange(now, &random)
+    }
+
+    mutating func joinIsDue(_ now: Now, _ random: inout SeededRandom, _ out: inout [GossipAction]) {
+        guard var set = joining, set.open == 0 else { return }
+        set.attempts += 1
+        set.learnt = 0
+        set.isAnswered = false
+        joining = set
+        for partner in members.partners(parameters.joinPartners, random: &random) {
+            if startExchange(with: partner, .joining, now, &out) { joining?.open += 1 }
+        }
+        if joining?.open == 0 { joinSetEnded(now) }
+    }
+
+    private mutating func joinSetEnded(_ now: Now) {
+        guard let set = joining else { return }
+        let isInSync = set.isAnswered && set.learnt == 0 && book.count > 0
+        if isInSync || set.attempts >= parameters.joinAttemptsMax {
+            joining = nil
+        } else {
+            timers.set(.join, at: now.monotonic + parameters.joinRetry * (1 << Int64(set.attempts - 1)))
+        }
+    }
+
+    // MARK: One exchange
+
+    /// False when there are too many exchanges or requests already.
+    @discardableResult
+    private mutating func startExchange(
+        with partner: PeerAddress, _ purpose: Exchange.Purpose, _ now: Now, _ out: inout [GossipAction]
+    ) -> Bool {
+        guard exchanges.count < GossipLimits.exchangesMax, requests.count < GossipLimits.requestsMax else {
+            return false
+        }
+        lastExchange &+= 1
+        exchanges[lastExchange] = Exchange(partner: partner, purpose: purpose)
+        return sendDigest(lastExchange, now, &out)
+    }
+
+    /// Sends the digest of the next range, cut to what one answer can want; false at the end.
+    private mutating func sendDigest(_ number: UInt64, _ now: Now, _ out: inout [GossipAction]) -> Bool {
+        guard var exchange = exchanges[number], exchange.requests < GossipLimits.exchangeRequestsMax,
+            requests.count < GossipLimits.requestsMax, let range = exchange.ranges.popLast()
+        else { return false }
+        let digest = book.digest(
+            range.lowerBound, range.upperBound, limit: GossipLimits.digestEntries, at: clocks.judge(now.wall))
+        if digest.last < range.upperBound { exchange.ranges.append(digest.last + 1...range.upperBound) }
+        exchange.requests += 1
+        exchanges[number] = exchange
+        let pending = Pending.digest(exchange: number, range: digest.first...digest.last)
+        request(.offerDigest(digest), to: exchange.partner, pending, &out)
+        statistics.digestsSent &+= 1
+        return true
+    }
+
+    mutating func continueExchange(
+        _ number: UInt64, _ range: ClosedRange<UInt64>, _ difference: OfferDifference, from: PeerAddress,
+        _ now: Now,
+        _ random: inout SeededRandom, _ out: inout [GossipAction]
+    ) {
+        guard exchanges[number] != nil else { return }
+        var learnt = 0
+        for signed in difference.offers.prefix(WireLimits.mailOffersMax) {
+            if learn(signed, from: from, byMail: false, now, &random, &out) == .merged { learnt += 1 }
+        }
+        if leaving == nil {
+            for id in difference.wanted.prefix(WireLimits.wantedMax)
+            where range.contains(id) && book[id] != nil {
+                if exchanges[number]?.mailed.insert(id).inserted ?? false { mail.add(id, to: from) }
+            }
+        }
+        exchanges[number]?.isAnswered = true
+        exchanges[number]?.learnt += learnt
+        // Again while it brings news; offers that we refuse must not keep us here.
+        if difference.more > 0, learnt > 0 { exchanges[number]?.ranges.append(range) }
+        if leaving != nil || !sendDigest(number, now, &out) { endExchange(number, now, &random, &out) }
+    }
+
+    mutating func endExchange(
+        _ number: UInt64, _ now: Now, _ random: inout SeededRandom, _ out: inout [GossipAction]
+    ) {
+        guard let exchange = exchanges.removeValue(forKey: number) else { return }
+        switch exchange.purpose {
+        case .periodic:
+            break
+        case .joining:
+            guard joining != nil else { return }
+            joining?.open -= 1
+            joining?.learnt += exchange.learnt
+            if exchange.isAnswered { joining?.isAnswered = true }
+            if joining?.open == 0 { joinSetEnded(now) }
+        case .search(let number):
+            guard pull?.number == number else { return }
+            pull?.open -= 1
+            if pull?.open == 0 { endPull(now, &out) }
+        }
+    }
+
+    /// The answer to another's digest.
+    mutating func answer(
+        _ digest: OfferDigest, from: PeerAddress, _ now: Now, _ random: inout SeededRandom
+    ) -> Message? {
+        guard OfferBook.isSound(digest) else {
+            dropped.count(.badDigest)
+            return nil
+        }
+        guard digestRate.take(now.monotonic) else {
+            dropped.count(.digestOverBudget)
+            return nil
+        }
+        let awaited = members[from.key]?.awaited ?? []
+        let limit = leaving == nil ? min(WireLimits.wantedMax, GossipLimits.awaitedMax - awaited.count) : 0
+        let difference = book.difference(
+            to: digest, wanting: limit, except: awaited, at: clocks.judge(now.wall), random: &random)
+        members.asked(from.key, for: difference.wanted)
+        return .offerDifference(difference)
+    }
+}

@@ -1,0 +1,201 @@
+import Primitives
+import Wire
+
+// What happens to a received offer: cheap questions first, the signature last, then the book and who hears of it.
+extension Gossip {
+    enum Learning: Equatable {
+        case merged
+        /// Known already, or refused.
+        case ignored
+        /// There was no signature check left for it.
+        case postponed
+    }
+
+    mutating func learn(
+        _ signed: SignedRecord, from: PeerAddress, byMail: Bool, _ now: Now, _ random: inout SeededRandom,
+        _ out: inout [GossipAction]
+    ) -> Learning {
+        statistics.offersReceived &+= 1
+        guard let offer = try? Offer(decoding: signed.body) else { return drop(.malformed) }
+        let id = Offer.shortID(key: offer.publicKey, model: offer.model)
+        if offer.publicKey == identity.publicKey { return learnOwn(offer, signed, id, from: from, now) }
+        if let fault = Self.fault(in: offer) { return drop(fault) }
+
+        let isDirect = offer.publicKey == from.key
+        let standing = book.standing(of: offer, body: signed.body, id: id)
+        switch standing {
+        case .duplicate:
+            members.served(from.key, id)
+            if isDirect { cancelRumour(id) }
+            return drop(.duplicate)
+        case .collision:
+            return drop(.idCollision)
+        case .stale, .losesTie:
+            if byMail { correct(id, to: from, now) }
+            return drop(standing == .stale ? .stale : .equivocated)
+        case .unknown, .newer, .winsTie:
+            break
+        }
+        // The sender is who it says, so its own date needs no signature: it may set our clock right.
+        if isDirect, byMail, clocks.hear(offer.issuedAt, from: from.endpoint.prefix, wall: now.wall) {
+            signAnew(now)
+        }
+        if let fault = fault(inDatesOf: offer, now) { return drop(fault) }
+
+        guard book.allowsVersion(id, now.monotonic), budget.allowsVersion(of: offer.publicKey, now.monotonic)
+        else {
+            return drop(.rateLimited)
+        }
+        let isKnown = book.knows(offer.publicKey) || members[offer.publicKey] != nil
+        let verified: Verified<Offer>
+        switch check(signed, from: from, isKnown ? (isDirect ? .direct : .passedOn) : .strangers, now) {
+        case .right(let checked): verified = checked
+        case .wrong: return .ignored
+        case .unchecked: return .postponed
+        }
+        budget.charge(offer.publicKey, now.monotonic)
+
+        let old = book[id]
+        let end = offer.notAfter + parameters.clockTolerance
+        if let refusal = book.hold(verified, id: id, own: false, expiresAt: end, now: now.monotonic) {
+            return drop(refusal)
+        }
+        statistics.offersMerged &+= 1
+        for evicted in book.evicted { timers.cancel(.expiry(evicted)) }
+        book.evicted.removeAll()
+        members.served(from.key, id)
+        watchExpiry(id, now)
+        tell(verified, replacing: old, &out)
+        spread(id, offer, from: from, isDirect: isDirect, isConflict: standing == .winsTie, now, &random)
+        return .merged
+    }
+
+    enum Check {
+        case right(Verified<Offer>), wrong, unchecked
+    }
+
+    /// Checks the signature if the sender may still be heard and the purse pays.
+    mutating func check(
+        _ signed: SignedRecord, from: PeerAddress, _ purse: CheckBudget.Purse, _ now: Now
+    ) -> Check {
+        if budget.isMuted(from.key, now.monotonic) {
+            dropped.count(.muted)
+            return .wrong
+        }
+        guard budget.takeCheck(purse, now.monotonic) else {
+            dropped.count(.overBudget)
+            return .unchecked
+        }
+        statistics.signaturesChecked &+= 1
+        if let verified = try? Verified<Offer>(checking: signed) { return .right(verified) }
+        dropped.count(.badSignature)
+        budget.blame(from.key, now.monotonic)
+        return .wrong
+    }
+
+    mutating func drop(_ reason: OfferDropReason) -> Learning {
+        dropped.count(reason)
+        return .ignored
+    }
+
+    /// What no clock can excuse.
+    static func fault(in offer: Offer) -> OfferDropReason? {
+        let dates = [offer.issuedAt.milliseconds, offer.notAfter.milliseconds]
+        guard dates.allSatisfy({ $0 >= 0 && $0 <= GossipLimits.dateMax }), offer.notAfter > offer.issuedAt
+        else {
+            return .oddDates
+        }
+        if offer.notAfter > offer.issuedAt + GossipLimits.validityMax { return .holdsTooLong }
+        if offer.sequence >= GossipLimits.sequenceMax { return .oddSequence }
+        if !offer.endpoints.allSatisfy(\.isUnicast) { return .oddEndpoint }
+        return nil
+    }
+
+    /// What our clock, set right by the others', says about it. Acceptance and expiry end at the same moment, or two
+    /// nodes would hand a dead offer back and forth.
+    private func fault(inDatesOf offer: Offer, _ now: Now) -> OfferDropReason? {
+        let wall = clocks.judge(now.wall)
+        if offer.issuedAt > wall + parameters.clockTolerance { return .fromTheFuture }
+        if offer.notAfter + parameters.clockTolerance <= wall { return .expired }
+        return nil
+    }
+
+    /// Who mailed us something older than what we hold gets what we hold: a restarted seller learns of its own
+    /// higher sequence this way, and a conflict ends.
+    private mutating func correct(_ id: UInt64, to address: PeerAddress, _ now: Now) {
+        guard book.passable(id, at: clocks.judge(now.wall)), correctionRate.take(now.monotonic) else {
+            return
+        }
+        mail.add(id, to: address)
+    }
+
+    /// Passes on what its publisher did not mail to us itself, if it is news to others too. While we join, what is
+    /// news to us is not to the mesh.
+    private mutating func spread(
+        _ id: UInt64, _ offer: Offer, from: PeerAddress, isDirect: Bool, isConflict: Bool, _ now: Now,
+        _ random: inout SeededRandom
+    ) {
+        cancelRumour(id)
+        guard joining == nil, leaving == nil else { return }
+        let isFresh = clocks.judge(now.wall) < offer.issuedAt + parameters.rumourAgeMax
+        let fanout: Int
+        if isConflict {
+            fanout = parameters.conflictFanout
+        } else if !isDirect, isFresh {
+            fanout = parameters.rumourFanout
+        } else if isDirect, random.chance(1, in: max(1, parameters.spotCheckOneIn)) {
+            fanout = 1
+        } else {
+            return
+        }
+        guard rumours.count < GossipLimits.rumoursMax else { return }
+        rumours[id] = Rumour(fanout: fanout, source: from.key)
+        if isConflict { return startRumour(id, &random) }
+        let wait = parameters.rumourDelay + random.interval(.zero, parameters.rumourDelay)
+        timers.set(.rumour(id), at: now.monotonic + wait)
+    }
+
+    mutating func startRumour(_ id: UInt64, _ random: inout SeededRandom) {
+        guard let rumour = rumours.removeValue(forKey: id), let offer = book[id]?.offer.record else { return }
+        statistics.rumoursStarted &+= 1
+        for member in members.partners(
+            rumour.fanout, except: [rumour.source, offer.publicKey], random: &random)
+        {
+            mail.add(id, to: member)
+        }
+    }
+
+    private mutating func cancelRumour(_ id: UInt64) {
+        if rumours.removeValue(forKey: id) != nil { timers.cancel(.rumour(id)) }
+    }
+
+    /// Tells the change: nothing for a refresh, nor for a tombstone of what we never knew.
+    func tell(_ offer: Verified<Offer>, replacing old: OfferBook.Entry?, _ out: inout [GossipAction]) {
+        let record = offer.record
+        let before = old.flatMap { $0.isTombstone ? nil : $0.offer.record }
+        if record.withdrawn {
+            if before != nil { out.append(.offerWithdrawn(record.publicKey, model: record.model)) }
+        } else if before.map({ !OwnOffer.sameTerms($0, record) }) ?? true {
+            out.append(.offerLearnt(offer))
+        }
+    }
+
+    // MARK: Expiry
+
+    /// Expiry is judged by wall time; the timer only says when to look, so a clock that is set is harmless.
+    mutating func watchExpiry(_ id: UInt64, _ now: Now) {
+        guard let entry = book[id] else { return }
+        let left = entry.expiresAt.milliseconds &- clocks.judge(now.wall).milliseconds
+        let longest = (GossipLimits.validityMax + GossipLimits.validityMax).milliseconds
+        timers.set(.expiry(id), at: now.monotonic + .milliseconds(min(max(left, 1), longest)))
+    }
+
+    mutating func expire(_ id: UInt64, _ now: Now, _ out: inout [GossipAction]) {
+        guard let entry = book[id], !(owns[id]?.isServed ?? false) else { return }
+        guard entry.expiresAt <= clocks.judge(now.wall) else { return watchExpiry(id, now) }
+        book.remove(id)
+        timers.cancel(.expiry(id))
+        let record = entry.offer.record
+        if !entry.isTombstone { out.append(.offerExpired(record.publicKey, model: record.model)) }
+    }
+}

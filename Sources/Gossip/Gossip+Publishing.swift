@@ -1,0 +1,232 @@
+import Primitives
+import Wire
+
+// Our own offers: when they are signed, under which sequence, and who is mailed.
+extension Gossip {
+    /// Announces or changes what this node serves. `draft.sequence` is the highest stored before a restart (0:
+    /// none); key, dates and sequence are filled in here, and the offer is refreshed by itself from then on. The
+    /// first announcement leaves at once, a change at most once a minute: a later one is held, the last of several.
+    @discardableResult
+    public mutating func announce(
+        _ draft: Offer, now: Now, random: inout SeededRandom, out: inout [GossipAction]
+    ) -> AnnounceOutcome {
+        guard leaving == nil else { return .refused(.leaving) }
+        var terms = draft
+        terms.publicKey = identity.publicKey
+        terms.withdrawn = false
+        let id = Offer.shortID(key: identity.publicKey, model: terms.model)
+        let isFirst = !(owns[id]?.isServed ?? false)
+        if isFirst, owns.values.count(where: \.isServed) >= GossipLimits.offersPerKeyMax {
+            return .refused(.tooManyModels)
+        }
+        var own = owns[id] ?? OwnOffer(terms: terms)
+        own.terms = terms
+        own.sequence = max(own.sequence, min(terms.sequence, GossipLimits.sequenceMax - 2))
+        own.isServed = true
+        defer { settle(now, &out) }
+
+        let isSigned = own.published.map { !$0.withdrawn } ?? false
+        if isSigned, let published = own.published, OwnOffer.sameTerms(published, terms) {
+            own.heldUntil = .never
+            keep(own, id)
+            return .unchanged
+        }
+        // A return after a withdrawal leaves a version in the receivers' rate for the next withdrawal.
+        let mayChange =
+            isSigned
+            ? now.monotonic >= own.changedAt + parameters.changeEvery
+            : own.published == nil || own.versions.has(2, now.monotonic)
+        if mayChange {
+            keep(own, id)
+            publish(id, isChange: true, now, &random, &out)
+            return .published
+        }
+        // Where the seller is found is no matter of price: it may change at once, as far as receivers take it.
+        let mayMove = own.versions.has(2, now.monotonic)
+        let isMoved = own.published.map { !OwnOffer.sameReach($0, terms) } ?? false
+        let isMovedOnly = own.published.map { OwnOffer.sameTerms(OwnOffer.at(terms, $0), terms) } ?? false
+        if isMoved, isMovedOnly, mayMove {
+            keep(own, id)
+            publish(id, isChange: false, now, &random, &out)
+            return .published
+        }
+        own.heldUntil =
+            isSigned && !isMovedOnly
+            ? own.changedAt + parameters.changeEvery : now.monotonic + GossipLimits.versionEvery
+        keep(own, id)
+        if isMoved, mayMove { refresh(id, now, &random, &out) }
+        return .held(until: owns[id]?.heldUntil ?? own.heldUntil)
+    }
+
+    /// Takes an offer back, at once. Nothing happens when the model is not announced.
+    public mutating func withdraw(
+        model: String, now: Now, random: inout SeededRandom, out: inout [GossipAction]
+    ) {
+        withdraw(Offer.shortID(key: identity.publicKey, model: model), now, &random, &out)
+        settle(now, &out)
+    }
+
+    /// Takes the leave: all offers are withdrawn, and all members and `others` (nodes with an open session) are told;
+    /// `leaveFinished` follows when they have answered or won't. Mail that waited is dropped; nothing is announced
+    /// or pulled any more.
+    public mutating func leave(
+        alsoTo others: [PeerAddress] = [], now: Now, random: inout SeededRandom, out: inout [GossipAction]
+    ) {
+        guard leaving == nil else { return }
+        leaving = Leaving()
+        mail.removeAll()
+        nextMailAt = now.monotonic
+        for timer in [Timer.exchange, .join] { timers.cancel(timer) }
+        rumours.removeAll()
+        joining = nil
+        endPull(now, &out)
+        let served = owns.keys.filter { owns[$0]?.isServed ?? false }
+        for id in served {
+            withdraw(id, now, &random, &out)
+            for other in others where members[other.key] == nil && other.key != identity.publicKey {
+                mail.add(id, to: other)
+            }
+        }
+        settle(now, &out)
+    }
+
+    private mutating func withdraw(
+        _ id: UInt64, _ now: Now, _ random: inout SeededRandom, _ out: inout [GossipAction]
+    ) {
+        guard var own = owns[id], own.isServed else { return }
+        own.isServed = false
+        own.heldUntil = .never
+        keep(own, id)
+        // Held back until now: nobody knows of it.
+        if own.published.map({ $0.withdrawn }) ?? true { return }
+        publish(id, isChange: false, now, &random, &out)
+    }
+
+    /// Stores the state of an own offer. As many withdrawn ones as live ones are remembered, for their sequences.
+    private mutating func keep(_ own: OwnOffer, _ id: UInt64) {
+        if owns[id] == nil, owns.count >= 2 * GossipLimits.offersPerKeyMax,
+            let oldest = owns.keys.first(where: { !(owns[$0]?.isServed ?? false) })
+        {
+            owns[oldest] = nil
+            timers.cancel(.own(oldest))
+        }
+        owns[id] = own
+        timers.set(.own(id), at: own.deadline)
+    }
+
+    /// Signs the offer as it stands (a tombstone when it isn't served) and mails it to all its holders.
+    private mutating func publish(
+        _ id: UInt64, isChange: Bool, _ now: Now, _ random: inout SeededRandom, _ out: inout [GossipAction]
+    ) {
+        guard var own = owns[id] else { return }
+        let wall = WallTime(
+            milliseconds: min(max(0, clocks.judge(now.wall).milliseconds), GossipLimits.dateMax))
+        var offer = own.isServed ? own.terms : Offer(publicKey: identity.publicKey, model: own.terms.model)
+        offer.sequence = own.nextSequence(at: wall)
+        offer.issuedAt = wall
+        offer.notAfter = wall + parameters.validity
+        if !own.isServed {
+            // A tombstone outlives what it withdraws, as far as an offer may live.
+            offer.withdrawn = true
+            let before = max(own.published?.notAfter ?? wall, own.formerNotAfter ?? wall)
+            offer.notAfter = min(max(offer.notAfter, before), wall + GossipLimits.validityMax)
+        }
+        let verified = Verified(signing: offer, with: identity)
+        own.published = offer
+        own.heldUntil = .never
+        own.reassertAt = .never
+        if isChange { own.changedAt = now.monotonic }
+        let early = random.interval(.zero, parameters.refreshJitter)
+        own.refreshAt = now.monotonic + (parameters.refreshEvery - early)
+        _ = own.versions.take(now.monotonic)
+        keep(own, id)
+
+        let old = book[id]
+        _ = book.hold(
+            verified, id: id, own: true, expiresAt: offer.notAfter + parameters.clockTolerance,
+            now: now.monotonic)
+        watchExpiry(id, now)
+        out.append(.sequenceUsed(model: offer.model, offer.sequence))
+        tell(verified, replacing: old, &out)
+        for holder in members.holders(of: id) { mail.add(id, to: holder) }
+    }
+
+    mutating func ownIsDue(
+        _ id: UInt64, _ now: Now, _ random: inout SeededRandom, _ out: inout [GossipAction]
+    ) {
+        guard var own = owns[id] else { return }
+        let time = now.monotonic
+        if leaving == nil, own.heldUntil <= time {
+            publish(id, isChange: true, now, &random, &out)
+        } else if own.reassertAt <= time {
+            own.reassertedAt = time
+            keep(own, id)
+            refresh(id, now, &random, &out)
+        } else if leaving == nil, own.isServed, own.refreshAt <= time {
+            refresh(id, now, &random, &out)
+        } else {
+            timers.set(.own(id), at: leaving == nil ? own.deadline : .never)
+        }
+    }
+
+    /// Signs anew what was said before. A change that is held stays held, except for where we are found.
+    private mutating func refresh(
+        _ id: UInt64, _ now: Now, _ random: inout SeededRandom, _ out: inout [GossipAction]
+    ) {
+        guard var own = owns[id] else { return }
+        let (next, until) = (own.terms, own.heldUntil)
+        if until < .never, own.isServed, let published = own.published, !published.withdrawn {
+            own.terms = OwnOffer.at(next, published)
+            keep(own, id)
+        }
+        publish(id, isChange: false, now, &random, &out)
+        if until < .never, var own = owns[id] {
+            own.terms = next
+            own.heldUntil = until
+            keep(own, id)
+        }
+    }
+
+    /// A record in our name came back. Nothing to do unless it is above ours: then another instance of this key
+    /// speaks, or we forgot what we said, and we continue above it; not too often, since the other does the same.
+    mutating func learnOwn(
+        _ offer: Offer, _ signed: SignedRecord, _ id: UInt64, from: PeerAddress, _ now: Now
+    ) -> Learning {
+        if offer.sequence >= GossipLimits.sequenceMax { return drop(.oddSequence) }
+        var own = owns[id] ?? OwnOffer(terms: Offer(publicKey: identity.publicKey, model: offer.model))
+        if let published = own.published {
+            if offer.sequence < published.sequence { return drop(.stale) }
+            if offer.sequence == published.sequence, book[id]?.offer.signed.body == signed.body {
+                return drop(.duplicate)
+            }
+        } else if offer.notAfter <= clocks.judge(now.wall) {
+            return drop(.expired)
+        } else if own.reassertAt < .never, offer.sequence <= own.sequence {
+            return drop(.duplicate)
+        }
+        switch check(signed, from: from, .passedOn, now) {
+        case .right: break
+        case .wrong: return .ignored
+        case .unchecked: return .postponed
+        }
+        own.sequence = max(own.sequence, offer.sequence)
+        // What we neither serve nor ever withdrew is an offer of a former life; a tombstone ends it.
+        let isSettled = !own.isServed && offer.withdrawn
+        if !isSettled, leaving == nil || !own.isServed {
+            let earliest = own.reassertedAt.map { $0 + parameters.reassertEvery } ?? now.monotonic
+            own.reassertAt = min(own.reassertAt, max(now.monotonic, earliest))
+        }
+        own.formerNotAfter = max(own.formerNotAfter ?? offer.notAfter, offer.notAfter)
+        keep(own, id)
+        return .merged
+    }
+
+    /// The clock was set right: what we said under the old one is refused by others.
+    mutating func signAnew(_ now: Now) {
+        for id in owns.keys {
+            guard var own = owns[id], own.isServed, own.published != nil else { continue }
+            own.refreshAt = now.monotonic
+            keep(own, id)
+        }
+    }
+}

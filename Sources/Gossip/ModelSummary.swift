@@ -1,0 +1,56 @@
+import OrderedCollections
+import Primitives
+import Wire
+
+/// What the book says about one model: for `/v1/models` and `starling offers`; advice, never routing.
+public struct ModelSummary: Hashable, Sendable {
+    public var name: String
+    /// The longest context on offer, tokens.
+    public var context: UInt32
+    public var providers: Int
+    public var slots: Int
+    public var features: Features
+    /// The lowest and the highest of each price on offer; not necessarily from one seller.
+    public var lowest: Price
+    public var highest: Price
+    /// Different ones, ascending; sellers that name none are left out.
+    public var quantizations: [String]
+
+    /// Nil without offers.
+    init?(name: String, offers: [Verified<Offer>]) {
+        guard let first = offers.first?.record else { return nil }
+        self.name = name
+        context = 0
+        providers = offers.count
+        slots = 0
+        features = []
+        lowest = first.price
+        highest = first.price
+        var found: [String] = []
+        for offer in offers {
+            let record = offer.record
+            context = max(context, record.context)
+            slots = min(slots + Int(record.slots), Int(UInt32.max))
+            features.formUnion(record.features)
+            lowest = Price(
+                input: min(lowest.input, record.price.input),
+                cachedInput: min(lowest.cachedInput, record.price.cachedInput),
+                output: min(lowest.output, record.price.output))
+            highest = Price(
+                input: max(highest.input, record.price.input),
+                cachedInput: max(highest.cachedInput, record.price.cachedInput),
+                output: max(highest.output, record.price.output))
+            if !record.quantization.isEmpty, !found.contains(record.quantization) {
+                found.append(record.quantization)
+            }
+        }
+        quantizations = found.sorted()
+    }
+}
+
+extension OfferBook {
+    /// By name, ascending.
+    var summaries: [ModelSummary] {
+        byModel.keys.sorted().compactMap { ModelSummary(name: $0, offers: offers(model: $0)) }
+    }
+}

@@ -1,0 +1,85 @@
+import Primitives
+import Wire
+
+// Anti-entropy's arithmetic: what to list of a range of short ids, and what two lists differ in. Entries past their
+// date (kept for the tolerance between clocks) are neither listed nor passed on: the next holder would refuse them.
+extension OfferBook {
+    /// The versions held in `first...last`, at most `limit`, and the end of the range that they cover whole.
+    func digest(_ first: UInt64, _ last: UInt64, limit: Int, at wall: WallTime) -> OfferDigest {
+        var listed: [OfferVersion] = []
+        var index = position(first)
+        while index < ids.count, ids[index] <= last {
+            let id = ids[index]
+            if let record = self[id]?.offer.record, passable(id, at: wall) {
+                // Ids ascend, so the one beyond the limit is above `first` and has a predecessor.
+                if listed.count == limit { return OfferDigest(first: first, last: id - 1, offers: listed) }
+                listed.append(OfferVersion(id: id, sequence: record.sequence))
+            }
+            index += 1
+        }
+        return OfferDigest(first: first, last: last, offers: listed)
+    }
+
+    /// A digest that can be answered: a range, ascending ids inside it, no more than a message may carry.
+    static func isSound(_ digest: OfferDigest) -> Bool {
+        guard digest.first <= digest.last, digest.offers.count <= WireLimits.digestOffersMax else {
+            return false
+        }
+        var previous: UInt64?
+        for version in digest.offers {
+            guard version.id >= digest.first, version.id <= digest.last else { return false }
+            if let previous, version.id <= previous { return false }
+            previous = version.id
+        }
+        return true
+    }
+
+    /// What a sound digest's sender lacks and what we lack, by one walk along both lists. Which of the many that it
+    /// lacks goes first is drawn, so that several members asked at once answer with different ones.
+    func difference(
+        to digest: OfferDigest, wanting limit: Int = WireLimits.wantedMax, except awaited: [UInt64] = [],
+        at wall: WallTime, random: inout SeededRandom
+    ) -> OfferDifference {
+        var lacking: [UInt64] = []
+        var wanted: [UInt64] = []
+        var theirs = digest.offers[...]
+        func want(_ version: OfferVersion) {
+            if wanted.count < limit, !awaited.contains(version.id) { wanted.append(version.id) }
+        }
+        var index = position(digest.first)
+        while index < ids.count, ids[index] <= digest.last {
+            let id = ids[index]
+            index += 1
+            while let next = theirs.first, next.id < id {
+                want(next)
+                theirs.removeFirst()
+            }
+            guard let held = self[id]?.offer.record else { continue }
+            guard let next = theirs.first, next.id == id else {
+                if passable(id, at: wall) { lacking.append(id) }
+                continue
+            }
+            theirs.removeFirst()
+            if next.sequence > held.sequence { want(next) }
+            if next.sequence < held.sequence, passable(id, at: wall) { lacking.append(id) }
+        }
+        for version in theirs { want(version) }
+
+        var answer = OfferDifference(wanted: wanted)
+        var room = WireLimits.listSizeMax - 9 * wanted.count
+        for id in random.sample(WireLimits.mailOffersMax, of: lacking) {
+            guard let signed = self[id]?.offer.signed else { continue }
+            let size = signed.fieldSize
+            if size > room { continue }
+            room -= size
+            answer.offers.append(signed)
+        }
+        answer.more = UInt32(clamping: lacking.count - answer.offers.count)
+        return answer
+    }
+
+    /// Whether another may still take it.
+    func passable(_ id: UInt64, at wall: WallTime) -> Bool {
+        self[id].map { wall < $0.offer.record.notAfter } ?? false
+    }
+}

@@ -1,0 +1,72 @@
+/// Why a received offer was dropped or a message not answered: the names under which they are counted.
+public enum OfferDropReason: String, CaseIterable, Sendable {
+    /// Arrived in a packet that proves nothing (a first message).
+    case unproven
+    case malformed
+    /// Dates outside what a clock can say, or an end before the beginning.
+    case oddDates
+    case oddSequence
+    case oddEndpoint
+    /// Issued later than now, beyond what clocks differ.
+    case fromTheFuture
+    /// Claims to hold for more than ten minutes.
+    case holdsTooLong
+    case expired
+    /// The version that we hold.
+    case duplicate
+    /// Older than what we hold, or withdrawn since.
+    case stale
+    /// Another body under the sequence that we hold, and not the winner.
+    case equivocated
+    /// Its short id is taken by another seller's offer.
+    case idCollision
+    /// Too many new versions from this seller.
+    case rateLimited
+    /// No signature check left in this second.
+    case overBudget
+    /// From a sender of bad signatures.
+    case muted
+    case badSignature
+    case tooManyFromOneKey
+    case tooManyModels
+    case bookFull
+    case badDigest
+    case digestOverBudget
+    /// An answer of the wrong kind.
+    case wrongAnswer
+    case membersFull
+}
+
+/// How often each thing was dropped.
+public struct OfferDrops: Sendable {
+    private var tallies = [UInt64](repeating: 0, count: OfferDropReason.allCases.count)
+    private static let index: [OfferDropReason: Int] = {
+        var index: [OfferDropReason: Int] = [:]
+        for (position, reason) in OfferDropReason.allCases.enumerated() { index[reason] = position }
+        return index
+    }()
+
+    public init() {}
+
+    public subscript(reason: OfferDropReason) -> UInt64 { tallies[Self.index[reason, default: 0]] }
+
+    mutating func count(_ reason: OfferDropReason) { tallies[Self.index[reason, default: 0]] &+= 1 }
+
+    /// Every reason that occurred, in the order of their declaration.
+    public var named: [(name: String, count: UInt64)] {
+        OfferDropReason.allCases.compactMap { self[$0] > 0 ? ($0.rawValue, self[$0]) : nil }
+    }
+}
+
+/// What gossip did, for figures and tests.
+public struct GossipStatistics: Sendable {
+    public var mailsSent: UInt64 = 0
+    public var digestsSent: UInt64 = 0
+    /// Offers received in any message, duplicates included: the copies.
+    public var offersReceived: UInt64 = 0
+    /// Those of them that made the book newer.
+    public var offersMerged: UInt64 = 0
+    public var signaturesChecked: UInt64 = 0
+    public var rumoursStarted: UInt64 = 0
+    public init() {}
+}

@@ -1,0 +1,30 @@
+import Primitives
+
+/// How far our wall clock is off the others', judged by the offers that publishers mail themselves: they were signed
+/// a moment ago. The median over networks, and only with three of them, so that one operator can't set our clock;
+/// small differences are left alone. A machine that boots in 1970 joins and trades (DESIGN §5).
+struct PeerClocks: Sendable {
+    private static let networksMin = 3
+    private static let correctedFrom: Int64 = 15_000
+    /// One sample a network, the oldest first. Milliseconds that the others are ahead.
+    private var samples: [(network: UInt64, ahead: Int64)] = []
+    private(set) var ahead: Int64 = 0
+
+    func judge(_ wall: WallTime) -> WallTime { WallTime(milliseconds: wall.milliseconds &+ ahead) }
+
+    /// `issuedAt` must have been checked to be a sane date. True when the correction moved.
+    mutating func hear(_ issuedAt: WallTime, from network: UInt64, wall: WallTime) -> Bool {
+        let (difference, overflow) = issuedAt.milliseconds.subtractingReportingOverflow(wall.milliseconds)
+        if overflow || abs(difference) > GossipLimits.dateMax { return false }
+        samples.removeAll { $0.network == network }
+        if samples.count >= GossipLimits.clocksMax { samples.removeFirst() }
+        samples.append((network, difference))
+        guard samples.count >= Self.networksMin else { return false }
+        let ordered = samples.map(\.ahead).sorted()
+        let median = ordered[ordered.count / 2]
+        let corrected = abs(median) < Self.correctedFrom ? 0 : median
+        if abs(corrected - ahead) < Self.correctedFrom { return false }
+        ahead = corrected
+        return true
+    }
+}

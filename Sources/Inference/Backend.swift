@@ -1,0 +1,280 @@
+import CLibuv
+import OpenAIFormat
+import Primitives
+
+/// One model at one model server: runs jobs on it, watches its health, says what it can do.
+///
+/// Not Sendable: made and used on the loop's thread only; its delegate is called there, never from inside `start`,
+/// `cancel`, `pause` or `resume` except where these say so. `close` before dropping it.
+public final class Backend {
+    /// Ids above are our own jobs': measurements and trials.
+    static let ownJobs = UInt64.max - 1_000_000
+    /// Ollama unloads a model after so long without a request.
+    static let unloadsAfter = Interval.minutes(5)
+
+    public let configuration: BackendConfiguration
+    public weak var delegate: (any BackendDelegate)?
+
+    let http: HTTPStreams
+    private let alarm: LoopAlarm
+    private var jobs: [UInt64: Job] = [:]
+    private var draining: [(transfer: TransferID, until: MonotonicTime)] = []
+    private var nextOwnJob = Backend.ownJobs + 1
+    private var isTicking = false
+    private var isClosed = false
+    var whenClosed: (() -> Void)?
+
+    // What `BackendChecks` works on.
+    var server: ServerAddress?
+    var health = HealthMachine()
+    var managed: ManagedServer?
+    var fileDescription: ModelDescription?
+    var description: ModelDescription?
+    var meter: SpeedMeter
+    var continues: Bool?
+    /// The last failure was a job's: a healthy probe alone doesn't clear it.
+    var needsTrial = false
+    /// Counts checks, so that the answers of an abandoned one are ignored.
+    var checkNumber = 0
+    private var lastAnswerAt: MonotonicTime?
+    private var told: BackendStatus?
+
+    /// `meter` and `continues` are those kept from an earlier run with the same server and model, if any: then
+    /// nothing is measured at the start.
+    public init(
+        _ configuration: BackendConfiguration, http: HTTPStreams, loop: UnsafeMutablePointer<uv_loop_t>,
+        meter: SpeedMeter? = nil, continues: Bool? = nil
+    ) {
+        self.configuration = configuration
+        self.http = http
+        self.meter = meter ?? SpeedMeter()
+        self.continues = configuration.dialect.canContinue ? continues : false
+        alarm = LoopAlarm(loop: loop)
+        alarm.handler = { [weak self] in self?.tick() }
+        switch configuration.place {
+        case .url(let url):
+            server = ServerAddress(dialect: configuration.dialect, url: url, apiKey: configuration.apiKey)
+        case .managed(let options):
+            managed = ManagedServer(options, loop: loop, http: http)
+        }
+    }
+
+    deinit { precondition(isClosed, "a backend was dropped without close()") }
+
+    // MARK: Life
+
+    /// Starts the server if it is ours, and checks it. The delegate hears of each change of status.
+    public func run() {
+        if let managed { watch(managed) } else { check() }
+    }
+
+    /// Cancels every job without a word, stops our server, gives the timer back.
+    public func close() {
+        guard !isClosed else { return }
+        isClosed = true
+        checkNumber += 1
+        for id in Array(jobs.keys) { cancel(id) }
+        for drain in draining { http.cancel(drain.transfer) }
+        draining = []
+        managed?.close()
+        alarm.close()
+        whenClosed?()
+        whenClosed = nil
+    }
+
+    /// Asks Ollama to free the memory of the model (`starling pause --free-gpu`). Elsewhere nothing happens.
+    public func unload() {
+        guard configuration.dialect == .ollama, let server, let model else { return }
+        let body = JSONTree.object([.init("model", .string(model)), .init("keep_alive", .number("0"))])
+        Fetch.start(
+            server.request("/api/generate", body: body.bytes, timeout: configuration.limits.probe), on: http
+        ) {
+            _ in
+        }
+        lastAnswerAt = nil
+    }
+
+    public var status: BackendStatus {
+        let state: BackendStatus.State
+        switch health.state {
+        case .up: state = .up
+        case .down(let reason, _): state = .down(reason)
+        // While it is checked again, the reason why it was down still holds.
+        case .checking:
+            if case .down(let reason)? = told?.state { state = .down(reason) } else { state = .starting }
+        }
+        return BackendStatus(
+            state: state, description: description, meter: meter,
+            announced: meter.paced(to: configuration.speed),
+            continues: continues ?? false)
+    }
+
+    /// Jobs of clients that could start now.
+    public var freeSlots: Int {
+        guard case .up = health.state else { return 0 }
+        return max(0, configuration.slots - busySlots)
+    }
+
+    public var busySlots: Int { jobs.values.reduce(0) { $0 + ($1.observer == nil ? 1 : 0) } }
+
+    /// The model's name at the server.
+    var model: String? { configuration.model ?? description?.name }
+
+    func now() -> MonotonicTime { LoopAlarm.now() }
+
+    // MARK: Jobs
+
+    /// Begins a job. If that can't be, returns why, and no event follows.
+    public func start(_ request: JobRequest) -> BackendFailure? {
+        guard case .up = health.state else { return BackendFailure(.down, "The model server is down.") }
+        guard busySlots < configuration.slots else { return BackendFailure(.busy, "All slots are taken.") }
+        precondition(jobs[request.id] == nil && request.id <= Self.ownJobs, "job \(request.id) runs already")
+        return begin(request, observer: nil)
+    }
+
+    /// Ends a job at once: the connection closes, no event follows. An unknown id is ignored.
+    public func cancel(_ id: UInt64) {
+        guard let job = jobs.removeValue(forKey: id) else { return }
+        job.over()
+        if let transfer = job.transfer { http.cancel(transfer) }
+        job.transfer = nil
+    }
+
+    /// Withholds the job's events, and makes the server feel it. Time doesn't count as hanging meanwhile.
+    public func pause(_ id: UInt64) {
+        jobs[id]?.hold(true, now: now())
+        rearm()
+    }
+
+    /// Lets events come again; some may come before it returns.
+    public func resume(_ id: UInt64) {
+        jobs[id]?.hold(false, now: now())
+        rearm()
+    }
+
+    /// A job of our own, which takes no slot and is told to `observer` alone.
+    func startOwn(
+        body: JSONTree, delivered: [UInt8] = [], timeout: Interval, observer: @escaping (JobEvent) -> Void
+    ) -> BackendFailure? {
+        let id = nextOwnJob
+        nextOwnJob += 1
+        return begin(
+            JobRequest(
+                id: id, kind: .chat, body: body.bytes, delivered: delivered, deadline: now() + timeout),
+            observer: observer)
+    }
+
+    private func begin(_ request: JobRequest, observer: ((JobEvent) -> Void)?) -> BackendFailure? {
+        guard !isClosed, let server, let model else {
+            return BackendFailure(.down, "The model server is not ready.")
+        }
+        let context = description?.context ?? configuration.context ?? 4_096
+        let options = WorkerRequest.Options(
+            dialect: configuration.dialect, model: model, tokensMax: context,
+            extraFields: configuration.extraFields)
+        let filtered: WorkerRequest
+        do {
+            filtered = try WorkerRequest(
+                request.kind, body: request.body, delivered: request.delivered, maxTokens: request.maxTokens,
+                options: options)
+        } catch {
+            switch error {
+            case .malformed(let words): return BackendFailure(.invalidRequest, words)
+            case .cannotContinue(let words): return BackendFailure(.cannotContinue, words)
+            }
+        }
+        let now = now()
+        let job = Job(
+            request, droppedFields: filtered.droppedFields, isCold: isCold(now),
+            speed: observer == nil ? configuration.speed : 0, now: now, backend: self, observer: observer)
+        jobs[request.id] = job
+        var post = server.request(request.kind.path, body: filtered.body, timeout: nil)
+        post.headers.append(
+            request.kind == .embedding ? "Accept: application/json" : "Accept: text/event-stream")
+        job.transfer = http.post(post, to: job)
+        rearm()
+        return nil
+    }
+
+    private func isCold(_ now: MonotonicTime) -> Bool {
+        guard let lastAnswerAt else { return true }
+        return configuration.dialect == .ollama && now - lastAnswerAt > Self.unloadsAfter
+    }
+
+    // MARK: What jobs say
+
+    func emit(_ job: Job, _ event: JobEvent) {
+        guard job.reading != .over else { return }
+        if let observer = job.observer { return observer(event) }
+        delegate?.backend(configuration.id, job: job.id, did: event)
+        rearm()
+    }
+
+    /// The whole answer is here. Its connection is left to end by itself, so that it can be used again.
+    func answerComplete(_ job: Job, sample: SpeedMeter.Sample?) {
+        let now = now()
+        lastAnswerAt = now
+        if let transfer = job.transfer { draining.append((transfer, now + configuration.limits.drain)) }
+        job.transfer = nil
+        if let sample { meter.record(sample) }
+        health.answered()
+        rearm()
+    }
+
+    func finished(_ job: Job, _ finish: JobFinish) {
+        job.over()
+        jobs[job.id] = nil
+        if let observer = job.observer { return observer(.finished(finish)) }
+        delegate?.backend(configuration.id, job: job.id, did: .finished(finish))
+    }
+
+    func failed(_ job: Job, _ failure: BackendFailure) {
+        cancel(job.id)
+        if let observer = job.observer { return observer(.failed(failure)) }
+        if failure.blamesBackend { down(failure, needsTrial: failure.code != .unreachable) }
+        delegate?.backend(configuration.id, job: job.id, did: .failed(failure))
+    }
+
+    // MARK: Health and time
+
+    /// The backend isn't available from now on.
+    func down(_ reason: BackendFailure, needsTrial: Bool) {
+        if needsTrial { self.needsTrial = true }
+        checkNumber += 1
+        health.failed(reason, now: now())
+        tellStatus()
+        rearm()
+    }
+
+    func tellStatus() {
+        guard !isClosed else { return }
+        let status = status
+        guard status != told else { return }
+        told = status
+        delegate?.backend(configuration.id, became: status)
+    }
+
+    private func tick() {
+        let now = now()
+        isTicking = true
+        for id in Array(jobs.keys) {
+            guard let job = jobs[id] else { continue }
+            job.tick(configuration.limits, now: now)
+            job.afterTick(now: now)
+        }
+        for drain in draining where drain.until <= now { http.cancel(drain.transfer) }
+        draining.removeAll { $0.until <= now }
+        if health.probeAt <= now, server != nil { check() }
+        isTicking = false
+        rearm()
+    }
+
+    /// Sets the one timer to the earliest deadline.
+    func rearm() {
+        guard !isTicking, !isClosed else { return }
+        var next = server == nil ? MonotonicTime.never : health.probeAt
+        for job in jobs.values { next = min(next, job.nextDeadline(configuration.limits)) }
+        for drain in draining { next = min(next, drain.until) }
+        alarm.set(next, now: now())
+    }
+}

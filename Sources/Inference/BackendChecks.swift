@@ -1,0 +1,166 @@
+import OpenAIFormat
+import Primitives
+
+// How a backend comes up, in this order, each step only when the one before went well:
+// the health path answers; the server describes its model; after a failed job, or at the first start, a short
+// question is answered (which also measures); the same answer, cut in the middle, is continued (which tells whether
+// failover to this node can be exact). Any failure means down, and the next probe after the backoff.
+extension Backend {
+    /// A question that any chat model answers with more than a few tokens.
+    static let question = "What can you do?"
+    static let measuredTokens = 32
+    /// Shorter answers can't be cut in the middle.
+    static let piecesMin = 4
+
+    func check() {
+        guard let server else { return }
+        health.startChecking()
+        checkNumber += 1
+        let number = checkNumber
+        let limits = configuration.limits
+        Fetch.start(server.request(server.healthPath, timeout: limits.probe), on: http) {
+            [weak self] result in
+            guard let self, self.checkNumber == number else { return }
+            switch result {
+            case .failure(let failure): self.down(failure, needsTrial: false)
+            case .answer(200, _): self.describe(number)
+            case .answer(503, _):
+                self.down(BackendFailure(.busy, "The model server is loading its model."), needsTrial: false)
+            case .answer(401, _), .answer(403, _):
+                self.down(
+                    BackendFailure(.unauthorized, "The model server refuses the node's key."),
+                    needsTrial: false)
+            case .answer(let status, _):
+                self.down(
+                    BackendFailure(.error, "The model server's health check says \(status)."),
+                    needsTrial: false)
+            }
+        }
+        rearm()
+    }
+
+    private func describe(_ number: Int) {
+        guard let server else { return }
+        let catalogue = ModelCatalogue(server: server, http: http, timeout: configuration.limits.probe)
+        catalogue.list(only: configuration.model) { [weak self] models in
+            guard let self, self.checkNumber == number else { return }
+            let wanted = self.configuration.model
+            let found = models.first {
+                wanted == nil || $0.name == wanted || $0.name == (wanted ?? "") + ":latest"
+            }
+            // llama.cpp answers any name with its one model.
+            guard let found = found ?? (self.configuration.dialect == .llamaCpp ? models.first : nil) else {
+                let words =
+                    models.isEmpty && wanted == nil
+                    ? "The model server lists no model."
+                    : "The model server doesn't have \(wanted ?? "the model")."
+                return self.down(BackendFailure(.modelMissing, words), needsTrial: false)
+            }
+            self.adopt(found)
+            self.trial(number)
+        }
+    }
+
+    private func adopt(_ found: ModelDescription) {
+        var merged = found
+        if let context = configuration.context { merged.context = context }
+        if let file = fileDescription {
+            merged.digest = file.digest ?? merged.digest
+            merged.digestOrigin = file.digest == nil ? merged.digestOrigin : .file
+            merged.quantization = file.quantization ?? merged.quantization
+        }
+        description = merged
+    }
+
+    private var needsMeasuring: Bool { configuration.measures && (!meter.isMeasured || continues == nil) }
+
+    private func trial(_ number: Int) {
+        guard needsTrial || needsMeasuring else { return up() }
+        let tokens = needsMeasuring ? Self.measuredTokens : 1
+        ask(number, tokens: tokens) { backend, pieces, failure in
+            if let failure {
+                // An embedding server answers no chat: nothing to measure, but it is well.
+                guard failure.code == .invalidRequest || failure.code == .modelMissing else {
+                    return backend.down(failure, needsTrial: true)
+                }
+                return backend.up()
+            }
+            backend.needsTrial = false
+            if backend.needsMeasuring, backend.continues == nil {
+                backend.testContinuation(number, of: pieces)
+            } else {
+                backend.up()
+            }
+        }
+    }
+
+    /// The answer cut in the middle, continued, must be the answer.
+    private func testContinuation(_ number: Int, of pieces: [[UInt8]]) {
+        guard configuration.dialect.canContinue, pieces.count >= Self.piecesMin else {
+            continues = false
+            return up()
+        }
+        let cut = pieces.count / 2
+        let delivered = Array(pieces[..<cut].joined())
+        ask(number, tokens: Self.measuredTokens - cut, delivered: delivered) { backend, rest, failure in
+            let whole = Array(pieces.joined())
+            backend.continues = failure == nil && (delivered + rest.joined()).starts(with: whole)
+            backend.up()
+        }
+    }
+
+    /// Asks the question greedily; `then` gets the pieces of the answer.
+    private func ask(
+        _ number: Int, tokens: Int, delivered: [UInt8] = [],
+        then: @escaping (Backend, [[UInt8]], BackendFailure?) -> Void
+    ) {
+        let message = JSONTree.object([
+            .init("role", .string("user")), .init("content", .string(Self.question)),
+        ])
+        let body = JSONTree.object([
+            .init("messages", .array([message])), .init("temperature", .number("0")),
+            .init("max_tokens", .number(String(tokens))),
+        ])
+        var pieces: [[UInt8]] = []
+        let refused = startOwn(body: body, delivered: delivered, timeout: configuration.limits.firstToken) {
+            [weak self] event in
+            guard let self, self.checkNumber == number else { return }
+            switch event {
+            case .started: break
+            case .text(let text, _): pieces.append(text)
+            case .complex: break
+            case .finished: then(self, pieces, nil)
+            case .failed(let failure): then(self, pieces, failure)
+            }
+        }
+        if let refused { then(self, [], refused) }
+    }
+
+    private func up() {
+        health.checked()
+        tellStatus()
+        rearm()
+    }
+
+    // MARK: Our own server
+
+    func watch(_ managed: ManagedServer) {
+        managed.onChange = { [weak self] change in
+            guard let self else { return }
+            switch change {
+            case .described(let file):
+                self.fileDescription = file
+                if let description = self.description { self.adopt(description) }
+                self.tellStatus()
+            case .ready(let url):
+                self.server = ServerAddress(
+                    dialect: self.configuration.dialect, url: url, apiKey: self.configuration.apiKey)
+                self.check()
+            case .ended(let words):
+                self.server = nil
+                self.down(BackendFailure(.unreachable, words), needsTrial: false)
+            }
+        }
+        managed.start()
+    }
+}

@@ -1,0 +1,368 @@
+import CCurl
+import CLibuv
+import Primitives
+
+/// Names one transfer. A counter: a stale one is harmless.
+public struct TransferID: Hashable, Sendable {
+    let rawValue: UInt64
+}
+
+public struct HTTPRequest: Sendable {
+    public var url: String
+    /// Sent with POST when not nil, else GET.
+    public var body: [UInt8]?
+    /// Lines such as `Accept: text/event-stream`.
+    public var headers: [String] = []
+    /// A server on this machine answers in microseconds, one across the world in 0.3 s.
+    public var connectTimeout = Interval.seconds(5)
+    /// Of the whole transfer; nil for streams, whose owner watches the time between tokens.
+    public var timeout: Interval?
+
+    public init(url: String, body: [UInt8]? = nil, headers: [String] = [], timeout: Interval? = nil) {
+        self.url = url
+        self.body = body
+        self.headers = headers
+        self.timeout = timeout
+    }
+}
+
+/// How a transfer ended.
+public enum TransferEnd: Sendable, Hashable {
+    /// The whole answer came; its status may still be an error.
+    case complete(status: Int)
+    /// No connection, or no such host.
+    case unreachable(String)
+    /// The connection broke before the answer was whole.
+    case brokenOff(String)
+    case timedOut(String)
+    case failed(String)
+}
+
+/// Hears of a transfer. It may post, cancel, pause and close from inside these calls.
+public protocol TransferSink: AnyObject {
+    /// Bytes of the body. `status` came before them, so an error's body arrives here too.
+    func received(_ id: TransferID, status: Int, _ bytes: UnsafeRawBufferPointer)
+    /// The last call for `id`. Not made after `cancel`.
+    func ended(_ id: TransferID, _ end: TransferEnd)
+}
+
+/// HTTP/1.1 client transfers on a libuv loop, through libcurl's multi interface
+/// (https://curl.se/libcurl/c/libcurl-multi.html, "multi_socket").
+///
+/// One rule: *curl's callbacks collect, the drain tells.* libcurl forbids almost every call from inside its
+/// callbacks, so they only append to a transfer's buffer; when curl is off the stack, the sinks are told, and may
+/// do what they like. libcurl is started with the first transfer: it costs 9 MB of shared pages.
+///
+/// Not Sendable: made and used on the loop's thread only. `close` before dropping it.
+public final class HTTPStreams {
+    /// Bytes that curl reads at once. It reads at most a hundred times in one turn of the loop, which bounds a
+    /// transfer's buffer to 400 kB.
+    static let readSize = 4_096
+    /// Idle connections that are kept for the next request.
+    static let idleConnectionsMax = 16
+
+    private final class Transfer {
+        let id: TransferID
+        let easy: UnsafeMutableRawPointer
+        weak var owner: HTTPStreams?
+        var sink: (any TransferSink)?
+        var headers: UnsafeMutablePointer<curl_slist>?
+        var bytes: [UInt8] = []
+        var status = 0
+        var isQueued = false
+
+        init(id: TransferID, easy: UnsafeMutableRawPointer, owner: HTTPStreams, sink: any TransferSink) {
+            self.id = id
+            self.easy = easy
+            self.owner = owner
+            self.sink = sink
+        }
+
+        func readStatus() { _ = easy_get_status(easy, &status) }
+
+        deinit {
+            curl_easy_cleanup(easy)
+            curl_slist_free_all(headers)
+        }
+    }
+
+    private let loop: UnsafeMutablePointer<uv_loop_t>
+    private var multi: UnsafeMutableRawPointer?
+    private var timer: UnsafeMutablePointer<uv_timer_t>?
+    private var transfers: [TransferID: Transfer] = [:]
+    private var polls: [curl_socket_t: UnsafeMutablePointer<uv_poll_t>] = [:]
+    private var ready: [Transfer] = []
+    private var nextID: UInt64 = 1
+    private var isDraining = false
+    private var isInTimer = false
+    public private(set) var isClosed = false
+    var whenClosed: (() -> Void)?
+
+    public init(loop: UnsafeMutablePointer<uv_loop_t>) { self.loop = loop }
+
+    deinit { precondition(multi == nil, "HTTPStreams was dropped without close()") }
+
+    /// Transfers under way.
+    public var count: Int { transfers.count }
+
+    // MARK: What owners do
+
+    /// Begins a transfer; `sink` is kept until it ends. After `close`, the transfer is never heard of.
+    @discardableResult
+    public func post(_ request: HTTPRequest, to sink: any TransferSink) -> TransferID {
+        let id = TransferID(rawValue: nextID)
+        nextID += 1
+        guard !isClosed, let multi = startedMulti(), let easy = curl_easy_init() else { return id }
+        let transfer = Transfer(id: id, easy: easy, owner: self, sink: sink)
+        configure(transfer, request)
+        transfers[id] = transfer
+        curl_multi_add_handle(multi, easy)
+        return id
+    }
+
+    /// Ends a transfer at once, closing the connection if its answer isn't complete. No further call to its sink.
+    public func cancel(_ id: TransferID) {
+        guard let transfer = transfers.removeValue(forKey: id) else { return }
+        transfer.sink = nil
+        curl_multi_remove_handle(multi, transfer.easy)
+    }
+
+    /// Stops reading from the connection, so that the server feels it. What this turn has read still comes.
+    public func pause(_ id: TransferID) {
+        guard let transfer = transfers[id] else { return }
+        curl_easy_pause(transfer.easy, CURLPAUSE_RECV)
+    }
+
+    public func resume(_ id: TransferID) {
+        guard let transfer = transfers[id] else { return }
+        // Delivers what it had read synchronously, outside a turn: the timer drains it.
+        curl_easy_pause(transfer.easy, CURLPAUSE_CONT)
+        setTimer(0)
+    }
+
+    /// Cancels everything and gives all handles back to the loop.
+    public func close() {
+        guard !isClosed else { return }
+        isClosed = true
+        for id in Array(transfers.keys) { cancel(id) }
+        ready = []
+        if let multi { curl_multi_cleanup(multi) }
+        multi = nil
+        for (_, poll) in polls { Self.dispose(poll) }
+        polls = [:]
+        if let timer {
+            uv_timer_stop(timer)
+            timer.pointee.data = nil
+            timer.withMemoryRebound(to: uv_handle_t.self, capacity: 1) { handle in
+                uv_close(handle) { UnsafeMutableRawPointer($0)?.deallocate() }
+            }
+        }
+        timer = nil
+        whenClosed?()
+        whenClosed = nil
+    }
+
+    // MARK: Setting up
+
+    private func startedMulti() -> UnsafeMutableRawPointer? {
+        if let multi { return multi }
+        _ = Self.globalInit
+        guard let multi = curl_multi_init() else { return nil }
+        self.multi = multi
+        let context = Unmanaged.passUnretained(self).toOpaque()
+        _ = multi_set_socket(
+            multi, { _, socket, what, context, _ in HTTPStreams.at(context).watch(socket, what) }, context)
+        _ = multi_set_timer(
+            multi, { _, milliseconds, context in HTTPStreams.at(context).setTimer(milliseconds) }, context)
+        _ = multi_set_long(multi, CURLMOPT_MAXCONNECTS, Self.idleConnectionsMax)
+        let timer = UnsafeMutablePointer<uv_timer_t>.allocate(capacity: 1)
+        uv_timer_init(loop, timer)
+        timer.pointee.data = context
+        self.timer = timer
+        return multi
+    }
+
+    /// Flag 0 leaves OpenSSL to the first https transfer.
+    private static let globalInit: Bool = curl_global_init(0) == CURLE_OK
+
+    private static func at(_ context: UnsafeMutableRawPointer?) -> HTTPStreams {
+        guard let context else { preconditionFailure("libcurl lost its context") }
+        return Unmanaged<HTTPStreams>.fromOpaque(context).takeUnretainedValue()
+    }
+
+    private func configure(_ transfer: Transfer, _ request: HTTPRequest) {
+        let easy = transfer.easy
+        let context = Unmanaged.passUnretained(transfer).toOpaque()
+        _ = easy_set_string(easy, CURLOPT_URL, request.url)
+        _ = easy_set_pointer(easy, CURLOPT_PRIVATE, context)
+        _ = easy_set_write(
+            easy,
+            { bytes, size, count, context in
+                guard let context, let bytes else { return 0 }
+                let transfer = Unmanaged<Transfer>.fromOpaque(context).takeUnretainedValue()
+                return HTTPStreams.collect(
+                    transfer, UnsafeRawBufferPointer(start: bytes, count: size * count))
+            }, context)
+        _ = easy_set_long(easy, CURLOPT_NOSIGNAL, 1)
+        _ = easy_set_long(easy, CURLOPT_BUFFERSIZE, Self.readSize)
+        _ = easy_set_long(easy, CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_1_1))
+        _ = easy_set_long(easy, CURLOPT_CONNECTTIMEOUT_MS, Int(max(1, request.connectTimeout.milliseconds)))
+        _ = easy_set_long(easy, CURLOPT_TCP_NODELAY, 1)
+        // An empty proxy: http_proxy in the environment must not hijack loopback.
+        _ = easy_set_string(easy, CURLOPT_PROXY, "")
+        _ = easy_set_string(easy, CURLOPT_PROTOCOLS_STR, "http,https")
+        if let timeout = request.timeout {
+            _ = easy_set_long(easy, CURLOPT_TIMEOUT_MS, Int(max(1, timeout.milliseconds)))
+        }
+        // No "Expect": large prompts would wait a second for 100-continue.
+        var headers = request.headers + ["Expect:"]
+        if let body = request.body {
+            _ = body.withUnsafeBytes { easy_set_body(easy, $0.baseAddress, $0.count) }
+            headers.append("Content-Type: application/json")
+        }
+        for line in headers { transfer.headers = curl_slist_append(transfer.headers, line) }
+        _ = easy_set_headers(easy, transfer.headers)
+    }
+
+    // MARK: What curl and libuv call
+
+    private static func collect(_ transfer: Transfer, _ bytes: UnsafeRawBufferPointer) -> Int {
+        if transfer.status == 0 { transfer.readStatus() }
+        transfer.bytes.append(contentsOf: bytes)
+        if !transfer.isQueued, let owner = transfer.owner {
+            transfer.isQueued = true
+            owner.ready.append(transfer)
+        }
+        return bytes.count
+    }
+
+    private func watch(_ socket: curl_socket_t, _ what: Int32) -> Int32 {
+        guard what != CURL_POLL_REMOVE else {
+            if let poll = polls.removeValue(forKey: socket) { Self.dispose(poll) }
+            return 0
+        }
+        let poll: UnsafeMutablePointer<uv_poll_t>
+        if let known = polls[socket] {
+            poll = known
+        } else {
+            poll = .allocate(capacity: 1)
+            guard uv_poll_init_socket(loop, poll, socket) == 0 else {
+                poll.deallocate()
+                return -1
+            }
+            poll.pointee.data = Unmanaged.passUnretained(self).toOpaque()
+            polls[socket] = poll
+        }
+        var events: UInt32 = 0
+        if what != CURL_POLL_OUT { events |= UV_READABLE.rawValue }
+        if what != CURL_POLL_IN { events |= UV_WRITABLE.rawValue }
+        uv_poll_start(poll, Int32(events)) { poll, status, events in
+            guard let poll, let context = poll.pointee.data else { return }
+            var socket = uv_os_fd_t()
+            let isOpen = poll.withMemoryRebound(to: uv_handle_t.self, capacity: 1) {
+                uv_fileno($0, &socket) == 0
+            }
+            guard isOpen else { return }
+            var flags: Int32 = 0
+            if status < 0 { flags |= CURL_CSELECT_ERR }
+            if UInt32(bitPattern: events) & UV_READABLE.rawValue != 0 { flags |= CURL_CSELECT_IN }
+            if UInt32(bitPattern: events) & UV_WRITABLE.rawValue != 0 { flags |= CURL_CSELECT_OUT }
+            HTTPStreams.at(context).act(socket, flags)
+        }
+        return 0
+    }
+
+    /// curl closes the descriptor next, so the poll stops now; the handle's memory follows when libuv lets go.
+    private static func dispose(_ poll: UnsafeMutablePointer<uv_poll_t>) {
+        uv_poll_stop(poll)
+        poll.pointee.data = nil
+        poll.withMemoryRebound(to: uv_handle_t.self, capacity: 1) { handle in
+            uv_close(handle) { UnsafeMutableRawPointer($0)?.deallocate() }
+        }
+    }
+
+    @discardableResult
+    private func setTimer(_ milliseconds: Int) -> Int32 {
+        guard let timer else { return 0 }
+        guard milliseconds >= 0 else {
+            uv_timer_stop(timer)
+            return 0
+        }
+        uv_update_time(loop)
+        // libuv runs a timer of zero length that a timer's callback set at once, without looking at sockets.
+        uv_timer_start(
+            timer,
+            { timer in
+                guard let context = timer?.pointee.data else { return }
+                let streams = HTTPStreams.at(context)
+                streams.isInTimer = true
+                streams.act(CURL_SOCKET_BAD, 0)
+                streams.isInTimer = false
+            }, UInt64(max(milliseconds, isInTimer ? 1 : 0)), 0)
+        return 0
+    }
+
+    private func act(_ socket: curl_socket_t, _ events: Int32) {
+        guard let multi else { return }
+        var running: Int32 = 0
+        curl_multi_socket_action(multi, socket, events, &running)
+        drain()
+    }
+
+    /// Tells the sinks what has been collected, then what has ended. A sink's calls can collect more (`resume`),
+    /// never re-enter.
+    private func drain() {
+        guard !isDraining else { return }
+        isDraining = true
+        defer { isDraining = false }
+        while !ready.isEmpty, !isClosed {
+            let batch = ready
+            ready = []
+            for transfer in batch {
+                transfer.isQueued = false
+                tell(transfer)
+            }
+        }
+        while !isClosed, let multi {
+            var left: Int32 = 0
+            guard let message = curl_multi_info_read(multi, &left) else { break }
+            guard message.pointee.msg == CURLMSG_DONE, let easy = message.pointee.easy_handle,
+                let context = easy_get_private(easy)
+            else { continue }
+            // Copied before the handle is removed, which frees the message.
+            let result = message_result(message)
+            let transfer = Unmanaged<Transfer>.fromOpaque(context).takeUnretainedValue()
+            if transfer.status == 0 { transfer.readStatus() }
+            curl_multi_remove_handle(multi, easy)
+            transfers[transfer.id] = nil
+            tell(transfer)
+            let sink = transfer.sink
+            transfer.sink = nil
+            sink?.ended(transfer.id, TransferEnd(result, status: transfer.status))
+        }
+    }
+
+    private func tell(_ transfer: Transfer) {
+        guard let sink = transfer.sink, !transfer.bytes.isEmpty else { return }
+        var bytes: [UInt8] = []
+        swap(&bytes, &transfer.bytes)
+        bytes.withUnsafeBytes { sink.received(transfer.id, status: transfer.status, $0) }
+        bytes.removeAll(keepingCapacity: true)
+        if transfer.bytes.isEmpty { swap(&bytes, &transfer.bytes) }
+    }
+}
+
+extension TransferEnd {
+    init(_ result: CURLcode, status: Int) {
+        let words = String(cString: curl_easy_strerror(result))
+        switch result {
+        case CURLE_OK: self = .complete(status: status)
+        case CURLE_COULDNT_CONNECT, CURLE_COULDNT_RESOLVE_HOST, CURLE_SSL_CONNECT_ERROR:
+            self = .unreachable(words)
+        case CURLE_PARTIAL_FILE, CURLE_GOT_NOTHING, CURLE_RECV_ERROR, CURLE_SEND_ERROR:
+            self = .brokenOff(words)
+        case CURLE_OPERATION_TIMEDOUT: self = .timedOut(words)
+        default: self = .failed(words)
+        }
+    }
+}

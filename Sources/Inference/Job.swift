@@ -1,0 +1,313 @@
+import OpenAIFormat
+import Primitives
+
+/// One task at one model server: its transfer, what has been read of the answer, and what still waits to go out.
+///
+/// Bytes come in by `received`; events go out by `Backend.emit`, from `deliver` alone. Times are the backend's.
+final class Job: TransferSink {
+    enum Reading: Equatable {
+        /// No byte of the answer yet.
+        case waiting
+        case streaming
+        /// The answer is complete; pieces may still wait for their time.
+        case complete
+        /// Finished, failed or cancelled: nothing is said any more.
+        case over
+    }
+    /// Bytes of an embedding's answer, and of an error's.
+    static let bodyMax = 8 << 20
+    static let errorBodyMax = 16 << 10
+    /// Bytes that are no event stream before the answer is called garbage.
+    static let ignoredMax = 16 << 10
+
+    let id: UInt64
+    let kind: InferenceKind
+    let deadline: MonotonicTime
+    let droppedFields: [String]
+    let isCold: Bool
+    let startedAt: MonotonicTime
+    /// For jobs of our own (checks): events go here instead of to the delegate, and take no slot.
+    let observer: ((JobEvent) -> Void)?
+    private weak var backend: Backend?
+
+    var transfer: TransferID?
+    private(set) var reading = Reading.waiting
+    private var events = ServerSentEvents()
+    private var characters = WholeCharacters()
+    private var body: [UInt8] = []
+    private var usage: BackendUsage?
+    private var finishReason: String?
+    private var countedTokens = 0
+    private var toldTokens = 0
+    var queue: PacedQueue
+    /// The consumer asked for a pause; the server was paused.
+    var isHeld = false
+    private(set) var isServerPaused = false
+    private(set) var wasHeld = false
+    private var firstTokenAt: MonotonicTime?
+    private var lastTokenAt: MonotonicTime
+    private var isDelivering = false
+
+    init(
+        _ request: JobRequest, droppedFields: [String], isCold: Bool, speed: Double, now: MonotonicTime,
+        backend: Backend, observer: ((JobEvent) -> Void)?
+    ) {
+        id = request.id
+        kind = request.kind
+        deadline = request.deadline
+        self.droppedFields = droppedFields
+        self.isCold = isCold
+        self.observer = observer
+        self.backend = backend
+        startedAt = now
+        lastTokenAt = now
+        queue = PacedQueue(tokensPerSecond: speed, start: now)
+    }
+
+    /// When this job must be looked at again.
+    func nextDeadline(_ limits: BackendLimits) -> MonotonicTime {
+        var next = deadline
+        if !isHeld { next = min(next, queue.nextDue) }
+        if !isServerPaused, reading != .complete { next = min(next, hangAt(limits)) }
+        return next
+    }
+
+    private func hangAt(_ limits: BackendLimits) -> MonotonicTime {
+        firstTokenAt == nil ? lastTokenAt + limits.firstToken : lastTokenAt + limits.betweenTokens
+    }
+
+    /// Handles what is due.
+    func tick(_ limits: BackendLimits, now: MonotonicTime) {
+        guard reading != .over else { return }
+        if deadline <= now {
+            return fail(.deadlineExceeded, "The task's deadline passed.")
+        }
+        if !isServerPaused, reading != .complete, hangAt(limits) <= now {
+            return fail(
+                .hung,
+                firstTokenAt == nil
+                    ? "The model server sent no token within \(limits.firstToken.milliseconds / 1_000) s."
+                    : "The model server fell silent in mid-answer.")
+        }
+        deliver(now: now)
+    }
+
+    /// The consumer wants no more for now, or more again.
+    func hold(_ held: Bool, now: MonotonicTime) {
+        isHeld = held
+        if held { wasHeld = true } else { deliver(now: now) }
+        regulate(now: now)
+    }
+
+    func over() { reading = .over }
+
+    // MARK: In
+
+    func received(_ id: TransferID, status: Int, _ bytes: UnsafeRawBufferPointer) {
+        guard reading == .waiting || reading == .streaming, let backend else { return }
+        let now = backend.now()
+        guard status == 200 else {
+            body.append(contentsOf: bytes.prefix(Self.errorBodyMax - min(body.count, Self.errorBodyMax)))
+            return
+        }
+        if reading == .waiting {
+            reading = .streaming
+            backend.emit(self, .started)
+        }
+        guard reading == .streaming else { return }
+        if kind == .embedding {
+            guard bytes.count <= Self.bodyMax - body.count else {
+                return fail(.oversized, "The model server's answer is too long.")
+            }
+            body.append(contentsOf: bytes)
+            return
+        }
+        read(bytes, now: now)
+        deliver(now: now)
+        regulate(now: now)
+    }
+
+    private func read(_ bytes: UnsafeRawBufferPointer, now: MonotonicTime) {
+        var arrived: [ServerSentEvent] = []
+        do { try events.feed(bytes, into: &arrived) } catch {
+            return fail(.oversized, "The model server sent a line that is too long.")
+        }
+        for event in arrived {
+            guard reading == .streaming else { return }
+            if event.data.elementsEqual("[DONE]".utf8) { return complete() }
+            do { take(try BackendChunk(scanning: event.data), named: event.name, now: now) } catch {
+                return fail(.garbage, "The model server sent a chunk that is no JSON.")
+            }
+        }
+        if events.ignoredBytes > Self.ignoredMax {
+            fail(.garbage, "The model server's answer is no event stream.")
+        }
+    }
+
+    private func take(_ chunk: BackendChunk, named name: String, now: MonotonicTime) {
+        if let error = chunk.error {
+            return fail(.error, "The model server broke off: \(error.message)")
+        }
+        if name == "error" { return fail(.error, "The model server broke off with an error.") }
+        let counts = !chunk.text.isEmpty || !chunk.complex.isEmpty
+        let tokens = tokens(of: chunk, counts: counts)
+        if let newUsage = chunk.usage { usage = newUsage }
+        if let reason = chunk.finishReason, finishReason == nil { finishReason = reason }
+        guard counts || tokens > 0 else { return }
+        if firstTokenAt == nil { firstTokenAt = now }
+        lastTokenAt = now
+        if chunk.complex.isEmpty {
+            if let whole = characters.append(chunk.text, tokens: tokens), !whole.text.isEmpty {
+                queue.append(.text(whole.text, tokens: whole.tokens))
+            }
+        } else {
+            flushCharacters()
+            queue.append(.complex(chunk.complex, tokens: tokens))
+        }
+    }
+
+    /// vLLM counts in every chunk; elsewhere one chunk is one token, and the last count sets it right.
+    private func tokens(of chunk: BackendChunk, counts: Bool) -> Int {
+        var new = counts ? 1 : 0
+        if let usage = chunk.usage, chunk.finishReason == nil, counts, usage.completionTokens > 0 {
+            new = max(0, Int(usage.completionTokens) - countedTokens)
+        }
+        countedTokens += new
+        return new
+    }
+
+    private func flushCharacters() {
+        if let rest = characters.flush(), !rest.text.isEmpty {
+            queue.append(.text(rest.text, tokens: rest.tokens))
+        }
+    }
+
+    private func complete() {
+        guard reading == .streaming else { return }
+        flushCharacters()
+        reading = .complete
+        var usage = usage ?? BackendUsage()
+        if usage.completionTokens == 0 { usage.completionTokens = UInt32(clamping: countedTokens) }
+        queue.append(
+            .finish(JobFinish(reason: finishReason ?? "stop", usage: usage, droppedFields: droppedFields)))
+        backend?.answerComplete(self, sample: sample(usage))
+    }
+
+    private func sample(_ usage: BackendUsage) -> SpeedMeter.Sample? {
+        guard let firstTokenAt else { return nil }
+        return SpeedMeter.Sample(
+            isCold: isCold, firstToken: firstTokenAt - startedAt,
+            prefillTokens: Int(usage.promptTokens) - Int(min(usage.promptTokens, usage.cachedTokens)),
+            tokens: Int(usage.completionTokens), span: lastTokenAt - firstTokenAt, wasHeld: wasHeld)
+    }
+
+    func ended(_ id: TransferID, _ end: TransferEnd) {
+        guard let backend else { return }
+        transfer = nil
+        guard reading == .waiting || reading == .streaming else { return }
+        let now = backend.now()
+        switch end {
+        case .complete(status: 200): endOfAnswer()
+        case .complete(let status): failed(withStatus: status)
+        case .unreachable: fail(.unreachable, "The model server can't be reached.")
+        case .timedOut: fail(.unreachable, "The model server doesn't accept a connection.")
+        case .brokenOff, .failed: fail(.closedEarly, "The model server closed the connection in mid-answer.")
+        }
+        deliver(now: now)
+    }
+
+    private func endOfAnswer() {
+        guard kind == .embedding else {
+            // Some servers end with the connection instead of [DONE]; a stated reason shows that it is the end.
+            if finishReason != nil { return complete() }
+            return events.ignoredBytes > 0 && countedTokens == 0
+                ? fail(.garbage, "The model server's answer is no event stream.")
+                : fail(.closedEarly, "The model server ended its answer without a reason.")
+        }
+        guard let answer = try? JSONTree(parsing: body), answer["data"]?.elements != nil else {
+            return fail(.garbage, "The model server's answer is no embedding.")
+        }
+        let counted = answer["usage"]?["prompt_tokens"]?.whole ?? 0
+        let usage = BackendUsage(promptTokens: UInt32(clamping: counted))
+        reading = .complete
+        queue.append(
+            .finish(JobFinish(reason: "stop", usage: usage, extra: body, droppedFields: droppedFields)))
+        backend?.answerComplete(self, sample: nil)
+    }
+
+    private func failed(withStatus status: Int) {
+        let error = BackendErrorBody(body: body)
+        let words = error.message.isEmpty ? "status \(status)" : error.message
+        let named = error.code + " " + error.message
+        switch status {
+        case 400, 413, 422:
+            let isLength = ["context_size", "context_length", "context length", "context size"].contains {
+                named.contains($0)
+            }
+            isLength
+                ? fail(.contextExceeded, words)
+                : fail(.invalidRequest, "The model server refused the request: \(words)")
+        case 401, 403: fail(.unauthorized, "The model server refuses the node's key.")
+        case 404: fail(.modelMissing, "The model server doesn't know the model: \(words)")
+        case 429: fail(.busy, "The model server is busy.")
+        default: fail(.error, "The model server failed: \(words)")
+        }
+    }
+
+    func fail(_ code: BackendFailure.Code, _ message: String) {
+        guard reading != .over else { return }
+        backend?.failed(self, BackendFailure(code, message))
+    }
+
+    // MARK: Out
+
+    /// Lets out every piece that is due; neighbouring text goes as one event.
+    func deliver(now: MonotonicTime) {
+        guard !isDelivering, let backend else { return }
+        isDelivering = true
+        defer { isDelivering = false }
+        var text: [UInt8] = []
+        var tokens = 0
+        func flush() {
+            guard !text.isEmpty else { return }
+            toldTokens += tokens
+            let (told, count) = (text, tokens)
+            (text, tokens) = ([], 0)
+            backend.emit(self, .text(told, tokens: count))
+        }
+        while !isHeld, reading != .over, let piece = queue.pop(now: now) {
+            switch piece {
+            case .text(let more, let count):
+                text += more
+                tokens += count
+                // Our own checks cut between tokens.
+                if observer != nil { flush() }
+            case .complex(let choices, let count):
+                flush()
+                toldTokens += count
+                if reading != .over { backend.emit(self, .complex(choices, tokens: count)) }
+            case .finish(let finish):
+                flush()
+                if reading != .over { backend.finished(self, finish) }
+            }
+        }
+        flush()
+    }
+
+    /// Pauses the server above the queue's bound or while the consumer is held, and lets it go on.
+    private func regulate(now: MonotonicTime) {
+        guard reading == .streaming, let transfer, let backend else { return }
+        if !isServerPaused, isHeld || queue.isOverBound {
+            isServerPaused = true
+            wasHeld = true
+            backend.http.pause(transfer)
+        } else if isServerPaused, !isHeld, queue.hasRoom {
+            isServerPaused = false
+            lastTokenAt = now
+            backend.http.resume(transfer)
+        }
+    }
+
+    /// After pieces went out by the clock, there may be room again.
+    func afterTick(now: MonotonicTime) { regulate(now: now) }
+}

@@ -1,0 +1,108 @@
+import OpenAIFormat
+import Primitives
+
+/// One task for a model server.
+public struct JobRequest: Sendable {
+    /// Chosen by the caller; unique among the backend's running jobs.
+    public var id: UInt64
+    public var kind: InferenceKind
+    /// The client's JSON, unfiltered.
+    public var body: [UInt8]
+    /// Text that the client has from an attempt before, UTF-8.
+    public var delivered: [UInt8]
+    /// What is left of the token limit; nil if the client stated none (the body's own limit still holds).
+    public var maxTokens: UInt32?
+    public var deadline: MonotonicTime
+
+    public init(
+        id: UInt64, kind: InferenceKind, body: [UInt8], delivered: [UInt8] = [], maxTokens: UInt32? = nil,
+        deadline: MonotonicTime = .never
+    ) {
+        self.id = id
+        self.kind = kind
+        self.body = body
+        self.delivered = delivered
+        self.maxTokens = maxTokens
+        self.deadline = deadline
+    }
+}
+
+/// What happens to a job, in order: `started` at most once, then pieces, then exactly one of `finished` and
+/// `failed`, unless it is cancelled: then nothing more.
+public enum JobEvent: Sendable, Hashable {
+    /// The server accepted the task; its first token is still to come.
+    case started
+    /// Whole tokens and whole UTF-8 characters.
+    case text([UInt8], tokens: Int)
+    /// The server's `choices` as JSON, when they say more than text.
+    case complex([UInt8], tokens: Int)
+    case finished(JobFinish)
+    case failed(BackendFailure)
+}
+
+public struct JobFinish: Sendable, Hashable {
+    /// OpenAI's `finish_reason`; `stop` for an embedding.
+    public var reason: String
+    /// The server's own count; if it gave none, the tokens that we counted.
+    public var usage: BackendUsage
+    /// The whole answer as JSON for an embedding, else empty.
+    public var extra: [UInt8]
+    /// Request fields that were not passed on to the server.
+    public var droppedFields: [String]
+    public init(reason: String, usage: BackendUsage, extra: [UInt8] = [], droppedFields: [String] = []) {
+        self.reason = reason
+        self.usage = usage
+        self.extra = extra
+        self.droppedFields = droppedFields
+    }
+}
+
+/// Why a job failed. The message may be shown to the client; it holds no prompt, path or address of ours.
+public struct BackendFailure: Error, Sendable, Hashable {
+    public enum Code: String, Sendable {
+        /// All slots are taken, or the server says so.
+        case busy = "backend_busy"
+        /// The backend is known to be down.
+        case down = "backend_down"
+        case unreachable = "backend_unreachable"
+        /// It answered with a server error.
+        case error = "backend_error"
+        /// It refuses our key.
+        case unauthorized = "backend_unauthorized"
+        /// It doesn't know the model.
+        case modelMissing = "backend_model_missing"
+        case closedEarly = "backend_closed_early"
+        case garbage = "backend_garbage"
+        case oversized = "backend_oversized"
+        /// No first byte, or no further token, within the limit.
+        case hung = "backend_hung"
+        case contextExceeded = "context_length_exceeded"
+        case invalidRequest = "invalid_request"
+        case cannotContinue = "cannot_continue"
+        case deadlineExceeded = "deadline_exceeded"
+    }
+    public var code: Code
+    public var message: String
+
+    public init(_ code: Code, _ message: String) {
+        self.code = code
+        self.message = message
+    }
+
+    /// Whether another worker may succeed with the same task.
+    public var isRetryable: Bool {
+        switch code {
+        case .invalidRequest, .deadlineExceeded, .contextExceeded: false
+        default: true
+        }
+    }
+
+    /// Whether it says that the backend is unwell, rather than the request.
+    var blamesBackend: Bool {
+        switch code {
+        case .busy, .down, .contextExceeded, .invalidRequest, .cannotContinue, .deadlineExceeded: false
+        case .unreachable, .error, .unauthorized, .modelMissing, .closedEarly, .garbage, .oversized, .hung:
+            true
+        }
+    }
+}

@@ -1,0 +1,28 @@
+import UVLoop
+
+// What is made on an `EventLoop` closes itself when that stops, if its owner hasn't before. Make and use these in
+// an actor on the loop, or in `EventLoop.post`.
+
+extension HTTPStreams: LoopResource {
+    public convenience init(on loop: EventLoop) {
+        self.init(loop: loop.uv)
+        loop.register(self)
+        whenClosed = { [weak loop, weak self] in if let self { loop?.unregister(self) } }
+    }
+
+    public func loopWillStop() { close() }
+}
+
+extension Backend: LoopResource {
+    /// As the other initialiser; `http` must be on the same loop.
+    public convenience init(
+        _ configuration: BackendConfiguration, http: HTTPStreams, on loop: EventLoop, meter: SpeedMeter? = nil,
+        continues: Bool? = nil
+    ) {
+        self.init(configuration, http: http, loop: loop.uv, meter: meter, continues: continues)
+        loop.register(self)
+        whenClosed = { [weak loop, weak self] in if let self { loop?.unregister(self) } }
+    }
+
+    public func loopWillStop() { close() }
+}

@@ -1,0 +1,86 @@
+import Primitives
+
+/// What a backend was measured to do: tokens per second, and the time to the first token warm and cold apart.
+///
+/// Real answers refresh it; nothing is ever generated just to measure, except once at the first start, because a
+/// probe would load six gigabytes into somebody's graphics card. Codable, so that it can be kept between starts.
+public struct SpeedMeter: Sendable, Hashable, Codable {
+    /// One answer, as seen at the backend's side, before pacing.
+    public struct Sample: Sendable {
+        public var isCold: Bool
+        public var firstToken: Interval
+        /// Tokens that were computed before the first could come: the prompt's, less those cached.
+        public var prefillTokens: Int
+        public var tokens: Int
+        /// From the first token to the last.
+        public var span: Interval
+        /// The answer was held up by us: its rate says nothing.
+        public var wasHeld: Bool
+        public init(
+            isCold: Bool, firstToken: Interval, prefillTokens: Int, tokens: Int, span: Interval, wasHeld: Bool
+        ) {
+            self.isCold = isCold
+            self.firstToken = firstToken
+            self.prefillTokens = prefillTokens
+            self.tokens = tokens
+            self.span = span
+            self.wasHeld = wasHeld
+        }
+    }
+
+    /// Weight of a new answer. 1/8 follows a change within ten answers and shrugs off a single hiccup.
+    static let weight = 0.125
+    /// Answers with fewer tokens say nothing about the rate.
+    static let tokensMin = 8
+    /// Prompts below are short: their first token shows the fixed cost. Above, the rate of prefill.
+    static let shortPrompt = 256
+
+    /// 0 while unknown, like the others.
+    public var tokensPerSecond = 0.0
+    public var warmFirstTokenSeconds = 0.0
+    public var coldFirstTokenSeconds = 0.0
+    public var prefillTokensPerSecond = 0.0
+    public var answers = 0
+
+    public init() {}
+
+    /// An operator's own numbers.
+    public init(tokensPerSecond: Double, warmFirstTokenSeconds: Double, coldFirstTokenSeconds: Double = 0) {
+        self.tokensPerSecond = tokensPerSecond
+        self.warmFirstTokenSeconds = warmFirstTokenSeconds
+        self.coldFirstTokenSeconds = coldFirstTokenSeconds
+    }
+
+    public var isMeasured: Bool { tokensPerSecond > 0 && warmFirstTokenSeconds > 0 }
+
+    public mutating func record(_ sample: Sample) {
+        answers &+= 1
+        let first = max(0, sample.firstToken.seconds)
+        if sample.isCold {
+            Self.blend(&coldFirstTokenSeconds, first)
+        } else if sample.prefillTokens < Self.shortPrompt {
+            Self.blend(&warmFirstTokenSeconds, first)
+        } else if first > warmFirstTokenSeconds {
+            Self.blend(
+                &prefillTokensPerSecond,
+                Double(sample.prefillTokens) / max(1e-6, first - warmFirstTokenSeconds))
+        }
+        if !sample.wasHeld, sample.tokens >= Self.tokensMin, sample.span > .zero {
+            Self.blend(&tokensPerSecond, Double(sample.tokens - 1) / sample.span.seconds)
+        }
+    }
+
+    /// What may be promised when answers are paced to `speed` tokens per second (0: not paced).
+    public func paced(to speed: Double) -> SpeedMeter {
+        guard speed > 0 else { return self }
+        var paced = self
+        paced.tokensPerSecond = tokensPerSecond > 0 ? min(tokensPerSecond, speed) : speed
+        paced.warmFirstTokenSeconds = max(warmFirstTokenSeconds, 1 / speed)
+        if coldFirstTokenSeconds > 0 { paced.coldFirstTokenSeconds = max(coldFirstTokenSeconds, 1 / speed) }
+        return paced
+    }
+
+    private static func blend(_ value: inout Double, _ new: Double) {
+        value = value == 0 ? new : value + weight * (new - value)
+    }
+}

@@ -1,0 +1,164 @@
+import Cryptography
+import Primitives
+import Wire
+
+@testable import Gossip
+
+/// The wall clock at which tests begin; the monotonic one begins at 100 s.
+let wallStart: Int64 = 1_800_000_000_000
+let monotonicStart: Int64 = 100
+
+/// Node `index`'s key; key pairs are made once for the whole run.
+func identity(_ index: Int) -> Identity { identities[index] }
+private let identities: [Identity] = (0..<600).map { Identity(seed: Bytes32(UInt64($0), 7, 7, 7)) }
+
+/// Node `index`'s address: each in a network of its own.
+func address(_ index: Int) -> PeerAddress {
+    PeerAddress(
+        key: identity(index).publicKey, endpoint: Endpoint(ipv4: 0x0a00_0001 | UInt32(index) << 8, port: 7827)
+    )
+}
+
+func terms(_ model: String, output: Int64 = 2_000_000, sequence: UInt64 = 0) -> Offer {
+    Offer(
+        publicKey: PublicKey(.zero), model: model, quantization: "q8_0", context: 4_096, features: [.chat],
+        price: Price(input: 100, cachedInput: 10, output: output), slots: 2,
+        endpoints: [Endpoint(ipv4: 0x0a00_0001, port: 7827)], sequence: sequence)
+}
+
+/// An offer of node `index`, signed as anybody may sign: dates are seconds from the start.
+func offer(
+    of index: Int, model: String = "wren-m", sequence: UInt64 = 1, output: Int64 = 2_000_000,
+    issued: Int64 = 0,
+    ends: Int64 = 180, withdrawn: Bool = false, endpoint: Endpoint = Endpoint(ipv4: 0x0a00_0001, port: 7827)
+) -> SignedRecord {
+    var record = terms(model, output: output, sequence: sequence)
+    record.publicKey = identity(index).publicKey
+    record.issuedAt = WallTime(milliseconds: wallStart + issued * 1_000)
+    record.notAfter = WallTime(milliseconds: wallStart + ends * 1_000)
+    record.withdrawn = withdrawn
+    record.endpoints = [endpoint]
+    return Verified(signing: record, with: identity(index)).signed
+}
+
+/// The same with a signature that isn't its author's.
+func forged(_ signed: SignedRecord) -> SignedRecord {
+    SignedRecord(body: signed.body, signature: Signature(r: signed.signature.r, s: Bytes32(0, 0, 0, 1)))
+}
+
+/// One `Gossip` under a hand-turned clock, for tests of single rules.
+struct Machine {
+    var gossip: Gossip
+    var random: SeededRandom
+    var elapsed: Interval = .zero
+    /// Milliseconds by which its wall clock is wrong.
+    var wallError: Int64 = 0
+    var actions: [GossipAction] = []
+
+    init(_ index: Int = 0, seed: UInt64 = 1, parameters: GossipParameters = GossipParameters()) {
+        gossip = Gossip(identity: identity(index), parameters: parameters)
+        random = SeededRandom(seed: seed)
+    }
+
+    /// A machine whose joining is over: rumours and spot checks are on.
+    static func joined(
+        _ index: Int = 0, members: Range<Int>, parameters: GossipParameters = GossipParameters()
+    ) -> Machine {
+        var machine = Machine(index, parameters: parameters)
+        for member in members { machine.join(member) }
+        machine.gossip.joining = nil
+        machine.gossip.timers.cancel(.join)
+        _ = machine.takeActions()
+        return machine
+    }
+
+    var now: Now {
+        Now(
+            monotonic: MonotonicTime(nanoseconds: monotonicStart * 1_000_000_000) + elapsed,
+            wall: WallTime(milliseconds: wallStart + elapsed.milliseconds + wallError))
+    }
+
+    mutating func join(_ index: Int) {
+        gossip.memberJoined(address(index), now: now, random: &random, out: &actions)
+    }
+    @discardableResult
+    mutating func announce(_ draft: Offer) -> AnnounceOutcome {
+        gossip.announce(draft, now: now, random: &random, out: &actions)
+    }
+    mutating func withdraw(_ model: String) {
+        gossip.withdraw(model: model, now: now, random: &random, out: &actions)
+    }
+    mutating func leave(alsoTo others: [PeerAddress] = []) {
+        gossip.leave(alsoTo: others, now: now, random: &random, out: &actions)
+    }
+    @discardableResult
+    mutating func mail(_ offers: [SignedRecord], from index: Int) -> Message? {
+        receive(.offerMail(offers), from: index)
+    }
+    @discardableResult
+    mutating func receive(_ message: Message, from index: Int, proven: Bool = true) -> Message? {
+        gossip.handle(message, from: address(index), proven: proven, now: now, random: &random, out: &actions)
+    }
+    mutating func answer(_ token: UInt64, _ message: Message, from index: Int) {
+        gossip.answered(
+            token, message, from: address(index), roundTrip: .milliseconds(1), now: now, random: &random,
+            out: &actions)
+    }
+    mutating func leaveUnanswered(_ token: UInt64) {
+        gossip.unanswered(token, now: now, random: &random, out: &actions)
+    }
+    mutating func search(_ model: String, token: UInt64) {
+        gossip.search(model: model, token: token, now: now, random: &random, out: &actions)
+    }
+
+    /// Lets time pass, waking the machine at each of its deadlines.
+    mutating func pass(_ interval: Interval) {
+        let end = elapsed + interval
+        while true {
+            let next = gossip.nextDeadline()
+            let due = next - MonotonicTime(nanoseconds: monotonicStart * 1_000_000_000)
+            if next == .never || due > end { break }
+            elapsed = max(elapsed, due)
+            gossip.tick(now: now, random: &random, out: &actions)
+        }
+        elapsed = end
+    }
+
+    mutating func takeActions() -> [GossipAction] {
+        defer { actions = [] }
+        return actions
+    }
+
+    /// Takes the requests that were asked for since the last time.
+    mutating func takeRequests() -> [(token: UInt64, message: Message, to: PeerAddress)] {
+        takeActions().compactMap {
+            if case .request(let token, let message, let to) = $0 { (token, message, to) } else { nil }
+        }
+    }
+    /// Takes the mails alone, decoded.
+    mutating func takeMails() -> [(token: UInt64, offers: [Offer], to: PeerAddress)] {
+        takeRequests().compactMap { request in
+            guard case .offerMail(let signed) = request.message else { return nil }
+            return (request.token, signed.compactMap { try? Offer(decoding: $0.body) }, request.to)
+        }
+    }
+    mutating func takeDigests() -> [(token: UInt64, digest: OfferDigest, to: PeerAddress)] {
+        takeRequests().compactMap { request in
+            guard case .offerDigest(let digest) = request.message else { return nil }
+            return (request.token, digest, request.to)
+        }
+    }
+    /// Takes the events, as text.
+    mutating func takeEvents() -> [String] {
+        takeActions().compactMap { action in
+            switch action {
+            case .request, .sequenceUsed: nil
+            case .offerLearnt(let offer): "learnt \(offer.record.model) \(offer.record.price.output)"
+            case .offerWithdrawn(_, let model): "withdrawn \(model)"
+            case .offerExpired(_, let model): "expired \(model)"
+            case .searchFinished(let token, let model): "finished \(token) \(model)"
+            case .leaveFinished: "left"
+            }
+        }
+    }
+}
