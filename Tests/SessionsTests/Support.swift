@@ -19,10 +19,12 @@ func text(_ bytes: some Sequence<UInt8>) -> String {
     bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
 }
 
-/// A file beside the tests.
+/// The project's folder.
+let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    .deletingLastPathComponent()
+
 func vectorFile(_ name: String) throws -> Data {
-    let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-    return try Data(contentsOf: folder.appendingPathComponent("vectors/\(name)"))
+    try Data(contentsOf: root.appendingPathComponent("Protocol/vectors/\(name)"))
 }
 
 func moment(_ time: MonotonicTime) -> Now { Now(monotonic: time, wall: WallTime(milliseconds: 0)) }
