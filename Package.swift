@@ -59,7 +59,7 @@ let loop: [Target] = [
 
 let shell: [Target] = [
     .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
-    target("OpenAIFormat", []),
+    target("OpenAIFormat", ["Primitives"]),
     target("MeshDocuments", []),
     target("MeshClient", ["CCurl"]),
     target("Inference", ["Primitives", "Cryptography", "OpenAIFormat", "UVLoop", "CLibuv", "CCurl"]),
@@ -68,7 +68,7 @@ let shell: [Target] = [
     target(
         "NodeRuntime",
         [
-            "PeerCore", "UVLoop", "Inference", "Store", "MeshDocuments", "NodeConfiguration",
+            "PeerCore", "UVLoop", "Inference", "OpenAIFormat", "Store", "MeshDocuments", "NodeConfiguration",
             product("Logging", "swift-log"),
         ]),
     target(
