@@ -11,7 +11,7 @@ extension Sessions {
         guard let peer = associations[number]?.peer else { return }
         let group = peer.endpoint.group(countsEndpoints: limits.countsEndpoints)
         if sessionGroups.count(group) >= limits.sessionsPerPrefix {
-            if let victim = sessionGroups.random(group, &random) { removeSession(victim) }
+            if let victim = sessionGroups.draw(group, &random) { removeSession(victim) }
         } else if sessionCount >= limits.sessions, let victim = crowded(&random) {
             removeSession(victim)
         }
@@ -43,7 +43,7 @@ extension Sessions {
         var draws = 0
         while draws < Self.evictionDraws || (best == nil && draws < 16 * Self.evictionDraws) {
             draws += 1
-            guard let number = associations.random(&random), let found = associations[number],
+            guard let number = associations.draw(&random), let found = associations[number],
                 found.phase == .established
             else { continue }
             let count = sessionGroups.count(

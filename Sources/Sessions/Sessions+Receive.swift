@@ -108,7 +108,7 @@ extension Sessions {
             removeHalfOpen(oldest)
         }
         if halfOpenGroups.count(group) >= limits.halfOpenPerPrefix,
-            let victim = halfOpenGroups.random(group, &random)
+            let victim = halfOpenGroups.draw(group, &random)
         {
             removeHalfOpen(victim)
         }
