@@ -89,6 +89,12 @@ let shell: [Target] = [
             product("ArgumentParser", "swift-argument-parser"), product("Logging", "swift-log"),
         ], swiftSettings: strict),
 
+    .executableTarget(
+        name: "starling-bench",
+        dependencies: [
+            "PeerCore", "UVLoop", "CSodium", product("ArgumentParser", "swift-argument-parser"),
+        ], path: "Sources/Benchmarks", swiftSettings: strict),
+
     tests("OpenAIFormatTests", ["OpenAIFormat"]),
     tests("MeshDocumentsTests", ["MeshDocuments"]),
     tests("InferenceTests", ["Inference"]),
@@ -102,7 +108,12 @@ let shell: [Target] = [
 
 let package = Package(
     name: "starling",
-    products: coreOnly ? [] : [.executable(name: "starling", targets: ["starling"])],
+    products: coreOnly
+        ? []
+        : [
+            .executable(name: "starling", targets: ["starling"]),
+            .executable(name: "starling-bench", targets: ["starling-bench"]),
+        ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0")
     ]
