@@ -59,7 +59,7 @@ let loop: [Target] = [
 
 let shell: [Target] = [
     .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
-    target("OpenAIFormat", []),
+    target("OpenAIFormat", ["Primitives"]),
     target("MeshDocuments", []),
     target("MeshClient", ["CCurl"]),
     target("Inference", ["Primitives", "Cryptography", "OpenAIFormat", "UVLoop", "CLibuv", "CCurl"]),
