@@ -54,7 +54,7 @@ struct CryptoBenchmark {
             Pair.measure(
                 seconds: seconds, ours: { Aead.seal(bytes, count: count, key: key, counter: 0) },
                 bare: {
-                    let base = bytes.baseAddress?.assumingMemoryBound(to: UInt8.self)
+                    guard let base = bytes.baseAddress?.assumingMemoryBound(to: UInt8.self) else { return }
                     crypto_aead_chacha20poly1305_ietf_encrypt(base, nil, base, UInt64(count), nil, 0, nil, nonce, keyBytes)
                 })
         }

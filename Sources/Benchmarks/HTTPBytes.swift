@@ -10,9 +10,15 @@ extension [UInt8] {
         guard length > 0, count - start >= length else { return nil }
         return withUnsafeBytes { bytes -> Range<Int>? in
             guard let base = bytes.baseAddress else { return nil }
-            guard let found = memmem(base + start, bytes.count - start, pattern.utf8Start, length) else { return nil }
-            let offset = UnsafeRawPointer(found) - base
-            return offset..<offset + length
+            var at = start
+            while at <= count - length {
+                let rest = count - length + 1 - at
+                guard let found = memchr(base + at, Int32(pattern.utf8Start.pointee), rest) else { return nil }
+                at = UnsafeRawPointer(found) - base
+                if memcmp(base + at, pattern.utf8Start, length) == 0 { return at..<at + length }
+                at += 1
+            }
+            return nil
         }
     }
 
