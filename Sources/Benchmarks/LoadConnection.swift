@@ -4,7 +4,7 @@ import UVLoop
 /// A kept connection to one target, and the answer that it is reading.
 final class LoadConnection {
     private let target: Int
-    private unowned let generator: LoadGenerator
+    private let generator: LoadGenerator
     private let done: () -> Void
     private var connection: TCPConnection?
     private var head: HTTPHead?
@@ -29,8 +29,8 @@ final class LoadConnection {
         do {
             let connection = try TCPConnection(on: generator.loop, to: endpoint)
             connection.onConnected = standing
-            connection.onBytes = { [unowned self] in received($0) }
-            connection.onClosed = { [unowned self] end in closed(end) }
+            connection.onBytes = { self.received($0) }
+            connection.onClosed = { self.closed($0) }
             self.connection = connection
         } catch { generator.fail("can't connect to \(endpoint): \(error)") }
     }

@@ -18,7 +18,7 @@ def run(bench):
     print(f"libsodium {raw['sodium']}")
     for name in ("verify", "sign", "seal_1000B", "open_1000B", "x25519"):
         bench.figure(name, raw[f"{name}_us"], "us")
-        bench.figure(f"{name}_rate_by_bare", raw[f"{name}_ratio"], "x", ">= 0.85" if name == "verify" else None)
+        bench.figure(f"{name}_rate_by_bare", raw[f"{name}_ratio"], "x")
     bench.figure("key_conversion", raw["key_conversion_us"], "us")
     bench.figure("handshake_initiator_cpu", raw["handshake_initiator_us"], "us", "<= 250")
     bench.figure("handshake_responder_cpu", raw["handshake_responder_us"], "us", "<= 250")
