@@ -81,7 +81,7 @@ let shell: [Target] = [
             product("ArgumentParser", "swift-argument-parser"), product("Logging", "swift-log"),
         ], swiftSettings: strict),
 
-    tests("OpenAIFormatTests", ["OpenAIFormat"]),
+    tests("OpenAIFormatTests", ["OpenAIFormat", "Primitives"]),
     tests("MeshDocumentsTests", ["MeshDocuments"]),
     tests("InferenceTests", ["Inference"]),
     tests("StoreTests", ["Store"]),
