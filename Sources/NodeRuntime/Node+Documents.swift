@@ -1,0 +1,217 @@
+import Cryptography
+import Discovery
+import Gossip
+import Market
+import MeshDocuments
+import PeerCore
+import Primitives
+import UVLoop
+import Wire
+
+// What a node answers about itself: copies of the core's state as the documents of `MeshDocuments`.
+extension Node: MeshNode {
+    public func catalogue() async -> [MeshDocuments.ModelSummary] {
+        peer.catalogue.map { model in
+            MeshDocuments.ModelSummary(
+                model: model.name, context: Int(model.context), providers: model.providers, quantizations: model.quantizations,
+                features: model.features.names, lowestPrice: model.lowest.document, highestPrice: model.highest.document)
+        }
+    }
+
+    public func peers() async -> PeersDocument {
+        var sells: [PublicKey: [String]] = [:]
+        for offer in peer.allOffers { sells[offer.record.publicKey, default: []].append(offer.record.model) }
+        let now = SystemClock.now()
+        let documents = peer.contacts.map { contact in
+            PeerDocument(
+                nodeID: contact.nodeID.description, publicKey: contact.publicKey.description, name: contact.name,
+                endpoints: contact.endpoints.flatMap { ["udp://\($0)"] + (contact.reachability == .outbound ? [] : ["tcp://\($0)"]) },
+                reach: contact.reachability.name, state: contact.state.rawValue, inTable: contact.inTable,
+                roundTripMilliseconds: contact.roundTrip > .zero ? Double(contact.roundTrip.microseconds) / 1000 : nil,
+                lastHeard: Timestamp.text(milliseconds: now.wall.milliseconds - (now.monotonic - contact.lastHeard).milliseconds),
+                version: nil, sells: sells[contact.publicKey] ?? [], trust: Double(peer.millitrust(contact.publicKey)) / 1000,
+                balance: accounts.byPeer[contact.publicKey] ?? 0)
+        }
+        var dropped: [String: UInt64] = [:]
+        for (name, count) in peer.dropped { dropped[name, default: 0] += count }
+        return PeersDocument(own: own, peers: documents, dropped: dropped)
+    }
+
+    private var own: SelfDocument {
+        SelfDocument(
+            nodeID: identity.nodeID.description, publicKey: identity.publicKey.description, name: settings.name, mesh: settings.mesh.name,
+            version: version, reach: reach)
+    }
+
+    private var reach: ReachDocument {
+        let count = peer.contacts.count
+        let endpoint = peer.ownEndpoints.first ?? peer.observedEndpoint
+        let isAlone = count == 0 && !settings.mesh.join.isEmpty
+        let how = settings.mesh.publicEndpoint != nil ? "configured" : settings.mesh.listen.isLoopback ? "loopback" : peer.ownEndpoints.isEmpty ? nil : "observed"
+        var mend: String?
+        if isAlone {
+            mend = "none of the \(settings.mesh.join.count) nodes in mesh.join answers: check their addresses and your network"
+        } else if !settings.mesh.inbound {
+            mend = nil
+        } else if endpoint == nil {
+            mend = "nobody has told us our address yet: join a node, or set mesh.public"
+        }
+        return ReachDocument(
+            state: isAlone ? "alone" : peer.ownReachability.name, endpoint: endpoint?.description, how: how, confirmedBy: count, mend: mend)
+    }
+
+    public func offers(model: String?) async -> OffersDocument {
+        let now = SystemClock.now()
+        let offers = model.map { peer.offers(model: $0) } ?? peer.allOffers
+        let documents = offers.map { offer in
+            let record = offer.record
+            let isOwn = record.publicKey == identity.publicKey
+            return OfferDocument(
+                model: record.model, nodeID: NodeID(of: record.publicKey).description, name: record.name, quantization: record.quantization,
+                context: Int(record.context),
+                digest: record.digest.map { .init(value: "blake2b:" + Base32.encode($0.bytes), how: record.digestSource.name) },
+                features: record.features.names, continues: record.continues, price: record.price.document, slots: Int(record.slots),
+                measured: .init(
+                    firstTokenMilliseconds: Int(record.speed.firstTokenMilliseconds),
+                    tokensPerSecond: Double(record.speed.millitokensPerSecond) / 1000,
+                    coldMilliseconds: record.speed.coldFirstTokenMilliseconds == 0 ? nil : Int(record.speed.coldFirstTokenMilliseconds)),
+                sequence: record.sequence, issuedAt: Timestamp.text(milliseconds: record.issuedAt.milliseconds),
+                notAfter: Timestamp.text(milliseconds: record.notAfter.milliseconds), heardVia: isOwn ? "self" : "gossip",
+                ageMilliseconds: max(0, now.wall.milliseconds - record.issuedAt.milliseconds))
+        }.sorted { ($0.model, $0.name, $0.nodeID) < ($1.model, $1.name, $1.nodeID) }
+        return OffersDocument(asOf: Timestamp.text(milliseconds: now.wall.milliseconds), offers: documents)
+    }
+
+    public func task(_ idOrPrefix: String) async -> TaskDocument? {
+        let found = peer.transcripts(prefix: idOrPrefix.lowercased())
+        guard found.count == 1, let transcript = found.first else { return nil }
+        return TaskDocument(transcript, via: settings.name.isEmpty ? identity.nodeID.short : settings.name)
+    }
+
+    public func status() async -> StatusDocument {
+        let statistics = peer.bidderStatistics
+        let counts = peer.taskCounts
+        let models = backends.map { backend in
+            let own = statistics.first { $0.model == backend.model }
+            return backend.document(own, busy: own?.slotsBusy ?? 0)
+        }
+        let state: StatusDocument.State = isLeaving ? .leaving : isPaused ? .paused : backends.isEmpty ? .asking : .serving
+        return StatusDocument(
+            name: settings.name, nodeID: identity.nodeID.description, publicKey: identity.publicKey.description, mesh: settings.mesh.name,
+            version: version, uptimeSeconds: (SystemClock.monotonic - startedAt).milliseconds / 1000, state: state, reach: reach,
+            peers: peer.contacts.count, models: models,
+            tasks: MeshDocuments.TaskCounts(
+                running: counts.running, delivered: counts.delivered, refused: counts.refused, cancelled: counts.cancelled, failed: counts.failed),
+            earned: accounts.earned, earnedFrom: accounts.byPeer.values.count { $0 > 0 }, spent: accounts.spent,
+            owedToUs: accounts.byPeer.values.reduce(0) { $0 + max(0, $1) }, owedByUs: accounts.byPeer.values.reduce(0) { $0 + max(0, -$1) },
+            next: advice(models))
+    }
+
+    /// The one thing to change.
+    private func advice(_ models: [MeshDocuments.ServedModel]) -> String? {
+        if isPaused { return "paused: `starling resume` takes work again" }
+        if let down = models.first(where: { $0.backend.state == "down" }) { return "mend the model server of \(down.model): \(down.backend.error ?? "it is down")" }
+        for model in models where model.bids.made >= 20 && model.bids.won * 10 < model.bids.made {
+            return model.bids.lostOnPrice > model.bids.lostOnSpeed
+                ? "\(model.model) wins few auctions, most are lost on price: ask for less" : "\(model.model) wins few auctions, most are lost on speed"
+        }
+        return nil
+    }
+
+    public func resolve(node text: String) async -> PublicKey? {
+        var found: Set<PublicKey> = []
+        var everybody = peer.contacts.map { ($0.publicKey, $0.name) }
+        everybody += peer.allOffers.map { ($0.record.publicKey, $0.record.name) }
+        everybody.append((identity.publicKey, settings.name))
+        for (key, name) in everybody {
+            if name == text || key.description == text { found.insert(key) }
+            if text.count >= 8, NodeID(of: key).description.hasPrefix(text.lowercased()) { found.insert(key) }
+        }
+        return found.count == 1 ? found.first : nil
+    }
+}
+
+extension Features {
+    /// As the documents name them.
+    var names: [String] {
+        let all: [(Features, String)] = [
+            (.chat, "chat"), (.completion, "completion"), (.embedding, "embedding"), (.tools, "tools"), (.logprobs, "logprobs"),
+            (.jsonSchema, "json_schema"), (.images, "images"),
+        ]
+        return all.filter { contains($0.0) }.map(\.1)
+    }
+}
+
+extension Price {
+    var document: PriceDocument { PriceDocument(input: input, cachedInput: cachedInput, output: output) }
+}
+
+extension Reachability {
+    var name: String {
+        switch self {
+        case .unknown: "unknown"
+        case .direct: "direct"
+        case .outbound: "outbound"
+        }
+    }
+}
+
+extension DigestSource {
+    var name: String {
+        switch self {
+        case .none: "none"
+        case .file: "file"
+        case .backend: "backend"
+        }
+    }
+}
+
+extension TaskDocument {
+    /// A transcript as the document of surfaces §4.4: never the prompt or the answer.
+    init(_ transcript: TaskTranscript, via: String) {
+        func milliseconds(_ interval: Interval?) -> Double? { interval.map { Double($0.microseconds) / 1000 } }
+        let preferences = transcript.preferences
+        let maxPrice =
+            preferences.maxInputPrice == nil && preferences.maxOutputPrice == nil
+            ? nil
+            : TaskLimits.MaxPrice(
+                prompt: preferences.maxInputPrice.map { Double($0) / 1e6 }, completion: preferences.maxOutputPrice.map { Double($0) / 1e6 })
+        self.init(
+            task: transcript.task.description, state: transcript.state.rawValue, reason: transcript.failure?.code.rawValue,
+            message: transcript.failure?.message, model: transcript.model, via: via,
+            createdAt: Timestamp.text(milliseconds: transcript.createdAt.milliseconds),
+            limits: TaskLimits(
+                maxPrice: maxPrice, maxCost: preferences.maxCost, deadlineMilliseconds: transcript.deadline.milliseconds,
+                maxTokens: transcript.tokensOutMax.map(Int.init)),
+            call: TaskCall(
+                tokensIn: Int(transcript.tokensIn), tokensOutEstimate: Int(transcript.tokensOutEstimate),
+                weights: .init(timePerSecond: Int64(preferences.weights.timePerSecond), trustPower: Int(preferences.weights.trustPower))),
+            candidates: TaskCandidates(
+                known: transcript.known, asked: transcript.bids.count,
+                skipped: transcript.skipped.map { .init(reason: $0.reason.rawValue, nodes: $0.nodes) }),
+            bids: transcript.bids.map { bid in
+                TaskBid(
+                    nodeID: NodeID(of: bid.worker).description, name: bid.name, outcome: bid.outcome.rawValue,
+                    declined: bid.declined.map { "\($0)" }, price: bid.price?.document,
+                    queueMilliseconds: bid.price == nil ? nil : Int(bid.queueMilliseconds),
+                    firstTokenMilliseconds: bid.price == nil ? nil : Int(bid.firstTokenMilliseconds),
+                    tokensPerSecond: bid.price == nil ? nil : Double(bid.millitokensPerSecond) / 1000, trust: Double(bid.millitrust) / 1000,
+                    estimate: bid.price == nil ? nil : bid.estimate, completionMilliseconds: bid.price == nil ? nil : milliseconds(bid.completion),
+                    score: bid.price == nil ? nil : bid.score, signature: bid.signature.map { Base32.encode($0.bytes) })
+            },
+            phases: TaskPhaseTimes(
+                choose: milliseconds(transcript.phases.choose), bids: milliseconds(transcript.phases.collect),
+                award: milliseconds(transcript.phases.award), firstToken: milliseconds(transcript.phases.firstToken),
+                stream: milliseconds(transcript.phases.stream)),
+            legs: transcript.legs.map { leg in
+                TaskLeg(
+                    nodeID: NodeID(of: leg.worker).description, name: leg.name, fromToken: Int(leg.fromToken), tokens: Int(leg.tokens),
+                    ended: leg.ended.rawValue, cost: leg.cost, gapMilliseconds: milliseconds(leg.gap),
+                    receipt: leg.receipt.map { Base32.encode($0.bytes) }, droppedFields: leg.droppedFields)
+            },
+            resume: transcript.resume.rawValue, failovers: max(0, transcript.legs.count - 1),
+            usage: TaskUsage(
+                promptTokens: Int(transcript.promptTokens), completionTokens: Int(transcript.completionTokens),
+                cachedTokens: Int(transcript.cachedTokens), cost: transcript.cost))
+    }
+}

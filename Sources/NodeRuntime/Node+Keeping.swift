@@ -1,0 +1,63 @@
+import Foundation
+import Market
+import NodeConfiguration
+import PeerCore
+import Primitives
+import Store
+import Wire
+
+// What must outlive the process. The loop never waits for the disk: values are handed to the ledger's actor.
+extension Node {
+    func keep(_ receipt: Verified<Receipt>) {
+        accounts.add(receipt.record, own: identity.publicKey)
+        if pendingReceipts.isEmpty { receiptTimer?.arm(after: .milliseconds(500)) }
+        pendingReceipts[ReceiptKey(receipt.record)] = receipt
+    }
+
+    func saveReceipts() {
+        guard !pendingReceipts.isEmpty else { return }
+        let receipts = Array(pendingReceipts.values)
+        pendingReceipts.removeAll()
+        Task { [ledger, log] in
+            do { try await ledger.keep(receipts) } catch { log.error("the database refuses \(receipts.count) receipts: \(error)") }
+        }
+    }
+
+    func keepSequence(_ model: String, _ sequence: UInt64) {
+        Task { [ledger, log] in
+            do { try await ledger.set("sequence/\(model)", Array(String(sequence).utf8)) } catch { log.error("the database refuses a sequence: \(error)") }
+        }
+    }
+
+    func saveEverything() async {
+        let receipts = Array(pendingReceipts.values)
+        pendingReceipts.removeAll()
+        let anchors = peer.anchors
+        do {
+            try await ledger.keep(receipts)
+            try await ledger.saveAnchors(anchors.map(\.signed), keys: anchors.map(\.record.publicKey))
+        } catch {
+            log.error("the database refuses what must be kept: \(error)")
+        }
+    }
+}
+
+extension Ledger {
+    /// What a node with these settings knew when it ended.
+    public func memory(for settings: NodeSettings, node: PublicKey) throws -> Node.Memory {
+        var memory = Node.Memory()
+        memory.anchors = try anchors()
+        for serve in settings.serve {
+            let model = serve.sellAs ?? serve.model.lowercased()
+            if let bytes = try setting("sequence/\(model)"), let sequence = UInt64(String(decoding: bytes, as: UTF8.self)) {
+                memory.sequences.append((model, sequence))
+            }
+            if let bytes = try setting(serve.memoryName), let record = try? JSONDecoder().decode(SpeedRecord.self, from: Data(bytes)) {
+                memory.speeds[serve.memoryName] = record
+            }
+        }
+        let balances = try balances(of: node)
+        memory.accounts = Accounts(byPeer: balances.byPeer, earned: balances.earned, spent: balances.spent)
+        return memory
+    }
+}

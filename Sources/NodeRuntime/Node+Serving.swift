@@ -1,0 +1,136 @@
+import Foundation
+import Inference
+import Market
+import Primitives
+import UVLoop
+import Wire
+
+// Model servers: their state becomes what is on sale, jobs go to them, what they say goes to the core.
+extension Node {
+    func startBackends() {
+        guard !backends.isEmpty else { return }
+        let http = HTTPStreams(loop: loop.uv)
+        self.http = http
+        for index in backends.indices {
+            let driver = Backend(
+                backends[index].configuration, http: http, loop: loop.uv, meter: backends[index].remembered?.meter,
+                continues: backends[index].remembered?.continues)
+            driver.delegate = self
+            backends[index].driver = driver
+            driver.run()
+        }
+    }
+
+    /// Tells the core what can be served now.
+    func updateServed() {
+        let models = backends.compactMap { $0.served(isPaused: isPaused, isLeaving: isLeaving) }
+        peer.serve(models, now: SystemClock.now())
+    }
+
+    public func pause() async {
+        isPaused = true
+        updateServed()
+        flush()
+    }
+
+    public func resume() async {
+        isPaused = false
+        updateServed()
+        flush()
+    }
+
+    func startJob(_ job: Job, _ now: Now) {
+        guard let index = backends.firstIndex(where: { $0.model == job.model }), let driver = backends[index].driver else {
+            return peer.job(job.id, .failed(Fail(code: "backend_down", message: "The model is no longer served here.", anotherMaySucceed: true)), now: now)
+        }
+        let kind: InferenceKind =
+            switch job.kind {
+            case .completion: .completion
+            case .embedding: .embedding
+            case .chat, .unspecified: .chat
+            }
+        jobs[job.id] = index
+        let request = JobRequest(
+            id: job.id, kind: kind, body: job.body, delivered: job.delivered, maxTokens: job.maxTokens, deadline: now.monotonic + job.deadline)
+        if let failure = driver.start(request) {
+            jobs[job.id] = nil
+            peer.job(job.id, .failed(failure.wire), now: now)
+        }
+    }
+
+    func backend(of job: UInt64, ended: Bool = false) -> Backend? {
+        guard let index = jobs[job] else { return nil }
+        if ended { jobs[job] = nil }
+        return backends[index].driver
+    }
+
+    private func reported(_ job: UInt64, _ event: Inference.JobEvent) {
+        let now = SystemClock.now()
+        switch event {
+        case .started: return
+        case .text(let text, let tokens):
+            peer.job(job, .produced(text: text, tokens: UInt32(clamping: tokens), extra: []), now: now)
+        case .complex(let choices, let tokens):
+            peer.job(job, .produced(text: [], tokens: UInt32(clamping: tokens), extra: choices), now: now)
+        case .finished(let finish):
+            jobs[job] = nil
+            peer.job(job, .finished(finish.wire), now: now)
+        case .failed(let failure):
+            jobs[job] = nil
+            log.info("an answer failed", metadata: ["code": "\(failure.code.rawValue)", "why": "\(failure.message)"])
+            peer.job(job, .failed(failure.wire), now: now)
+        }
+        flush()
+    }
+
+    private func became(_ id: Int, _ status: BackendStatus) {
+        let before = backends[id].status
+        backends[id].status = status
+        let model = backends[id].model
+        switch status.state {
+        case .up where before?.isUp != true:
+            let speed = status.announced
+            log.notice(
+                "backend up",
+                metadata: ["model": "\(model)", "tokens_per_s": "\(Int(speed.tokensPerSecond))", "first_token_ms": "\(Int(speed.warmFirstTokenSeconds * 1000))", "continues": "\(status.continues)"])
+        case .down(let failure) where before?.state != status.state:
+            log.warning("backend down", metadata: ["model": "\(model)", "why": "\(failure.message)"])
+        default: break
+        }
+        if status.isUp, before?.meter != status.meter || before?.continues != status.continues { rememberSpeed(id) }
+        updateServed()
+        flush()
+    }
+
+    private func rememberSpeed(_ id: Int) {
+        guard let status = backends[id].status, status.meter.isMeasured,
+            let data = try? JSONEncoder().encode(SpeedRecord(meter: status.meter, continues: status.continues))
+        else { return }
+        let name = backends[id].settings.memoryName
+        Task { [ledger, log] in
+            do { try await ledger.set(name, Array(data)) } catch { log.error("the database refuses a speed: \(error)") }
+        }
+    }
+}
+
+extension Node: BackendDelegate {
+    public nonisolated func backend(_ id: Int, job: UInt64, did event: Inference.JobEvent) {
+        assumeIsolated { $0.reported(job, event) }
+    }
+
+    public nonisolated func backend(_ id: Int, became status: BackendStatus) {
+        assumeIsolated { $0.became(id, status) }
+    }
+}
+
+extension JobFinish {
+    var wire: Finish {
+        Finish(
+            reason: reason, promptTokens: UInt32(clamping: usage.promptTokens), cachedTokens: UInt32(clamping: usage.cachedTokens),
+            completionTokens: UInt32(clamping: usage.completionTokens), droppedFields: Array(droppedFields.prefix(16)), extra: extra)
+    }
+}
+
+extension BackendFailure {
+    var wire: Fail { Fail(code: code.rawValue, message: message, anotherMaySucceed: isRetryable) }
+}

@@ -1,0 +1,49 @@
+import Market
+import Primitives
+import UVLoop
+import Wire
+
+// Clients' tasks: from the gateway into the core, and their events back into the pipes.
+extension Node {
+    public func submit(_ request: TaskRequest) async -> any TaskStreaming {
+        let id = peer.submit(request, now: SystemClock.now())
+        let stream = TaskStream(
+            id: id,
+            onResume: { [weak self] in self?.post { $0.drained(id) } },
+            onCancel: { [weak self] in self?.post { $0.hungUp(id) } })
+        streams[id] = ClientStream(stream: stream)
+        flush()
+        return stream
+    }
+
+    /// From any thread; runs on the loop's.
+    private nonisolated func post(_ work: @escaping @Sendable (isolated Node) -> Void) {
+        loop.post { self.assumeIsolated { work($0) } }
+    }
+
+    func deliver(_ task: TaskID, _ event: ClientEvent, _ now: Now) {
+        guard let client = streams[task] else { return }
+        if event.isFinal { streams[task] = nil }
+        let hasRoom = client.stream.append(event)
+        let bytes = event.bytes
+        guard bytes > 0, !event.isFinal else { return }
+        if hasRoom {
+            peer.consumed(task, bytes: UInt64(bytes), now: now)
+        } else {
+            streams[task]?.withheld += bytes
+        }
+    }
+
+    private func drained(_ task: TaskID) {
+        guard let withheld = streams[task]?.withheld, withheld > 0 else { return }
+        streams[task]?.withheld = 0
+        peer.consumed(task, bytes: UInt64(withheld), now: SystemClock.now())
+        flush()
+    }
+
+    private func hungUp(_ task: TaskID) {
+        streams[task] = nil
+        peer.cancel(task, now: SystemClock.now())
+        flush()
+    }
+}

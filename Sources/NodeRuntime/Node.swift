@@ -1,0 +1,323 @@
+// `Node` is the shell around one `Peer`: it owns the sockets, the model servers and the database, carries the core's
+// effects out, and decides nothing about the protocol.
+//
+// Everything runs on one libuv thread: libuv's callbacks enter the actor once each by `assumeIsolated`; other threads call
+// it as an actor. After each entry `flush` drains the core: effects first (they may enter the core again), then all
+// datagrams in one call, then the one timer.
+
+import Cryptography
+import Inference
+import Logging
+import Market
+import MeshDocuments
+import NodeConfiguration
+import PeerCore
+import Primitives
+import Sessions
+import Store
+import UVLoop
+import Wire
+
+public actor Node {
+    public nonisolated let loop: EventLoop
+    public nonisolated var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
+
+    public nonisolated let identity: Identity
+    nonisolated let settings: NodeSettings
+    nonisolated let version: String
+    let log: Logger
+    let ledger: Ledger
+
+    var peer: Peer
+    private var effects: [Effect] = []
+    private var isFlushing = false
+    private var udp: UDPSocket?
+    private var listener: TCPListener?
+    private var timer: UVLoop.Timer?
+    private var deferredSince: MonotonicTime?
+    var connections: [ChannelID: Connection] = [:]
+    var streams: [TaskID: ClientStream] = [:]
+    var backends: [ServedBackend] = []
+    var http: HTTPStreams?
+    var jobs: [UInt64: Int] = [:]
+    var isPaused = false
+    var isLeaving = false
+    var accounts: Accounts
+    var pendingReceipts: [ReceiptKey: Verified<Receipt>] = [:]
+    var receiptTimer: UVLoop.Timer?
+    let startedAt = SystemClock.monotonic
+    private var leftWaiter: CheckedContinuation<Void, Never>?
+    private var hasLeft = false
+
+    /// A channel's socket, and how many bytes the core does not know to be written.
+    struct Connection {
+        var socket: TCPConnection
+        var unreported = 0
+    }
+
+    struct ClientStream {
+        var stream: TaskStream
+        /// Bytes that the client's pipe was too full for: credited when it drains.
+        var withheld = 0
+    }
+
+    /// What outlives a process, read before the start.
+    public struct Memory: Sendable {
+        public var anchors: [SignedRecord] = []
+        public var sequences: [(model: String, sequence: UInt64)] = []
+        public var speeds: [String: SpeedRecord] = [:]
+        public var accounts = Accounts()
+        public init() {}
+    }
+
+    public init(
+        settings: NodeSettings, identity: Identity, ledger: Ledger, memory: Memory, version: String, log: Logger
+    ) throws {
+        self.settings = settings
+        self.identity = identity
+        self.ledger = ledger
+        self.version = version
+        self.log = log
+        accounts = memory.accounts
+        loop = try EventLoop(name: "starling")
+        peer = Peer(
+            identity: identity, settings: settings.peerSettings(memory: memory), entropy: SecureRandom.bytes32(),
+            seed: SecureRandom.bytes32(), now: SystemClock.now())
+        backends = settings.serve.enumerated().map { ServedBackend(settings: $1, id: $0, memory: memory) }
+        loop.start()
+    }
+
+    // MARK: Life
+
+    /// Opens the sockets and starts the model servers. Throws `SocketError` when a port is taken.
+    public func start() throws {
+        // Weak: the loop's handles must not keep a node that nobody holds.
+        let udp = try UDPSocket(on: loop, bind: settings.mesh.listen)
+        udp.onDatagram = { [weak self] bytes, source in
+            nonisolated(unsafe) let bytes = bytes
+            self?.assumeIsolated { $0.peer.receive(bytes, from: source, now: SystemClock.now()) }
+        }
+        udp.onBatchEnd = { [weak self] in self?.assumeIsolated { $0.flush() } }
+        self.udp = udp
+        timer = try UVLoop.Timer(on: loop) { [weak self] in self?.assumeIsolated { $0.timerFired() } }
+        receiptTimer = try UVLoop.Timer(on: loop) { [weak self] in self?.assumeIsolated { $0.saveReceipts() } }
+        if settings.mesh.inbound {
+            var endpoint = settings.mesh.listen
+            endpoint.port = udp.endpoint.port
+            listener = try TCPListener(on: loop, bind: endpoint) { [weak self] connection in
+                nonisolated(unsafe) let connection = connection
+                self?.assumeIsolated { $0.accepted(connection) }
+            }
+        }
+        startBackends()
+        flush()
+    }
+
+    /// Where the mesh socket is bound.
+    public var meshEndpoint: Endpoint { udp?.endpoint ?? settings.mesh.listen }
+
+    /// Takes the leave: no new work, everybody told; what runs may finish within `grace`, then is handed over. Returns
+    /// when all is done; `stop` afterwards.
+    public func leave(grace: Interval) async {
+        guard !isLeaving else { return }
+        isLeaving = true
+        updateServed()
+        peer.leave(now: SystemClock.now())
+        flush()
+        if !hasLeft {
+            let handOver = try? UVLoop.Timer(on: loop) { [weak self] in
+                self?.assumeIsolated {
+                    $0.peer.handOver(now: SystemClock.now())
+                    $0.flush()
+                }
+            }
+            handOver?.arm(after: grace)
+            await withCheckedContinuation { leftWaiter = $0 }
+            handOver?.close()
+        }
+    }
+
+    /// Closes everything at once and saves what must last.
+    public func stop() async {
+        for backend in backends { backend.driver?.close() }
+        http?.close()
+        listener?.close()
+        for connection in connections.values { connection.socket.close() }
+        await saveEverything()
+        udp?.close()
+        timer?.close()
+        receiptTimer?.close()
+        let loop = loop
+        // From another thread: the loop can't join itself.
+        await Task.detached { loop.stop() }.value
+    }
+
+    // MARK: The turn
+
+    /// Drains the core: effects until there are none, then datagrams, then the timer.
+    func flush() {
+        guard !isFlushing else { return }
+        isFlushing = true
+        while peer.hasEffects {
+            var batch: [Effect] = []
+            swap(&batch, &effects)
+            peer.takeEffects(into: &batch)
+            for effect in batch { perform(effect) }
+            batch.removeAll(keepingCapacity: true)
+            swap(&batch, &effects)
+        }
+        isFlushing = false
+        if let udp, peer.datagrams.count > 0 {
+            let entries = peer.datagrams.entries
+            peer.datagrams.bytes.withUnsafeBytes { bytes in
+                udp.send(bytes, count: entries.count) { index in
+                    let entry = entries[index]
+                    return DatagramSlot(offset: entry.range.lowerBound, length: entry.range.count, endpoint: entry.endpoint)
+                }
+            }
+            peer.clearDatagrams()
+        }
+        if deferredSince == nil { timer?.arm(at: peer.nextDeadline()) }
+    }
+
+    /// After a gap of our own (a stopped process, a machine that slept) sockets are read before timers fire: what
+    /// looks like everybody's silence was ours.
+    private func timerFired() {
+        let now = SystemClock.now()
+        if let since = deferredSince {
+            deferredSince = nil
+            peer.wasStalled(for: now.monotonic - since, now: now)
+        } else if let deadline = timer?.deadline, deadline != .never, now.monotonic - deadline > Self.stallMin {
+            deferredSince = deadline
+            timer?.arm(after: .milliseconds(20))
+            return
+        }
+        peer.tick(now: SystemClock.now())
+        flush()
+    }
+
+    /// A timer that fires this late means that the process stood still.
+    private static let stallMin = Interval.milliseconds(500)
+
+    private func perform(_ effect: Effect) {
+        let now = SystemClock.now()
+        switch effect {
+        case .dial(let id, let endpoint): dial(id, endpoint, now)
+        case .write(let id, let bytes): write(id, bytes)
+        case .closeChannel(let id): connections.removeValue(forKey: id)?.socket.close()
+        case .startJob(let job): startJob(job, now)
+        case .cancelJob(let id): backend(of: id, ended: true)?.cancel(id)
+        case .pauseJob(let id): backend(of: id)?.pause(id)
+        case .resumeJob(let id): backend(of: id)?.resume(id)
+        case .client(let task, let event): deliver(task, event, now)
+        case .keep(let receipt): keep(receipt)
+        case .keepSequence(let model, let sequence): keepSequence(model, sequence)
+        case .log(let event): write(event)
+        case .left:
+            hasLeft = true
+            leftWaiter?.resume()
+            leftWaiter = nil
+        }
+    }
+
+    // MARK: Channels
+
+    private func accepted(_ socket: TCPConnection) {
+        guard let id = peer.channelAccepted(from: socket.remote, now: SystemClock.now()) else {
+            socket.abort()
+            return flush()
+        }
+        attach(socket, id)
+        flush()
+    }
+
+    private func dial(_ id: ChannelID, _ endpoint: Endpoint, _ now: Now) {
+        guard let socket = try? TCPConnection(on: loop, to: endpoint, timeout: .seconds(3)) else {
+            return peer.channelClosed(id, now: now)
+        }
+        socket.onConnected = { [weak self] in
+            self?.assumeIsolated {
+                $0.peer.channelConnected(id, now: SystemClock.now())
+                $0.flush()
+            }
+        }
+        attach(socket, id)
+    }
+
+    private func attach(_ socket: TCPConnection, _ id: ChannelID) {
+        socket.onBytes = { [weak self] bytes in
+            nonisolated(unsafe) let bytes = bytes
+            self?.assumeIsolated {
+                $0.peer.channelReceived(id, bytes, now: SystemClock.now())
+                $0.flush()
+            }
+        }
+        socket.onWritable = { [weak self] in self?.assumeIsolated { $0.reportWritten(id) } }
+        socket.onClosed = { [weak self] _ in
+            self?.assumeIsolated {
+                guard $0.connections.removeValue(forKey: id) != nil else { return }
+                $0.peer.channelClosed(id, now: SystemClock.now())
+                $0.flush()
+            }
+        }
+        connections[id] = Connection(socket: socket)
+    }
+
+    private func write(_ id: ChannelID, _ bytes: [UInt8]) {
+        guard let socket = connections[id]?.socket else { return }
+        connections[id]?.unreported += bytes.count
+        _ = socket.write(bytes)
+        reportWritten(id)
+    }
+
+    private func reportWritten(_ id: ChannelID) {
+        guard let connection = connections[id] else { return }
+        let done = connection.unreported - connection.socket.queuedBytes
+        guard done > 0 else { return }
+        connections[id]?.unreported -= done
+        peer.channelWritten(id, bytes: done)
+    }
+
+    // MARK: Log
+
+    private func write(_ event: LogEvent) {
+        switch event {
+        case .joined(let contacts): log.notice("joined", metadata: ["contacts": "\(contacts)"])
+        case .alone: log.notice("alone: no bootstrap node answers")
+        case .admitted(let key, let endpoint): log.debug("peer", metadata: ["node": "\(NodeID(of: key).short)", "at": "\(endpoint)"])
+        case .evicted(let key): log.info("peer gone", metadata: ["node": "\(NodeID(of: key).short)"])
+        case .observed(let endpoint): log.info("others see us", metadata: ["at": "\(endpoint)"])
+        case .offer(let key, let model): log.debug("offer", metadata: ["node": "\(NodeID(of: key).short)", "model": "\(model)"])
+        case .offerGone(let key, let model, let expired):
+            log.info(expired ? "offer ran out" : "offer withdrawn", metadata: ["node": "\(NodeID(of: key).short)", "model": "\(model)"])
+        }
+    }
+}
+
+extension NodeSettings {
+    /// The identity that this configuration asks for: a testnet's seed, or the key file in `data`.
+    public func identity() throws -> Identity {
+        if let seed = mesh.seed { return Identity(testnetSeed: seed) }
+        return try KeyFile.loadOrCreate(keyPath)
+    }
+
+    public var keyPath: String { "\(data)/key" }
+
+    func peerSettings(memory: Node.Memory) -> PeerSettings {
+        let isLocal = mesh.listen.isLoopback
+        var stated: [Endpoint] = []
+        if let endpoint = mesh.publicEndpoint { stated.append(endpoint) }
+        if mesh.listen.isUnicast, mesh.listen.port != 0 { stated.append(mesh.listen) }
+        var peer = PeerSettings(
+            mesh: MeshIdentity(name: mesh.name, key: mesh.secret.map { Array($0.utf8) }), name: name, endpoints: stated,
+            reachability: mesh.inbound ? (stated.isEmpty ? .unknown : .direct) : .outbound,
+            profile: isLocal ? .loopback : .internet,
+            bootstrap: mesh.join.map { PeerAddress(key: $0.key, endpoint: $0.endpoint) },
+            anchors: memory.anchors.compactMap { try? Verified<Contact>(checking: $0) })
+        peer.offerSequences = memory.sequences
+        peer.denied = deny
+        peer.sessions.countsEndpoints = isLocal
+        peer.channels.countsEndpoints = isLocal
+        return peer
+    }
+}

@@ -1,0 +1,150 @@
+import Foundation
+import Inference
+import Market
+import MeshDocuments
+import NodeConfiguration
+import OpenAIFormat
+import Primitives
+import Wire
+
+/// What is kept of a model's speed between starts.
+public struct SpeedRecord: Codable, Sendable {
+    public var meter: SpeedMeter
+    public var continues: Bool
+    public init(meter: SpeedMeter, continues: Bool) {
+        self.meter = meter
+        self.continues = continues
+    }
+}
+
+/// One entry of `serve:` and the driver behind it.
+struct ServedBackend {
+    let settings: ServeSettings
+    let id: Int
+    var driver: Backend?
+    var status: BackendStatus?
+    let remembered: SpeedRecord?
+
+    init(settings: ServeSettings, id: Int, memory: Node.Memory) {
+        self.settings = settings
+        self.id = id
+        remembered = memory.speeds[settings.memoryName]
+    }
+
+    /// The name it is sold under.
+    var model: String { settings.sellAs ?? settings.model.lowercased() }
+
+    var configuration: BackendConfiguration {
+        let place: BackendConfiguration.Place
+        let dialect: BackendDialect
+        switch settings.backend {
+        case .managed:
+            dialect = .llamaCpp
+            place = .managed(settings.managedOptions)
+        case .llamaCpp:
+            dialect = .llamaCpp
+            place = .url(settings.url)
+        case .vllm:
+            dialect = .vllm
+            place = .url(settings.url)
+        case .ollama:
+            dialect = .ollama
+            place = .url(settings.url)
+        case .openai:
+            dialect = .openAI
+            place = .url(settings.url)
+        }
+        return BackendConfiguration(
+            id: id, dialect: dialect, place: place, model: settings.backend == .managed ? nil : settings.model,
+            apiKey: settings.apiKey, slots: settings.slots, context: settings.context.map { UInt32(clamping: $0) },
+            speed: Double(settings.speed), extraFields: settings.allowFields, measures: settings.measure)
+    }
+
+    /// What the market may sell of it now.
+    func served(isPaused: Bool, isLeaving: Bool) -> Market.ServedModel? {
+        // Never seen up: nothing is known that could be offered.
+        guard let status, let description = status.description else { return nil }
+        let availability: Market.ServedModel.Availability
+        switch status.state {
+        case _ where isLeaving: availability = .leaving
+        case _ where isPaused: availability = .paused
+        case .up: availability = .up
+        case .starting: availability = .down("starting")
+        case .down(let failure): availability = .down(failure.message)
+        }
+        let speed = status.announced
+        var features: Features = [.chat, .completion]
+        if settings.backend != .openai { features.formUnion([.logprobs, .jsonSchema]) }
+        return Market.ServedModel(
+            model: model,
+            price: Price(input: settings.inputPrice, cachedInput: settings.cachedInputPrice, output: settings.outputPrice),
+            slots: settings.slots, context: description.context ?? UInt32(clamping: settings.context ?? 4_096), features: features,
+            continues: status.continues, digest: description.digest,
+            digestSource: description.digest == nil ? .none : description.digestOrigin == .file ? .file : .backend,
+            quantization: description.quantization ?? "",
+            speed: Speed(
+                firstTokenMilliseconds: Self.milliseconds(speed.warmFirstTokenSeconds),
+                millitokensPerSecond: UInt32(clamping: Int(min(speed.tokensPerSecond, 1e6) * 1000)),
+                coldFirstTokenMilliseconds: Self.milliseconds(speed.coldFirstTokenSeconds)),
+            available: availability)
+    }
+
+    private static func milliseconds(_ seconds: Double) -> UInt32 { UInt32(clamping: Int((min(max(seconds, 0), 1e6) * 1000).rounded(.up))) }
+
+    /// Its line in `starling status`.
+    func document(_ statistics: BidderStatistics?, busy: Int) -> MeshDocuments.ServedModel {
+        let state: String
+        var problem: String?
+        switch status?.state {
+        case .up: state = "ok"
+        case .down(let failure):
+            state = "down"
+            problem = failure.message
+        case .starting, nil: state = "starting"
+        }
+        return MeshDocuments.ServedModel(
+            model: model, slots: settings.slots, slotsBusy: busy,
+            backend: .init(kind: settings.backend.rawValue, url: settings.url, state: state, error: problem),
+            tokensPerSecond: status.map(\.announced.tokensPerSecond),
+            firstTokenMilliseconds: status.map { Int(Self.milliseconds($0.announced.warmFirstTokenSeconds)) },
+            price: PriceDocument(input: settings.inputPrice, cachedInput: settings.cachedInputPrice, output: settings.outputPrice),
+            bids: .init(
+                made: statistics?.bids ?? 0, won: statistics?.won ?? 0, lostOnPrice: statistics?.lostOnPrice ?? 0,
+                lostOnSpeed: statistics?.lostOnSpeed ?? 0, lostOther: statistics?.lostOther ?? 0),
+            medianWinnerOutput: nil)
+    }
+}
+
+extension ServeSettings {
+    /// Under which the speed of this model at this server is kept.
+    var memoryName: String { "speed/\(backend.rawValue)/\(file ?? url)/\(model)/\(slots)" }
+
+    /// Tokens of a slot unless the file says more.
+    private static let managedContext = 512
+
+    var managedOptions: ManagedServerOptions {
+        ManagedServerOptions(
+            launcher: server.map { .binary(path: $0) } ?? ManagedServerOptions.Launcher.projects, file: file ?? "", slots: slots,
+            context: context ?? Self.managedContext, threads: threads)
+    }
+}
+
+extension ManagedServerOptions.Launcher {
+    /// The project's own launcher: its folder is STARLING_HOME, or the nearest one above the program or the working
+    /// folder that holds it. Where there is none the server fails to start with these paths in its error.
+    static var projects: ManagedServerOptions.Launcher {
+        let files = FileManager.default
+        var starts = [files.currentDirectoryPath]
+        if let program = try? files.destinationOfSymbolicLink(atPath: "/proc/self/exe") { starts.insert(program, at: 0) }
+        if let home = ProcessInfo.processInfo.environment["STARLING_HOME"] { starts.insert(home + "/.", at: 0) }
+        for start in starts {
+            var folder = start
+            while folder.count > 1 {
+                let script = folder + "/scripts/llama-server.py"
+                if files.fileExists(atPath: script) { return .python(interpreter: folder + "/.cache/venv/bin/python", script: script) }
+                folder = (folder as NSString).deletingLastPathComponent
+            }
+        }
+        return .python(interpreter: ".cache/venv/bin/python", script: "scripts/llama-server.py")
+    }
+}

@@ -1,0 +1,147 @@
+import ArgumentParser
+import Foundation
+import Inference
+import NodeConfiguration
+import Primitives
+import Store
+
+struct InitCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "init", abstract: "Find the model servers that run here; write the key and the configuration.",
+        discussion: """
+            Looks for Ollama (11434), llama.cpp (8080), vLLM (8000) and LM Studio (1234) on this machine, and writes a
+            commented configuration that sells the first model found. Nothing is sold before you run `starling node`; read
+            the file first. An existing key is kept, an existing configuration only replaced with --force.
+
+            starling init --join starling://PUBLICKEY@203.0.113.7:7827
+            """)
+
+    @Option(help: ArgumentHelp("Write the configuration here.", valueName: "FILE")) var config: String?
+    @Option(help: ArgumentHelp("Folder of the key and the database.", valueName: "DIR")) var data: String?
+    @Option(help: ArgumentHelp("A label for people.", valueName: "NAME")) var name: String?
+    @Option(help: ArgumentHelp("A node to join by (repeat it): starling://PUBLICKEY@address:port.", valueName: "URL")) var join: [String] = []
+    @Flag(inversion: .prefixedNo, help: "Look for model servers.") var detect = true
+    @Option(help: ArgumentHelp("Look here instead of at the usual ports (repeat it).", valueName: "URL")) var at: [String] = []
+    @Flag(help: "Replace an existing configuration.") var force = false
+
+    func validate() throws {
+        for text in join where PeerURL(text) == nil { throw ValidationError("--join \(text): write starling://PUBLICKEY@address:port") }
+        if let name, name.utf8.count > 32 { throw ValidationError("--name \(name) is longer than 32 bytes") }
+    }
+
+    func run() async throws {
+        try await reporting {
+            let path = config ?? NodeCommand.defaultConfigPath
+            if FileManager.default.fileExists(atPath: path), !force {
+                throw fail("\(path) exists", mend: "edit it, or replace it with --force", .configuration)
+            }
+            let folder = data ?? (ProcessInfo.processInfo.environment["XDG_DATA_HOME"] ?? NSHomeDirectory() + "/.local/share") + "/starling"
+            let servers = detect ? detectModelServers(at: at.isEmpty ? usualModelServerURLs : at) : []
+            for server in servers {
+                remark("  found    \(title(server)) at \(server.url): \(server.models.isEmpty ? "no model yet" : server.models.map(describe).joined(separator: ", "))")
+            }
+            if detect, servers.isEmpty { remark("  found    no model server on this machine: this node will only ask (a commented example is in the file)") }
+            let identity = try KeyFile.loadOrCreate(folder + "/key")
+            let text = document(servers, folder: folder)
+            _ = try NodeSettings(parsing: text, source: .init(file: path), home: NSHomeDirectory())
+            let parent = (path as NSString).deletingLastPathComponent
+            do {
+                if !parent.isEmpty { try FileManager.default.createDirectory(atPath: parent, withIntermediateDirectories: true) }
+                try text.write(toFile: path, atomically: true, encoding: .utf8)
+            } catch {
+                throw fail("\(path) can't be written: \(error.localizedDescription)", mend: "choose another place with --config", .configuration)
+            }
+            if let (_, model) = firstModel(servers) { remark("  sell     \(model.name), 1 slot, 0.10 in / 0.40 out credits per million tokens (change it in the file)") }
+            remark("  wrote    \(path)    key in \(folder)/key (0600; back it up, it is you)")
+            remark("  node     \(identity.nodeID.short)    next: read the file, then `starling node\(config == nil ? "" : " --config \(path)")`")
+        }
+    }
+
+    private func title(_ server: FoundModelServer) -> String {
+        switch server.dialect {
+        case .ollama: "Ollama"
+        case .llamaCpp: "llama.cpp"
+        case .vllm: "vLLM"
+        case .openAI: "an OpenAI-compatible server"
+        }
+    }
+
+    private func describe(_ model: ModelDescription) -> String {
+        let details = [model.quantization, model.context.map { "context \($0)" }].compactMap { $0 }
+        return printable(model.name) + (details.isEmpty ? "" : " (\(details.joined(separator: ", ")))")
+    }
+
+    private func firstModel(_ servers: [FoundModelServer]) -> (FoundModelServer, ModelDescription)? {
+        servers.lazy.compactMap { server in server.models.first.map { (server, $0) } }.first
+    }
+
+    private func entry(_ server: FoundModelServer, _ model: ModelDescription, live: Bool) -> String {
+        let mark = live ? "" : "# "
+        return [
+            "- backend: \(server.dialect.rawValue)           # ollama | llama.cpp | vllm | openai | managed (starts llama.cpp for `file:`)",
+            "  url: \(server.url)",
+            "  model: \(quoted(model.name))           # its name there",
+            "  # sell_as: \(quoted(model.name.lowercased()))       # the name it is sold under",
+            "  slots: \(live ? 1 : Int(model.slots ?? 1))                 # answers at a time",
+            "  price: {input: 0.10, cached_input: 0.01, output: 0.40}    # credits per million tokens",
+            model.context.map { "  # context: \($0)          # found" } ?? "  # context: 8192",
+            "  # speed: 0                # pace answers to tokens/s; 0: as fast as it goes",
+            "  # allow_fields: []        # request fields beyond OpenAI's that strangers may set",
+        ].map { "  \(mark)\($0)" }.joined(separator: "\n") + "\n"
+    }
+
+    private func document(_ servers: [FoundModelServer], folder: String) -> String {
+        var sale = ""
+        let chosen = firstModel(servers)
+        for server in servers {
+            for model in server.models {
+                let isLive = chosen.map { $0.0 == server && $0.1 == model } ?? false
+                sale += entry(server, model, live: isLive)
+            }
+        }
+        if sale.isEmpty {
+            let example = FoundModelServer(dialect: .ollama, url: "http://127.0.0.1:11434", models: [])
+            sale = entry(example, ModelDescription(name: "qwen3:8b"), live: false)
+        }
+        let joins = join.isEmpty ? " []" : "\n" + join.map { "    - \($0)" }.joined(separator: "\n")
+        return """
+            # Starling node. Unknown keys are errors. Every key can be set as STARLING_… (STARLING_MESH_PORT) or by
+            # `starling node --set mesh.port=7827`; flags win. Commented lines show defaults.
+
+            name: \(quoted(name ?? hostName()))       # a label for people; your key is your name
+            mesh:
+              name: main
+              join:\(joins)                # starling://PUBLICKEY@address:port; empty: start a mesh of your own
+              port: 7827                  # UDP and TCP: the one to forward in your router
+              # address: 0.0.0.0
+              # public: 203.0.113.7:7827  # only if you forwarded it by hand
+              # inbound: true             # false: accept no channels; this node dials instead
+              # secret: a long word       # a private mesh: outsiders are dropped before any work
+
+            http:                         # your own door to the mesh; strangers never use it
+              listen: 127.0.0.1:7828      # any other address needs api_keys
+              # api_keys: []
+              # origins: []               # web pages that may call it
+
+            serve:                        # what you sell; empty: you only ask
+            \(sale)
+            # friends: []                 # public keys served first and free: your own machines
+            # deny: []                    # public keys never served or asked
+            ask:                          # defaults for your own tasks; a request may override
+              # max_price: {input: 10, output: 30}
+              # max_cost: 1.00            # credits for one task
+              value_of_time: 40           # µcr that a second of waiting is worth to you
+              # min_trust: 0
+            # log: {level: notice, format: text}
+            data: \(quoted(folder))
+
+            """
+    }
+
+    private func hostName() -> String { String(ProcessInfo.processInfo.hostName.split(separator: ".").first ?? "node").lowercased() }
+
+    private func quoted(_ text: String) -> String {
+        let plain = printable(text).replacing("\n", with: " ")
+        return "\"" + plain.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"") + "\""
+    }
+}

@@ -1,0 +1,38 @@
+import Foundation
+import Logging
+import NodeConfiguration
+
+/// The node's log on stderr: a line an event, for people or as JSON.
+enum NodeLog {
+    static func logger(_ settings: LogSettings) -> Logger {
+        let level = Logger.Level(rawValue: settings.level.rawValue) ?? .notice
+        return Logger(label: "starling") { _ in LineHandler(format: settings.format, logLevel: level) }
+    }
+
+    private struct LineHandler: LogHandler {
+        var format: LogSettings.Format
+        var logLevel: Logger.Level
+        var metadata: Logger.Metadata = [:]
+
+        subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+            get { metadata[key] }
+            set { metadata[key] = newValue }
+        }
+
+        func log(event: LogEvent) {
+            var fields = metadata
+            for (key, value) in event.metadata ?? [:] { fields[key] = value }
+            let ordered = fields.sorted { $0.key < $1.key }
+            let time = Date().formatted(.iso8601.time(includingFractionalSeconds: true))
+            switch format {
+            case .text:
+                let rest = ordered.map { " \($0.key)=\($0.value)" }.joined()
+                remark(printable("\(time) \(event.level) \(event.message)\(rest)").replacing("\n", with: " "))
+            case .json:
+                var object: [String: Any] = ["t": time, "level": event.level.rawValue, "event": "\(event.message)"]
+                for (key, value) in ordered { object[key] = "\(value)" }
+                if let data = try? JSONSerialization.data(withJSONObject: object, options: [.sortedKeys]) { remark(String(decoding: data, as: UTF8.self)) }
+            }
+        }
+    }
+}
