@@ -3,7 +3,7 @@ import PackageDescription
 
 // STARLING_CORE_ONLY declares the pure targets, the simulator and their tests alone, so that the inner
 // loop (`scripts/test --core`) never builds the HTTP server or the database. STARLING_LOOP_ONLY adds the event
-// loop, which needs no more packages: what `scripts/sanitize` builds.
+// loop and the drivers on it, which need no more packages: what `scripts/sanitize` builds.
 let loopOnly = Context.environment["STARLING_LOOP_ONLY"] != nil
 let coreOnly = loopOnly || Context.environment["STARLING_CORE_ONLY"] != nil
 // CI treats warnings as errors; a dependency's warnings are not ours, so only our targets ask for it.
@@ -53,16 +53,18 @@ let core: [Target] = [
 let loop: [Target] = [
     .systemLibrary(name: "CLibuv", pkgConfig: "libuv", providers: [.apt(["libuv1-dev"])]),
     target("UVLoop", ["Primitives", "CLibuv", product("DequeModule", "swift-collections")]),
+    .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+    target("OpenAIFormat", []),
+    target("Inference", ["Primitives", "Cryptography", "OpenAIFormat", "UVLoop", "CLibuv", "CCurl"]),
 
     tests("UVLoopTests", ["UVLoop"]),
+    tests("OpenAIFormatTests", ["OpenAIFormat", "Primitives"]),
+    tests("InferenceTests", ["Inference"]),
 ]
 
 let shell: [Target] = [
-    .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
-    target("OpenAIFormat", []),
     target("MeshDocuments", []),
     target("MeshClient", ["CCurl"]),
-    target("Inference", ["Primitives", "Cryptography", "OpenAIFormat", "UVLoop", "CLibuv", "CCurl"]),
     target("Store", ["Wire", product("GRDB", "GRDB.swift")]),
     target("NodeConfiguration", ["Primitives", product("Yams", "Yams")]),
     target(
@@ -81,9 +83,7 @@ let shell: [Target] = [
             product("ArgumentParser", "swift-argument-parser"), product("Logging", "swift-log"),
         ], swiftSettings: strict),
 
-    tests("OpenAIFormatTests", ["OpenAIFormat", "Primitives"]),
     tests("MeshDocumentsTests", ["MeshDocuments"]),
-    tests("InferenceTests", ["Inference"]),
     tests("StoreTests", ["Store"]),
     tests("NodeConfigurationTests", ["NodeConfiguration"]),
     tests("NodeRuntimeTests", ["NodeRuntime"]),

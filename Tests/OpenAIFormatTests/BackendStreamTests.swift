@@ -18,13 +18,15 @@ private func delta(_ content: String) -> String {
 
 @Suite struct ServerSentEventsTests {
     static let stream = Array(
-        "\u{FEFF}: ping\r\ndata: {\"a\":1}\r\n\r\nevent: x\rdata:one\rdata: two\r\rid: 7\nretry: 3\ndata\n\ndata: ü\n\n".utf8)
+        "\u{FEFF}: ping\r\ndata: {\"a\":1}\r\n\r\nevent: x\rdata:one\rdata: two\r\rid: 7\nretry: 3\ndata\n\ndata: ü\n\n"
+            .utf8)
 
     @Test func aStreamMeansTheSameHoweverItIsCut() throws {
         let whole = try parse([Self.stream])
         #expect(
             whole == [
-                .init(data: Array("{\"a\":1}".utf8)), .init(name: "x", data: Array("one\ntwo".utf8)), .init(data: []),
+                .init(data: Array("{\"a\":1}".utf8)), .init(name: "x", data: Array("one\ntwo".utf8)),
+                .init(data: []),
                 .init(data: Array("ü".utf8)),
             ])
         for cut in 0...Self.stream.count {
@@ -41,7 +43,7 @@ private func delta(_ content: String) -> String {
         }
         var lines = ServerSentEvents(lengthMax: 16)
         #expect(throws: ServerSentEventsError.tooLong) {
-            try lines.feed(Array("data: 1234567\ndata: 12345678\n\n".utf8), into: &events)
+            try lines.feed(Array("data: 1234567\ndata: 123456789\n\n".utf8), into: &events)
         }
     }
 
@@ -63,9 +65,12 @@ private func delta(_ content: String) -> String {
     }
 
     @Test func whatSaysNothingIsStillPlain() throws {
-        let role = try scan(#"{"choices":[{"delta":{"role":"assistant","content":null,"tool_calls":[],"reasoning_content":""}}]}"#)
+        let role = try scan(
+            #"{"choices":[{"delta":{"role":"assistant","content":null,"tool_calls":[],"reasoning_content":""}}]}"#
+        )
         #expect(role.text.isEmpty && role.complex.isEmpty)
-        let last = try scan(#"{"choices":[{"finish_reason":"length","index":0,"delta":{},"stop_reason":12}]}"#)
+        let last = try scan(
+            #"{"choices":[{"finish_reason":"length","index":0,"delta":{},"stop_reason":12}]}"#)
         #expect(last.finishReason == "length" && last.complex.isEmpty)
     }
 
@@ -85,15 +90,20 @@ private func delta(_ content: String) -> String {
 
     @Test func usageAndErrorsAreRead() throws {
         let usage = try scan(
-            #"{"choices":[],"usage":{"completion_tokens":6,"prompt_tokens":8,"x":{"y":[1]},"prompt_tokens_details":{"cached_tokens":3}}}"#)
+            #"{"choices":[],"usage":{"completion_tokens":6,"prompt_tokens":8,"x":{"y":[1]},"prompt_tokens_details":{"cached_tokens":3}}}"#
+        )
         #expect(usage.usage == BackendUsage(promptTokens: 8, cachedTokens: 3, completionTokens: 6))
         let huge = try scan(#"{"usage":{"completion_tokens":99999999999999999999999999,"prompt_tokens":-1}}"#)
         #expect(huge.usage?.completionTokens == .max && huge.usage?.promptTokens == 0)
-        let error = try scan(#"{"error":{"code":400,"message":"too\u001b[31m long","type":"exceed_context_size_error"}}"#)
+        let error = try scan(
+            #"{"error":{"code":400,"message":"too\u001b[31m long","type":"exceed_context_size_error"}}"#)
         #expect(error.error == BackendErrorBody(code: "exceed_context_size_error", message: "too [31m long"))
     }
 
-    @Test(arguments: ["", "{", "[]", "null", "{\"choices\":[{]}", delta("\"a"), delta("\"\\x\""), delta("\"\\ud8\""), delta("\"a\"") + "x"])
+    @Test(arguments: [
+        "", "{", "[]", "null", "{\"choices\":[{]}", delta("\"a"), delta("\"\\x\""), delta("\"\\ud8\""),
+        delta("\"a\"") + "x",
+    ])
     func whatIsNoJSONIsRefused(_ text: String) {
         #expect(throws: JSONError.self) { try scan(text) }
     }
@@ -106,7 +116,10 @@ private func delta(_ content: String) -> String {
 
     @Test func noMutationOfAChunkCrashesAndTextAgreesWithTheTree() throws {
         var random = SeededRandom(seed: 7)
-        let seeds = [delta(#""a\n\ud83d\ude00""#), #"{"choices":[],"usage":{"prompt_tokens":8},"e":[1.5e3,true,null]}"#]
+        let seeds = [
+            delta(#""a\n\ud83d\ude00""#),
+            #"{"choices":[],"usage":{"prompt_tokens":8},"e":[1.5e3,true,null]}"#,
+        ]
         var agreed = 0
         for round in 0..<20_000 {
             var bytes = Array(seeds[round % seeds.count].utf8)
@@ -122,7 +135,8 @@ private func delta(_ content: String) -> String {
             guard let tree = try? JSONTree(parsing: bytes), let chunk else { continue }
             agreed += 1
             #expect(try JSONTree(parsing: tree.bytes) == tree)
-            if let text = tree["choices"]?.elements?.first?["delta"]?["content"]?.text, chunk.complex.isEmpty {
+            if let text = tree["choices"]?.elements?.first?["delta"]?["content"]?.text, chunk.complex.isEmpty
+            {
                 #expect(String(decoding: chunk.text, as: UTF8.self) == text)
             }
         }

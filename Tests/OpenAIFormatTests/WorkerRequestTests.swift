@@ -3,12 +3,14 @@ import Testing
 @testable import OpenAIFormat
 
 private func build(
-    _ json: String, _ kind: InferenceKind = .chat, dialect: BackendDialect = .llamaCpp, delivered: String = "",
+    _ json: String, _ kind: InferenceKind = .chat, dialect: BackendDialect = .llamaCpp,
+    delivered: String = "",
     maxTokens: UInt32? = nil, extra: [String] = []
 ) throws -> (tree: JSONTree, dropped: [String]) {
     let options = WorkerRequest.Options(dialect: dialect, model: "theirs", tokensMax: 512, extraFields: extra)
     let request = try WorkerRequest(
-        kind, body: Array(json.utf8), delivered: Array(delivered.utf8), maxTokens: maxTokens, options: options)
+        kind, body: Array(json.utf8), delivered: Array(delivered.utf8), maxTokens: maxTokens, options: options
+    )
     return (try JSONTree(parsing: request.body), request.droppedFields)
 }
 
@@ -28,39 +30,53 @@ private let hello = #""messages":[{"role":"user","content":"Hi"}]"#
              "options":{"num_ctx":1},"ignore_eos":true,"lora":[],"temperature":0.10,"seed":12345678901234567890,"user":"me"}
             """#, dialect: dialect)
         let text = String(decoding: tree.bytes, as: UTF8.self)
-        for word in ["template", "keep_alive", "grammar", "slot", "num_ctx", "eos", "lora", "10.0.0.1", "passwd", "file", "user\":"] {
+        for word in [
+            "template", "keep_alive", "grammar", "slot", "num_ctx", "eos", "lora", "10.0.0.1", "passwd",
+            "file", "user\":",
+        ] {
             #expect(!text.contains(word), "\(word)")
         }
-        #expect(text.contains(#"{"type":"image_url","image_url":{"url":"data:image/png;base64,AA==","detail":"low"}}"#))
+        #expect(
+            text.contains(
+                #"{"type":"image_url","image_url":{"url":"data:image/png;base64,AA==","detail":"low"}}"#))
         #expect(text.contains("\"temperature\":0.10") && text.contains("12345678901234567890"))
         #expect(tree["model"]?.text == "theirs")
         #expect(
             dropped == [
-                "messages[].id", "messages[].content[].image_url", "messages[].content[].file", "chat_template",
+                "messages[].id", "messages[].content[].image_url", "messages[].content[].file",
+                "chat_template",
                 "chat_template_kwargs", "keep_alive", "grammar", "id_slot", "options", "ignore_eos", "lora",
             ])
     }
 
     @Test func theAnswerIsAlwaysStreamedCountedAndLimited() throws {
-        let (tree, dropped) = try build("{\(hello),\"stream\":false,\"max_tokens\":null,\"stream_options\":{\"a\":1}}")
+        let (tree, dropped) = try build(
+            "{\(hello),\"stream\":false,\"max_tokens\":null,\"stream_options\":{\"a\":1}}")
         #expect(tree["stream"] == .bool(true))
         #expect(tree["stream_options"]?["include_usage"] == .bool(true))
         #expect(tree["max_tokens"]?.whole == 512)
         #expect(dropped.isEmpty)
-        #expect(try build("{\(hello),\"max_completion_tokens\":9,\"max_tokens\":7}").tree["max_tokens"]?.whole == 7)
+        #expect(
+            try build("{\(hello),\"max_completion_tokens\":9,\"max_tokens\":7}").tree["max_tokens"]?.whole
+                == 7)
         #expect(try build("{\(hello),\"max_tokens\":9}", maxTokens: 4).tree["max_tokens"]?.whole == 4)
         #expect(try build("{\(hello),\"max_tokens\":0}").tree["max_tokens"]?.whole == 1)
         #expect(try build("{\(hello),\"max_tokens\":1e99}").tree["max_tokens"]?.whole == 512)
         #expect(try build("{\(hello),\"max_tokens\":-5}").tree["max_tokens"]?.whole == 1)
         #expect(
-            try build("{\(hello),\"max_completion_tokens\":9}", dialect: .openAI).tree["max_completion_tokens"]?.whole == 9)
-        #expect(try build("{\(hello)}", dialect: .vllm).tree["stream_options"]?["continuous_usage_stats"] == .bool(true))
+            try build("{\(hello),\"max_completion_tokens\":9}", dialect: .openAI).tree[
+                "max_completion_tokens"]?.whole == 9)
+        #expect(
+            try build("{\(hello)}", dialect: .vllm).tree["stream_options"]?["continuous_usage_stats"]
+                == .bool(true))
     }
 
     @Test(
         arguments: [
-            "", "[]", "{}", "{\"messages\":[]}", "{\"messages\":3}", "{\"messages\":[3]}", "{\(hello),\"n\":9}",
-            "{\"messages\":[{\"role\":\"root\",\"content\":\"x\"}]}", "{\"messages\":[{\"role\":\"user\",\"content\":3}]}",
+            "", "[]", "{}", "{\"messages\":[]}", "{\"messages\":3}", "{\"messages\":[3]}",
+            "{\(hello),\"n\":9}",
+            "{\"messages\":[{\"role\":\"root\",\"content\":\"x\"}]}",
+            "{\"messages\":[{\"role\":\"user\",\"content\":3}]}",
             "{\(hello),\"max_tokens\":\"many\"}", "{\(hello),\(hello)}",
         ])
     func aRequestThatMeansNothingIsTheClientsFault(_ json: String) {
@@ -72,7 +88,8 @@ private let hello = #""messages":[{"role":"user","content":"Hi"}]"#
         let local = try build("{\(hello),\"tools\":[\(tool.replacing("%", with: "#/a"))]}")
         #expect(local.tree["tools"]?.elements?.count == 1)
         #expect(local.dropped == ["tools[].function.url"])
-        #expect(try build("{\(hello),\"tools\":[\(tool.replacing("%", with: "http://x"))]}").dropped == ["tools"])
+        #expect(
+            try build("{\(hello),\"tools\":[\(tool.replacing("%", with: "http://x"))]}").dropped == ["tools"])
     }
 
     @Test func anOperatorsExtraFieldsPass() throws {
@@ -97,7 +114,8 @@ private let hello = #""messages":[{"role":"user","content":"Hi"}]"#
     }
 
     @Test(arguments: [
-        "{\(hello),\"n\":2}", "{\(hello),\"logprobs\":true}", "{\(hello),\"response_format\":{\"type\":\"json_object\"}}",
+        "{\(hello),\"n\":2}", "{\(hello),\"logprobs\":true}",
+        "{\(hello),\"response_format\":{\"type\":\"json_object\"}}",
         "{\(hello),\"tools\":[]}",
     ])
     func whatCantBeContinuedExactlySaysSo(_ json: String) {
@@ -107,7 +125,9 @@ private let hello = #""messages":[{"role":"user","content":"Hi"}]"#
         } catch WorkerRequestError.cannotContinue {
         } catch { Issue.record("\(error)") }
         #expect(throws: WorkerRequestError.self) { try build("{\(hello)}", dialect: .openAI, delivered: "x") }
-        #expect(throws: WorkerRequestError.self) { try build(#"{"prompt":[1,2]}"#, .completion, delivered: "x") }
+        #expect(throws: WorkerRequestError.self) {
+            try build(#"{"prompt":[1,2]}"#, .completion, delivered: "x")
+        }
     }
 
     @Test func embeddingsAreAskedForAsFloats() throws {
