@@ -2,8 +2,8 @@
 import PackageDescription
 
 // STARLING_CORE_ONLY declares the pure targets, the simulator and their tests alone, so that the inner
-// loop (`scripts/test --core`) never builds the HTTP server or the database. STARLING_LOOP_ONLY adds the event
-// loop and the drivers on it, which need no more packages: what `scripts/sanitize` builds.
+// loop (`scripts/test --core`) never builds the HTTP server or the database. STARLING_LOOP_ONLY declares the
+// event loop, the model servers' drivers, what they stand on and their tests: what `scripts/sanitize` builds.
 let loopOnly = Context.environment["STARLING_LOOP_ONLY"] != nil
 let coreOnly = loopOnly || Context.environment["STARLING_CORE_ONLY"] != nil
 // CI treats warnings as errors; a dependency's warnings are not ours, so only our targets ask for it.
@@ -54,7 +54,7 @@ let loop: [Target] = [
     .systemLibrary(name: "CLibuv", pkgConfig: "libuv", providers: [.apt(["libuv1-dev"])]),
     target("UVLoop", ["Primitives", "CLibuv", product("DequeModule", "swift-collections")]),
     .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
-    target("OpenAIFormat", []),
+    target("OpenAIFormat", ["Primitives"]),
     target("Inference", ["Primitives", "Cryptography", "OpenAIFormat", "UVLoop", "CLibuv", "CCurl"]),
 
     tests("UVLoopTests", ["UVLoop"]),
@@ -70,16 +70,24 @@ let shell: [Target] = [
     target(
         "NodeRuntime",
         [
-            "PeerCore", "UVLoop", "Inference", "Store", "MeshDocuments", "NodeConfiguration",
+            "PeerCore", "UVLoop", "Inference", "OpenAIFormat", "Store", "MeshDocuments", "NodeConfiguration",
             product("Logging", "swift-log"),
         ]),
     target(
-        "Gateway", ["NodeRuntime", "MeshDocuments", "OpenAIFormat", product("Hummingbird", "hummingbird")]),
+        "Gateway",
+        [
+            "NodeRuntime", "Market", "Wire", "Primitives", "MeshDocuments", "OpenAIFormat",
+            product("Logging", "swift-log"), product("Hummingbird", "hummingbird"),
+            product("HTTPTypes", "swift-http-types"), product("NIOCore", "swift-nio"),
+            product("NIOPosix", "swift-nio"), product("NIOHTTPTypes", "swift-nio-extras"),
+            product("ServiceLifecycle", "swift-service-lifecycle"),
+        ]),
     target("Testnet", ["Cryptography", "NodeConfiguration", "MeshClient"]),
     .executableTarget(
         name: "starling",
         dependencies: [
-            "NodeRuntime", "Gateway", "Testnet", "NodeConfiguration", "Simulation", "MeshClient", "MeshDocuments",
+            "NodeRuntime", "Gateway", "Testnet", "NodeConfiguration", "Simulation", "MeshClient",
+            "MeshDocuments",
             product("ArgumentParser", "swift-argument-parser"), product("Logging", "swift-log"),
         ], swiftSettings: strict),
 
@@ -107,7 +115,13 @@ let package = Package(
                 .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
                 .package(
                     url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
+                .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.2"),
+                .package(url: "https://github.com/apple/swift-nio-extras.git", from: "1.35.2"),
+                .package(url: "https://github.com/apple/swift-http-types.git", from: "1.8.0"),
+                .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
             ]),
-    targets: loopOnly ? core + loop : coreOnly ? core : core + loop + shell,
+    targets: loopOnly
+        ? core.filter { ["CSodium", "Primitives", "Cryptography"].contains($0.name) } + loop
+        : coreOnly ? core : core + loop + shell,
     swiftLanguageModes: [.v6]
 )

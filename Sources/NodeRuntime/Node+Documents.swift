@@ -29,7 +29,8 @@ extension Node: MeshNode {
                 reach: contact.reachability.name, state: contact.state.rawValue, inTable: contact.inTable,
                 roundTripMilliseconds: contact.roundTrip > .zero ? Double(contact.roundTrip.microseconds) / 1000 : nil,
                 lastHeard: Timestamp.text(milliseconds: now.wall.milliseconds - (now.monotonic - contact.lastHeard).milliseconds),
-                version: nil, sells: sells[contact.publicKey] ?? [], trust: Double(peer.millitrust(contact.publicKey)) / 1000,
+                version: nil, sells: sells[contact.publicKey] ?? [], trust: Double(peer.millitrust(contact.publicKey, now: now)) / 1000,
+                tasks: .init(won: peer.experience(of: contact.publicKey)?.won ?? 0, failed: peer.experience(of: contact.publicKey)?.failed ?? 0),
                 balance: accounts.byPeer[contact.publicKey] ?? 0)
         }
         var dropped: [String: UInt64] = [:]
@@ -89,11 +90,10 @@ extension Node: MeshNode {
     }
 
     public func status() async -> StatusDocument {
-        let statistics = peer.bidderStatistics
+        let record = peer.bidderRecord
         let counts = peer.taskCounts
         let models = backends.map { backend in
-            let own = statistics.first { $0.model == backend.model }
-            return backend.document(own, busy: own?.slotsBusy ?? 0)
+            backend.document(record, busy: peer.slotsTaken(backend.model))
         }
         let state: StatusDocument.State = isLeaving ? .leaving : isPaused ? .paused : backends.isEmpty ? .asking : .serving
         return StatusDocument(

@@ -92,7 +92,7 @@ struct ServedBackend {
     private static func milliseconds(_ seconds: Double) -> UInt32 { UInt32(clamping: Int((min(max(seconds, 0), 1e6) * 1000).rounded(.up))) }
 
     /// Its line in `starling status`.
-    func document(_ statistics: BidderStatistics?, busy: Int) -> MeshDocuments.ServedModel {
+    func document(_ record: BidderRecord, busy: Int) -> MeshDocuments.ServedModel {
         let state: String
         var problem: String?
         switch status?.state {
@@ -109,8 +109,7 @@ struct ServedBackend {
             firstTokenMilliseconds: status.map { Int(Self.milliseconds($0.announced.warmFirstTokenSeconds)) },
             price: PriceDocument(input: settings.inputPrice, cachedInput: settings.cachedInputPrice, output: settings.outputPrice),
             bids: .init(
-                made: statistics?.bids ?? 0, won: statistics?.won ?? 0, lostOnPrice: statistics?.lostOnPrice ?? 0,
-                lostOnSpeed: statistics?.lostOnSpeed ?? 0, lostOther: statistics?.lostOther ?? 0),
+                made: record.bids, won: record.won, lostOther: record.lost),
             medianWinnerOutput: nil)
     }
 }

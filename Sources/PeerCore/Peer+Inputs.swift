@@ -51,6 +51,7 @@ extension Peer {
 
     /// The client has gone.
     public mutating func cancel(_ task: TaskID, now: Now) {
+        if auctioneer.isRunning(task) { counts.cancelled += 1 }
         auctioneer.cancel(task, now: now, random: &random, out: &auctioneerActions)
         settle(now)
     }
@@ -74,7 +75,7 @@ extension Peer {
     public mutating func serve(_ models: [ServedModel], now: Now) {
         let gone = served.filter { old in !models.contains { $0.model == old.model } }
         served = models
-        bidder.setServed(models, now: now, out: &bidderActions)
+        bidder.setServed(models)
         for model in gone { gossip.withdraw(model: model.model, now: now, random: &random, out: &gossipActions) }
         announceServed(now)
         settle(now)
@@ -93,7 +94,7 @@ extension Peer {
     public mutating func leave(now: Now) {
         guard leaving == .no else { return }
         leaving = .saying
-        bidder.leave(now: now, out: &bidderActions)
+        bidder.leave()
         let others = discovery.contacts.map { PeerAddress(key: $0.publicKey, endpoint: $0.address) }
         gossip.leave(alsoTo: others, now: now, random: &random, out: &gossipActions)
         settle(now)

@@ -22,42 +22,45 @@ extension Peer {
             }
             if !channelActions.isEmpty {
                 isQuiet = false
-                for action in take(&channelActions) { perform(action, now) }
+                for action in drained(&channelActions) { perform(action, now) }
             }
             if !discoveryActions.isEmpty {
                 isQuiet = false
-                for action in take(&discoveryActions) { perform(action, now) }
+                for action in drained(&discoveryActions) { perform(action, now) }
             }
             if !gossipActions.isEmpty {
                 isQuiet = false
-                for action in take(&gossipActions) { perform(action, now) }
+                for action in drained(&gossipActions) { perform(action, now) }
             }
             if !auctioneerActions.isEmpty {
                 isQuiet = false
-                for action in take(&auctioneerActions) { perform(action, now) }
+                for action in drained(&auctioneerActions) { perform(action, now) }
             }
             if !bidderActions.isEmpty {
                 isQuiet = false
-                for action in take(&bidderActions) { perform(action, now) }
+                for action in drained(&bidderActions) { perform(action, now) }
             }
             if !ownChannels.queue.isEmpty {
                 isQuiet = false
-                for item in take(&ownChannels.queue) { perform(item, now) }
+                for item in drained(&ownChannels.queue) { perform(item, now) }
             }
             if isQuiet { break }
             turns += 1
             precondition(turns < 10_000, "Peer.settle does not come to rest")
         }
-        if leaving == .said, !bidder.isBusy {
+        if leaving == .said, bidder.runningJobs.isEmpty {
             leaving = .done
             effects.append(.left)
         }
     }
 
-    private func take<Action>(_ actions: inout [Action]) -> [Action] {
-        var taken: [Action] = []
-        swap(&taken, &actions)
-        return taken
+    private mutating func count(_ event: ClientEvent) {
+        switch event {
+        case .finished: counts.delivered += 1
+        case .failed(let failure):
+            if failure.delivered != nil || failure.code == .workerLost { counts.failed += 1 } else { counts.refused += 1 }
+        case .awarded, .delta, .progress: break
+        }
     }
 
     private mutating func perform(_ action: DiscoveryAction, _ now: Now) {
@@ -96,7 +99,7 @@ extension Peer {
             effects.append(.log(.offer(offer.record.publicKey, model: offer.record.model)))
         case .offerWithdrawn(let key, let model):
             effects.append(.log(.offerGone(key, model: model, expired: false)))
-            auctioneer.sellerLeft(key, model: model, now: now, random: &random, out: &auctioneerActions)
+            auctioneer.sellerLeft(key, now: now, random: &random, out: &auctioneerActions)
         case .offerExpired(let key, let model):
             effects.append(.log(.offerGone(key, model: model, expired: true)))
         case .searchFinished(let token, let model):
@@ -122,7 +125,7 @@ extension Peer {
             request(token, message, to: peer, now)
         case .send(let message, let peer):
             if peer.key == identity.publicKey {
-                _ = bidder.handle(message, from: peer, now: now, out: &bidderActions)
+                _ = bidder.handle(message, from: peer, proven: true, now: now, out: &bidderActions)
             } else {
                 sessions.send(message, to: peer, now: now, random: &random, out: &sessionOutput)
             }
@@ -146,6 +149,7 @@ extension Peer {
         case .closeChannel(let channel):
             close(channel, telling: .toBidder)
         case .client(let task, let event):
+            count(event)
             effects.append(.client(task, event))
         case .receiptIssued(let receipt):
             effects.append(.keep(receipt))
@@ -166,7 +170,7 @@ extension Peer {
             }
         case .openChannel(let task, let attempt, let peer):
             let id = channels.open(to: peer, now: now, out: &channelActions)
-            dialling[id] = .bidder(task, attempt: attempt)
+            dialling[id] = .bidder(task, attempt: attempt, peer)
         case .releaseChannel(let channel):
             release(channel, telling: .toAuctioneer, now)
         case .closeChannel(let channel):
@@ -186,9 +190,10 @@ extension Peer {
             switch dialling.removeValue(forKey: id) {
             case .auctioneer(let task, let attempt, let address):
                 auctioneer.channelOpened(
-                    task, attempt: attempt, from: address.key, channel: id.rawValue, now: now, random: &random, out: &auctioneerActions)
-            case .bidder(let task, let attempt):
-                bidder.channelOpened(task, attempt: attempt, channel: id.rawValue, now: now, out: &bidderActions)
+                    task, attempt: attempt, channel: id.rawValue, peer: address.key, now: now, random: &random, out: &auctioneerActions)
+            case .bidder(let task, let attempt, let address):
+                bidder.channelOpened(
+                    task, attempt: attempt, channel: id.rawValue, peer: address.key, now: now, out: &bidderActions)
             case nil: break
             }
         case .frame(let id, let peer, let frame):
@@ -197,9 +202,9 @@ extension Peer {
             switch dialling.removeValue(forKey: id) {
             case .auctioneer(let task, let attempt, let address):
                 auctioneer.channelFailed(
-                    task, attempt: attempt, from: address.key, now: now, random: &random, out: &auctioneerActions)
-            case .bidder(let task, let attempt):
-                bidder.channelFailed(task, attempt: attempt, now: now, out: &bidderActions)
+                    task, attempt: attempt, peer: address.key, now: now, random: &random, out: &auctioneerActions)
+            case .bidder(let task, let attempt, let address):
+                bidder.channelFailed(task, attempt: attempt, peer: address.key, now: now, out: &bidderActions)
             case nil:
                 channelFailed(id.rawValue, now)
             }
@@ -210,7 +215,7 @@ extension Peer {
         switch item {
         case .opened(let channel, let task, let attempt):
             auctioneer.channelOpened(
-                task, attempt: attempt, from: identity.publicKey, channel: channel, now: now, random: &random, out: &auctioneerActions)
+                task, attempt: attempt, channel: channel, peer: identity.publicKey, now: now, random: &random, out: &auctioneerActions)
         case .frame(let channel, let frame, .toBidder):
             bidder.received(frame, from: identity.publicKey, channel: channel, now: now, out: &bidderActions)
         case .frame(let channel, let frame, .toAuctioneer):
@@ -238,4 +243,11 @@ extension Peer {
             channels.close(ChannelID(rawValue: channel), out: &channelActions)
         }
     }
+}
+
+/// Takes all actions out of their buffer.
+private func drained<Action>(_ actions: inout [Action]) -> [Action] {
+    var taken: [Action] = []
+    swap(&taken, &actions)
+    return taken
 }

@@ -19,17 +19,44 @@ extension Peer {
     public var catalogue: [ModelSummary] { gossip.models }
 
     public func transcript(_ task: TaskID) -> TaskTranscript? { auctioneer.transcript(task) }
-    public func transcripts(prefix: String) -> [TaskTranscript] { auctioneer.transcripts(prefix: prefix) }
-    public var taskCounts: TaskCounts { auctioneer.counts }
-    public func millitrust(_ key: PublicKey) -> UInt32 { auctioneer.millitrust(key) }
-    public var bidderStatistics: [BidderStatistics] { bidder.statistics }
-    public var runningJobs: Int { bidder.runningCount }
+    /// Of the tasks that run or are remembered, those whose id begins with `prefix`, the latest first; at most `limit`.
+    public func transcripts(prefix: String, limit: Int = 2) -> [TaskTranscript] {
+        let running = auctioneer.running.reversed().compactMap { auctioneer.transcript($0) }
+        let all = running + auctioneer.recent(1_000)
+        return Array(all.lazy.filter { $0.task.description.hasPrefix(prefix) }.prefix(limit))
+    }
+    public var taskCounts: TaskCounts {
+        var counts = counts
+        counts.running = auctioneer.running.count
+        return counts
+    }
+    public func millitrust(_ key: PublicKey, now: Now) -> UInt32 { auctioneer.trust(of: key, now: now) }
+    public func experience(of key: PublicKey) -> SellerExperience? { auctioneer.experience(of: key) }
+    public var bidderRecord: BidderRecord { bidder.record }
+    public func slotsTaken(_ model: String) -> Int { bidder.slotsTaken(model) }
+    public var runningJobs: Int { bidder.runningJobs.count }
+    /// What must be zero when nothing runs. For checkers.
+    public var outstanding: (tasks: Int, requests: Int, taskChannels: Int, holds: Int, jobs: Int, jobChannels: Int) {
+        let asking = auctioneer.outstanding
+        let serving = bidder.outstanding
+        return (auctioneer.running.count, asking.requests, asking.channels, serving.holds, serving.jobs, serving.channels)
+    }
 
     /// Datagrams and records dropped, by named reason; every reason is listed, those that never happened with 0.
     public var dropped: [(name: String, count: UInt64)] {
         var all = sessions.dropped.counts
         for (reason, count) in discovery.dropped.occurred { all.append((reason.name, count)) }
-        for (name, count) in gossip.dropped.counts { all.append((name, count)) }
+        for (name, count) in gossip.dropped.named { all.append((name, count)) }
         return all
     }
+}
+
+/// This node's clients' tasks since its start.
+public struct TaskCounts: Hashable, Sendable {
+    public var running = 0
+    public var delivered = 0
+    public var refused = 0
+    public var cancelled = 0
+    public var failed = 0
+    public init() {}
 }

@@ -55,8 +55,9 @@ public struct Peer: ~Copyable {
     var served: [ServedModel] = []
     var offerSequences: [(model: String, sequence: UInt64)]
     var leaving = Leaving.no
+    var counts = TaskCounts()
 
-    enum Dialler { case auctioneer(TaskID, attempt: UInt32, PeerAddress), bidder(TaskID, attempt: UInt32) }
+    enum Dialler { case auctioneer(TaskID, attempt: UInt32, PeerAddress), bidder(TaskID, attempt: UInt32, PeerAddress) }
     enum Leaving { case no, saying, said, done }
 
     /// - Parameters:
@@ -81,6 +82,7 @@ public struct Peer: ~Copyable {
         gossip = Gossip(identity: identity, parameters: settings.gossip)
         auctioneer = Auctioneer(identity: identity, parameters: settings.market)
         bidder = Bidder(identity: identity, parameters: settings.market)
+        bidder.acceptsChannels = settings.reachability != .outbound
         stateContact(now)
         discovery.join(bootstrap: settings.bootstrap, now: now, random: &random, out: &discoveryActions)
         if !settings.anchors.isEmpty {
