@@ -70,7 +70,10 @@ final class Conversation {
             sendJSON(
                 "{\"object\":\"list\",\"model\":\"\(backend.script.model)\",\"data\":[{\"object\":\"embedding\",\"index\":0,\"embedding\":[0.25,0.5]}],\"usage\":{\"prompt_tokens\":1,\"total_tokens\":1}}"
             )
-        default: sendJSON("{\"error\":{\"message\":\"no such path\",\"type\":\"invalid_request_error\"}}", status: "404 Not Found")
+        default:
+            sendJSON(
+                "{\"error\":{\"message\":\"no such path\",\"type\":\"invalid_request_error\"}}",
+                status: "404 Not Found")
         }
     }
 
@@ -93,7 +96,9 @@ final class Conversation {
         self.request = request
         total = tokens
         said = 0
-        nextAt = SystemClock.monotonic + (request.isStreamed ? script.first : script.first + script.interval * Int64(tokens))
+        nextAt =
+            SystemClock.monotonic
+            + (request.isStreamed ? script.first : script.first + script.interval * Int64(tokens))
         if timer == nil { timer = try? UVLoop.Timer(on: connection.loop) { [unowned self] in self.goOn() } }
         if request.isStreamed { send(ScriptedBackend.streamHead) }
         goOn()
@@ -134,6 +139,8 @@ final class Conversation {
     private func send(_ text: String) { connection.write(Array(text.utf8)) }
 
     private func sendJSON(_ body: String, status: String = "200 OK") {
-        send("HTTP/1.1 \(status)\r\nContent-Type: application/json\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)")
+        send(
+            "HTTP/1.1 \(status)\r\nContent-Type: application/json\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)"
+        )
     }
 }

@@ -55,7 +55,8 @@ struct CryptoBenchmark {
                 seconds: seconds, ours: { Aead.seal(bytes, count: count, key: key, counter: 0) },
                 bare: {
                     guard let base = bytes.baseAddress?.assumingMemoryBound(to: UInt8.self) else { return }
-                    crypto_aead_chacha20poly1305_ietf_encrypt(base, nil, base, UInt64(count), nil, 0, nil, nonce, keyBytes)
+                    crypto_aead_chacha20poly1305_ietf_encrypt(
+                        base, nil, base, UInt64(count), nil, 0, nil, nonce, keyBytes)
                 })
         }
         add("seal_1000B", seal, &report)
@@ -91,7 +92,9 @@ struct CryptoBenchmark {
             bare: { blackHole(crypto_scalarmult(&out, secretBytes, theirBytes)) })
         add("x25519", x25519, &report)
         let key = Identity(seed: Bytes32(1, 2, 3, 4)).publicKey
-        report.add("key_conversion_us", Stopwatch.each(500) { for _ in 0..<500 { blackHole(key.agreementKey) } } / 1_000)
+        report.add(
+            "key_conversion_us",
+            Stopwatch.each(500) { for _ in 0..<500 { blackHole(key.agreementKey) } } / 1_000)
     }
 }
 

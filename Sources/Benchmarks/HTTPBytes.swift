@@ -13,7 +13,9 @@ extension [UInt8] {
             var at = start
             while at <= count - length {
                 let rest = count - length + 1 - at
-                guard let found = memchr(base + at, Int32(pattern.utf8Start.pointee), rest) else { return nil }
+                guard let found = memchr(base + at, Int32(pattern.utf8Start.pointee), rest) else {
+                    return nil
+                }
                 at = UnsafeRawPointer(found) - base
                 if memcmp(base + at, pattern.utf8Start, length) == 0 { return at..<at + length }
                 at += 1

@@ -49,7 +49,9 @@ final class LoadConnection {
 
     private func closed(_ end: TCPEnd) {
         connection = nil
-        if !isAsking, head == nil { generator.fail("no connection to \(generator.endpoints[target]): \(end)") }
+        if !isAsking, head == nil {
+            generator.fail("no connection to \(generator.endpoints[target]): \(end)")
+        }
         let wasAsking = isAsking
         open { [unowned self] in if wasAsking { failed("the connection closed: \(end)") } }
     }

@@ -17,7 +17,8 @@ struct LoadPlan: Sendable {
 
     func request(host: String) -> [UInt8] {
         let prompt = String(repeating: "word ", count: max(1, promptBytes / 5))
-        var body = "{\"model\":\(quoted(model)),\"messages\":[{\"role\":\"user\",\"content\":\(quoted(prompt))}],\"temperature\":0"
+        var body =
+            "{\"model\":\(quoted(model)),\"messages\":[{\"role\":\"user\",\"content\":\(quoted(prompt))}],\"temperature\":0"
         if tokens > 0 { body += ",\"max_tokens\":\(tokens)" }
         if isStreamed { body += ",\"stream\":true,\"stream_options\":{\"include_usage\":true}" }
         body += "}"
@@ -95,7 +96,8 @@ final class LoadGenerator {
 
     /// Whether one more request may go to `target`.
     func mayAsk(_ target: Int) -> Bool {
-        guard started[target] < plan.requests, (SystemClock.monotonic - startedAt).seconds < plan.seconds else { return false }
+        guard started[target] < plan.requests, (SystemClock.monotonic - startedAt).seconds < plan.seconds
+        else { return false }
         started[target] += 1
         return true
     }
@@ -147,7 +149,9 @@ final class LoadClient {
     }
 
     func connect() {
-        connections = generator.endpoints.indices.map { LoadConnection(target: $0, generator) { [unowned self] in self.ask() } }
+        connections = generator.endpoints.indices.map {
+            LoadConnection(target: $0, generator) { [unowned self] in self.ask() }
+        }
         for connection in connections {
             connection.open { [unowned self] in
                 standing += 1

@@ -49,19 +49,26 @@ struct OfferBenchmark {
         return (0..<sellers * models).map { index in
             let seller = index % sellers
             let address = PeerAddress(
-                key: identities[seller].publicKey, endpoint: Endpoint(ipv4: 0x0a00_0001 | UInt32(seller) << 8, port: 7827))
+                key: identities[seller].publicKey,
+                endpoint: Endpoint(ipv4: 0x0a00_0001 | UInt32(seller) << 8, port: 7827))
             let now = now(index)
             let offer = Offer(
-                publicKey: address.key, model: "wren-\(index / sellers)", digest: Bytes32(1, 2, 3, UInt64(index)),
-                digestSource: .file, quantization: "q8_0", context: 4_096, features: [.chat, .completion], continues: true,
+                publicKey: address.key, model: "wren-\(index / sellers)",
+                digest: Bytes32(1, 2, 3, UInt64(index)),
+                digestSource: .file, quantization: "q8_0", context: 4_096, features: [.chat, .completion],
+                continues: true,
                 price: Price(input: 200_000, cachedInput: 20_000, output: 2_000_000), slots: 2,
-                speed: Speed(firstTokenMilliseconds: 40, millitokensPerSecond: 60_000), endpoints: [address.endpoint],
-                reachability: .direct, name: "seller\(seller)", sequence: UInt64(now.wall.milliseconds), issuedAt: now.wall,
+                speed: Speed(firstTokenMilliseconds: 40, millitokensPerSecond: 60_000),
+                endpoints: [address.endpoint],
+                reachability: .direct, name: "seller\(seller)", sequence: UInt64(now.wall.milliseconds),
+                issuedAt: now.wall,
                 notAfter: now.wall + .seconds(180))
             let signed = Verified(signing: offer, with: identities[seller]).signed
             return Arrival(
-                envelope: Envelope(request: 1, message: .offerMail([signed])).encoded(), from: address, now: now,
-                message: Offer.domain.withUTF8Buffer { Array($0) } + [0] + signed.body, signature: signed.signature.bytes,
+                envelope: Envelope(request: 1, message: .offerMail([signed])).encoded(), from: address,
+                now: now,
+                message: Offer.domain.withUTF8Buffer { Array($0) } + [0] + signed.body,
+                signature: signed.signature.bytes,
                 key: address.key.value.bytes)
         }
     }
@@ -81,7 +88,8 @@ struct OfferBenchmark {
                     let arrival = arrivals[index]
                     guard let envelope = try? Envelope(decoding: arrival.envelope) else { continue }
                     let reply = gossip.handle(
-                        envelope.message, from: arrival.from, proven: true, now: arrival.now, random: &random, out: &out)
+                        envelope.message, from: arrival.from, proven: true, now: arrival.now, random: &random,
+                        out: &out)
                     blackHole(reply)
                     out.removeAll(keepingCapacity: true)
                 }
@@ -98,7 +106,9 @@ struct OfferBenchmark {
             pair.bare.append(bare)
         }
         guard gossip.statistics.offersMerged == UInt64(arrivals.count) else {
-            throw BenchmarkError("merged \(gossip.statistics.offersMerged) of \(arrivals.count) offers; dropped: \(gossip.dropped)")
+            throw BenchmarkError(
+                "merged \(gossip.statistics.offersMerged) of \(arrivals.count) offers; dropped: \(gossip.dropped)"
+            )
         }
     }
 }

@@ -4,7 +4,9 @@ import Glibc
 struct Report {
     private var entries: [String] = []
 
-    mutating func add(_ name: String, _ value: Double) { entries.append("\(quoted(name)): \(value.isFinite ? "\(value)" : "null")") }
+    mutating func add(_ name: String, _ value: Double) {
+        entries.append("\(quoted(name)): \(value.isFinite ? "\(value)" : "null")")
+    }
     mutating func add(_ name: String, json: String) { entries.append("\(quoted(name)): \(json)") }
 
     var json: String { "{" + entries.joined(separator: ", ") + "}" }

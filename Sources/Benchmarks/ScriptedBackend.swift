@@ -93,7 +93,9 @@ final class ScriptedBackend {
         let key = tokens << 2 | (request.isChat ? 2 : 0) | (request.wantsUsage ? 1 : 0)
         if let made = ready[key] { return made }
         let events = (0..<tokens).map { event($0, isChat: request.isChat) }.joined()
-        let made = Array(Self.streamHead.utf8) + Self.chunked(events + ending(tokens, request: request)) + Array("0\r\n\r\n".utf8)
+        let made =
+            Array(Self.streamHead.utf8) + Self.chunked(events + ending(tokens, request: request))
+            + Array("0\r\n\r\n".utf8)
         if ready.count < 64 { ready[key] = made }
         return made
     }
@@ -105,7 +107,8 @@ final class ScriptedBackend {
             request.isChat
             ? "{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"\(text)\"},\"finish_reason\":\"\(reason)\"}"
             : "{\"index\":0,\"text\":\"\(text)\",\"finish_reason\":\"\(reason)\"}"
-        return "{\"id\":\"scripted\",\"object\":\"chat.completion\",\"created\":1,\"model\":\"\(script.model)\",\"choices\":[\(choice)],\"usage\":\(usage(tokens, request))}"
+        return
+            "{\"id\":\"scripted\",\"object\":\"chat.completion\",\"created\":1,\"model\":\"\(script.model)\",\"choices\":[\(choice)],\"usage\":\(usage(tokens, request))}"
     }
 
     var models: String {
@@ -124,9 +127,13 @@ struct AnswerRequest {
 
     init(path: String, body: [UInt8]) {
         isChat = path.hasSuffix("/chat/completions")
-        isStreamed = body.firstRange(of: "\"stream\":true") != nil || body.firstRange(of: "\"stream\": true") != nil
-        wantsUsage = body.firstRange(of: "\"include_usage\":true") != nil || body.firstRange(of: "\"include_usage\": true") != nil
-        let limit = body.firstRange(of: "\"max_tokens\":") ?? body.firstRange(of: "\"max_completion_tokens\":")
+        isStreamed =
+            body.firstRange(of: "\"stream\":true") != nil || body.firstRange(of: "\"stream\": true") != nil
+        wantsUsage =
+            body.firstRange(of: "\"include_usage\":true") != nil
+            || body.firstRange(of: "\"include_usage\": true") != nil
+        let limit =
+            body.firstRange(of: "\"max_tokens\":") ?? body.firstRange(of: "\"max_completion_tokens\":")
         tokensMax = limit.flatMap { body.number(at: $0.upperBound) } ?? .max
         promptTokens = max(1, body.count / 4)
     }

@@ -63,7 +63,8 @@ struct SessionBenchmark {
             let opening = Stopwatch.each(Self.batch) {
                 for port in ports {
                     a.request(
-                        .ping(contact: nil), to: address(answerer, port), owner: .peer(0), now: now, random: &random, out: &outA)
+                        .ping(contact: nil), to: address(answerer, port), owner: .peer(0), now: now,
+                        random: &random, out: &outA)
                 }
             }
             var first = Mailbag(outA.datagrams)
@@ -76,21 +77,27 @@ struct SessionBenchmark {
             outA.removeAll()
             let reading = Stopwatch.each(Self.batch) {
                 second.forEach { index, bytes in
-                    _ = a.receive(bytes, from: .loopback(UInt16(ports[index])), now: now, random: &random, out: &outA)
+                    _ = a.receive(
+                        bytes, from: .loopback(UInt16(ports[index])), now: now, random: &random, out: &outA)
                 }
             }
             guard outA.completions.count == Self.batch, outA.datagrams.count == Self.batch else {
-                throw BenchmarkError("\(outA.completions.count) of \(Self.batch) handshakes were completed; dropped: \(b.dropped) \(a.dropped)")
+                throw BenchmarkError(
+                    "\(outA.completions.count) of \(Self.batch) handshakes were completed; dropped: \(b.dropped) \(a.dropped)"
+                )
             }
             // The initiator's empty first transport packet, which makes the responder's session, is in `outA` already.
             var third = Mailbag(outA.datagrams)
             outB.removeAll()
             let confirming = Stopwatch.each(Self.batch) {
                 third.forEach { index, bytes in
-                    _ = b.receive(bytes, from: .loopback(UInt16(ports[index])), now: now, random: &random, out: &outB)
+                    _ = b.receive(
+                        bytes, from: .loopback(UInt16(ports[index])), now: now, random: &random, out: &outB)
                 }
             }
-            guard outB.established.count == Self.batch else { throw BenchmarkError("sessions were not confirmed: \(b.dropped)") }
+            guard outB.established.count == Self.batch else {
+                throw BenchmarkError("sessions were not confirmed: \(b.dropped)")
+            }
             initiator.append(opening + reading)
             responder.append(answering + confirming)
         }
@@ -148,10 +155,12 @@ struct SessionBenchmark {
         }
         report.add("ping_sessions_per_s", 1e9 / bySessions)
 
-        var settings = PeerSettings(mesh: mesh, endpoints: [.loopback(7_000)], reachability: .direct, profile: .loopback)
+        var settings = PeerSettings(
+            mesh: mesh, endpoints: [.loopback(7_000)], reachability: .direct, profile: .loopback)
         settings.sessions = limits
         var peer = Peer(
-            identity: answerer, settings: settings, entropy: Bytes32(6, 0, 0, 0), seed: Bytes32(7, 0, 0, 0), now: now(0))
+            identity: answerer, settings: settings, entropy: Bytes32(6, 0, 0, 0), seed: Bytes32(7, 0, 0, 0),
+            now: now(0))
         var effects: [Effect] = []
         let byPeer = try pingRate { bytes, source, now in
             peer.receive(bytes, from: source, now: now)
@@ -191,9 +200,13 @@ struct SessionBenchmark {
             var answers = drain()
             out.removeAll()
             var answered = 0
-            answers.forEach { _, bytes in _ = a.receive(bytes, from: to.endpoint, now: now, random: &random, out: &out) }
+            answers.forEach { _, bytes in
+                _ = a.receive(bytes, from: to.endpoint, now: now, random: &random, out: &out)
+            }
             answered = out.completions.count
-            guard answered == count else { throw BenchmarkError("\(answered) of \(count) pings were answered") }
+            guard answered == count else {
+                throw BenchmarkError("\(answered) of \(count) pings were answered")
+            }
         }
         return median(costs)
     }
@@ -212,7 +225,9 @@ struct Mailbag {
 
     mutating func forEach(_ body: (Int, UnsafeMutableRawBufferPointer) -> Void) {
         bytes.withUnsafeMutableBytes { buffer in
-            for (index, range) in ranges.enumerated() { body(index, UnsafeMutableRawBufferPointer(rebasing: buffer[range])) }
+            for (index, range) in ranges.enumerated() {
+                body(index, UnsafeMutableRawBufferPointer(rebasing: buffer[range]))
+            }
         }
     }
 }

@@ -6,13 +6,15 @@ import ArgumentParser
 @main
 struct StarlingBench: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "starling-bench", abstract: "Helpers of scripts/bench: a scripted model server, a load generator, micro-benchmarks.",
+        commandName: "starling-bench",
+        abstract: "Helpers of scripts/bench: a scripted model server, a load generator, micro-benchmarks.",
         subcommands: [BackendCommand.self, LoadCommand.self, CryptoCommand.self])
 }
 
 struct BackendCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "backend", abstract: "A scripted model server with OpenAI's API, on the loopback address.",
+        commandName: "backend",
+        abstract: "A scripted model server with OpenAI's API, on the loopback address.",
         discussion: """
             Answers every chat with "w0 w1 w2 …", at once or paced. Prints one line of JSON, {"url", "pid"}, when it listens.
             GET /stats: {"requests", "running", "finished", "aborted", "last_body", "last_path"}; an answer is aborted when \
@@ -26,14 +28,16 @@ struct BackendCommand: ParsableCommand {
 
     func run() throws {
         let script = AnswerScript(
-            model: model, tokens: tokens, interval: .microseconds(Int64(interval * 1_000)), first: .microseconds(Int64(first * 1_000)))
+            model: model, tokens: tokens, interval: .microseconds(Int64(interval * 1_000)),
+            first: .microseconds(Int64(first * 1_000)))
         try ScriptedBackend.serve(script, port: port)
     }
 }
 
 struct LoadCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "load", abstract: "Asks OpenAI-compatible servers over kept connections and times every answer.",
+        commandName: "load",
+        abstract: "Asks OpenAI-compatible servers over kept connections and times every answer.",
         discussion: """
             With several --to, each client asks them in turn (A B, B A, A B, …), so that a disturbance of the machine hits all \
             alike. Prints one line of JSON: for each server arrays of microseconds, one entry an answer.
@@ -50,7 +54,8 @@ struct LoadCommand: ParsableCommand {
     func run() throws {
         try LoadGenerator.run(
             .init(
-                targets: to, model: model, clients: clients, requests: requests, seconds: seconds, tokens: tokens,
+                targets: to, model: model, clients: clients, requests: requests, seconds: seconds,
+                tokens: tokens,
                 promptBytes: promptBytes, isStreamed: !whole))
     }
 }
