@@ -98,11 +98,11 @@ let shell: [Target] = [
         ], path: "Sources/Benchmarks", swiftSettings: strict),
 
     tests("MeshDocumentsTests", ["MeshDocuments"]),
-    tests("StoreTests", ["Store"]),
+    tests("StoreTests", ["Store", "Cryptography", "Wire"]),
     tests("NodeConfigurationTests", ["NodeConfiguration"]),
     tests("NodeRuntimeTests", ["NodeRuntime"]),
     tests("GatewayTests", ["Gateway"]),
-    tests("TestnetTests", ["Testnet"]),
+    tests("TestnetTests", ["Testnet", "NodeConfiguration"]),
     tests("ProcessTests", []),
 ]
 
