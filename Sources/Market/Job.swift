@@ -55,6 +55,7 @@ public struct ServedModel: Sendable {
     public var features: Features
     public var continues: Bool
     public var digest: Bytes32?
+    public var digestSource: DigestSource
     public var quantization: String
     public var speed: Speed
     public var available: Availability
@@ -62,8 +63,8 @@ public struct ServedModel: Sendable {
 
     public init(
         model: String, price: Price, slots: Int, context: UInt32, features: Features, continues: Bool,
-        digest: Bytes32?,
-        quantization: String, speed: Speed, available: Availability = .up
+        digest: Bytes32?, digestSource: DigestSource = .none, quantization: String, speed: Speed,
+        available: Availability = .up
     ) {
         self.model = model
         self.price = price
@@ -72,6 +73,7 @@ public struct ServedModel: Sendable {
         self.features = features
         self.continues = continues
         self.digest = digest
+        self.digestSource = digestSource
         self.quantization = quantization
         self.speed = speed
         self.available = available
