@@ -289,15 +289,14 @@ extension BuyerTask {
     private mutating func nobodyLeft(_ desk: inout AuctionDesk) {
         let parameters = desk.parameters
         let now = desk.now.monotonic
-        let soonest = excluded.compactMap(\.retryAfter).min()
-        guard let soonest, attempt < UInt32(clamping: parameters.auctionsMax) else { return refuse(&desk) }
-        let base = max(
-            parameters.retryMin, min(parameters.retryMin * (1 << Int64(min(waits, 8))), parameters.retryMax))
-        let wait = max(min(soonest, parameters.retryMax), base)
-        let at = now + wait + desk.random.interval(.zero, wait)
-        guard now + soonest < patienceEnds, at < max(patienceEnds, now + parameters.retryMin * 2) else {
-            return refuse(&desk)
-        }
+        guard let soonest = excluded.compactMap(\.retryAfter).min(), now + soonest < patienceEnds,
+            attempt < UInt32(clamping: parameters.auctionsMax)
+        else { return refuse(&desk) }
+        // Doubling, so that a full market is not asked without end; by chance, so that two that met don't meet again.
+        let backoff = min(parameters.retryMin * (1 << Int64(min(waits, 8))), parameters.retryMax)
+        // Mere holds end long before they must, with their auction.
+        let wait = soonest > parameters.holdMax ? soonest : backoff
+        let at = min(now + wait + desk.random.interval(.zero, backoff), patienceEnds)
         waits += 1
         stage = .waiting
         desk.set(id, .retry, at: at)
