@@ -2,8 +2,8 @@
 import PackageDescription
 
 // STARLING_CORE_ONLY declares the pure targets, the simulator and their tests alone, so that the inner
-// loop (`scripts/test --core`) never builds the HTTP server or the database. STARLING_LOOP_ONLY adds the event
-// loop, which needs no more packages: what `scripts/sanitize` builds.
+// loop (`scripts/test --core`) never builds the HTTP server or the database. STARLING_LOOP_ONLY declares the
+// event loop, the model servers' drivers, what they stand on and their tests: what `scripts/sanitize` builds.
 let loopOnly = Context.environment["STARLING_LOOP_ONLY"] != nil
 let coreOnly = loopOnly || Context.environment["STARLING_CORE_ONLY"] != nil
 // CI treats warnings as errors; a dependency's warnings are not ours, so only our targets ask for it.
@@ -53,37 +53,51 @@ let core: [Target] = [
 let loop: [Target] = [
     .systemLibrary(name: "CLibuv", pkgConfig: "libuv", providers: [.apt(["libuv1-dev"])]),
     target("UVLoop", ["Primitives", "CLibuv", product("DequeModule", "swift-collections")]),
+    .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+    target("OpenAIFormat", ["Primitives"]),
+    target("Inference", ["Primitives", "Cryptography", "OpenAIFormat", "UVLoop", "CLibuv", "CCurl"]),
 
     tests("UVLoopTests", ["UVLoop"]),
+    tests("OpenAIFormatTests", ["OpenAIFormat", "Primitives"]),
+    tests("InferenceTests", ["Inference"]),
 ]
 
 let shell: [Target] = [
-    .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
-    target("OpenAIFormat", []),
     target("MeshDocuments", []),
     target("MeshClient", ["CCurl"]),
-    target("Inference", ["Primitives", "Cryptography", "OpenAIFormat", "UVLoop", "CLibuv", "CCurl"]),
     target("Store", ["Wire", product("GRDB", "GRDB.swift")]),
     target("NodeConfiguration", ["Primitives", product("Yams", "Yams")]),
     target(
         "NodeRuntime",
         [
-            "PeerCore", "UVLoop", "Inference", "Store", "MeshDocuments", "NodeConfiguration",
+            "PeerCore", "UVLoop", "Inference", "OpenAIFormat", "Store", "MeshDocuments", "NodeConfiguration",
             product("Logging", "swift-log"),
         ]),
     target(
-        "Gateway", ["NodeRuntime", "MeshDocuments", "OpenAIFormat", product("Hummingbird", "hummingbird")]),
+        "Gateway",
+        [
+            "NodeRuntime", "Market", "Wire", "Primitives", "MeshDocuments", "OpenAIFormat",
+            product("Logging", "swift-log"), product("Hummingbird", "hummingbird"),
+            product("HTTPTypes", "swift-http-types"), product("NIOCore", "swift-nio"),
+            product("NIOPosix", "swift-nio"), product("NIOHTTPTypes", "swift-nio-extras"),
+            product("ServiceLifecycle", "swift-service-lifecycle"),
+        ]),
     target("Testnet", ["Cryptography", "NodeConfiguration", "MeshClient"]),
     .executableTarget(
         name: "starling",
         dependencies: [
-            "NodeRuntime", "Gateway", "Testnet", "NodeConfiguration", "Simulation", "MeshClient", "MeshDocuments",
+            "NodeRuntime", "Gateway", "Testnet", "NodeConfiguration", "Simulation", "MeshClient",
+            "MeshDocuments",
             product("ArgumentParser", "swift-argument-parser"), product("Logging", "swift-log"),
         ], swiftSettings: strict),
 
-    tests("OpenAIFormatTests", ["OpenAIFormat"]),
+    .executableTarget(
+        name: "starling-bench",
+        dependencies: [
+            "PeerCore", "UVLoop", "CSodium", product("ArgumentParser", "swift-argument-parser"),
+        ], path: "Sources/Benchmarks", swiftSettings: strict),
+
     tests("MeshDocumentsTests", ["MeshDocuments"]),
-    tests("InferenceTests", ["Inference"]),
     tests("StoreTests", ["Store"]),
     tests("NodeConfigurationTests", ["NodeConfiguration"]),
     tests("NodeRuntimeTests", ["NodeRuntime"]),
@@ -94,7 +108,12 @@ let shell: [Target] = [
 
 let package = Package(
     name: "starling",
-    products: coreOnly ? [] : [.executable(name: "starling", targets: ["starling"])],
+    products: coreOnly
+        ? []
+        : [
+            .executable(name: "starling", targets: ["starling"]),
+            .executable(name: "starling-bench", targets: ["starling-bench"]),
+        ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0")
     ]
@@ -107,7 +126,13 @@ let package = Package(
                 .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
                 .package(
                     url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
+                .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.2"),
+                .package(url: "https://github.com/apple/swift-nio-extras.git", from: "1.35.2"),
+                .package(url: "https://github.com/apple/swift-http-types.git", from: "1.8.0"),
+                .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
             ]),
-    targets: loopOnly ? core + loop : coreOnly ? core : core + loop + shell,
+    targets: loopOnly
+        ? core.filter { ["CSodium", "Primitives", "Cryptography"].contains($0.name) } + loop
+        : coreOnly ? core : core + loop + shell,
     swiftLanguageModes: [.v6]
 )

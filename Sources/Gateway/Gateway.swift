@@ -1,1 +1,77 @@
-// Gateway
+// The node's own door to the mesh: OpenAI's API, the mesh's documents, metrics and a small page, over HTTP/1.1.
+//
+// It knows the node through `MeshNode` alone. A request is one Swift task; it crosses to the node's loop once, to submit,
+// and then takes batches of events from the task's bounded pipe.
+
+import Hummingbird
+import Logging
+import NIOCore
+import NIOPosix
+import NodeRuntime
+import ServiceLifecycle
+import Synchronization
+
+/// An HTTP server in front of one node.
+public final class Gateway: Sendable {
+    private let responder: GatewayResponder
+    private let configuration: GatewayConfiguration
+    private let logger: Logger
+    private let group = Mutex<ServiceGroup?>(nil)
+    private let stopping = Mutex(false)
+    /// A connection on which nothing is asked, or a request that stops half-way, is closed after this.
+    private static let idleTimeout = TimeAmount.seconds(75)
+
+    public init(
+        node: any MeshNode, configuration: GatewayConfiguration, logger: Logger
+    ) throws(GatewayError) {
+        guard configuration.isLoopback || !configuration.apiKeys.isEmpty else {
+            throw .openWithoutKeys(host: configuration.host)
+        }
+        self.configuration = configuration
+        self.logger = logger
+        responder = GatewayResponder(node: node, configuration: configuration)
+    }
+
+    /// Serves until `shutDown` was called and the running answers have ended, or until the calling task is cancelled,
+    /// which breaks them off. `onListening` gets the port.
+    public func run(onListening: @escaping @Sendable (Int) async -> Void = { _ in }) async throws {
+        // One thread: a node is small, and its work is on its own loop.
+        let threads = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let bodyBytesMax = configuration.bodyBytesMax
+        let application = Application(
+            responder: responder,
+            server: .http1(
+                configuration: .init(
+                    additionalChannelHandlers: [ConnectionWatch(bodyBytesMax: bodyBytesMax)],
+                    idleTimeout: Self.idleTimeout)),
+            configuration: .init(address: .hostname(configuration.host, port: configuration.port)),
+            onServerRunning: { channel in await onListening(channel.localAddress?.port ?? 0) },
+            eventLoopGroupProvider: .shared(threads),
+            logger: logger
+        )
+        let services = ServiceGroup(configuration: .init(services: [application], logger: logger))
+        group.withLock { $0 = services }
+        if stopping.withLock({ $0 }) { await services.triggerGracefulShutdown() }
+        do {
+            try await services.run()
+        } catch {
+            try? await threads.shutdownGracefully()
+            throw translated(error)
+        }
+        try? await threads.shutdownGracefully()
+    }
+
+    /// Stops listening; answers that run go on to their end, and then `run` returns.
+    public func shutDown() async {
+        stopping.withLock { $0 = true }
+        await group.withLock { $0 }?.triggerGracefulShutdown()
+    }
+
+    private func translated(_ error: any Error) -> any Error {
+        guard let failure = error as? IOError else { return error }
+        let (host, port) = (configuration.host, configuration.port)
+        return failure.errnoCode == EADDRINUSE
+            ? GatewayError.portTaken(host: host, port: port)
+            : GatewayError.cannotListen(host: host, port: port, reason: failure.description)
+    }
+}

@@ -1,0 +1,76 @@
+// Who may use the owner's credits. A web page can make a browser send requests to a loopback port, so a foreign
+// `Origin` is refused, and so is a `Host` that is a foreign name (DNS rebinding: such a page is "same origin").
+
+import HTTPTypes
+import Hummingbird
+import OpenAIFormat
+import Primitives
+
+struct Admission: Sendable {
+    let apiKeys: [[UInt8]]
+    let origins: Set<String>
+    let hosts: Set<String>
+
+    init(_ configuration: GatewayConfiguration) {
+        apiKeys = configuration.apiKeys.map { Array($0.utf8) }
+        origins = Set(configuration.origins.map { $0.lowercased() })
+        hosts = Set(configuration.hosts.map { $0.lowercased() } + ["localhost"])
+    }
+
+    /// nil: come in.
+    func refusal(of request: Request, needsKey: Bool) -> Response? {
+        let authority = request.head.authority ?? ""
+        guard isOwn(authority) else {
+            return Reply.error(
+                .invalid(
+                    "This node is not called \"\(authority.prefix(100))\". Use its IP address or localhost,"
+                        + " or add the name to http.hosts.", code: "foreign_host"), status: .forbidden)
+        }
+        if let origin = request.headers[.origin], !allows(origin: origin, authority: authority) {
+            return Reply.error(
+                .invalid(
+                    "Web pages of \"\(origin.prefix(100))\" may not use this node. Its owner can add it to http.origins.",
+                    code: "foreign_origin"), status: .forbidden)
+        }
+        if needsKey, !apiKeys.isEmpty, !holdsKey(request) {
+            var response = Reply.error(
+                ErrorBody(
+                    message: "This node asks for one of its API keys: `Authorization: Bearer KEY`.",
+                    type: "invalid_request_error", code: "invalid_api_key"), status: .unauthorized)
+            response.headers[.wwwAuthenticate] = "Bearer"
+            return response
+        }
+        return nil
+    }
+
+    /// Our own page, and the pages that the owner lists.
+    func allows(origin: String, authority: String) -> Bool {
+        let origin = origin.lowercased()
+        return origins.contains(origin)
+            || (!authority.isEmpty && origin == "http://" + authority.lowercased())
+    }
+
+    /// An IP literal, `localhost` or a configured name, with or without a port.
+    private func isOwn(_ authority: String) -> Bool {
+        if Endpoint(authority) != nil || Endpoint(authority + ":80") != nil { return true }
+        var name = authority.lowercased()
+        if let colon = name.lastIndex(of: ":"), UInt16(name[name.index(after: colon)...]) != nil {
+            name = String(name[..<colon])
+        }
+        return hosts.contains(name)
+    }
+
+    private func holdsKey(_ request: Request) -> Bool {
+        let given = request.headers[.authorization] ?? ""
+        guard given.lowercased().hasPrefix("bearer ") else { return false }
+        let token = Array(given.dropFirst(7).utf8)
+        // Every key is compared to its end, so that the time tells nothing.
+        return apiKeys.reduce(false) { Self.equal($1, token) || $0 }
+    }
+
+    private static func equal(_ a: [UInt8], _ b: [UInt8]) -> Bool {
+        var difference = a.count ^ b.count
+        for index in a.indices { difference |= Int(a[index] ^ (index < b.count ? b[index] : 0)) }
+        return difference == 0
+    }
+}

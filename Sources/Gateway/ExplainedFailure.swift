@@ -1,0 +1,121 @@
+// Why a task failed, as HTTP says it: status, OpenAI's error object, and whether the SDK should try again. Trying again
+// is said only where time alone may help (busy, unreachable, leaving, over the rate): an SDK's two retries
+// would otherwise make three auctions of one refusal, or buy a failed answer three times. Source: surfaces §4.6.
+
+import Cryptography
+import HTTPTypes
+import Market
+import MeshDocuments
+import OpenAIFormat
+import Primitives
+
+struct ExplainedFailure {
+    let status: HTTPResponse.Status
+    let body: ErrorBody
+    /// nil: don't.
+    let retryAfter: Interval?
+
+    init(_ failure: TaskFailure, task: String, model: String, catalogue: [ModelSummary]) {
+        let kind = Kind(failure.code)
+        status = kind.status
+        retryAfter = kind.mayHelp ? failure.retryAfter ?? .seconds(1) : nil
+        var body = ErrorBody(
+            message: failure.message, type: kind.type, code: failure.code.rawValue, param: kind.param)
+        if failure.code == .modelNotFound { body = GatewayResponder.noSuchModel(model, in: catalogue) }
+        if kind.type == "no_bid", let parameter = failure.nearest?.parameter { body.param = parameter }
+        body.metadata = Self.metadata(failure, task: task, model: model, retryAfter: retryAfter)
+        self.body = body
+    }
+
+    private struct Kind {
+        var status: HTTPResponse.Status
+        var type: String
+        var param: String?
+        var mayHelp = false
+
+        init(_ code: TaskFailure.Code) {
+            switch code {
+            case .modelNotFound: self.init(.notFound, "invalid_request_error", "model")
+            case .contextLengthExceeded: self.init(.badRequest, "invalid_request_error", "messages")
+            case .invalidRequest: self.init(.badRequest, "invalid_request_error")
+            case .noBid, .lacksParameter: self.init(.serviceUnavailable, "no_bid")
+            case .overMaxPrice: self.init(.serviceUnavailable, "no_bid", "provider.max_price")
+            case .tooSlow: self.init(.serviceUnavailable, "no_bid", "provider.preferred_min_throughput")
+            case .untrusted: self.init(.serviceUnavailable, "no_bid", "provider.min_trust")
+            case .excluded: self.init(.serviceUnavailable, "no_bid", "provider.only")
+            case .busy, .unreachable: self.init(.serviceUnavailable, "no_bid", mayHelp: true)
+            case .leaving: self.init(.serviceUnavailable, "leaving", mayHelp: true)
+            case .tooManyTasks: self.init(.tooManyRequests, "rate_limit_error", mayHelp: true)
+            case .deadlineExceeded: self.init(.gatewayTimeout, "deadline_exceeded", "provider.deadline_ms")
+            case .workerLost, .backendError: self.init(.badGateway, "worker_error")
+            case .cancelled: self.init(.init(code: 499, reasonPhrase: "Client Closed Request"), "cancelled")
+            }
+        }
+
+        private init(
+            _ status: HTTPResponse.Status, _ type: String, _ param: String? = nil, mayHelp: Bool = false
+        ) {
+            self.status = status
+            self.type = type
+            self.param = param
+            self.mayHelp = mayHelp
+        }
+    }
+
+    // MARK: Metadata
+
+    private static func metadata(
+        _ failure: TaskFailure, task: String, model: String, retryAfter: Interval?
+    ) -> JSONTree {
+        func number(_ value: some BinaryInteger) -> JSONTree { .number(String(value)) }
+        var members: [JSONTree.Member] = [
+            .init("task", .string(task)), .init("model", .string(model)),
+            .init("known", number(failure.known)),
+            .init("asked", number(failure.asked)), .init("bids", number(failure.bids)),
+            .init("reasons", .object(failure.reasons.map { .init($0.reason.rawValue, number($0.nodes)) })),
+            .init("nearest", failure.nearest.map(nearest) ?? .null),
+            .init(
+                "alternatives",
+                .array(
+                    failure.alternatives.map {
+                        .object([
+                            .init("model", .string($0.model)),
+                            .init("completion", .number(Credits.text($0.outputPrice))),
+                        ])
+                    })),
+            .init(
+                "retry_after_s", retryAfter.map { .number(String(Double($0.milliseconds) / 1000)) } ?? .null),
+        ]
+        if let context = failure.largestContext { members.append(.init("largest_context", number(context))) }
+        if let delivered = failure.delivered {
+            members.append(
+                .init(
+                    "usage",
+                    .object([
+                        .init("prompt_tokens", number(delivered.promptTokens)),
+                        .init("completion_tokens", number(delivered.completionTokens)),
+                        .init("cached_tokens", number(delivered.cachedTokens)),
+                        .init("cost_ucr", number(delivered.cost)),
+                    ])))
+        }
+        return .object(members)
+    }
+
+    private static func nearest(_ nearest: NearestOffer) -> JSONTree {
+        .object([
+            .init("node_id", .string(NodeID(of: nearest.worker).description)),
+            .init("name", .string(nearest.name)),
+            .init("change", .object([.init(nearest.parameter, .number(value(nearest)))])),
+        ])
+    }
+
+    /// In the unit in which a client writes the preference.
+    private static func value(_ nearest: NearestOffer) -> String {
+        switch nearest.parameter {
+        case let name where name.contains("price") || name.contains("cost"): Credits.text(nearest.value)
+        case let name where name.contains("throughput") || name.contains("trust") || name.contains("latency"):
+            String(Double(nearest.value) / 1000)
+        default: String(nearest.value)
+        }
+    }
+}

@@ -1,0 +1,98 @@
+// The mesh's documents, models, health. What they say comes from the node; here it becomes JSON.
+
+import Foundation
+import Hummingbird
+import MeshDocuments
+import OpenAIFormat
+import Primitives
+
+extension GatewayResponder {
+    /// Keys are sorted, so that two answers can be compared.
+    func document(_ document: some Encodable) throws -> Response {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        return Reply.json(Array(try encoder.encode(document)))
+    }
+
+    func offers(_ request: Request) async throws -> Response {
+        let model = request.uri.queryParameters["model"].map(String.init)?.removingPercentEscapes
+        return try document(await node.offers(model: model))
+    }
+
+    func task(_ id: String) async throws -> Response {
+        if let found = await node.task(id) { return try document(found) }
+        return Reply.error(
+            .invalid(
+                "This node knows no task \(id.prefix(40)). It keeps the last 1,000 tasks for an hour, and only those"
+                    + " that were asked here or bid for.", code: "task_not_found"), status: .notFound)
+    }
+
+    func health() async -> Response {
+        let state = await node.status().state
+        let body = JSONTree.object([
+            .init("status", .string(state == .leaving ? "leaving" : "ok")),
+            .init("state", .string(state.rawValue)),
+        ])
+        return Reply.json(body.bytes, status: state == .leaving ? .serviceUnavailable : .ok)
+    }
+
+    func models() async -> Response {
+        let list = await node.catalogue().map(Self.entry)
+        return Reply.json(
+            JSONTree.object([.init("object", .string("list")), .init("data", .array(list))]).bytes)
+    }
+
+    func model(_ name: String) async -> Response {
+        let catalogue = await node.catalogue()
+        let canonical = Self.canonical(name, in: catalogue)
+        guard let found = catalogue.first(where: { $0.model == canonical }) else {
+            return Reply.error(Self.noSuchModel(name, in: catalogue), status: .notFound)
+        }
+        return Reply.json(Self.entry(found).bytes)
+    }
+
+    /// The canonical name is lower case; a name that somebody sells exactly as written goes first.
+    static func canonical(_ name: String, in catalogue: [ModelSummary]) -> String {
+        catalogue.contains { $0.model == name } ? name : name.lowercased()
+    }
+
+    static func noSuchModel(_ name: String, in catalogue: [ModelSummary]) -> ErrorBody {
+        let names = catalogue.map(\.model)
+        let near = Nearest.matches(name, in: names)
+        let hint =
+            if !near.isEmpty {
+                "Did you mean \(Nearest.list(near))?"
+            } else if names.isEmpty {
+                "This node knows of no model at all yet; GET /mesh/peers says whom it knows."
+            } else {
+                "Known are \(names.prefix(8).joined(separator: ", "))\(names.count > 8 ? " and more" : "")."
+            }
+        return .invalid(
+            "No node serves '\(name.prefix(100))'. \(hint)", param: "model", code: "model_not_found")
+    }
+
+    private static func entry(_ summary: ModelSummary) -> JSONTree {
+        func price(_ price: PriceDocument) -> JSONTree {
+            .object([
+                .init("input", .number(String(price.input))),
+                .init("cached_input", .number(String(price.cachedInput))),
+                .init("output", .number(String(price.output))),
+            ])
+        }
+        return .object([
+            .init("id", .string(summary.model)), .init("object", .string("model")),
+            .init("created", .number("0")),
+            .init("owned_by", .string("starling")),
+            .init(
+                "starling",
+                .object([
+                    .init("providers", .number(String(summary.providers))),
+                    .init("context", .number(String(summary.context))),
+                    .init("quantizations", .array(summary.quantizations.map { .string($0) })),
+                    .init("features", .array(summary.features.map { .string($0) })),
+                    .init("lowest_price_ucr_per_million", price(summary.lowestPrice)),
+                    .init("highest_price_ucr_per_million", price(summary.highestPrice)),
+                ])),
+        ])
+    }
+}

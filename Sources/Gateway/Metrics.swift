@@ -1,0 +1,113 @@
+// Prometheus's text format 0.0.4. Few series, each true: what the node says of itself, and what the gateway counted.
+
+import Hummingbird
+import MeshDocuments
+import OpenAIFormat
+import Synchronization
+
+/// What the gateway counts itself, since it started.
+final class GatewayCounters: Sendable {
+    struct Values: Sendable {
+        var open = 0
+        var tokens: UInt64 = 0
+        /// Few: only the statuses that we send.
+        var responses: [Int: UInt64] = [:]
+    }
+    private let values = Mutex(Values())
+
+    var current: Values { values.withLock { $0 } }
+    func opened() { values.withLock { $0.open += 1 } }
+    func closed() { values.withLock { $0.open -= 1 } }
+    func delivered(_ tokens: UInt32) { values.withLock { $0.tokens &+= UInt64(tokens) } }
+    func answered(_ status: Int) { values.withLock { $0.responses[status, default: 0] += 1 } }
+}
+
+extension GatewayResponder {
+    func metrics() async -> Response {
+        let (status, peers, own) = (await node.status(), await node.peers(), counters.current)
+        var text = MetricsText()
+        text.family("starling_info", "gauge", "This node.")
+        text.sample(1, ["name": status.name, "mesh": status.mesh, "version": status.version])
+        text.family("starling_uptime_seconds", "gauge", "Since the node started.")
+        text.sample(status.uptimeSeconds)
+        text.family("starling_peers", "gauge", "Live peers.")
+        text.sample(status.peers)
+        text.family("starling_tasks_running", "gauge", "Tasks asked at this node that have not ended.")
+        text.sample(status.tasks.running)
+        text.family("starling_tasks_total", "counter", "Tasks asked at this node, by how they ended.")
+        text.sample(status.tasks.delivered, ["state": "delivered"])
+        text.sample(status.tasks.refused, ["state": "refused"])
+        text.sample(status.tasks.cancelled, ["state": "cancelled"])
+        text.sample(status.tasks.failed, ["state": "failed"])
+        text.family("starling_earned_microcredits_total", "counter", "Earned by answering.")
+        text.sample(status.earned)
+        text.family("starling_spent_microcredits_total", "counter", "Spent by asking.")
+        text.sample(status.spent)
+        served(status.models, &text)
+        text.family("starling_datagrams_dropped_total", "counter", "Datagrams thrown away, by reason.")
+        for (reason, count) in peers.dropped.sorted(by: { $0.key < $1.key }) {
+            text.sample(count, ["reason": reason])
+        }
+        text.family("starling_http_responses_total", "counter", "HTTP responses begun, by status.")
+        for (code, count) in own.responses.sorted(by: { $0.key < $1.key }) {
+            text.sample(count, ["code": "\(code)"])
+        }
+        text.family("starling_http_answers_open", "gauge", "Answers under way to HTTP clients.")
+        text.sample(own.open)
+        text.family("starling_http_tokens_total", "counter", "Tokens delivered to HTTP clients.")
+        text.sample(own.tokens)
+        return Reply.bytes(text.bytes, type: "text/plain; version=0.0.4; charset=utf-8")
+    }
+
+    private func served(_ models: [ServedModel], _ text: inout MetricsText) {
+        text.family("starling_slots", "gauge", "Answers at a time.")
+        for model in models { text.sample(model.slots, ["model": model.model]) }
+        text.family("starling_slots_busy", "gauge", "Answers under way.")
+        for model in models { text.sample(model.slotsBusy, ["model": model.model]) }
+        text.family("starling_backend_up", "gauge", "Whether the model server works.")
+        for model in models { text.sample(model.backend.state == "ok" ? 1 : 0, ["model": model.model]) }
+        text.family("starling_bids_total", "counter", "Bids made, by outcome.")
+        for model in models {
+            let bids = model.bids
+            let outcomes = [
+                ("won", bids.won), ("lost_on_price", bids.lostOnPrice), ("lost_on_speed", bids.lostOnSpeed),
+                ("lost_other", bids.lostOther),
+            ]
+            for (outcome, count) in outcomes {
+                text.sample(count, ["model": model.model, "outcome": outcome])
+            }
+        }
+    }
+}
+
+private struct MetricsText {
+    var bytes: [UInt8] = []
+    private var name = ""
+
+    mutating func family(_ name: String, _ type: String, _ help: String) {
+        self.name = name
+        bytes += "# HELP \(name) \(help)\n# TYPE \(name) \(type)\n".utf8
+    }
+
+    mutating func sample(_ value: some BinaryInteger, _ labels: KeyValuePairs<String, String> = [:]) {
+        bytes += name.utf8
+        if !labels.isEmpty {
+            let pairs = labels.map { "\($0.key)=\"\(Self.escaped($0.value))\"" }
+            bytes += "{\(pairs.joined(separator: ","))}".utf8
+        }
+        bytes += " \(value)\n".utf8
+    }
+
+    private static func escaped(_ value: String) -> String {
+        var out = ""
+        for scalar in value.unicodeScalars {
+            switch scalar {
+            case "\\": out += "\\\\"
+            case "\"": out += "\\\""
+            case "\n": out += "\\n"
+            default: out.unicodeScalars.append(scalar)
+            }
+        }
+        return out
+    }
+}

@@ -1,0 +1,79 @@
+import HTTPTypes
+
+/// Everything that can be asked for, by path.
+enum Route: Equatable {
+    case page, health, metrics
+    case models
+    case model(String)
+    case chat, completion, embedding
+    case peers, offers, status, pause, resume
+    case task(String)
+
+    init?(path: String) {
+        let path = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
+        switch path {
+        case "/", "": self = .page
+        case "/health": self = .health
+        case "/metrics": self = .metrics
+        case "/v1/models": self = .models
+        case "/v1/chat/completions": self = .chat
+        case "/v1/completions": self = .completion
+        case "/v1/embeddings": self = .embedding
+        case "/mesh/peers": self = .peers
+        case "/mesh/offers": self = .offers
+        case "/mesh/status": self = .status
+        case "/mesh/pause": self = .pause
+        case "/mesh/resume": self = .resume
+        default:
+            // A model's name may hold slashes.
+            if let name = Self.rest(of: path, after: "/v1/models/") {
+                self = .model(name)
+            } else if let id = Self.rest(of: path, after: "/mesh/tasks/"), !id.contains("/") {
+                self = .task(id)
+            } else {
+                return nil
+            }
+        }
+    }
+
+    private static func rest(of path: String, after prefix: String) -> String? {
+        guard path.hasPrefix(prefix), path.utf8.count > prefix.utf8.count else { return nil }
+        return String(path.dropFirst(prefix.count)).removingPercentEscapes
+    }
+
+    /// Beside OPTIONS. HEAD goes wherever GET does.
+    var methods: [HTTPRequest.Method] {
+        switch self {
+        case .chat, .completion, .embedding, .pause, .resume: [.post]
+        case .page, .health, .metrics, .models, .model, .peers, .offers, .status, .task: [.get, .head]
+        }
+    }
+
+    var allow: String { (methods + [.options]).map(\.rawValue).joined(separator: ", ") }
+
+    /// Whether a configured API key must be shown. The page holds nothing; what it fetches does.
+    var needsKey: Bool { self != .page && self != .health }
+}
+
+extension String {
+    /// `%2F` and the like decoded; nil when malformed or not UTF-8.
+    var removingPercentEscapes: String? {
+        guard utf8.contains(UInt8(ascii: "%")) else { return self }
+        var bytes: [UInt8] = []
+        var rest = Array(utf8)[...]
+        while let byte = rest.popFirst() {
+            guard byte == UInt8(ascii: "%") else {
+                bytes.append(byte)
+                continue
+            }
+            guard rest.count >= 2,
+                let value = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16)
+            else {
+                return nil
+            }
+            bytes.append(value)
+            rest = rest.dropFirst(2)
+        }
+        return String(validating: bytes, as: UTF8.self)
+    }
+}

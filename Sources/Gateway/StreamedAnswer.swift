@@ -1,0 +1,139 @@
+// A streamed answer. Nothing is sent before the award, and nothing before the first delta either unless that takes
+// two seconds, so that failures keep their status codes; from the first byte on, errors are events.
+
+import Hummingbird
+import Market
+import NIOCore
+import NodeRuntime
+import OpenAIFormat
+import Primitives
+
+/// What a stream has said so far, and what it says next.
+struct StreamProgress: Sendable {
+    var chunks: StreamChunks
+    /// To be written in one go.
+    var out: [UInt8] = []
+    /// What of it the pipe counts.
+    var bytes = 0
+    var award: AwardSummary?
+    var awardedAt: ContinuousClock.Instant?
+    var summary: TaskSummary?
+    var failure: TaskFailure?
+    var tokens: UInt32 = 0
+    private var quiet = true
+
+    init(chunks: StreamChunks) { self.chunks = chunks }
+
+    var isOver: Bool { summary != nil || failure != nil }
+
+    mutating func take(_ event: ClientEvent) {
+        switch event {
+        case .awarded(let award):
+            self.award = award
+            if awardedAt == nil { awardedAt = .now }
+        case .progress: break
+        case .delta(let text, let tokens, let extra):
+            quiet = false
+            bytes += event.bytes
+            self.tokens &+= tokens
+            if extra.isEmpty {
+                chunks.text(text, to: &out)
+            } else {
+                // What is no list of choices tells the client nothing; its text counts as delivered all the same.
+                _ = chunks.choices(extra, to: &out)
+            }
+        case .finished(let summary): self.summary = summary
+        case .failed(let failure): self.failure = failure
+        }
+    }
+
+    /// The timer has rung: a comment if nothing has been said since it last did.
+    mutating func signOfLife() {
+        if quiet, let award { StreamChunks.comment("waiting for \(award.workerName)", to: &out) }
+        quiet = true
+    }
+}
+
+extension TaskAnswer {
+    func streamed() async -> Response {
+        var progress = StreamProgress(chunks: StreamChunks(identity, includeUsage: client.includeUsage))
+        var timer: RepeatedTask?
+        while progress.out.isEmpty, progress.summary == nil {
+            guard let events = await stream.next() else {
+                timer?.cancel()
+                close()
+                return Reply.gone
+            }
+            take(events, into: &progress)
+            if let failed = progress.failure {
+                timer?.cancel()
+                close()
+                return await failure(failed)
+            }
+            if progress.award != nil, timer == nil { timer = startTimer() }
+        }
+        var response = Response(status: .ok, body: body(progress, timer))
+        response.headers[.contentType] = "text/event-stream; charset=utf-8"
+        response.headers[.cacheControl] = "no-store"
+        let first = progress.awardedAt.map { ContinuousClock.now - $0 }
+        describe(
+            progress.award,
+            firstToken: first.map { Interval(nanoseconds: Int64($0 / .nanoseconds(1))) },
+            in: &response.headers)
+        return response
+    }
+
+    private func body(_ begun: StreamProgress, _ timer: RepeatedTask?) -> ResponseBody {
+        ResponseBody { writer in
+            var progress = begun
+            defer {
+                timer?.cancel()
+                close()
+            }
+            do {
+                while true {
+                    await end(&progress)
+                    if !progress.out.isEmpty {
+                        try await writer.write(ByteBuffer(bytes: progress.out))
+                        progress.out.removeAll(keepingCapacity: true)
+                        responder.counters.delivered(progress.tokens)
+                        progress.tokens = 0
+                        stream.consumed(progress.bytes)
+                        progress.bytes = 0
+                    }
+                    if progress.isOver { break }
+                    guard let events = await stream.next() else { throw CancellationError() }
+                    take(events, into: &progress)
+                }
+                try await writer.finish(nil)
+            } catch {
+                stream.cancel()
+                throw error
+            }
+        }
+    }
+
+    private func take(_ events: [ClientEvent], into progress: inout StreamProgress) {
+        if events.isEmpty { progress.signOfLife() }
+        for event in events { progress.take(event) }
+    }
+
+    /// The last words, if it is over.
+    private func end(_ progress: inout StreamProgress) async {
+        if let summary = progress.summary {
+            progress.chunks.finish(reason: summary.reason, usage: usage(summary), to: &progress.out)
+        } else if let failed = progress.failure {
+            let explained = ExplainedFailure(
+                failed, task: stream.id.description, model: client.model, catalogue: [])
+            StreamChunks.error(explained.body, to: &progress.out)
+        }
+    }
+
+    private func startTimer() -> RepeatedTask {
+        let configuration = responder.configuration
+        return channel.eventLoop.scheduleRepeatedTask(
+            initialDelay: .nanoseconds(configuration.firstSignOfLife.nanoseconds),
+            delay: .nanoseconds(configuration.signOfLifeEvery.nanoseconds)
+        ) { [stream] _ in stream.wake() }
+    }
+}

@@ -1,0 +1,174 @@
+// One task's answer: submitted, watched for a hang-up, put together or streamed. The headers are those of surfaces §4.5.
+
+import Cryptography
+import Foundation
+import HTTPTypes
+import Hummingbird
+import Market
+import NIOCore
+import NodeRuntime
+import OpenAIFormat
+import Primitives
+
+extension GatewayResponder {
+    func answer(
+        _ kind: ClientRequest.Kind, _ request: Request, _ context: GatewayContext
+    ) async throws -> Response {
+        guard case .success(let bytes) = try await body(of: request) else { return tooLarge() }
+        let client: ClientRequest
+        let asked: TaskRequest
+        do throws(ErrorBody) {
+            client = try ClientRequest(kind: kind, body: bytes)
+            asked = try await taskRequest(client, request)
+        } catch {
+            return Reply.error(error)
+        }
+        let hangUp = try await context.channel.hangUp()
+        let started = ContinuousClock.now
+        let stream = await node.submit(asked)
+        hangUp.perform { stream.cancel() }
+        counters.opened()
+        let answer = TaskAnswer(
+            client: client, stream: stream, hangUp: hangUp, channel: context.channel, started: started,
+            responder: self)
+        return client.stream ? await answer.streamed() : await answer.whole()
+    }
+}
+
+struct TaskAnswer: Sendable {
+    let client: ClientRequest
+    let stream: any TaskStreaming
+    let hangUp: HangUp
+    let channel: any Channel
+    let started: ContinuousClock.Instant
+    let responder: GatewayResponder
+    let identity: AnswerIdentity
+
+    init(
+        client: ClientRequest, stream: any TaskStreaming, hangUp: HangUp, channel: any Channel,
+        started: ContinuousClock.Instant, responder: GatewayResponder
+    ) {
+        self.client = client
+        self.stream = stream
+        self.hangUp = hangUp
+        self.channel = channel
+        self.started = started
+        self.responder = responder
+        identity = AnswerIdentity(
+            kind: client.kind, task: stream.id.description, created: Int64(Date().timeIntervalSince1970),
+            model: client.model)
+    }
+
+    /// The answer is over: whatever the connection does now is none of the task's business.
+    func close() {
+        hangUp.clear()
+        responder.counters.closed()
+    }
+
+    // MARK: Not streamed
+
+    func whole() async -> Response {
+        defer { close() }
+        var award: AwardSummary?
+        var answer = WholeAnswer()
+        while let events = await stream.next() {
+            for event in events {
+                switch event {
+                case .awarded(let summary): award = summary
+                case .progress: break
+                case .delta(let text, let tokens, let extra):
+                    guard extra.isEmpty ? answer.append(text: text) : answer.append(choices: extra) else {
+                        stream.cancel()
+                        return await failure(.unreadable(client.model))
+                    }
+                    responder.counters.delivered(tokens)
+                    stream.consumed(event.bytes)
+                case .failed(let failed): return await failure(failed)
+                case .finished(let summary): return await finished(answer, summary, award)
+                }
+            }
+        }
+        return Reply.gone
+    }
+
+    private func finished(
+        _ answer: WholeAnswer, _ summary: TaskSummary, _ award: AwardSummary?
+    ) async -> Response {
+        let usage = usage(summary)
+        let body: [UInt8]
+        if client.kind == .embedding {
+            guard
+                let built = EmbeddingAnswer.body(
+                    summary.extra, model: client.model, base64: client.base64, usage: usage)
+            else { return await failure(.unreadable(client.model)) }
+            body = built
+        } else {
+            body = answer.body(identity, reason: summary.reason, usage: usage)
+        }
+        var response = Reply.json(body)
+        describe(award, firstToken: summary.firstToken, in: &response.headers)
+        response.headers[.cost] = Credits.text(summary.cost)
+        return response
+    }
+
+    // MARK: What both share
+
+    func usage(_ summary: TaskSummary) -> Usage {
+        Usage(
+            promptTokens: summary.promptTokens, cachedTokens: summary.cachedTokens,
+            completionTokens: summary.completionTokens, cost: summary.cost, task: stream.id.description,
+            workers: summary.workers.map { NodeID(of: $0).description }, failovers: summary.failovers)
+    }
+
+    func failure(_ failed: TaskFailure) async -> Response {
+        let catalogue = failed.code == .modelNotFound ? await responder.node.catalogue() : []
+        let explained = ExplainedFailure(
+            failed, task: stream.id.description, model: client.model, catalogue: catalogue)
+        var response = Reply.error(explained.body, status: explained.status, retryAfter: explained.retryAfter)
+        response.headers[.requestID] = stream.id.description
+        response.headers[.auction] = "known=\(failed.known), asked=\(failed.asked), bids=\(failed.bids)"
+        response.headers[.serverTiming] = "total;dur=\(Self.milliseconds(ContinuousClock.now - started))"
+        return response
+    }
+
+    /// Headers that name the worker and its terms. Rates are in credits per million tokens; the bill is in `usage`.
+    func describe(_ award: AwardSummary?, firstToken: Interval?, in headers: inout HTTPFields) {
+        headers[.requestID] = stream.id.description
+        guard let award else { return }
+        headers[.worker] = NodeID(of: award.worker).description
+        var model = Reply.token(client.model)
+        if !award.quantization.isEmpty { model += "; quantization=\(Reply.token(award.quantization))" }
+        if let digest = award.digest {
+            model +=
+                "; digest="
+                + digest.bytes.map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
+        }
+        headers[.model] = model
+        headers[.price] =
+            "input=\(Credits.rate(award.price.input)), cached_input=\(Credits.rate(award.price.cachedInput)),"
+            + " output=\(Credits.rate(award.price.output))"
+        headers[.auction] = "known=\(award.known), asked=\(award.asked), bids=\(award.bids)"
+        headers[.resume] = award.resume.rawValue
+        var phases = [("choose", award.choose), ("bids", award.collect), ("award", award.award)]
+        if let firstToken { phases.append(("first", firstToken)) }
+        headers[.serverTiming] = phases.map {
+            "\($0.0);dur=\(Self.milliseconds(.nanoseconds($0.1.nanoseconds)))"
+        }.joined(separator: ", ")
+    }
+
+    /// With one decimal.
+    private static func milliseconds(_ duration: Duration) -> String {
+        let tenths = max(0, Int64((duration / .microseconds(100)).rounded()))
+        return "\(tenths / 10).\(tenths % 10)"
+    }
+}
+
+extension TaskFailure {
+    /// A worker sent what is no answer.
+    fileprivate static func unreadable(_ model: String) -> TaskFailure {
+        TaskFailure(
+            code: .backendError,
+            message:
+                "The node that answered for \(model.prefix(100)) sent what is no answer, or one without end.")
+    }
+}

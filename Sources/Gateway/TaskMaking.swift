@@ -1,0 +1,128 @@
+// From a client's HTTP request to the market's task.
+
+import Foundation
+import HTTPTypes
+import Hummingbird
+import Market
+import MeshDocuments
+import OpenAIFormat
+import Primitives
+import Wire
+
+/// A deadline past a day is cut to a day.
+private let deadlineMax = Interval.milliseconds(ProviderPreferences.deadlineMillisecondsMax)
+
+extension GatewayResponder {
+    /// The whole body, or why not. More than `bodyBytesMax` is never held: Hummingbird reads the rest away after the
+    /// answer.
+    func body(of request: Request) async throws -> Result<[UInt8], BodyTooLarge> {
+        let announced = request.headers[.contentLength].flatMap(Int.init) ?? 0
+        guard announced <= configuration.bodyBytesMax else { return .failure(BodyTooLarge()) }
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(announced)
+        for try await part in request.body {
+            guard bytes.count + part.readableBytes <= configuration.bodyBytesMax else {
+                return .failure(BodyTooLarge())
+            }
+            bytes.append(contentsOf: part.readableBytesView)
+        }
+        return .success(bytes)
+    }
+
+    struct BodyTooLarge: Error {}
+
+    func tooLarge() -> Response {
+        let limit = configuration.bodyBytesMax
+        let shown = limit >= 1 << 20 ? "\(limit >> 20) MiB" : "\(limit) bytes"
+        return Reply.error(
+            .invalid(
+                "The body is larger than \(shown), the most that this node takes.", code: "body_too_large"),
+            status: .contentTooLarge)
+    }
+
+    func taskRequest(_ client: ClientRequest, _ request: Request) async throws(ErrorBody) -> TaskRequest {
+        var model = client.model
+        if model.utf8.contains(where: { $0 >= 0x80 || ($0 >= 0x41 && $0 <= 0x5A) }) {
+            model = Self.canonical(model, in: await node.catalogue())
+        }
+        return TaskRequest(
+            kind: client.kind.taskKind, model: model, body: client.body, tokensIn: client.tokensIn,
+            tokensOutEstimate: client.tokensOutEstimate, tokensOutMax: client.tokensOutMax,
+            features: client.features, resumable: client.resumable, deadline: deadline(client, request),
+            preferences: try await preferences(client.provider))
+    }
+
+    /// The client's own, else the timeout that OpenAI's SDKs state, else the owner's.
+    private func deadline(_ client: ClientRequest, _ request: Request) -> Interval {
+        if let stated = client.provider.deadlineMilliseconds { return .milliseconds(stated) }
+        if let seconds = request.headers[.readTimeout].flatMap(Double.init), seconds > 0, seconds <= 86_400 {
+            return .milliseconds(Int64(seconds * 1000))
+        }
+        return min(configuration.deadline, deadlineMax)
+    }
+
+    /// What the request says over what the owner says.
+    private func preferences(_ asked: ProviderPreferences) async throws(ErrorBody) -> Preferences {
+        var preferences = configuration.preferences
+        if let price = asked.maxPromptPrice { preferences.maxInputPrice = price }
+        if let price = asked.maxCompletionPrice { preferences.maxOutputPrice = price }
+        if let cost = asked.maxCost { preferences.maxCost = cost }
+        if !asked.quantizations.isEmpty { preferences.quantizations = asked.quantizations }
+        if let speed = asked.minMillitokensPerSecond { preferences.minMillitokensPerSecond = speed }
+        if let latency = asked.maxFirstTokenMilliseconds { preferences.maxFirstTokenMilliseconds = latency }
+        if let trust = asked.minMillitrust { preferences.minMillitrust = trust }
+        preferences.allowFallbacks = asked.allowFallbacks
+        switch asked.sort {
+        case .price: preferences.weights.timePerSecond = 0
+        // So much that a price hardly counts: 0.1 credits for a second.
+        case .throughput, .latency: preferences.weights.timePerSecond = 100_000
+        case nil: break
+        }
+        if !asked.order.isEmpty { preferences.order = try await keys(asked.order, "provider.order") }
+        if !asked.only.isEmpty { preferences.only = try await keys(asked.only, "provider.only") }
+        // What the owner denies stays denied.
+        preferences.ignore += try await keys(asked.ignore, "provider.ignore")
+        return preferences
+    }
+
+    private func keys(_ names: [String], _ path: String) async throws(ErrorBody) -> [PublicKey] {
+        var keys: [PublicKey] = []
+        for (index, name) in names.enumerated() {
+            guard let key = await node.resolve(node: name) else {
+                throw .invalid(
+                    "`\(path)` names \"\(name.prefix(100))\", and this node knows nobody, or several, of that name."
+                        + " Use a node id (or the first eight characters of one) from GET /mesh/peers.",
+                    param: "\(path)[\(index)]")
+            }
+            keys.append(key)
+        }
+        return keys
+    }
+}
+
+extension ClientRequest.Kind {
+    var taskKind: TaskKind {
+        switch self {
+        case .chat: .chat
+        case .completion: .completion
+        case .embedding: .embedding
+        }
+    }
+}
+
+extension ClientRequest {
+    /// What a backend must offer.
+    var features: Features {
+        var features: Features =
+            switch kind {
+            case .chat: .chat
+            case .completion: .completion
+            case .embedding: .embedding
+            }
+        if needs.contains(.tools) { features.insert(.tools) }
+        if needs.contains(.logprobs) { features.insert(.logprobs) }
+        if needs.contains(.jsonSchema) { features.insert(.jsonSchema) }
+        if needs.contains(.images) { features.insert(.images) }
+        return features
+    }
+}

@@ -1,0 +1,95 @@
+// A client's request as the gateway reads it: once, into a tree, out of which come the figures that an auction needs
+// and the body that the worker gets. Only what those figures rest on is checked; the rest is the backend's.
+
+/// One request to `/v1/chat/completions`, `/v1/completions` or `/v1/embeddings`.
+public struct ClientRequest: Hashable, Sendable {
+    public enum Kind: Hashable, Sendable { case chat, completion, embedding }
+
+    /// What a backend must be able to do for it.
+    public struct Needs: OptionSet, Hashable, Sendable {
+        public var rawValue: UInt8
+        public init(rawValue: UInt8) { self.rawValue = rawValue }
+        public static let tools = Needs(rawValue: 1)
+        public static let logprobs = Needs(rawValue: 2)
+        public static let jsonSchema = Needs(rawValue: 4)
+        public static let images = Needs(rawValue: 8)
+    }
+
+    public var kind: Kind
+    /// As the client wrote it.
+    public var model: String
+    /// The client's JSON without `provider`; unknown fields are kept.
+    public var body: [UInt8]
+    public var stream = false
+    public var includeUsage = false
+    /// See `TokenEstimate`.
+    public var tokensIn: UInt32 = 1
+    /// What prices are compared for: `medianAnswerTokens` a choice, or the client's limit if that is less.
+    public var tokensOutEstimate: UInt32 = 0
+    public var tokensOutMax: UInt32?
+    public var choices: UInt32 = 1
+    public var needs: Needs = []
+    /// Plain text with one choice: may be continued by another worker in mid-stream.
+    public var resumable = false
+    /// An embedding's vectors are wanted as base64 of little-endian floats.
+    public var base64 = false
+    public var provider = ProviderPreferences()
+
+    /// The guess for an answer's length; offers are compared by it, nothing is limited to it.
+    public static let medianAnswerTokens: UInt32 = 64
+    public static let choicesMax: UInt64 = 128
+    public static let modelBytesMax = 256
+
+    /// Reads a body; throws what the client is told (status 400).
+    public init(kind: Kind, body bytes: [UInt8]) throws(ErrorBody) {
+        let tree = try Self.parse(bytes)
+        guard let members = tree.members else { throw .invalid("The body must be a JSON object.") }
+        self.kind = kind
+        model = try Self.model(tree)
+        let kept = JSONTree.object(members.filter { $0.key != "provider" })
+        body = kept.bytes
+        if let preferences = tree["provider"], !preferences.isNull {
+            provider = try ProviderPreferences(preferences)
+        }
+        var reader = RequestReader(tree)
+        try reader.read(kind)
+        stream = reader.stream
+        includeUsage = reader.includeUsage
+        tokensIn = reader.estimate.tokens
+        tokensOutMax = reader.maxTokens
+        choices = reader.choices
+        needs = reader.needs
+        resumable = kind != .embedding && reader.choices == 1 && reader.needs.isEmpty && !reader.isShaped
+        base64 = reader.base64
+        if kind != .embedding {
+            let each = min(Self.medianAnswerTokens, reader.maxTokens ?? .max)
+            tokensOutEstimate = each.multipliedReportingOverflow(by: reader.choices).partialValue
+        }
+    }
+
+    private static func parse(_ bytes: [UInt8]) throws(ErrorBody) -> JSONTree {
+        guard bytes.contains(where: { $0 > 0x20 }) else {
+            throw .invalid("The body is empty. Send JSON: {\"model\": …, …}.")
+        }
+        do {
+            return try JSONTree(parsing: bytes)
+        } catch {
+            switch error {
+            case .malformed(let at): throw .invalid("The body is no valid JSON: see byte \(at).")
+            case .tooDeep: throw .invalid("The body's JSON is nested too deeply (more than 64 levels).")
+            case .duplicateKey: throw .invalid("The body's JSON names a key twice in one object.")
+            case .notUTF8: throw .invalid("The body is no valid UTF-8.")
+            }
+        }
+    }
+
+    private static func model(_ tree: JSONTree) throws(ErrorBody) -> String {
+        guard let value = tree["model"], !value.isNull else {
+            throw .invalid("`model` is missing. GET /v1/models lists what can be asked.", param: "model")
+        }
+        guard let model = value.text, !model.isEmpty, model.utf8.count <= modelBytesMax else {
+            throw .invalid("`model` must be a name of at most \(modelBytesMax) bytes.", param: "model")
+        }
+        return model
+    }
+}

@@ -1,0 +1,142 @@
+// A streamed answer as server-sent events, written by hand: what is the same in every chunk is made once per stream.
+
+/// What the answers to one request share.
+public struct AnswerIdentity: Hashable, Sendable {
+    public var kind: ClientRequest.Kind
+    /// `chatcmpl-` or `cmpl-`, and the task's id.
+    public var id: String
+    /// Seconds since 1970.
+    public var created: Int64
+    /// The model as the client named it.
+    public var model: String
+
+    public init(kind: ClientRequest.Kind, task: String, created: Int64, model: String) {
+        self.kind = kind
+        id = (kind == .chat ? "chatcmpl-" : "cmpl-") + task
+        self.created = created
+        self.model = model
+    }
+
+    /// The members that come before `choices`.
+    func head(object: String) -> [JSONTree.Member] {
+        [
+            .init("id", .string(id)), .init("object", .string(object)),
+            .init("created", .number(String(created))),
+            .init("model", .string(model)),
+        ]
+    }
+}
+
+/// Writes the chunks of one stream.
+public struct StreamChunks: Sendable {
+    private let isChat: Bool
+    private let beforeChoices: [UInt8]
+    private let beforeText: [UInt8]
+    private let afterText: [UInt8]
+    private let afterChoices: [UInt8]
+    private let includeUsage: Bool
+    private var begun = false
+    /// Choices whose end the backend has told by itself.
+    private var finished: [UInt64] = []
+    private var seen: [UInt64] = []
+
+    public init(_ identity: AnswerIdentity, includeUsage: Bool) {
+        isChat = identity.kind == .chat
+        self.includeUsage = includeUsage
+        var head = JSONTree.object(
+            identity.head(object: isChat ? "chat.completion.chunk" : "text_completion")
+        ).bytes
+        head.removeLast()
+        beforeChoices = Array("data: ".utf8) + head + Array(",\"choices\":".utf8)
+        afterChoices = Array(((includeUsage ? ",\"usage\":null" : "") + "}\n\n").utf8)
+        let text = isChat ? "[{\"index\":0,\"delta\":{\"content\":\"" : "[{\"index\":0,\"text\":\""
+        beforeText = beforeChoices + Array(text.utf8)
+        afterText =
+            Array((isChat ? "\"}" : "\"").utf8) + Array(",\"logprobs\":null,\"finish_reason\":null}]".utf8)
+            + afterChoices
+    }
+
+    /// The role comes first, once; nothing for a completion.
+    private mutating func begin(to out: inout [UInt8]) {
+        guard !begun else { return }
+        begun = true
+        guard isChat else { return }
+        out.append(contentsOf: beforeChoices)
+        out.append(
+            contentsOf: """
+                [{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]
+                """.utf8)
+        out.append(contentsOf: afterChoices)
+    }
+
+    /// One chunk of plain text.
+    public mutating func text(_ text: [UInt8], to out: inout [UInt8]) {
+        begin(to: &out)
+        guard !text.isEmpty else { return }
+        out.append(contentsOf: beforeText)
+        JSONText.appendEscaped(text, to: &out)
+        out.append(contentsOf: afterText)
+    }
+
+    /// One chunk that says more than text: the backend's `choices`, as a worker passed them on. False when they are no
+    /// list of objects; nothing is written then.
+    public mutating func choices(_ json: [UInt8], to out: inout [UInt8]) -> Bool {
+        guard let tree = try? JSONTree(parsing: json), let choices = tree.elements,
+            choices.allSatisfy({ $0.members != nil })
+        else { return false }
+        begin(to: &out)
+        for choice in choices {
+            let index = choice["index"]?.whole ?? 0
+            if !seen.contains(index), seen.count < ClientRequest.choicesMax { seen.append(index) }
+            if choice["finish_reason"]?.text != nil, finished.count < ClientRequest.choicesMax {
+                finished.append(index)
+            }
+        }
+        out.append(contentsOf: beforeChoices)
+        tree.write(to: &out)
+        out.append(contentsOf: afterChoices)
+        return true
+    }
+
+    /// The end of every choice that has not ended yet, and the bill if it was asked for.
+    public mutating func finish(reason: String, usage: Usage, to out: inout [UInt8]) {
+        begin(to: &out)
+        let open = (seen.isEmpty ? [0] : seen).filter { !finished.contains($0) }
+        let reason = JSONTree.string(reason.isEmpty ? "stop" : reason)
+        if !open.isEmpty {
+            let choices = open.map { index -> JSONTree in
+                .object([
+                    .init("index", .number(String(index))),
+                    isChat ? .init("delta", .object([])) : .init("text", .string("")),
+                    .init("logprobs", .null), .init("finish_reason", reason),
+                ])
+            }
+            out.append(contentsOf: beforeChoices)
+            JSONTree.array(choices).write(to: &out)
+            out.append(contentsOf: afterChoices)
+        }
+        if includeUsage {
+            out.append(contentsOf: beforeChoices)
+            out.append(contentsOf: "[],\"usage\":".utf8)
+            usage.json.write(to: &out)
+            out.append(contentsOf: ",\"starling\":".utf8)
+            usage.starling.write(to: &out)
+            out.append(contentsOf: "}\n\n".utf8)
+        }
+        out.append(contentsOf: "data: [DONE]\n\n".utf8)
+    }
+
+    /// A failure after the stream has begun; the end of the stream follows without `[DONE]`.
+    public static func error(_ error: ErrorBody, to out: inout [UInt8]) {
+        out.append(contentsOf: "data: ".utf8)
+        error.json.write(to: &out)
+        out.append(contentsOf: "\n\n".utf8)
+    }
+
+    /// A line that clients skip: a sign of life. Control characters are left out.
+    public static func comment(_ text: String, to out: inout [UInt8]) {
+        out.append(contentsOf: ": ".utf8)
+        out.append(contentsOf: text.utf8.filter { $0 >= 0x20 && $0 != 0x7F })
+        out.append(contentsOf: "\n\n".utf8)
+    }
+}

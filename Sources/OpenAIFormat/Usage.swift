@@ -1,0 +1,46 @@
+/// What an answer took and cost: OpenAI's `usage` with OpenRouter's `cost` in it, and our own object beside it.
+public struct Usage: Hashable, Sendable {
+    public var promptTokens: UInt32
+    public var cachedTokens: UInt32
+    public var completionTokens: UInt32
+    /// Micro-credits over all attempts.
+    public var cost: Int64
+    public var task: String
+    /// Node ids, in the order in which they answered.
+    public var workers: [String]
+    public var failovers: Int
+
+    public init(
+        promptTokens: UInt32, cachedTokens: UInt32, completionTokens: UInt32, cost: Int64, task: String,
+        workers: [String], failovers: Int
+    ) {
+        self.promptTokens = promptTokens
+        self.cachedTokens = cachedTokens
+        self.completionTokens = completionTokens
+        self.cost = cost
+        self.task = task
+        self.workers = workers
+        self.failovers = failovers
+    }
+
+    /// The value of `usage`.
+    public var json: JSONTree {
+        .object([
+            .init("prompt_tokens", .number(String(promptTokens))),
+            .init("completion_tokens", .number(String(completionTokens))),
+            .init("total_tokens", .number(String(UInt64(promptTokens) + UInt64(completionTokens)))),
+            .init("prompt_tokens_details", .object([.init("cached_tokens", .number(String(cachedTokens)))])),
+            .init("cost", .number(Credits.text(cost))),
+            .init("cost_ucr", .number(String(cost))),
+        ])
+    }
+
+    /// The value of `starling`.
+    public var starling: JSONTree {
+        .object([
+            .init("task", .string(task)),
+            .init("workers", .array(workers.map { .string($0) })),
+            .init("failovers", .number(String(failovers))),
+        ])
+    }
+}

@@ -1,0 +1,158 @@
+// The answer to a client that doesn't stream: the worker always streams, so its deltas are put together here.
+
+/// Collects an answer's deltas.
+public struct WholeAnswer: Sendable {
+    /// An answer that grows past it is broken off.
+    public static let bytesMax = 32 << 20
+
+    fileprivate struct Choice {
+        var index: UInt64
+        var text: [UInt8] = []
+        /// The message beside its content: role, tool calls, reasoning.
+        var message = JSONTree.object([])
+        var logprobs = JSONTree.null
+        var reason: String?
+    }
+    private var choices: [Choice] = []
+    private var bytes = 0
+
+    public init() {}
+
+    /// Plain text of the only choice. False: the answer is too long.
+    public mutating func append(text: [UInt8]) -> Bool {
+        bytes += text.count
+        guard bytes <= Self.bytesMax else { return false }
+        choices[position(of: 0)].text.append(contentsOf: text)
+        return true
+    }
+
+    /// The backend's `choices`, as a worker passed them on. False: no list of choices, or too long.
+    public mutating func append(choices json: [UInt8]) -> Bool {
+        bytes += json.count
+        guard bytes <= Self.bytesMax, let elements = (try? JSONTree(parsing: json))?.elements else {
+            return false
+        }
+        for element in elements {
+            guard let members = element.members else { return false }
+            let index = element["index"]?.whole ?? 0
+            guard choices.count < ClientRequest.choicesMax || choices.contains(where: { $0.index == index })
+            else {
+                return false
+            }
+            let position = position(of: index)
+            for member in members { choices[position].merge(member) }
+        }
+        return true
+    }
+
+    private mutating func position(of index: UInt64) -> Int {
+        if let found = choices.firstIndex(where: { $0.index == index }) { return found }
+        choices.append(Choice(index: index))
+        return choices.count - 1
+    }
+
+    /// The body of the response.
+    public func body(_ identity: AnswerIdentity, reason: String, usage: Usage) -> [UInt8] {
+        let isChat = identity.kind == .chat
+        let all = choices.isEmpty ? [Choice(index: 0)] : choices.sorted { $0.index < $1.index }
+        var members = identity.head(object: isChat ? "chat.completion" : "text_completion")
+        members.append(.init("choices", .array(all.map { $0.json(isChat: isChat, reason: reason) })))
+        members.append(.init("usage", usage.json))
+        members.append(.init("starling", usage.starling))
+        return JSONTree.object(members).bytes
+    }
+}
+
+extension WholeAnswer.Choice {
+    fileprivate mutating func merge(_ member: JSONTree.Member) {
+        switch member.key {
+        case "index": break
+        case "finish_reason": if let text = member.value.text { reason = text }
+        case "text": if let more = member.value.text { text.append(contentsOf: more.utf8) }
+        case "logprobs": logprobs.merge(member.value)
+        case "delta", "message":
+            for part in member.value.members ?? [] {
+                if part.key == "content", let more = part.value.text {
+                    text.append(contentsOf: more.utf8)
+                } else if part.key != "content" {
+                    message.merge(.object([part]))
+                }
+            }
+        default: break
+        }
+    }
+
+    fileprivate func json(isChat: Bool, reason fallback: String) -> JSONTree {
+        let end = JSONTree.string(reason ?? (fallback.isEmpty ? "stop" : fallback))
+        let content = String(decoding: text, as: UTF8.self)
+        guard isChat else {
+            return .object([
+                .init("index", .number(String(index))), .init("text", .string(content)),
+                .init("logprobs", logprobs),
+                .init("finish_reason", end),
+            ])
+        }
+        let rest = (message.members ?? []).filter { $0.key != "role" }
+        let silent = text.isEmpty && rest.contains { $0.key == "tool_calls" }
+        var parts: [JSONTree.Member] = [
+            .init("role", .string("assistant")), .init("content", silent ? .null : .string(content)),
+        ]
+        if !rest.contains(where: { $0.key == "refusal" }) { parts.append(.init("refusal", .null)) }
+        parts += rest.map { .init($0.key, $0.key == "tool_calls" ? $0.value.withoutIndices : $0.value) }
+        return .object([
+            .init("index", .number(String(index))), .init("message", .object(parts)),
+            .init("logprobs", logprobs),
+            .init("finish_reason", end),
+        ])
+    }
+}
+
+extension JSONTree {
+    /// Keys whose text names something: told once (or again), never in pieces.
+    private static let namingKeys = ["id", "type", "role", "name"]
+
+    /// Adds a delta: text is appended, objects are merged, the elements of lists that carry an `index` are merged by it
+    /// and others appended; anything else replaces. As OpenAI's SDKs put streams together.
+    fileprivate mutating func merge(_ other: JSONTree) {
+        switch (self, other) {
+        case (_, .null): return
+        case (.string(var text), .string(let more)):
+            self = .null
+            text += more
+            self = .string(text)
+        case (.object(var members), .object(let others)):
+            self = .null
+            for member in others {
+                if let found = members.firstIndex(where: { $0.key == member.key }) {
+                    if Self.namingKeys.contains(member.key), !member.value.isNull {
+                        members[found].value = member.value
+                    } else {
+                        members[found].value.merge(member.value)
+                    }
+                } else {
+                    members.append(member)
+                }
+            }
+            self = .object(members)
+        case (.array(var elements), .array(let others)):
+            self = .null
+            for element in others {
+                if let index = element["index"]?.whole,
+                    let found = elements.firstIndex(where: { $0["index"]?.whole == index })
+                {
+                    elements[found].merge(element)
+                } else {
+                    elements.append(element)
+                }
+            }
+            self = .array(elements)
+        default: self = other
+        }
+    }
+
+    /// A list of objects without their `index`, which only streams have.
+    fileprivate var withoutIndices: JSONTree {
+        guard let elements else { return self }
+        return .array(elements.map { .object(($0.members ?? []).filter { $0.key != "index" }) })
+    }
+}
