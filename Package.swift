@@ -45,7 +45,7 @@ let core: [Target] = [
     tests("SessionsTests", ["Sessions"]),
     tests("DiscoveryTests", ["Discovery"]),
     tests("GossipTests", ["Gossip"]),
-    tests("MarketTests", ["Market"]),
+    tests("MarketTests", ["Market", product("HeapModule", "swift-collections")]),
     tests("PeerCoreTests", ["PeerCore"]),
     tests("SimulationTests", ["Simulation"]),
 ]
