@@ -2,8 +2,8 @@
 import PackageDescription
 
 // STARLING_CORE_ONLY declares the pure targets, the simulator and their tests alone, so that the inner
-// loop (`scripts/test --core`) never builds the HTTP server or the database. STARLING_LOOP_ONLY adds the event
-// loop, which needs no more packages: what `scripts/sanitize` builds.
+// loop (`scripts/test --core`) never builds the HTTP server or the database. STARLING_LOOP_ONLY declares the
+// event loop, what it stands on and its tests: what `scripts/sanitize` builds.
 let loopOnly = Context.environment["STARLING_LOOP_ONLY"] != nil
 let coreOnly = loopOnly || Context.environment["STARLING_CORE_ONLY"] != nil
 // CI treats warnings as errors; a dependency's warnings are not ours, so only our targets ask for it.
@@ -62,7 +62,7 @@ let loop: [Target] = [
 
 let shell: [Target] = [
     .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
-    target("OpenAIFormat", []),
+    target("OpenAIFormat", ["Primitives"]),
     target("MeshDocuments", []),
     target("MeshClient", ["CCurl"]),
     target("Inference", ["Primitives", "Cryptography", "OpenAIFormat", "UVLoop", "CLibuv", "CCurl"]),
@@ -71,7 +71,7 @@ let shell: [Target] = [
     target(
         "NodeRuntime",
         [
-            "PeerCore", "UVLoop", "Inference", "Store", "MeshDocuments", "NodeConfiguration",
+            "PeerCore", "UVLoop", "Inference", "OpenAIFormat", "Store", "MeshDocuments", "NodeConfiguration",
             product("Logging", "swift-log"),
         ]),
     target(
@@ -126,6 +126,7 @@ let package = Package(
                 .package(url: "https://github.com/apple/swift-http-types.git", from: "1.8.0"),
                 .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
             ]),
-    targets: loopOnly ? core + loop : coreOnly ? core : core + loop + shell,
+    targets: loopOnly
+        ? core.filter { $0.name == "Primitives" } + loop : coreOnly ? core : core + loop + shell,
     swiftLanguageModes: [.v6]
 )

@@ -1,3 +1,4 @@
+import Cryptography
 import Primitives
 import Wire
 
@@ -33,6 +34,20 @@ extension Discovery {
         for anchor in savedAnchors { note(anchor, now.monotonic, &random, &out) }
         probeCandidates(now.monotonic, &random, &out)
         scheduleBootstrap(now.monotonic, &random)
+    }
+
+    /// Fills the empty table with `contacts` as if each had answered us: for studies of routing alone, where tables
+    /// come from the id distribution and nobody joins. Sets no timers and tells nobody.
+    public mutating func presume(_ contacts: [Verified<Contact>], now: Now) {
+        precondition(table.count == 0, "presume needs an empty table, has \(table.count) contacts")
+        table.fill(
+            contacts.compactMap { contact in
+                guard let endpoint = profile.endpoint(of: contact.record) else { return nil }
+                return TableEntry(
+                    contact: contact, nodeID: NodeID(of: contact.record.publicKey), endpoint: endpoint,
+                    admitted: now.monotonic, lastHeard: now.monotonic, lastProof: now.monotonic,
+                    roundTrip: .zero)
+            })
     }
 
     mutating func tryBootstrap(

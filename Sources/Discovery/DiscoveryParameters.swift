@@ -63,7 +63,7 @@ public struct DiscoveryParameters: Sendable {
     public var introductionInterval = Interval.minutes(15)
     /// A new contact is introduced to us, and we to it, within this time (random). Smaller: bursts; larger: newcomers
     /// stay unknown.
-    public var introductionDelayMax = Interval.milliseconds(200)
+    public var introductionDelayMax = Interval.milliseconds(50)
     /// The same for a changed endpoint of our own, towards everyone.
     public var announcementDelayMax = Interval.seconds(10)
     /// Evicted contacts that are tried again, the longest known; heals partitions. Larger: traffic to the dead.
@@ -88,7 +88,7 @@ public struct DiscoveryParameters: Sendable {
     public var anchorsMax = 64
     /// Pause before the first refresh; doubles up to the maximum. Short at first, because whoever starts together with
     /// everybody else finds nobody; an hour later everybody was introduced (Kademlia refreshes hourly).
-    public var refreshDelay = Interval.seconds(1)
+    public var refreshDelay = Interval.milliseconds(250)
     public var refreshDelayMax = Interval.minutes(60)
     /// Lookups for thin buckets in one refresh, beside that of our own id; log2(10^6 / 16) = 16 buckets lie beyond
     /// the neighbourhood at a million nodes, filled in two refreshes.

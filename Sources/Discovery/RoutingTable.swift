@@ -54,6 +54,18 @@ struct RoutingTable: Sendable {
         count += 1
     }
 
+    /// Adds up to k of `entries` to each bucket without asking for verdicts: whoever fills a table from a study's id
+    /// distribution has chosen them.
+    mutating func fill(_ entries: [TableEntry]) {
+        for entry in entries {
+            guard let index = selfID.bucketIndex(of: entry.nodeID) else { continue }
+            let slot = bucket(for: index)
+            guard buckets[slot].entries.count < parameters.bucketSize else { continue }
+            buckets[slot].entries.append(entry)
+            count += 1
+        }
+    }
+
     mutating func remember(_ replacement: Replacement, random: inout SeededRandom) {
         guard let index = selfID.bucketIndex(of: replacement.nodeID) else { return }
         let slot = bucket(for: index)
@@ -105,32 +117,35 @@ struct RoutingTable: Sendable {
     func closest(to target: Bytes32, count wanted: Int, includingSuspects: Bool = false) -> [TableEntry] {
         let pivot = selfID.bucketIndex(of: NodeID(target)) ?? 256
         var found: [TableEntry] = []
-        func take(_ group: some Sequence<Bucket>) {
-            var part: [(distance: Bytes32, entry: TableEntry)] = []
-            for bucket in group {
-                for entry in bucket.entries where includingSuspects || entry.failures == 0 {
-                    part.append((entry.nodeID.distance(to: target), entry))
+        func take(_ slots: some Sequence<Int>) {
+            var part: [(distance: Bytes32, place: Place)] = []
+            for slot in slots {
+                for index in buckets[slot].entries.indices
+                where includingSuspects || buckets[slot].entries[index].failures == 0 {
+                    let distance = buckets[slot].entries[index].nodeID.distance(to: target)
+                    part.append((distance, Place(bucket: slot, entry: index)))
                 }
             }
             part.sort { $0.distance < $1.distance }
-            found += part.prefix(wanted - found.count).map(\.entry)
+            for (_, place) in part.prefix(wanted - found.count) { found.append(self[place]) }
         }
-        take(buckets.filter { $0.index == pivot })
-        if found.count < wanted { take(buckets.filter { $0.index > pivot }) }
-        var slot = buckets.count - 1
+        let (exact, next) = position(of: pivot)
+        if let exact { take(CollectionOfOne(exact)) }
+        if found.count < wanted { take((exact == nil ? next : next + 1)..<buckets.count) }
+        var slot = next - 1
         while slot >= 0, found.count < wanted {
-            if buckets[slot].index < pivot { take(CollectionOfOne(buckets[slot])) }
+            take(CollectionOfOne(slot))
             slot -= 1
         }
         return found
     }
 
-    /// Buckets beyond our neighbourhood (the k nearest to us, which a lookup of our own id covers) that have room,
-    /// missing ones included, far ones first.
+    /// Buckets beyond our neighbourhood that have room, missing ones included, far ones first. The neighbourhood is what
+    /// a lookup of our own id covers for certain: as many as one reply lists.
     var thinBuckets: [Int] {
         var nearer = 0
         var slot = buckets.count - 1
-        while slot >= 0, nearer < parameters.bucketSize {
+        while slot >= 0, nearer < parameters.contactsPerReplyMax {
             nearer += buckets[slot].entries.count
             slot -= 1
         }

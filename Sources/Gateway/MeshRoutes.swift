@@ -4,6 +4,7 @@ import Foundation
 import Hummingbird
 import MeshDocuments
 import OpenAIFormat
+import Primitives
 
 extension GatewayResponder {
     /// Keys are sorted, so that two answers can be compared.

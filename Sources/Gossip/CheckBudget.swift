@@ -9,7 +9,8 @@ struct CheckBudget: Sendable {
 
     private var direct = TokenBucket(rate: GossipLimits.checksDirect, burst: GossipLimits.checksDirect)
     private var passedOn = TokenBucket(rate: GossipLimits.checksPassedOn, burst: GossipLimits.checksPassedOn)
-    private var strangers = TokenBucket(rate: GossipLimits.checksStrangers, burst: GossipLimits.checksStrangers)
+    private var strangers = TokenBucket(
+        rate: GossipLimits.checksStrangers, burst: GossipLimits.checksStrangers)
     private var origins: OrderedDictionary<PublicKey, TokenBucket> = [:]
     private var bad: OrderedDictionary<PublicKey, TokenBucket> = [:]
 
@@ -21,7 +22,9 @@ struct CheckBudget: Sendable {
         }
     }
 
-    func allowsVersion(of origin: PublicKey, _ now: MonotonicTime) -> Bool { origins[origin]?.has(1, now) ?? true }
+    func allowsVersion(of origin: PublicKey, _ now: MonotonicTime) -> Bool {
+        origins[origin]?.has(1, now) ?? true
+    }
 
     /// Charges a version that was checked. The table forgets whoever was first in it: since every entry cost a
     /// valid signature, it turns over no faster than the purses allow.
@@ -33,11 +36,14 @@ struct CheckBudget: Sendable {
         origins[origin] = bucket
     }
 
-    func isMuted(_ sender: PublicKey, _ now: MonotonicTime) -> Bool { bad[sender].map { !$0.has(1, now) } ?? false }
+    func isMuted(_ sender: PublicKey, _ now: MonotonicTime) -> Bool {
+        bad[sender].map { !$0.has(1, now) } ?? false
+    }
 
     mutating func blame(_ sender: PublicKey, _ now: MonotonicTime) {
         var bucket =
-            bad[sender] ?? TokenBucket(every: GossipLimits.badSignatureEvery, burst: GossipLimits.badSignatureBurst)
+            bad[sender]
+            ?? TokenBucket(every: GossipLimits.badSignatureEvery, burst: GossipLimits.badSignatureBurst)
         _ = bucket.take(now)
         if bad[sender] == nil, bad.count >= GossipLimits.mutedMax { bad.removeFirst() }
         bad[sender] = bucket

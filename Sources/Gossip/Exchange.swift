@@ -15,6 +15,8 @@ struct Exchange: Sendable {
     var requests = 0
     var learnt = 0
     var isAnswered = false
+    /// Wanted by the partner and mailed: a range that is asked again names them again. Looked up, never walked.
+    var mailed: Set<UInt64> = []
 }
 
 /// The first exchanges of a node's life in the mesh: sets of up to three, until a set brings nothing new.

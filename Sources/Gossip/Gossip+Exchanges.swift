@@ -35,7 +35,9 @@ extension Gossip {
         pull = nil
         lastPull.ended = now.monotonic
         timers.cancel(.search)
-        for search in finished.searches { out.append(.searchFinished(token: search.token, model: search.model)) }
+        for search in finished.searches {
+            out.append(.searchFinished(token: search.token, model: search.model))
+        }
     }
 
     // MARK: When
@@ -49,7 +51,9 @@ extension Gossip {
     mutating func exchangeIsDue(_ now: Now, _ random: inout SeededRandom, _ out: inout [GossipAction]) {
         members.forgive()
         for id in book.ids { expire(id, now, &out) }
-        if let partner = members.anyone(random: &random) { startExchange(with: partner, .periodic, now, &out) }
+        if let partner = members.anyone(random: &random) {
+            startExchange(with: partner, .periodic, now, &out)
+        }
         scheduleExchange(now, &random)
     }
 
@@ -107,7 +111,8 @@ extension Gossip {
     }
 
     mutating func continueExchange(
-        _ number: UInt64, _ range: ClosedRange<UInt64>, _ difference: OfferDifference, from: PeerAddress, _ now: Now,
+        _ number: UInt64, _ range: ClosedRange<UInt64>, _ difference: OfferDifference, from: PeerAddress,
+        _ now: Now,
         _ random: inout SeededRandom, _ out: inout [GossipAction]
     ) {
         guard exchanges[number] != nil else { return }
@@ -116,8 +121,9 @@ extension Gossip {
             if learn(signed, from: from, byMail: false, now, &random, &out) == .merged { learnt += 1 }
         }
         if leaving == nil {
-            for id in difference.wanted.prefix(WireLimits.wantedMax) where range.contains(id) && book[id] != nil {
-                mail.add(id, to: from)
+            for id in difference.wanted.prefix(WireLimits.wantedMax)
+            where range.contains(id) && book[id] != nil {
+                if exchanges[number]?.mailed.insert(id).inserted ?? false { mail.add(id, to: from) }
             }
         }
         exchanges[number]?.isAnswered = true
@@ -159,10 +165,11 @@ extension Gossip {
             dropped.count(.digestOverBudget)
             return nil
         }
-        let isTrusted = (members[from.key]?.unserved ?? 0) < GossipLimits.unservedMax
+        let awaited = members[from.key]?.awaited ?? []
+        let limit = leaving == nil ? min(WireLimits.wantedMax, GossipLimits.awaitedMax - awaited.count) : 0
         let difference = book.difference(
-            to: digest, asking: isTrusted && leaving == nil, at: clocks.judge(now.wall), random: &random)
-        members.asked(from.key, for: difference.wanted.count)
+            to: digest, wanting: limit, except: awaited, at: clocks.judge(now.wall), random: &random)
+        members.asked(from.key, for: difference.wanted)
         return .offerDifference(difference)
     }
 }

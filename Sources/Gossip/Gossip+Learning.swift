@@ -25,7 +25,8 @@ extension Gossip {
         let standing = book.standing(of: offer, body: signed.body, id: id)
         switch standing {
         case .duplicate:
-            members.served(from.key)
+            members.served(from.key, id)
+            if isDirect { cancelRumour(id) }
             return drop(.duplicate)
         case .collision:
             return drop(.idCollision)
@@ -36,10 +37,13 @@ extension Gossip {
             break
         }
         // The sender is who it says, so its own date needs no signature: it may set our clock right.
-        if isDirect, byMail, clocks.hear(offer.issuedAt, from: from.endpoint.prefix, wall: now.wall) { signAnew(now) }
+        if isDirect, byMail, clocks.hear(offer.issuedAt, from: from.endpoint.prefix, wall: now.wall) {
+            signAnew(now)
+        }
         if let fault = fault(inDatesOf: offer, now) { return drop(fault) }
 
-        guard book.allowsVersion(id, now.monotonic), budget.allowsVersion(of: offer.publicKey, now.monotonic) else {
+        guard book.allowsVersion(id, now.monotonic), budget.allowsVersion(of: offer.publicKey, now.monotonic)
+        else {
             return drop(.rateLimited)
         }
         let isKnown = book.knows(offer.publicKey) || members[offer.publicKey] != nil
@@ -57,7 +61,9 @@ extension Gossip {
             return drop(refusal)
         }
         statistics.offersMerged &+= 1
-        members.served(from.key)
+        for evicted in book.evicted { timers.cancel(.expiry(evicted)) }
+        book.evicted.removeAll()
+        members.served(from.key, id)
         watchExpiry(id, now)
         tell(verified, replacing: old, &out)
         spread(id, offer, from: from, isDirect: isDirect, isConflict: standing == .winsTie, now, &random)
@@ -95,7 +101,8 @@ extension Gossip {
     /// What no clock can excuse.
     static func fault(in offer: Offer) -> OfferDropReason? {
         let dates = [offer.issuedAt.milliseconds, offer.notAfter.milliseconds]
-        guard dates.allSatisfy({ $0 >= 0 && $0 <= GossipLimits.dateMax }), offer.notAfter > offer.issuedAt else {
+        guard dates.allSatisfy({ $0 >= 0 && $0 <= GossipLimits.dateMax }), offer.notAfter > offer.issuedAt
+        else {
             return .oddDates
         }
         if offer.notAfter > offer.issuedAt + GossipLimits.validityMax { return .holdsTooLong }
@@ -116,7 +123,9 @@ extension Gossip {
     /// Who mailed us something older than what we hold gets what we hold: a restarted seller learns of its own
     /// higher sequence this way, and a conflict ends.
     private mutating func correct(_ id: UInt64, to address: PeerAddress, _ now: Now) {
-        guard book.passable(id, at: clocks.judge(now.wall)), correctionRate.take(now.monotonic) else { return }
+        guard book.passable(id, at: clocks.judge(now.wall)), correctionRate.take(now.monotonic) else {
+            return
+        }
         mail.add(id, to: address)
     }
 
@@ -126,20 +135,38 @@ extension Gossip {
         _ id: UInt64, _ offer: Offer, from: PeerAddress, isDirect: Bool, isConflict: Bool, _ now: Now,
         _ random: inout SeededRandom
     ) {
+        cancelRumour(id)
         guard joining == nil, leaving == nil else { return }
         let isFresh = clocks.judge(now.wall) < offer.issuedAt + parameters.rumourAgeMax
         let fanout: Int
-        if isConflict || (!isDirect && isFresh) {
+        if isConflict {
+            fanout = parameters.conflictFanout
+        } else if !isDirect, isFresh {
             fanout = parameters.rumourFanout
         } else if isDirect, random.chance(1, in: max(1, parameters.spotCheckOneIn)) {
             fanout = 1
         } else {
             return
         }
+        guard rumours.count < GossipLimits.rumoursMax else { return }
+        rumours[id] = Rumour(fanout: fanout, source: from.key)
+        if isConflict { return startRumour(id, &random) }
+        let wait = parameters.rumourDelay + random.interval(.zero, parameters.rumourDelay)
+        timers.set(.rumour(id), at: now.monotonic + wait)
+    }
+
+    mutating func startRumour(_ id: UInt64, _ random: inout SeededRandom) {
+        guard let rumour = rumours.removeValue(forKey: id), let offer = book[id]?.offer.record else { return }
         statistics.rumoursStarted &+= 1
-        for member in members.partners(fanout, except: [from.key, offer.publicKey], random: &random) {
+        for member in members.partners(
+            rumour.fanout, except: [rumour.source, offer.publicKey], random: &random)
+        {
             mail.add(id, to: member)
         }
+    }
+
+    private mutating func cancelRumour(_ id: UInt64) {
+        if rumours.removeValue(forKey: id) != nil { timers.cancel(.rumour(id)) }
     }
 
     /// Tells the change: nothing for a refresh, nor for a tombstone of what we never knew.

@@ -41,10 +41,21 @@ extension Gossip {
             publish(id, isChange: true, now, &random, &out)
             return .published
         }
+        // Where the seller is found is no matter of price: it may change at once, as far as receivers take it.
+        let mayMove = own.versions.has(2, now.monotonic)
+        let isMoved = own.published.map { !OwnOffer.sameReach($0, terms) } ?? false
+        let isMovedOnly = own.published.map { OwnOffer.sameTerms(OwnOffer.at(terms, $0), terms) } ?? false
+        if isMoved, isMovedOnly, mayMove {
+            keep(own, id)
+            publish(id, isChange: false, now, &random, &out)
+            return .published
+        }
         own.heldUntil =
-            isSigned ? own.changedAt + parameters.changeEvery : now.monotonic + GossipLimits.versionEvery
+            isSigned && !isMovedOnly
+            ? own.changedAt + parameters.changeEvery : now.monotonic + GossipLimits.versionEvery
         keep(own, id)
-        return .held(until: own.heldUntil)
+        if isMoved, mayMove { refresh(id, now, &random, &out) }
+        return .held(until: owns[id]?.heldUntil ?? own.heldUntil)
     }
 
     /// Takes an offer back, at once. Nothing happens when the model is not announced.
@@ -66,6 +77,7 @@ extension Gossip {
         mail.removeAll()
         nextMailAt = now.monotonic
         for timer in [Timer.exchange, .join] { timers.cancel(timer) }
+        rumours.removeAll()
         joining = nil
         endPull(now, &out)
         let served = owns.keys.filter { owns[$0]?.isServed ?? false }
@@ -107,7 +119,8 @@ extension Gossip {
         _ id: UInt64, isChange: Bool, _ now: Now, _ random: inout SeededRandom, _ out: inout [GossipAction]
     ) {
         guard var own = owns[id] else { return }
-        let wall = WallTime(milliseconds: min(max(0, clocks.judge(now.wall).milliseconds), GossipLimits.dateMax))
+        let wall = WallTime(
+            milliseconds: min(max(0, clocks.judge(now.wall).milliseconds), GossipLimits.dateMax))
         var offer = own.isServed ? own.terms : Offer(publicKey: identity.publicKey, model: own.terms.model)
         offer.sequence = own.nextSequence(at: wall)
         offer.issuedAt = wall
@@ -130,7 +143,8 @@ extension Gossip {
 
         let old = book[id]
         _ = book.hold(
-            verified, id: id, own: true, expiresAt: offer.notAfter + parameters.clockTolerance, now: now.monotonic)
+            verified, id: id, own: true, expiresAt: offer.notAfter + parameters.clockTolerance,
+            now: now.monotonic)
         watchExpiry(id, now)
         out.append(.sequenceUsed(model: offer.model, offer.sequence))
         tell(verified, replacing: old, &out)
@@ -146,24 +160,30 @@ extension Gossip {
             publish(id, isChange: true, now, &random, &out)
         } else if own.reassertAt <= time {
             own.reassertedAt = time
-            own.reassertAt = .never
             keep(own, id)
-            publish(id, isChange: false, now, &random, &out)
+            refresh(id, now, &random, &out)
         } else if leaving == nil, own.isServed, own.refreshAt <= time {
-            // A change that is held stays held: what is refreshed is what was said before.
-            let next = own.terms
-            let isHeld = own.heldUntil < .never
-            let until = own.heldUntil
-            if isHeld, let published = own.published { own.terms = published }
-            keep(own, id)
-            publish(id, isChange: false, now, &random, &out)
-            if isHeld, var own = owns[id] {
-                own.terms = next
-                own.heldUntil = until
-                keep(own, id)
-            }
+            refresh(id, now, &random, &out)
         } else {
             timers.set(.own(id), at: leaving == nil ? own.deadline : .never)
+        }
+    }
+
+    /// Signs anew what was said before. A change that is held stays held, except for where we are found.
+    private mutating func refresh(
+        _ id: UInt64, _ now: Now, _ random: inout SeededRandom, _ out: inout [GossipAction]
+    ) {
+        guard var own = owns[id] else { return }
+        let (next, until) = (own.terms, own.heldUntil)
+        if until < .never, own.isServed, let published = own.published, !published.withdrawn {
+            own.terms = OwnOffer.at(next, published)
+            keep(own, id)
+        }
+        publish(id, isChange: false, now, &random, &out)
+        if until < .never, var own = owns[id] {
+            own.terms = next
+            own.heldUntil = until
+            keep(own, id)
         }
     }
 

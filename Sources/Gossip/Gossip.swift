@@ -26,13 +26,18 @@ public struct Gossip: Sendable {
     enum Timer: Hashable, Sendable {
         case own(UInt64)
         case expiry(UInt64)
+        case rumour(UInt64)
         case mail, exchange, join, search
     }
     enum Pending: Sendable {
         case mail(to: PublicKey, leaving: Bool)
         case digest(exchange: UInt64, range: ClosedRange<UInt64>)
     }
-    /// What one call works with: bundled so that the steps inside need not pass three arguments each.
+    struct Rumour: Sendable {
+        var fanout: Int
+        /// Whom we have it from.
+        var source: PublicKey
+    }
     struct Leaving: Sendable {
         var openMails = 0
         var isReported = false
@@ -45,6 +50,8 @@ public struct Gossip: Sendable {
     var members = Members()
     var mail = MailQueue()
     var nextMailAt: MonotonicTime = .zero
+    /// By short id; looked up, never walked.
+    var rumours: [UInt64: Rumour] = [:]
     var budget = CheckBudget()
     var clocks = PeerClocks()
     var timers = DeadlineQueue<Timer>()
@@ -137,7 +144,8 @@ public struct Gossip: Sendable {
             return isComplete ? .offerReceived : nil
         case .offerDigest(let digest):
             return answer(digest, from: from, now, &random)
-        case .offerReceived, .offerDifference, .ping, .pong, .find, .found, .unsupported, .callForBids, .bid, .decline,
+        case .offerReceived, .offerDifference, .ping, .pong, .find, .found, .unsupported, .callForBids, .bid,
+            .decline,
             .release, .award, .awardReply:
             dropped.count(.wrongAnswer)
             return nil
@@ -196,6 +204,7 @@ public struct Gossip: Sendable {
             switch timer {
             case .own(let id): ownIsDue(id, now, &random, &out)
             case .expiry(let id): expire(id, now, &out)
+            case .rumour(let id): startRumour(id, &random)
             case .mail: break  // `settle` below
             case .exchange: exchangeIsDue(now, &random, &out)
             case .join: joinIsDue(now, &random, &out)

@@ -21,8 +21,15 @@ public struct GossipParameters: Sendable {
     public var mailsPerTick = 8
     /// Members to whom a node passes a fresh offer that its publisher did not mail to it itself.
     public var rumourFanout = 6
+    /// The same for the winner of two bodies under one sequence: since half of the mesh may hold the loser and only
+    /// those who change their mind push, six would leave one in twenty behind.
+    public var conflictFanout = 12
     /// What counts as fresh. An older offer that we lacked is our loss alone: the others have had their chance.
     public var rumourAgeMax: Interval = .seconds(10)
+    /// A rumour waits so long, up to twice: the publisher's own mail may be under way to us and to everybody, and
+    /// cancels it when it comes. Shorter than mail takes (`mailTick`, a round trip), and each refresh races with
+    /// itself, at several copies a holder.
+    public var rumourDelay: Interval = .milliseconds(500)
     /// One directly mailed offer in so many is shown to one random member. Anti-entropy compares sequences, not
     /// bodies; this is how a seller who tells two halves of the mesh different things under one sequence is found
     /// out. It costs 1/8 of a copy per holder.
@@ -89,9 +96,9 @@ public enum GossipLimits {
     public static let badSignatureEvery: Interval = .seconds(20)
     public static let badSignatureBurst = 3
     public static let mutedMax = 256
-    /// Offers that a member listed, that we asked for and that never came. Beyond this we ask it no more; half is
-    /// forgiven each minute, so that one bad minute heals.
-    public static let unservedMax = 128
+    /// Offers that a member listed, that we asked for and that have not come. At the bound we ask it for no more; half
+    /// is forgiven each minute, so that one bad minute heals.
+    public static let awaitedMax = 128
 
     /// Digests answered a second: each walks our book once.
     public static let digestsPerSecond = 200
@@ -101,6 +108,8 @@ public enum GossipLimits {
     /// Receivers with mail waiting, and offers waiting for one of them.
     public static let mailboxesMax = 1_024
     public static let mailboxDepthMax = 64
+    /// Rumours that wait.
+    public static let rumoursMax = 256
     /// Requests without an answer yet.
     public static let requestsMax = 2_048
     /// Exchanges at a time; digests in one of them.

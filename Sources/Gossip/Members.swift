@@ -12,8 +12,9 @@ struct Members: Sendable {
         var address: PeerAddress
         /// Its last request went unanswered: others are asked first, if there are enough.
         var isSilent = false
-        /// Offers that it listed, that we asked for and that have not come.
-        var unserved = 0
+        /// Short ids that it listed, that we asked for and that have not come: not asked for again, and at most
+        /// `awaitedMax`, so that who lists what it can't serve is soon asked for nothing. Half is forgiven each minute.
+        var awaited: [UInt64] = []
     }
 
     private var table: OrderedDictionary<PublicKey, Member> = [:]
@@ -33,12 +34,15 @@ struct Members: Sendable {
     mutating func heard(_ key: PublicKey) { table[key]?.isSilent = false }
     mutating func silent(_ key: PublicKey) { table[key]?.isSilent = true }
 
-    mutating func asked(_ key: PublicKey, for count: Int) { table[key]?.unserved += count }
-    mutating func served(_ key: PublicKey) {
-        if let unserved = table[key]?.unserved, unserved > 0 { table[key]?.unserved = unserved - 1 }
+    mutating func asked(_ key: PublicKey, for ids: [UInt64]) { table[key]?.awaited += ids }
+    mutating func served(_ key: PublicKey, _ id: UInt64) {
+        if let at = table[key]?.awaited.firstIndex(of: id) { table[key]?.awaited.remove(at: at) }
     }
     mutating func forgive() {
-        for index in table.values.indices { table.values[index].unserved /= 2 }
+        for index in table.values.indices {
+            let count = table.values[index].awaited.count
+            table.values[index].awaited.removeFirst((count + 1) / 2)
+        }
     }
 
     /// Those who should hold the offer `id`.

@@ -40,7 +40,9 @@ public struct ModelSummary: Hashable, Sendable {
                 input: max(highest.input, record.price.input),
                 cachedInput: max(highest.cachedInput, record.price.cachedInput),
                 output: max(highest.output, record.price.output))
-            if !record.quantization.isEmpty, !found.contains(record.quantization) { found.append(record.quantization) }
+            if !record.quantization.isEmpty, !found.contains(record.quantization) {
+                found.append(record.quantization)
+            }
         }
         quantizations = found.sorted()
     }

@@ -22,7 +22,9 @@ extension OfferBook {
 
     /// A digest that can be answered: a range, ascending ids inside it, no more than a message may carry.
     static func isSound(_ digest: OfferDigest) -> Bool {
-        guard digest.first <= digest.last, digest.offers.count <= WireLimits.digestOffersMax else { return false }
+        guard digest.first <= digest.last, digest.offers.count <= WireLimits.digestOffersMax else {
+            return false
+        }
         var previous: UInt64?
         for version in digest.offers {
             guard version.id >= digest.first, version.id <= digest.last else { return false }
@@ -35,14 +37,14 @@ extension OfferBook {
     /// What a sound digest's sender lacks and what we lack, by one walk along both lists. Which of the many that it
     /// lacks goes first is drawn, so that several members asked at once answer with different ones.
     func difference(
-        to digest: OfferDigest, asking: Bool, at wall: WallTime, random: inout SeededRandom
+        to digest: OfferDigest, wanting limit: Int = WireLimits.wantedMax, except awaited: [UInt64] = [],
+        at wall: WallTime, random: inout SeededRandom
     ) -> OfferDifference {
         var lacking: [UInt64] = []
         var wanted: [UInt64] = []
         var theirs = digest.offers[...]
         func want(_ version: OfferVersion) {
-            guard asking, wanted.count < WireLimits.wantedMax, version.sequence < GossipLimits.sequenceMax else { return }
-            wanted.append(version.id)
+            if wanted.count < limit, !awaited.contains(version.id) { wanted.append(version.id) }
         }
         var index = position(digest.first)
         while index < ids.count, ids[index] <= digest.last {
@@ -77,5 +79,7 @@ extension OfferBook {
     }
 
     /// Whether another may still take it.
-    func passable(_ id: UInt64, at wall: WallTime) -> Bool { self[id].map { wall < $0.offer.record.notAfter } ?? false }
+    func passable(_ id: UInt64, at wall: WallTime) -> Bool {
+        self[id].map { wall < $0.offer.record.notAfter } ?? false
+    }
 }

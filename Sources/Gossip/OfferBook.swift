@@ -32,6 +32,9 @@ struct OfferBook: Sendable {
     /// Live and withdrawn, ids in order of arrival.
     private var byKey: [PublicKey: [UInt64]] = [:]
 
+    /// What gave way since this was last emptied: its timers are of no use any more.
+    var evicted: [UInt64] = []
+
     var count: Int { ids.count }
     subscript(id: UInt64) -> Entry? { entries[id] }
     func knows(_ key: PublicKey) -> Bool { byKey[key] != nil }
@@ -55,7 +58,9 @@ struct OfferBook: Sendable {
     }
 
     /// Whether the origin's rate for this one offer allows another version now.
-    func allowsVersion(_ id: UInt64, _ now: MonotonicTime) -> Bool { entries[id]?.versions.has(1, now) ?? true }
+    func allowsVersion(_ id: UInt64, _ now: MonotonicTime) -> Bool {
+        entries[id]?.versions.has(1, now) ?? true
+    }
 
     /// Holds `offer`, which must be newer than what is held under `id`; or says why not. Our own always fit.
     mutating func hold(
@@ -97,7 +102,7 @@ struct OfferBook: Sendable {
         if record.withdrawn {
             if old?.isTombstone ?? false { return nil }
             let tombstones = kin.filter { entries[$0]?.isTombstone ?? false }
-            if tombstones.count >= GossipLimits.offersPerKeyMax { remove(soonest(of: tombstones)) }
+            if tombstones.count >= GossipLimits.offersPerKeyMax { evict(soonest(of: tombstones)) }
             return old == nil && count >= GossipLimits.offersMax ? .bookFull : nil
         }
         if let old, !old.isTombstone { return nil }
@@ -107,9 +112,14 @@ struct OfferBook: Sendable {
         if old == nil, count >= GossipLimits.offersMax {
             let tombstones = ids.filter { entries[$0]?.isTombstone ?? false }
             if tombstones.isEmpty { return .bookFull }
-            remove(soonest(of: tombstones))
+            evict(soonest(of: tombstones))
         }
         return nil
+    }
+
+    private mutating func evict(_ id: UInt64) {
+        remove(id)
+        evicted.append(id)
     }
 
     private func soonest(of ids: [UInt64]) -> UInt64 {

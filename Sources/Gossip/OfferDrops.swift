@@ -39,7 +39,7 @@ public enum OfferDropReason: String, CaseIterable, Sendable {
 
 /// How often each thing was dropped.
 public struct OfferDrops: Sendable {
-    private var counts = [UInt64](repeating: 0, count: OfferDropReason.allCases.count)
+    private var tallies = [UInt64](repeating: 0, count: OfferDropReason.allCases.count)
     private static let index: [OfferDropReason: Int] = {
         var index: [OfferDropReason: Int] = [:]
         for (position, reason) in OfferDropReason.allCases.enumerated() { index[reason] = position }
@@ -48,9 +48,9 @@ public struct OfferDrops: Sendable {
 
     public init() {}
 
-    public subscript(reason: OfferDropReason) -> UInt64 { counts[Self.index[reason, default: 0]] }
+    public subscript(reason: OfferDropReason) -> UInt64 { tallies[Self.index[reason, default: 0]] }
 
-    mutating func count(_ reason: OfferDropReason) { counts[Self.index[reason, default: 0]] &+= 1 }
+    mutating func count(_ reason: OfferDropReason) { tallies[Self.index[reason, default: 0]] &+= 1 }
 
     /// Every reason that occurred, in the order of their declaration.
     public var named: [(name: String, count: UInt64)] {

@@ -39,6 +39,18 @@ struct OwnOffer: Sendable {
     /// Whether two offers say the same, dates and sequence aside.
     static func sameTerms(_ a: Offer, _ b: Offer) -> Bool { bare(a) == bare(b) }
 
+    static func sameReach(_ a: Offer, _ b: Offer) -> Bool {
+        a.endpoints == b.endpoints && a.reachability == b.reachability
+    }
+
+    /// The terms of `offer`, from a seller who is found where `other` says.
+    static func at(_ other: Offer, _ offer: Offer) -> Offer {
+        var offer = offer
+        offer.endpoints = other.endpoints
+        offer.reachability = other.reachability
+        return offer
+    }
+
     private static func bare(_ offer: Offer) -> Offer {
         var offer = offer
         offer.sequence = 0

@@ -19,7 +19,8 @@ public struct Job: Sendable {
     public var deadline: Interval
 
     public init(
-        id: UInt64, task: TaskID, attempt: UInt32, buyer: PublicKey, kind: TaskKind, model: String, body: [UInt8],
+        id: UInt64, task: TaskID, attempt: UInt32, buyer: PublicKey, kind: TaskKind, model: String,
+        body: [UInt8],
         delivered: [UInt8], maxTokens: UInt32?, deadline: Interval
     ) {
         self.id = id
@@ -37,6 +38,8 @@ public struct Job: Sendable {
 
 /// What the inference driver reports of a job, in order; `finished` or `failed` is the last.
 public enum JobEvent: Sendable {
+    /// What the backend is doing while it produces nothing: told to the buyer with the next progress frame.
+    case phase(Phase)
     /// Whole tokens and whole UTF-8 characters. `extra`: the backend's `choices` as JSON when it says more than text.
     case produced(text: [UInt8], tokens: UInt32, extra: [UInt8])
     case finished(Finish)
@@ -52,13 +55,15 @@ public struct ServedModel: Sendable {
     public var features: Features
     public var continues: Bool
     public var digest: Bytes32?
+    public var digestSource: DigestSource
     public var quantization: String
     public var speed: Speed
     public var available: Availability
     public enum Availability: Hashable, Sendable { case up, paused, down(String), leaving }
 
     public init(
-        model: String, price: Price, slots: Int, context: UInt32, features: Features, continues: Bool, digest: Bytes32?,
+        model: String, price: Price, slots: Int, context: UInt32, features: Features, continues: Bool,
+        digest: Bytes32?, digestSource: DigestSource = .none,
         quantization: String, speed: Speed, available: Availability = .up
     ) {
         self.model = model
@@ -68,6 +73,7 @@ public struct ServedModel: Sendable {
         self.features = features
         self.continues = continues
         self.digest = digest
+        self.digestSource = digestSource
         self.quantization = quantization
         self.speed = speed
         self.available = available

@@ -21,7 +21,8 @@ public struct TaskRequest: Sendable {
 
     public init(
         kind: TaskKind, model: String, body: [UInt8], tokensIn: UInt32 = 0, tokensOutEstimate: UInt32 = 64,
-        tokensOutMax: UInt32? = nil, features: Features = [], resumable: Bool = true, deadline: Interval = .seconds(600),
+        tokensOutMax: UInt32? = nil, features: Features = [], resumable: Bool = true,
+        deadline: Interval = .seconds(600),
         preferences: Preferences = Preferences()
     ) {
         self.kind = kind
@@ -61,8 +62,8 @@ public struct Preferences: Hashable, Sendable {
     public init() {}
 }
 
-/// What a client sees of its task, in order: `awarded` (again after a failover, if bytes have flowed), deltas, then
-/// exactly one of `finished` and `failed`.
+/// What a client sees of its task, in order: `awarded` (again for each worker after a failover), deltas, then exactly
+/// one of `finished` and `failed`.
 public enum ClientEvent: Sendable {
     case awarded(AwardSummary)
     case delta(text: [UInt8], tokens: UInt32, extra: [UInt8])
@@ -90,8 +91,10 @@ public struct AwardSummary: Sendable {
     public var resume: ResumeKind
 
     public init(
-        attempt: UInt32, worker: PublicKey, workerName: String, quantization: String, digest: Bytes32?, price: Price,
-        known: Int, asked: Int, bids: Int, choose: Interval, collect: Interval, award: Interval, resume: ResumeKind
+        attempt: UInt32, worker: PublicKey, workerName: String, quantization: String, digest: Bytes32?,
+        price: Price,
+        known: Int, asked: Int, bids: Int, choose: Interval, collect: Interval, award: Interval,
+        resume: ResumeKind
     ) {
         self.attempt = attempt
         self.worker = worker

@@ -2,7 +2,9 @@ import Primitives
 import Wire
 
 /// Where a task stands; the last four are final.
-public enum TaskState: String, Sendable { case bidding, awarded, streaming, delivered, refused, cancelled, failed }
+public enum TaskState: String, Sendable {
+    case bidding, awarded, streaming, delivered, refused, cancelled, failed
+}
 
 /// Everything the auctioneer knows about one task, for `starling why`. Never the prompt or the answer.
 public struct TaskTranscript: Sendable {
@@ -87,7 +89,9 @@ public struct BidTranscript: Sendable {
 
 /// One attempt that got an award.
 public struct LegTranscript: Sendable {
-    public enum End: String, Sendable { case running, finished, lost, stalled, failed, refused, cancelled, left }
+    public enum End: String, Sendable {
+        case running, finished, lost, stalled, failed, refused, cancelled, left
+    }
     public var attempt: UInt32
     public var worker: PublicKey
     public var name: String

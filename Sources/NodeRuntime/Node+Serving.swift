@@ -1,6 +1,7 @@
 import Foundation
 import Inference
 import Market
+import OpenAIFormat
 import Primitives
 import UVLoop
 import Wire

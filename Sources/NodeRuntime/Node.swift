@@ -212,7 +212,7 @@ public actor Node {
         case .client(let task, let event): deliver(task, event, now)
         case .keep(let receipt): keep(receipt)
         case .keepSequence(let model, let sequence): keepSequence(model, sequence)
-        case .log(let event): write(event)
+        case .log(let notice): note(notice)
         case .left:
             hasLeft = true
             leftWaiter?.resume()
@@ -280,8 +280,8 @@ public actor Node {
 
     // MARK: Log
 
-    private func write(_ event: LogEvent) {
-        switch event {
+    private func note(_ notice: Notice) {
+        switch notice {
         case .joined(let contacts): log.notice("joined", metadata: ["contacts": "\(contacts)"])
         case .alone: log.notice("alone: no bootstrap node answers")
         case .admitted(let key, let endpoint): log.debug("peer", metadata: ["node": "\(NodeID(of: key).short)", "at": "\(endpoint)"])

@@ -1,6 +1,8 @@
 // Routing preferences in OpenRouter's form: the request's `provider` object. A preference that we don't know, or that
 // nobody here can keep, is an error and never ignored: the client would believe that it holds.
 
+import Primitives
+
 /// Whom the client accepts and what it weighs, before names are resolved to keys.
 public struct ProviderPreferences: Hashable, Sendable {
     public enum Sort: String, Sendable, CaseIterable { case price, throughput, latency }

@@ -24,13 +24,13 @@ public enum Effect: Sendable {
     /// Our offer of the model went out under this sequence: a restart must go on above it.
     case keepSequence(model: String, UInt64)
     /// Something worth a line in the log.
-    case log(LogEvent)
+    case log(Notice)
     /// All is said and done after `leave`: the process may end.
     case left
 }
 
 /// Events for people. Never a prompt, an answer or a secret.
-public enum LogEvent: Sendable {
+public enum Notice: Sendable {
     case joined(contacts: Int)
     case alone
     case admitted(PublicKey, Endpoint)

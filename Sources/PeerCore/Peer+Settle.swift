@@ -22,27 +22,27 @@ extension Peer {
             }
             if !channelActions.isEmpty {
                 isQuiet = false
-                for action in take(&channelActions) { perform(action, now) }
+                for action in drained(&channelActions) { perform(action, now) }
             }
             if !discoveryActions.isEmpty {
                 isQuiet = false
-                for action in take(&discoveryActions) { perform(action, now) }
+                for action in drained(&discoveryActions) { perform(action, now) }
             }
             if !gossipActions.isEmpty {
                 isQuiet = false
-                for action in take(&gossipActions) { perform(action, now) }
+                for action in drained(&gossipActions) { perform(action, now) }
             }
             if !auctioneerActions.isEmpty {
                 isQuiet = false
-                for action in take(&auctioneerActions) { perform(action, now) }
+                for action in drained(&auctioneerActions) { perform(action, now) }
             }
             if !bidderActions.isEmpty {
                 isQuiet = false
-                for action in take(&bidderActions) { perform(action, now) }
+                for action in drained(&bidderActions) { perform(action, now) }
             }
             if !ownChannels.queue.isEmpty {
                 isQuiet = false
-                for item in take(&ownChannels.queue) { perform(item, now) }
+                for item in drained(&ownChannels.queue) { perform(item, now) }
             }
             if isQuiet { break }
             turns += 1
@@ -61,12 +61,6 @@ extension Peer {
             if failure.delivered != nil || failure.code == .workerLost { counts.failed += 1 } else { counts.refused += 1 }
         case .awarded, .delta, .progress: break
         }
-    }
-
-    private func take<Action>(_ actions: inout [Action]) -> [Action] {
-        var taken: [Action] = []
-        swap(&taken, &actions)
-        return taken
     }
 
     private mutating func perform(_ action: DiscoveryAction, _ now: Now) {
@@ -249,4 +243,11 @@ extension Peer {
             channels.close(ChannelID(rawValue: channel), out: &channelActions)
         }
     }
+}
+
+/// Takes all actions out of their buffer.
+private func drained<Action>(_ actions: inout [Action]) -> [Action] {
+    var taken: [Action] = []
+    swap(&taken, &actions)
+    return taken
 }

@@ -1,31 +1,58 @@
-/// The known word that somebody probably meant.
+// "Did you mean …?" for model names, preference keys and configuration keys.
+
+/// Finds the names that a mistyped one may have meant.
 public enum Nearest {
-    /// The candidate with the smallest edit distance to `word` (insert, delete, replace, swap of neighbours), if it is
-    /// at most a third of the word's length away, at least one; the first of equals. Words over 64 characters match nothing.
-    public static func match(_ word: String, in candidates: [String]) -> String? {
-        let limit = max(1, word.count / 3 + 1)
-        var best: (word: String, distance: Int)?
-        for candidate in candidates where candidate.count <= 64 && word.count <= 64 {
-            let distance = editDistance(Array(word.lowercased()), Array(candidate.lowercased()))
-            if distance <= limit, distance < best?.distance ?? .max { best = (candidate, distance) }
+    /// Longer names are compared by their first so many characters: the cost is quadratic.
+    public static let comparedMax = 64
+
+    /// Insertions, deletions, replacements and swaps of neighbours between two names, without regard to case.
+    /// Source: optimal string alignment (Damerau 1964), two rows kept.
+    public static func distance(_ a: String, _ b: String) -> Int {
+        let a = Array(a.lowercased().utf8.prefix(comparedMax))
+        let b = Array(b.lowercased().utf8.prefix(comparedMax))
+        guard !a.isEmpty, !b.isEmpty else { return max(a.count, b.count) }
+        var beforeLast = [Int](repeating: 0, count: b.count + 1)
+        var last = Array(0...b.count)
+        for i in 1...a.count {
+            var row = [i]
+            row.reserveCapacity(b.count + 1)
+            for j in 1...b.count {
+                var best = min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1))
+                if i > 1, j > 1, a[i - 1] == b[j - 2], a[i - 2] == b[j - 1] {
+                    best = min(best, beforeLast[j - 2] + 1)
+                }
+                row.append(best)
+            }
+            beforeLast = last
+            last = row
         }
-        return best?.word
+        return last[b.count]
     }
 
-    /// Optimal string alignment distance.
-    private static func editDistance(_ a: [Character], _ b: [Character]) -> Int {
-        var before = [Int](repeating: 0, count: b.count + 1)
-        var previous = Array(0...b.count)
-        for i in 0..<a.count {
-            var current = [i + 1]
-            for j in 0..<b.count {
-                var cost = min(previous[j + 1] + 1, current[j] + 1, previous[j] + (a[i] == b[j] ? 0 : 1))
-                if i > 0, j > 0, a[i] == b[j - 1], a[i - 1] == b[j] { cost = min(cost, before[j - 1] + 1) }
-                current.append(cost)
-            }
-            before = previous
-            previous = current
+    /// The candidates that are near enough to be meant, nearest first, at most `count`. Near enough: no more edits than
+    /// a third of the longer name (at least two), or one begins with the other.
+    public static func matches(_ name: String, in candidates: [String], count: Int = 3) -> [String] {
+        let wanted = name.lowercased()
+        var found: [(distance: Int, name: String)] = []
+        for candidate in candidates {
+            let other = candidate.lowercased()
+            let edits = distance(wanted, other)
+            let limit = max(2, max(wanted.utf8.count, other.utf8.count) / 3)
+            let begins = wanted.utf8.count >= 2 && (other.hasPrefix(wanted) || wanted.hasPrefix(other))
+            if !other.isEmpty, edits <= limit || begins { found.append((edits, candidate)) }
         }
-        return previous[b.count]
+        found.sort { ($0.distance, $0.name) < ($1.distance, $1.name) }
+        return found.prefix(count).map(\.name)
+    }
+
+    /// The one candidate most likely meant; nil when none is near.
+    public static func match(_ name: String, in candidates: [String]) -> String? {
+        matches(name, in: candidates, count: 1).first
+    }
+
+    /// `a`, `a or b`, `a, b or c`.
+    public static func list(_ names: [String]) -> String {
+        guard let last = names.last, names.count > 1 else { return names.first ?? "" }
+        return names.dropLast().joined(separator: ", ") + " or " + last
     }
 }

@@ -20,8 +20,6 @@ public enum ChannelFailure: String, Error, Sendable {
     case selfDial = "self_dial"
     /// Our own bound on channels or queued bytes.
     case limit
-    /// Closed by our own side.
-    case closedHere = "closed_here"
 }
 
 public enum ChannelAction: Sendable {

@@ -2,36 +2,256 @@ import Cryptography
 import Primitives
 import Wire
 
-/// Encrypted streams to other nodes (skeleton).
+/// Encrypted streams to other nodes, one task at a time on each: dialling, accepting, pooling, back-pressure, timers.
+///
+/// **Who may begin a task on an idle channel:** only the node that dialled it. So no two can begin at once, and it
+/// serves both directions of dialling: an auctioneer that dialled a worker sends OPEN, a worker that dialled an
+/// auctioneer sends HELLO. The other end learns of a new use by its first frame. The dialler also closes idle
+/// channels first; the acceptor waits half as long again.
 public struct Channels: Sendable {
-    public init(identity: Identity, mesh: MeshIdentity, entropy: Bytes32, limits: ChannelLimits = .init()) {}
+    private enum Phase: Sendable {
+        case dialling, handshaking
+        /// Carrying a task.
+        case busy
+        case idle
+    }
 
-    /// An idle channel that we dialled to that peer, or a new one. `.opened` or `.failed` follows.
+    private struct Entry: Sendable {
+        var phase: Phase
+        let isInbound: Bool
+        let endpoint: Endpoint
+        /// Whom a dialler wants; an acceptor learns it.
+        var peer: PublicKey?
+        var secure: SecureChannel?
+        var queuedBytes = 0
+
+        /// Whether somebody waits to hear of its end: not for an idle one, nor for a stranger's handshake.
+        var isOwed: Bool {
+            switch phase {
+            case .dialling, .busy: true
+            case .handshaking: !isInbound
+            case .idle: false
+            }
+        }
+    }
+
+    private let publicKey: PublicKey
+    private let mesh: MeshIdentity
+    private let limits: ChannelLimits
+    private let keyPair: NoiseIK.KeyPair
+    private let noiseStart: NoiseSymmetricState
+    private let macKey: Secret32
+    private var ratchet: KeyRatchet
+    private var entries: [ChannelID: Entry] = [:]
+    /// Idle channels that we dialled, by peer; the last is the most recently used.
+    private var pool: [PublicKey: [ChannelID]] = [:]
+    private var handshaking = 0
+    private var handshakingGroups = GroupIndex()
+    private var timers = DeadlineQueue<ChannelID>()
+    private var lastID: UInt64 = 0
+
+    public init(identity: Identity, mesh: MeshIdentity, entropy: Bytes32, limits: ChannelLimits = .init()) {
+        publicKey = identity.publicKey
+        self.mesh = mesh
+        self.limits = limits
+        keyPair = NoiseIK.KeyPair(secret: identity.agreementSecret)
+        noiseStart = NoiseSymmetricState(
+            protocolName: NoiseIK.protocolName, prologue: Packet.prologue("starling channel", mesh: mesh))
+        macKey = Packet.macKey(receiver: publicKey, mesh: mesh)
+        ratchet = KeyRatchet(entropy: entropy, purpose: "starling channels")
+    }
+
+    public var count: Int { entries.count }
+
+    // MARK: For the market
+
+    /// An idle channel that we dialled to that peer, or a new one. `.opened` or `.failed` follows, perhaps at once.
     public mutating func open(to peer: PeerAddress, now: Now, out: inout [ChannelAction]) -> ChannelID {
-        ChannelID(rawValue: 0)
+        if let pooled = pool[peer.key]?.last, entries[pooled]?.endpoint == peer.endpoint {
+            leavePool(pooled)
+            entries[pooled]?.phase = .busy
+            timers.cancel(pooled)
+            out.append(.opened(pooled, peer: peer.key, inbound: false))
+            return pooled
+        }
+        lastID += 1
+        let id = ChannelID(rawValue: lastID)
+        guard peer.key != publicKey else {
+            out.append(.failed(id, .selfDial))
+            return id
+        }
+        guard entries.count < limits.channels, peer.endpoint.isUnicast else {
+            out.append(.failed(id, .limit))
+            return id
+        }
+        entries[id] = Entry(phase: .dialling, isInbound: false, endpoint: peer.endpoint, peer: peer.key)
+        timers.set(id, at: now.monotonic + limits.handshakeMax)
+        out.append(.dial(id, peer.endpoint))
+        return id
     }
-    /// A stranger's connection; nil over the limit: the shell closes it.
-    public mutating func accept(from endpoint: Endpoint, now: Now, out: inout [ChannelAction]) -> ChannelID? {
-        nil
-    }
-    /// The carrier that `.dial` asked for is connected.
-    public mutating func connected(_ id: ChannelID, now: Now, out: inout [ChannelAction]) {}
-    public mutating func received(
-        _ id: ChannelID, _ bytes: UnsafeRawBufferPointer, now: Now, out: inout [ChannelAction]
-    ) {}
-    /// The carrier is gone, or could not be connected.
-    public mutating func closed(_ id: ChannelID, now: Now, out: inout [ChannelAction]) {}
-    /// The carrier has taken `bytes` of what `.write` gave it.
-    public mutating func written(_ id: ChannelID, bytes: Int) {}
-    /// False when the channel isn't open or too much is queued.
+
+    /// False, and nothing sent, when the channel isn't open, the frame is too long, or too much is queued.
     @discardableResult
     public mutating func send(_ frame: Frame, on id: ChannelID, now: Now, out: inout [ChannelAction]) -> Bool
-    { false }
-    /// The task on it is done: the channel goes back to the pool.
-    public mutating func release(_ id: ChannelID, now: Now, out: inout [ChannelAction]) {}
-    public mutating func close(_ id: ChannelID, out: inout [ChannelAction]) {}
-    public func queuedBytes(on id: ChannelID) -> Int { 0 }
-    public func peer(of id: ChannelID) -> PublicKey? { nil }
-    public mutating func nextDeadline() -> MonotonicTime { .never }
-    public mutating func tick(now: Now, out: inout [ChannelAction]) {}
+    {
+        guard let queued = entries[id]?.queuedBytes, queued < limits.queuedBytes,
+            let record = entries[id]?.secure?.record(frame)
+        else { return false }
+        entries[id]?.queuedBytes += record.count
+        out.append(.write(id, record))
+        return true
+    }
+
+    /// The task on it is done: the channel is idle, and goes back to the pool if we dialled it.
+    public mutating func release(_ id: ChannelID, now: Now, out: inout [ChannelAction]) {
+        guard let entry = entries[id] else { return }
+        switch entry.phase {
+        case .idle: return
+        case .dialling, .handshaking: return end(id, nil, &out)
+        case .busy: break
+        }
+        entries[id]?.phase = .idle
+        if entry.isInbound {
+            timers.set(id, at: now.monotonic + limits.idleMax + limits.idleMax / 2)
+            return
+        }
+        guard let peer = entry.peer else { return }
+        pool[peer, default: []].append(id)
+        timers.set(id, at: now.monotonic + limits.idleMax)
+        if let all = pool[peer], all.count > limits.idlePerPeer, let oldest = all.first {
+            end(oldest, nil, &out)
+        }
+    }
+
+    /// Ends the channel without any event.
+    public mutating func close(_ id: ChannelID, out: inout [ChannelAction]) { end(id, nil, &out) }
+
+    /// Bytes given to the carrier that it has not yet taken.
+    public func queuedBytes(on id: ChannelID) -> Int { entries[id]?.queuedBytes ?? 0 }
+
+    public func peer(of id: ChannelID) -> PublicKey? { entries[id]?.peer }
+
+    // MARK: For the shell
+
+    /// A stranger's connection; nil over the limits: the shell closes it.
+    public mutating func accept(from endpoint: Endpoint, now: Now, out: inout [ChannelAction]) -> ChannelID? {
+        let group = endpoint.group(countsEndpoints: limits.countsEndpoints)
+        guard entries.count < limits.channels, handshaking < limits.handshaking,
+            handshakingGroups.count(group) < limits.handshakingPerPrefix
+        else { return nil }
+        lastID += 1
+        let id = ChannelID(rawValue: lastID)
+        var entry = Entry(phase: .handshaking, isInbound: true, endpoint: endpoint)
+        entry.secure = SecureChannel(acceptor: publicKey, keyPair: keyPair, start: noiseStart, macKey: macKey)
+        entries[id] = entry
+        handshaking += 1
+        handshakingGroups.insert(UInt32(truncatingIfNeeded: id.rawValue), group)
+        timers.set(id, at: now.monotonic + limits.handshakeMax)
+        return id
+    }
+
+    /// The carrier that `.dial` asked for is connected.
+    public mutating func connected(_ id: ChannelID, now: Now, out: inout [ChannelAction]) {
+        guard let entry = entries[id], entry.phase == .dialling, let peer = entry.peer else { return }
+        let dialled = SecureChannel.dialler(
+            publicKey, keyPair: keyPair, start: noiseStart, to: peer,
+            macKey: Packet.macKey(receiver: peer, mesh: mesh), ephemeral: Secret32(ratchet.next()))
+        guard let dialled else { return end(id, .badHandshake, &out) }
+        entries[id]?.phase = .handshaking
+        entries[id]?.secure = dialled.channel
+        write(id, dialled.hello, &out)
+    }
+
+    /// Bytes from the carrier, in order.
+    public mutating func received(
+        _ id: ChannelID, _ bytes: UnsafeRawBufferPointer, now: Now, out: inout [ChannelAction]
+    ) {
+        guard entries[id]?.secure != nil else { return }
+        var events: [SecureChannel.Event] = []
+        entries[id]?.secure?.receive(bytes, ratchet: &ratchet, &events)
+        for event in events { handle(event, id, now, &out) }
+    }
+
+    /// The carrier is gone, or could not be connected.
+    public mutating func closed(_ id: ChannelID, now: Now, out: inout [ChannelAction]) {
+        guard let entry = remove(id) else { return }
+        if entry.isOwed { out.append(.failed(id, .closed)) }
+    }
+
+    /// The carrier has taken `bytes` of what `.write` gave it.
+    public mutating func written(_ id: ChannelID, bytes: Int) {
+        guard let queued = entries[id]?.queuedBytes else { return }
+        entries[id]?.queuedBytes = max(0, queued - bytes)
+    }
+
+    public mutating func nextDeadline() -> MonotonicTime { timers.next() }
+
+    public mutating func tick(now: Now, out: inout [ChannelAction]) {
+        while let id = timers.popDue(now.monotonic) { end(id, .timeout, &out) }
+    }
+
+    // MARK: Inside
+
+    private mutating func handle(
+        _ event: SecureChannel.Event, _ id: ChannelID, _ now: Now, _ out: inout [ChannelAction]
+    ) {
+        guard let entry = entries[id] else { return }
+        switch event {
+        case .write(let bytes):
+            write(id, bytes, &out)
+        case .opened(let peer):
+            leaveHandshake(id, entry)
+            entries[id]?.peer = peer
+            entries[id]?.phase = .busy
+            // An acceptor's channel is in use once a frame comes; until then it idles.
+            if entry.isInbound {
+                timers.set(id, at: now.monotonic + limits.idleMax + limits.idleMax / 2)
+            } else {
+                timers.cancel(id)
+            }
+            out.append(.opened(id, peer: peer, inbound: entry.isInbound))
+        case .frame(let frame):
+            guard let peer = entry.peer else { return }
+            if entry.isInbound, entry.phase == .idle || entry.phase == .busy {
+                entries[id]?.phase = .busy
+                timers.cancel(id)
+            }
+            out.append(.frame(id, peer, frame))
+        case .broken(let reason):
+            end(id, reason, &out)
+        }
+    }
+
+    private mutating func write(_ id: ChannelID, _ bytes: [UInt8], _ out: inout [ChannelAction]) {
+        entries[id]?.queuedBytes += bytes.count
+        out.append(.write(id, bytes))
+    }
+
+    private mutating func end(_ id: ChannelID, _ reason: ChannelFailure?, _ out: inout [ChannelAction]) {
+        guard let entry = remove(id) else { return }
+        out.append(.close(id))
+        if let reason, entry.isOwed { out.append(.failed(id, reason)) }
+    }
+
+    private mutating func remove(_ id: ChannelID) -> Entry? {
+        guard let entry = entries[id] else { return nil }
+        leaveHandshake(id, entry)
+        leavePool(id)
+        timers.cancel(id)
+        return entries.removeValue(forKey: id)
+    }
+
+    private mutating func leaveHandshake(_ id: ChannelID, _ entry: Entry) {
+        guard entry.isInbound, entry.phase == .handshaking else { return }
+        handshaking -= 1
+        handshakingGroups.remove(
+            UInt32(truncatingIfNeeded: id.rawValue),
+            entry.endpoint.group(countsEndpoints: limits.countsEndpoints))
+    }
+
+    private mutating func leavePool(_ id: ChannelID) {
+        guard let peer = entries[id]?.peer, let position = pool[peer]?.firstIndex(of: id) else { return }
+        pool[peer]?.remove(at: position)
+        if pool[peer]?.isEmpty == true { pool[peer] = nil }
+    }
 }

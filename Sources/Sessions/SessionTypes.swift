@@ -103,8 +103,6 @@ public struct SessionLimits: Sendable {
     public var timeoutMax = Interval.milliseconds(1_500)
     /// Hard bound on the life of a request.
     public var requestMax = Interval.seconds(4)
-    /// How long a replaced session still receives.
-    public var retireAfter = Interval.seconds(10)
     /// A half-open handshake older than this is dead.
     public var halfOpenMax = Interval.seconds(10)
     /// Age of a session at which its next use opens a fresh one.

@@ -1,28 +1,209 @@
 import Cryptography
+import DequeModule
 import Primitives
 import Wire
 
-/// Encrypted datagram associations with other nodes (skeleton).
+/// Encrypted datagram associations with other nodes: Noise IK handshakes, transport packets with a replay window,
+/// requests with their timeouts and single retry. Protocol/sessions.md is the specification.
+///
+/// What to know before changing it:
+/// - The first handshake message is assumed replayed: it changes nothing but the half-open ring. The first authentic
+///   transport packet makes the session (at the initiator: the response, which answers its fresh ephemeral key).
+/// - A session serves one endpoint. Whoever moved or restarted is reached again by the retry of a request, which is a
+///   first message.
+/// - A request that no session can carry rides in message 1 when it is idempotent, else it waits for the response.
+/// - Everything is bounded (`SessionLimits`), and everything follows from the entropy and the inputs.
 public struct Sessions: Sendable {
-    public private(set) var dropped = DropCounters()
+    enum Timer: Hashable, Sendable {
+        /// A request that left on a session.
+        case request(UInt32)
+        case opening(PeerAddress)
+    }
 
-    public init(identity: Identity, mesh: MeshIdentity, entropy: Bytes32, limits: SessionLimits = .init()) {}
+    public internal(set) var dropped = DropCounters()
 
+    let publicKey: PublicKey
+    let mesh: MeshIdentity
+    let limits: SessionLimits
+    let keyPair: NoiseIK.KeyPair
+    let noiseStart: NoiseSymmetricState
+    let responderStart: NoiseIK
+    let macKey: Secret32
+    var ratchet: KeyRatchet
+    var cookies: CookieJar
+    var agreementKeys = AgreementKeyCache()
+
+    var associations: SlotTable<Association>
+    /// Established sessions by key, the newest confirmed first: at most two for one endpoint, four in all.
+    var byKey: [PublicKey: [UInt32]] = [:]
+    public internal(set) var sessionCount = 0
+    var sessionGroups = GroupIndex()
+    var halfOpen: [UInt32: HalfOpen] = [:]
+    var halfOpenOrder = Deque<UInt32>()
+    var halfOpenGroups = GroupIndex()
+    var openings: [PeerAddress: Opening] = [:]
+    /// Which opening a cookie is for, by the first half of its initiation's mac1.
+    var openingByMac: [UInt64: PeerAddress] = [:]
+    var pending: [UInt32: PendingRequest] = [:]
+    var lastRequest: UInt32
+    var timers = DeadlineQueue<Timer>()
+    var scratch: [UInt8] = []
+
+    public init(identity: Identity, mesh: MeshIdentity, entropy: Bytes32, limits: SessionLimits = .init()) {
+        publicKey = identity.publicKey
+        self.mesh = mesh
+        self.limits = limits
+        keyPair = NoiseIK.KeyPair(secret: identity.agreementSecret)
+        noiseStart = NoiseSymmetricState(
+            protocolName: NoiseIK.protocolName, prologue: Packet.prologue("starling datagram", mesh: mesh))
+        responderStart = NoiseIK(responder: keyPair, start: noiseStart)
+        macKey = Packet.macKey(receiver: publicKey, mesh: mesh)
+        ratchet = KeyRatchet(entropy: entropy, purpose: "starling sessions")
+        let first = ratchet.next()
+        lastRequest = UInt32(truncatingIfNeeded: first.w0)
+        associations = SlotTable(
+            capacity: limits.sessions + limits.halfOpen + 2 * limits.openings,
+            firstGeneration: UInt16(truncatingIfNeeded: first.w1))
+        cookies = CookieJar(
+            secret: ratchet.next(), key: Packet.cookieKey(receiver: publicKey, mesh: mesh),
+            handshakesPerSecond: limits.handshakesPerSecond)
+    }
+
+    // MARK: What the core asks for
+
+    /// Sends `message` and waits for its answer. Exactly one `Completion` follows, at once if a bound is reached.
     public mutating func request(
         _ message: Message, to peer: PeerAddress, owner: RequestOwner, now: Now, random: inout SeededRandom,
         out: inout SessionOutput
-    ) {}
+    ) {
+        guard canSend(to: peer), pending.count < limits.requests else {
+            if pending.count >= limits.requests { dropped.count(.overBudget) }
+            out.completions.append(Completion(owner: owner, peer: peer, result: .unanswered))
+            return
+        }
+        repeat { lastRequest &+= 1 } while lastRequest == 0 || pending[lastRequest] != nil
+        let id = lastRequest
+        pending[id] = PendingRequest(
+            owner: owner, peer: peer, message: message, startedAt: now.monotonic, sentAt: now.monotonic)
+        if let session = session(to: peer) {
+            sendRequest(id, on: session, now, &out)
+        } else {
+            awaitOpening(id, peer, tries: 2, timeout: limits.timeoutStart, now, &out)
+        }
+    }
+
+    /// Sends `message` without expecting an answer; opens a session first if there is none. May be lost.
     public mutating func send(
         _ message: Message, to peer: PeerAddress, now: Now, random: inout SeededRandom,
         out: inout SessionOutput
-    ) {}
+    ) {
+        guard canSend(to: peer) else { return }
+        let envelope = Envelope(message: message)
+        if let session = session(to: peer) {
+            transmit(envelope, on: session, now, &out)
+        } else if openings[peer] != nil
+            || open(peer, tries: 2, timeout: limits.timeoutStart, riding: nil, now, &out)
+        {
+            guard (openings[peer]?.sends.count ?? 0) < limits.sendsPerPeer else {
+                dropped.count(.overBudget)
+                return
+            }
+            openings[peer]?.sends.append(envelope)
+        }
+    }
+
+    /// Answers a request.
     public mutating func reply(_ message: Message, to handle: ReplyHandle, now: Now, out: inout SessionOutput)
-    {}
-    public mutating func receive(
-        _ datagram: UnsafeMutableRawBufferPointer, from source: Endpoint, now: Now,
-        random: inout SeededRandom,
-        out: inout SessionOutput
-    ) -> Incoming? { nil }
-    public mutating func tick(now: Now, random: inout SeededRandom, out: inout SessionOutput) {}
-    public mutating func nextDeadline() -> MonotonicTime { .never }
+    {
+        let envelope = Envelope(reply: handle.request, message: message)
+        guard let phase = associations[handle.association]?.phase else {
+            dropped.count(.replyLate)
+            return
+        }
+        switch phase {
+        case .answering: respond(envelope, to: handle.association, now, &out)
+        case .established: transmit(envelope, on: handle.association, now, &out)
+        case .opening, .halfOpen: dropped.count(.replyLate)
+        }
+    }
+
+    // MARK: Time
+
+    /// When `tick` must be called at the latest.
+    public mutating func nextDeadline() -> MonotonicTime { timers.next() }
+
+    /// Handles what is due. Early and late calls are harmless.
+    public mutating func tick(now: Now, random: inout SeededRandom, out: inout SessionOutput) {
+        while let timer = timers.popDue(now.monotonic) {
+            switch timer {
+            case .request(let id): requestTimedOut(id, now, &out)
+            case .opening(let peer): openingTimedOut(peer, now, &out)
+            }
+        }
+    }
+
+    // MARK: What may be known
+
+    public func hasSession(to peer: PeerAddress) -> Bool { session(to: peer) != nil }
+
+    /// The smoothed round trip to `peer`, once measured.
+    public func roundTrip(to peer: PeerAddress) -> Interval? {
+        session(to: peer).flatMap { associations[$0]?.roundTrip.smoothed }
+    }
+
+    /// Everyone with an established session, in no meaningful but a repeatable order.
+    public func establishedPeers() -> [PeerAddress] {
+        associations.numbers.compactMap { number in
+            associations[number].flatMap { $0.phase == .established ? $0.peer : nil }
+        }
+    }
+
+    /// The newest confirmed session with that key at that endpoint.
+    func session(to peer: PeerAddress) -> UInt32? {
+        byKey[peer.key]?.first { associations[$0]?.peer.endpoint == peer.endpoint }
+    }
+
+    private mutating func canSend(to peer: PeerAddress) -> Bool {
+        if peer.key == publicKey { dropped.count(.selfDial) }
+        return peer.key != publicKey && peer.endpoint.isUnicast
+    }
+
+    // MARK: Requests
+
+    mutating func finish(_ id: UInt32, _ result: Completion.Result, _ out: inout SessionOutput) {
+        guard let request = pending.removeValue(forKey: id) else { return }
+        timers.cancel(.request(id))
+        out.completions.append(Completion(owner: request.owner, peer: request.peer, result: result))
+    }
+
+    mutating func sendRequest(_ id: UInt32, on number: UInt32, _ now: Now, _ out: inout SessionOutput) {
+        guard var request = pending[id] else { return }
+        request.sentAt = now.monotonic
+        request.session = number
+        pending[id] = request
+        guard transmit(Envelope(request: id, message: request.message), on: number, now, &out) else {
+            finish(id, .unanswered, &out)
+            return
+        }
+        let patience = associations[number]?.roundTrip.timeout(limits) ?? limits.timeoutStart
+        timers.set(.request(id), at: min(now.monotonic + patience, request.startedAt + limits.requestMax))
+    }
+
+    /// The one retry is a first message, unless the peer has opened a newer session meanwhile.
+    private mutating func requestTimedOut(_ id: UInt32, _ now: Now, _ out: inout SessionOutput) {
+        guard let request = pending[id] else { return }
+        guard request.tries == 1, now.monotonic < request.startedAt + limits.requestMax else {
+            finish(id, .unanswered, &out)
+            return
+        }
+        pending[id]?.tries = 2
+        let used = request.session.flatMap { associations[$0] }
+        if let newest = session(to: request.peer), newest != request.session {
+            sendRequest(id, on: newest, now, &out)
+        } else {
+            let patience = (used?.roundTrip.timeout(limits) ?? limits.timeoutStart) * 2
+            let timeout = min(max(patience, limits.timeoutStart), limits.timeoutMax)
+            awaitOpening(id, request.peer, tries: 1, timeout: timeout, now, &out)
+        }
+    }
 }

@@ -1,8 +1,9 @@
 // The loop: one thread that waits for sockets and timers, and runs the actors that live on it.
 //
 // It is a `SerialExecutor`: an actor whose `unownedExecutor` is the loop runs on the loop's thread, so a libuv
-// callback is already inside it (`assumeIsolated`, or a closure formed in the actor, costs no hop). Other threads
-// hand work over with `post` or by calling such an actor; one wake-up serves a whole batch.
+// callback is already inside it. An owner sets its callbacks to closures formed in one of its isolated methods:
+// they are isolated to it, reach its state directly and cost nothing; elsewhere `assumeIsolated` enters, once per
+// callback. Other threads hand work over with `post` or by calling such an actor; one wake-up serves a whole batch.
 //
 // Lifetime: `start`, then `stop` from another thread. `stop` closes every handle, tells its owner, joins the
 // thread. Work that comes later is not lost (a lost job is a task that hangs for ever): it runs one piece at a

@@ -291,7 +291,7 @@ public final class TCPConnection: LoopHandle {
 
     // MARK: Closing
 
-    /// What is queued still leaves, nothing more is delivered. `onClosed` follows when the peer has ended its side
+    /// What is queued still leaves (unless the connection doesn't stand yet), nothing more is delivered. `onClosed` follows when the peer has ended its side
     /// too, or `closeTimeout` passed.
     public func close() {
         loop.preconditionOnLoop()
@@ -317,6 +317,7 @@ public final class TCPConnection: LoopHandle {
         expect(within: limits.closeTimeout)
         // What the peer still says is thrown away; its end is what we wait for.
         read()
+        flush()
         shutDownWhenFlushed()
     }
 

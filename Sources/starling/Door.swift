@@ -101,7 +101,7 @@ struct Table {
                 let pad = String(repeating: " ", count: widths[column] - cell.count)
                 return rightAligned.contains(column) ? pad + cell : cell + pad
             }.joined(separator: "  ")
-            return line.replacing(/ +$/, with: "")
+            return String(line.reversed().drop { $0 == " " }.reversed())
         }.joined(separator: "\n") + "\n"
     }
 }

@@ -8,18 +8,24 @@ import Wire
 struct ExchangeTests {
     /// Lets two machines answer each other until both are quiet; the number of requests.
     @discardableResult
-    private func converse(_ a: inout Machine, _ ai: Int, _ b: inout Machine, _ bi: Int, rounds: Int = 200) -> Int {
+    private func converse(_ a: inout Machine, _ ai: Int, _ b: inout Machine, _ bi: Int, rounds: Int = 200)
+        -> Int
+    {
         var count = 0
         for _ in 0..<rounds {
             let (fromA, fromB) = (a.takeRequests(), b.takeRequests())
             if fromA.isEmpty, fromB.isEmpty, a.gossip.mail.isEmpty, b.gossip.mail.isEmpty { break }
             for request in fromA where request.to == address(bi) {
                 count += 1
-                if let reply = b.receive(request.message, from: ai) { a.answer(request.token, reply, from: bi) }
+                if let reply = b.receive(request.message, from: ai) {
+                    a.answer(request.token, reply, from: bi)
+                }
             }
             for request in fromB where request.to == address(ai) {
                 count += 1
-                if let reply = a.receive(request.message, from: bi) { b.answer(request.token, reply, from: ai) }
+                if let reply = a.receive(request.message, from: bi) {
+                    b.answer(request.token, reply, from: ai)
+                }
             }
             a.pass(.milliseconds(10))
             b.pass(.milliseconds(10))
@@ -118,7 +124,8 @@ struct ExchangeTests {
             return
         }
         machine.answer(
-            digest.token, .offerDifference(OfferDifference(offers: [forged(offer(of: 3))], more: 1_000_000)), from: 1)
+            digest.token, .offerDifference(OfferDifference(offers: [forged(offer(of: 3))], more: 1_000_000)),
+            from: 1)
         #expect(machine.takeDigests().isEmpty)
         #expect(machine.gossip.exchanges.isEmpty)
     }
@@ -129,15 +136,17 @@ struct ExchangeTests {
         var asked = 0
         for round in 0..<20 as Range<UInt64> {
             let offers = (0..<32).map { OfferVersion(id: round * 100 + $0, sequence: 9) }
-            guard case .offerDifference(let difference)? = machine.receive(
-                .offerDigest(OfferDigest(first: 0, last: .max, offers: offers)), from: 1)
+            guard
+                case .offerDifference(let difference)? = machine.receive(
+                    .offerDigest(OfferDigest(first: 0, last: .max, offers: offers)), from: 1)
             else { continue }
             asked += difference.wanted.count
         }
         #expect(asked == 128)
         machine.pass(.seconds(70))
         let digest = OfferDigest(first: 0, last: .max, offers: [OfferVersion(id: 1, sequence: 1)])
-        #expect(machine.receive(.offerDigest(digest), from: 1) == .offerDifference(OfferDifference(wanted: [1])))
+        #expect(
+            machine.receive(.offerDigest(digest), from: 1) == .offerDifference(OfferDifference(wanted: [1])))
     }
 
     @Test("An answer of the wrong kind ends an exchange; unknown tokens and messages are harmless")

@@ -15,7 +15,8 @@ private let identities: [Identity] = (0..<600).map { Identity(seed: Bytes32(UInt
 /// Node `index`'s address: each in a network of its own.
 func address(_ index: Int) -> PeerAddress {
     PeerAddress(
-        key: identity(index).publicKey, endpoint: Endpoint(ipv4: 0x0a00_0001 | UInt32(index) << 8, port: 7827))
+        key: identity(index).publicKey, endpoint: Endpoint(ipv4: 0x0a00_0001 | UInt32(index) << 8, port: 7827)
+    )
 }
 
 func terms(_ model: String, output: Int64 = 2_000_000, sequence: UInt64 = 0) -> Offer {
@@ -27,7 +28,8 @@ func terms(_ model: String, output: Int64 = 2_000_000, sequence: UInt64 = 0) -> 
 
 /// An offer of node `index`, signed as anybody may sign: dates are seconds from the start.
 func offer(
-    of index: Int, model: String = "wren-m", sequence: UInt64 = 1, output: Int64 = 2_000_000, issued: Int64 = 0,
+    of index: Int, model: String = "wren-m", sequence: UInt64 = 1, output: Int64 = 2_000_000,
+    issued: Int64 = 0,
     ends: Int64 = 180, withdrawn: Bool = false, endpoint: Endpoint = Endpoint(ipv4: 0x0a00_0001, port: 7827)
 ) -> SignedRecord {
     var record = terms(model, output: output, sequence: sequence)
@@ -59,7 +61,9 @@ struct Machine {
     }
 
     /// A machine whose joining is over: rumours and spot checks are on.
-    static func joined(_ index: Int = 0, members: Range<Int>, parameters: GossipParameters = GossipParameters()) -> Machine {
+    static func joined(
+        _ index: Int = 0, members: Range<Int>, parameters: GossipParameters = GossipParameters()
+    ) -> Machine {
         var machine = Machine(index, parameters: parameters)
         for member in members { machine.join(member) }
         machine.gossip.joining = nil

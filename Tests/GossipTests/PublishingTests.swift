@@ -6,7 +6,9 @@ import Wire
 
 @Suite("Own offers")
 struct PublishingTests {
-    @Test("The first announcement goes to every member, is in the own book, and is refreshed for as long as we live")
+    @Test(
+        "The first announcement goes to every member, is in the own book, and is refreshed for as long as we live"
+    )
     func announce() {
         var machine = Machine.joined(members: 1..<11)
         #expect(machine.announce(terms("wren-m")) == .published)
@@ -52,7 +54,9 @@ struct PublishingTests {
     func changes() {
         var machine = Machine.joined(members: 1..<2)
         machine.announce(terms("wren-m", output: 1))
-        #expect(machine.announce(terms("wren-m", output: 2)) == .held(until: machine.now.monotonic + .seconds(60)))
+        #expect(
+            machine.announce(terms("wren-m", output: 2)) == .held(until: machine.now.monotonic + .seconds(60))
+        )
         machine.announce(terms("wren-m", output: 3))
         machine.pass(.seconds(58))
         #expect(machine.takeMails().allSatisfy { $0.offers.allSatisfy { $0.price.output == 1 } })
@@ -61,6 +65,28 @@ struct PublishingTests {
         #expect(machine.gossip.allOffers.map(\.record.price.output) == [3])
         machine.pass(.seconds(70))
         #expect(machine.announce(terms("wren-m", output: 4)) == .published)
+    }
+
+    @Test("A seller who moves says so at once, without the price that waits")
+    func moves() {
+        var machine = Machine.joined(members: 1..<2)
+        var draft = terms("wren-m", output: 1)
+        draft.endpoints = []
+        machine.announce(draft)
+        draft.endpoints = [Endpoint(ipv4: 0x0a00_0009, port: 7827)]
+        #expect(machine.announce(draft) == .published)
+        machine.pass(.seconds(20))
+        draft.price.output = 2
+        machine.announce(draft)
+        draft.endpoints = [Endpoint(ipv4: 0x0a00_000a, port: 7827)]
+        guard case .held = machine.announce(draft) else {
+            Issue.record("the price must wait")
+            return
+        }
+        #expect(machine.gossip.allOffers.first?.record.endpoints == draft.endpoints)
+        #expect(machine.gossip.allOffers.first?.record.price.output == 1)
+        machine.pass(.seconds(41))
+        #expect(machine.gossip.allOffers.first?.record.price.output == 2)
     }
 
     @Test("A held change that is taken back is not published")

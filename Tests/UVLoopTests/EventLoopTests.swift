@@ -5,7 +5,7 @@ import Testing
 
 @testable import UVLoop
 
-@Suite struct EventLoopTests {
+@Suite(.timeLimit(.minutes(1))) struct EventLoopTests {
     @Test func anActorOfTheLoopRunsOnItsThreadAndComesBackAfterASuspension() async throws {
         try await withLoop { owner in
             let loop = owner.loop

@@ -8,6 +8,9 @@ actor Owner {
     nonisolated let loop: EventLoop
     nonisolated var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
     private(set) var counted = 0
+    /// What an echo sends at the end of a batch.
+    var slab: [UInt8] = []
+    var slots: [DatagramSlot] = []
     init(_ loop: EventLoop) { self.loop = loop }
 
     func count() { counted += 1 }

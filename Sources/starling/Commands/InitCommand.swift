@@ -75,11 +75,11 @@ struct InitCommand: AsyncParsableCommand {
         servers.lazy.compactMap { server in server.models.first.map { (server, $0) } }.first
     }
 
-    private func entry(_ server: FoundModelServer, _ model: ModelDescription, live: Bool) -> String {
+    private func entry(_ backend: String, _ url: String, _ model: ModelDescription, live: Bool) -> String {
         let mark = live ? "" : "# "
         return [
-            "- backend: \(server.dialect.rawValue)           # ollama | llama.cpp | vllm | openai | managed (starts llama.cpp for `file:`)",
-            "  url: \(server.url)",
+            "- backend: \(backend)           # ollama | llama.cpp | vllm | openai | managed (starts llama.cpp for `file:`)",
+            "  url: \(url)",
             "  model: \(quoted(model.name))           # its name there",
             "  # sell_as: \(quoted(model.name.lowercased()))       # the name it is sold under",
             "  slots: \(live ? 1 : Int(model.slots ?? 1))                 # answers at a time",
@@ -96,12 +96,11 @@ struct InitCommand: AsyncParsableCommand {
         for server in servers {
             for model in server.models {
                 let isLive = chosen.map { $0.0 == server && $0.1 == model } ?? false
-                sale += entry(server, model, live: isLive)
+                sale += entry(server.dialect.rawValue, server.url, model, live: isLive)
             }
         }
         if sale.isEmpty {
-            let example = FoundModelServer(dialect: .ollama, url: "http://127.0.0.1:11434", models: [])
-            sale = entry(example, ModelDescription(name: "qwen3:8b"), live: false)
+            sale = entry("ollama", "http://127.0.0.1:11434", ModelDescription(name: "qwen3:8b"), live: false)
         }
         let joins = join.isEmpty ? " []" : "\n" + join.map { "    - \($0)" }.joined(separator: "\n")
         return """

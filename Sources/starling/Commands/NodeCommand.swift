@@ -47,13 +47,13 @@ struct NodeCommand: AsyncParsableCommand {
                 throw fail(
                     "\(error)", mend: "another program (or another node) uses it: stop that, or set mesh.port to a free one", .unavailable)
             }
-            let gateway = Gateway(node: node, settings: settings.http.gateway)
+            let gateway = try Gateway(node: node, configuration: settings.gateway, logger: log)
             let serving = Task {
                 do {
                     try await gateway.run()
                 } catch is CancellationError {
                 } catch {
-                    remark("starling: the HTTP door \(settings.http.listen) can't be opened: \(error)")
+                    remark("starling: \(error)")
                     remark("  mend: stop what uses the port, or set http.listen to a free one")
                     Foundation.exit(ExitStatus.unavailable.rawValue)
                 }
@@ -65,8 +65,11 @@ struct NodeCommand: AsyncParsableCommand {
                 _ = await signals.next()
                 Foundation.exit(ExitStatus.interrupted.rawValue)
             }
+            async let closing: Void = gateway.shutDown()
             await node.leave(grace: .milliseconds(Int64(grace * 1000)))
             serving.cancel()
+            await closing
+            await serving.value
             await node.stop()
             second.cancel()
         }
@@ -116,5 +119,22 @@ final class Signals: Sendable {
     func next() async -> Int32? {
         var iterator = stream.makeAsyncIterator()
         return await iterator.next()
+    }
+}
+
+extension NodeSettings {
+    /// What the gateway needs of them.
+    var gateway: GatewayConfiguration {
+        var configuration = GatewayConfiguration()
+        configuration.host = http.listen.host
+        configuration.port = Int(http.listen.port)
+        configuration.apiKeys = http.apiKeys
+        configuration.origins = http.origins
+        configuration.preferences.maxInputPrice = ask.maxInputPrice
+        configuration.preferences.maxOutputPrice = ask.maxOutputPrice
+        configuration.preferences.maxCost = ask.maxCost
+        configuration.preferences.weights.timePerSecond = UInt32(clamping: ask.timePerSecond)
+        configuration.preferences.minMillitrust = UInt32(clamping: Int((ask.minTrust * 1000).rounded()))
+        return configuration
     }
 }

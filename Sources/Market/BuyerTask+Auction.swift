@@ -1,0 +1,313 @@
+import Primitives
+import Wire
+
+/// From the offer book to an award.
+extension BuyerTask {
+    mutating func choose(_ desk: inout AuctionDesk) {
+        stage = .choosing
+        transcript.state = .bidding
+        auction = nil
+        choosingSince = desk.now.monotonic
+        desk.emit(.needOffers(id, model: request.model))
+    }
+
+    mutating func offersFound(_ found: OffersFound, _ desk: inout AuctionDesk) {
+        guard stage == .choosing else { return }
+        let requirements = self.requirements(selfReachable: found.selfReachable)
+        survey = Survey(found, requirements)
+        let pool = filter(found, requirements, desk)
+        guard !pool.isEmpty else { return nobodyLeft(&desk) }
+        guard attempt < UInt32(clamping: desk.parameters.auctionsMax) else { return refuse(&desk) }
+        var random = desk.random
+        let chosen = Sampling.choose(pool, most: desk.parameters.candidatesMax, random: &random)
+        desk.random = random
+        survey.notSampled = pool.count - chosen.count
+        call(chosen, requirements, &desk)
+    }
+
+    private func requirements(selfReachable: Bool) -> Requirements {
+        let continuing = deliveredBytes > 0 ? version : nil
+        return Requirements(
+            request: request, tokensIn: request.tokensIn &+ (continuing == nil ? 0 : deliveredTokens),
+            tokensOutMax: tokensLeft, continuing: continuing, selfReachable: selfReachable)
+    }
+
+    /// Each seller once: into the pool, or counted under the first filter that it failed.
+    private mutating func filter(_ found: OffersFound, _ requirements: Requirements, _ desk: AuctionDesk)
+        -> [Eligible]
+    {
+        let now = desk.now.monotonic
+        let basis = requirements.basis
+        var pool: [(Eligible, UInt64)] = []
+        for candidate in found.sellers {
+            let offer = candidate.offer.record
+            let trust = desk.sellers.trust(candidate.key, now)
+            if let reason = exclusion(of: candidate, requirements, trust, desk) {
+                survey.count(offer, reason)
+                continue
+            }
+            let rank = request.preferences.order.firstIndex(of: candidate.key) ?? .max
+            let eligible = Eligible(
+                candidate: candidate, millitrust: trust, rank: rank,
+                newcomer: desk.sellers.isNewcomer(candidate.key), weight: 1)
+            pool.append((eligible, basis.expect(offer, millitrust: trust).score))
+        }
+        let best = pool.reduce(UInt64.max) { min($0, $1.1) }
+        return pool.map { eligible, score in
+            var eligible = eligible
+            let candidate = eligible.candidate
+            eligible.weight = Sampling.weight(
+                score: score, best: best, slots: candidate.offer.record.slots,
+                inFlight: desk.sellers[candidate.key]?.inFlight ?? 0, hasSession: candidate.hasSession)
+            return eligible
+        }
+    }
+
+    private func exclusion(
+        of candidate: Candidate, _ requirements: Requirements, _ trust: UInt32, _ desk: AuctionDesk
+    ) -> ExclusionReason? {
+        let offer = candidate.offer.record
+        var reason = requirements.exclusion(of: offer, millitrust: trust)
+        func consider(_ other: ExclusionReason) {
+            if let first = reason, first.position <= other.position { return }
+            reason = other
+        }
+        if let out = excluded.first(where: { $0.key == candidate.key }) { consider(out.reason) }
+        if desk.sellers.isSilent(candidate.key) { consider(.unreachable) }
+        if offer.reachability == .outbound && !requirements.selfReachable { consider(.unreachable) }
+        return reason
+    }
+
+    private mutating func call(_ chosen: [Eligible], _ requirements: Requirements, _ desk: inout AuctionDesk)
+    {
+        let now = desk.now.monotonic
+        attempt += 1
+        stage = .calling
+        let window = self.window(chosen, desk)
+        let message = Message.callForBids(self.message(requirements, window, desk))
+        auction = Auction(attempt: attempt, requirements: requirements, chosen: chosen, now: now)
+        for eligible in chosen {
+            if !asked.contains(eligible.candidate.key) { asked.append(eligible.candidate.key) }
+            desk.request(.call, message, task: id, attempt: attempt, to: eligible.candidate.address)
+        }
+        desk.set(id, .window, at: now + window)
+        transcript.known = survey.known
+        transcript.skipped = survey.skipped
+        if transcript.phases.choose == nil { transcript.phases.choose = now - startedAt }
+    }
+
+    /// Twice the slowest candidate's usual reply time; the whole window while one of them is unknown.
+    private func window(_ chosen: [Eligible], _ desk: AuctionDesk) -> Interval {
+        let parameters = desk.parameters
+        var window = parameters.windowMin
+        for eligible in chosen {
+            guard let reply = desk.sellers[eligible.candidate.key]?.reply else { return parameters.windowMax }
+            window = max(window, reply * 2 + parameters.windowMargin)
+        }
+        return min(window, parameters.windowMax)
+    }
+
+    private func message(_ requirements: Requirements, _ window: Interval, _ desk: AuctionDesk) -> CallForBids
+    {
+        let preferences = request.preferences
+        var maxPrice: Price?
+        if preferences.maxInputPrice != nil || preferences.maxOutputPrice != nil {
+            let most = WireLimits.priceMax
+            maxPrice = Price(
+                input: max(0, min(preferences.maxInputPrice ?? most, most)), cachedInput: most,
+                output: max(0, min(preferences.maxOutputPrice ?? most, most)))
+        }
+        let version = requirements.continuing
+        return CallForBids(
+            task: id, attempt: attempt, model: request.model, digest: version?.digest ?? preferences.digest,
+            quantizations: version.map { [$0.quantization] } ?? Array(preferences.quantizations.prefix(8)),
+            features: request.features, mustContinue: version != nil, tokensIn: requirements.tokensIn,
+            tokensOut: requirements.basis.tokensOut, tokensOutMax: requirements.tokensOutMax ?? 0,
+            maxPrice: maxPrice,
+            closeMilliseconds: UInt32(clamping: min(window * 2, desk.parameters.holdMax).milliseconds),
+            deadlineMilliseconds: UInt32(clamping: (deadlineAt - desk.now.monotonic).milliseconds),
+            weights: preferences.weights, buyerUnreachable: !requirements.selfReachable)
+    }
+
+    // MARK: - Collecting
+
+    mutating func callAnswered(_ message: Message, from key: PublicKey, _ desk: inout AuctionDesk) {
+        switch message {
+        case .bid(let signed):
+            bids += 1
+            auction?.receive(signed, from: key, task: id, buyer: desk.identity.publicKey)
+        case .decline(let decline) where decline.task == id && decline.attempt == attempt:
+            let parameters = desk.parameters
+            let retry = Interval.milliseconds(Int64(decline.retryAfterMilliseconds))
+            auction?.decline(key, decline.reason, retryAfter: min(retry, parameters.busyRetryMax))
+        default:
+            auction?.refuse(key)
+        }
+        closeIfDecided(&desk)
+    }
+
+    mutating func callUnanswered(_ key: PublicKey, _ desk: inout AuctionDesk) {
+        auction?.silence(key)
+        closeIfDecided(&desk)
+    }
+
+    /// A seller took its leave while its answer was awaited.
+    mutating func sellerLeft(_ key: PublicKey, _ desk: inout AuctionDesk) {
+        guard stage == .calling else { return }
+        auction?.decline(key, .leaving, retryAfter: .zero)
+        closeIfDecided(&desk)
+    }
+
+    private mutating func closeIfDecided(_ desk: inout AuctionDesk) {
+        if stage == .calling, let auction, auction.canClose { closeAuction(&desk) }
+    }
+
+    mutating func windowClosed(_ desk: inout AuctionDesk) {
+        guard stage == .calling, let auction else { return }
+        let ends = auction.openedAt + desk.parameters.noBidPatience
+        if auction.best == nil && auction.isAnybodyOutstanding && desk.now.monotonic < ends {
+            self.auction?.overtime = true
+            desk.set(id, .window, at: ends)
+        } else {
+            closeAuction(&desk)
+        }
+    }
+
+    private mutating func closeAuction(_ desk: inout AuctionDesk) {
+        desk.cancel(id, .window)
+        if transcript.phases.collect == nil, let auction {
+            transcript.phases.collect = desk.now.monotonic - auction.openedAt
+        }
+        awardBest(&desk)
+    }
+
+    // MARK: - Awarding
+
+    /// Awards the best bid that is left and genuine; without one, everybody asked is out and others are chosen.
+    mutating func awardBest(_ desk: inout AuctionDesk) {
+        while let index = auction?.best, let entry = auction?.entries[index] {
+            guard case .bid(let signed, _, _) = entry.reply else { break }
+            guard let verified = try? Verified<Bid>(checking: signed) else {
+                auction?.refuse(entry.candidate.key)
+                continue
+            }
+            return startLeg(entry, verified.record, &desk)
+        }
+        excludeAsked(desk)
+        if let auction { transcript.bids = auction.transcripts() }
+        choose(&desk)
+    }
+
+    private mutating func startLeg(_ entry: Auction.Entry, _ bid: Bid, _ desk: inout AuctionDesk) {
+        let now = desk.now.monotonic
+        let worker = entry.candidate.address
+        stage = .awarding
+        auction?.award(worker.key)
+        let new = Leg(
+            attempt: attempt, worker: worker, name: entry.candidate.offer.record.name, bid: bid,
+            workerDials: bid.workerDials, bytesBefore: deliveredBytes, tokensBefore: deliveredTokens,
+            tokensMax: tokensLeft, now: now)
+        leg = new
+        legs += 1
+        transcript.legs.append(
+            LegTranscript(attempt: attempt, worker: worker.key, name: new.name, fromToken: deliveredTokens))
+        if let auction { transcript.bids = auction.transcripts() }
+        desk.sellers.awarded(worker.key, now)
+        let award = Award(task: id, attempt: attempt, workerDials: bid.workerDials)
+        desk.request(.award, .award(award), task: id, attempt: attempt, to: worker)
+        if bid.workerDials {
+            desk.emit(.expectChannel(id, attempt: attempt, from: worker.key))
+        } else {
+            desk.emit(.openChannel(id, attempt: attempt, to: worker))
+        }
+        desk.set(id, .award, at: now + awardWait(worker.key, desk))
+        desk.set(id, .channel, at: now + desk.parameters.channelWait)
+        if let auction, !auction.released {
+            self.auction?.released = true
+            releaseBids(of: auction, score: auction.winningScore, &desk)
+        }
+    }
+
+    func awardWait(_ key: PublicKey, _ desk: AuctionDesk) -> Interval {
+        let parameters = desk.parameters
+        guard let reply = desk.sellers[key]?.reply else { return parameters.awardWaitMax }
+        return max(parameters.awardWaitMin, min(parameters.awardWaitMax, reply * 4 + .milliseconds(100)))
+    }
+
+    /// Frees the slots of everybody who bid and didn't win.
+    func releaseBids(of auction: Auction, score: UInt64, _ desk: inout AuctionDesk) {
+        let message = Message.release(Release(task: id, attempt: auction.attempt, winningScore: score))
+        for entry in auction.entries {
+            guard case .bid = entry.reply else { continue }
+            desk.emit(.send(message, to: entry.candidate.address))
+        }
+    }
+
+    // MARK: - Nobody
+
+    /// Nobody took the award: each of those asked is out of this task for what it answered.
+    private mutating func excludeAsked(_ desk: AuctionDesk) {
+        guard let auction else { return }
+        for entry in auction.entries where !excluded.contains(where: { $0.key == entry.candidate.key }) {
+            let key = entry.candidate.key
+            switch entry.reply {
+            case .waiting, .silent: excluded.append(Excluded(key: key, reason: .unreachable))
+            case .refused: excluded.append(Excluded(key: key, reason: .untrusted))
+            case .busy:
+                excluded.append(Excluded(key: key, reason: .busy, retryAfter: desk.parameters.retryMin))
+            case .declined(let reason, let retry):
+                let out = reason.exclusion
+                let comesBack = reason == .busy || reason == .holdLimit
+                excluded.append(Excluded(key: key, reason: out, retryAfter: comesBack ? retry : nil))
+            case .bid, .awarded: break
+            }
+        }
+    }
+
+    /// Nobody passes the filters: waits for the busy, as long as it makes sense, or gives up and says why.
+    private mutating func nobodyLeft(_ desk: inout AuctionDesk) {
+        let parameters = desk.parameters
+        let now = desk.now.monotonic
+        let soonest = excluded.compactMap(\.retryAfter).min()
+        guard let soonest, attempt < UInt32(clamping: parameters.auctionsMax) else { return refuse(&desk) }
+        let base = max(
+            parameters.retryMin, min(parameters.retryMin * (1 << Int64(min(waits, 8))), parameters.retryMax))
+        let wait = max(min(soonest, parameters.retryMax), base)
+        let at = now + wait + desk.random.interval(.zero, wait)
+        guard now + soonest < patienceEnds, at < max(patienceEnds, now + parameters.retryMin * 2) else {
+            return refuse(&desk)
+        }
+        waits += 1
+        stage = .waiting
+        desk.set(id, .retry, at: at)
+    }
+
+    /// Ends the task with the explanation why nobody does it.
+    private mutating func refuse(_ desk: inout AuctionDesk) {
+        if legs > 0 && (failovers > 0 || deliveredBytes > 0) { return failWorkersLost(&desk) }
+        var failure = survey.explanation()
+        survey.fill(&failure, excluded: excluded, asked: asked.count, bids: bids)
+        end(.refused, failure: failure, &desk)
+    }
+}
+
+extension DeclineReason {
+    /// The filter under which an asked seller that declines is counted.
+    var exclusion: ExclusionReason {
+        switch self {
+        case .busy, .holdLimit, .paused: .busy
+        case .unspecified, .backendDown, .leaving: .unreachable
+        case .overMaxPrice: .overMaxPrice
+        case .tooSlow: .tooSlow
+        case .lacksParameter: .lacksParameter
+        case .notServed: .otherModel
+        case .contextTooSmall: .contextTooSmall
+        case .untrusted: .untrusted
+        }
+    }
+}
+
+extension ExclusionReason {
+    /// In the order in which filters apply.
+    var position: Int { ExclusionReason.allCases.firstIndex(of: self) ?? 0 }
+}

@@ -1,0 +1,107 @@
+import Primitives
+
+/// Every number of the market: its default, its formula or source, and what breaks when it is wrong.
+public struct MarketParameters: Sendable {
+    public init() {}
+
+    // MARK: - Choosing and calling
+
+    /// Sellers asked in one auction. 8: seven drawn by weight and a newcomer came within 6 % of an omniscient
+    /// scheduler (DESIGN §12). Fewer: worse winners; more: slots held in vain, and bursts of answers.
+    public var candidatesMax = 8
+    /// Bounds of the window for bids, which is 2 × the slowest candidate's smoothed reply time + `windowMargin`.
+    /// Below 20 ms a busy machine's scheduler alone makes bids late; above 120 ms a chat user feels the wait.
+    public var windowMin = Interval.milliseconds(20)
+    public var windowMax = Interval.milliseconds(120)
+    public var windowMargin = Interval.milliseconds(10)
+    /// When the window closes without a single bid while calls are unanswered, the first bid wins until this much
+    /// after the call. Long enough for two round trips around the world, or first contacts never sell.
+    public var noBidPatience = Interval.milliseconds(1_000)
+    /// How long a bid may be asked to hold its slot (DESIGN §8); the call asks for 2 × the window. Too long and a
+    /// buyer that never awards blocks a seller; too short and awards meet sold slots.
+    public var holdMax = Interval.milliseconds(250)
+    /// A task whose candidates are all busy waits for the earliest slot and asks again: within this time of its
+    /// start (2 × `holdMax`, so that holds of auctions beside it have ended), or of its worker's loss.
+    public var patience = Interval.milliseconds(500)
+    public var patienceAfterLoss = Interval.seconds(10)
+    /// Shortest wait between two such auctions; a random part of the same length is added, so that two buyers
+    /// that met once do not meet again.
+    public var retryMin = Interval.milliseconds(20)
+    /// Auctions and workers of one task: what a hostile market can cost it. Waiting in a full market every 20 ms
+    /// for `patienceAfterLoss` would pass it, so waits double up to half a second.
+    public var auctionsMax = 64
+    public var legsMax = 8
+    public var retryMax = Interval.milliseconds(500)
+
+    // MARK: - Awarding
+
+    /// How long an award may be unanswered before the next bid is awarded: 4 × the worker's smoothed reply time
+    /// + 100 ms within these bounds. Too short: two workers start; too long: the client waits for a dead one.
+    public var awardWaitMin = Interval.milliseconds(200)
+    public var awardWaitMax = Interval.milliseconds(1_000)
+    /// From the award until a channel must stand: a lease's length, after which the slot is gone anyway.
+    public var channelWait = Interval.milliseconds(2_000)
+
+    // MARK: - Streaming
+
+    /// Unacknowledged bytes that a worker may have in flight. Must exceed rate × round trip (64 KiB: 300 kB/s at
+    /// 200 ms); it is also what a client that doesn't read can make us hold.
+    public var windowBytes: UInt64 = 65_536
+    /// A worker that has sent this many windows without credit ignores the rule, and its attempt ends.
+    public var windowsOverrunMax: UInt64 = 16
+    /// Silence that means a stall: at least three progress frames (DESIGN §8). Shorter: a pause of the kernel's
+    /// scheduler kills healthy answers; longer: the client waits.
+    public var stallMin = Interval.milliseconds(1_500)
+    /// Multiples: of the bid's first token before anything is heard, of the median gap between deltas afterwards.
+    public var stallFactor: Int64 = 3
+    /// How long progress frames alone, without a new token, are believed: while loading and reading the prompt (a
+    /// 40 GB model from a slow disk takes a minute), and once tokens have come (its backend hangs).
+    public var preparingMax = Interval.seconds(90)
+    public var generatingQuietMax = Interval.seconds(10)
+    /// A worker's exposure is what it delivers between two receipts (DESIGN §9); a signature costs us 25 µs.
+    public var receiptInterval = Interval.milliseconds(1_000)
+    /// Largest text, in bytes, that is kept so that another worker can continue it. Beyond, a lost worker ends the task.
+    public var deliveredBytesMax = 1 << 20
+    /// Largest request, in bytes (`channel.proto`), and largest whole answer (an embedding).
+    public var bodyBytesMax = 8 << 20
+    public var answerBytesMax = 8 << 20
+    /// Bytes in one frame of a request's body or of an answer's text; a frame holds at most 16,000.
+    public var bodyPartBytes = 15_000
+    public var deltaBytes = 12_000
+
+    // MARK: - Tables
+
+    public var tasksMax = 1_024
+    public var transcriptsMax = 1_000
+    public var transcriptAge = Interval.minutes(60)
+    /// Sellers whose replies, speed and conduct are remembered.
+    public var sellersMax = 4_096
+
+    // MARK: - Trust (× 1000)
+
+    /// What a failure after an award leaves of a seller's trust, and one after an award that it refused. 700 makes
+    /// its bids 43 % dearer: it loses to an equal, and still works where it is alone.
+    public var trustAfterLoss: UInt32 = 700
+    public var trustAfterRefusal: UInt32 = 970
+    public var trustMin: UInt32 = 50
+    /// Half of what is missing to 1000 comes back in this time, and a tenth with each finished task.
+    public var trustHalfLife = Interval.minutes(10)
+
+    // MARK: - Bidding
+
+    /// From an award until the channel and the task must have come, else the slot is free again.
+    public var leaseTime = Interval.milliseconds(2_000)
+    /// From a task's first frame until its whole body must be there: 8 MiB at 5 Mbit/s.
+    public var bodyWait = Interval.seconds(15)
+    /// Without a delta for this long a worker says that it lives (DESIGN §8).
+    public var progressInterval = Interval.milliseconds(500)
+    /// Longest deadline that a task is given, whatever its buyer says.
+    public var deadlineMax = Interval.minutes(60)
+    /// Ended holds and jobs that are remembered: for late awards, repeated awards and last receipts.
+    public var rememberedMax = 1_024
+    /// Buyers that paid for a finished task and may therefore hold more than one slot.
+    public var knownBuyersMax = 4_096
+    /// Retry advice when a busy slot's end can't be told, and its upper bound.
+    public var busyRetry = Interval.milliseconds(1_000)
+    public var busyRetryMax = Interval.seconds(30)
+}

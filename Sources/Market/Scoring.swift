@@ -1,0 +1,101 @@
+import Primitives
+import Wire
+
+/// The published rule by which a call's bids are compared (DESIGN §8), in integers so that every implementation gets
+/// the same numbers and a loser can recompute them:
+///
+///     estimate   = ⌈(input − cached) · price.input + cached · price.cached_input + output · price.output⌉ / 10⁶  µcr
+///     completion = queue + first token + output ÷ speed
+///     score      = (estimate + weight · completion) ÷ trust ^ power, rounded to whole µcr; the lowest wins
+///
+/// Equal scores: the shorter completion, then the bid that came first.
+public enum Scoring {
+    /// Milli-tokens per second assumed of a speed that is stated as 0, which means unmeasured. One token a second:
+    /// no reason to hide a speed.
+    public static let unmeasuredSpeed: UInt32 = 1_000
+    /// Longest completion that is told apart.
+    static let completionMax = Interval.minutes(24 * 60)
+    static let trustPowerMax: UInt32 = 4
+
+    /// Micro-credits for these tokens, rounded up; `cached` counts within `prompt`.
+    public static func cost(_ price: Price, prompt: UInt64, cached: UInt64, completion: UInt64) -> Int64 {
+        let cached = min(cached, prompt)
+        let sum =
+            UInt128(prompt - cached) * rate(price.input) + UInt128(cached) * rate(price.cachedInput)
+            + UInt128(completion) * rate(price.output)
+        return Int64(clamping: (sum + 999_999) / 1_000_000)
+    }
+
+    /// How long `tokens` take, from the award to the last one.
+    public static func completion(
+        queueMilliseconds: UInt32, firstTokenMilliseconds: UInt32, millitokensPerSecond: UInt32,
+        tokens: UInt32
+    ) -> Interval {
+        let speed = UInt128(millitokensPerSecond == 0 ? unmeasuredSpeed : millitokensPerSecond)
+        let stream = UInt128(tokens) * 1_000_000_000_000 / speed
+        let start = (UInt128(queueMilliseconds) + UInt128(firstTokenMilliseconds)) * 1_000_000
+        return min(Interval(nanoseconds: Int64(clamping: start + stream)), completionMax)
+    }
+
+    /// The score, in micro-credits; trust is × 1000 and never counts as less than 1.
+    public static func score(estimate: Int64, completion: Interval, weights: Weights, millitrust: UInt32)
+        -> UInt64
+    {
+        let time = UInt128(weights.timePerSecond) * UInt128(max(0, completion.nanoseconds))
+        var milli = UInt128(max(0, estimate)) * 1_000 + time / 1_000_000
+        for _ in 0..<min(weights.trustPower, trustPowerMax) {
+            milli = milli * 1_000 / UInt128(max(1, millitrust))
+        }
+        return UInt64(clamping: (milli + 500) / 1_000)
+    }
+
+    private static func rate(_ price: Int64) -> UInt128 { UInt128(max(0, price)) }
+}
+
+/// What one call compares: the tokens and the weights.
+struct ScoringBasis: Sendable {
+    var tokensIn: UInt32
+    var tokensOut: UInt32
+    var weights: Weights
+
+    struct Result: Sendable {
+        var estimate: Int64
+        var completion: Interval
+        var score: UInt64
+    }
+
+    func judge(_ bid: Bid, millitrust: UInt32) -> Result {
+        result(
+            bid.price, cached: bid.cachedTokens, queue: bid.queueMilliseconds,
+            first: bid.firstTokenMilliseconds,
+            speed: bid.millitokensPerSecond, millitrust: millitrust)
+    }
+
+    /// The score to expect from an offer: nothing cached, no queue.
+    func expect(_ offer: Offer, millitrust: UInt32) -> Result {
+        result(
+            offer.price, cached: 0, queue: 0, first: offer.speed.firstTokenMilliseconds,
+            speed: offer.speed.millitokensPerSecond, millitrust: millitrust)
+    }
+
+    /// The best that a bid on this offer can be: all input cached, no queue.
+    func bound(_ offer: Offer, millitrust: UInt32) -> Result {
+        let cheaper = offer.price.cachedInput < offer.price.input
+        return result(
+            offer.price, cached: cheaper ? tokensIn : 0, queue: 0, first: offer.speed.firstTokenMilliseconds,
+            speed: offer.speed.millitokensPerSecond, millitrust: millitrust)
+    }
+
+    private func result(
+        _ price: Price, cached: UInt32, queue: UInt32, first: UInt32, speed: UInt32, millitrust: UInt32
+    ) -> Result {
+        let estimate = Scoring.cost(
+            price, prompt: UInt64(tokensIn), cached: UInt64(cached), completion: UInt64(tokensOut))
+        let completion = Scoring.completion(
+            queueMilliseconds: queue, firstTokenMilliseconds: first, millitokensPerSecond: speed,
+            tokens: tokensOut)
+        let score = Scoring.score(
+            estimate: estimate, completion: completion, weights: weights, millitrust: millitrust)
+        return Result(estimate: estimate, completion: completion, score: score)
+    }
+}

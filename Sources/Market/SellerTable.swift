@@ -1,0 +1,114 @@
+import Primitives
+import Wire
+
+/// What this node has seen of a seller itself: the only reputation that it uses so far.
+public struct SellerExperience: Sendable {
+    /// Trust × 1000, 0...1000, as of `trustAt`.
+    var trust: UInt32 = 1_000
+    var trustAt: MonotonicTime
+    /// Smoothed time from a call to its answer; nil before the first.
+    public internal(set) var reply: Interval?
+    /// Left a call unanswered and hasn't been heard since.
+    public internal(set) var silent = false
+    public internal(set) var won = 0
+    public internal(set) var finished = 0
+    public internal(set) var failed = 0
+    /// Our own tasks that it is answering now: known at once, where its offer can't say it.
+    public internal(set) var inFlight = 0
+
+    init(at now: MonotonicTime) { trustAt = now }
+}
+
+/// Sellers by key, bounded.
+struct SellerTable: Sendable {
+    private let parameters: MarketParameters
+    private var table: RecentTable<PublicKey, SellerExperience>
+
+    init(_ parameters: MarketParameters) {
+        self.parameters = parameters
+        table = RecentTable(capacity: parameters.sellersMax)
+    }
+
+    subscript(key: PublicKey) -> SellerExperience? { table[key] }
+
+    func isSilent(_ key: PublicKey) -> Bool { table[key]?.silent ?? false }
+
+    /// Nobody whom we ever gave a task.
+    func isNewcomer(_ key: PublicKey) -> Bool { (table[key]?.won ?? 0) == 0 }
+
+    /// Trust × 1000: half of what is missing comes back each half-life, between them in a straight line.
+    func trust(_ key: PublicKey, _ now: MonotonicTime) -> UInt32 {
+        guard let seller = table[key] else { return 1_000 }
+        return Self.recovered(seller, parameters.trustHalfLife, now)
+    }
+
+    mutating func answered(_ key: PublicKey, roundTrip: Interval, _ now: MonotonicTime) {
+        change(key, now) { seller in
+            seller.silent = false
+            let old = seller.reply ?? roundTrip
+            seller.reply = old + (roundTrip - old) / 4
+        }
+    }
+
+    mutating func unanswered(_ key: PublicKey, _ now: MonotonicTime) { change(key, now) { $0.silent = true } }
+
+    mutating func heard(_ key: PublicKey) { table.change(key) { $0.silent = false } }
+
+    mutating func awarded(_ key: PublicKey, _ now: MonotonicTime) {
+        change(key, now) {
+            $0.won &+= 1
+            $0.inFlight &+= 1
+        }
+    }
+
+    /// The end of an awarded attempt. `factor` × 1000 is what it leaves of the trust; nil: it finished its task.
+    mutating func ended(_ key: PublicKey, factor: UInt32?, _ now: MonotonicTime) {
+        let floor = parameters.trustMin
+        change(key, now) { seller in
+            seller.inFlight = max(0, seller.inFlight - 1)
+            if let factor {
+                if factor < 1_000 { seller.failed &+= 1 }
+                seller.trust = max(floor, UInt32(UInt64(seller.trust) * UInt64(min(factor, 1_000)) / 1_000))
+            } else {
+                seller.finished &+= 1
+                seller.trust = min(1_000, seller.trust + (1_000 - seller.trust) / 10 + 1)
+            }
+        }
+    }
+
+    /// Brings back what a store kept.
+    mutating func restore(
+        _ key: PublicKey, millitrust: UInt32, finished: Int, failed: Int, _ now: MonotonicTime
+    ) {
+        change(key, now) { seller in
+            seller.trust = min(1_000, max(millitrust, 1))
+            seller.finished = max(0, finished)
+            seller.failed = max(0, failed)
+            seller.won = seller.finished &+ seller.failed
+        }
+    }
+
+    private mutating func change(
+        _ key: PublicKey, _ now: MonotonicTime, _ body: (inout SellerExperience) -> Void
+    ) {
+        if table[key] == nil { table.insert(key, SellerExperience(at: now)) }
+        let halfLife = parameters.trustHalfLife
+        table.change(key) { seller in
+            seller.trust = Self.recovered(seller, halfLife, now)
+            seller.trustAt = max(seller.trustAt, now)
+            body(&seller)
+        }
+    }
+
+    private static func recovered(
+        _ seller: SellerExperience, _ halfLife: Interval, _ now: MonotonicTime
+    ) -> UInt32 {
+        let half = max(1, halfLife.nanoseconds)
+        let elapsed = max(0, (now - seller.trustAt).nanoseconds)
+        let halvings = elapsed / half
+        guard halvings < 16 else { return 1_000 }
+        let missing = (1_000 - min(seller.trust, 1_000)) >> UInt32(halvings)
+        let part = UInt32(clamping: Int64(missing) * (elapsed % half / 1_000) / max(1, half / 1_000) / 2)
+        return 1_000 - missing + min(missing, part)
+    }
+}

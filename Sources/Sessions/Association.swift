@@ -1,0 +1,114 @@
+import Cryptography
+import Primitives
+import Wire
+
+/// One Noise association under its local number, from its first packet to its end.
+struct Association: Sendable {
+    enum Phase: Sendable {
+        /// We sent message 1.
+        case opening
+        /// We read message 1 and have not answered it yet: no keys.
+        case answering
+        /// We sent message 2; nothing proves yet that the initiator is where it says.
+        case halfOpen
+        /// Both ends have proven key and endpoint.
+        case established
+    }
+
+    var phase: Phase
+    var peer: PeerAddress
+    var isInitiator: Bool
+    var remoteNumber: UInt32 = 0
+    var sendKey = Secret32(.zero)
+    var receiveKey = Secret32(.zero)
+    var sendCounter: UInt64 = 0
+    var window = ReplayWindow()
+    var roundTrip = RoundTripEstimate()
+    /// When the current phase began.
+    var since: MonotonicTime
+}
+
+/// RFC 6298 §2: smoothed round trip, its variance, and the timeout that follows.
+struct RoundTripEstimate: Sendable {
+    private(set) var smoothed: Interval?
+    private var variance = Interval.zero
+
+    mutating func sample(_ measured: Interval) {
+        guard let old = smoothed else {
+            smoothed = measured
+            variance = measured / 2
+            return
+        }
+        let error = old > measured ? old - measured : measured - old
+        variance = variance - variance / 4 + error / 4
+        smoothed = old - old / 8 + measured / 8
+    }
+
+    func timeout(_ limits: SessionLimits) -> Interval {
+        guard let smoothed else { return limits.timeoutStart }
+        return min(max(smoothed + variance * 4, limits.timeoutMin), limits.timeoutMax)
+    }
+}
+
+/// A handshake that a stranger began, until it proves itself or the ring comes round.
+struct HalfOpen: Sendable {
+    /// Until message 2 is written.
+    var noise: NoiseIK?
+    var datagramBytes: Int
+}
+
+/// Our attempts to open a session with one peer, and what waits for it.
+struct Opening: Sendable {
+    struct Attempt: Sendable {
+        var number: UInt32
+        var noise: NoiseIK
+        var sentAt: MonotonicTime
+        var mac1: Mac16
+    }
+
+    let macKey: Secret32
+    let remoteStatic: Bytes32
+    var attempts: [Attempt] = []
+    var triesLeft: Int
+    var timeout: Interval
+    /// The request that message 1 carries.
+    var riding: UInt32?
+    var waiting: [UInt32] = []
+    var sends: [Envelope] = []
+    var cookie: Secret32?
+}
+
+/// A request without an end yet.
+struct PendingRequest: Sendable {
+    var owner: RequestOwner
+    var peer: PeerAddress
+    var message: Message
+    var startedAt: MonotonicTime
+    /// When it last left on a session, and on which.
+    var sentAt: MonotonicTime
+    var session: UInt32?
+    var tries = 1
+}
+
+/// Ed25519 keys and the X25519 keys that belong to them: each conversion costs as much as checking a signature.
+/// A ring: the oldest goes first.
+struct AgreementKeyCache: Sendable {
+    static let capacity = 1_024
+    private var table: [PublicKey: Bytes32] = [:]
+    private var ring: [PublicKey] = []
+    private var oldest = 0
+
+    mutating func key(_ publicKey: PublicKey) -> Bytes32? {
+        if let known = table[publicKey] { return known }
+        guard let converted = publicKey.agreementKey else { return nil }
+        if ring.count < Self.capacity {
+            ring.append(publicKey)
+        } else {
+            table[ring[oldest]] = nil
+            ring[oldest] = publicKey
+            oldest = (oldest + 1) % Self.capacity
+        }
+        table[publicKey] = converted
+        return converted
+    }
+}

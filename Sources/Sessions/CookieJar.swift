@@ -1,0 +1,78 @@
+import Cryptography
+import Primitives
+
+/// The defence when handshakes come faster than we care to do them: the sender must repeat its message with a cookie
+/// that only its source address could have received. Nothing is stored per sender (WireGuard's mac2, RFC 6347 §4.2.1).
+struct CookieJar: Sendable {
+    /// A cookie is good for at least this long, and for less than twice as long.
+    static let lifetime = Interval.seconds(120)
+
+    private var secret: [UInt8]
+    private var previous: [UInt8]
+    private var since = MonotonicTime.zero
+    private let key: Secret32
+    /// Counted rather than measured in CPU time, so that the core stays deterministic.
+    private var budget: TokenBucket
+
+    init(secret: Bytes32, key: Secret32, handshakesPerSecond: Int) {
+        self.secret = secret.bytes
+        previous = self.secret
+        self.key = key
+        budget = TokenBucket(rate: handshakesPerSecond, burst: handshakesPerSecond)
+    }
+
+    /// Whether an initiation may be worked on: within the budget, or with a good mac2.
+    mutating func admits(
+        _ packet: UnsafeMutableRawBufferPointer, _ source: Endpoint, _ now: MonotonicTime,
+        _ ratchet: inout KeyRatchet
+    ) -> Bool {
+        if budget.take(now) { return true }
+        if since + Self.lifetime < now {
+            previous = secret
+            secret = ratchet.next().bytes
+            since = now
+        }
+        let mac2 = Mac16(UnsafeRawBufferPointer(packet), at: Packet.mac2Offset)
+        let endpoint = source.cookieBytes
+        return Packet.mac2(packet, cookie: Secret32(Blake2b.keyed(secret, endpoint))) == mac2
+            || Packet.mac2(packet, cookie: Secret32(Blake2b.keyed(previous, endpoint))) == mac2
+    }
+
+    /// Answers the initiation with that mac1 by a cookie: fewer bytes than it had.
+    func demand(_ mac1: Mac16, of source: Endpoint, nonce: Bytes32, _ out: inout SessionOutput) {
+        let cookie = Blake2b.keyed(secret, source.cookieBytes)
+        out.datagrams.append(Packet.cookieSize, to: source) { packet in
+            Packet.writeHeader(packet, .cookie)
+            mac1.store(into: packet, at: Packet.headerSize)
+            let nonceOffset = Packet.headerSize + 16
+            let sealedOffset = nonceOffset + LongNonceAead.nonceSize
+            Secret32(nonce).withBytes { bytes in
+                packet.from(nonceOffset).copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[..<24]))
+            }
+            cookie.store(into: packet.from(sealedOffset))
+            LongNonceAead.seal(
+                packet.from(sealedOffset), count: 32, key: key,
+                nonce: UnsafeRawBufferPointer(rebasing: packet[nonceOffset..<sealedOffset]),
+                associated: UnsafeRawBufferPointer(rebasing: packet[Packet.headerSize..<nonceOffset]))
+        }
+    }
+
+    /// The cookie in `packet`, of which the size was checked.
+    static func open(_ packet: UnsafeMutableRawBufferPointer, key: Secret32) -> Secret32? {
+        let nonceOffset = Packet.headerSize + 16
+        let sealed = packet.from(nonceOffset + LongNonceAead.nonceSize)
+        let count = LongNonceAead.open(
+            sealed, key: key,
+            nonce: UnsafeRawBufferPointer(
+                rebasing: packet[nonceOffset..<nonceOffset + LongNonceAead.nonceSize]),
+            associated: UnsafeRawBufferPointer(rebasing: packet[Packet.headerSize..<nonceOffset]))
+        return count == 32 ? Secret32(copying: UnsafeRawBufferPointer(sealed)) : nil
+    }
+}
+
+extension Endpoint {
+    /// Address and port, in a form of our own: only we read it again.
+    fileprivate var cookieBytes: [UInt8] {
+        Bytes32(high, low, UInt64(port), 0).bytes
+    }
+}

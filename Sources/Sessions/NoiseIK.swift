@@ -1,0 +1,195 @@
+import Cryptography
+import Primitives
+
+/// The handshake Noise_IK_25519_ChaChaPoly_BLAKE2b, complete and pure: bytes in place, the ephemeral key as an
+/// argument. (The Noise Protocol Framework, revision 34; noiseprotocol.org.)
+///
+///     IK:  ← s   …   → e, es, s, ss   ← e, ee, se
+///
+/// A value: whoever tries a message that may be forged does so on a copy. Deviation from the framework: a
+/// Diffie-Hellman result of zero, which a key of small order gives, is a failure.
+struct NoiseIK: Sendable {
+    static let protocolName = "Noise_IK_25519_ChaChaPoly_BLAKE2b"
+    /// Where a payload lies in the first message: behind the ephemeral key and the sealed static one.
+    static let firstPayloadOffset = 32 + 48
+    static let secondPayloadOffset = 32
+    static let tagSize = Aead.tagSize
+
+    private enum Phase { case start, first, done }
+
+    private var phase = Phase.start
+    private var symmetric: NoiseSymmetricState
+    private let localStatic: KeyPair
+    private var localEphemeral = Secret32(.zero)
+    private var remoteEphemeral = Bytes32.zero
+    /// The initiator knows it; the responder learns it from the first message.
+    private(set) var remoteStatic = Bytes32.zero
+
+    /// An X25519 key pair.
+    struct KeyPair: Sendable {
+        let secret: Secret32
+        let publicKey: Bytes32
+        init(secret: Secret32) {
+            self.secret = secret
+            publicKey = Agreement.publicKey(of: secret)
+        }
+    }
+
+    /// `start` has mixed the prologue already: it is the same for every handshake of a mesh.
+    init(initiator localStatic: KeyPair, to remoteStatic: Bytes32, start: NoiseSymmetricState) {
+        self.localStatic = localStatic
+        self.remoteStatic = remoteStatic
+        symmetric = start
+        symmetric.mixHash(remoteStatic)
+    }
+
+    init(responder localStatic: KeyPair, start: NoiseSymmetricState) {
+        self.localStatic = localStatic
+        symmetric = start
+        symmetric.mixHash(localStatic.publicKey)
+    }
+
+    /// Initiator, first message: `buffer` holds `payloadCount` bytes of payload at offset 80 and is 96 + that long.
+    mutating func writeFirst(
+        _ buffer: UnsafeMutableRawBufferPointer, payloadCount: Int, ephemeral: Secret32
+    ) -> Bool {
+        precondition(phase == .start && buffer.count == Self.firstPayloadOffset + payloadCount + Self.tagSize)
+        writeEphemeral(buffer, ephemeral)
+        guard symmetric.mixKey(Agreement.shared(localEphemeral, remoteStatic)) else { return false }
+        localStatic.publicKey.store(into: part(buffer, 32, 48))
+        symmetric.encryptAndHash(part(buffer, 32, 48), count: 32)
+        guard symmetric.mixKey(Agreement.shared(localStatic.secret, remoteStatic)) else { return false }
+        symmetric.encryptAndHash(part(buffer, 80, payloadCount + Self.tagSize), count: payloadCount)
+        phase = .first
+        return true
+    }
+
+    /// Responder, first message, decrypted in place: where the payload lies, or nil. Two Diffie-Hellmans for a good
+    /// message, one for one that was made without our public key.
+    mutating func readFirst(_ buffer: UnsafeMutableRawBufferPointer) -> Range<Int>? {
+        precondition(phase == .start)
+        guard buffer.count >= Self.firstPayloadOffset + Self.tagSize else { return nil }
+        readEphemeral(buffer)
+        guard symmetric.mixKey(Agreement.shared(localStatic.secret, remoteEphemeral)),
+            symmetric.decryptAndHash(part(buffer, 32, 48)) != nil,
+            let sender = Bytes32(UnsafeRawBufferPointer(part(buffer, 32, 32)))
+        else { return nil }
+        remoteStatic = sender
+        guard symmetric.mixKey(Agreement.shared(localStatic.secret, remoteStatic)),
+            let count = symmetric.decryptAndHash(part(buffer, 80, buffer.count - 80))
+        else { return nil }
+        phase = .first
+        return 80..<80 + count
+    }
+
+    /// Responder, second message: `payloadCount` bytes of payload lie at offset 32.
+    mutating func writeSecond(
+        _ buffer: UnsafeMutableRawBufferPointer, payloadCount: Int, ephemeral: Secret32
+    ) -> Bool {
+        precondition(
+            phase == .first && buffer.count == Self.secondPayloadOffset + payloadCount + Self.tagSize)
+        writeEphemeral(buffer, ephemeral)
+        guard symmetric.mixKey(Agreement.shared(localEphemeral, remoteEphemeral)),
+            symmetric.mixKey(Agreement.shared(localEphemeral, remoteStatic))
+        else { return false }
+        symmetric.encryptAndHash(part(buffer, 32, payloadCount + Self.tagSize), count: payloadCount)
+        phase = .done
+        return true
+    }
+
+    /// Initiator, second message, decrypted in place.
+    mutating func readSecond(_ buffer: UnsafeMutableRawBufferPointer) -> Range<Int>? {
+        precondition(phase == .first)
+        guard buffer.count >= Self.secondPayloadOffset + Self.tagSize else { return nil }
+        readEphemeral(buffer)
+        guard symmetric.mixKey(Agreement.shared(localEphemeral, remoteEphemeral)),
+            symmetric.mixKey(Agreement.shared(localStatic.secret, remoteEphemeral)),
+            let count = symmetric.decryptAndHash(part(buffer, 32, buffer.count - 32))
+        else { return nil }
+        phase = .done
+        return 32..<32 + count
+    }
+
+    /// The keys of the transport phase: the initiator sends with the first, the responder with the second.
+    func split() -> (initiator: Secret32, responder: Secret32) {
+        precondition(phase == .done)
+        return symmetric.split()
+    }
+
+    var handshakeHash: Hash64 { symmetric.hash }
+
+    private mutating func writeEphemeral(_ buffer: UnsafeMutableRawBufferPointer, _ secret: Secret32) {
+        localEphemeral = secret
+        let publicKey = Agreement.publicKey(of: secret)
+        publicKey.store(into: buffer)
+        symmetric.mixHash(publicKey)
+    }
+
+    private mutating func readEphemeral(_ buffer: UnsafeMutableRawBufferPointer) {
+        remoteEphemeral = Secret32(copying: UnsafeRawBufferPointer(buffer)).value
+        symmetric.mixHash(remoteEphemeral)
+    }
+
+    private func part(_ buffer: UnsafeMutableRawBufferPointer, _ offset: Int, _ count: Int)
+        -> UnsafeMutableRawBufferPointer
+    {
+        UnsafeMutableRawBufferPointer(rebasing: buffer[offset..<offset + count])
+    }
+}
+
+/// Noise's SymmetricState with its CipherState (§5.1, §5.2).
+struct NoiseSymmetricState: Sendable {
+    private(set) var hash: Hash64
+    private var chainingKey: Hash64
+    private var key = Secret32(.zero)
+    private var counter: UInt64 = 0
+    private var hasKey = false
+
+    init(protocolName: String, prologue: [UInt8]) {
+        let name = Array(protocolName.utf8)
+        precondition(name.count <= 64, "a longer name would have to be hashed")
+        hash = Hash64(padding: name)
+        chainingKey = hash
+        prologue.withUnsafeBytes { mixHash($0) }
+    }
+
+    mutating func mixHash(_ data: UnsafeRawBufferPointer) {
+        hash = hash.withBytes { Blake2b.hash64($0, data) }
+    }
+
+    mutating func mixHash(_ key: Bytes32) { Secret32(key).withBytes { mixHash($0) } }
+
+    /// False, and nothing done, without a shared secret.
+    mutating func mixKey(_ shared: Secret32?) -> Bool {
+        guard let shared else { return false }
+        let (next, cipher) = shared.withBytes { Blake2b.hkdf(chainingKey, $0) }
+        chainingKey = next
+        key = cipher.leading
+        counter = 0
+        hasKey = true
+        return true
+    }
+
+    /// Encrypts the first `count` bytes of `buffer`, which is 16 longer.
+    mutating func encryptAndHash(_ buffer: UnsafeMutableRawBufferPointer, count: Int) {
+        precondition(hasKey && buffer.count == count + Aead.tagSize)
+        hash.withBytes { Aead.seal(buffer, count: count, key: key, counter: counter, associated: $0) }
+        counter += 1
+        mixHash(UnsafeRawBufferPointer(buffer))
+    }
+
+    mutating func decryptAndHash(_ buffer: UnsafeMutableRawBufferPointer) -> Int? {
+        precondition(hasKey)
+        let next = hash.withBytes { Blake2b.hash64($0, UnsafeRawBufferPointer(buffer)) }
+        guard let count = hash.withBytes({ Aead.open(buffer, key: key, counter: counter, associated: $0) })
+        else { return nil }
+        counter += 1
+        hash = next
+        return count
+    }
+
+    func split() -> (Secret32, Secret32) {
+        let (first, second) = Blake2b.hkdf(chainingKey, UnsafeRawBufferPointer(start: nil, count: 0))
+        return (first.leading, second.leading)
+    }
+}

@@ -1,0 +1,352 @@
+import Cryptography
+import Primitives
+import Wire
+
+/// Everything that arrives.
+extension Sessions {
+    /// Takes one datagram, which is decrypted in place. Returns the message in it, if it is for the core above; a reply
+    /// becomes a `Completion`. Whatever is wrong is counted in `dropped` and otherwise ignored.
+    public mutating func receive(
+        _ datagram: UnsafeMutableRawBufferPointer, from source: Endpoint, now: Now,
+        random: inout SeededRandom,
+        out: inout SessionOutput
+    ) -> Incoming? {
+        guard datagram.count >= Packet.transportSizeMin else { return drop(.truncated) }
+        guard datagram.count <= DatagramSlab.datagramBytesMax else { return drop(.oversized) }
+        guard let kind = PacketKind(rawValue: datagram[0]) else { return drop(.unknownKind) }
+        guard datagram[1] == Packet.version else { return drop(.wrongVersion) }
+        guard datagram[2] | datagram[3] == 0 else { return drop(.malformed) }
+        switch kind {
+        case .transport:
+            return receiveTransport(datagram, source, now, &random, &out)
+        case .initiation:
+            return receiveInitiation(datagram, source, now, &random, &out)
+        case .response:
+            receiveResponse(datagram, source, now, &random, &out)
+        case .cookie:
+            receiveCookie(datagram, source, now, &out)
+        }
+        return nil
+    }
+
+    private mutating func drop(_ reason: DropReason) -> Incoming? {
+        dropped.count(reason)
+        return nil
+    }
+
+    // MARK: Initiation
+
+    /// Cheapest checks first: mac, budget or cookie, Noise, identity. Only then is anything stored, and that in the
+    /// half-open ring alone.
+    private mutating func receiveInitiation(
+        _ packet: UnsafeMutableRawBufferPointer, _ source: Endpoint, _ now: Now, _ random: inout SeededRandom,
+        _ out: inout SessionOutput
+    ) -> Incoming? {
+        guard packet.count >= Packet.initiationSizeMin else { return drop(.truncated) }
+        let mac1 = Mac16(UnsafeRawBufferPointer(packet), at: Packet.mac1Offset)
+        guard Packet.mac1(packet, key: macKey) == mac1 else { return drop(.badMac) }
+        guard source.isUnicast else { return drop(.wrongEndpoint) }
+        guard cookies.admits(packet, source, now.monotonic, &ratchet) else {
+            cookies.demand(mac1, of: source, nonce: ratchet.next(), &out)
+            return drop(.cookieRequired)
+        }
+        var noise = responderStart
+        let message = packet.from(Packet.initiationNoiseOffset)
+        guard let range = noise.readFirst(message) else { return drop(.badHandshake) }
+        let payload = UnsafeMutableRawBufferPointer(rebasing: message[range])
+        guard let (key, remoteNumber) = payload.readIdentity() else { return drop(.truncated) }
+        guard key != publicKey else { return drop(.selfDial) }
+        guard agreementKeys.key(key) == noise.remoteStatic else { return drop(.badIdentity) }
+        let peer = PeerAddress(key: key, endpoint: source)
+
+        let bytes = UnsafeRawBufferPointer(rebasing: payload[Packet.identitySize...])
+        guard !bytes.isEmpty else {
+            if let number = insertHalfOpen(peer, remoteNumber, noise, packet.count, now, &random) {
+                respond(nil, to: number, now, &out)
+            }
+            return nil
+        }
+        do throws(WireError) {
+            let header = try Envelope.header(of: bytes.bytes)
+            guard header.request != 0, header.reply == 0 else { return drop(.notIdempotent) }
+            let envelope: Envelope
+            do throws(WireError) {
+                envelope = try Envelope(decoding: bytes.bytes)
+            } catch {
+                guard error == .unknownKind else { throw error }
+                dropped.count(wire: error)
+                if let number = insertHalfOpen(peer, remoteNumber, noise, packet.count, now, &random) {
+                    let answer = Envelope(reply: header.request, message: .unsupported(kind: header.kind))
+                    respond(answer, to: number, now, &out)
+                }
+                return nil
+            }
+            guard envelope.message.isIdempotent else { return drop(.notIdempotent) }
+            guard let number = insertHalfOpen(peer, remoteNumber, noise, packet.count, now, &random) else {
+                return nil
+            }
+            let room = min(packet.count - Packet.responseSizeMin, WireLimits.envelopeSizeMax)
+            let handle = ReplyHandle(
+                association: number, request: envelope.request,
+                messageBytesMax: max(0, room - Packet.envelopeHeaderMax))
+            return Incoming(peer: peer, message: envelope.message, reply: handle, proven: false)
+        } catch {
+            dropped.count(wire: error)
+            return nil
+        }
+    }
+
+    private mutating func insertHalfOpen(
+        _ peer: PeerAddress, _ remoteNumber: UInt32, _ noise: NoiseIK, _ datagramBytes: Int, _ now: Now,
+        _ random: inout SeededRandom
+    ) -> UInt32? {
+        let group = peer.endpoint.group(countsEndpoints: limits.countsEndpoints)
+        while let oldest = halfOpenOrder.first {
+            let dead = associations[oldest].map { $0.since + limits.halfOpenMax < now.monotonic } ?? true
+            guard halfOpen[oldest] == nil || dead else { break }
+            halfOpenOrder.removeFirst()
+            removeHalfOpen(oldest)
+        }
+        if halfOpenGroups.count(group) >= limits.halfOpenPerPrefix,
+            let victim = halfOpenGroups.random(group, &random)
+        {
+            removeHalfOpen(victim)
+        }
+        while halfOpen.count >= limits.halfOpen || halfOpenOrder.count >= 2 * limits.halfOpen {
+            guard let oldest = halfOpenOrder.popFirst() else { break }
+            removeHalfOpen(oldest)
+        }
+        var association = Association(phase: .answering, peer: peer, isInitiator: false, since: now.monotonic)
+        association.remoteNumber = remoteNumber
+        guard let number = associations.insert(association) else {
+            dropped.count(.overBudget)
+            return nil
+        }
+        halfOpen[number] = HalfOpen(noise: noise, datagramBytes: datagramBytes)
+        halfOpenOrder.append(number)
+        halfOpenGroups.insert(number, group)
+        return number
+    }
+
+    private mutating func removeHalfOpen(_ number: UInt32) {
+        guard halfOpen.removeValue(forKey: number) != nil, let association = associations.remove(number)
+        else { return }
+        halfOpenGroups.remove(
+            number, association.peer.endpoint.group(countsEndpoints: limits.countsEndpoints))
+    }
+
+    /// Message 2, with the answer to what rode in message 1. Never longer than message 1 was.
+    mutating func respond(_ envelope: Envelope?, to number: UInt32, _ now: Now, _ out: inout SessionOutput) {
+        guard let entry = halfOpen[number], var noise = entry.noise, let association = associations[number]
+        else {
+            return dropped.count(.replyLate)
+        }
+        scratch.removeAll(keepingCapacity: true)
+        envelope?.encode(into: &scratch)
+        let payloadCount = Packet.identitySize + scratch.count
+        let size = Packet.responseNoiseOffset + NoiseIK.secondPayloadOffset + payloadCount + NoiseIK.tagSize
+        guard size <= min(entry.datagramBytes, DatagramSlab.datagramBytesMax) else {
+            return dropped.count(.replyTooLarge)
+        }
+        let own = publicKey
+        let ephemeral = Secret32(ratchet.next())
+        var written = false
+        let sent = scratch.withUnsafeBytes { envelope in
+            out.datagrams.append(size, to: association.peer.endpoint) { packet in
+                Packet.writeHeader(packet, .response)
+                packet.storeBytes(of: association.remoteNumber.littleEndian, toByteOffset: 4, as: UInt32.self)
+                let message = packet.from(Packet.responseNoiseOffset)
+                message.from(NoiseIK.secondPayloadOffset).writeIdentity(own, number, envelope)
+                written = noise.writeSecond(message, payloadCount: payloadCount, ephemeral: ephemeral)
+            }
+        }
+        guard sent, written else { return }
+        let keys = noise.split()
+        associations[number]?.sendKey = keys.responder
+        associations[number]?.receiveKey = keys.initiator
+        associations[number]?.phase = .halfOpen
+        halfOpen[number]?.noise = nil
+    }
+
+    // MARK: Transport
+
+    private mutating func receiveTransport(
+        _ packet: UnsafeMutableRawBufferPointer, _ source: Endpoint, _ now: Now, _ random: inout SeededRandom,
+        _ out: inout SessionOutput
+    ) -> Incoming? {
+        let number = Packet.word(packet, at: 4)
+        guard let association = associations[number] else { return drop(.noSession) }
+        switch association.phase {
+        case .established: break
+        case .halfOpen:
+            guard association.since + limits.halfOpenMax >= now.monotonic else { return drop(.noSession) }
+        case .opening, .answering: return drop(.noSession)
+        }
+        guard association.peer.endpoint == source else { return drop(.wrongEndpoint) }
+        let counter = Packet.counter(packet)
+        guard association.window.admits(counter) else { return drop(.replayed) }
+        let sealed = packet.from(Packet.transportSealedOffset)
+        guard let count = Aead.open(sealed, key: association.receiveKey, counter: counter) else {
+            return drop(.badSeal)
+        }
+        associations[number]?.window.accept(counter)
+        if association.phase == .halfOpen {
+            halfOpen[number] = nil
+            halfOpenGroups.remove(number, source.group(countsEndpoints: limits.countsEndpoints))
+            establish(number, now, &random, &out)
+            releaseWaiting(association.peer, on: number, now, &out)
+        }
+        guard count > 0 else { return nil }
+        return receiveEnvelope(
+            UnsafeRawBufferPointer(rebasing: sealed[..<count]), association.peer, number, now, &out)
+    }
+
+    private mutating func receiveEnvelope(
+        _ bytes: UnsafeRawBufferPointer, _ peer: PeerAddress, _ number: UInt32, _ now: Now,
+        _ out: inout SessionOutput
+    ) -> Incoming? {
+        do throws(WireError) {
+            let envelope = try Envelope(decoding: bytes.bytes)
+            guard envelope.reply == 0 else {
+                receiveReply(envelope, peer, now, &out)
+                return nil
+            }
+            let room = WireLimits.envelopeSizeMax - Packet.envelopeHeaderMax
+            let handle = ReplyHandle(association: number, request: envelope.request, messageBytesMax: room)
+            return Incoming(
+                peer: peer, message: envelope.message, reply: envelope.request == 0 ? nil : handle,
+                proven: true)
+        } catch {
+            dropped.count(wire: error)
+            if error == .unknownKind, let header = try? Envelope.header(of: bytes.bytes), header.request != 0
+            {
+                transmit(
+                    Envelope(reply: header.request, message: .unsupported(kind: header.kind)), on: number,
+                    now, &out)
+            }
+            return nil
+        }
+    }
+
+    /// A reply counts only from the key and the endpoint that were asked.
+    private mutating func receiveReply(
+        _ envelope: Envelope, _ peer: PeerAddress, _ now: Now, _ out: inout SessionOutput
+    ) {
+        guard let request = pending[envelope.reply], request.peer == peer, let session = request.session
+        else {
+            return dropped.count(.unknownReply)
+        }
+        let roundTrip = now.monotonic - request.sentAt
+        // Karn's rule: after a retry, nobody knows which one was answered.
+        if request.tries == 1 { associations[session]?.roundTrip.sample(roundTrip) }
+        finish(envelope.reply, .answered(envelope.message, roundTrip: roundTrip), &out)
+    }
+
+    // MARK: Sessions
+
+    /// Makes `number` an established session, the newest of its peer.
+    mutating func establish(
+        _ number: UInt32, _ now: Now, _ random: inout SeededRandom, _ out: inout SessionOutput
+    ) {
+        guard let peer = associations[number]?.peer else { return }
+        let group = peer.endpoint.group(countsEndpoints: limits.countsEndpoints)
+        if sessionGroups.count(group) >= limits.sessionsPerPrefix {
+            if let victim = sessionGroups.random(group, &random) { removeSession(victim) }
+        } else if sessionCount >= limits.sessions, let victim = crowded(&random) {
+            removeSession(victim)
+        }
+        associations[number]?.phase = .established
+        associations[number]?.since = now.monotonic
+        sessionCount += 1
+        sessionGroups.insert(number, group)
+        var list = byKey[peer.key] ?? []
+        list.insert(number, at: 0)
+        let sameAddress = list.filter { associations[$0]?.peer == peer }
+        byKey[peer.key] = list
+        if sameAddress.count > Self.sessionsPerAddress, let oldest = sameAddress.last {
+            removeSession(oldest)
+        } else if list.count > Self.sessionsPerKey, let oldest = list.last {
+            removeSession(oldest)
+        }
+        out.established.append(peer)
+    }
+
+    /// Crossed opens leave two; the older one still receives.
+    static let sessionsPerAddress = 2
+    static let sessionsPerKey = 4
+    /// Draws until a victim is chosen: with eight, one crowded prefix in a hundred is hardly ever spared.
+    private static let evictionDraws = 8
+
+    /// Of some sessions drawn at random, one whose prefix has the most: a flood from few networks evicts itself.
+    private mutating func crowded(_ random: inout SeededRandom) -> UInt32? {
+        var best: (number: UInt32, count: Int)?
+        var draws = 0
+        while draws < Self.evictionDraws || (best == nil && draws < 16 * Self.evictionDraws) {
+            draws += 1
+            guard let number = associations.random(&random), let found = associations[number],
+                found.phase == .established
+            else { continue }
+            let count = sessionGroups.count(
+                found.peer.endpoint.group(countsEndpoints: limits.countsEndpoints))
+            if count > best?.count ?? 0 { best = (number, count) }
+        }
+        return best?.number
+    }
+
+    private mutating func removeSession(_ number: UInt32) {
+        guard let association = associations.remove(number) else { return }
+        sessionCount -= 1
+        let peer = association.peer
+        sessionGroups.remove(number, peer.endpoint.group(countsEndpoints: limits.countsEndpoints))
+        byKey[peer.key]?.removeAll { $0 == number }
+        if byKey[peer.key]?.isEmpty == true { byKey[peer.key] = nil }
+    }
+
+    /// Use after this many packets opens a fresh session.
+    private static let rekeyPackets: UInt64 = 1 << 40
+    /// The initiator renews first, so that both ends don't do it at the same moment.
+    private static let responderPatience = Interval.minutes(1)
+
+    /// Seals `envelope` (nil: an empty packet, which only confirms the session) on an established session; false when
+    /// it is too large.
+    @discardableResult
+    mutating func transmit(_ envelope: Envelope?, on number: UInt32, _ now: Now, _ out: inout SessionOutput)
+        -> Bool
+    {
+        guard let session = associations[number] else { return false }
+        scratch.removeAll(keepingCapacity: true)
+        envelope?.encode(into: &scratch)
+        guard scratch.count <= WireLimits.envelopeSizeMax else {
+            dropped.count(.messageTooLarge)
+            return false
+        }
+        associations[number]?.sendCounter += 1
+        scratch.withUnsafeBytes { plain in
+            let size = Packet.transportSealedOffset + plain.count + Aead.tagSize
+            out.datagrams.append(size, to: session.peer.endpoint) { packet in
+                Packet.writeHeader(packet, .transport)
+                packet.storeBytes(of: session.remoteNumber.littleEndian, toByteOffset: 4, as: UInt32.self)
+                packet.storeBytes(of: session.sendCounter.littleEndian, toByteOffset: 8, as: UInt64.self)
+                let sealed = packet.from(Packet.transportSealedOffset)
+                sealed.copyMemory(from: plain)
+                Aead.seal(sealed, count: plain.count, key: session.sendKey, counter: session.sendCounter)
+            }
+        }
+        let lifetime = limits.rekeyAfter + (session.isInitiator ? .zero : Self.responderPatience)
+        let old = session.since + lifetime < now.monotonic || session.sendCounter >= Self.rekeyPackets
+        if old, openings[session.peer] == nil {
+            _ = open(session.peer, tries: 1, timeout: limits.timeoutMax, riding: nil, now, &out)
+        }
+        return true
+    }
+}
+
+extension DropCounters {
+    mutating func count(wire error: WireError) {
+        switch error {
+        case .badSignature: count(.badSignature)
+        case .unknownKind: count(.unknownMessage)
+        case .truncated, .trailingBytes, .malformed, .tooLarge, .missingField, .outOfRange: count(.malformed)
+        }
+    }
+}

@@ -1,0 +1,105 @@
+import Cryptography
+import Primitives
+import Testing
+import Wire
+
+@testable import Discovery
+
+/// One `Discovery` with scripted peers.
+struct Bench {
+    var discovery: Discovery
+    var random = SeededRandom(seed: 5)
+    var out: [DiscoveryAction] = []
+    var now = MonotonicTime.zero
+    let identity = TestNetwork.identity(2_000_000)
+    let own: Verified<Contact>
+
+    var clock: Now { Now(monotonic: now, wall: WallTime(milliseconds: 0)) }
+
+    init(_ profile: DiscoveryProfile = .loopback, parameters: DiscoveryParameters = DiscoveryParameters()) {
+        discovery = Discovery(selfKey: identity.publicKey, parameters: parameters, profile: profile)
+        own = TestNetwork.contact(identity, at: [Self.endpoint(999, profile)])
+        discovery.setSelf(own, now: clock, random: &random, out: &out)
+    }
+
+    static func endpoint(_ number: Int, _ profile: DiscoveryProfile = .loopback) -> Endpoint {
+        switch profile {
+        case .loopback: .loopback(UInt16(1_000 + number))
+        case .internet: Endpoint(ipv4: 0x0800_0001 + UInt32(number) << 8, port: 7827)
+        }
+    }
+
+    func contact(_ number: Int, sequence: UInt64 = 1, at endpoint: Endpoint? = nil) -> Verified<Contact> {
+        TestNetwork.contact(
+            TestNetwork.identity(number), at: [endpoint ?? Self.endpoint(number, discovery.profile)],
+            sequence: sequence)
+    }
+
+    func address(_ contact: Verified<Contact>) -> PeerAddress {
+        PeerAddress(key: contact.record.publicKey, endpoint: contact.record.endpoints[0])
+    }
+
+    /// The requests since the last call, and forgets all other actions.
+    mutating func requests() -> [(token: UInt64, message: Message, peer: PeerAddress)] {
+        defer { out = [] }
+        return out.compactMap {
+            guard case .request(let token, let message, let peer) = $0 else { return nil }
+            return (token, message, peer)
+        }
+    }
+
+    mutating func answer(_ token: UInt64, _ message: Message, from peer: PeerAddress) {
+        discovery.answered(
+            token, message, from: peer, roundTrip: .milliseconds(20), now: clock, random: &random, out: &out)
+    }
+
+    mutating func fail(_ token: UInt64) {
+        discovery.unanswered(token, now: clock, random: &random, out: &out)
+    }
+
+    /// A request in an established session.
+    mutating func ask(_ message: Message, from peer: PeerAddress, proven: Bool = true) -> Message? {
+        discovery.handle(message, from: peer, proven: proven, now: clock, random: &random, out: &out)
+    }
+
+    /// Puts `contact` into the table the usual way, and swallows what follows from it.
+    mutating func admit(_ contact: Verified<Contact>) {
+        discovery.prove(contact, at: address(contact), .milliseconds(20), now, &random, &out)
+        out = []
+    }
+
+    mutating func tick(after interval: Interval) {
+        now = now + interval
+        discovery.tick(now: clock, random: &random, out: &out)
+    }
+
+    /// Ticks until `key` is sent a PING, at most `limit` long. Lookups meanwhile find nobody new.
+    mutating func nextRequest(to key: PublicKey, within limit: Interval) -> (token: UInt64, message: Message)?
+    {
+        let end = now + limit
+        while discovery.nextDeadline() <= end {
+            now = max(now, discovery.nextDeadline())
+            discovery.tick(now: clock, random: &random, out: &out)
+            for request in requests() {
+                if case .find = request.message {
+                    answer(request.token, .found(contacts: []), from: request.peer)
+                } else if request.peer.key == key {
+                    return (request.token, request.message)
+                } else {
+                    fail(request.token)
+                }
+            }
+        }
+        now = end
+        return nil
+    }
+}
+
+extension Bench {
+    mutating func expectRequest(to key: PublicKey, within limit: Interval) throws -> (
+        token: UInt64, message: Message
+    ) {
+        let request = nextRequest(to: key, within: limit)
+        return try #require(request)
+    }
+}

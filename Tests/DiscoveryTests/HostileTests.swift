@@ -1,0 +1,190 @@
+import Cryptography
+import Primitives
+import Testing
+import Wire
+
+@testable import Discovery
+
+@Suite struct HostileTests {
+    @Test("A candidate whose probe is not answered leaves nothing behind")
+    func silentCandidate() {
+        var bench = Bench()
+        let peer = bench.contact(1)
+        _ = bench.ask(.ping(contact: peer.signed), from: bench.address(peer))
+        bench.fail(bench.requests()[0].token)
+        #expect(bench.discovery.count == 0 && bench.discovery.contacts.isEmpty)
+    }
+
+    @Test("Case 4: an answer to no question is dropped")
+    func unsolicited() {
+        var bench = Bench()
+        let peer = bench.contact(1)
+        bench.answer(77, .found(contacts: [bench.contact(2).signed]), from: bench.address(peer))
+        bench.answer(78, .pong(contact: peer.signed, observed: nil), from: bench.address(peer))
+        #expect(bench.out.isEmpty && bench.discovery.count == 0)
+        #expect(bench.discovery.dropped[.wrongReply] == 2)
+    }
+
+    @Test("Case 5: an answer from another endpoint or of another kind counts as none")
+    func wrongReply() {
+        var bench = Bench()
+        let peer = bench.contact(1)
+        _ = bench.ask(.ping(contact: peer.signed), from: bench.address(peer))
+        let probe = bench.requests()[0]
+        bench.answer(
+            probe.token, .pong(contact: nil, observed: nil),
+            from: PeerAddress(key: probe.peer.key, endpoint: .loopback(5)))
+        #expect(bench.discovery.count == 0)
+        _ = bench.ask(.ping(contact: peer.signed), from: bench.address(peer))
+        let second = bench.requests()[0]
+        bench.answer(second.token, .found(contacts: []), from: second.peer)
+        #expect(bench.discovery.count == 0)
+    }
+
+    @Test(
+        "Case 15: a reply with 1,000 contacts, duplicates, our own key and forgeries counts as eight at most")
+    func hugeReply() {
+        var bench = Bench()
+        let peer = bench.contact(1)
+        bench.admit(peer)
+        _ = bench.discovery.lookup(.zero, now: bench.clock, random: &bench.random, out: &bench.out)
+        let find = bench.requests()[0]
+        let forged = SignedRecord(
+            body: bench.contact(5).signed.body, signature: bench.contact(6).signed.signature)
+        var listed = [
+            bench.own.signed, peer.signed, bench.contact(2).signed, bench.contact(2).signed, forged,
+            SignedRecord(body: [1, 2, 3], signature: forged.signature),
+            bench.contact(7, at: .loopback(0)).signed,
+            bench.contact(8, at: Endpoint(ipv4: 0xe000_0001, port: 9)).signed,
+        ]
+        listed += (100..<1_092).map { _ in bench.contact(9).signed }
+        bench.answer(find.token, .found(contacts: listed), from: find.peer)
+        let asked = bench.requests().map(\.peer.key)
+        #expect(asked == [bench.contact(2).record.publicKey])
+        let dropped = bench.discovery.dropped
+        #expect(dropped[.tooMany] == 1 && dropped[.ownKey] == 1)
+        #expect(dropped[.badContact] + dropped[.notUsable] == 4)
+    }
+
+    @Test("Case 14: contacts that name one victim cost it at most four probes a second")
+    func victim() {
+        var bench = Bench(.internet)
+        let victim = Endpoint(ipv4: 0x0909_0909, port: 53)
+        for number in 0..<8 { bench.admit(bench.contact(number)) }
+        var sent = 0
+        for step in 0..<50 {
+            let peer = bench.contact(100 + step, at: victim)
+            _ = bench.ask(
+                .ping(contact: peer.signed),
+                from: PeerAddress(key: peer.record.publicKey, endpoint: Bench.endpoint(step, .internet)))
+            for request in bench.requests() where request.peer.endpoint == victim {
+                sent += 1
+                bench.fail(request.token)
+            }
+        }
+        _ = bench.discovery.lookup(.zero, now: bench.clock, random: &bench.random, out: &bench.out)
+        for find in bench.requests() {
+            let listed = (0..<8).map {
+                bench.contact(200 + $0, at: Endpoint(ipv4: 0x0909_0909, port: 54)).signed
+            }
+            bench.answer(find.token, .found(contacts: listed), from: find.peer)
+        }
+        sent += bench.requests().count { $0.peer.endpoint.ipv4 == 0x0909_0909 }
+        #expect(sent > 0 && sent <= 4)
+    }
+
+    @Test(
+        "Case 14: private addresses are not believed on the internet, nor our own endpoint under another key")
+    func unusable() {
+        var bench = Bench(.internet)
+        for endpoint in [
+            Endpoint.loopback(80), Endpoint(ipv4: 0x0a00_0001, port: 80), Bench.endpoint(999, .internet),
+        ] {
+            let peer = bench.contact(1, at: endpoint)
+            _ = bench.ask(
+                .ping(contact: peer.signed),
+                from: PeerAddress(key: peer.record.publicKey, endpoint: Bench.endpoint(1, .internet)))
+        }
+        let requests = bench.requests()
+        #expect(requests.isEmpty)
+        #expect(bench.discovery.dropped[.notUsable] == 2 && bench.discovery.dropped[.ownEndpoint] == 1)
+    }
+
+    @Test("A contact under another key than its sender's is dropped")
+    func wrongAuthor() {
+        var bench = Bench()
+        _ = bench.ask(.ping(contact: bench.contact(1).signed), from: bench.address(bench.contact(2)))
+        let requests = bench.requests()
+        #expect(requests.isEmpty && bench.discovery.dropped[.wrongAuthor] == 1)
+    }
+
+    @Test("Case 13: a record with another endpoint moves nothing before that endpoint answered")
+    func relocation() {
+        var bench = Bench()
+        let old = bench.contact(1)
+        let key = old.record.publicKey
+        bench.admit(old)
+        let moved = bench.contact(1, sequence: 2, at: .loopback(4_321))
+        _ = bench.ask(.ping(contact: moved.signed), from: bench.address(old))
+        #expect(bench.discovery.contact(of: key)?.address == bench.address(old))
+        let probe = bench.requests()[0]
+        #expect(probe.peer.endpoint == .loopback(4_321))
+        bench.fail(probe.token)
+        #expect(bench.discovery.contact(of: key)?.address == bench.address(old))
+        _ = bench.ask(.ping(contact: moved.signed), from: bench.address(old))
+        let second = bench.requests()[0]
+        bench.answer(second.token, .pong(contact: nil, observed: nil), from: second.peer)
+        #expect(bench.discovery.contact(of: key)?.address.endpoint == .loopback(4_321))
+        #expect(bench.discovery.count == 1)
+    }
+
+    @Test("Case 18: a flood of strangers fills neither the table nor the queue, and evicts nobody")
+    func flood() {
+        var bench = Bench(.internet)
+        for number in 0..<30 { bench.admit(bench.contact(number)) }
+        let before = bench.discovery.contacts.map(\.publicKey)
+        for number in 1_000..<1_300 {
+            let peer = bench.contact(number)
+            _ = bench.ask(.ping(contact: peer.signed), from: bench.address(peer))
+        }
+        let probes = bench.requests()
+        #expect(probes.count <= bench.discovery.parameters.candidateProbesMax)
+        #expect(bench.discovery.candidates.count <= bench.discovery.parameters.candidatesMax)
+        #expect(bench.discovery.contacts.map(\.publicKey) == before)
+    }
+
+    @Test("Case 13: an address needs votes of three networks; ten liars of one /24 are one vote")
+    func votes() {
+        var votes = ObservedVotes(DiscoveryParameters(), profile: .internet)
+        let truth = Endpoint(ipv4: 0x0101_0101, port: 7827)
+        let lie = Endpoint(ipv4: 0x0202_0202, port: 7827)
+        for host in 0..<10 {
+            let isChanged = votes.vote(
+                lie, by: Endpoint(ipv4: 0x0303_0300 | UInt32(host), port: 1), now: .zero)
+            #expect(!isChanged)
+        }
+        for network in 0..<3 {
+            let changed = votes.vote(
+                truth, by: Endpoint(ipv4: 0x0404_0001 + UInt32(network) << 8, port: 1), now: .zero)
+            #expect(changed == (network == 2))
+        }
+        #expect(votes.winner == truth)
+        for network in 0..<3 {
+            _ = votes.vote(lie, by: Endpoint(ipv4: 0x0505_0001 + UInt32(network) << 8, port: 1), now: .zero)
+        }
+        #expect(votes.winner == lie)  // four networks against three
+        let isChanged = votes.vote(Endpoint(ipv4: 0x7f00_0001, port: 1), by: truth, now: .zero)
+        #expect(!isChanged)
+    }
+
+    @Test("In the loopback profile one peer's word is enough, and is told once")
+    func loopbackVote() {
+        var bench = Bench()
+        let peer = bench.contact(1)
+        _ = bench.ask(.ping(contact: peer.signed), from: bench.address(peer))
+        let probe = bench.requests()[0]
+        bench.answer(probe.token, .pong(contact: nil, observed: .loopback(77)), from: probe.peer)
+        #expect(bench.discovery.observedEndpoint == .loopback(77))
+        #expect(bench.out.contains { if case .observedEndpointChanged = $0 { true } else { false } })
+    }
+}

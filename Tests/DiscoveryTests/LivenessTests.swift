@@ -1,0 +1,235 @@
+import Cryptography
+import Primitives
+import Testing
+import Wire
+
+@testable import Discovery
+
+@Suite struct LivenessTests {
+    @Test("Only three failures of our own probes in a row evict (DESIGN §6)")
+    func eviction() throws {
+        var bench = Bench()
+        let peer = bench.contact(1)
+        let key = peer.record.publicKey
+        bench.admit(peer)
+        for round in 0..<2 {
+            for _ in 0..<2 {
+                let probe = try bench.expectRequest(to: key, within: .minutes(20))
+                bench.fail(probe.token)
+            }
+            #expect(bench.discovery.contacts[0].state == .suspect)
+            #expect(bench.discovery.count == 1, "round \(round)")
+            let probe = try bench.expectRequest(to: key, within: .minutes(20))
+            bench.answer(probe.token, .pong(contact: nil, observed: nil), from: bench.address(peer))
+            #expect(bench.discovery.contacts[0].state == .live)
+        }
+        for _ in 0..<3 {
+            let probe = try bench.expectRequest(to: key, within: .minutes(20))
+            bench.fail(probe.token)
+        }
+        #expect(bench.discovery.count == 0)
+        #expect(bench.discovery.contacts.map(\.inTable) == [false])
+    }
+
+    @Test("A failed lookup or `suspect` only hastens the probe")
+    func suspicion() {
+        var bench = Bench()
+        let peer = bench.contact(1)
+        bench.admit(peer)
+        bench.discovery.suspect(
+            peer.record.publicKey, now: bench.clock, random: &bench.random, out: &bench.out)
+        bench.discovery.suspect(
+            peer.record.publicKey, now: bench.clock, random: &bench.random, out: &bench.out)
+        let probes = bench.requests()
+        #expect(probes.count == 1)
+        bench.fail(probes[0].token)
+        bench.discovery.suspect(
+            peer.record.publicKey, now: bench.clock, random: &bench.random, out: &bench.out)
+        let requests = bench.requests()
+        #expect(requests.isEmpty && bench.discovery.count == 1)
+    }
+
+    @Test("A suspect is not passed on, and comes back when it answers")
+    func suspectsAreNotPassedOn() {
+        var bench = Bench()
+        let peer = bench.contact(1)
+        bench.admit(peer)
+        let asker = bench.address(bench.contact(9))
+        let before = bench.ask(.find(target: .zero), from: asker)
+        #expect(before == .found(contacts: [peer.signed]))
+        bench.discovery.suspect(
+            peer.record.publicKey, now: bench.clock, random: &bench.random, out: &bench.out)
+        bench.fail(bench.requests()[0].token)
+        let after = bench.ask(.find(target: .zero), from: asker)
+        #expect(after == .found(contacts: []))
+    }
+
+    @Test("Who took its leave is gone at once, and comes back only with a newer record")
+    func departure() {
+        var bench = Bench()
+        let peer = bench.contact(1)
+        bench.admit(peer)
+        bench.discovery.suspect(
+            peer.record.publicKey, now: bench.clock, random: &bench.random, out: &bench.out)
+        let probe = bench.requests()[0]
+        bench.discovery.forget(
+            peer.record.publicKey, now: bench.clock, random: &bench.random, out: &bench.out)
+        #expect(bench.discovery.count == 0)
+        bench.answer(probe.token, .pong(contact: nil, observed: nil), from: probe.peer)
+        _ = bench.ask(.ping(contact: peer.signed), from: bench.address(peer))
+        let requests = bench.requests()
+        #expect(bench.discovery.count == 0 && requests.isEmpty)
+        _ = bench.ask(.ping(contact: bench.contact(1, sequence: 2).signed), from: bench.address(peer))
+        let probes = bench.requests()
+        #expect(probes.count == 1)
+    }
+
+    @Test("An evicted contact's place goes to a replacement that answers a probe")
+    func replacement() throws {
+        var bench = Bench()
+        var number = 0
+        var far: [Verified<Contact>] = []
+        while far.count < 18 {
+            if bench.discovery.selfID.bucketIndex(of: TestNetwork.identity(number).nodeID) == 0 {
+                far.append(bench.contact(number))
+            }
+            number += 1
+        }
+        for contact in far.prefix(16) { bench.admit(contact) }
+        _ = bench.ask(.ping(contact: far[16].signed), from: bench.address(far[16]))
+        let requests = bench.requests()
+        #expect(requests.isEmpty)
+        let victim = far[3].record.publicKey
+        bench.discovery.suspect(victim, now: bench.clock, random: &bench.random, out: &bench.out)
+        bench.fail(bench.requests()[0].token)
+        for _ in 0..<2 {
+            bench.now = bench.now + .seconds(5)
+            bench.discovery.timers.set(.contact(victim), at: bench.now)
+            bench.discovery.tick(now: bench.clock, random: &bench.random, out: &bench.out)
+            let requests = bench.requests()
+            let probe = try #require(requests.first { $0.peer.key == victim })
+            bench.fail(probe.token)
+        }
+        let successors = bench.requests()
+        let probe = try #require(successors.first { $0.peer.key == far[16].record.publicKey })
+        #expect(bench.discovery.count == 15)
+        bench.answer(probe.token, .pong(contact: nil, observed: nil), from: probe.peer)
+        #expect(bench.discovery.count == 16)
+    }
+
+    @Test("Bootstrap addresses are tried after 1 s, doubling to 60 s, while the table is empty")
+    func bootstrapBackoff() {
+        var bench = Bench()
+        let peer = bench.address(bench.contact(1))
+        let own = PeerAddress(key: bench.identity.publicKey, endpoint: .loopback(1))
+        bench.discovery.join(
+            bootstrap: [peer, own], now: bench.clock, random: &bench.random, out: &bench.out)
+        var times: [Double] = []
+        for _ in 0..<10 {
+            let requests = bench.requests()
+            #expect(requests.count == 1 && requests[0].peer == peer)
+            times.append(Double(bench.now.nanoseconds) / 1e9)
+            bench.fail(requests[0].token)
+            bench.now = bench.discovery.nextDeadline()
+            bench.discovery.tick(now: bench.clock, random: &bench.random, out: &bench.out)
+        }
+        let gaps = zip(times.dropFirst(), times).map { $0 - $1 }
+        for (gap, expected) in zip(gaps, [1.0, 2, 4, 8, 16, 32, 60, 60, 60]) {
+            #expect(gap >= expected * 0.75 && gap <= expected * 1.25)
+        }
+    }
+
+    @Test("Saved anchors bring a node back when every bootstrap node is dead")
+    func anchors() {
+        var bench = Bench()
+        for number in 0..<100 { bench.admit(bench.contact(number)) }
+        let anchors = bench.discovery.anchors
+        #expect(anchors.count > 30 && anchors.count <= 64)
+        var again = Bench()
+        again.discovery.join(
+            bootstrap: [again.address(again.contact(500))], now: again.clock, random: &again.random,
+            out: &again.out)
+        again.discovery.restore(anchors: anchors, now: again.clock, random: &again.random, out: &again.out)
+        for _ in 0..<40 {
+            for request in again.requests() {
+                if case .ping = request.message,
+                    anchors.contains(where: { again.address($0) == request.peer })
+                {
+                    again.answer(request.token, .pong(contact: nil, observed: nil), from: request.peer)
+                } else {
+                    again.fail(request.token)
+                }
+            }
+        }
+        #expect(again.discovery.count > 30)
+    }
+
+    @Test("A liveness probe between nodes that know each other carries no records")
+    func bareProbes() throws {
+        var bench = Bench()
+        let peer = bench.contact(1)
+        let key = peer.record.publicKey
+        bench.admit(peer)
+        let first = try bench.expectRequest(to: key, within: .seconds(1))
+        #expect(first.message == .ping(contact: bench.own.signed))
+        bench.answer(first.token, .pong(contact: nil, observed: nil), from: bench.address(peer))
+        let second = try bench.expectRequest(to: key, within: .minutes(10))
+        #expect(second.message == .ping(contact: nil))
+        bench.answer(second.token, .pong(contact: nil, observed: nil), from: bench.address(peer))
+        let pong = bench.ask(.ping(contact: nil), from: bench.address(peer))
+        #expect(pong == .pong(contact: nil, observed: bench.address(peer).endpoint))
+        // Who introduces itself, as after a restart, gets the record.
+        let full = bench.ask(.ping(contact: peer.signed), from: bench.address(peer))
+        #expect(full == .pong(contact: bench.own.signed, observed: bench.address(peer).endpoint))
+    }
+
+    @Test("Being heard spares a probe, but not for ever")
+    func heard() throws {
+        var bench = Bench()
+        let peer = bench.contact(1)
+        let key = peer.record.publicKey
+        bench.admit(peer)
+        let first = try bench.expectRequest(to: key, within: .seconds(1))
+        bench.answer(first.token, .pong(contact: nil, observed: nil), from: bench.address(peer))
+        bench.discovery.timers.cancel(.refresh)  // an answered FIND would be a proof too
+        var probedAfter: Int?
+        for minute in 1...40 where probedAfter == nil {
+            bench.discovery.heard(
+                bench.address(peer), now: bench.clock, random: &bench.random, out: &bench.out)
+            if bench.nextRequest(to: key, within: .seconds(40)) != nil { probedAfter = minute * 40 }
+        }
+        let seconds = try #require(probedAfter)
+        #expect(seconds > 600 && seconds <= 1_200)
+    }
+
+    @Test("Case 31: after a stall of a minute nobody is evicted, and nobody asked twice")
+    func stall() {
+        var bench = Bench()
+        for number in 0..<30 { bench.admit(bench.contact(number)) }
+        let count = bench.discovery.count
+        bench.tick(after: .seconds(60))
+        let probes = bench.requests().filter { if case .ping = $0.message { true } else { false } }
+        #expect(probes.count == count && Set(probes.map(\.peer)).count == count)
+        for probe in probes { bench.fail(probe.token) }
+        #expect(bench.discovery.count == count)
+        bench.tick(after: .seconds(3))
+        for probe in bench.requests() {
+            bench.answer(probe.token, .pong(contact: nil, observed: nil), from: probe.peer)
+        }
+        #expect(bench.discovery.contacts.allSatisfy { $0.state == .live })
+    }
+
+    @Test("What changes a contact of ours is told to everyone in their next probe, a moved endpoint soon")
+    func ownContactChanges() throws {
+        var bench = Bench()
+        let peer = bench.contact(1)
+        let key = peer.record.publicKey
+        bench.admit(peer)
+        let first = try bench.expectRequest(to: key, within: .seconds(1))
+        bench.answer(first.token, .pong(contact: nil, observed: nil), from: bench.address(peer))
+        let moved = TestNetwork.contact(bench.identity, at: [.loopback(3_333)], sequence: 2)
+        bench.discovery.setSelf(moved, now: bench.clock, random: &bench.random, out: &bench.out)
+        let second = try bench.expectRequest(to: key, within: .seconds(10))
+        #expect(second.message == .ping(contact: moved.signed))
+    }
+}

@@ -1,0 +1,216 @@
+import Primitives
+import Wire
+
+@testable import Gossip
+
+/// Many `Gossip` values in virtual time: every message takes its link's latency or is lost, and what `Sessions` does
+/// for requests (a timeout, one retry) is done here. The same seed gives the same run.
+struct Network {
+    struct Node {
+        var gossip: Gossip
+        var random: SeededRandom
+        var isUp = true
+        /// Milliseconds by which its wall clock is wrong.
+        var wallError: Int64 = 0
+        var wakesAt: MonotonicTime = .never
+        var events: [String] = []
+
+        mutating func act(
+            _ now: Now, _ actions: inout [GossipAction],
+            _ body: (inout Gossip, Now, inout SeededRandom, inout [GossipAction]) -> Void
+        ) {
+            body(&gossip, now, &random, &actions)
+        }
+    }
+    private struct Flight {
+        var sender: Int
+        var receiver: Int
+        var token: UInt64
+        var message: Message
+        var attempt: Int
+    }
+    private enum Event {
+        case wake(Int)
+        case request(Flight)
+        case answer(to: Int, from: Int, token: UInt64, Message)
+        case timeout(Flight)
+    }
+
+    var nodes: [Node]
+    var time = MonotonicTime(nanoseconds: monotonicStart * 1_000_000_000)
+    var lossPerMille = 20
+    /// Whether a message from the first to the second gets through at all.
+    var isLinked: (Int, Int) -> Bool = { _, _ in true }
+    private(set) var digest: UInt64 = 14_695_981_039_346_656_037
+    private(set) var messages = 0
+    private var random: SeededRandom
+    private var queue = DeadlineQueue<Int>()
+    private var events: [Int: Event] = [:]
+    private var lastEvent = 0
+    /// Requests without an outcome yet, by sender and token.
+    private var waiting: Set<[UInt64]> = []
+
+    init(_ count: Int, seed: UInt64, parameters: GossipParameters = GossipParameters()) {
+        random = SeededRandom(seed: seed)
+        nodes = (0..<count).map {
+            Node(
+                gossip: Gossip(identity: identity($0), parameters: parameters),
+                random: SeededRandom(seed: seed &+ UInt64($0) &+ 1_000))
+        }
+    }
+
+    func now(_ index: Int) -> Now {
+        let elapsed = time - MonotonicTime(nanoseconds: monotonicStart * 1_000_000_000)
+        return Now(
+            monotonic: time,
+            wall: WallTime(milliseconds: wallStart + elapsed.milliseconds + nodes[index].wallError))
+    }
+
+    /// Calls one node and carries out what it asks for.
+    mutating func act(
+        _ index: Int, _ body: (inout Gossip, Now, inout SeededRandom, inout [GossipAction]) -> Void
+    ) {
+        var actions: [GossipAction] = []
+        let now = now(index)
+        nodes[index].act(now, &actions, body)
+        for action in actions {
+            switch action {
+            case .request(let token, let message, let to):
+                let receiver = Int((to.endpoint.ipv4 ?? 0) >> 8 & 0xffff)
+                guard receiver < nodes.count else { continue }
+                waiting.insert([UInt64(index), token])
+                send(Flight(sender: index, receiver: receiver, token: token, message: message, attempt: 1))
+            case .offerLearnt(let offer): nodes[index].events.append("learnt \(offer.record.model)")
+            case .offerWithdrawn(_, let model): nodes[index].events.append("withdrawn \(model)")
+            case .offerExpired(_, let model): nodes[index].events.append("expired \(model)")
+            case .searchFinished(let token, _): nodes[index].events.append("finished \(token)")
+            case .leaveFinished: nodes[index].events.append("left")
+            case .sequenceUsed: break
+            }
+        }
+        let next = nodes[index].gossip.nextDeadline()
+        if next < nodes[index].wakesAt {
+            nodes[index].wakesAt = next
+            schedule(.wake(index), at: next)
+        }
+    }
+
+    mutating func join(_ index: Int, _ other: Int) {
+        act(index) { $0.memberJoined(address(other), now: $1, random: &$2, out: &$3) }
+    }
+    mutating func joinAll() {
+        for index in nodes.indices { for other in nodes.indices where other != index { join(index, other) } }
+    }
+    mutating func announce(_ index: Int, _ draft: Offer) {
+        act(index) { $0.announce(draft, now: $1, random: &$2, out: &$3) }
+    }
+
+    /// A new process under an old key.
+    mutating func restart(_ index: Int) {
+        nodes[index].gossip = Gossip(identity: identity(index))
+        nodes[index].wakesAt = .never
+        waiting = waiting.filter { $0[0] != UInt64(index) }
+    }
+
+    mutating func run(_ interval: Interval) {
+        let end = time + interval
+        while queue.next() <= end {
+            time = max(time, queue.next())
+            guard let number = queue.popDue(time), let event = events.removeValue(forKey: number) else {
+                break
+            }
+            perform(event)
+        }
+        time = end
+    }
+
+    private mutating func perform(_ event: Event) {
+        switch event {
+        case .wake(let index):
+            guard nodes[index].isUp, nodes[index].wakesAt <= time else { return }
+            nodes[index].wakesAt = .never
+            act(index) { $0.tick(now: $1, random: &$2, out: &$3) }
+        case .request(let flight):
+            guard nodes[flight.receiver].isUp else { return }
+            trace(flight.sender, flight.receiver, flight.token)
+            var reply: Message?
+            act(flight.receiver) {
+                reply = $0.handle(
+                    flight.message, from: address(flight.sender), proven: true, now: $1, random: &$2, out: &$3
+                )
+            }
+            guard let reply, isPassed(flight.receiver, flight.sender) else { return }
+            schedule(
+                .answer(to: flight.sender, from: flight.receiver, token: flight.token, reply),
+                at: time + latency(flight.receiver, flight.sender))
+        case .answer(let index, let from, let token, let message):
+            guard nodes[index].isUp, waiting.remove([UInt64(index), token]) != nil else { return }
+            trace(from, index, token)
+            act(index) {
+                $0.answered(
+                    token, message, from: address(from), roundTrip: .milliseconds(50), now: $1, random: &$2,
+                    out: &$3)
+            }
+        case .timeout(let flight):
+            guard nodes[flight.sender].isUp, waiting.contains([UInt64(flight.sender), flight.token]) else {
+                return
+            }
+            if flight.attempt == 1 {
+                var again = flight
+                again.attempt = 2
+                send(again)
+            } else {
+                waiting.remove([UInt64(flight.sender), flight.token])
+                act(flight.sender) { $0.unanswered(flight.token, now: $1, random: &$2, out: &$3) }
+            }
+        }
+    }
+
+    private mutating func send(_ flight: Flight) {
+        messages += 1
+        schedule(.timeout(flight), at: time + .milliseconds(250))
+        if isPassed(flight.sender, flight.receiver) {
+            schedule(.request(flight), at: time + latency(flight.sender, flight.receiver))
+        }
+    }
+
+    private mutating func isPassed(_ from: Int, _ to: Int) -> Bool {
+        !random.chance(lossPerMille, in: 1_000) && isLinked(from, to)
+    }
+
+    /// 10 to 60 ms a link, and a little jitter.
+    private mutating func latency(_ from: Int, _ to: Int) -> Interval {
+        .milliseconds(10 + Int64((from &* 31 &+ to &* 17) % 50)) + random.interval(.zero, .milliseconds(5))
+    }
+
+    private mutating func schedule(_ event: Event, at time: MonotonicTime) {
+        lastEvent += 1
+        events[lastEvent] = event
+        queue.set(lastEvent, at: time)
+    }
+
+    private mutating func trace(_ from: Int, _ to: Int, _ token: UInt64) {
+        for word in [UInt64(from), UInt64(to), token, UInt64(bitPattern: time.nanoseconds)] {
+            digest = (digest ^ word) &* 1_099_511_628_211
+        }
+    }
+
+    // MARK: What to check
+
+    /// How many (node, offer) pairs of `models` are missing or differ from the publisher's own.
+    func missing(among indices: Range<Int>, publishers: Range<Int>) -> Int {
+        var missing = 0
+        for publisher in publishers {
+            let key = identity(publisher).publicKey
+            let own = nodes[publisher].gossip.allOffers.filter { $0.record.publicKey == key }.map(\.signed)
+            for index in indices {
+                let held = nodes[index].gossip.allOffers.filter { $0.record.publicKey == key }.map(\.signed)
+                if held != own { missing += 1 }
+            }
+        }
+        return missing
+    }
+
+    var offersReceived: UInt64 { nodes.reduce(0) { $0 + $1.gossip.statistics.offersReceived } }
+    var signaturesChecked: UInt64 { nodes.reduce(0) { $0 + $1.gossip.statistics.signaturesChecked } }
+}
