@@ -81,8 +81,9 @@ import Wire
             task.finish()
         })
         try await withGateway(node) { port in
-            #expect(
-                try await !ask(port, "POST", "/v1/chat/completions", body: streamBody).body.contains("usage"))
+            let usage = try await ask(port, "POST", "/v1/chat/completions", body: streamBody).body.contains(
+                "usage")
+            #expect(!usage)
         }
     }
 
@@ -96,7 +97,8 @@ import Wire
             let client = try RawClient(port: port)
             for body in [streamBody, chatBody, streamBody] {
                 await client.send("POST", "/v1/chat/completions", body: body)
-                #expect(try await client.response().status == 200)
+                let status = try await client.response().status
+                #expect(status == 200)
             }
         }
     }

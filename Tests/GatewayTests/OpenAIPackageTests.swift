@@ -5,29 +5,32 @@ import Market
 import Testing
 
 private struct Package: Sendable {
-    static let node = FakeNode(highWater: 0, lowWater: 1, script: { task in
-        let model = task.request.model
-        if task.request.kind == .embedding {
-            task.award()
-            task.finish(extra: #"{"data":[{"embedding":[0.25,-1]}]}"#)
-        } else if model == "fail-in-mid-stream" {
-            task.award()
-            task.say("begun")
-            // What fails together with its first words is still told by a status.
-            Task {
-                _ = await task.drained.happens(within: .seconds(10))
-                task.fail(.workerLost, "ada fell silent.")
+    static let node = FakeNode(
+        highWater: 0, lowWater: 1,
+        script: { task in
+            let model = task.request.model
+            if task.request.kind == .embedding {
+                task.award()
+                task.finish(extra: #"{"data":[{"embedding":[0.25,-1]}]}"#)
+            } else if model == "fail-in-mid-stream" {
+                task.award()
+                task.say("begun")
+                // What fails together with its first words is still told by a status.
+                Task {
+                    _ = await task.drained.happens(within: .seconds(10))
+                    task.fail(.workerLost, "ada fell silent.")
+                }
+            } else if model.hasPrefix("fail-"),
+                let code = TaskFailure.Code(rawValue: String(model.dropFirst(5)))
+            {
+                task.fail(code, "It failed: \(code.rawValue).")
+            } else {
+                task.award()
+                task.say("I can add, ")
+                task.say("subtract. ✓")
+                task.finish()
             }
-        } else if model.hasPrefix("fail-"), let code = TaskFailure.Code(rawValue: String(model.dropFirst(5)))
-        {
-            task.fail(code, "It failed: \(code.rawValue).")
-        } else {
-            task.award()
-            task.say("I can add, ")
-            task.say("subtract. ✓")
-            task.finish()
-        }
-    })
+        })
 
     /// What the script saw, or why it could not run.
     static let outcome = Task { () -> Data in

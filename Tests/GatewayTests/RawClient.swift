@@ -63,7 +63,7 @@ final class RawClient: Sendable {
                 var rest = bytes[...]
                 while !rest.isEmpty {
                     let sent = rest.withUnsafeBytes {
-                        Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL.rawValue))
+                        Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
                     }
                     guard sent > 0 else { break }
                     rest = rest.dropFirst(sent)
@@ -87,7 +87,7 @@ final class RawClient: Sendable {
     func receive(until enough: @escaping @Sendable ([UInt8]) -> Bool) async -> [UInt8] {
         let descriptor = descriptor.withLock { $0 }
         return await withCheckedContinuation { continuation in
-            queue.async { [received] in
+            queue.async { [self] in
                 var buffer = [UInt8](repeating: 0, count: 65_536)
                 var bytes = received.withLock { $0 }
                 while !enough(bytes) {

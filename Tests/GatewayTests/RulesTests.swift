@@ -35,10 +35,12 @@ import Testing
     @Test func aHostThatIsAForeignNameIsRefused() async throws {
         try await withGateway(quick, { $0.hosts = ["attic.lan"] }) { port in
             for host in ["evil.example", "evil.example:\(port)", "127.0.0.1.evil.example"] {
-                #expect(try await ask(port, "GET", "/mesh/status", headers: ["Host": host]).status == 403)
+                let foreign = try await ask(port, "GET", "/mesh/status", headers: ["Host": host]).status
+                #expect(foreign == 403)
             }
             for host in ["localhost:\(port)", "127.0.0.1", "[::1]:\(port)", "attic.lan", "ATTIC.lan:80"] {
-                #expect(try await ask(port, "GET", "/mesh/status", headers: ["Host": host]).status == 200)
+                let own = try await ask(port, "GET", "/mesh/status", headers: ["Host": host]).status
+                #expect(own == 200)
             }
         }
     }
@@ -49,16 +51,21 @@ import Testing
             #expect(refused.status == 401)
             #expect(try refused.error()["code"] as? String == "invalid_api_key")
             for wrong in ["Bearer sesam", "Bearer sesame2", "sesame", "Basic sesame", "Bearer "] {
-                #expect(
-                    try await ask(port, "GET", "/mesh/status", headers: ["Authorization": wrong]).status
-                        == 401)
+                let wrongKey = try await ask(port, "GET", "/mesh/status", headers: ["Authorization": wrong])
+                    .status
+                #expect(wrongKey == 401)
             }
-            #expect(
-                try await ask(port, "GET", "/v1/models", headers: ["Authorization": "Bearer other"]).status
-                    == 200)
-            #expect(try await ask(port, "GET", "/health").status == 200)
-            #expect(try await ask(port, "GET", "/").status == 200)
-            #expect(try await ask(port, "GET", "/metrics").status == 401)
+            let rightKey = try await ask(
+                port, "GET", "/v1/models", headers: ["Authorization": "Bearer other"]
+            )
+            .status
+            #expect(rightKey == 200)
+            let health = try await ask(port, "GET", "/health").status
+            #expect(health == 200)
+            let page = try await ask(port, "GET", "/").status
+            #expect(page == 200)
+            let metrics = try await ask(port, "GET", "/metrics").status
+            #expect(metrics == 401)
         }
     }
 
@@ -92,12 +99,14 @@ import Testing
                     try (response.error()["message"] as? String)?.contains("/v1/chat/completions") == true)
             }
             let wrongBase = try await ask(port, "POST", "/chat/completions", body: "{}")
-            #expect(try (wrongBase.error()["message"] as? String)?.contains("/v1/chat/completions") == true)
-            #expect(try await ask(port, "GET", "/favicon.ico").status == 404)
+            #expect(wrongBase.body.contains("/v1/chat/completions"))
+            let icon = try await ask(port, "GET", "/favicon.ico").status
+            #expect(icon == 404)
             let wrong = try await ask(port, "GET", "/v1/chat/completions")
             #expect(wrong.status == 405)
             #expect(wrong["allow"] == "POST, OPTIONS")
-            #expect(try await ask(port, "DELETE", "/v1/models").status == 405)
+            let deletion = try await ask(port, "DELETE", "/v1/models").status
+            #expect(deletion == 405)
         }
     }
 
@@ -167,7 +176,7 @@ import Testing
             await announced.send("POST", "/v1/chat/completions", headers: ["Content-Length": "100000000"])
             let early = try await announced.response()
             #expect(early.status == 413)
-            #expect(try (early.error()["message"] as? String)?.contains("16 MiB") == true)
+            #expect(early.body.contains("16 MiB"))
 
             let chunked = try RawClient(port: port)
             await chunked.send("POST", "/v1/chat/completions", headers: ["Transfer-Encoding": "chunked"])
@@ -175,10 +184,12 @@ import Testing
                 Array("100000\r\n".utf8) + [UInt8](repeating: 0x20, count: 0x100000) + Array("\r\n".utf8)
             for _ in 0..<20 { await chunked.send(chunk) }
             await chunked.send(Array("0\r\n\r\n".utf8))
-            #expect(try await chunked.response().status == 413)
+            let tooLarge = try await chunked.response().status
+            #expect(tooLarge == 413)
             // The connection is still good: the rest was read away.
             await chunked.send("GET", "/health")
-            #expect(try await chunked.response().status == 200)
+            let afterwards = try await chunked.response().status
+            #expect(afterwards == 200)
         }
     }
 
@@ -190,7 +201,8 @@ import Testing
                 headers: ["Expect": "100-continue", "Content-Length": String(chatBody.utf8.count)])
             #expect(await client.receive(untilText: "\r\n\r\n").hasPrefix("HTTP/1.1 100"))
             await client.send(Array(chatBody.utf8))
-            #expect(try await client.response().status == 200)
+            let answered = try await client.response().status
+            #expect(answered == 200)
         }
     }
 }
@@ -203,8 +215,11 @@ import Testing
             let decoded = try JSONDecoder().decode(PeersDocument.self, from: Data(peers.body.utf8))
             #expect(decoded.own.name == "fay")
             #expect(peers.body.contains(#""self":{"#))
-            #expect(try await ask(port, "GET", "/mesh/offers?model=a%2Fb").body.contains("asked for a/b"))
-            #expect(try await ask(port, "GET", "/mesh/tasks/7f3k2m").status == 200)
+            let offers = try await ask(port, "GET", "/mesh/offers?model=a%2Fb").body.contains(
+                "asked for a/b")
+            #expect(offers)
+            let task = try await ask(port, "GET", "/mesh/tasks/7f3k2m").status
+            #expect(task == 200)
             let unknown = try await ask(port, "GET", "/mesh/tasks/000000")
             #expect(unknown.status == 404)
             #expect(unknown.body.contains("000000"))
@@ -213,9 +228,12 @@ import Testing
 
     @Test func pausingAndResumingAnswerWithTheNewStatus() async throws {
         try await withGateway(FakeNode()) { port in
-            #expect(try await ask(port, "POST", "/mesh/pause").json()["state"] as? String == "paused")
-            #expect(try await ask(port, "POST", "/mesh/resume").json()["state"] as? String == "serving")
-            #expect(try await ask(port, "GET", "/mesh/pause").status == 405)
+            let paused = try await ask(port, "POST", "/mesh/pause").json()["state"] as? String
+            #expect(paused == "paused")
+            let resumed = try await ask(port, "POST", "/mesh/resume").json()["state"] as? String
+            #expect(resumed == "serving")
+            let wrongMethod = try await ask(port, "GET", "/mesh/pause").status
+            #expect(wrongMethod == 405)
         }
     }
 
@@ -225,7 +243,8 @@ import Testing
                 try await ask(port, "GET", "/v1/models").json()["data"] as? [[String: Any]])
             #expect(list.map { $0["id"] as? String } == ["wren-l", "wren-m", "wren-s"])
             #expect((list[1]["starling"] as? [String: Any])?["providers"] as? Int == 3)
-            #expect(try await ask(port, "GET", "/v1/models/Wren-M").json()["id"] as? String == "wren-m")
+            let model = try await ask(port, "GET", "/v1/models/Wren-M").json()["id"] as? String
+            #expect(model == "wren-m")
             let unknown = try await ask(port, "GET", "/v1/models/wren")
             #expect(unknown.status == 404)
             #expect(

@@ -37,8 +37,7 @@ seen["embedding"] = vectors.data[0].embedding
 completion = client.completions.create(model="wren-m", prompt="The capital")
 seen["completion"] = completion.choices[0].text
 
-with client.chat.completions.with_raw_response.create(model="wren-m", messages=messages) as raw:
-    pass
+raw = client.chat.completions.with_raw_response.create(model="wren-m", messages=messages)
 seen["raw_headers"] = {k: v for k, v in raw.headers.items() if k.startswith("starling-")}
 
 
