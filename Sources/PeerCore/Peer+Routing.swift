@@ -11,7 +11,10 @@ extension Peer {
         let peer = incoming.peer
         guard !denied.contains(peer.key) else { return }
         // A sign of life is a sign of life, whatever it says; but only from a session that proved its address.
-        if incoming.proven { auctioneer.heard(peer.key) }
+        if incoming.proven {
+            auctioneer.heard(peer.key)
+            discovery.heard(peer, now: now, random: &random, out: &discoveryActions)
+        }
         let answer: Message?
         switch incoming.message {
         case .ping, .find:
@@ -99,7 +102,8 @@ extension Peer {
         for offer in gossip.allOffers { known.insert(offer.record.publicKey) }
         let found = OffersFound(
             sellers: sellers, known: known.count,
-            alternatives: models.filter { $0.name != model }.prefix(8).map { (model: $0.name, outputPrice: $0.lowest.output) },
+            alternatives: models.filter { $0.name != model }.map { (model: $0.name, outputPrice: $0.lowest.output) }
+                .sorted { ($0.outputPrice, $0.model) < ($1.outputPrice, $1.model) }.prefix(8).map { $0 },
             catalogueKnows: models.contains { $0.name == model }, selfReachable: reachability != .outbound)
         auctioneer.offersFound(task, found, now: now, random: &random, out: &auctioneerActions)
     }
