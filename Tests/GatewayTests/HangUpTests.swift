@@ -74,4 +74,20 @@ import Testing
             #expect(!first.cancelled.hasHappened)
         }
     }
+
+    @Test func nothingStaysOpenAfterClientsHaveLeft() async throws {
+        let node = FakeNode()
+        try await withGateway(node) { port in
+            for body in [chatBody, streamBody] {
+                let client = try RawClient(port: port)
+                await client.send("POST", "/v1/chat/completions", body: body)
+                let task = await node.nextTask()
+                task.award()
+                client.hangUp()
+                #expect(await task.cancelled.happens(within: .seconds(1)))
+            }
+            let metrics = try await ask(port, "GET", "/metrics")
+            #expect(metrics.body.contains("starling_http_answers_open 0\n"))
+        }
+    }
 }
