@@ -38,7 +38,10 @@ final class RawClient: Sendable {
                 connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
             }
         }
-        try #require(status == 0, "no connection to port \(port)")
+        guard status == 0 else {
+            close(descriptor)
+            throw Refused(port: port)
+        }
         // A test that waits in vain fails instead of hanging.
         var limit = timeval(tv_sec: 20, tv_usec: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
@@ -118,6 +121,7 @@ final class RawClient: Sendable {
     }
 
     struct Incomplete: Error { var text: String }
+    struct Refused: Error { var port: Int }
 
     private static func parse(_ bytes: [UInt8], head isHead: Bool) -> (RawResponse, Int)? {
         guard let end = Data(bytes).range(of: Data("\r\n\r\n".utf8)) else { return nil }

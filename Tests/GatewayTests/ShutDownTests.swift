@@ -28,6 +28,6 @@ import Testing
         #expect(body.contains("ended"))
         #expect(body.hasSuffix("data: [DONE]\n\n"))
         try await running.value
-        #expect(throws: (any Error).self) { try RawClient(port: port) }
+        #expect(throws: RawClient.Refused.self) { try RawClient(port: port) }
     }
 }
