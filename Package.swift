@@ -101,14 +101,14 @@ let shell: [Target] = [
         ], path: "Sources/Benchmarks", swiftSettings: strict),
 
     tests("MeshDocumentsTests", ["MeshDocuments"]),
-    tests("StoreTests", ["Store"]),
+    tests("StoreTests", ["Store", "Cryptography", "Wire"]),
     tests("NodeConfigurationTests", ["NodeConfiguration"]),
     tests("NodeRuntimeTests", ["NodeRuntime"]),
     tests(
         "GatewayTests",
         ["Gateway", "NodeRuntime", "Market", "Wire", "Cryptography", "Primitives", "MeshDocuments"],
         exclude: ["openai_client.py"]),
-    tests("TestnetTests", ["Testnet"]),
+    tests("TestnetTests", ["Testnet", "NodeConfiguration"]),
     tests("ProcessTests", []),
 ]
 

@@ -105,8 +105,9 @@ struct GroupIndex: Sendable {
 }
 
 extension Endpoint {
-    /// What the bounds per source count.
+    /// What the bounds per source count: the prefix, or the endpoint itself where `countsEndpoints` says so or the
+    /// address is this machine's own, which no one from elsewhere can have.
     func group(countsEndpoints: Bool) -> UInt64 {
-        countsEndpoints ? high &* 0x9e37_79b9_7f4a_7c15 ^ low << 16 ^ UInt64(port) : prefix
+        countsEndpoints || isLoopback ? high &* 0x9e37_79b9_7f4a_7c15 ^ low << 16 ^ UInt64(port) : prefix
     }
 }

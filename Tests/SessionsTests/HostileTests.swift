@@ -194,6 +194,17 @@ import Wire
             net.log.isEmpty && net.nodes[1].incoming.isEmpty && net.nodes[1].sessions.associations.count == 0)
     }
 
+    @Test func aRequestOfALaterVersionInAFirstMessageIsAnsweredUnsupported() {
+        let net = Net()
+        // `request` 77, then field 90 as an empty message.
+        let envelope: [UInt8] = [0x08, 77, 0xd2, 0x05, 0x00]
+        net.inject(
+            forged(net, payloadKey: net.nodes[0].identity.publicKey, envelope: envelope), into: 1,
+            from: net.nodes[0].endpoint)
+        #expect(net.kinds == [2] && net.nodes[1].incoming.isEmpty)
+        #expect(net.nodes[1].sessions.dropped[.unknownMessage] == 1)
+    }
+
     /// Message 1 from node 0 to node 1, made by hand.
     private func forged(_ net: Net, payloadKey: PublicKey, envelope: [UInt8], ephemeral: UInt64 = 1)
         -> [UInt8]
