@@ -29,7 +29,8 @@ public struct PeerSettings: Sendable {
     public var market: MarketParameters
 
     public init(
-        mesh: MeshIdentity, name: String = "", endpoints: [Endpoint] = [], reachability: Reachability = .unknown,
+        mesh: MeshIdentity, name: String = "", endpoints: [Endpoint] = [],
+        reachability: Reachability = .unknown,
         profile: DiscoveryProfile, bootstrap: [PeerAddress] = [], anchors: [Verified<Contact>] = []
     ) {
         self.mesh = mesh
