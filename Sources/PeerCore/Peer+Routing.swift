@@ -53,6 +53,8 @@ extension Peer {
         case (.gossip(let token), .unanswered):
             discovery.suspect(completion.peer.key, now: now, random: &random, out: &discoveryActions)
             gossip.unanswered(token, now: now, random: &random, out: &gossipActions)
+            // Members that a search brought are in no table whose probes would tell that they are gone.
+            if discovery.contact(of: completion.peer.key) == nil { gossip.memberLeft(completion.peer.key) }
         case (.market(let token), .answered(let message, let roundTrip)):
             auctioneer.answered(
                 token, message, from: completion.peer, roundTrip: roundTrip, now: now, random: &random,
