@@ -53,7 +53,6 @@ extension Peer {
 
     /// The client has gone.
     public mutating func cancel(_ task: TaskID, now: Now) {
-        if auctioneer.isRunning(task) { counts.cancelled += 1 }
         auctioneer.cancel(task, now: now, random: &random, out: &auctioneerActions)
         settle(now)
     }

@@ -58,7 +58,9 @@ extension Peer {
         switch event {
         case .finished: counts.delivered += 1
         case .failed(let failure):
-            if failure.delivered != nil || failure.code == .workerLost {
+            if failure.code == .cancelled {
+                counts.cancelled += 1
+            } else if failure.delivered != nil || failure.code == .workerLost {
                 counts.failed += 1
             } else {
                 counts.refused += 1
