@@ -91,7 +91,7 @@ extension GatewayResponder {
             guard let key = await node.resolve(node: name) else {
                 throw .invalid(
                     "`\(path)` names \"\(name.prefix(100))\", and this node knows nobody, or several, of that name."
-                        + " Use a node id (or the first eight characters of one) from GET /mesh/peers.",
+                        + " Use a node id (or the first eight characters of one) from `starling peers` (GET /mesh/peers).",
                     param: "\(path)[\(index)]")
             }
             keys.append(key)

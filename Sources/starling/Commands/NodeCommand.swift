@@ -14,23 +14,27 @@ struct NodeCommand: AsyncParsableCommand {
         commandName: "node",
         abstract: "Run a node: serve what the configuration says, and answer this machine's clients.",
         discussion: """
-            Reads ~/.config/starling/node.yaml unless told otherwise; `starling init` writes it. Every key can be set by
-            STARLING_… in the environment (STARLING_MESH_PORT) or by --set mesh.port=7827, which wins.
+            Reads ~/.config/starling/node.yaml, which `starling init` writes, unless \
+            told otherwise. Every key of it can be set in the environment too \
+            (STARLING_MESH_PORT=7827), and by --set mesh.port=7827, which wins.
 
-            Ctrl-C (or SIGTERM) finishes running answers for up to --grace seconds, hands over the rest, and takes its
-            leave; a second one ends it at once.
+            Ctrl-C (or SIGTERM) lets running answers finish for up to --grace \
+            seconds, hands over the rest, and takes its leave; a second one ends it \
+            at once.
             """)
 
-    @Option(help: ArgumentHelp("The configuration file.", valueName: "FILE")) var config: String?
+    @Option(
+        help: ArgumentHelp("The configuration file. Default: ~/.config/starling/node.yaml", valueName: "FILE")
+    ) var config: String?
     @Option(help: ArgumentHelp("Override one key of the file (repeat it).", valueName: "KEY=VALUE")) var set:
         [String] = []
     @Option(help: ArgumentHelp("Seconds that running answers may take to finish on leaving.", valueName: "S"))
     var grace = 10.0
-    @Flag(help: "Only log; print no summary.") var quiet = false
+    @Flag(help: "Print no summary at the start and the end, only the log.") var quiet = false
 
     static var defaultConfigPath: String {
         let environment = ProcessInfo.processInfo.environment
-        let base = environment["XDG_CONFIG_HOME"] ?? NSHomeDirectory() + "/.config"
+        let base = environment["XDG_CONFIG_HOME"] ?? homeFolder + "/.config"
         return base + "/starling/node.yaml"
     }
 
@@ -102,7 +106,7 @@ struct NodeCommand: AsyncParsableCommand {
         return try NodeSettings(
             parsing: String(decoding: data, as: UTF8.self),
             source: .init(file: path, flags: flags, environment: ProcessInfo.processInfo.environment),
-            home: NSHomeDirectory())
+            home: homeFolder)
     }
 
     private func summary(_ settings: NodeSettings, _ node: Node) async {
