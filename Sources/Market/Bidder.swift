@@ -92,7 +92,7 @@ public struct Bidder: Sendable {
             return .awardReply(AwardReply(task: award.task, attempt: award.attempt, status: status))
         case .ping, .pong, .find, .found, .unsupported, .offerMail, .offerReceived, .offerDigest,
             .offerDifference,
-            .bid, .decline, .awardReply:
+            .bid, .decline, .awardReply, .register, .registered, .get, .providers:
             return nil
         }
     }
