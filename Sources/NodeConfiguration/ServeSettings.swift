@@ -14,8 +14,12 @@ public struct ServeSettings: Sendable {
     public var server: String?
     /// The model's name at the server.
     public var model: String
-    /// What it is sold as; nil: made from `model` by Protocol/models.md.
+    /// What it is sold as, if the operator says so.
     public var sellAs: String?
+    /// What is made from `model` otherwise.
+    public let name: ModelName
+    /// The name it is sold under.
+    public var soldAs: String { sellAs ?? name.canonical }
     public var slots: Int
     public var threads: Int
     /// Micro-credits per million tokens.
@@ -56,6 +60,13 @@ public struct ServeSettings: Sendable {
         }
         self.model = model
         sellAs = try reader.string("sell_as")
+        name = ModelName(model, isOllama: backend == .ollama)
+        let sold = sellAs ?? name.canonical
+        guard (1...ModelName.sizeMax).contains(sold.utf8.count) else {
+            throw reader.failure(
+                "\(model) would be sold as `\(sold)`; a name has 1 to \(ModelName.sizeMax) bytes",
+                mend: "give it one: sell_as: family-size-variant (Protocol/models.md)")
+        }
         slots = try reader.integer("slots", in: 1...1024) ?? 1
         threads = try reader.integer("threads", in: 1...1024) ?? 1
         let price = reader.child("price")

@@ -13,6 +13,12 @@ extension Node {
         let http = HTTPStreams(loop: loop.uv)
         self.http = http
         for index in backends.indices {
+            let sale = backends[index].settings
+            if sale.sellAs == nil, sale.name.isGuessed, sale.backend != .managed {
+                log.notice(
+                    "others may know this model by another name: set sell_as",
+                    metadata: ["model": "\(sale.model)", "sold_as": "\(sale.soldAs)"])
+            }
             let driver = Backend(
                 backends[index].configuration, http: http, loop: loop.uv,
                 meter: backends[index].remembered?.meter,

@@ -32,7 +32,7 @@ struct ServedBackend {
     }
 
     /// The name it is sold under.
-    var model: String { settings.sellAs ?? settings.model.lowercased() }
+    var model: String { settings.soldAs }
 
     var configuration: BackendConfiguration {
         let place: BackendConfiguration.Place
@@ -87,7 +87,7 @@ struct ServedBackend {
             continues: status.continues, digest: description.digest,
             digestSource: description.digest == nil
                 ? .none : description.digestOrigin == .file ? .file : .backend,
-            quantization: description.quantization ?? "",
+            quantization: description.quantization ?? settings.name.quantization ?? "",
             speed: Speed(
                 firstTokenMilliseconds: Self.milliseconds(speed.warmFirstTokenSeconds),
                 millitokensPerSecond: UInt32(clamping: Int(min(speed.tokensPerSecond, 1e6) * 1000)),

@@ -118,7 +118,7 @@ struct InitCommand: AsyncParsableCommand {
             "- backend: \(backend)           # ollama | llama.cpp | vllm | openai | managed (starts llama.cpp for `file:`)",
             "  url: \(url)",
             "  model: \(quoted(model.name))           # its name there",
-            "  # sell_as: \(quoted(model.name.lowercased()))       # the name it is sold under",
+            "  # sell_as: \(quoted(ModelName(model.name, isOllama: backend == "ollama").canonical))       # the name it is sold under",
             "  slots: \(live ? 1 : Int(model.slots ?? 1))                 # answers at a time",
             "  price: {input: 0.10, cached_input: 0.01, output: 0.40}    # credits per million tokens",
             model.context.map { "  # context: \($0)          # found" } ?? "  # context: 8192",
