@@ -42,6 +42,14 @@ extension Peer {
         return (auctioneer.running.count, asking.requests, asking.channels, serving.holds, serving.jobs, serving.channels)
     }
 
+    /// Tables with their sizes and bounds. For checkers.
+    public var tables: [(name: String, count: Int, bound: Int)] {
+        sessions.tables + channels.tables + [
+            ("offers", gossip.heldCount, GossipLimits.offersMax), ("members", gossip.memberCount, GossipLimits.membersMax),
+            ("contacts", discovery.count, 256 * discovery.parameters.bucketSize),
+        ]
+    }
+
     /// Datagrams and records dropped, by named reason; every reason is listed, those that never happened with 0.
     public var dropped: [(name: String, count: UInt64)] {
         var all = sessions.dropped.counts
