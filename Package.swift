@@ -3,7 +3,7 @@ import PackageDescription
 
 // STARLING_CORE_ONLY declares the pure targets, the simulator and their tests alone, so that the inner
 // loop (`scripts/test --core`) never builds the HTTP server or the database. STARLING_LOOP_ONLY declares the
-// event loop, what it stands on and its tests: what `scripts/sanitize` builds.
+// event loop, the model servers' drivers, what they stand on and their tests: what `scripts/sanitize` builds.
 let loopOnly = Context.environment["STARLING_LOOP_ONLY"] != nil
 let coreOnly = loopOnly || Context.environment["STARLING_CORE_ONLY"] != nil
 // CI treats warnings as errors; a dependency's warnings are not ours, so only our targets ask for it.
@@ -53,16 +53,18 @@ let core: [Target] = [
 let loop: [Target] = [
     .systemLibrary(name: "CLibuv", pkgConfig: "libuv", providers: [.apt(["libuv1-dev"])]),
     target("UVLoop", ["Primitives", "CLibuv", product("DequeModule", "swift-collections")]),
+    .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+    target("OpenAIFormat", ["Primitives"]),
+    target("Inference", ["Primitives", "Cryptography", "OpenAIFormat", "UVLoop", "CLibuv", "CCurl"]),
 
     tests("UVLoopTests", ["UVLoop"]),
+    tests("OpenAIFormatTests", ["OpenAIFormat", "Primitives"]),
+    tests("InferenceTests", ["Inference"]),
 ]
 
 let shell: [Target] = [
-    .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
-    target("OpenAIFormat", ["Primitives"]),
     target("MeshDocuments", []),
     target("MeshClient", ["CCurl"]),
-    target("Inference", ["Primitives", "Cryptography", "OpenAIFormat", "UVLoop", "CLibuv", "CCurl"]),
     target("Store", ["Wire", product("GRDB", "GRDB.swift")]),
     target("NodeConfiguration", ["Primitives", product("Yams", "Yams")]),
     target(
@@ -89,9 +91,7 @@ let shell: [Target] = [
             product("ArgumentParser", "swift-argument-parser"), product("Logging", "swift-log"),
         ], swiftSettings: strict),
 
-    tests("OpenAIFormatTests", ["OpenAIFormat"]),
     tests("MeshDocumentsTests", ["MeshDocuments"]),
-    tests("InferenceTests", ["Inference"]),
     tests("StoreTests", ["Store"]),
     tests("NodeConfigurationTests", ["NodeConfiguration"]),
     tests("NodeRuntimeTests", ["NodeRuntime"]),
@@ -121,6 +121,7 @@ let package = Package(
                 .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
             ]),
     targets: loopOnly
-        ? core.filter { $0.name == "Primitives" } + loop : coreOnly ? core : core + loop + shell,
+        ? core.filter { ["CSodium", "Primitives", "Cryptography"].contains($0.name) } + loop
+        : coreOnly ? core : core + loop + shell,
     swiftLanguageModes: [.v6]
 )

@@ -26,7 +26,7 @@ public final class Backend {
 
     // What `BackendChecks` works on.
     var server: ServerAddress?
-    var health = HealthMachine()
+    var health: HealthMachine
     var managed: ManagedServer?
     var fileDescription: ModelDescription?
     var description: ModelDescription?
@@ -48,6 +48,8 @@ public final class Backend {
         self.configuration = configuration
         self.http = http
         self.meter = meter ?? SpeedMeter()
+        health = HealthMachine(
+            backoffMin: configuration.limits.backoffMin, backoffMax: configuration.limits.backoffMax)
         self.continues = configuration.dialect.canContinue ? continues : false
         alarm = LoopAlarm(loop: loop)
         alarm.handler = { [weak self] in self?.tick() }
@@ -207,7 +209,6 @@ public final class Backend {
         guard job.reading != .over else { return }
         if let observer = job.observer { return observer(event) }
         delegate?.backend(configuration.id, job: job.id, did: event)
-        rearm()
     }
 
     /// The whole answer is here. Its connection is left to end by itself, so that it can be used again.

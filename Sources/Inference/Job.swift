@@ -45,6 +45,7 @@ final class Job: TransferSink {
     private(set) var isServerPaused = false
     private(set) var wasHeld = false
     private var firstTokenAt: MonotonicTime?
+    private var tokensWithFirst = 0
     private var lastTokenAt: MonotonicTime
     private var isDelivering = false
 
@@ -120,11 +121,12 @@ final class Job: TransferSink {
                 return fail(.oversized, "The model server's answer is too long.")
             }
             body.append(contentsOf: bytes)
-            return
+            return backend.rearm()
         }
         read(bytes, now: now)
         deliver(now: now)
         regulate(now: now)
+        backend.rearm()
     }
 
     private func read(_ bytes: UnsafeRawBufferPointer, now: MonotonicTime) {
@@ -155,6 +157,7 @@ final class Job: TransferSink {
         if let reason = chunk.finishReason, finishReason == nil { finishReason = reason }
         guard counts || tokens > 0 else { return }
         if firstTokenAt == nil { firstTokenAt = now }
+        if firstTokenAt == now { tokensWithFirst += tokens }
         lastTokenAt = now
         if chunk.complex.isEmpty {
             if let whole = characters.append(chunk.text, tokens: tokens), !whole.text.isEmpty {
@@ -198,7 +201,8 @@ final class Job: TransferSink {
         return SpeedMeter.Sample(
             isCold: isCold, firstToken: firstTokenAt - startedAt,
             prefillTokens: Int(usage.promptTokens) - Int(min(usage.promptTokens, usage.cachedTokens)),
-            tokens: Int(usage.completionTokens), span: lastTokenAt - firstTokenAt, wasHeld: wasHeld)
+            tokens: Int(usage.completionTokens), tokensWithFirst: tokensWithFirst,
+            span: lastTokenAt - firstTokenAt, wasHeld: wasHeld)
     }
 
     func ended(_ id: TransferID, _ end: TransferEnd) {

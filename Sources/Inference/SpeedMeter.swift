@@ -12,17 +12,21 @@ public struct SpeedMeter: Sendable, Hashable, Codable {
         /// Tokens that were computed before the first could come: the prompt's, less those cached.
         public var prefillTokens: Int
         public var tokens: Int
+        /// Those that were read together with the first: small models send many at once.
+        public var tokensWithFirst: Int
         /// From the first token to the last.
         public var span: Interval
         /// The answer was held up by us: its rate says nothing.
         public var wasHeld: Bool
         public init(
-            isCold: Bool, firstToken: Interval, prefillTokens: Int, tokens: Int, span: Interval, wasHeld: Bool
+            isCold: Bool, firstToken: Interval, prefillTokens: Int, tokens: Int, tokensWithFirst: Int = 1,
+            span: Interval, wasHeld: Bool
         ) {
             self.isCold = isCold
             self.firstToken = firstToken
             self.prefillTokens = prefillTokens
             self.tokens = tokens
+            self.tokensWithFirst = tokensWithFirst
             self.span = span
             self.wasHeld = wasHeld
         }
@@ -65,8 +69,13 @@ public struct SpeedMeter: Sendable, Hashable, Codable {
                 &prefillTokensPerSecond,
                 Double(sample.prefillTokens) / max(1e-6, first - warmFirstTokenSeconds))
         }
-        if !sample.wasHeld, sample.tokens >= Self.tokensMin, sample.span > .zero {
-            Self.blend(&tokensPerSecond, Double(sample.tokens - 1) / sample.span.seconds)
+        guard !sample.wasHeld else { return }
+        let later = sample.tokens - sample.tokensWithFirst
+        if later >= Self.tokensMin, sample.span > .zero {
+            Self.blend(&tokensPerSecond, Double(later) / sample.span.seconds)
+        } else if tokensPerSecond == 0, sample.tokens >= Self.tokensMin {
+            // All came at once: the whole time is a bound that can be kept.
+            tokensPerSecond = Double(sample.tokens) / max(1e-6, (sample.firstToken + sample.span).seconds)
         }
     }
 

@@ -102,7 +102,8 @@ extension Peer {
         for offer in gossip.allOffers { known.insert(offer.record.publicKey) }
         let found = OffersFound(
             sellers: sellers, known: known.count,
-            alternatives: models.filter { $0.name != model }.prefix(8).map { (model: $0.name, outputPrice: $0.lowest.output) },
+            alternatives: models.filter { $0.name != model }.map { (model: $0.name, outputPrice: $0.lowest.output) }
+                .sorted { ($0.outputPrice, $0.model) < ($1.outputPrice, $1.model) }.prefix(8).map { $0 },
             catalogueKnows: models.contains { $0.name == model }, selfReachable: reachability != .outbound)
         auctioneer.offersFound(task, found, now: now, random: &random, out: &auctioneerActions)
     }

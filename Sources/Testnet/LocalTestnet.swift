@@ -250,8 +250,10 @@ public struct LocalTestnet: Sendable {
         }
         ProcessTable.signal(node.pid, startTicks: node.startTicks, signal)
         if action == .kill || action == .stop {
-            let end = Date().addingTimeInterval(action == .kill ? 5 : 30)
-            while Date() < end, try self.node(named: name).exit == nil, ProcessTable.state(node.pid, startTicks: node.startTicks) != .gone { usleep(5_000) }
+            _ = ProcessTable.waitUntilGone(node.pid, startTicks: node.startTicks, seconds: action == .kill ? 5 : 30)
+            // The supervisor writes down how it ended a moment later.
+            let end = Date().addingTimeInterval(2)
+            while Date() < end, try self.node(named: name).exit == nil { usleep(5_000) }
         }
     }
 

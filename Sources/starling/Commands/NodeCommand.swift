@@ -62,8 +62,8 @@ struct NodeCommand: AsyncParsableCommand {
             _ = await signals.next()
             if !quiet { remark("leaving: finishing what runs (again Ctrl-C ends it at once)") }
             let second = Task {
-                _ = await signals.next()
-                Foundation.exit(ExitStatus.interrupted.rawValue)
+                // Nil: all was said and done before a second one came.
+                if await signals.next() != nil { Foundation.exit(ExitStatus.interrupted.rawValue) }
             }
             async let closing: Void = gateway.shutDown()
             await node.leave(grace: .milliseconds(Int64(grace * 1000)))
