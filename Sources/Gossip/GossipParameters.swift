@@ -24,6 +24,10 @@ public struct GossipParameters: Sendable {
     /// The same for the winner of two bodies under one sequence: since half of the mesh may hold the loser and only
     /// those who change their mind push, six would leave one in twenty behind.
     public var conflictFanout = 12
+    /// Members to whom everybody who learns a withdrawal passes it on at once, mailed or not. A publisher mails its own
+    /// members, which in a larger mesh are not all who hold its offer; nobody should call a seller that has left. Random
+    /// pushes by all leave out e^-8 = 0.03 % of the holders; withdrawals are rare, so eight copies of each are cheap.
+    public var withdrawalFanout = 8
     /// What counts as fresh. An older offer that we lacked is our loss alone: the others have had their chance.
     public var rumourAgeMax: Interval = .seconds(10)
     /// A rumour waits so long, up to twice: the publisher's own mail may be under way to us and to everybody, and

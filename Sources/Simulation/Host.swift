@@ -42,7 +42,10 @@ final class Host {
     /// Drop counters of processes that ended.
     var droppedBefore: [(name: String, count: UInt64)] = []
 
-    init(index: Int, plan: NodePlan, identity: Identity, endpoint: Endpoint, monotonicOffset: Int64, random: SeededRandom) {
+    init(
+        index: Int, plan: NodePlan, identity: Identity, endpoint: Endpoint, monotonicOffset: Int64,
+        random: SeededRandom
+    ) {
         self.index = index
         self.plan = plan
         self.identity = identity

@@ -35,15 +35,19 @@ public struct Report: Sendable {
         digest = world.digest.text
         virtualTime = Interval(nanoseconds: world.clock)
         events = world.counts.events
-        convergence = world.watch.convergedAt.map { Interval(nanoseconds: max(0, $0 - world.watch.lastStart)) }
+        convergence = world.watch.convergedAt.map {
+            Interval(nanoseconds: max(0, $0 - world.watch.lastStart))
+        }
         leaves = world.watch.leaves.compactMap { $0.knownAfter.map { Interval(nanoseconds: $0) } }
         let clients = world.clients
         tasks = clients.count
         delivered = clients.count { $0.outcome == .delivered }
         failovers = clients.reduce(0) { $0 + $1.failovers }
         outcomes = Self.tally(clients)
-        auctions = Distribution(clients.compactMap { client in client.awardedAt.map { $0 - client.submittedAt } })
-        firstBytes = Distribution(clients.compactMap { client in client.firstByteAt.map { $0 - client.submittedAt } })
+        auctions = Distribution(
+            clients.compactMap { client in client.awardedAt.map { $0 - client.submittedAt } })
+        firstBytes = Distribution(
+            clients.compactMap { client in client.firstByteAt.map { $0 - client.submittedAt } })
         failoverGaps = Distribution(clients.map(\.longestFailoverGap).filter { $0 > 0 })
         carrier = world.counts
         sentPerNode = Distribution(

@@ -22,7 +22,9 @@ public struct Scenario: Sendable {
     /// A run ends here at the latest; a task without an end by then is a violation.
     public var timeLimit = Interval.minutes(15)
 
-    public init(name: String, summary: String, seed: UInt64, nodes: [NodePlan], network: NetworkPlan = NetworkPlan()) {
+    public init(
+        name: String, summary: String, seed: UInt64, nodes: [NodePlan], network: NetworkPlan = NetworkPlan()
+    ) {
         self.name = name
         self.summary = summary
         self.seed = seed
@@ -63,7 +65,8 @@ public struct ServePlan: Sendable {
     public var failure: BackendFailurePlan?
 
     public init(
-        model: String, price: Price = Price(input: 100_000, cachedInput: 50_000, output: 400_000), slots: Int = 2,
+        model: String, price: Price = Price(input: 100_000, cachedInput: 50_000, output: 400_000),
+        slots: Int = 2,
         tokensPerSecond: Int = 50, firstToken: Interval = .milliseconds(60)
     ) {
         self.model = model
@@ -181,5 +184,7 @@ public struct Expectations: Sendable {
     public var deliveredPercentMin: Int?
     /// The client's longest wait from a delivered byte to the next, over all failovers.
     public var failoverGapMax: Interval?
+    /// Jobs that readers must have held back.
+    public var pausesMin: Int?
     public init() {}
 }

@@ -5,8 +5,10 @@ import Primitives
 /// ASCII.
 struct ScriptedAnswer {
     private static let words: [[UInt8]] = [
-        "the ", "mesh ", "answers ", "slowly ", "a", "b", " ", ", ", ".\n", "Ünïcode ", "星", "椋鳥", "🐦", "— ", "naïve ",
-        "quick ", "brown ", "starling", "s ", "murmur", "ation ", "over ", "fields ", "of ", "wheat ", "at ", "dusk ",
+        "the ", "mesh ", "answers ", "slowly ", "a", "b", " ", ", ", ".\n", "Ünïcode ", "星", "椋鳥", "🐦", "— ",
+        "naïve ",
+        "quick ", "brown ", "starling", "s ", "murmur", "ation ", "over ", "fields ", "of ", "wheat ", "at ",
+        "dusk ",
         "every ", "bird ", "follows ", "seven ", "others ",
     ].map { Array($0.utf8) }
 
@@ -51,7 +53,9 @@ struct ScriptedAnswer {
     }
 
     init?(body: [UInt8]) {
-        let numbers = body.split { !(48...57).contains($0) }.compactMap { UInt64(String(decoding: $0, as: UTF8.self)) }
+        let numbers = body.split { !(48...57).contains($0) }.compactMap {
+            UInt64(String(decoding: $0, as: UTF8.self))
+        }
         guard numbers.count == 2, numbers[1] <= 1_000_000 else { return nil }
         self.init(key: numbers[0], tokens: Int(numbers[1]))
     }

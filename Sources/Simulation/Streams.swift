@@ -25,8 +25,12 @@ struct Stream {
     var held: (toAcceptor: Int, toDialler: Int) = (0, 0)
     var lastArrival: (toAcceptor: Int64, toDialler: Int64) = (0, 0)
 
-    func receiver(_ direction: Event.Direction) -> End { direction == .toAcceptor ? ends.acceptor : ends.dialler }
-    func sender(_ direction: Event.Direction) -> End { direction == .toAcceptor ? ends.dialler : ends.acceptor }
+    func receiver(_ direction: Event.Direction) -> End {
+        direction == .toAcceptor ? ends.acceptor : ends.dialler
+    }
+    func sender(_ direction: Event.Direction) -> End {
+        direction == .toAcceptor ? ends.dialler : ends.acceptor
+    }
 
     mutating func closeEnd(sendingIn direction: Event.Direction) {
         if direction == .toAcceptor { ends.dialler.isOpen = false } else { ends.acceptor.isOpen = false }
@@ -37,7 +41,11 @@ struct Stream {
     }
 
     mutating func push(_ parcel: Parcel, _ direction: Event.Direction) {
-        if direction == .toAcceptor { flights.toAcceptor.append(parcel) } else { flights.toDialler.append(parcel) }
+        if direction == .toAcceptor {
+            flights.toAcceptor.append(parcel)
+        } else {
+            flights.toDialler.append(parcel)
+        }
     }
 
     mutating func pop(_ direction: Event.Direction) -> Parcel? {
@@ -63,6 +71,7 @@ struct Stream {
     }
 
     var isOver: Bool {
-        !ends.dialler.isOpen && !ends.acceptor.isOpen && flights.toAcceptor.isEmpty && flights.toDialler.isEmpty
+        !ends.dialler.isOpen && !ends.acceptor.isOpen && flights.toAcceptor.isEmpty
+            && flights.toDialler.isEmpty
     }
 }

@@ -25,6 +25,8 @@ public enum Invariant: String, CaseIterable, Sendable {
     case deadCostLittle = "dead_cost_little"
     case enoughDelivered = "enough_delivered"
     case failoverQuick = "failover_quick"
+    /// A client that doesn't read holds its worker back.
+    case readersHoldBack = "readers_hold_back"
     /// A tick does what is due.
     case timersMove = "timers_move"
 }

@@ -8,19 +8,24 @@ import Wire
 extension World {
     func startJob(_ job: Job, _ host: Host, _ process: NodeProcess) {
         func refuse(_ code: String, _ message: String) {
-            process.peer.job(job.id, .failed(Fail(code: code, message: message, anotherMaySucceed: true)), now: now(host))
+            process.peer.job(
+                job.id, .failed(Fail(code: code, message: message, anotherMaySucceed: true)), now: now(host))
         }
-        guard let model = host.plan.serves.firstIndex(where: { $0.model == job.model }), !host.backend.isDown else {
+        guard let model = host.plan.serves.firstIndex(where: { $0.model == job.model }), !host.backend.isDown
+        else {
             return refuse("backend_down", "The backend is gone.")
         }
         let plan = host.plan.serves[model]
-        guard let answer = ScriptedAnswer(body: job.body), let position = answer.position(after: job.delivered) else {
+        guard let answer = ScriptedAnswer(body: job.body),
+            let position = answer.position(after: job.delivered)
+        else {
             violate(.exactText, host: host, "a job goes on from text that nobody could have delivered")
             return refuse("invalid_request", "The delivered text is none of this answer.")
         }
         let limit = job.maxTokens.map { min(answer.tokens, position + Int($0)) } ?? answer.tokens
         var running = ScriptedBackend.Running(
-            ticket: nextTicket(), task: job.task, model: model, answer: answer, position: position, end: limit,
+            ticket: nextTicket(), task: job.task, model: model, answer: answer, position: position,
+            end: limit,
             reason: limit < answer.tokens ? "length" : "stop")
         if let failure = plan.failure, host.backend.random.chance(1, in: failure.oneIn) {
             running.hasFailure = failure.kind
@@ -29,9 +34,12 @@ extension World {
         host.backend.jobs[job.id] = running
         jobsByTask[job.task, default: 0] += 1
         let busy = host.backend.jobs.values.count { $0.model == model }
-        if busy > plan.slots { violate(.slotsRespected, host: host, "\(busy) jobs in \(plan.slots) slots of \(job.model)") }
+        if busy > plan.slots {
+            violate(.slotsRespected, host: host, "\(busy) jobs in \(plan.slots) slots of \(job.model)")
+        }
         queue.push(
-            .backend(host: Int32(host.index), job: job.id, ticket: running.ticket), at: clock + plan.firstToken.nanoseconds)
+            .backend(host: Int32(host.index), job: job.id, ticket: running.ticket),
+            at: clock + plan.firstToken.nanoseconds)
     }
 
     private func nextTicket() -> UInt32 {
@@ -40,13 +48,15 @@ extension World {
     }
 
     func dropJob(_ host: Host, _ job: UInt64) {
-        guard let ended = host.backend.jobs.removeValue(forKey: job), let count = jobsByTask[ended.task] else { return }
+        guard let ended = host.backend.jobs.removeValue(forKey: job), let count = jobsByTask[ended.task]
+        else { return }
         jobsByTask[ended.task] = count > 1 ? count - 1 : nil
     }
 
     func pauseJob(_ host: Host, _ job: UInt64, _ isPaused: Bool) {
         guard let running = host.backend.jobs[job], running.isPaused != isPaused else { return }
         host.backend.jobs[job]?.isPaused = isPaused
+        if isPaused { counts.pauses += 1 }
         let ticket = nextTicket()
         host.backend.jobs[job]?.ticket = ticket
         guard !isPaused else { return }
@@ -82,7 +92,8 @@ extension World {
         if from < 0 {
             dropJob(host, job)
             process.peer.job(
-                job, .failed(Fail(code: "backend_error", message: "scripted", anotherMaySucceed: true)), now: now)
+                job, .failed(Fail(code: "backend_error", message: "scripted", anotherMaySucceed: true)),
+                now: now)
         } else {
             if to > from {
                 let text = running.answer.text(from..<to)
@@ -106,7 +117,8 @@ extension World {
             for job in host.backend.jobs.keys.sorted() {
                 dropJob(host, job)
                 process.peer.job(
-                    job, .failed(Fail(code: "backend_down", message: "scripted", anotherMaySucceed: true)), now: now(host))
+                    job, .failed(Fail(code: "backend_down", message: "scripted", anotherMaySucceed: true)),
+                    now: now(host))
             }
         }
         updateServed(host, process)

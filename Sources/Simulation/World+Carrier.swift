@@ -23,7 +23,9 @@ extension World {
                 guard let to = address(of: endpoint) else { return }
                 let excess = process.paths.sent(bytes, to: to)
                 if excess > 0 {
-                    violate(.outNotOverIn, host: host, "\(excess) bytes too many to \(endpoint), which never proved itself")
+                    violate(
+                        .outNotOverIn, host: host,
+                        "\(excess) bytes too many to \(endpoint), which never proved itself")
                 }
                 if recordsHandshakes, bytes.first == 1 { record(bytes, to) }
                 send(bytes, from: Int32(host.index), to: to)
@@ -34,7 +36,9 @@ extension World {
     /// Lets a datagram travel: once, twice or never.
     func send(_ bytes: UnsafeRawBufferPointer, from: Int32, to: Int32) {
         let receiver = hosts.indices.contains(Int(to)) ? hosts[Int(to)] : nil
-        if isPartitioned, let receiver, hosts.indices.contains(Int(from)), hosts[Int(from)].side != receiver.side {
+        if isPartitioned, let receiver, hosts.indices.contains(Int(from)),
+            hosts[Int(from)].side != receiver.side
+        {
             counts.cutOff += 1
             return
         }
@@ -50,7 +54,8 @@ extension World {
                 continue
             }
             let slot = pool.store(bytes)
-            queue.push(.datagram(slot: slot, length: Int32(bytes.count), to: to, from: from), at: clock + delay)
+            queue.push(
+                .datagram(slot: slot, length: Int32(bytes.count), to: to, from: from), at: clock + delay)
         }
     }
 

@@ -75,11 +75,15 @@ extension World {
 
     /// Calls of this task that a dead node left unanswered.
     func countSilentCalls(_ task: TaskID, _ host: Host) {
-        guard scenario.expect.silentCallsMax != nil, let transcript = host.process?.peer.transcript(task) else { return }
+        guard scenario.expect.silentCallsMax != nil, let transcript = host.process?.peer.transcript(task)
+        else { return }
         for bid in transcript.bids where bid.outcome == .silent || bid.outcome == .asked {
-            guard let dead = hosts.first(where: { $0.identity.publicKey == bid.worker }), dead.process == nil else { continue }
+            guard let dead = hosts.first(where: { $0.identity.publicKey == bid.worker }), dead.process == nil
+            else { continue }
             let asker = Int32(host.index)
-            if let index = watch.silences.firstIndex(where: { $0.asker == asker && $0.dead == Int32(dead.index) }) {
+            if let index = watch.silences.firstIndex(where: {
+                $0.asker == asker && $0.dead == Int32(dead.index)
+            }) {
                 watch.silences[index].calls += 1
             } else {
                 watch.silences.append(Watch.Silence(asker: asker, dead: Int32(dead.index), calls: 1))
@@ -112,9 +116,13 @@ extension World {
             violate(.nothingLeaks, host: host, "\(rest)")
         }
         for plan in host.plan.serves where process.peer.slotsTaken(plan.model) > 0 {
-            violate(.nothingLeaks, host: host, "\(process.peer.slotsTaken(plan.model)) slots of \(plan.model) are taken")
+            violate(
+                .nothingLeaks, host: host,
+                "\(process.peer.slotsTaken(plan.model)) slots of \(plan.model) are taken")
         }
-        if !host.backend.jobs.isEmpty { violate(.nothingLeaks, host: host, "\(host.backend.jobs.count) jobs in the backend") }
+        if !host.backend.jobs.isEmpty {
+            violate(.nothingLeaks, host: host, "\(host.backend.jobs.count) jobs in the backend")
+        }
         for (name, count, bound) in process.peer.tables where count > bound {
             violate(.tablesBounded, host: host, "\(name): \(count), at most \(bound)")
         }
@@ -126,7 +134,9 @@ extension World {
         let sellers = hosts.filter(\.isSelling)
         for host in hosts where host.isUp {
             let lacking = missing(host, sellers)
-            if lacking > 0 { violate(.offersConverge, host: host, "lacks the offers of \(lacking) sellers in the calm") }
+            if lacking > 0 {
+                violate(.offersConverge, host: host, "lacks the offers of \(lacking) sellers in the calm")
+            }
         }
     }
 
@@ -135,16 +145,27 @@ extension World {
         if let most = expect.silentCallsMax {
             for silence in watch.silences where silence.calls > most {
                 let dead = hosts[Int(silence.dead)].plan.name
-                violate(.deadCostLittle, host: hosts[Int(silence.asker)], "\(silence.calls) calls to \(dead) unanswered")
+                violate(
+                    .deadCostLittle, host: hosts[Int(silence.asker)],
+                    "\(silence.calls) calls to \(dead) unanswered")
             }
         }
-        let stayed = clients.filter { $0.outcome != .cancelled && $0.outcome != .askerLost && $0.outcome != .notSubmitted }
+        if let least = expect.pausesMin, counts.pauses < least {
+            violate(.readersHoldBack, host: nil, "\(counts.pauses) jobs were paused, at least \(least)")
+        }
+        let stayed = clients.filter {
+            $0.outcome != .cancelled && $0.outcome != .askerLost && $0.outcome != .notSubmitted
+        }
         let delivered = stayed.count { $0.outcome == .delivered }
         if let least = expect.deliveredPercentMin, delivered * 100 < stayed.count * least {
             violate(.enoughDelivered, host: nil, "\(delivered) of \(stayed.count) tasks, at least \(least) %")
         }
-        if let most = expect.failoverGapMax, let worst = clients.map(\.longestFailoverGap).max(), worst > most.nanoseconds {
-            violate(.failoverQuick, host: nil, "a client waited \(Report.number(worst, unit: 1_000_000, decimals: 0)) ms")
+        if let most = expect.failoverGapMax, let worst = clients.map(\.longestFailoverGap).max(),
+            worst > most.nanoseconds
+        {
+            violate(
+                .failoverQuick, host: nil,
+                "a client waited \(Report.number(worst, unit: 1_000_000, decimals: 0)) ms")
         }
     }
 }

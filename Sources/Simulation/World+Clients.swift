@@ -20,7 +20,8 @@ extension World {
             let tokens = load.tokensMin + random.below(max(1, load.tokensMax - load.tokensMin + 1))
             clients.append(
                 Client(
-                    asker: askers[random.below(askers.count)], model: load.models[random.below(load.models.count)],
+                    asker: askers[random.below(askers.count)],
+                    model: load.models[random.below(load.models.count)],
                     answer: ScriptedAnswer(key: random.next() >> 1, tokens: tokens), load: load,
                     hangsUpAfter: hangsUp ? Int64(random.below(within)) : nil))
             queue.push(.submit(client: Int32(clients.count - 1)), at: at)
@@ -32,7 +33,9 @@ extension World {
         // Someone whose node is down asks the next one.
         let first = clients[Int(id)].asker
         let candidates = (0..<hosts.count).lazy.map { self.hosts[(first + $0) % self.hosts.count] }
-        guard let host = candidates.first(where: { $0.process?.isLeaving == false }), let process = host.process else {
+        guard let host = candidates.first(where: { $0.process?.isLeaving == false }),
+            let process = host.process
+        else {
             return finish(id, .notSubmitted)
         }
         if host.state == .frozen { return process.inbox.append(event) }
@@ -40,7 +43,8 @@ extension World {
         var request = TaskRequest(
             kind: .completion, model: client.model, body: client.answer.body,
             tokensIn: UInt32(client.answer.body.count / 4), tokensOutEstimate: UInt32(client.answer.tokens),
-            tokensOutMax: UInt32(client.answer.tokens), features: [.completion], resumable: client.load.resumable,
+            tokensOutMax: UInt32(client.answer.tokens), features: [.completion],
+            resumable: client.load.resumable,
             deadline: client.load.deadline)
         request.preferences.maxOutputPrice = client.load.maxOutputPrice
         clients[Int(id)].host = Int32(host.index)
@@ -56,7 +60,9 @@ extension World {
     }
 
     func deliver(_ task: TaskID, _ event: ClientEvent, _ host: Host, _ process: NodeProcess) {
-        guard let id = process.tasks[task] else { return violate(.oneEnd, host: host, "an event of an unknown task \(task)") }
+        guard let id = process.tasks[task] else {
+            return violate(.oneEnd, host: host, "an event of an unknown task \(task)")
+        }
         digest.mix(17, host.index, Int(id))
         if let outcome = clients[Int(id)].outcome {
             // A client that hung up is told nothing more than that; whoever has its end gets no second one.
@@ -76,10 +82,14 @@ extension World {
             clients[Int(id)].failovers = summary.failovers
             let client = clients[Int(id)]
             if client.received != client.reference.count {
-                violate(.exactText, host: host, "task \(task) ends after \(client.received) of \(client.reference.count) bytes")
+                violate(
+                    .exactText, host: host,
+                    "task \(task) ends after \(client.received) of \(client.reference.count) bytes")
             }
             if summary.completionTokens != UInt32(client.answer.tokens) {
-                violate(.exactText, host: host, "task \(task) bills \(summary.completionTokens) of \(client.answer.tokens) tokens")
+                violate(
+                    .exactText, host: host,
+                    "task \(task) bills \(summary.completionTokens) of \(client.answer.tokens) tokens")
             }
             finish(id, .delivered)
         case .failed(let failure):
@@ -123,7 +133,8 @@ extension World {
     func read(_ id: Int32) {
         let client = clients[Int(id)]
         clients[Int(id)].isReading = false
-        guard client.outcome == nil, let speed = client.load.readsBytesPerSecond, let task = client.task else { return }
+        guard client.outcome == nil, let speed = client.load.readsBytesPerSecond, let task = client.task
+        else { return }
         let host = hosts[Int(client.host)]
         guard host.state == .running, let process = host.process, process.tasks[task] == id else { return }
         let bytes = min(client.unread, max(1, speed / 20))
@@ -153,7 +164,9 @@ extension World {
 
     func checkCancelled(_ id: Int32) {
         guard let task = clients[Int(id)].task, let jobs = jobsByTask[task] else { return }
-        violate(.cancelReaches, host: hosts[Int(clients[Int(id)].host)], "\(jobs) jobs of task \(task) run on after the client left")
+        violate(
+            .cancelReaches, host: hosts[Int(clients[Int(id)].host)],
+            "\(jobs) jobs of task \(task) run on after the client left")
     }
 
     func askerLost(_ id: Int32) {

@@ -77,7 +77,9 @@ extension World {
     private static let catchUp: Int64 = 20_000_000
 
     func caughtUp(_ host: Host) {
-        guard host.state == .running, let process = host.process, let since = process.stoodStillSince else { return }
+        guard host.state == .running, let process = host.process, let since = process.stoodStillSince else {
+            return
+        }
         process.stoodStillSince = nil
         process.armedAt = .max
         process.peer.wasStalled(for: Interval(nanoseconds: clock - since), now: now(host))

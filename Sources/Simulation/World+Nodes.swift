@@ -83,7 +83,8 @@ extension World {
         }
         process.peer.leave(now: now(host))
         queue.push(
-            .handOver(host: Int32(host.index), incarnation: Int32(process.incarnation)), at: clock + Self.leaveGrace)
+            .handOver(host: Int32(host.index), incarnation: Int32(process.incarnation)),
+            at: clock + Self.leaveGrace)
         flush(host, process)
     }
 
@@ -91,7 +92,9 @@ extension World {
     static let leaveGrace: Int64 = 5_000_000_000
 
     func handOver(_ host: Host, _ incarnation: Int32) {
-        guard let process = host.process, process.incarnation == incarnation, host.state == .running else { return }
+        guard let process = host.process, process.incarnation == incarnation, host.state == .running else {
+            return
+        }
         process.peer.handOver(now: now(host))
         flush(host, process)
     }

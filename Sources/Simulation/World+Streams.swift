@@ -19,8 +19,11 @@ extension World {
         streams.append(
             Stream(
                 ends: (
-                    Stream.End(host: Int32(host.index), incarnation: process.incarnation, channel: channel, isOpen: true),
-                    Stream.End(host: Int32(acceptor?.index ?? -1), incarnation: 0, channel: nil, isOpen: false)
+                    Stream.End(
+                        host: Int32(host.index), incarnation: process.incarnation, channel: channel,
+                        isOpen: true),
+                    Stream.End(
+                        host: Int32(acceptor?.index ?? -1), incarnation: 0, channel: nil, isOpen: false)
                 )))
         process.channels[channel] = id
         counts.streams += 1
@@ -74,14 +77,18 @@ extension World {
 
     func connected(_ id: Int32, _ event: Event) {
         let end = streams[Int(id)].ends.dialler
-        guard end.isOpen, let channel = end.channel, let (host, process) = listening(end, event) else { return }
+        guard end.isOpen, let channel = end.channel, let (host, process) = listening(end, event) else {
+            return
+        }
         process.peer.channelConnected(channel, now: now(host))
         flush(host, process)
     }
 
     func dialFailed(_ id: Int32, _ event: Event) {
         let end = streams[Int(id)].ends.dialler
-        guard end.isOpen, let channel = end.channel, let (host, process) = listening(end, event) else { return }
+        guard end.isOpen, let channel = end.channel, let (host, process) = listening(end, event) else {
+            return
+        }
         streams[Int(id)].ends.dialler.isOpen = false
         process.channels[channel] = nil
         process.peer.channelClosed(channel, now: now(host))
@@ -105,9 +112,11 @@ extension World {
     /// This end is closed; the other hears of it after what is in flight, or never.
     func closeStream(_ id: Int32, _ channel: ChannelID, isReset: Bool) {
         let dialler = streams[Int(id)].ends.dialler
-        let end = dialler.channel == channel && hosts[Int(dialler.host)].process?.channels[channel] == id
+        let end =
+            dialler.channel == channel && hosts[Int(dialler.host)].process?.channels[channel] == id
             ? dialler : streams[Int(id)].ends.acceptor
-        let direction: Event.Direction = end.host == dialler.host && end.channel == dialler.channel ? .toAcceptor : .toDialler
+        let direction: Event.Direction =
+            end.host == dialler.host && end.channel == dialler.channel ? .toAcceptor : .toDialler
         hosts[Int(end.host)].process?.channels[channel] = nil
         streams[Int(id)].closeEnd(sendingIn: direction)
         guard streams[Int(id)].isConnected else { return }
@@ -137,12 +146,18 @@ extension World {
     func releaseHeld() {
         for id in streams.indices {
             for direction in [Event.Direction.toAcceptor, .toDialler] where streams[id].isHeld(direction) {
-                let count = direction == .toAcceptor ? streams[id].held.toAcceptor : streams[id].held.toDialler
+                let count =
+                    direction == .toAcceptor ? streams[id].held.toAcceptor : streams[id].held.toDialler
                 let from = Int(streams[id].sender(direction).host)
                 let to = Int(streams[id].receiver(direction).host)
-                let at = streams[id].arrival(clock + links.segment(from, to, bytes: 0) + 200_000_000, direction)
+                let at = streams[id].arrival(
+                    clock + links.segment(from, to, bytes: 0) + 200_000_000, direction)
                 for _ in 0..<count { queue.push(.stream(Int32(id), direction), at: at) }
-                if direction == .toAcceptor { streams[id].held.toAcceptor = 0 } else { streams[id].held.toDialler = 0 }
+                if direction == .toAcceptor {
+                    streams[id].held.toAcceptor = 0
+                } else {
+                    streams[id].held.toDialler = 0
+                }
             }
         }
     }

@@ -50,7 +50,9 @@ public final class World {
         self.scenario = scenario
         let seed = Blake2b.hash(domain: "starling simulation", World.words(scenario.seed))
         func generator(_ purpose: UInt64, _ index: Int = 0) -> SeededRandom {
-            SeededRandom(seed: Blake2b.hash(domain: "starling simulation part", seed.bytes, World.words(purpose, UInt64(index))))
+            SeededRandom(
+                seed: Blake2b.hash(
+                    domain: "starling simulation part", seed.bytes, World.words(purpose, UInt64(index))))
         }
         links = LinkModel(plan: scenario.network, random: generator(1))
         faultRandom = generator(2)
@@ -75,7 +77,9 @@ public final class World {
         queue.push(.watch, at: Watch.every)
     }
 
-    private static func words(_ words: UInt64...) -> [UInt8] { words.flatMap { Bytes32($0, 0, 0, 0).bytes.prefix(8) } }
+    private static func words(_ words: UInt64...) -> [UInt8] {
+        words.flatMap { Bytes32($0, 0, 0, 0).bytes.prefix(8) }
+    }
 
     // MARK: Time
 
@@ -87,7 +91,8 @@ public final class World {
         Now(
             monotonic: MonotonicTime(nanoseconds: clock + host.monotonicOffset),
             wall: WallTime(
-                milliseconds: max(0, Self.epochMilliseconds + clock / 1_000_000 + host.plan.clockSkew.milliseconds)))
+                milliseconds: max(
+                    0, Self.epochMilliseconds + clock / 1_000_000 + host.plan.clockSkew.milliseconds)))
     }
 
     // MARK: Running
@@ -108,7 +113,9 @@ public final class World {
             step()
         }
         let calmFrom = clock
-        run(until: MonotonicTime(nanoseconds: min(clock + scenario.calm.nanoseconds, limit + scenario.calm.nanoseconds)))
+        run(
+            until: MonotonicTime(
+                nanoseconds: min(clock + scenario.calm.nanoseconds, limit + scenario.calm.nanoseconds)))
         finalChecks(calmFrom: calmFrom)
         return Report(self)
     }
@@ -124,7 +131,8 @@ public final class World {
     func dispatch(_ event: Event) {
         switch event {
         case .start(let host): start(hosts[Int(host)])
-        case .datagram(let slot, let length, let to, let from): arrive(slot, length, to: to, from: from, event)
+        case .datagram(let slot, let length, let to, let from):
+            arrive(slot, length, to: to, from: from, event)
         case .wake(let host): wake(hosts[Int(host)])
         case .caughtUp(let host): caughtUp(hosts[Int(host)])
         case .handOver(let host, let incarnation): handOver(hosts[Int(host)], incarnation)
@@ -134,7 +142,8 @@ public final class World {
         case .dialFailed(let stream): dialFailed(stream, event)
         case .stream(let stream, let direction): arrive(stream, direction, event)
         case .backend(let host, let job, let ticket): stepBackend(hosts[Int(host)], job, ticket)
-        case .report(let host, let job, let from, let to): report(hosts[Int(host)], job, Int(from), Int(to), event)
+        case .report(let host, let job, let from, let to):
+            report(hosts[Int(host)], job, Int(from), Int(to), event)
         case .submit(let client): submit(client, event)
         case .read(let client): read(client)
         case .hangUp(let client): hangUp(client, event)
@@ -164,7 +173,9 @@ public final class World {
     }
 
     func address(of endpoint: Endpoint) -> Int32? {
-        guard let v4 = endpoint.ipv4, endpoint.port == 7_827, v4 >= 0x1400_0001, v4 & 0xff == 1 else { return nil }
+        guard let v4 = endpoint.ipv4, endpoint.port == 7_827, v4 >= 0x1400_0001, v4 & 0xff == 1 else {
+            return nil
+        }
         return Int32((v4 - 0x1400_0001) >> 8)
     }
 }
@@ -183,5 +194,6 @@ public struct CarrierCounts: Sendable {
     public var streams = 0
     public var streamBytes = 0
     public var receipts = 0
+    public var pauses = 0
     public init() {}
 }
