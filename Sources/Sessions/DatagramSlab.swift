@@ -12,7 +12,9 @@ public struct DatagramSlab: Sendable {
     /// At most 1,200 bytes: what every path of the Internet carries without fragmentation.
     public static let datagramBytesMax = 1_200
 
+    /// As long as it ever had to be; what counts lies in the entries' ranges.
     public private(set) var bytes: [UInt8] = []
+    private var used = 0
     public private(set) var entries: [Entry] = []
     /// Datagrams dropped because the slab was full, since the start.
     public private(set) var overflowed: UInt64 = 0
@@ -34,7 +36,7 @@ public struct DatagramSlab: Sendable {
 
     /// Forgets the datagrams and keeps the memory.
     public mutating func removeAll() {
-        bytes.removeAll(keepingCapacity: true)
+        used = 0
         entries.removeAll(keepingCapacity: true)
     }
 
@@ -48,10 +50,17 @@ public struct DatagramSlab: Sendable {
             overflowed &+= 1
             return false
         }
-        let start = bytes.count
-        bytes.append(contentsOf: repeatElement(0, count: count))
-        bytes.withUnsafeMutableBytes { fill(UnsafeMutableRawBufferPointer(rebasing: $0[start...])) }
-        entries.append(Entry(range: start..<start + count, endpoint: endpoint))
+        let range = used..<used + count
+        if range.upperBound > bytes.count {
+            bytes += [UInt8](repeating: 0, count: max(bytes.count, 2 * Self.datagramBytesMax))
+        }
+        bytes.withUnsafeMutableBytes {
+            let slot = UnsafeMutableRawBufferPointer(rebasing: $0[range])
+            slot.initializeMemory(as: UInt8.self, repeating: 0)
+            fill(slot)
+        }
+        used = range.upperBound
+        entries.append(Entry(range: range, endpoint: endpoint))
         return true
     }
 }

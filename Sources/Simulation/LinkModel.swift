@@ -22,15 +22,26 @@ struct LinkModel {
         return plan.latencyMin.nanoseconds + Int64(digest.value % UInt64(span + 1))
     }
 
-    /// How long one copy of a datagram travels; nil: it is lost.
-    mutating func datagram(_ from: Int, _ to: Int) -> Int64? {
-        if happens(plan.loss) { return nil }
-        var delay = latency(from, to) + upTo(plan.jitter)
-        if happens(plan.reordering) { delay += upTo(plan.reorderingDelay) }
-        return delay
+    /// When the copies of a datagram arrive, after now: none, one or two.
+    mutating func datagram(_ from: Int, _ to: Int) -> (first: Int64?, second: Int64?, isDoubled: Bool) {
+        // One draw decides all three chances: 21 bits each.
+        let word = random.next()
+        let isDoubled = happens(plan.duplication, word)
+        let first = happens(plan.loss, word >> 21) ? nil : delay(from, to, isLate: happens(plan.reordering, word >> 42))
+        guard isDoubled else { return (first, nil, false) }
+        let again = random.next()
+        let second = happens(plan.loss, again) ? nil : delay(from, to, isLate: happens(plan.reordering, again >> 21))
+        return (first, second, true)
     }
 
-    mutating func isDuplicated() -> Bool { happens(plan.duplication) }
+    private mutating func delay(_ from: Int, _ to: Int, isLate: Bool) -> Int64 {
+        latency(from, to) + upTo(plan.jitter) + (isLate ? upTo(plan.reorderingDelay) : 0)
+    }
+
+    /// From 21 bits of a draw.
+    private func happens(_ chance: Chance, _ bits: UInt64) -> Bool {
+        Int(((bits & 0x1f_ffff) &* 1_000_000) >> 21) < chance.perMillion
+    }
 
     /// How long bytes of a stream travel: a lost segment costs what a tail loss probe takes (2 round trips, RFC 8985).
     mutating func segment(_ from: Int, _ to: Int, bytes: Int) -> Int64 {

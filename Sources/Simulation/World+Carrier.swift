@@ -42,21 +42,27 @@ extension World {
             counts.cutOff += 1
             return
         }
-        let copies = links.isDuplicated() ? 2 : 1
-        if copies == 2 { counts.duplicated += 1 }
-        for _ in 0..<copies {
-            guard let delay = links.datagram(Int(from), Int(to)) else {
-                counts.lost += 1
-                continue
-            }
-            guard receiver != nil else {
-                counts.unheard += 1
-                continue
-            }
-            let slot = pool.store(bytes)
-            queue.push(
-                .datagram(slot: slot, length: Int32(bytes.count), to: to, from: from), at: clock + delay)
+        let copies = links.datagram(Int(from), Int(to))
+        if copies.isDoubled {
+            counts.duplicated += 1
+            fly(bytes, from, to, receiver, copies.second)
         }
+        fly(bytes, from, to, receiver, copies.first)
+    }
+
+    private func fly(
+        _ bytes: UnsafeRawBufferPointer, _ from: Int32, _ to: Int32, _ receiver: Host?, _ delay: Int64?
+    ) {
+        guard let delay else {
+            counts.lost += 1
+            return
+        }
+        guard receiver != nil else {
+            counts.unheard += 1
+            return
+        }
+        let slot = pool.store(bytes)
+        queue.push(.datagram(slot: slot, length: Int32(bytes.count), to: to, from: from), at: clock + delay)
     }
 
     func arrive(_ slot: Int32, _ length: Int32, to: Int32, from: Int32, _ event: Event) {
