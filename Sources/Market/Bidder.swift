@@ -111,8 +111,8 @@ public struct Bidder: Sendable {
         guard holds.taken(model.model) < model.slots else {
             return decline(call, .busy, retryAfter: nextFree(model, now))
         }
-        if holds.isUnused(by: peer.key) && !holds.isKnown(peer.key) {
-            return decline(call, .holdLimit, retryAfter: parameters.holdMax)
+        if let until = holds.unused(by: peer.key), !holds.isKnown(peer.key) {
+            return decline(call, .holdLimit, retryAfter: min(parameters.holdMax, until - now))
         }
         let bid = Verified(signing: self.bid(call, model, buyer: peer.key), with: identity)
         let hold = min(Interval.milliseconds(Int64(call.closeMilliseconds)), parameters.holdMax)

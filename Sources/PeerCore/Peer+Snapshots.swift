@@ -36,10 +36,15 @@ extension Peer {
     public func slotsTaken(_ model: String) -> Int { bidder.slotsTaken(model) }
     public var runningJobs: Int { bidder.runningJobs.count }
     /// What must be zero when nothing runs. For checkers.
-    public var outstanding: (tasks: Int, requests: Int, taskChannels: Int, holds: Int, jobs: Int, jobChannels: Int) {
+    public var outstanding:
+        (tasks: Int, requests: Int, taskChannels: Int, holds: Int, jobs: Int, jobChannels: Int)
+    {
         let asking = auctioneer.outstanding
         let serving = bidder.outstanding
-        return (auctioneer.running.count, asking.requests, asking.channels, serving.holds, serving.jobs, serving.channels)
+        return (
+            auctioneer.running.count, asking.requests, asking.channels, serving.holds, serving.jobs,
+            serving.channels
+        )
     }
 
     /// Tables with their sizes and bounds. For checkers.

@@ -57,7 +57,9 @@ public struct Peer: ~Copyable {
     var leaving = Leaving.no
     var counts = TaskCounts()
 
-    enum Dialler { case auctioneer(TaskID, attempt: UInt32, PeerAddress), bidder(TaskID, attempt: UInt32, PeerAddress) }
+    enum Dialler {
+        case auctioneer(TaskID, attempt: UInt32, PeerAddress), bidder(TaskID, attempt: UInt32, PeerAddress)
+    }
     enum Leaving { case no, saying, said, done }
 
     /// - Parameters:
@@ -73,12 +75,15 @@ public struct Peer: ~Copyable {
         offerSequences = settings.offerSequences
         random = SeededRandom(seed: seed)
         sessions = Sessions(
-            identity: identity, mesh: settings.mesh, entropy: Blake2b.hash(domain: "starling sessions", entropy.bytes),
+            identity: identity, mesh: settings.mesh,
+            entropy: Blake2b.hash(domain: "starling sessions", entropy.bytes),
             limits: settings.sessions)
         channels = Channels(
-            identity: identity, mesh: settings.mesh, entropy: Blake2b.hash(domain: "starling channels", entropy.bytes),
+            identity: identity, mesh: settings.mesh,
+            entropy: Blake2b.hash(domain: "starling channels", entropy.bytes),
             limits: settings.channels)
-        discovery = Discovery(selfKey: identity.publicKey, parameters: settings.discovery, profile: settings.profile)
+        discovery = Discovery(
+            selfKey: identity.publicKey, parameters: settings.discovery, profile: settings.profile)
         gossip = Gossip(identity: identity, parameters: settings.gossip)
         auctioneer = Auctioneer(identity: identity, parameters: settings.market)
         bidder = Bidder(identity: identity, parameters: settings.market)
@@ -94,7 +99,9 @@ public struct Peer: ~Copyable {
     /// The moment by which `tick` must be called.
     public mutating func nextDeadline() -> MonotonicTime {
         min(
-            min(min(sessions.nextDeadline(), channels.nextDeadline()), min(discovery.nextDeadline(), gossip.nextDeadline())),
+            min(
+                min(sessions.nextDeadline(), channels.nextDeadline()),
+                min(discovery.nextDeadline(), gossip.nextDeadline())),
             min(auctioneer.nextDeadline(), bidder.nextDeadline()))
     }
 
@@ -130,6 +137,7 @@ public struct Peer: ~Copyable {
         let contact = Contact(
             publicKey: identity.publicKey, endpoints: Array(endpoints.prefix(4)), reachability: reachability,
             sequence: contactSequence, issuedAt: now.wall, name: name)
-        discovery.setSelf(Verified(signing: contact, with: identity), now: now, random: &random, out: &discoveryActions)
+        discovery.setSelf(
+            Verified(signing: contact, with: identity), now: now, random: &random, out: &discoveryActions)
     }
 }

@@ -110,7 +110,9 @@ public struct Signature: Hashable, Sendable {
     }
     /// Reads exactly 64 bytes; nil for any other length.
     public init?(_ bytes: some Collection<UInt8>) {
-        guard bytes.count == 64, let r = Bytes32(bytes.prefix(32)), let s = Bytes32(bytes.suffix(32)) else { return nil }
+        guard bytes.count == 64, let r = Bytes32(bytes.prefix(32)), let s = Bytes32(bytes.suffix(32)) else {
+            return nil
+        }
         self.init(r: r, s: s)
     }
     public var bytes: [UInt8] { r.bytes + s.bytes }
@@ -129,7 +131,11 @@ public struct TaskID: Hashable, Comparable, Sendable, CustomStringConvertible {
         guard bytes.count == 16 else { return nil }
         var words: (UInt64, UInt64) = (0, 0)
         for (index, byte) in bytes.enumerated() {
-            if index < 8 { words.0 = words.0 << 8 | UInt64(byte) } else { words.1 = words.1 << 8 | UInt64(byte) }
+            if index < 8 {
+                words.0 = words.0 << 8 | UInt64(byte)
+            } else {
+                words.1 = words.1 << 8 | UInt64(byte)
+            }
         }
         self.init(high: words.0, low: words.1)
     }
