@@ -27,10 +27,13 @@ struct LinkModel {
         // One draw decides all three chances: 21 bits each.
         let word = random.next()
         let isDoubled = happens(plan.duplication, word)
-        let first = happens(plan.loss, word >> 21) ? nil : delay(from, to, isLate: happens(plan.reordering, word >> 42))
+        let first =
+            happens(plan.loss, word >> 21)
+            ? nil : delay(from, to, isLate: happens(plan.reordering, word >> 42))
         guard isDoubled else { return (first, nil, false) }
         let again = random.next()
-        let second = happens(plan.loss, again) ? nil : delay(from, to, isLate: happens(plan.reordering, again >> 21))
+        let second =
+            happens(plan.loss, again) ? nil : delay(from, to, isLate: happens(plan.reordering, again >> 21))
         return (first, second, true)
     }
 

@@ -108,10 +108,10 @@ public struct NetworkPlan: Sendable {
 public struct LoadPlan: Sendable {
     public var tasks: Int
     public var from: Interval
-    /// Time between two tasks, on average; they come as a Poisson process, or evenly.
+    /// Time between two tasks: on average, at random askers; or evenly, at each asker in turn.
     public var every: Interval
     public var isEven = false
-    /// Indices of the nodes that are asked; each task at one of them, at random. Empty: all.
+    /// Indices of the nodes that are asked. Empty: all.
     public var askers: [Int] = []
     public var models: [String]
     public var tokensMin = 10

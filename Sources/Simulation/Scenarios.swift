@@ -34,7 +34,9 @@ public enum Scenarios {
         let nodes = max(2, size.nodes ?? entry.nodes)
         var scenario = mesh(entry.name, entry.summary, seed: seed, nodes: nodes)
         if let loss = size.loss { scenario.network.loss = loss }
-        scenario.load = [load(tasks: size.tasks ?? entry.tasks, from: .seconds(6), every: .milliseconds(20))]
+        // As much work per node at any size.
+        let every = Interval.microseconds(max(100, 4_000_000 / Int64(nodes)))
+        scenario.load = [load(tasks: size.tasks ?? entry.tasks, from: .seconds(6), every: every)]
         entry.build(&scenario, size)
         if let loss = size.loss { scenario.network.loss = loss }
         for index in 0..<(size.kills ?? 0) {
@@ -88,7 +90,7 @@ public enum Scenarios {
             build: { scenario, _ in
                 scenario.load[0].tokensMin = 60
                 scenario.load[0].tokensMax = 120
-                scenario.load[0].every = .milliseconds(250)
+                scenario.load[0].every = .milliseconds(400)
                 scenario.load[0].askers = scenario.nodes.indices.filter { scenario.nodes[$0].serves.isEmpty }
                 for index in 1..<min(5, scenario.nodes.count) {
                     scenario.events.append(
@@ -131,6 +133,8 @@ public enum Scenarios {
                 scenario.load[0].askers = scenario.nodes.indices.filter { scenario.nodes[$0].serves.isEmpty }
                 scenario.load[0].every = .milliseconds(400)
                 scenario.load[0].isEven = true
+                // Room enough for all tasks at the one that lives.
+                for index in sellers { scenario.nodes[index].serves[0].slots = 6 }
                 for index in sellers.dropFirst().prefix(2) {
                     scenario.events.append(
                         PlannedEvent(at: .milliseconds(8_100 + Int64(index)), .kill(index)))

@@ -11,7 +11,7 @@ extension World {
         let askers = load.askers.isEmpty ? Array(hosts.indices) : load.askers
         guard !askers.isEmpty, !load.models.isEmpty else { return }
         var at = load.from.nanoseconds
-        for _ in 0..<load.tasks {
+        for index in 0..<load.tasks {
             // Uniform in (0, 2 × mean): bursts and pauses without a logarithm, which differs between machines.
             let mean = Int(load.every.nanoseconds)
             at += Int64(load.isEven ? mean : mean > 0 ? random.below(2 * mean) : 0)
@@ -20,7 +20,7 @@ extension World {
             let tokens = load.tokensMin + random.below(max(1, load.tokensMax - load.tokensMin + 1))
             clients.append(
                 Client(
-                    asker: askers[random.below(askers.count)],
+                    asker: load.isEven ? askers[index % askers.count] : askers[random.below(askers.count)],
                     model: load.models[random.below(load.models.count)],
                     answer: ScriptedAnswer(key: random.next() >> 1, tokens: tokens), load: load,
                     hangsUpAfter: hangsUp ? Int64(random.below(within)) : nil))
@@ -96,8 +96,23 @@ extension World {
             let state = process.peer.transcript(task)?.state
             let code = failure.code.rawValue
             finish(id, state == .refused ? .refused(code) : state == .cancelled ? .cancelled : .failed(code))
-            note("\(host.plan.name): task \(id) \(state?.rawValue ?? "?"): \(failure.message)")
+            note(explanation(id, failure, host, process))
         }
+    }
+
+    private func explanation(_ id: Int32, _ failure: TaskFailure, _ host: Host, _ process: NodeProcess)
+        -> String
+    {
+        let reasons = failure.reasons.map { "\($0.nodes) \($0.reason.rawValue)" }.joined(separator: ", ")
+        var line = "\(host.plan.name): task \(id): \(failure.message) [\(reasons)]"
+        guard let task = clients[Int(id)].task, let transcript = process.peer.transcript(task) else {
+            return line
+        }
+        for bid in transcript.bids {
+            let seller = hosts.first { $0.identity.publicKey == bid.worker }?.plan.name ?? "?"
+            line += " \(seller) \(bid.outcome.rawValue)\(bid.declined.map { " \($0)" } ?? "")"
+        }
+        return line
     }
 
     private func take(_ text: [UInt8], _ id: Int32, _ host: Host, _ process: NodeProcess, _ task: TaskID) {

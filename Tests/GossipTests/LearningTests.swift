@@ -251,7 +251,7 @@ struct LearningTests {
         #expect(machine.takeMails().isEmpty, "its publisher mails it to everybody")
     }
 
-    @Test("Whoever learns a withdrawal of what it listed passes it on to eight members at once")
+    @Test("Whoever learns a withdrawal of what it listed passes it on to twelve members at once")
     func withdrawalsArePassedOn() {
         var machine = Machine.joined(members: 1..<40)
         machine.mail([offer(of: 50)], from: 50)
@@ -260,7 +260,7 @@ struct LearningTests {
         machine.mail([offer(of: 50, sequence: 2, withdrawn: true)], from: 50)
         machine.pass(.milliseconds(20))
         let mails = machine.takeMails()
-        #expect(mails.count == 8)
+        #expect(mails.count == 12)
         #expect(mails.allSatisfy { $0.offers.map(\.withdrawn) == [true] && $0.to != address(50) })
         // Again, or of what nobody could have called: nothing.
         machine.mail([offer(of: 50, sequence: 2, withdrawn: true)], from: 7)
