@@ -49,7 +49,7 @@ let core: [Target] = [
     tests("DiscoveryTests", ["Discovery"]),
     tests("GossipTests", ["Gossip"]),
     tests("MarketTests", ["Market", product("HeapModule", "swift-collections")]),
-    tests("PeerCoreTests", ["PeerCore"]),
+    tests("PeerCoreTests", ["PeerCore"] + collections),
     tests("SimulationTests", ["Simulation"]),
 ]
 

@@ -92,7 +92,7 @@ public struct Bidder: Sendable {
             return .awardReply(AwardReply(task: award.task, attempt: award.attempt, status: status))
         case .ping, .pong, .find, .found, .unsupported, .offerMail, .offerReceived, .offerDigest,
             .offerDifference,
-            .bid, .decline, .awardReply:
+            .bid, .decline, .awardReply, .register, .registered, .get, .providers:
             return nil
         }
     }
@@ -208,6 +208,9 @@ public struct Bidder: Sendable {
         case .held, nil: break
         }
         guard holds[key] != nil || holds.past(key) != nil else { return .unknown }
+        // The award's datagram was overtaken by the task and its whole answer: the channel says how that ended. Busy would
+        // make the buyer throw the answer away and ask another.
+        if case .running = holds.past(key)?.hold.state { return .accepted }
         guard lease(key, now) else { return .busy }
         if award.workerDials { out.append(.openChannel(award.task, attempt: award.attempt, to: peer)) }
         return .accepted

@@ -104,11 +104,13 @@ public struct TopicID: Hashable, Comparable, Sendable, CustomStringConvertible {
 public struct Signature: Hashable, Sendable {
     public var r: Bytes32
     public var s: Bytes32
+    @inlinable
     public init(r: Bytes32, s: Bytes32) {
         self.r = r
         self.s = s
     }
     /// Reads exactly 64 bytes; nil for any other length.
+    @inlinable
     public init?(_ bytes: some Collection<UInt8>) {
         guard bytes.count == 64, let r = Bytes32(bytes.prefix(32)), let s = Bytes32(bytes.suffix(32)) else {
             return nil

@@ -3,6 +3,9 @@ import HeapModule
 /// Deadlines by key with lazy deletion: a machine asks for the earliest and is handed what is due; nothing ever
 /// scans a table. A key has one live deadline; setting it again replaces the old one, which is skipped when it
 /// comes up. Stale entries never outnumber the live ones by more than `slack`: then the heap is rebuilt.
+///
+/// Inlinable, like all generic code of this target: not specialised, each call looks up metadata of the heap and of the
+/// dictionary, and every event ends with six of them.
 public struct DeadlineQueue<Key: Hashable & Sendable>: Sendable {
     @usableFromInline
     struct Entry: Comparable, Sendable {
@@ -18,14 +21,12 @@ public struct DeadlineQueue<Key: Hashable & Sendable>: Sendable {
         }
 
         @inlinable
-        static func < (a: Entry, b: Entry) -> Bool {
-            a.time != b.time ? a.time < b.time : a.sequence < b.sequence
-        }
+        static func < (a: Entry, b: Entry) -> Bool { (a.time, a.sequence) < (b.time, b.sequence) }
         @inlinable
         static func == (a: Entry, b: Entry) -> Bool { a.time == b.time && a.sequence == b.sequence }
     }
 
-    @usableFromInline static var slack: Int { 64 }
+    @inlinable static var slack: Int { 64 }
     @usableFromInline var heap = Heap<Entry>()
     @usableFromInline var live: [Key: UInt64] = [:]
     @usableFromInline var sequence: UInt64 = 0

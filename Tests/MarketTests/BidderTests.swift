@@ -219,6 +219,24 @@ extension [BidderAction] {
         #expect(worker.bidder.slotsTaken("wren-m") == 1)
     }
 
+    @Test(
+        "An award that comes after its task was done is accepted: the buyer reads the answer on the channel")
+    func awardAfterTheAnswer() {
+        var worker = Worker()
+        let buyer = asker(1)
+        let task = TaskID(high: 1, low: 1)
+        _ = worker.handle(.callForBids(call(1)), from: buyer)
+        worker.frame(
+            task, .open(TaskOpen(kind: .chat, bodyBytes: 2, windowBytes: 65_536)), from: buyer, on: 5)
+        worker.frame(task, .bodyPart(Array("{}".utf8)), from: buyer, on: 5)
+        let job = worker.take().jobs.last?.id ?? 0
+        worker.event(job, .finished(Finish(reason: "stop")))
+        #expect(worker.bidder.slotsTaken("wren-m") == 0)
+        let award = Message.award(Award(task: task, attempt: 1, workerDials: false))
+        #expect(status(worker.handle(award, from: buyer)) == .accepted)
+        #expect(worker.bidder.slotsTaken("wren-m") == 0, "and it takes no slot")
+    }
+
     @Test("A loser's notice that the award overtook doesn't end the lease")
     func overtakenRelease() {
         var worker = Worker()
