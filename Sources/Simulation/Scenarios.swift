@@ -59,7 +59,7 @@ public enum Scenarios {
             }, nodes: 200, tasks: 1_000),
         Entry(
             name: "kill-midstream",
-            summary: "Workers are killed while they answer; every client gets its whole text.",
+            summary: "Workers are killed while they answer.",
             build: { scenario, _ in
                 scenario.load[0].tokensMin = 60
                 scenario.load[0].tokensMax = 120
@@ -72,7 +72,7 @@ public enum Scenarios {
                 scenario.expect.failoverGapMax = .milliseconds(2_500)
             }, nodes: 40, tasks: 40),
         Entry(
-            name: "freeze-midstream", summary: "Workers are stopped while they answer and woken later.",
+            name: "freeze-midstream", summary: "Workers are stopped while they answer, and woken.",
             build: { scenario, _ in
                 scenario.load[0].tokensMin = 60
                 scenario.load[0].tokensMax = 120
@@ -86,7 +86,7 @@ public enum Scenarios {
                 scenario.expect.failoverGapMax = .milliseconds(2_500)
             }, nodes: 40, tasks: 40),
         Entry(
-            name: "power-cut", summary: "Machines vanish without a word while they answer, and come back.",
+            name: "power-cut", summary: "Machines vanish without a word, and come back.",
             build: { scenario, _ in
                 scenario.load[0].tokensMin = 60
                 scenario.load[0].tokensMax = 120
@@ -115,7 +115,7 @@ public enum Scenarios {
                 scenario.expect.cancelWithin = .milliseconds(200)
             }, nodes: 40, tasks: 100),
         Entry(
-            name: "leave", summary: "Sellers leave in order; within a second nobody lists them.",
+            name: "leave", summary: "Sellers leave; a second later nobody lists them.",
             build: { scenario, _ in
                 for index in 0..<4 {
                     scenario.events.append(
@@ -127,7 +127,7 @@ public enum Scenarios {
             }, nodes: 60, tasks: 60),
         Entry(
             name: "dead-node",
-            summary: "A killed seller costs each asker at most one unanswered call, and no task.",
+            summary: "A killed seller costs each asker one call at most.",
             build: { scenario, _ in
                 let sellers = scenario.nodes.indices.filter { !scenario.nodes[$0].serves.isEmpty }
                 scenario.load[0].askers = scenario.nodes.indices.filter { scenario.nodes[$0].serves.isEmpty }
@@ -145,7 +145,7 @@ public enum Scenarios {
         Entry(
             name: "partition",
             summary:
-                "A third of the mesh is cut off for half a minute; both parts go on, and find each other again.",
+                "A third of the mesh is cut off for half a minute.",
             build: { scenario, _ in
                 let cut = scenario.nodes.indices.filter { $0 % 3 == 0 }
                 scenario.events = [
@@ -156,7 +156,7 @@ public enum Scenarios {
                 scenario.expect.deliveredPercentMin = 95
             }, nodes: 30, tasks: 120),
         Entry(
-            name: "clock-1970", summary: "A seller and an asker whose clocks say 1970 join and trade.",
+            name: "clock-1970", summary: "A seller and an asker live in 1970.",
             build: { scenario, _ in
                 let skew = Interval.milliseconds(-World.epochMilliseconds)
                 scenario.nodes[1].clockSkew = skew
@@ -195,7 +195,7 @@ public enum Scenarios {
                 scenario.expect.deliveredPercentMin = 90
             }, nodes: 40, tasks: 100),
         Entry(
-            name: "spoof", summary: "Handshakes heard before come again under addresses that never asked.",
+            name: "spoof", summary: "Handshakes are replayed under others' addresses.",
             build: { scenario, _ in
                 scenario.events = [
                     PlannedEvent(at: .seconds(7), .spoof(20)), PlannedEvent(at: .seconds(9), .spoof(20)),
@@ -214,7 +214,7 @@ public enum Scenarios {
             }, nodes: 20, tasks: 60),
         Entry(
             name: "slow-readers",
-            summary: "Clients that read slower than workers write hold the workers back.",
+            summary: "Clients that read slowly hold their workers back.",
             build: { scenario, _ in
                 scenario.load[0].readsBytesPerSecond = 30_000
                 scenario.load[0].tokensMin = 40_000
