@@ -8,8 +8,9 @@ struct SimCommand: AsyncParsableCommand {
         commandName: "sim",
         abstract: "Run many nodes in virtual time, break them by seed, and check what must hold.",
         discussion: """
-            The peers are the ones that ship; network, clocks, backends and clients are scripted.
-            The same seed takes the same course: a failure is repeated by the line printed with it.
+            The peers are the ones that ship; network, clocks, backends and clients \
+            are scripted. The same seed takes the same course: a failure is repeated \
+            by the line printed with it.
 
             Scenarios:
             \(Scenarios.names.map { "  \($0.name.padding(toLength: 18, withPad: " ", startingAt: 0))\($0.summary)" }.joined(separator: "\n"))
