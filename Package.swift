@@ -103,7 +103,7 @@ let shell: [Target] = [
     tests("MeshDocumentsTests", ["MeshDocuments"]),
     tests("StoreTests", ["Store", "Cryptography", "Wire"]),
     tests("NodeConfigurationTests", ["NodeConfiguration"]),
-    tests("NodeRuntimeTests", ["NodeRuntime"]),
+    tests("NodeRuntimeTests", ["NodeRuntime", "NodeConfiguration", "PeerCore", "Market", "Primitives"]),
     tests(
         "GatewayTests",
         ["Gateway", "NodeRuntime", "Market", "Wire", "Cryptography", "Primitives", "MeshDocuments"],
