@@ -77,6 +77,13 @@ struct ServedBackend {
         let speed = status.announced
         var features: Features = [.chat, .completion]
         if settings.backend != .openai { features.formUnion([.logprobs, .jsonSchema]) }
+        for feature in settings.features {
+            switch feature {
+            case .tools: features.insert(.tools)
+            case .images: features.insert(.images)
+            case .embedding: features.insert(.embedding)
+            }
+        }
         return Market.ServedModel(
             model: model,
             price: Price(
@@ -135,7 +142,8 @@ extension ServeSettings {
         ManagedServerOptions(
             launcher: server.map { .binary(path: $0) } ?? ManagedServerOptions.Launcher.projects,
             file: file ?? "", slots: slots,
-            context: context ?? Self.managedContext, threads: threads)
+            context: context ?? Self.managedContext, threads: threads,
+            embeddings: features.contains(.embedding))
     }
 }
 

@@ -52,6 +52,7 @@ import Testing
         ("serve: [{model: a}]", "a `serve` entry without `backend`"),
         ("serve: [{backend: olama, model: a}]", "`serve[0].backend` is olama"),
         ("serve: [{backend: managed}]", "a managed `serve` entry without `file`"),
+        ("serve: [{backend: vllm, model: a, features: [tool]}]", "`features` holds tool"),
         ("mesh: {join: [http://x]}", "`mesh.join` holds http://x"),
         ("mesh: {seed: a}", "`mesh.seed` makes keys that anybody can make"),
         ("deny: [abc]", "`deny` holds abc, which is no public key"),

@@ -123,6 +123,7 @@ struct InitCommand: AsyncParsableCommand {
             "  price: {input: 0.10, cached_input: 0.01, output: 0.40}    # credits per million tokens",
             model.context.map { "  # context: \($0)          # found" } ?? "  # context: 8192",
             "  # speed: 0                # pace answers to tokens/s; 0: as fast as it goes",
+            "  # features: []            # what else it can do: tools, images, embedding",
             "  # allow_fields: []        # request fields beyond OpenAI's that strangers may set",
         ].map { "  \(mark)\($0)" }.joined(separator: "\n") + "\n"
     }
