@@ -78,7 +78,9 @@ struct NodeCommand: AsyncParsableCommand {
     private func load() throws -> NodeSettings {
         let path = config ?? Self.defaultConfigPath
         guard let data = FileManager.default.contents(atPath: path) else {
-            throw fail("there is no configuration at \(path)", mend: "run `starling init`, or name one with --config", .configuration)
+            throw FileManager.default.fileExists(atPath: path)
+                ? fail("the configuration \(path) can't be read", mend: "it must be a file that this user may read", .configuration)
+                : fail("there is no configuration at \(path)", mend: "run `starling init`, or name one with --config", .configuration)
         }
         var flags: [String: String] = [:]
         for pair in set {
