@@ -85,7 +85,7 @@ struct AskCommand: AsyncParsableCommand {
             }
             if let error = answer.error {
                 if document == nil || document?.state == "delivered" { remark("starling: \(printable(error))") }
-                throw ExitCode(ExitStatus.brokenOff.rawValue)
+                throw ExitCode((answer.isLate ? ExitStatus.tryAgain : .brokenOff).rawValue)
             }
         }
     }
@@ -154,6 +154,8 @@ private final class Answer {
     let json: Bool
     var task: String?
     var error: String?
+    /// It broke off because its deadline passed.
+    private(set) var isLate = false
     private var text = ""
     private var usage: Any?
     private var reason: Any?
@@ -173,7 +175,10 @@ private final class Answer {
 
     private func read(_ data: Data) {
         guard let chunk = try? JSONSerialization.jsonObject(with: data) as? [String: Any] else { return }
-        if let problem = chunk["error"] as? [String: Any] { error = problem["message"] as? String ?? "the answer broke off" }
+        if let problem = chunk["error"] as? [String: Any] {
+            error = problem["message"] as? String ?? "the answer broke off"
+            isLate = problem["code"] as? String == "deadline_exceeded"
+        }
         if let used = chunk["usage"], !(used is NSNull) { usage = used }
         guard let choice = (chunk["choices"] as? [[String: Any]])?.first else { return }
         if let end = choice["finish_reason"], !(end is NSNull) { reason = end }
