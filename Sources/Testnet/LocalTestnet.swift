@@ -35,7 +35,8 @@ public struct LocalTestnet: Sendable {
     public func up(_ file: TestnetFile, program: String, timeout: TimeInterval, progress: (String) -> Void) throws {
         for node in file.nodes {
             if let sale = node.sale, sale.url == nil, !FileManager.default.fileExists(atPath: sale.file) {
-                throw TestnetError("\(node.name) serves \(sale.model), but there is no \(sale.file)", mend: "put the GGUF file there, or name it with `file:`")
+                throw TestnetError("\(node.name) serves \(sale.model), but there is no \(sale.file)", mend: "put the GGUF file there, or name it with `file:`",
+                    exitCode: 78)
             }
         }
         try FileManager.default.createDirectory(atPath: layout.folder, withIntermediateDirectories: true)
