@@ -73,7 +73,7 @@ public final class Backend {
         guard !isClosed else { return }
         isClosed = true
         checkNumber += 1
-        for id in Array(jobs.keys) { cancel(id) }
+        for id in Array(jobs.keys) { drop(id) }
         for drain in draining { http.cancel(drain.transfer) }
         draining = []
         managed?.close()
@@ -132,8 +132,20 @@ public final class Backend {
         return begin(request, observer: nil)
     }
 
-    /// Ends a job at once: the connection closes, no event follows. An unknown id is ignored.
+    /// Ends a job at once: the connection closes, no event follows. An unknown id is ignored. If the server had been
+    /// silent for unusually long (the buyer may have given up for that), it is asked a short question before it is
+    /// sold again.
     public func cancel(_ id: UInt64) {
+        guard let job = jobs[id] else { return }
+        let isSuspect = job.observer == nil && job.isOverdue(meter, configuration.limits, now: now())
+        drop(id)
+        guard isSuspect, case .up = health.state else { return }
+        needsTrial = true
+        check()
+        tellStatus()
+    }
+
+    private func drop(_ id: UInt64) {
         guard let job = jobs.removeValue(forKey: id) else { return }
         job.over()
         if let transfer = job.transfer { http.cancel(transfer) }
@@ -229,7 +241,7 @@ public final class Backend {
     }
 
     func failed(_ job: Job, _ failure: BackendFailure) {
-        cancel(job.id)
+        drop(job.id)
         if let observer = job.observer { return observer(.failed(failure)) }
         if failure.blamesBackend { down(failure, needsTrial: failure.code != .unreachable) }
         delegate?.backend(configuration.id, job: job.id, did: .failed(failure))

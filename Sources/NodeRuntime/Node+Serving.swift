@@ -93,7 +93,7 @@ extension Node {
             let speed = status.announced
             log.notice(
                 "backend up",
-                metadata: ["model": "\(model)", "tokens_per_s": "\(Int(speed.tokensPerSecond))", "first_token_ms": "\(Int(speed.warmFirstTokenSeconds * 1000))", "continues": "\(status.continues)"])
+                metadata: ["model": "\(model)", "tokens_per_s": "\(Int(speed.tokensPerSecond))", "first_token_ms": "\(Int(speed.firstTokenSeconds * 1000))", "continues": "\(status.continues)"])
         case .down(let failure) where before?.state != status.state:
             log.warning("backend down", metadata: ["model": "\(model)", "why": "\(failure.message)"])
         default: break

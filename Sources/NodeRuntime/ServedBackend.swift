@@ -83,7 +83,7 @@ struct ServedBackend {
             digestSource: description.digest == nil ? .none : description.digestOrigin == .file ? .file : .backend,
             quantization: description.quantization ?? "",
             speed: Speed(
-                firstTokenMilliseconds: Self.milliseconds(speed.warmFirstTokenSeconds),
+                firstTokenMilliseconds: Self.milliseconds(speed.firstTokenSeconds),
                 millitokensPerSecond: UInt32(clamping: Int(min(speed.tokensPerSecond, 1e6) * 1000)),
                 coldFirstTokenMilliseconds: Self.milliseconds(speed.coldFirstTokenSeconds)),
             available: availability)
@@ -106,7 +106,7 @@ struct ServedBackend {
             model: model, slots: settings.slots, slotsBusy: busy,
             backend: .init(kind: settings.backend.rawValue, url: settings.url, state: state, error: problem),
             tokensPerSecond: status.map(\.announced.tokensPerSecond),
-            firstTokenMilliseconds: status.map { Int(Self.milliseconds($0.announced.warmFirstTokenSeconds)) },
+            firstTokenMilliseconds: status.map { Int(Self.milliseconds($0.announced.firstTokenSeconds)) },
             price: PriceDocument(input: settings.inputPrice, cachedInput: settings.cachedInputPrice, output: settings.outputPrice),
             bids: .init(
                 made: record.bids, won: record.won, lostOther: record.lost),
