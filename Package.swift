@@ -97,7 +97,9 @@ let shell: [Target] = [
     tests("NodeRuntimeTests", ["NodeRuntime"]),
     tests("GatewayTests", ["Gateway"]),
     tests("TestnetTests", ["Testnet"]),
-    tests("ProcessTests", []),
+    .testTarget(
+        name: "ProcessTests", dependencies: ["starling", "MeshClient"],
+        exclude: ["openai_client.py", "scripted_backend.py"], swiftSettings: strict),
 ]
 
 let package = Package(
