@@ -3,7 +3,7 @@ import PackageDescription
 
 // STARLING_CORE_ONLY declares the pure targets, the simulator and their tests alone, so that the inner
 // loop (`scripts/test --core`) never builds the HTTP server or the database. STARLING_LOOP_ONLY declares the
-// event loop, what it stands on and its tests: what `scripts/sanitize` builds.
+// event loop, the model servers' drivers, what they stand on and their tests: what `scripts/sanitize` builds.
 let loopOnly = Context.environment["STARLING_LOOP_ONLY"] != nil
 let coreOnly = loopOnly || Context.environment["STARLING_CORE_ONLY"] != nil
 // CI treats warnings as errors; a dependency's warnings are not ours, so only our targets ask for it.
@@ -14,8 +14,11 @@ func target(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .target(name: name, dependencies: dependencies, swiftSettings: strict)
 }
 
-func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource] = []) -> Target {
-    .testTarget(name: name, dependencies: dependencies, resources: resources, swiftSettings: strict)
+func tests(
+    _ name: String, _ dependencies: [Target.Dependency], exclude: [String] = [], resources: [Resource] = []
+) -> Target {
+    .testTarget(
+        name: name, dependencies: dependencies, exclude: exclude, resources: resources, swiftSettings: strict)
 }
 
 func product(_ name: String, _ package: String) -> Target.Dependency {
@@ -45,24 +48,26 @@ let core: [Target] = [
     tests("SessionsTests", ["Sessions"]),
     tests("DiscoveryTests", ["Discovery"]),
     tests("GossipTests", ["Gossip"]),
-    tests("MarketTests", ["Market"]),
-    tests("PeerCoreTests", ["PeerCore"]),
+    tests("MarketTests", ["Market", product("HeapModule", "swift-collections")]),
+    tests("PeerCoreTests", ["PeerCore"] + collections),
     tests("SimulationTests", ["Simulation"]),
 ]
 
 let loop: [Target] = [
     .systemLibrary(name: "CLibuv", pkgConfig: "libuv", providers: [.apt(["libuv1-dev"])]),
     target("UVLoop", ["Primitives", "CLibuv", product("DequeModule", "swift-collections")]),
+    .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+    target("OpenAIFormat", ["Primitives"]),
+    target("Inference", ["Primitives", "Cryptography", "OpenAIFormat", "UVLoop", "CLibuv", "CCurl"]),
 
     tests("UVLoopTests", ["UVLoop"]),
+    tests("OpenAIFormatTests", ["OpenAIFormat", "Primitives"]),
+    tests("InferenceTests", ["Inference"]),
 ]
 
 let shell: [Target] = [
-    .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
-    target("OpenAIFormat", ["Primitives"]),
     target("MeshDocuments", []),
     target("MeshClient", ["CCurl"]),
-    target("Inference", ["Primitives", "Cryptography", "OpenAIFormat", "UVLoop", "CLibuv", "CCurl"]),
     target("Store", ["Wire", product("GRDB", "GRDB.swift")]),
     target("NodeConfiguration", ["Primitives", product("Yams", "Yams")]),
     target(
@@ -89,22 +94,32 @@ let shell: [Target] = [
             product("ArgumentParser", "swift-argument-parser"), product("Logging", "swift-log"),
         ], swiftSettings: strict),
 
-    tests("OpenAIFormatTests", ["OpenAIFormat"]),
+    .executableTarget(
+        name: "starling-bench",
+        dependencies: [
+            "PeerCore", "UVLoop", "CSodium", product("ArgumentParser", "swift-argument-parser"),
+        ], path: "Sources/Benchmarks", swiftSettings: strict),
+
     tests("MeshDocumentsTests", ["MeshDocuments"]),
-    tests("InferenceTests", ["Inference"]),
-    tests("StoreTests", ["Store"]),
+    tests("StoreTests", ["Store", "Cryptography", "Wire"]),
     tests("NodeConfigurationTests", ["NodeConfiguration"]),
     tests("NodeRuntimeTests", ["NodeRuntime"]),
-    tests("GatewayTests", ["Gateway"]),
-    tests("TestnetTests", ["Testnet"]),
-    .testTarget(
-        name: "ProcessTests", dependencies: ["starling", "MeshClient"],
-        exclude: ["openai_client.py", "scripted_backend.py"], swiftSettings: strict),
+    tests(
+        "GatewayTests",
+        ["Gateway", "NodeRuntime", "Market", "Wire", "Cryptography", "Primitives", "MeshDocuments"],
+        exclude: ["openai_client.py"]),
+    tests("TestnetTests", ["Testnet", "NodeConfiguration"]),
+    tests("ProcessTests", ["starling", "MeshClient"], exclude: ["openai_client.py", "scripted_backend.py"]),
 ]
 
 let package = Package(
     name: "starling",
-    products: coreOnly ? [] : [.executable(name: "starling", targets: ["starling"])],
+    products: coreOnly
+        ? []
+        : [
+            .executable(name: "starling", targets: ["starling"]),
+            .executable(name: "starling-bench", targets: ["starling-bench"]),
+        ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0")
     ]
@@ -123,6 +138,7 @@ let package = Package(
                 .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
             ]),
     targets: loopOnly
-        ? core.filter { $0.name == "Primitives" } + loop : coreOnly ? core : core + loop + shell,
+        ? core.filter { ["CSodium", "Primitives", "Cryptography"].contains($0.name) } + loop
+        : coreOnly ? core : core + loop + shell,
     swiftLanguageModes: [.v6]
 )

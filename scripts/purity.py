@@ -17,7 +17,7 @@ ALWAYS = {"Swift", "Synchronization"} - {"Synchronization"}
 BANNED = [
     (r"\basync\b|\bawait\b|\bTask\s*[.{(]", "synchronous code: events in, effects out"),
     (r"\bContinuousClock\b|\bSuspendingClock\b|\bDate\(|\bclock_gettime\b", "the `now` argument"),
-    (r"\bSystemRandomNumberGenerator\b|\.random\(|\brandomElement\(|\.shuffled\(|\.shuffle\(\)", "the SeededRandom argument"),
+    (r"\bSystemRandomNumberGenerator\b|\.random\((?:in:|using:|\))|\brandomElement\(|\.shuffled\(|\.shuffle\(\)", "the SeededRandom argument"),
     (r"\brandombytes_|\bSecureRandom\b", "entropy handed in by the shell"),
     (r"\btry!|\bfatalError\(|\bas!", "a typed throw, or precondition with state in its message"),
     (r"@unchecked\s+Sendable", "a value type"),

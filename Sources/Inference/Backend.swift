@@ -4,8 +4,8 @@ import Primitives
 
 /// One model at one model server: runs jobs on it, watches its health, says what it can do.
 ///
-/// Not Sendable: made and used on the loop's thread only; its delegate is called there, never from inside `start`,
-/// `cancel`, `pause` or `resume` except where these say so. `close` before dropping it.
+/// Not Sendable: made and used on the loop's thread only. Its delegate is called there, always from a socket or the
+/// timer and never from inside one of these methods, and may call all of them. `close` before dropping it.
 public final class Backend {
     /// Ids above are our own jobs': measurements and trials.
     static let ownJobs = UInt64.max - 1_000_000
@@ -26,7 +26,7 @@ public final class Backend {
 
     // What `BackendChecks` works on.
     var server: ServerAddress?
-    var health = HealthMachine()
+    var health: HealthMachine
     var managed: ManagedServer?
     var fileDescription: ModelDescription?
     var description: ModelDescription?
@@ -48,6 +48,8 @@ public final class Backend {
         self.configuration = configuration
         self.http = http
         self.meter = meter ?? SpeedMeter()
+        health = HealthMachine(
+            backoffMin: configuration.limits.backoffMin, backoffMax: configuration.limits.backoffMax)
         self.continues = configuration.dialect.canContinue ? continues : false
         alarm = LoopAlarm(loop: loop)
         alarm.handler = { [weak self] in self?.tick() }
@@ -158,7 +160,7 @@ public final class Backend {
         rearm()
     }
 
-    /// Lets events come again; some may come before it returns.
+    /// Lets events come again.
     public func resume(_ id: UInt64) {
         jobs[id]?.hold(false, now: now())
         rearm()
@@ -219,7 +221,6 @@ public final class Backend {
         guard job.reading != .over else { return }
         if let observer = job.observer { return observer(event) }
         delegate?.backend(configuration.id, job: job.id, did: event)
-        rearm()
     }
 
     /// The whole answer is here. Its connection is left to end by itself, so that it can be used again.
@@ -228,8 +229,11 @@ public final class Backend {
         lastAnswerAt = now
         if let transfer = job.transfer { draining.append((transfer, now + configuration.limits.drain)) }
         job.transfer = nil
-        if let sample { meter.record(sample) }
         health.answered()
+        if let sample {
+            meter.record(sample)
+            if case .up = health.state, let told, meter.differs(from: told.meter) { tellStatus() }
+        }
         rearm()
     }
 

@@ -134,7 +134,8 @@ extension Backend {
             case .complex: break
             case .finished: then(self, pieces, nil)
             case .failed(let failure) where failure.code == .deadlineExceeded:
-                let words = "The model server answers no short question within \(timeout.milliseconds / 1_000) s."
+                let words =
+                    "The model server answers no short question within \(timeout.milliseconds / 1_000) s."
                 then(self, pieces, BackendFailure(.hung, words))
             case .failed(let failure): then(self, pieces, failure)
             }

@@ -17,6 +17,9 @@ public struct BackendLimits: Sendable {
     public var probe = Interval.seconds(5)
     /// How long a finished answer's connection may take to end before it is closed.
     public var drain = Interval.seconds(1)
+    /// The first and the longest wait before a backend that is down is probed again; it doubles between.
+    public var backoffMin = Interval.milliseconds(500)
+    public var backoffMax = Interval.seconds(30)
     public init() {}
 
     func silence(usualSeconds: Double) -> Interval { longer(suspicion, usualSeconds) }

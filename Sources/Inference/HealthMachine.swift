@@ -10,8 +10,8 @@ import Primitives
 /// buyer's task costs more than our half second. The backoff doubles from 0.5 s to 30 s and starts anew only when a
 /// real answer succeeded, so that a server whose probe passes and whose answers fail isn't sold twice a second.
 struct HealthMachine {
-    static let backoffMin = Interval.milliseconds(500)
-    static let backoffMax = Interval.seconds(30)
+    let backoffMin: Interval
+    let backoffMax: Interval
 
     enum State: Hashable {
         case checking
@@ -20,7 +20,13 @@ struct HealthMachine {
     }
 
     private(set) var state = State.checking
-    private(set) var backoff = HealthMachine.backoffMin
+    private(set) var backoff: Interval
+
+    init(backoffMin: Interval, backoffMax: Interval) {
+        self.backoffMin = backoffMin
+        self.backoffMax = backoffMax
+        backoff = backoffMin
+    }
 
     var probeAt: MonotonicTime {
         if case .down(_, let at) = state { at } else { .never }
@@ -31,11 +37,11 @@ struct HealthMachine {
         case .down: return  // jobs that fail with the same server add nothing
         case .checking, .up:
             state = .down(reason: reason, probeAt: now + backoff)
-            backoff = min(backoff * 2, Self.backoffMax)
+            backoff = min(backoff * 2, backoffMax)
         }
     }
 
     mutating func startChecking() { state = .checking }
     mutating func checked() { state = .up }
-    mutating func answered() { backoff = Self.backoffMin }
+    mutating func answered() { backoff = backoffMin }
 }

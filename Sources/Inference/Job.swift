@@ -45,6 +45,7 @@ final class Job: TransferSink {
     private(set) var isServerPaused = false
     private(set) var wasHeld = false
     private var firstTokenAt: MonotonicTime?
+    private var tokensWithFirst = 0
     private var lastTokenAt: MonotonicTime
     private var isDelivering = false
 
@@ -102,10 +103,10 @@ final class Job: TransferSink {
         deliver(now: now)
     }
 
-    /// The consumer wants no more for now, or more again.
+    /// The consumer wants no more for now, or more again. What waits is let out by the clock, not from here.
     func hold(_ held: Bool, now: MonotonicTime) {
         isHeld = held
-        if held { wasHeld = true } else { deliver(now: now) }
+        if held { wasHeld = true }
         regulate(now: now)
     }
 
@@ -130,11 +131,12 @@ final class Job: TransferSink {
                 return fail(.oversized, "The model server's answer is too long.")
             }
             body.append(contentsOf: bytes)
-            return
+            return backend.rearm()
         }
         read(bytes, now: now)
         deliver(now: now)
         regulate(now: now)
+        backend.rearm()
     }
 
     private func read(_ bytes: UnsafeRawBufferPointer, now: MonotonicTime) {
@@ -165,6 +167,7 @@ final class Job: TransferSink {
         if let reason = chunk.finishReason, finishReason == nil { finishReason = reason }
         guard counts || tokens > 0 else { return }
         if firstTokenAt == nil { firstTokenAt = now }
+        if firstTokenAt == now { tokensWithFirst += tokens }
         lastTokenAt = now
         if chunk.complex.isEmpty {
             if let whole = characters.append(chunk.text, tokens: tokens), !whole.text.isEmpty {
@@ -179,7 +182,7 @@ final class Job: TransferSink {
     /// vLLM counts in every chunk; elsewhere one chunk is one token, and the last count sets it right.
     private func tokens(of chunk: BackendChunk, counts: Bool) -> Int {
         var new = counts ? 1 : 0
-        if let usage = chunk.usage, chunk.finishReason == nil, counts, usage.completionTokens > 0 {
+        if let usage = chunk.usage, counts, usage.completionTokens > 0 {
             new = max(0, Int(usage.completionTokens) - countedTokens)
         }
         countedTokens += new
@@ -208,7 +211,8 @@ final class Job: TransferSink {
         return SpeedMeter.Sample(
             isCold: isCold, firstToken: firstTokenAt - startedAt,
             prefillTokens: Int(usage.promptTokens) - Int(min(usage.promptTokens, usage.cachedTokens)),
-            tokens: Int(usage.completionTokens), span: lastTokenAt - firstTokenAt, wasHeld: wasHeld)
+            tokens: Int(usage.completionTokens), tokensWithFirst: tokensWithFirst,
+            span: lastTokenAt - firstTokenAt, wasHeld: wasHeld)
     }
 
     func ended(_ id: TransferID, _ end: TransferEnd) {

@@ -16,7 +16,8 @@ extension HTTPStreams: LoopResource {
 extension Backend: LoopResource {
     /// As the other initialiser; `http` must be on the same loop.
     public convenience init(
-        _ configuration: BackendConfiguration, http: HTTPStreams, on loop: EventLoop, meter: SpeedMeter? = nil,
+        _ configuration: BackendConfiguration, http: HTTPStreams, on loop: EventLoop,
+        meter: SpeedMeter? = nil,
         continues: Bool? = nil
     ) {
         self.init(configuration, http: http, loop: loop.uv, meter: meter, continues: continues)

@@ -12,17 +12,21 @@ public struct SpeedMeter: Sendable, Hashable, Codable {
         /// Tokens that were computed before the first could come: the prompt's, less those cached.
         public var prefillTokens: Int
         public var tokens: Int
+        /// Those that were read together with the first: small models send many at once.
+        public var tokensWithFirst: Int
         /// From the first token to the last.
         public var span: Interval
         /// The answer was held up by us: its rate says nothing.
         public var wasHeld: Bool
         public init(
-            isCold: Bool, firstToken: Interval, prefillTokens: Int, tokens: Int, span: Interval, wasHeld: Bool
+            isCold: Bool, firstToken: Interval, prefillTokens: Int, tokens: Int, tokensWithFirst: Int = 1,
+            span: Interval, wasHeld: Bool
         ) {
             self.isCold = isCold
             self.firstToken = firstToken
             self.prefillTokens = prefillTokens
             self.tokens = tokens
+            self.tokensWithFirst = tokensWithFirst
             self.span = span
             self.wasHeld = wasHeld
         }
@@ -52,7 +56,9 @@ public struct SpeedMeter: Sendable, Hashable, Codable {
     }
 
     /// Cold, while only that is known: a first answer is.
-    public var firstTokenSeconds: Double { warmFirstTokenSeconds > 0 ? warmFirstTokenSeconds : coldFirstTokenSeconds }
+    public var firstTokenSeconds: Double {
+        warmFirstTokenSeconds > 0 ? warmFirstTokenSeconds : coldFirstTokenSeconds
+    }
 
     public var isMeasured: Bool { tokensPerSecond > 0 && warmFirstTokenSeconds > 0 }
 
@@ -68,8 +74,13 @@ public struct SpeedMeter: Sendable, Hashable, Codable {
                 &prefillTokensPerSecond,
                 Double(sample.prefillTokens) / max(1e-6, first - warmFirstTokenSeconds))
         }
-        if !sample.wasHeld, sample.tokens >= Self.tokensMin, sample.span > .zero {
-            Self.blend(&tokensPerSecond, Double(sample.tokens - 1) / sample.span.seconds)
+        guard !sample.wasHeld else { return }
+        let later = sample.tokens - sample.tokensWithFirst
+        if later >= Self.tokensMin, sample.span > .zero {
+            Self.blend(&tokensPerSecond, Double(later) / sample.span.seconds)
+        } else if tokensPerSecond == 0, sample.tokens >= Self.tokensMin {
+            // All came at once: the whole time is a bound that can be kept.
+            tokensPerSecond = Double(sample.tokens) / max(1e-6, (sample.firstToken + sample.span).seconds)
         }
     }
 
@@ -81,6 +92,15 @@ public struct SpeedMeter: Sendable, Hashable, Codable {
         paced.warmFirstTokenSeconds = max(warmFirstTokenSeconds, 1 / speed)
         if coldFirstTokenSeconds > 0 { paced.coldFirstTokenSeconds = max(coldFirstTokenSeconds, 1 / speed) }
         return paced
+    }
+
+    /// Whether what could be announced has moved by more than a fifth: less isn't worth a new offer.
+    func differs(from other: SpeedMeter) -> Bool {
+        func moved(_ a: Double, _ b: Double) -> Bool { abs(a - b) > 0.2 * max(a, b) }
+        return moved(tokensPerSecond, other.tokensPerSecond)
+            || moved(warmFirstTokenSeconds, other.warmFirstTokenSeconds)
+            || moved(coldFirstTokenSeconds, other.coldFirstTokenSeconds)
+            || moved(prefillTokensPerSecond, other.prefillTokensPerSecond)
     }
 
     private static func blend(_ value: inout Double, _ new: Double) {

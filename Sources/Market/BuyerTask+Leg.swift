@@ -197,7 +197,9 @@ extension BuyerTask {
 
     private mutating func take(_ fail: Fail, _ desk: inout AuctionDesk) {
         // The worker's timer for the task's deadline may be a little earlier than ours.
-        if fail.code == FailCode.deadlineExceeded, desk.now.monotonic + desk.parameters.deadlineSlack >= deadlineAt {
+        if fail.code == FailCode.deadlineExceeded,
+            desk.now.monotonic + desk.parameters.deadlineSlack >= deadlineAt
+        {
             return deadlinePassed(&desk)
         }
         lastFail = fail

@@ -23,24 +23,30 @@ public struct MeshClient: Sendable {
         try perform(path, body: nil, timeout: timeout, onBytes: nil)
     }
 
-    public func post(_ path: String, json: [UInt8] = [], timeout: TimeInterval = 10) throws(MeshClientError) -> Response {
+    public func post(_ path: String, json: [UInt8] = [], timeout: TimeInterval = 10) throws(MeshClientError)
+        -> Response
+    {
         try perform(path, body: json, timeout: timeout, onBytes: nil)
     }
 
     /// Posts and hands each piece of a successful answer to `onBytes` as it arrives, which stops the transfer by
     /// returning false. The body of an error is collected in the response instead.
     public func stream(
-        _ path: String, json: [UInt8], timeout: TimeInterval, onHeaders: @escaping ([String: String]) -> Void = { _ in },
+        _ path: String, json: [UInt8], timeout: TimeInterval,
+        onHeaders: @escaping ([String: String]) -> Void = { _ in },
         onBytes: @escaping ([UInt8]) -> Bool
     ) throws(MeshClientError) -> Response {
         try perform(path, body: json, timeout: timeout, onHeaders: onHeaders, onBytes: onBytes)
     }
 
     private func perform(
-        _ path: String, body: [UInt8]?, timeout: TimeInterval, onHeaders: @escaping ([String: String]) -> Void = { _ in },
+        _ path: String, body: [UInt8]?, timeout: TimeInterval,
+        onHeaders: @escaping ([String: String]) -> Void = { _ in },
         onBytes: (([UInt8]) -> Bool)?
     ) throws(MeshClientError) -> Response {
-        guard let easy = curl_easy_init() else { throw MeshClientError(base: base, problem: "libcurl could not start", isUnreachable: false) }
+        guard let easy = curl_easy_init() else {
+            throw MeshClientError(base: base, problem: "libcurl could not start", isUnreachable: false)
+        }
         defer { curl_easy_cleanup(easy) }
         let sink = Sink(easy: easy, onHeaders: onHeaders, onBytes: onBytes)
         var lines = curl_slist_append(nil, "Content-Type: application/json")
@@ -55,19 +61,26 @@ public struct MeshClient: Sendable {
         easy_set_headers(easy, lines)
         if let body { easy_set_body(easy, body, body.count) }
         let context = Unmanaged.passUnretained(sink).toOpaque()
-        easy_set_write(easy, { data, size, count, context in
-            guard let data, let context else { return 0 }
-            return Unmanaged<Sink>.fromOpaque(context).takeUnretainedValue().receive(UnsafeRawBufferPointer(start: data, count: size * count))
-        }, context)
-        easy_set_header(easy, { data, size, count, context in
-            guard let data, let context else { return 0 }
-            return Unmanaged<Sink>.fromOpaque(context).takeUnretainedValue().header(UnsafeRawBufferPointer(start: data, count: size * count))
-        }, context)
+        easy_set_write(
+            easy,
+            { data, size, count, context in
+                guard let data, let context else { return 0 }
+                return Unmanaged<Sink>.fromOpaque(context).takeUnretainedValue().receive(
+                    UnsafeRawBufferPointer(start: data, count: size * count))
+            }, context)
+        easy_set_header(
+            easy,
+            { data, size, count, context in
+                guard let data, let context else { return 0 }
+                return Unmanaged<Sink>.fromOpaque(context).takeUnretainedValue().header(
+                    UnsafeRawBufferPointer(start: data, count: size * count))
+            }, context)
         let code = withExtendedLifetime(sink) { curl_easy_perform(easy) }
         let response = Response(status: sink.status, headers: sink.headers, body: sink.body)
         if code == CURLE_OK || (code == CURLE_WRITE_ERROR && sink.stopped) { return response }
         throw MeshClientError(
-            base: base, problem: String(cString: curl_easy_strerror(code)), isUnreachable: code == CURLE_COULDNT_CONNECT)
+            base: base, problem: String(cString: curl_easy_strerror(code)),
+            isUnreachable: code == CURLE_COULDNT_CONNECT)
     }
 
     /// What libcurl's callbacks reach; used by the calling thread alone, while `curl_easy_perform` runs on it.
@@ -82,7 +95,10 @@ public struct MeshClient: Sendable {
         var stopped = false
         private var announced = false
 
-        init(easy: UnsafeMutableRawPointer, onHeaders: @escaping ([String: String]) -> Void, onBytes: (([UInt8]) -> Bool)?) {
+        init(
+            easy: UnsafeMutableRawPointer, onHeaders: @escaping ([String: String]) -> Void,
+            onBytes: (([UInt8]) -> Bool)?
+        ) {
             self.easy = easy
             self.onHeaders = onHeaders
             self.onBytes = onBytes
@@ -97,7 +113,8 @@ public struct MeshClient: Sendable {
         func header(_ line: UnsafeRawBufferPointer) -> Int {
             let text = String(decoding: line, as: UTF8.self)
             if let colon = text.firstIndex(of: ":") {
-                headers[text[..<colon].lowercased()] = text[text.index(after: colon)...].trimmingCharacters(in: .whitespacesAndNewlines)
+                headers[text[..<colon].lowercased()] = text[text.index(after: colon)...].trimmingCharacters(
+                    in: .whitespacesAndNewlines)
             }
             return line.count
         }

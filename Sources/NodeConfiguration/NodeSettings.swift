@@ -18,12 +18,18 @@ public struct NodeSettings: Sendable {
         let root = try YAMLReader(parsing: text, source: source)
         try root.allow(["name", "mesh", "http", "serve", "friends", "deny", "ask", "log", "data"])
         name = try root.string("name") ?? ""
-        guard name.utf8.count <= 32 else { throw root.child("name").failure("`name` is longer than 32 bytes", mend: "shorten it") }
+        guard name.utf8.count <= 32 else {
+            throw root.child("name").failure("`name` is longer than 32 bytes", mend: "shorten it")
+        }
         mesh = try MeshSettings(root.child("mesh"))
         http = try HTTPSettings(root.child("http"))
         serve = []
         for entry in try root.list("serve") { serve.append(try ServeSettings(entry)) }
-        if serve.count > 8 { throw root.child("serve").failure("`serve` has \(serve.count) entries", mend: "a node sells at most 8 models; start another node") }
+        if serve.count > 8 {
+            throw root.child("serve").failure(
+                "`serve` has \(serve.count) entries",
+                mend: "a node sells at most 8 models; start another node")
+        }
         friends = try Self.keys(root, "friends")
         deny = try Self.keys(root, "deny")
         ask = try AskSettings(root.child("ask"))
@@ -36,7 +42,9 @@ public struct NodeSettings: Sendable {
         var keys: [PublicKey] = []
         for text in try root.strings(name) {
             guard let bytes = Base32.decode(text), let value = Bytes32(bytes) else {
-                throw root.child(name).failure("`\(name)` holds \(text), which is no public key", mend: "copy the 52 characters that `starling status` of that node shows")
+                throw root.child(name).failure(
+                    "`\(name)` holds \(text), which is no public key",
+                    mend: "copy the 52 characters that `starling status` of that node shows")
             }
             keys.append(PublicKey(value))
         }
@@ -61,23 +69,30 @@ public struct MeshSettings: Sendable {
     init(_ reader: YAMLReader) throws(ConfigurationError) {
         try reader.allow(["name", "join", "port", "address", "public", "secret", "inbound", "seed"])
         name = try reader.string("name") ?? "main"
-        guard (1...64).contains(name.utf8.count) else { throw reader.child("name").failure("`mesh.name` must have 1 to 64 bytes", mend: "choose another name") }
+        guard (1...64).contains(name.utf8.count) else {
+            throw reader.child("name").failure(
+                "`mesh.name` must have 1 to 64 bytes", mend: "choose another name")
+        }
         join = []
         for text in try reader.strings("join") {
             guard let peer = PeerURL(text) else {
-                throw reader.child("join").failure("`mesh.join` holds \(text)", mend: "write starling://PUBLICKEY@address:port, as a node's `starling status` shows it")
+                throw reader.child("join").failure(
+                    "`mesh.join` holds \(text)",
+                    mend: "write starling://PUBLICKEY@address:port, as a node's `starling status` shows it")
             }
             join.append(peer)
         }
         let port = try reader.integer("port", in: 0...65535) ?? 7827
         let address = try reader.string("address") ?? "0.0.0.0"
         guard let endpoint = Endpoint("\(address.contains(":") ? "[\(address)]" : address):\(port)") else {
-            throw reader.child("address").failure("`mesh.address` is \(address)", mend: "give an IP address, such as 0.0.0.0")
+            throw reader.child("address").failure(
+                "`mesh.address` is \(address)", mend: "give an IP address, such as 0.0.0.0")
         }
         listen = endpoint
         if let text = try reader.string("public") {
             guard let endpoint = Endpoint(text), endpoint.isUnicast else {
-                throw reader.child("public").failure("`mesh.public` is \(text)", mend: "give address:port, such as 203.0.113.7:7827")
+                throw reader.child("public").failure(
+                    "`mesh.public` is \(text)", mend: "give address:port, such as 203.0.113.7:7827")
             }
             publicEndpoint = endpoint
         }
@@ -85,7 +100,9 @@ public struct MeshSettings: Sendable {
         inbound = try reader.boolean("inbound") ?? true
         seed = try reader.string("seed")
         if seed != nil, !name.hasPrefix("testnet-") {
-            throw reader.child("seed").failure("`mesh.seed` makes keys that anybody can make", mend: "remove it, or use a mesh named testnet-…")
+            throw reader.child("seed").failure(
+                "`mesh.seed` makes keys that anybody can make",
+                mend: "remove it, or use a mesh named testnet-…")
         }
     }
 }
@@ -103,7 +120,8 @@ public struct PeerURL: Hashable, Sendable, CustomStringConvertible {
     public init?(_ text: some StringProtocol) {
         guard text.hasPrefix("starling://") else { return nil }
         let rest = text.dropFirst("starling://".count)
-        guard let at = rest.firstIndex(of: "@"), let bytes = Base32.decode(rest[..<at]), let value = Bytes32(bytes),
+        guard let at = rest.firstIndex(of: "@"), let bytes = Base32.decode(rest[..<at]),
+            let value = Bytes32(bytes),
             let endpoint = Endpoint(String(rest[rest.index(after: at)...])), endpoint.isUnicast
         else { return nil }
         self.init(key: PublicKey(value), endpoint: endpoint)
@@ -122,7 +140,8 @@ public struct HTTPSettings: Sendable {
         try reader.allow(["listen", "api_keys", "origins"])
         let text = try reader.string("listen") ?? "127.0.0.1:7828"
         guard let endpoint = Endpoint(text) else {
-            throw reader.child("listen").failure("`http.listen` is \(text)", mend: "give address:port, such as 127.0.0.1:7828")
+            throw reader.child("listen").failure(
+                "`http.listen` is \(text)", mend: "give address:port, such as 127.0.0.1:7828")
         }
         listen = endpoint
         apiKeys = try reader.strings("api_keys")
@@ -157,7 +176,9 @@ public struct AskSettings: Sendable {
 }
 
 public struct LogSettings: Sendable {
-    public enum Level: String, CaseIterable, Sendable { case trace, debug, info, notice, warning, error, critical }
+    public enum Level: String, CaseIterable, Sendable {
+        case trace, debug, info, notice, warning, error, critical
+    }
     public enum Format: String, CaseIterable, Sendable { case text, json }
     public var level: Level
     public var format: Format

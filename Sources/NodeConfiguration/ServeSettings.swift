@@ -32,18 +32,23 @@ public struct ServeSettings: Sendable {
 
     init(_ reader: YAMLReader) throws(ConfigurationError) {
         try reader.allow([
-            "backend", "url", "file", "server", "model", "sell_as", "slots", "threads", "price", "context", "speed", "measure",
+            "backend", "url", "file", "server", "model", "sell_as", "slots", "threads", "price", "context",
+            "speed", "measure",
             "allow_fields", "api_key",
         ])
         guard let backend = try reader.choice("backend", as: Backend.self) else {
-            throw reader.failure("a `serve` entry without `backend`", mend: "say which server it is: \(Backend.allCases.map(\.rawValue).joined(separator: ", "))")
+            throw reader.failure(
+                "a `serve` entry without `backend`",
+                mend: "say which server it is: \(Backend.allCases.map(\.rawValue).joined(separator: ", "))")
         }
         self.backend = backend
         url = try reader.string("url") ?? Self.usualAddress(backend)
         file = try reader.string("file")
         server = try reader.string("server")
         if backend == .managed, file == nil {
-            throw reader.failure("a managed `serve` entry without `file`", mend: "name the GGUF file to run: file: /path/model.gguf")
+            throw reader.failure(
+                "a managed `serve` entry without `file`",
+                mend: "name the GGUF file to run: file: /path/model.gguf")
         }
         let given = try reader.string("model")
         guard let model = given ?? file.map(Self.baseName), !model.isEmpty else {

@@ -29,7 +29,8 @@ public struct YAMLReader {
             var line: Int?
             var problem = "\(error)"
             switch error {
-            case .scanner(_, let what, let mark, _), .parser(_, let what, let mark, _), .composer(_, let what, let mark, _):
+            case .scanner(_, let what, let mark, _), .parser(_, let what, let mark, _),
+                .composer(_, let what, let mark, _):
                 line = mark.line
                 problem = "not YAML: \(what)"
             case .duplicatedKeysInMapping(let duplicates, let context):
@@ -37,9 +38,13 @@ public struct YAMLReader {
                 problem = "the key \(duplicates.first?.description ?? "") stands twice"
             default: break
             }
-            throw ConfigurationError(file: source.file, line: line, problem: problem, mend: "indent with spaces, and quote values that hold `:` or `#`")
+            throw ConfigurationError(
+                file: source.file, line: line, problem: problem,
+                mend: "indent with spaces, and quote values that hold `:` or `#`")
         } catch {
-            throw ConfigurationError(file: source.file, line: nil, problem: "not YAML: \(error)", mend: "compare it with what `starling init` writes")
+            throw ConfigurationError(
+                file: source.file, line: nil, problem: "not YAML: \(error)",
+                mend: "compare it with what `starling init` writes")
         }
     }
 
@@ -60,7 +65,9 @@ public struct YAMLReader {
     public func allow(_ keys: [String]) throws(ConfigurationError) {
         guard let node else { return }
         guard let mapping = node.mapping else {
-            throw failure("\(path.isEmpty ? "the file" : "`\(path)`") must be a mapping (key: value)", mend: "known keys: \(keys.joined(separator: ", "))")
+            throw failure(
+                "\(path.isEmpty ? "the file" : "`\(path)`") must be a mapping (key: value)",
+                mend: "known keys: \(keys.joined(separator: ", "))")
         }
         for (key, _) in mapping {
             guard let name = key.string, keys.contains(name) else {
@@ -68,7 +75,8 @@ public struct YAMLReader {
                 let nearest = Nearest.match(name, in: keys)
                 throw ConfigurationError(
                     file: source.file, line: key.mark?.line, problem: "unknown key `\(dotted(name))`",
-                    mend: nearest.map { "did you mean `\($0)`?" } ?? "known keys: \(keys.joined(separator: ", "))")
+                    mend: nearest.map { "did you mean `\($0)`?" }
+                        ?? "known keys: \(keys.joined(separator: ", "))")
             }
         }
     }
@@ -82,7 +90,9 @@ public struct YAMLReader {
     public var entries: [(key: String, value: YAMLReader)] {
         (node?.mapping ?? [:]).map { key, value in
             let name = key.string ?? "?"
-            return (name, YAMLReader(source: source, node: value.null == nil ? value : nil, path: dotted(name)))
+            return (
+                name, YAMLReader(source: source, node: value.null == nil ? value : nil, path: dotted(name))
+            )
         }
     }
 
@@ -90,15 +100,21 @@ public struct YAMLReader {
     public func list(_ key: String) throws(ConfigurationError) -> [YAMLReader] {
         let reader = child(key)
         guard let node = reader.node else { return [] }
-        guard let sequence = node.sequence else { throw reader.failure("`\(reader.path)` must be a list", mend: "write one `- item` a line") }
-        return sequence.enumerated().map { YAMLReader(source: source, node: $1, path: "\(reader.path)[\($0)]") }
+        guard let sequence = node.sequence else {
+            throw reader.failure("`\(reader.path)` must be a list", mend: "write one `- item` a line")
+        }
+        return sequence.enumerated().map {
+            YAMLReader(source: source, node: $1, path: "\(reader.path)[\($0)]")
+        }
     }
 
     /// The items of a list of words.
     public func strings(_ key: String) throws(ConfigurationError) -> [String] {
         var found: [String] = []
         for item in try list(key) {
-            guard let text = item.node?.scalar?.string else { throw item.failure("`\(item.path)` must be a word", mend: "quote it") }
+            guard let text = item.node?.scalar?.string else {
+                throw item.failure("`\(item.path)` must be a word", mend: "quote it")
+            }
             found.append(text)
         }
         return found
@@ -108,14 +124,19 @@ public struct YAMLReader {
         if let value = override(key) { return value }
         let reader = child(key)
         guard let node = reader.node else { return nil }
-        guard let text = node.scalar?.string else { throw reader.failure("`\(reader.path)` must be one value", mend: "write it on the same line as its key") }
+        guard let text = node.scalar?.string else {
+            throw reader.failure(
+                "`\(reader.path)` must be one value", mend: "write it on the same line as its key")
+        }
         return text
     }
 
     public func integer(_ key: String, in range: ClosedRange<Int>) throws(ConfigurationError) -> Int? {
         guard let text = try string(key) else { return nil }
         guard let number = Int(text), range.contains(number) else {
-            throw child(key).failure("`\(dotted(key))` is \(text)", mend: "give a whole number from \(range.lowerBound) to \(range.upperBound)")
+            throw child(key).failure(
+                "`\(dotted(key))` is \(text)",
+                mend: "give a whole number from \(range.lowerBound) to \(range.upperBound)")
         }
         return number
     }
@@ -132,7 +153,9 @@ public struct YAMLReader {
     public func number(_ key: String, in range: ClosedRange<Double>) throws(ConfigurationError) -> Double? {
         guard let text = try string(key) else { return nil }
         guard let number = Double(text), range.contains(number) else {
-            throw child(key).failure("`\(dotted(key))` is \(text)", mend: "give a number from \(range.lowerBound) to \(range.upperBound)")
+            throw child(key).failure(
+                "`\(dotted(key))` is \(text)",
+                mend: "give a number from \(range.lowerBound) to \(range.upperBound)")
         }
         return number
     }
@@ -141,19 +164,22 @@ public struct YAMLReader {
     public func microCredits(_ key: String) throws(ConfigurationError) -> Int64? {
         guard let text = try string(key) else { return nil }
         guard let amount = MicroCredits.parse(text) else {
-            throw child(key).failure("`\(dotted(key))` is \(text)", mend: "give credits, such as 0.20 (at most six decimals)")
+            throw child(key).failure(
+                "`\(dotted(key))` is \(text)", mend: "give credits, such as 0.20 (at most six decimals)")
         }
         return amount
     }
 
-    public func choice<Choice: RawRepresentable & CaseIterable>(_ key: String, as: Choice.Type) throws(ConfigurationError) -> Choice?
+    public func choice<Choice: RawRepresentable & CaseIterable>(_ key: String, as: Choice.Type)
+        throws(ConfigurationError) -> Choice?
     where Choice.RawValue == String {
         guard let text = try string(key) else { return nil }
         let known = Choice.allCases.map(\.rawValue)
         guard let choice = Choice(rawValue: text) else {
             throw child(key).failure(
                 "`\(dotted(key))` is \(text)",
-                mend: Nearest.match(text, in: known).map { "did you mean \($0)?" } ?? "give one of \(known.joined(separator: ", "))")
+                mend: Nearest.match(text, in: known).map { "did you mean \($0)?" }
+                    ?? "give one of \(known.joined(separator: ", "))")
         }
         return choice
     }
@@ -162,6 +188,7 @@ public struct YAMLReader {
 
     private func override(_ key: String) -> String? {
         let name = dotted(key)
-        return source.flags[name] ?? source.environment["STARLING_" + name.uppercased().replacing(".", with: "_")]
+        return source.flags[name]
+            ?? source.environment["STARLING_" + name.uppercased().replacing(".", with: "_")]
     }
 }

@@ -13,8 +13,10 @@ extension Node: MeshNode {
     public func catalogue() async -> [MeshDocuments.ModelSummary] {
         peer.catalogue.map { model in
             MeshDocuments.ModelSummary(
-                model: model.name, context: Int(model.context), providers: model.providers, quantizations: model.quantizations,
-                features: model.features.names, lowestPrice: model.lowest.document, highestPrice: model.highest.document)
+                model: model.name, context: Int(model.context), providers: model.providers,
+                quantizations: model.quantizations,
+                features: model.features.names, lowestPrice: model.lowest.document,
+                highestPrice: model.highest.document)
         }
     }
 
@@ -24,13 +26,21 @@ extension Node: MeshNode {
         let now = SystemClock.now()
         let documents = peer.contacts.map { contact in
             PeerDocument(
-                nodeID: contact.nodeID.description, publicKey: contact.publicKey.description, name: contact.name,
-                endpoints: contact.endpoints.flatMap { ["udp://\($0)"] + (contact.reachability == .outbound ? [] : ["tcp://\($0)"]) },
+                nodeID: contact.nodeID.description, publicKey: contact.publicKey.description,
+                name: contact.name,
+                endpoints: contact.endpoints.flatMap {
+                    ["udp://\($0)"] + (contact.reachability == .outbound ? [] : ["tcp://\($0)"])
+                },
                 reach: contact.reachability.name, state: contact.state.rawValue, inTable: contact.inTable,
-                roundTripMilliseconds: contact.roundTrip > .zero ? Double(contact.roundTrip.microseconds) / 1000 : nil,
-                lastHeard: Timestamp.text(milliseconds: now.wall.milliseconds - (now.monotonic - contact.lastHeard).milliseconds),
-                version: nil, sells: sells[contact.publicKey] ?? [], trust: Double(peer.millitrust(contact.publicKey, now: now)) / 1000,
-                tasks: .init(won: peer.experience(of: contact.publicKey)?.won ?? 0, failed: peer.experience(of: contact.publicKey)?.failed ?? 0),
+                roundTripMilliseconds: contact.roundTrip > .zero
+                    ? Double(contact.roundTrip.microseconds) / 1000 : nil,
+                lastHeard: Timestamp.text(
+                    milliseconds: now.wall.milliseconds - (now.monotonic - contact.lastHeard).milliseconds),
+                version: nil, sells: sells[contact.publicKey] ?? [],
+                trust: Double(peer.millitrust(contact.publicKey, now: now)) / 1000,
+                tasks: .init(
+                    won: peer.experience(of: contact.publicKey)?.won ?? 0,
+                    failed: peer.experience(of: contact.publicKey)?.failed ?? 0),
                 balance: accounts.byPeer[contact.publicKey] ?? 0)
         }
         var dropped: [String: UInt64] = [:]
@@ -40,7 +50,8 @@ extension Node: MeshNode {
 
     private var own: SelfDocument {
         SelfDocument(
-            nodeID: identity.nodeID.description, publicKey: identity.publicKey.description, name: settings.name, mesh: settings.mesh.name,
+            nodeID: identity.nodeID.description, publicKey: identity.publicKey.description,
+            name: settings.name, mesh: settings.mesh.name,
             version: version, reach: reach)
     }
 
@@ -48,17 +59,22 @@ extension Node: MeshNode {
         let count = peer.contacts.count
         let endpoint = peer.ownEndpoints.first ?? peer.observedEndpoint
         let isAlone = count == 0 && !settings.mesh.join.isEmpty
-        let how = settings.mesh.publicEndpoint != nil ? "configured" : settings.mesh.listen.isLoopback ? "loopback" : peer.ownEndpoints.isEmpty ? nil : "observed"
+        let how =
+            settings.mesh.publicEndpoint != nil
+            ? "configured"
+            : settings.mesh.listen.isLoopback ? "loopback" : peer.ownEndpoints.isEmpty ? nil : "observed"
         var mend: String?
         if isAlone {
-            mend = "none of the \(settings.mesh.join.count) nodes in mesh.join answers: check their addresses and your network"
+            mend =
+                "none of the \(settings.mesh.join.count) nodes in mesh.join answers: check their addresses and your network"
         } else if !settings.mesh.inbound {
             mend = nil
         } else if endpoint == nil {
             mend = "nobody has told us our address yet: join a node, or set mesh.public"
         }
         return ReachDocument(
-            state: isAlone ? "alone" : peer.ownReachability.name, endpoint: endpoint?.description, how: how, confirmedBy: count, mend: mend)
+            state: isAlone ? "alone" : peer.ownReachability.name, endpoint: endpoint?.description, how: how,
+            confirmedBy: count, mend: mend)
     }
 
     public func offers(model: String?) async -> OffersDocument {
@@ -68,16 +84,23 @@ extension Node: MeshNode {
             let record = offer.record
             let isOwn = record.publicKey == identity.publicKey
             return OfferDocument(
-                model: record.model, nodeID: NodeID(of: record.publicKey).description, name: record.name, quantization: record.quantization,
+                model: record.model, nodeID: NodeID(of: record.publicKey).description, name: record.name,
+                quantization: record.quantization,
                 context: Int(record.context),
-                digest: record.digest.map { .init(value: "blake2b:" + Base32.encode($0.bytes), how: record.digestSource.name) },
-                features: record.features.names, continues: record.continues, price: record.price.document, slots: Int(record.slots),
+                digest: record.digest.map {
+                    .init(value: "blake2b:" + Base32.encode($0.bytes), how: record.digestSource.name)
+                },
+                features: record.features.names, continues: record.continues, price: record.price.document,
+                slots: Int(record.slots),
                 measured: .init(
                     firstTokenMilliseconds: Int(record.speed.firstTokenMilliseconds),
                     tokensPerSecond: Double(record.speed.millitokensPerSecond) / 1000,
-                    coldMilliseconds: record.speed.coldFirstTokenMilliseconds == 0 ? nil : Int(record.speed.coldFirstTokenMilliseconds)),
-                sequence: record.sequence, issuedAt: Timestamp.text(milliseconds: record.issuedAt.milliseconds),
-                notAfter: Timestamp.text(milliseconds: record.notAfter.milliseconds), heardVia: isOwn ? "self" : "gossip",
+                    coldMilliseconds: record.speed.coldFirstTokenMilliseconds == 0
+                        ? nil : Int(record.speed.coldFirstTokenMilliseconds)),
+                sequence: record.sequence,
+                issuedAt: Timestamp.text(milliseconds: record.issuedAt.milliseconds),
+                notAfter: Timestamp.text(milliseconds: record.notAfter.milliseconds),
+                heardVia: isOwn ? "self" : "gossip",
                 ageMilliseconds: max(0, now.wall.milliseconds - record.issuedAt.milliseconds))
         }.sorted { ($0.model, $0.name, $0.nodeID) < ($1.model, $1.name, $1.nodeID) }
         return OffersDocument(asOf: Timestamp.text(milliseconds: now.wall.milliseconds), offers: documents)
@@ -95,25 +118,34 @@ extension Node: MeshNode {
         let models = backends.map { backend in
             backend.document(record, busy: peer.slotsTaken(backend.model))
         }
-        let state: StatusDocument.State = isLeaving ? .leaving : isPaused ? .paused : backends.isEmpty ? .asking : .serving
+        let state: StatusDocument.State =
+            isLeaving ? .leaving : isPaused ? .paused : backends.isEmpty ? .asking : .serving
         return StatusDocument(
-            name: settings.name, nodeID: identity.nodeID.description, publicKey: identity.publicKey.description, mesh: settings.mesh.name,
-            version: version, uptimeSeconds: (SystemClock.monotonic - startedAt).milliseconds / 1000, state: state, reach: reach,
+            name: settings.name, nodeID: identity.nodeID.description,
+            publicKey: identity.publicKey.description, mesh: settings.mesh.name,
+            version: version, uptimeSeconds: (SystemClock.monotonic - startedAt).milliseconds / 1000,
+            state: state, reach: reach,
             peers: peer.contacts.count, models: models,
             tasks: MeshDocuments.TaskCounts(
-                running: counts.running, delivered: counts.delivered, refused: counts.refused, cancelled: counts.cancelled, failed: counts.failed),
-            earned: accounts.earned, earnedFrom: accounts.byPeer.values.count { $0 > 0 }, spent: accounts.spent,
-            owedToUs: accounts.byPeer.values.reduce(0) { $0 + max(0, $1) }, owedByUs: accounts.byPeer.values.reduce(0) { $0 + max(0, -$1) },
+                running: counts.running, delivered: counts.delivered, refused: counts.refused,
+                cancelled: counts.cancelled, failed: counts.failed),
+            earned: accounts.earned, earnedFrom: accounts.byPeer.values.count { $0 > 0 },
+            spent: accounts.spent,
+            owedToUs: accounts.byPeer.values.reduce(0) { $0 + max(0, $1) },
+            owedByUs: accounts.byPeer.values.reduce(0) { $0 + max(0, -$1) },
             next: advice(models))
     }
 
     /// The one thing to change.
     private func advice(_ models: [MeshDocuments.ServedModel]) -> String? {
         if isPaused { return "paused: `starling resume` takes work again" }
-        if let down = models.first(where: { $0.backend.state == "down" }) { return "mend the model server of \(down.model): \(down.backend.error ?? "it is down")" }
+        if let down = models.first(where: { $0.backend.state == "down" }) {
+            return "mend the model server of \(down.model): \(down.backend.error ?? "it is down")"
+        }
         for model in models where model.bids.made >= 20 && model.bids.won * 10 < model.bids.made {
             return model.bids.lostOnPrice > model.bids.lostOnSpeed
-                ? "\(model.model) wins few auctions, most are lost on price: ask for less" : "\(model.model) wins few auctions, most are lost on speed"
+                ? "\(model.model) wins few auctions, most are lost on price: ask for less"
+                : "\(model.model) wins few auctions, most are lost on speed"
         }
         return nil
     }
@@ -135,7 +167,8 @@ extension Features {
     /// As the documents name them.
     var names: [String] {
         let all: [(Features, String)] = [
-            (.chat, "chat"), (.completion, "completion"), (.embedding, "embedding"), (.tools, "tools"), (.logprobs, "logprobs"),
+            (.chat, "chat"), (.completion, "completion"), (.embedding, "embedding"), (.tools, "tools"),
+            (.logprobs, "logprobs"),
             (.jsonSchema, "json_schema"), (.images, "images"),
         ]
         return all.filter { contains($0.0) }.map(\.1)
@@ -169,23 +202,30 @@ extension DigestSource {
 extension TaskDocument {
     /// A transcript as the document of surfaces §4.4: never the prompt or the answer.
     init(_ transcript: TaskTranscript, via: String) {
-        func milliseconds(_ interval: Interval?) -> Double? { interval.map { Double($0.microseconds) / 1000 } }
+        func milliseconds(_ interval: Interval?) -> Double? {
+            interval.map { Double($0.microseconds) / 1000 }
+        }
         let preferences = transcript.preferences
         let maxPrice =
             preferences.maxInputPrice == nil && preferences.maxOutputPrice == nil
             ? nil
             : TaskLimits.MaxPrice(
-                prompt: preferences.maxInputPrice.map { Double($0) / 1e6 }, completion: preferences.maxOutputPrice.map { Double($0) / 1e6 })
+                prompt: preferences.maxInputPrice.map { Double($0) / 1e6 },
+                completion: preferences.maxOutputPrice.map { Double($0) / 1e6 })
         self.init(
-            task: transcript.task.description, state: transcript.state.rawValue, reason: transcript.failure?.code.rawValue,
+            task: transcript.task.description, state: transcript.state.rawValue,
+            reason: transcript.failure?.code.rawValue,
             message: transcript.failure?.message, model: transcript.model, via: via,
             createdAt: Timestamp.text(milliseconds: transcript.createdAt.milliseconds),
             limits: TaskLimits(
-                maxPrice: maxPrice, maxCost: preferences.maxCost, deadlineMilliseconds: transcript.deadline.milliseconds,
+                maxPrice: maxPrice, maxCost: preferences.maxCost,
+                deadlineMilliseconds: transcript.deadline.milliseconds,
                 maxTokens: transcript.tokensOutMax.map(Int.init)),
             call: TaskCall(
                 tokensIn: Int(transcript.tokensIn), tokensOutEstimate: Int(transcript.tokensOutEstimate),
-                weights: .init(timePerSecond: Int64(preferences.weights.timePerSecond), trustPower: Int(preferences.weights.trustPower))),
+                weights: .init(
+                    timePerSecond: Int64(preferences.weights.timePerSecond),
+                    trustPower: Int(preferences.weights.trustPower))),
             candidates: TaskCandidates(
                 known: transcript.known, asked: transcript.bids.count,
                 skipped: transcript.skipped.map { .init(reason: $0.reason.rawValue, nodes: $0.nodes) }),
@@ -195,23 +235,29 @@ extension TaskDocument {
                     declined: bid.declined.map { "\($0)" }, price: bid.price?.document,
                     queueMilliseconds: bid.price == nil ? nil : Int(bid.queueMilliseconds),
                     firstTokenMilliseconds: bid.price == nil ? nil : Int(bid.firstTokenMilliseconds),
-                    tokensPerSecond: bid.price == nil ? nil : Double(bid.millitokensPerSecond) / 1000, trust: Double(bid.millitrust) / 1000,
-                    estimate: bid.price == nil ? nil : bid.estimate, completionMilliseconds: bid.price == nil ? nil : milliseconds(bid.completion),
-                    score: bid.price == nil ? nil : bid.score, signature: bid.signature.map { Base32.encode($0.bytes) })
+                    tokensPerSecond: bid.price == nil ? nil : Double(bid.millitokensPerSecond) / 1000,
+                    trust: Double(bid.millitrust) / 1000,
+                    estimate: bid.price == nil ? nil : bid.estimate,
+                    completionMilliseconds: bid.price == nil ? nil : milliseconds(bid.completion),
+                    score: bid.price == nil ? nil : bid.score,
+                    signature: bid.signature.map { Base32.encode($0.bytes) })
             },
             phases: TaskPhaseTimes(
                 choose: milliseconds(transcript.phases.choose), bids: milliseconds(transcript.phases.collect),
-                award: milliseconds(transcript.phases.award), firstToken: milliseconds(transcript.phases.firstToken),
+                award: milliseconds(transcript.phases.award),
+                firstToken: milliseconds(transcript.phases.firstToken),
                 stream: milliseconds(transcript.phases.stream)),
             legs: transcript.legs.map { leg in
                 TaskLeg(
-                    nodeID: NodeID(of: leg.worker).description, name: leg.name, fromToken: Int(leg.fromToken), tokens: Int(leg.tokens),
+                    nodeID: NodeID(of: leg.worker).description, name: leg.name, fromToken: Int(leg.fromToken),
+                    tokens: Int(leg.tokens),
                     ended: leg.ended.rawValue, cost: leg.cost, gapMilliseconds: milliseconds(leg.gap),
                     receipt: leg.receipt.map { Base32.encode($0.bytes) }, droppedFields: leg.droppedFields)
             },
             resume: transcript.resume.rawValue, failovers: max(0, transcript.legs.count - 1),
             usage: TaskUsage(
-                promptTokens: Int(transcript.promptTokens), completionTokens: Int(transcript.completionTokens),
+                promptTokens: Int(transcript.promptTokens),
+                completionTokens: Int(transcript.completionTokens),
                 cachedTokens: Int(transcript.cachedTokens), cost: transcript.cost))
     }
 }

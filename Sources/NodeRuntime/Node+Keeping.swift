@@ -19,13 +19,17 @@ extension Node {
         let receipts = Array(pendingReceipts.values)
         pendingReceipts.removeAll()
         Task { [ledger, log] in
-            do { try await ledger.keep(receipts) } catch { log.error("the database refuses \(receipts.count) receipts: \(error)") }
+            do { try await ledger.keep(receipts) } catch {
+                log.error("the database refuses \(receipts.count) receipts: \(error)")
+            }
         }
     }
 
     func keepSequence(_ model: String, _ sequence: UInt64) {
         Task { [ledger, log] in
-            do { try await ledger.set("sequence/\(model)", Array(String(sequence).utf8)) } catch { log.error("the database refuses a sequence: \(error)") }
+            do { try await ledger.set("sequence/\(model)", Array(String(sequence).utf8)) } catch {
+                log.error("the database refuses a sequence: \(error)")
+            }
         }
     }
 
@@ -49,10 +53,14 @@ extension Ledger {
         memory.anchors = try anchors()
         for serve in settings.serve {
             let model = serve.sellAs ?? serve.model.lowercased()
-            if let bytes = try setting("sequence/\(model)"), let sequence = UInt64(String(decoding: bytes, as: UTF8.self)) {
+            if let bytes = try setting("sequence/\(model)"),
+                let sequence = UInt64(String(decoding: bytes, as: UTF8.self))
+            {
                 memory.sequences.append((model, sequence))
             }
-            if let bytes = try setting(serve.memoryName), let record = try? JSONDecoder().decode(SpeedRecord.self, from: Data(bytes)) {
+            if let bytes = try setting(serve.memoryName),
+                let record = try? JSONDecoder().decode(SpeedRecord.self, from: Data(bytes))
+            {
                 memory.speeds[serve.memoryName] = record
             }
         }

@@ -14,7 +14,8 @@ extension Node {
         self.http = http
         for index in backends.indices {
             let driver = Backend(
-                backends[index].configuration, http: http, loop: loop.uv, meter: backends[index].remembered?.meter,
+                backends[index].configuration, http: http, loop: loop.uv,
+                meter: backends[index].remembered?.meter,
                 continues: backends[index].remembered?.continues)
             driver.delegate = self
             backends[index].driver = driver
@@ -41,8 +42,15 @@ extension Node {
     }
 
     func startJob(_ job: Job, _ now: Now) {
-        guard let index = backends.firstIndex(where: { $0.model == job.model }), let driver = backends[index].driver else {
-            return peer.job(job.id, .failed(Fail(code: "backend_down", message: "The model is no longer served here.", anotherMaySucceed: true)), now: now)
+        guard let index = backends.firstIndex(where: { $0.model == job.model }),
+            let driver = backends[index].driver
+        else {
+            return peer.job(
+                job.id,
+                .failed(
+                    Fail(
+                        code: "backend_down", message: "The model is no longer served here.",
+                        anotherMaySucceed: true)), now: now)
         }
         let kind: InferenceKind =
             switch job.kind {
@@ -52,7 +60,8 @@ extension Node {
             }
         jobs[job.id] = index
         let request = JobRequest(
-            id: job.id, kind: kind, body: job.body, delivered: job.delivered, maxTokens: job.maxTokens, deadline: now.monotonic + job.deadline)
+            id: job.id, kind: kind, body: job.body, delivered: job.delivered, maxTokens: job.maxTokens,
+            deadline: now.monotonic + job.deadline)
         if let failure = driver.start(request) {
             jobs[job.id] = nil
             peer.job(job.id, .failed(failure.wire), now: now)
@@ -78,7 +87,9 @@ extension Node {
             peer.job(job, .finished(finish.wire), now: now)
         case .failed(let failure):
             jobs[job] = nil
-            log.info("an answer failed", metadata: ["code": "\(failure.code.rawValue)", "why": "\(failure.message)"])
+            log.info(
+                "an answer failed",
+                metadata: ["code": "\(failure.code.rawValue)", "why": "\(failure.message)"])
             peer.job(job, .failed(failure.wire), now: now)
         }
         flush()
@@ -93,23 +104,32 @@ extension Node {
             let speed = status.announced
             log.notice(
                 "backend up",
-                metadata: ["model": "\(model)", "tokens_per_s": "\(Int(speed.tokensPerSecond))", "first_token_ms": "\(Int(speed.firstTokenSeconds * 1000))", "continues": "\(status.continues)"])
+                metadata: [
+                    "model": "\(model)", "tokens_per_s": "\(Int(speed.tokensPerSecond))",
+                    "first_token_ms": "\(Int(speed.firstTokenSeconds * 1000))",
+                    "continues": "\(status.continues)",
+                ])
         case .down(let failure) where before?.state != status.state:
             log.warning("backend down", metadata: ["model": "\(model)", "why": "\(failure.message)"])
         default: break
         }
-        if status.isUp, before?.meter != status.meter || before?.continues != status.continues { rememberSpeed(id) }
+        if status.isUp, before?.meter != status.meter || before?.continues != status.continues {
+            rememberSpeed(id)
+        }
         updateServed()
         flush()
     }
 
     private func rememberSpeed(_ id: Int) {
         guard let status = backends[id].status, status.meter.isMeasured,
-            let data = try? JSONEncoder().encode(SpeedRecord(meter: status.meter, continues: status.continues))
+            let data = try? JSONEncoder().encode(
+                SpeedRecord(meter: status.meter, continues: status.continues))
         else { return }
         let name = backends[id].settings.memoryName
         Task { [ledger, log] in
-            do { try await ledger.set(name, Array(data)) } catch { log.error("the database refuses a speed: \(error)") }
+            do { try await ledger.set(name, Array(data)) } catch {
+                log.error("the database refuses a speed: \(error)")
+            }
         }
     }
 }
@@ -127,8 +147,10 @@ extension Node: BackendDelegate {
 extension JobFinish {
     var wire: Finish {
         Finish(
-            reason: reason, promptTokens: UInt32(clamping: usage.promptTokens), cachedTokens: UInt32(clamping: usage.cachedTokens),
-            completionTokens: UInt32(clamping: usage.completionTokens), droppedFields: Array(droppedFields.prefix(16)), extra: extra)
+            reason: reason, promptTokens: UInt32(clamping: usage.promptTokens),
+            cachedTokens: UInt32(clamping: usage.cachedTokens),
+            completionTokens: UInt32(clamping: usage.completionTokens),
+            droppedFields: Array(droppedFields.prefix(16)), extra: extra)
     }
 }
 

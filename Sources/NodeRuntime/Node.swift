@@ -71,7 +71,8 @@ public actor Node {
     }
 
     public init(
-        settings: NodeSettings, identity: Identity, ledger: Ledger, memory: Memory, version: String, log: Logger
+        settings: NodeSettings, identity: Identity, ledger: Ledger, memory: Memory, version: String,
+        log: Logger
     ) throws {
         self.settings = settings
         self.identity = identity
@@ -81,7 +82,8 @@ public actor Node {
         accounts = memory.accounts
         loop = try EventLoop(name: "starling")
         peer = Peer(
-            identity: identity, settings: settings.peerSettings(memory: memory), entropy: SecureRandom.bytes32(),
+            identity: identity, settings: settings.peerSettings(memory: memory),
+            entropy: SecureRandom.bytes32(),
             seed: SecureRandom.bytes32(), now: SystemClock.now())
         backends = settings.serve.enumerated().map { ServedBackend(settings: $1, id: $0, memory: memory) }
         loop.start()
@@ -100,7 +102,8 @@ public actor Node {
         udp.onBatchEnd = { [weak self] in self?.assumeIsolated { $0.flush() } }
         self.udp = udp
         timer = try UVLoop.Timer(on: loop) { [weak self] in self?.assumeIsolated { $0.timerFired() } }
-        receiptTimer = try UVLoop.Timer(on: loop) { [weak self] in self?.assumeIsolated { $0.saveReceipts() } }
+        receiptTimer = try UVLoop.Timer(on: loop) { [weak self] in self?.assumeIsolated { $0.saveReceipts() }
+        }
         if settings.mesh.inbound {
             var endpoint = settings.mesh.listen
             endpoint.port = udp.endpoint.port
@@ -172,7 +175,8 @@ public actor Node {
             peer.datagrams.bytes.withUnsafeBytes { bytes in
                 udp.send(bytes, count: entries.count) { index in
                     let entry = entries[index]
-                    return DatagramSlot(offset: entry.range.lowerBound, length: entry.range.count, endpoint: entry.endpoint)
+                    return DatagramSlot(
+                        offset: entry.range.lowerBound, length: entry.range.count, endpoint: entry.endpoint)
                 }
             }
             peer.clearDatagrams()
@@ -187,7 +191,8 @@ public actor Node {
         if let since = deferredSince {
             deferredSince = nil
             peer.wasStalled(for: now.monotonic - since, now: now)
-        } else if let deadline = timer?.deadline, deadline != .never, now.monotonic - deadline > Self.stallMin {
+        } else if let deadline = timer?.deadline, deadline != .never, now.monotonic - deadline > Self.stallMin
+        {
             deferredSince = deadline
             timer?.arm(after: .milliseconds(20))
             return
@@ -284,12 +289,16 @@ public actor Node {
         switch notice {
         case .joined(let contacts): log.notice("joined", metadata: ["contacts": "\(contacts)"])
         case .alone: log.notice("alone: no bootstrap node answers")
-        case .admitted(let key, let endpoint): log.debug("peer", metadata: ["node": "\(NodeID(of: key).short)", "at": "\(endpoint)"])
+        case .admitted(let key, let endpoint):
+            log.debug("peer", metadata: ["node": "\(NodeID(of: key).short)", "at": "\(endpoint)"])
         case .evicted(let key): log.info("peer gone", metadata: ["node": "\(NodeID(of: key).short)"])
         case .observed(let endpoint): log.info("others see us", metadata: ["at": "\(endpoint)"])
-        case .offer(let key, let model): log.debug("offer", metadata: ["node": "\(NodeID(of: key).short)", "model": "\(model)"])
+        case .offer(let key, let model):
+            log.debug("offer", metadata: ["node": "\(NodeID(of: key).short)", "model": "\(model)"])
         case .offerGone(let key, let model, let expired):
-            log.info(expired ? "offer ran out" : "offer withdrawn", metadata: ["node": "\(NodeID(of: key).short)", "model": "\(model)"])
+            log.info(
+                expired ? "offer ran out" : "offer withdrawn",
+                metadata: ["node": "\(NodeID(of: key).short)", "model": "\(model)"])
         }
     }
 }
@@ -309,7 +318,8 @@ extension NodeSettings {
         if let endpoint = mesh.publicEndpoint { stated.append(endpoint) }
         if mesh.listen.isUnicast, mesh.listen.port != 0 { stated.append(mesh.listen) }
         var peer = PeerSettings(
-            mesh: MeshIdentity(name: mesh.name, key: mesh.secret.map { Array($0.utf8) }), name: name, endpoints: stated,
+            mesh: MeshIdentity(name: mesh.name, key: mesh.secret.map { Array($0.utf8) }), name: name,
+            endpoints: stated,
             reachability: mesh.inbound ? (stated.isEmpty ? .unknown : .direct) : .outbound,
             profile: isLocal ? .loopback : .internet,
             bootstrap: mesh.join.map { PeerAddress(key: $0.key, endpoint: $0.endpoint) },

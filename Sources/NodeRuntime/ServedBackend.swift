@@ -55,8 +55,10 @@ struct ServedBackend {
             place = .url(settings.url)
         }
         return BackendConfiguration(
-            id: id, dialect: dialect, place: place, model: settings.backend == .managed ? nil : settings.model,
-            apiKey: settings.apiKey, slots: settings.slots, context: settings.context.map { UInt32(clamping: $0) },
+            id: id, dialect: dialect, place: place,
+            model: settings.backend == .managed ? nil : settings.model,
+            apiKey: settings.apiKey, slots: settings.slots,
+            context: settings.context.map { UInt32(clamping: $0) },
             speed: Double(settings.speed), extraFields: settings.allowFields, measures: settings.measure)
     }
 
@@ -77,10 +79,14 @@ struct ServedBackend {
         if settings.backend != .openai { features.formUnion([.logprobs, .jsonSchema]) }
         return Market.ServedModel(
             model: model,
-            price: Price(input: settings.inputPrice, cachedInput: settings.cachedInputPrice, output: settings.outputPrice),
-            slots: settings.slots, context: description.context ?? UInt32(clamping: settings.context ?? 4_096), features: features,
+            price: Price(
+                input: settings.inputPrice, cachedInput: settings.cachedInputPrice,
+                output: settings.outputPrice),
+            slots: settings.slots,
+            context: description.context ?? UInt32(clamping: settings.context ?? 4_096), features: features,
             continues: status.continues, digest: description.digest,
-            digestSource: description.digest == nil ? .none : description.digestOrigin == .file ? .file : .backend,
+            digestSource: description.digest == nil
+                ? .none : description.digestOrigin == .file ? .file : .backend,
             quantization: description.quantization ?? "",
             speed: Speed(
                 firstTokenMilliseconds: Self.milliseconds(speed.firstTokenSeconds),
@@ -89,7 +95,9 @@ struct ServedBackend {
             available: availability)
     }
 
-    private static func milliseconds(_ seconds: Double) -> UInt32 { UInt32(clamping: Int((min(max(seconds, 0), 1e6) * 1000).rounded(.up))) }
+    private static func milliseconds(_ seconds: Double) -> UInt32 {
+        UInt32(clamping: Int((min(max(seconds, 0), 1e6) * 1000).rounded(.up)))
+    }
 
     /// Its line in `starling status`.
     func document(_ record: BidderRecord, busy: Int) -> MeshDocuments.ServedModel {
@@ -107,7 +115,9 @@ struct ServedBackend {
             backend: .init(kind: settings.backend.rawValue, url: settings.url, state: state, error: problem),
             tokensPerSecond: status.map(\.announced.tokensPerSecond),
             firstTokenMilliseconds: status.map { Int(Self.milliseconds($0.announced.firstTokenSeconds)) },
-            price: PriceDocument(input: settings.inputPrice, cachedInput: settings.cachedInputPrice, output: settings.outputPrice),
+            price: PriceDocument(
+                input: settings.inputPrice, cachedInput: settings.cachedInputPrice,
+                output: settings.outputPrice),
             bids: .init(
                 made: record.bids, won: record.won, lostOther: record.lost),
             medianWinnerOutput: nil)
@@ -123,7 +133,8 @@ extension ServeSettings {
 
     var managedOptions: ManagedServerOptions {
         ManagedServerOptions(
-            launcher: server.map { .binary(path: $0) } ?? ManagedServerOptions.Launcher.projects, file: file ?? "", slots: slots,
+            launcher: server.map { .binary(path: $0) } ?? ManagedServerOptions.Launcher.projects,
+            file: file ?? "", slots: slots,
             context: context ?? Self.managedContext, threads: threads)
     }
 }
@@ -134,13 +145,19 @@ extension ManagedServerOptions.Launcher {
     static var projects: ManagedServerOptions.Launcher {
         let files = FileManager.default
         var starts = [files.currentDirectoryPath]
-        if let program = try? files.destinationOfSymbolicLink(atPath: "/proc/self/exe") { starts.insert(program, at: 0) }
-        if let home = ProcessInfo.processInfo.environment["STARLING_HOME"] { starts.insert(home + "/.", at: 0) }
+        if let program = try? files.destinationOfSymbolicLink(atPath: "/proc/self/exe") {
+            starts.insert(program, at: 0)
+        }
+        if let home = ProcessInfo.processInfo.environment["STARLING_HOME"] {
+            starts.insert(home + "/.", at: 0)
+        }
         for start in starts {
             var folder = start
             while folder.count > 1 {
                 let script = folder + "/scripts/llama-server.py"
-                if files.fileExists(atPath: script) { return .python(interpreter: folder + "/.cache/venv/bin/python", script: script) }
+                if files.fileExists(atPath: script) {
+                    return .python(interpreter: folder + "/.cache/venv/bin/python", script: script)
+                }
                 folder = (folder as NSString).deletingLastPathComponent
             }
         }

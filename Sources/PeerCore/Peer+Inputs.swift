@@ -10,7 +10,9 @@ extension Peer {
 
     /// A datagram; opened in place. Afterwards the bytes are garbage.
     public mutating func receive(_ datagram: UnsafeMutableRawBufferPointer, from source: Endpoint, now: Now) {
-        if let incoming = sessions.receive(datagram, from: source, now: now, random: &random, out: &sessionOutput) {
+        if let incoming = sessions.receive(
+            datagram, from: source, now: now, random: &random, out: &sessionOutput)
+        {
             route(incoming, now)
         }
         settle(now)
@@ -51,7 +53,6 @@ extension Peer {
 
     /// The client has gone.
     public mutating func cancel(_ task: TaskID, now: Now) {
-        if auctioneer.isRunning(task) { counts.cancelled += 1 }
         auctioneer.cancel(task, now: now, random: &random, out: &auctioneerActions)
         settle(now)
     }
@@ -76,8 +77,12 @@ extension Peer {
         let gone = served.filter { old in !models.contains { $0.model == old.model } }
         served = models
         bidder.setServed(models)
-        for model in gone { gossip.withdraw(model: model.model, now: now, random: &random, out: &gossipActions) }
+        for model in gone {
+            gossip.withdraw(model: model.model, now: now, random: &random, out: &gossipActions)
+            withdrawTopic(model.model, now)
+        }
         announceServed(now)
+        registerServed(now)
         settle(now)
     }
 
@@ -95,6 +100,7 @@ extension Peer {
         guard leaving == .no else { return }
         leaving = .saying
         bidder.leave()
+        for model in served { withdrawTopic(model.model, now) }
         let others = discovery.contacts.map { PeerAddress(key: $0.publicKey, endpoint: $0.address) }
         gossip.leave(alsoTo: others, now: now, random: &random, out: &gossipActions)
         settle(now)
@@ -106,14 +112,18 @@ extension Peer {
         settle(now)
     }
 
-    func offerSequence(_ model: String) -> UInt64 { offerSequences.first { $0.model == model }?.sequence ?? 0 }
+    func offerSequence(_ model: String) -> UInt64 {
+        offerSequences.first { $0.model == model }?.sequence ?? 0
+    }
 
     mutating func announceServed(_ now: Now) {
         guard leaving == .no else { return }
         for model in served {
             let offer = Offer(
-                publicKey: identity.publicKey, model: model.model, digest: model.digest, digestSource: model.digestSource,
-                quantization: model.quantization, context: model.context, features: model.features, continues: model.continues,
+                publicKey: identity.publicKey, model: model.model, digest: model.digest,
+                digestSource: model.digestSource,
+                quantization: model.quantization, context: model.context, features: model.features,
+                continues: model.continues,
                 price: model.price, slots: UInt32(clamping: model.slots), speed: model.speed,
                 endpoints: Array(endpoints.prefix(2)), reachability: reachability, name: name,
                 sequence: offerSequence(model.model))

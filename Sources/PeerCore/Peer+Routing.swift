@@ -17,37 +17,48 @@ extension Peer {
         }
         let answer: Message?
         switch incoming.message {
-        case .ping, .find:
+        case .ping, .find, .get, .register:
             answer = discovery.handle(
-                incoming.message, from: peer, proven: incoming.proven, now: now, random: &random, out: &discoveryActions)
+                incoming.message, from: peer, proven: incoming.proven, now: now, random: &random,
+                out: &discoveryActions)
         case .offerMail, .offerDigest:
             answer = gossip.handle(
-                incoming.message, from: peer, proven: incoming.proven, now: now, random: &random, out: &gossipActions)
+                incoming.message, from: peer, proven: incoming.proven, now: now, random: &random,
+                out: &gossipActions)
         case .callForBids, .release, .award:
-            answer = bidder.handle(incoming.message, from: peer, proven: incoming.proven, now: now, out: &bidderActions)
-        case .pong, .found, .unsupported, .offerReceived, .offerDifference, .bid, .decline, .awardReply:
+            answer = bidder.handle(
+                incoming.message, from: peer, proven: incoming.proven, now: now, out: &bidderActions)
+        case .pong, .found, .unsupported, .offerReceived, .offerDifference, .bid, .decline, .awardReply,
+            .registered, .providers:
             // Answers come as completions of requests; unasked they mean nothing.
             return
         }
-        if let answer, let reply = incoming.reply { sessions.reply(answer, to: reply, now: now, out: &sessionOutput) }
+        if let answer, let reply = incoming.reply {
+            sessions.reply(answer, to: reply, now: now, out: &sessionOutput)
+        }
     }
 
     mutating func complete(_ completion: Completion, _ now: Now) {
         switch (completion.owner, completion.result) {
         case (.discovery(let token), .answered(let message, let roundTrip)):
             discovery.answered(
-                token, message, from: completion.peer, roundTrip: roundTrip, now: now, random: &random, out: &discoveryActions)
+                token, message, from: completion.peer, roundTrip: roundTrip, now: now, random: &random,
+                out: &discoveryActions)
         case (.discovery(let token), .unanswered):
             discovery.unanswered(token, now: now, random: &random, out: &discoveryActions)
         case (.gossip(let token), .answered(let message, let roundTrip)):
             gossip.answered(
-                token, message, from: completion.peer, roundTrip: roundTrip, now: now, random: &random, out: &gossipActions)
+                token, message, from: completion.peer, roundTrip: roundTrip, now: now, random: &random,
+                out: &gossipActions)
         case (.gossip(let token), .unanswered):
             discovery.suspect(completion.peer.key, now: now, random: &random, out: &discoveryActions)
             gossip.unanswered(token, now: now, random: &random, out: &gossipActions)
+            // Members that a search brought are in no table whose probes would tell that they are gone.
+            if discovery.contact(of: completion.peer.key) == nil { gossip.memberLeft(completion.peer.key) }
         case (.market(let token), .answered(let message, let roundTrip)):
             auctioneer.answered(
-                token, message, from: completion.peer, roundTrip: roundTrip, now: now, random: &random, out: &auctioneerActions)
+                token, message, from: completion.peer, roundTrip: roundTrip, now: now, random: &random,
+                out: &auctioneerActions)
         case (.market(let token), .unanswered):
             discovery.suspect(completion.peer.key, now: now, random: &random, out: &discoveryActions)
             auctioneer.unanswered(token, now: now, random: &random, out: &auctioneerActions)
@@ -63,7 +74,9 @@ extension Peer {
                 message, to: peer, owner: .market(token), now: now, random: &random, out: &sessionOutput)
         }
         if let answer = bidder.handle(message, from: peer, proven: true, now: now, out: &bidderActions) {
-            auctioneer.answered(token, answer, from: peer, roundTrip: .zero, now: now, random: &random, out: &auctioneerActions)
+            auctioneer.answered(
+                token, answer, from: peer, roundTrip: .zero, now: now, random: &random,
+                out: &auctioneerActions)
         } else {
             auctioneer.unanswered(token, now: now, random: &random, out: &auctioneerActions)
         }
@@ -92,18 +105,24 @@ extension Peer {
             guard !denied.contains(key) else { return nil }
             if key == identity.publicKey {
                 return Candidate(
-                    offer: offer, address: PeerAddress(key: key, endpoint: endpoints.first ?? .loopback(1)), hasSession: true)
+                    offer: offer, address: PeerAddress(key: key, endpoint: endpoints.first ?? .loopback(1)),
+                    hasSession: true)
             }
-            guard let endpoint = offer.record.endpoints.first ?? discovery.contact(of: key)?.address.endpoint else { return nil }
-            return Candidate(offer: offer, address: PeerAddress(key: key, endpoint: endpoint), hasSession: discovery.contact(of: key) != nil)
+            guard let endpoint = offer.record.endpoints.first ?? discovery.contact(of: key)?.address.endpoint
+            else { return nil }
+            return Candidate(
+                offer: offer, address: PeerAddress(key: key, endpoint: endpoint),
+                hasSession: discovery.contact(of: key) != nil)
         }
         let models = gossip.models
         var known: Set<PublicKey> = []
         for offer in gossip.allOffers { known.insert(offer.record.publicKey) }
         let found = OffersFound(
             sellers: sellers, known: known.count,
-            alternatives: models.filter { $0.name != model }.map { (model: $0.name, outputPrice: $0.lowest.output) }
-                .sorted { ($0.outputPrice, $0.model) < ($1.outputPrice, $1.model) }.prefix(8).map { $0 },
+            alternatives: models.filter { $0.name != model }.map {
+                (model: $0.name, outputPrice: $0.lowest.output)
+            }
+            .sorted { ($0.outputPrice, $0.model) < ($1.outputPrice, $1.model) }.prefix(8).map { $0 },
             catalogueKnows: models.contains { $0.name == model }, selfReachable: reachability != .outbound)
         auctioneer.offersFound(task, found, now: now, random: &random, out: &auctioneerActions)
     }

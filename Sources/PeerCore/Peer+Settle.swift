@@ -58,7 +58,13 @@ extension Peer {
         switch event {
         case .finished: counts.delivered += 1
         case .failed(let failure):
-            if failure.delivered != nil || failure.code == .workerLost { counts.failed += 1 } else { counts.refused += 1 }
+            if failure.code == .cancelled {
+                counts.cancelled += 1
+            } else if failure.delivered != nil || failure.code == .workerLost {
+                counts.failed += 1
+            } else {
+                counts.refused += 1
+            }
         case .awarded, .delta, .progress: break
         }
     }
@@ -66,7 +72,8 @@ extension Peer {
     private mutating func perform(_ action: DiscoveryAction, _ now: Now) {
         switch action {
         case .request(let token, let message, let peer):
-            sessions.request(message, to: peer, owner: .discovery(token), now: now, random: &random, out: &sessionOutput)
+            sessions.request(
+                message, to: peer, owner: .discovery(token), now: now, random: &random, out: &sessionOutput)
         case .admitted(let contact, let address):
             effects.append(.log(.admitted(contact.record.publicKey, address.endpoint)))
             auctioneer.heard(address.key)
@@ -78,6 +85,10 @@ extension Peer {
             gossip.memberLeft(key)
         case .lookupFinished:
             break
+        case .providerFound(let token, let provider):
+            providerFound(token, provider, now)
+        case .searchFinished(let token, _):
+            providerSearchFinished(token, now)
         case .joined(let contacts):
             effects.append(.log(.joined(contacts: contacts)))
         case .observedEndpointChanged(let endpoint):
@@ -88,22 +99,27 @@ extension Peer {
             endpoints = [endpoint]
             stateContact(now)
             announceServed(now)
+            registerServed(now)
         }
     }
 
     private mutating func perform(_ action: GossipAction, _ now: Now) {
         switch action {
         case .request(let token, let message, let peer):
-            sessions.request(message, to: peer, owner: .gossip(token), now: now, random: &random, out: &sessionOutput)
+            sessions.request(
+                message, to: peer, owner: .gossip(token), now: now, random: &random, out: &sessionOutput)
         case .offerLearnt(let offer):
             effects.append(.log(.offer(offer.record.publicKey, model: offer.record.model)))
+            offerLearnt(offer.record.model, now)
         case .offerWithdrawn(let key, let model):
             effects.append(.log(.offerGone(key, model: model, expired: false)))
             auctioneer.sellerLeft(key, now: now, random: &random, out: &auctioneerActions)
         case .offerExpired(let key, let model):
             effects.append(.log(.offerGone(key, model: model, expired: true)))
-        case .searchFinished(let token, let model):
-            if let task = searches.removeValue(forKey: token) { answerNeed(task, model, now) }
+        case .searchFinished(let token, _):
+            gossipSearchFinished(token, now)
+        case .pullEnded(_, let model):
+            pullEnded(model, now)
         case .sequenceUsed(let model, let sequence):
             effects.append(.keepSequence(model: model, sequence))
         case .leaveFinished:
@@ -114,13 +130,7 @@ extension Peer {
     private mutating func perform(_ action: AuctioneerAction, _ now: Now) {
         switch action {
         case .needOffers(let task, let model):
-            if gossip.offers(model: model).isEmpty {
-                lastSearch += 1
-                searches[lastSearch] = task
-                gossip.search(model: model, token: lastSearch, now: now, random: &random, out: &gossipActions)
-            } else {
-                answerNeed(task, model, now)
-            }
+            need(task, model, now)
         case .request(let token, let message, let peer):
             request(token, message, to: peer, now)
         case .send(let message, let peer):
@@ -190,10 +200,12 @@ extension Peer {
             switch dialling.removeValue(forKey: id) {
             case .auctioneer(let task, let attempt, let address):
                 auctioneer.channelOpened(
-                    task, attempt: attempt, channel: id.rawValue, peer: address.key, now: now, random: &random, out: &auctioneerActions)
+                    task, attempt: attempt, channel: id.rawValue, peer: address.key, now: now,
+                    random: &random, out: &auctioneerActions)
             case .bidder(let task, let attempt, let address):
                 bidder.channelOpened(
-                    task, attempt: attempt, channel: id.rawValue, peer: address.key, now: now, out: &bidderActions)
+                    task, attempt: attempt, channel: id.rawValue, peer: address.key, now: now,
+                    out: &bidderActions)
             case nil: break
             }
         case .frame(let id, let peer, let frame):
@@ -202,7 +214,8 @@ extension Peer {
             switch dialling.removeValue(forKey: id) {
             case .auctioneer(let task, let attempt, let address):
                 auctioneer.channelFailed(
-                    task, attempt: attempt, peer: address.key, now: now, random: &random, out: &auctioneerActions)
+                    task, attempt: attempt, peer: address.key, now: now, random: &random,
+                    out: &auctioneerActions)
             case .bidder(let task, let attempt, let address):
                 bidder.channelFailed(task, attempt: attempt, peer: address.key, now: now, out: &bidderActions)
             case nil:
@@ -215,12 +228,14 @@ extension Peer {
         switch item {
         case .opened(let channel, let task, let attempt):
             auctioneer.channelOpened(
-                task, attempt: attempt, channel: channel, peer: identity.publicKey, now: now, random: &random, out: &auctioneerActions)
+                task, attempt: attempt, channel: channel, peer: identity.publicKey, now: now, random: &random,
+                out: &auctioneerActions)
         case .frame(let channel, let frame, .toBidder):
             bidder.received(frame, from: identity.publicKey, channel: channel, now: now, out: &bidderActions)
         case .frame(let channel, let frame, .toAuctioneer):
             auctioneer.received(
-                frame, from: identity.publicKey, channel: channel, now: now, random: &random, out: &auctioneerActions)
+                frame, from: identity.publicKey, channel: channel, now: now, random: &random,
+                out: &auctioneerActions)
         case .closed(let channel, .toBidder):
             bidder.channelClosed(channel, now: now, out: &bidderActions)
         case .closed(let channel, .toAuctioneer):

@@ -1,3 +1,4 @@
+import Cryptography
 import Discovery
 import Gossip
 import Market
@@ -36,10 +37,20 @@ extension Peer {
     public func slotsTaken(_ model: String) -> Int { bidder.slotsTaken(model) }
     public var runningJobs: Int { bidder.runningJobs.count }
     /// What must be zero when nothing runs. For checkers.
-    public var outstanding: (tasks: Int, requests: Int, taskChannels: Int, holds: Int, jobs: Int, jobChannels: Int) {
+    public var outstanding:
+        (tasks: Int, requests: Int, taskChannels: Int, holds: Int, jobs: Int, jobChannels: Int)
+    {
         let asking = auctioneer.outstanding
         let serving = bidder.outstanding
-        return (auctioneer.running.count, asking.requests, asking.channels, serving.holds, serving.jobs, serving.channels)
+        return (
+            auctioneer.running.count, asking.requests, asking.channels, serving.holds, serving.jobs,
+            serving.channels
+        )
+    }
+
+    /// How many nodes keep our registration as a provider of the model.
+    public func registrars(_ model: String, now: Now) -> Int {
+        discovery.registrars(TopicID(model: model), now: now)
     }
 
     /// Datagrams and records dropped, by named reason; every reason is listed, those that never happened with 0.

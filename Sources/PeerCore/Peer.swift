@@ -6,7 +6,7 @@
 // and a simulator on virtual time run the same bytes the same way.
 //
 // Read on in this order: `Peer+Inputs` (what comes in), `Peer+Routing` (who gets a message), `Peer+Settle` (how actions
-// of one machine reach another and become effects), `Peer+Snapshots` (what people may look at).
+// of one machine reach another and become effects), `Peer+Rendezvous` (how sellers are found), `Peer+Snapshots` (what people may look at).
 
 import Cryptography
 import Discovery
@@ -43,9 +43,8 @@ public struct Peer: ~Copyable {
     var dialling: [ChannelID: Dialler] = [:]
     /// A node that serves and asks awards tasks to itself: its own channels never touch a socket.
     var ownChannels = OwnChannels()
-    /// Tasks that wait for a search of the book, by the search's token.
-    var searches: [UInt64: TaskID] = [:]
-    var lastSearch: UInt64 = 0
+    /// Tasks that wait for the sellers of their model.
+    var searches = OfferSearches()
 
     var endpoints: [Endpoint]
     var reachability: Reachability
@@ -57,7 +56,9 @@ public struct Peer: ~Copyable {
     var leaving = Leaving.no
     var counts = TaskCounts()
 
-    enum Dialler { case auctioneer(TaskID, attempt: UInt32, PeerAddress), bidder(TaskID, attempt: UInt32, PeerAddress) }
+    enum Dialler {
+        case auctioneer(TaskID, attempt: UInt32, PeerAddress), bidder(TaskID, attempt: UInt32, PeerAddress)
+    }
     enum Leaving { case no, saying, said, done }
 
     /// - Parameters:
@@ -73,12 +74,15 @@ public struct Peer: ~Copyable {
         offerSequences = settings.offerSequences
         random = SeededRandom(seed: seed)
         sessions = Sessions(
-            identity: identity, mesh: settings.mesh, entropy: Blake2b.hash(domain: "starling sessions", entropy.bytes),
+            identity: identity, mesh: settings.mesh,
+            entropy: Blake2b.hash(domain: "starling sessions", entropy.bytes),
             limits: settings.sessions)
         channels = Channels(
-            identity: identity, mesh: settings.mesh, entropy: Blake2b.hash(domain: "starling channels", entropy.bytes),
+            identity: identity, mesh: settings.mesh,
+            entropy: Blake2b.hash(domain: "starling channels", entropy.bytes),
             limits: settings.channels)
-        discovery = Discovery(selfKey: identity.publicKey, parameters: settings.discovery, profile: settings.profile)
+        discovery = Discovery(
+            selfKey: identity.publicKey, parameters: settings.discovery, profile: settings.profile)
         gossip = Gossip(identity: identity, parameters: settings.gossip)
         auctioneer = Auctioneer(identity: identity, parameters: settings.market)
         bidder = Bidder(identity: identity, parameters: settings.market)
@@ -94,8 +98,10 @@ public struct Peer: ~Copyable {
     /// The moment by which `tick` must be called.
     public mutating func nextDeadline() -> MonotonicTime {
         min(
-            min(min(sessions.nextDeadline(), channels.nextDeadline()), min(discovery.nextDeadline(), gossip.nextDeadline())),
-            min(auctioneer.nextDeadline(), bidder.nextDeadline()))
+            min(
+                min(sessions.nextDeadline(), channels.nextDeadline()),
+                min(discovery.nextDeadline(), gossip.nextDeadline())),
+            min(min(auctioneer.nextDeadline(), bidder.nextDeadline()), searches.timers.next()))
     }
 
     /// Does everything that is due.
@@ -106,6 +112,7 @@ public struct Peer: ~Copyable {
         gossip.tick(now: now, random: &random, out: &gossipActions)
         auctioneer.tick(now: now, random: &random, out: &auctioneerActions)
         bidder.tick(now: now, out: &bidderActions)
+        tickSearches(now)
         settle(now)
     }
 
@@ -130,6 +137,7 @@ public struct Peer: ~Copyable {
         let contact = Contact(
             publicKey: identity.publicKey, endpoints: Array(endpoints.prefix(4)), reachability: reachability,
             sequence: contactSequence, issuedAt: now.wall, name: name)
-        discovery.setSelf(Verified(signing: contact, with: identity), now: now, random: &random, out: &discoveryActions)
+        discovery.setSelf(
+            Verified(signing: contact, with: identity), now: now, random: &random, out: &discoveryActions)
     }
 }

@@ -29,7 +29,8 @@ public struct PeerSettings: Sendable {
     public var market: MarketParameters
 
     public init(
-        mesh: MeshIdentity, name: String = "", endpoints: [Endpoint] = [], reachability: Reachability = .unknown,
+        mesh: MeshIdentity, name: String = "", endpoints: [Endpoint] = [],
+        reachability: Reachability = .unknown,
         profile: DiscoveryProfile, bootstrap: [PeerAddress] = [], anchors: [Verified<Contact>] = []
     ) {
         self.mesh = mesh
@@ -43,6 +44,8 @@ public struct PeerSettings: Sendable {
         denied = []
         sessions = SessionLimits()
         channels = ChannelLimits()
+        // A task's body (at most 8 MiB) is queued whole.
+        channels.queuedBytes = 9 << 20
         discovery = DiscoveryParameters()
         gossip = GossipParameters()
         market = MarketParameters()

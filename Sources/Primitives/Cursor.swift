@@ -24,7 +24,9 @@ public struct Cursor: Sendable {
     }
 
     /// A fixed-width little-endian integer.
-    public mutating func integer<T: FixedWidthInteger & BitwiseCopyable>(_ bytes: RawSpan, as type: T.Type) throws(CursorError) -> T {
+    public mutating func integer<T: FixedWidthInteger & BitwiseCopyable>(_ bytes: RawSpan, as type: T.Type)
+        throws(CursorError) -> T
+    {
         let size = MemoryLayout<T>.size
         guard remaining >= size else { throw .truncated }
         defer { offset += size }
@@ -57,10 +59,13 @@ public enum CursorError: Error, Sendable {
 extension RawSpan {
     /// A copy of `range`, which must lie inside the span.
     public func array(_ range: Range<Int>) -> [UInt8] {
-        precondition(range.lowerBound >= 0 && range.upperBound <= byteCount, "range \(range) outside \(byteCount) bytes")
+        precondition(
+            range.lowerBound >= 0 && range.upperBound <= byteCount,
+            "range \(range) outside \(byteCount) bytes")
         return [UInt8](unsafeUninitializedCapacity: range.count) { buffer, count in
             withUnsafeBytes { source in
-                UnsafeMutableRawBufferPointer(buffer).copyMemory(from: UnsafeRawBufferPointer(rebasing: source[range]))
+                UnsafeMutableRawBufferPointer(buffer).copyMemory(
+                    from: UnsafeRawBufferPointer(rebasing: source[range]))
             }
             count = range.count
         }

@@ -50,7 +50,9 @@ public struct Endpoint: Hashable, Comparable, Sendable, CustomStringConvertible 
 
     public var host: String {
         if let v4 = ipv4 { return "\(v4 >> 24).\(v4 >> 16 & 255).\(v4 >> 8 & 255).\(v4 & 255)" }
-        let groups = (0..<8).map { UInt16(truncatingIfNeeded: ($0 < 4 ? high : low) >> (48 - 16 * UInt64($0 & 3))) }
+        let groups = (0..<8).map {
+            UInt16(truncatingIfNeeded: ($0 < 4 ? high : low) >> (48 - 16 * UInt64($0 & 3)))
+        }
         var best = 0..<0
         var start = 0
         while start < 8 {
@@ -62,12 +64,15 @@ public struct Endpoint: Hashable, Comparable, Sendable, CustomStringConvertible 
         func text(_ part: ArraySlice<UInt16>) -> String {
             part.map { String($0, radix: 16) }.joined(separator: ":")
         }
-        return best.isEmpty ? text(groups[...]) : text(groups[..<best.lowerBound]) + "::" + text(groups[best.upperBound...])
+        return best.isEmpty
+            ? text(groups[...]) : text(groups[..<best.lowerBound]) + "::" + text(groups[best.upperBound...])
     }
 
     /// Reads `a.b.c.d:port` or `[v6]:port`; nil for anything else, names included.
     public init?(_ text: some StringProtocol) {
-        guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]) else { return nil }
+        guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]) else {
+            return nil
+        }
         let host = text[..<colon]
         if host.hasPrefix("["), host.hasSuffix("]") {
             guard let words = Endpoint.ipv6(host.dropFirst().dropLast()) else { return nil }
@@ -89,7 +94,9 @@ public struct Endpoint: Hashable, Comparable, Sendable, CustomStringConvertible 
             if part.isEmpty { return [] }
             var found: [UInt16] = []
             for piece in part.split(separator: ":", omittingEmptySubsequences: false) {
-                guard !piece.isEmpty, piece.count <= 4, let group = UInt16(piece, radix: 16) else { return nil }
+                guard !piece.isEmpty, piece.count <= 4, let group = UInt16(piece, radix: 16) else {
+                    return nil
+                }
                 found.append(group)
             }
             return found
@@ -106,8 +113,10 @@ public struct Endpoint: Hashable, Comparable, Sendable, CustomStringConvertible 
             all = found
         }
         let words = all.map(UInt64.init)
-        return (words[0] << 48 | words[1] << 32 | words[2] << 16 | words[3],
-                words[4] << 48 | words[5] << 32 | words[6] << 16 | words[7])
+        return (
+            words[0] << 48 | words[1] << 32 | words[2] << 16 | words[3],
+            words[4] << 48 | words[5] << 32 | words[6] << 16 | words[7]
+        )
     }
 }
 
@@ -116,7 +125,9 @@ extension Substring {
         var index = startIndex
         while index < endIndex {
             let next = self.index(after: index)
-            if self[index] == ":", next < endIndex, self[next] == ":" { return index..<self.index(after: next) }
+            if self[index] == ":", next < endIndex, self[next] == ":" {
+                return index..<self.index(after: next)
+            }
             index = next
         }
         return nil

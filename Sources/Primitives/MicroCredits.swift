@@ -3,12 +3,15 @@ public enum MicroCredits {
     /// Reads credits with at most six decimals and at most a thousand million of them: `2.00` is 2 000 000; nil otherwise.
     public static func parse(_ text: some StringProtocol) -> Int64? {
         let parts = text.split(separator: ".", omittingEmptySubsequences: false)
-        guard parts.count <= 2, let first = parts.first, let whole = Int64(first.isEmpty ? "0" : first), (0...1_000_000_000).contains(whole),
+        guard parts.count <= 2, let first = parts.first, let whole = Int64(first.isEmpty ? "0" : first),
+            (0...1_000_000_000).contains(whole),
             !text.isEmpty, text != "."
         else { return nil }
         var micro: Int64 = 0
         if parts.count == 2 {
-            guard parts[1].count <= 6, parts[1].utf8.allSatisfy({ (48...57).contains($0) }) else { return nil }
+            guard parts[1].count <= 6, parts[1].utf8.allSatisfy({ (48...57).contains($0) }) else {
+                return nil
+            }
             micro = Int64(parts[1] + String(repeating: "0", count: 6 - parts[1].count)) ?? 0
         }
         return whole * 1_000_000 + micro

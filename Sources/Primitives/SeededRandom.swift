@@ -10,7 +10,9 @@ public struct SeededRandom: Sendable {
     private var used = 8
 
     public init(seed: Bytes32) {
-        func halves(_ w: UInt64) -> (UInt32, UInt32) { (UInt32(truncatingIfNeeded: w >> 32), UInt32(truncatingIfNeeded: w)) }
+        func halves(_ w: UInt64) -> (UInt32, UInt32) {
+            (UInt32(truncatingIfNeeded: w >> 32), UInt32(truncatingIfNeeded: w))
+        }
         let (a, b) = halves(seed.w0)
         let (c, d) = halves(seed.w1)
         let (e, f) = halves(seed.w2)
@@ -39,7 +41,9 @@ public struct SeededRandom: Sendable {
     }
 
     /// True with probability `numerator / denominator`.
-    public mutating func chance(_ numerator: Int, in denominator: Int) -> Bool { below(denominator) < numerator }
+    public mutating func chance(_ numerator: Int, in denominator: Int) -> Bool {
+        below(denominator) < numerator
+    }
 
     /// Uniform in `low...high`; `low` when the range is empty.
     public mutating func interval(_ low: Interval, _ high: Interval) -> Interval {
@@ -81,7 +85,9 @@ public struct SeededRandom: Sendable {
     private mutating func refill() {
         typealias Vector = SIMD4<UInt32>
         @inline(__always) func rotate(_ v: Vector, _ n: UInt32) -> Vector { v &<< n | v &>> (32 - n) }
-        @inline(__always) func quarter(_ a: inout Vector, _ b: inout Vector, _ c: inout Vector, _ d: inout Vector) {
+        @inline(__always) func quarter(
+            _ a: inout Vector, _ b: inout Vector, _ c: inout Vector, _ d: inout Vector
+        ) {
             a = a &+ b
             d = rotate(d ^ a, 16)
             c = c &+ d
@@ -94,7 +100,8 @@ public struct SeededRandom: Sendable {
         let constants = Vector(0x6170_7865, 0x3320_646e, 0x7962_2d32, 0x6b20_6574)
         let first = Vector(key.0, key.1, key.2, key.3)
         let second = Vector(key.4, key.5, key.6, key.7)
-        let position = Vector(UInt32(truncatingIfNeeded: counter), UInt32(truncatingIfNeeded: counter >> 32), 0, 0)
+        let position = Vector(
+            UInt32(truncatingIfNeeded: counter), UInt32(truncatingIfNeeded: counter >> 32), 0, 0)
         var (a, b, c, d) = (constants, first, second, position)
         for _ in 0..<6 {
             quarter(&a, &b, &c, &d)

@@ -32,10 +32,14 @@ public struct DatagramSlab: Sendable {
         }
     }
 
-    /// Forgets the datagrams and keeps the memory.
+    /// What an idle node keeps of the buffer; a burst's megabyte goes back.
+    private static let keptBytesMax = 1 << 18
+
+    /// Forgets the datagrams and keeps the memory, unless it is much.
     public mutating func removeAll() {
-        bytes.removeAll(keepingCapacity: true)
-        entries.removeAll(keepingCapacity: true)
+        let keeps = bytes.capacity <= Self.keptBytesMax
+        bytes.removeAll(keepingCapacity: keeps)
+        entries.removeAll(keepingCapacity: keeps)
     }
 
     /// Appends `count` zero bytes for `endpoint` and has them filled by `fill`; false when the slab is full.

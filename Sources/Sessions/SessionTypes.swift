@@ -54,7 +54,7 @@ public struct Incoming: Sendable {
     /// nil: no answer is expected.
     public var reply: ReplyHandle?
     /// False for a message that rode in a first handshake message: it may be a replay from a spoofed address. It must
-    /// be answered (Sessions lets only PING and FIND through) and must change nothing.
+    /// be answered (Sessions lets only PING, FIND and GET through) and must change nothing.
     public var proven: Bool
 }
 
@@ -62,7 +62,8 @@ public struct Incoming: Sendable {
 public struct SessionOutput: Sendable {
     public var datagrams: DatagramSlab
     public var completions: [Completion] = []
-    /// Peers that have just proven key and endpoint to us: a session with them begins.
+    /// Peers that have just proven key and endpoint to us: a session with them begins. Named again when one is renewed,
+    /// or when both sides opened at once.
     public var established: [PeerAddress] = []
 
     public init(datagramsMax: Int = DatagramSlab.datagramsMaxDefault) {
@@ -93,7 +94,7 @@ public struct SessionLimits: Sendable {
     /// Requests that wait for one opening, and one-way messages that do.
     public var waitingPerPeer = 16
     public var sendsPerPeer = 8
-    /// Count endpoints instead of address prefixes: for a mesh on one machine or one LAN.
+    /// Count endpoints instead of address prefixes: for a mesh on one LAN. Loopback addresses are always counted so.
     public var countsEndpoints = false
 
     /// Patience with a first message to a peer whose round trip is unknown.

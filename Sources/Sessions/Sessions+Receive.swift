@@ -108,7 +108,7 @@ extension Sessions {
             removeHalfOpen(oldest)
         }
         if halfOpenGroups.count(group) >= limits.halfOpenPerPrefix,
-            let victim = halfOpenGroups.random(group, &random)
+            let victim = halfOpenGroups.draw(group, &random)
         {
             removeHalfOpen(victim)
         }
@@ -175,30 +175,32 @@ extension Sessions {
         _ out: inout SessionOutput
     ) -> Incoming? {
         let number = Packet.word(packet, at: 4)
-        guard let association = associations[number] else { return drop(.noSession) }
-        switch association.phase {
+        // Only what is needed is copied: a second reference to the window would make `accept` copy it.
+        guard
+            let (phase, peer, key, since) = associations[number].map({
+                ($0.phase, $0.peer, $0.receiveKey, $0.since)
+            })
+        else { return drop(.noSession) }
+        switch phase {
         case .established: break
-        case .halfOpen:
-            guard association.since + limits.halfOpenMax >= now.monotonic else { return drop(.noSession) }
+        case .halfOpen: guard since + limits.halfOpenMax >= now.monotonic else { return drop(.noSession) }
         case .opening, .answering: return drop(.noSession)
         }
-        guard association.peer.endpoint == source else { return drop(.wrongEndpoint) }
+        guard peer.endpoint == source else { return drop(.wrongEndpoint) }
         let counter = Packet.counter(packet)
-        guard association.window.admits(counter) else { return drop(.replayed) }
+        guard associations[number]?.window.admits(counter) == true else { return drop(.replayed) }
         let sealed = packet.from(Packet.transportSealedOffset)
-        guard let count = Aead.open(sealed, key: association.receiveKey, counter: counter) else {
-            return drop(.badSeal)
-        }
+        guard let count = Aead.open(sealed, key: key, counter: counter) else { return drop(.badSeal) }
         associations[number]?.window.accept(counter)
-        if association.phase == .halfOpen {
+        if phase == .halfOpen {
             halfOpen[number] = nil
             halfOpenGroups.remove(number, source.group(countsEndpoints: limits.countsEndpoints))
             establish(number, now, &random, &out)
-            releaseWaiting(association.peer, on: number, now, &out)
+            releaseWaiting(peer, on: number, now, &out)
         }
         guard count > 0 else { return nil }
         return receiveEnvelope(
-            UnsafeRawBufferPointer(rebasing: sealed[..<count]), association.peer, number, now, &out)
+            UnsafeRawBufferPointer(rebasing: sealed[..<count]), peer, number, now, &out)
     }
 
     private mutating func receiveEnvelope(
@@ -240,104 +242,6 @@ extension Sessions {
         // Karn's rule: after a retry, nobody knows which one was answered.
         if request.tries == 1 { associations[session]?.roundTrip.sample(roundTrip) }
         finish(envelope.reply, .answered(envelope.message, roundTrip: roundTrip), &out)
-    }
-
-    // MARK: Sessions
-
-    /// Makes `number` an established session, the newest of its peer.
-    mutating func establish(
-        _ number: UInt32, _ now: Now, _ random: inout SeededRandom, _ out: inout SessionOutput
-    ) {
-        guard let peer = associations[number]?.peer else { return }
-        let group = peer.endpoint.group(countsEndpoints: limits.countsEndpoints)
-        if sessionGroups.count(group) >= limits.sessionsPerPrefix {
-            if let victim = sessionGroups.random(group, &random) { removeSession(victim) }
-        } else if sessionCount >= limits.sessions, let victim = crowded(&random) {
-            removeSession(victim)
-        }
-        associations[number]?.phase = .established
-        associations[number]?.since = now.monotonic
-        sessionCount += 1
-        sessionGroups.insert(number, group)
-        var list = byKey[peer.key] ?? []
-        list.insert(number, at: 0)
-        let sameAddress = list.filter { associations[$0]?.peer == peer }
-        byKey[peer.key] = list
-        if sameAddress.count > Self.sessionsPerAddress, let oldest = sameAddress.last {
-            removeSession(oldest)
-        } else if list.count > Self.sessionsPerKey, let oldest = list.last {
-            removeSession(oldest)
-        }
-        out.established.append(peer)
-    }
-
-    /// Crossed opens leave two; the older one still receives.
-    static let sessionsPerAddress = 2
-    static let sessionsPerKey = 4
-    /// Draws until a victim is chosen: with eight, one crowded prefix in a hundred is hardly ever spared.
-    private static let evictionDraws = 8
-
-    /// Of some sessions drawn at random, one whose prefix has the most: a flood from few networks evicts itself.
-    private mutating func crowded(_ random: inout SeededRandom) -> UInt32? {
-        var best: (number: UInt32, count: Int)?
-        var draws = 0
-        while draws < Self.evictionDraws || (best == nil && draws < 16 * Self.evictionDraws) {
-            draws += 1
-            guard let number = associations.random(&random), let found = associations[number],
-                found.phase == .established
-            else { continue }
-            let count = sessionGroups.count(
-                found.peer.endpoint.group(countsEndpoints: limits.countsEndpoints))
-            if count > best?.count ?? 0 { best = (number, count) }
-        }
-        return best?.number
-    }
-
-    private mutating func removeSession(_ number: UInt32) {
-        guard let association = associations.remove(number) else { return }
-        sessionCount -= 1
-        let peer = association.peer
-        sessionGroups.remove(number, peer.endpoint.group(countsEndpoints: limits.countsEndpoints))
-        byKey[peer.key]?.removeAll { $0 == number }
-        if byKey[peer.key]?.isEmpty == true { byKey[peer.key] = nil }
-    }
-
-    /// Use after this many packets opens a fresh session.
-    private static let rekeyPackets: UInt64 = 1 << 40
-    /// The initiator renews first, so that both ends don't do it at the same moment.
-    private static let responderPatience = Interval.minutes(1)
-
-    /// Seals `envelope` (nil: an empty packet, which only confirms the session) on an established session; false when
-    /// it is too large.
-    @discardableResult
-    mutating func transmit(_ envelope: Envelope?, on number: UInt32, _ now: Now, _ out: inout SessionOutput)
-        -> Bool
-    {
-        guard let session = associations[number] else { return false }
-        scratch.removeAll(keepingCapacity: true)
-        envelope?.encode(into: &scratch)
-        guard scratch.count <= WireLimits.envelopeSizeMax else {
-            dropped.count(.messageTooLarge)
-            return false
-        }
-        associations[number]?.sendCounter += 1
-        scratch.withUnsafeBytes { plain in
-            let size = Packet.transportSealedOffset + plain.count + Aead.tagSize
-            out.datagrams.append(size, to: session.peer.endpoint) { packet in
-                Packet.writeHeader(packet, .transport)
-                packet.storeBytes(of: session.remoteNumber.littleEndian, toByteOffset: 4, as: UInt32.self)
-                packet.storeBytes(of: session.sendCounter.littleEndian, toByteOffset: 8, as: UInt64.self)
-                let sealed = packet.from(Packet.transportSealedOffset)
-                sealed.copyMemory(from: plain)
-                Aead.seal(sealed, count: plain.count, key: session.sendKey, counter: session.sendCounter)
-            }
-        }
-        let lifetime = limits.rekeyAfter + (session.isInitiator ? .zero : Self.responderPatience)
-        let old = session.since + lifetime < now.monotonic || session.sendCounter >= Self.rekeyPackets
-        if old, openings[session.peer] == nil {
-            _ = open(session.peer, tries: 1, timeout: limits.timeoutMax, riding: nil, now, &out)
-        }
-        return true
     }
 }
 

@@ -22,7 +22,7 @@ struct SlotTable<Value: Sendable>: Sendable {
     /// All numbers, in the order of no one's choosing, but a repeatable one.
     var numbers: [UInt32] { used.map { UInt32(generations[Int($0)]) << 16 | UInt32($0) } }
 
-    func random(_ random: inout SeededRandom) -> UInt32? {
+    func draw(_ random: inout SeededRandom) -> UInt32? {
         guard !used.isEmpty else { return nil }
         let slot = used[random.below(used.count)]
         return UInt32(generations[Int(slot)]) << 16 | UInt32(slot)
@@ -98,15 +98,16 @@ struct GroupIndex: Sendable {
         members[group]?.removeLast()
     }
 
-    func random(_ group: UInt64, _ random: inout SeededRandom) -> UInt32? {
+    func draw(_ group: UInt64, _ random: inout SeededRandom) -> UInt32? {
         guard let all = members[group], !all.isEmpty else { return nil }
         return all[random.below(all.count)]
     }
 }
 
 extension Endpoint {
-    /// What the bounds per source count.
+    /// What the bounds per source count: the prefix, or the endpoint itself where `countsEndpoints` says so or the
+    /// address is this machine's own, which no one from elsewhere can have.
     func group(countsEndpoints: Bool) -> UInt64 {
-        countsEndpoints ? high &* 0x9e37_79b9_7f4a_7c15 ^ low << 16 ^ UInt64(port) : prefix
+        countsEndpoints || isLoopback ? high &* 0x9e37_79b9_7f4a_7c15 ^ low << 16 ^ UInt64(port) : prefix
     }
 }

@@ -11,26 +11,34 @@ public enum KeyFile {
 
     /// Reads the identity in `path`, or makes a new one there (mode 0600, parent folders 0700) when there is none.
     public static func loadOrCreate(_ path: String) throws(KeyFileError) -> Identity {
-        FileManager.default.fileExists(atPath: path) ? try load(path) : try create(path, seed: SecureRandom.bytes32())
+        FileManager.default.fileExists(atPath: path)
+            ? try load(path) : try create(path, seed: SecureRandom.bytes32())
     }
 
     public static func load(_ path: String) throws(KeyFileError) -> Identity {
         var status = stat()
         guard stat(path, &status) == 0 else {
-            throw KeyFileError(path: path, problem: "can't be read: \(String(cString: strerror(errno)))",
+            throw KeyFileError(
+                path: path, problem: "can't be read: \(String(cString: strerror(errno)))",
                 mend: "check the path, or run `starling init` to make a key")
         }
         guard status.st_mode & 0o077 == 0 else {
             throw KeyFileError(
                 path: path,
-                problem: "is open to others (mode \(String(status.st_mode & 0o777, radix: 8)))", mend: "chmod 600 \(path)")
+                problem: "is open to others (mode \(String(status.st_mode & 0o777, radix: 8)))",
+                mend: "chmod 600 \(path)")
         }
         guard let data = FileManager.default.contents(atPath: path) else {
-            throw KeyFileError(path: path, problem: "can't be read by this user", mend: "chown \(NSUserName()) \(path)")
+            throw KeyFileError(
+                path: path, problem: "can't be read by this user", mend: "chown \(NSUserName()) \(path)")
         }
         let text = String(decoding: data, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
-        guard text.hasPrefix(header), let bytes = Base32.decode(text.dropFirst(header.count)), let seed = Bytes32(bytes) else {
-            throw KeyFileError(path: path, problem: "is not a Starling key", mend: "restore it from your backup, or name another file")
+        guard text.hasPrefix(header), let bytes = Base32.decode(text.dropFirst(header.count)),
+            let seed = Bytes32(bytes)
+        else {
+            throw KeyFileError(
+                path: path, problem: "is not a Starling key",
+                mend: "restore it from your backup, or name another file")
         }
         return Identity(seed: seed)
     }
@@ -43,17 +51,23 @@ public enum KeyFile {
                 try FileManager.default.createDirectory(
                     atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
             } catch {
-                throw KeyFileError(path: path, problem: "its folder can't be made: \(error.localizedDescription)", mend: "choose another `data:` folder")
+                throw KeyFileError(
+                    path: path, problem: "its folder can't be made: \(error.localizedDescription)",
+                    mend: "choose another `data:` folder")
             }
         }
         let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL, 0o600)
         guard descriptor >= 0 else {
-            throw KeyFileError(path: path, problem: "can't be made: \(String(cString: strerror(errno)))", mend: "choose another `data:` folder")
+            throw KeyFileError(
+                path: path, problem: "can't be made: \(String(cString: strerror(errno)))",
+                mend: "choose another `data:` folder")
         }
         defer { close(descriptor) }
         let line = Array((header + Base32.encode(seed.bytes) + "\n").utf8)
         guard write(descriptor, line, line.count) == line.count, fsync(descriptor) == 0 else {
-            throw KeyFileError(path: path, problem: "can't be written: \(String(cString: strerror(errno)))", mend: "free some disk space")
+            throw KeyFileError(
+                path: path, problem: "can't be written: \(String(cString: strerror(errno)))",
+                mend: "free some disk space")
         }
         return Identity(seed: seed)
     }

@@ -13,7 +13,8 @@ public actor Ledger {
         var configuration = Configuration()
         configuration.busyMode = .timeout(5)
         configuration.prepareDatabase { db in
-            try db.execute(sql: "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -256")
+            try db.execute(
+                sql: "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -256")
         }
         database = try DatabaseQueue(path: path, configuration: configuration)
         var migrator = DatabaseMigrator()
@@ -49,8 +50,10 @@ public actor Ledger {
                 let receipt = verified.record
                 try statement.execute(arguments: [
                     Data(receipt.task.bytes), Int64(receipt.attempt), Data(receipt.buyer.value.bytes),
-                    Data(receipt.worker.value.bytes), Int64(clamping: receipt.sequence), Int64(clamping: receipt.promptTokens),
-                    Int64(clamping: receipt.completionTokens), receipt.cost, receipt.final, receipt.issuedAt.milliseconds,
+                    Data(receipt.worker.value.bytes), Int64(clamping: receipt.sequence),
+                    Int64(clamping: receipt.promptTokens),
+                    Int64(clamping: receipt.completionTokens), receipt.cost, receipt.final,
+                    receipt.issuedAt.milliseconds,
                     Data(verified.signed.body), Data(verified.signed.signature.bytes),
                 ])
             }
@@ -59,16 +62,22 @@ public actor Ledger {
 
     /// Micro-credits that each peer owes `node` (positive) or is owed by it (negative), by the receipts held; and the
     /// totals that `node` earned and spent.
-    public func balances(of node: PublicKey) throws -> (byPeer: [PublicKey: Int64], earned: Int64, spent: Int64) {
+    public func balances(of node: PublicKey) throws -> (
+        byPeer: [PublicKey: Int64], earned: Int64, spent: Int64
+    ) {
         try database.read { db in
             var byPeer: [PublicKey: Int64] = [:]
             var earned: Int64 = 0
             var spent: Int64 = 0
             let own = Data(node.value.bytes)
             for row in try Row.fetchAll(
-                db, sql: "SELECT buyer, worker, SUM(cost_ucr) AS cost FROM receipt WHERE buyer <> worker GROUP BY buyer, worker")
-            {
-                guard let buyer: Data = row["buyer"], let worker: Data = row["worker"], let cost: Int64 = row["cost"] else { continue }
+                db,
+                sql:
+                    "SELECT buyer, worker, SUM(cost_ucr) AS cost FROM receipt WHERE buyer <> worker GROUP BY buyer, worker"
+            ) {
+                guard let buyer: Data = row["buyer"], let worker: Data = row["worker"],
+                    let cost: Int64 = row["cost"]
+                else { continue }
                 if worker == own, let key = Bytes32(buyer) {
                     byPeer[PublicKey(key), default: 0] += cost
                     earned += cost
@@ -88,7 +97,9 @@ public actor Ledger {
             for (rank, pair) in zip(keys, contacts).enumerated() {
                 try db.execute(
                     sql: "INSERT OR REPLACE INTO anchor VALUES (?,?,?,?)",
-                    arguments: [Data(pair.0.value.bytes), Data(pair.1.body), Data(pair.1.signature.bytes), rank])
+                    arguments: [
+                        Data(pair.0.value.bytes), Data(pair.1.body), Data(pair.1.signature.bytes), rank,
+                    ])
             }
         }
     }
@@ -97,7 +108,9 @@ public actor Ledger {
     public func anchors() throws -> [SignedRecord] {
         try database.read { db in
             try Row.fetchAll(db, sql: "SELECT body, signature FROM anchor ORDER BY rank").compactMap { row in
-                guard let body: Data = row["body"], let bytes: Data = row["signature"], let signature = Signature(bytes) else { return nil }
+                guard let body: Data = row["body"], let bytes: Data = row["signature"],
+                    let signature = Signature(bytes)
+                else { return nil }
                 return SignedRecord(body: Array(body), signature: signature)
             }
         }
@@ -106,13 +119,15 @@ public actor Ledger {
     /// A small named value: measured speeds, offer sequences.
     public func setting(_ name: String) throws -> [UInt8]? {
         try database.read { db in
-            try Data.fetchOne(db, sql: "SELECT value FROM setting WHERE name = ?", arguments: [name]).map(Array.init)
+            try Data.fetchOne(db, sql: "SELECT value FROM setting WHERE name = ?", arguments: [name]).map(
+                Array.init)
         }
     }
 
     public func set(_ name: String, _ value: [UInt8]) throws {
         try database.write { db in
-            try db.execute(sql: "INSERT OR REPLACE INTO setting VALUES (?,?)", arguments: [name, Data(value)])
+            try db.execute(
+                sql: "INSERT OR REPLACE INTO setting VALUES (?,?)", arguments: [name, Data(value)])
         }
     }
 }

@@ -42,7 +42,8 @@ public struct NodeRecord: Codable, Sendable {
     }
 
     enum CodingKeys: String, CodingKey {
-        case name, role, models, nodeID = "node_id", publicKey = "public_key", udp, http, config, log, pid, startTicks = "start_ticks", since, exit
+        case name, role, models, nodeID = "node_id", publicKey = "public_key", udp, http, config, log, pid,
+            startTicks = "start_ticks", since, exit
     }
 }
 
@@ -106,7 +107,9 @@ extension TestnetFile {
             yaml += "http: {listen: \"127.0.0.1:\(ports[index] + 1)\"}\n"
             if let sale = node.sale {
                 yaml += "serve:\n  - model: \(quoted(sale.model))\n"
-                yaml += sale.url.map { "    backend: openai\n    url: \(quoted($0))\n" } ?? "    backend: managed\n    file: \(quoted(sale.file))\n"
+                yaml +=
+                    sale.url.map { "    backend: openai\n    url: \(quoted($0))\n" }
+                    ?? "    backend: managed\n    file: \(quoted(sale.file))\n"
                 yaml += """
                         price: {input: \(MicroCredits.text(sale.inputPrice)), cached_input: \(MicroCredits.text(sale.cachedInputPrice)), output: \(MicroCredits.text(sale.outputPrice))}
                         slots: \(sale.slots)
@@ -115,9 +118,11 @@ extension TestnetFile {
                     """
             }
             let record = NodeRecord(
-                name: node.name, role: node.sale == nil ? "asks" : "sells", models: node.sale.map { [$0.model] } ?? [],
+                name: node.name, role: node.sale == nil ? "asks" : "sells",
+                models: node.sale.map { [$0.model] } ?? [],
                 nodeID: keys[index].nodeID.description, publicKey: keys[index].publicKey.description,
-                udp: "127.0.0.1:\(ports[index])", http: "http://127.0.0.1:\(ports[index] + 1)", config: layout.config(node.name),
+                udp: "127.0.0.1:\(ports[index])", http: "http://127.0.0.1:\(ports[index] + 1)",
+                config: layout.config(node.name),
                 log: layout.log(node.name), pid: 0, startTicks: 0, since: Date(), exit: nil)
             return (record, yaml)
         }

@@ -16,8 +16,12 @@ public struct LocalTestnet: Sendable {
             let found = Self.running(root: root)
             guard found.count == 1, let only = found.first else {
                 throw TestnetError(
-                    found.isEmpty ? "no testnet runs here" : "\(found.count) testnets run here: \(found.joined(separator: ", "))",
-                    mend: found.isEmpty ? "starling testnet up testnet/market.yaml" : "say which: --name \(found[0])", exitCode: 69)
+                    found.isEmpty
+                        ? "no testnet runs here"
+                        : "\(found.count) testnets run here: \(found.joined(separator: ", "))",
+                    mend: found.isEmpty
+                        ? "starling testnet up testnet/market.yaml" : "say which: --name \(found[0])",
+                    exitCode: 69)
             }
             self.name = only
         }
@@ -26,16 +30,22 @@ public struct LocalTestnet: Sendable {
 
     public static func running(root: String) -> [String] {
         let names = (try? FileManager.default.contentsOfDirectory(atPath: "\(root)/.run")) ?? []
-        return names.sorted().filter { FileManager.default.fileExists(atPath: Layout(root: root, name: $0).state) }
+        return names.sorted().filter {
+            FileManager.default.fileExists(atPath: Layout(root: root, name: $0).state)
+        }
     }
 
     // MARK: Up
 
     /// Starts what is missing and returns when every node knows every offer. `progress` is told each step once.
-    public func up(_ file: TestnetFile, program: String, timeout: TimeInterval, progress: (String) -> Void) throws {
+    public func up(_ file: TestnetFile, program: String, timeout: TimeInterval, progress: (String) -> Void)
+        throws
+    {
         for node in file.nodes {
             if let sale = node.sale, sale.url == nil, !FileManager.default.fileExists(atPath: sale.file) {
-                throw TestnetError("\(node.name) serves \(sale.model), but there is no \(sale.file)", mend: "put the GGUF file there, or name it with `file:`",
+                throw TestnetError(
+                    "\(node.name) serves \(sale.model), but there is no \(sale.file)",
+                    mend: "put the GGUF file there, or name it with `file:`",
                     exitCode: 78)
             }
         }
@@ -59,7 +69,8 @@ public struct LocalTestnet: Sendable {
             try? FileManager.default.removeItem(atPath: record.log)
         }
         let fresh = TestnetState(
-            file: file.path, plan: plan.bytes.hex, program: program, supervisor: 0, supervisorTicks: 0, nodes: laid.map(\.record))
+            file: file.path, plan: plan.bytes.hex, program: program, supervisor: 0, supervisorTicks: 0,
+            nodes: laid.map(\.record))
         try fresh.save(layout)
         try startSupervisor(program)
         do {
@@ -73,23 +84,32 @@ public struct LocalTestnet: Sendable {
     private func portChooser(_ file: TestnetFile) throws -> (Int) -> Int {
         if let first = file.ports {
             for index in file.nodes.indices {
-                for (port, what) in [(first + 2 * index, "mesh"), (first + 2 * index + 1, "HTTP")] where !Ports.isFree(UInt16(port)) {
+                for (port, what) in [(first + 2 * index, "mesh"), (first + 2 * index + 1, "HTTP")]
+                where !Ports.isFree(UInt16(port)) {
                     throw TestnetError(
-                        "port \(port) (\(what) of \(file.nodes[index].name)) is taken", mend: "stop what uses it, or set `ports: auto` in \(file.path)")
+                        "port \(port) (\(what) of \(file.nodes[index].name)) is taken",
+                        mend: "stop what uses it, or set `ports: auto` in \(file.path)")
                 }
             }
             return { first + 2 * $0 }
         }
         let pairs = Ports.freePairs(file.nodes.count)
-        guard pairs.count == file.nodes.count else { throw TestnetError("no \(2 * file.nodes.count) free ports", mend: "stop other testnets") }
+        guard pairs.count == file.nodes.count else {
+            throw TestnetError("no \(2 * file.nodes.count) free ports", mend: "stop other testnets")
+        }
         return { pairs[$0] }
     }
 
     private func startSupervisor(_ program: String) throws {
-        let pid = try Spawn.detached(program: program, arguments: ["testnet", "supervise", layout.folder], log: layout.supervisorLog)
+        let pid = try Spawn.detached(
+            program: program, arguments: ["testnet", "supervise", layout.folder], log: layout.supervisorLog)
         let end = Date().addingTimeInterval(10)
         while Date() < end {
-            if let state = TestnetState.load(layout), state.supervisor == pid, access(layout.control, F_OK) == 0 { return }
+            if let state = TestnetState.load(layout), state.supervisor == pid,
+                access(layout.control, F_OK) == 0
+            {
+                return
+            }
             if ProcessTable.startTicks(pid) == nil { break }
             usleep(10_000)
         }
@@ -101,10 +121,15 @@ public struct LocalTestnet: Sendable {
         let start = Date()
         var told = 0
         while true {
-            guard let state = TestnetState.load(layout) else { throw TestnetError("the testnet is gone", mend: "start it again") }
+            guard let state = TestnetState.load(layout) else {
+                throw TestnetError("the testnet is gone", mend: "start it again")
+            }
             let alive = state.nodes.filter { self.state(of: $0) == "up" || self.state(of: $0) == "starting" }
-            if let dead = state.nodes.first(where: { $0.exit != nil && ($0.exit?.signal == nil) && self.state(of: $0) == "failed" }) {
-                throw TestnetError("\(dead.name) ended at once:\n\(lastLines(dead.log))", mend: "read \(dead.log)")
+            if let dead = state.nodes.first(where: {
+                $0.exit != nil && ($0.exit?.signal == nil) && self.state(of: $0) == "failed"
+            }) {
+                throw TestnetError(
+                    "\(dead.name) ended at once:\n\(lastLines(dead.log))", mend: "read \(dead.log)")
             }
             let expected = Set(alive.flatMap { node in node.models.map { "\(node.nodeID)/\($0)" } })
             var answering = 0
@@ -123,7 +148,8 @@ public struct LocalTestnet: Sendable {
                 return
             }
             if Date().timeIntervalSince(start) > timeout {
-                let late = alive.first { (knownOffers($0)?.isSuperset(of: expected)) != true } ?? state.nodes[0]
+                let late =
+                    alive.first { (knownOffers($0)?.isSuperset(of: expected)) != true } ?? state.nodes[0]
                 throw TestnetError(
                     "after \(Int(timeout)) s \(late.name) knows \(knownOffers(late)?.count ?? 0) of \(expected.count) offers:\n\(lastLines(late.log))",
                     mend: "give it more time with --timeout, or read \(late.log)")
@@ -133,28 +159,39 @@ public struct LocalTestnet: Sendable {
     }
 
     private func knownOffers(_ node: NodeRecord) -> Set<String>? {
-        guard let response = try? MeshClient(base: node.http).get("/mesh/offers", timeout: 2), response.status == 200,
+        guard let response = try? MeshClient(base: node.http).get("/mesh/offers", timeout: 2),
+            response.status == 200,
             let document = try? JSONSerialization.jsonObject(with: Data(response.body)) as? [String: Any],
             let offers = document["offers"] as? [[String: Any]]
         else { return nil }
-        return Set(offers.compactMap { offer in
-            guard let node = offer["node_id"] as? String, let model = offer["model"] as? String else { return nil }
-            return "\(node)/\(model)"
-        })
+        return Set(
+            offers.compactMap { offer in
+                guard let node = offer["node_id"] as? String, let model = offer["model"] as? String else {
+                    return nil
+                }
+                return "\(node)/\(model)"
+            })
     }
 
     private func lastLines(_ log: String) -> String {
-        let text = (FileManager.default.contents(atPath: log)).map { String(decoding: $0.suffix(4096), as: UTF8.self) } ?? ""
+        let text =
+            (FileManager.default.contents(atPath: log)).map {
+                String(decoding: $0.suffix(4096), as: UTF8.self)
+            } ?? ""
         return text.split(separator: "\n").suffix(8).map { "    \($0)" }.joined(separator: "\n")
     }
 
-    private func seconds(since start: Date) -> String { String(format: "%.1f s", Date().timeIntervalSince(start)) }
+    private func seconds(since start: Date) -> String {
+        String(format: "%.1f s", Date().timeIntervalSince(start))
+    }
 
     // MARK: Looking
 
     public func load() throws(TestnetError) -> TestnetState {
         guard let state = TestnetState.load(layout) else {
-            throw TestnetError("no testnet `\(name)` runs here", mend: "starling testnet up testnet/\(name).yaml", exitCode: 69)
+            throw TestnetError(
+                "no testnet `\(name)` runs here", mend: "starling testnet up testnet/\(name).yaml",
+                exitCode: 69)
         }
         return state
     }
@@ -163,7 +200,9 @@ public struct LocalTestnet: Sendable {
     public func state(of node: NodeRecord) -> String {
         switch ProcessTable.state(node.pid, startTicks: node.startTicks) {
         case .frozen: return "frozen"
-        case .running: return (try? MeshClient(base: node.http).get("/health", timeout: 1))?.status == 200 ? "up" : "starting"
+        case .running:
+            return (try? MeshClient(base: node.http).get("/health", timeout: 1))?.status == 200
+                ? "up" : "starting"
         case .gone:
             if node.pid == 0, node.exit == nil { return "starting" }
             if let signal = node.exit?.signal { return signal == SIGKILL ? "killed" : "failed" }
@@ -182,7 +221,9 @@ public struct LocalTestnet: Sendable {
         guard let data = FileManager.default.contents(atPath: layout.events) else { return nil }
         let decoder = JSONDecoder()
         decoder.dateDecodingStrategy = .secondsSince1970
-        return data.split(separator: 10).reversed().lazy.compactMap { try? decoder.decode(Event.self, from: Data($0)) }.first { $0.node == node }
+        return data.split(separator: 10).reversed().lazy.compactMap {
+            try? decoder.decode(Event.self, from: Data($0))
+        }.first { $0.node == node }
     }
 
     /// A sentence about a node that is not simply up.
@@ -190,24 +231,38 @@ public struct LocalTestnet: Sendable {
         let event = lastEvent(node.name)
         let ago = { (date: Date) in Self.duration(Date().timeIntervalSince(date)) }
         switch state {
-        case "frozen": return event?.action == "freeze" ? "frozen \(ago(event?.at ?? Date())) ago by `testnet freeze`" : "frozen by somebody else's SIGSTOP"
+        case "frozen":
+            return event?.action == "freeze"
+                ? "frozen \(ago(event?.at ?? Date())) ago by `testnet freeze`"
+                : "frozen by somebody else's SIGSTOP"
         case "killed", "failed", "left":
             guard let exit = node.exit else { return "gone; the supervisor was not there to see how" }
-            let how = exit.signal.map { "by signal \($0)\($0 == SIGKILL ? " (SIGKILL)" : "")" } ?? "with status \(exit.status ?? -1)"
-            let who = event.map { $0.action == "kill" && abs($0.at.timeIntervalSince(exit.at)) < 5 ? " from `testnet kill`" : "" } ?? ""
+            let how =
+                exit.signal.map { "by signal \($0)\($0 == SIGKILL ? " (SIGKILL)" : "")" }
+                ?? "with status \(exit.status ?? -1)"
+            let who =
+                event.map {
+                    $0.action == "kill" && abs($0.at.timeIntervalSince(exit.at)) < 5
+                        ? " from `testnet kill`" : ""
+                } ?? ""
             return "ended \(ago(exit.at)) ago \(how)\(who)"
         default: return ""
         }
     }
 
     static func duration(_ seconds: TimeInterval) -> String {
-        seconds < 100 ? String(format: "%.0f s", max(0, seconds)) : seconds < 6000 ? String(format: "%.0f min", seconds / 60) : String(format: "%.0f h", seconds / 3600)
+        seconds < 100
+            ? String(format: "%.0f s", max(0, seconds))
+            : seconds < 6000
+                ? String(format: "%.0f min", seconds / 60) : String(format: "%.0f h", seconds / 3600)
     }
 
     public func node(named name: String) throws(TestnetError) -> NodeRecord {
         let state = try load()
         guard let node = state.nodes.first(where: { $0.name == name }) else {
-            throw TestnetError("no node `\(name)` in testnet \(self.name)", mend: "its nodes are \(state.nodes.map(\.name).joined(separator: ", "))", exitCode: 64)
+            throw TestnetError(
+                "no node `\(name)` in testnet \(self.name)",
+                mend: "its nodes are \(state.nodes.map(\.name).joined(separator: ", "))", exitCode: 64)
         }
         return node
     }
@@ -241,17 +296,21 @@ public struct LocalTestnet: Sendable {
             }
             throw TestnetError("\(name) did not come up:\n\(lastLines(node.log))", mend: "read \(node.log)")
         }
-        guard running != .gone else { throw TestnetError("\(name) is not running", mend: "starling testnet restart \(name)") }
-        note(action, name)
-        let signal: Int32 = switch action {
-        case .kill: SIGKILL
-        case .freeze: SIGSTOP
-        case .thaw: SIGCONT
-        case .stop, .restart: SIGTERM
+        guard running != .gone else {
+            throw TestnetError("\(name) is not running", mend: "starling testnet restart \(name)")
         }
+        note(action, name)
+        let signal: Int32 =
+            switch action {
+            case .kill: SIGKILL
+            case .freeze: SIGSTOP
+            case .thaw: SIGCONT
+            case .stop, .restart: SIGTERM
+            }
         ProcessTable.signal(node.pid, startTicks: node.startTicks, signal)
         if action == .kill || action == .stop {
-            _ = ProcessTable.waitUntilGone(node.pid, startTicks: node.startTicks, seconds: action == .kill ? 5 : 30)
+            _ = ProcessTable.waitUntilGone(
+                node.pid, startTicks: node.startTicks, seconds: action == .kill ? 5 : 30)
             // The supervisor writes down how it ended a moment later.
             let end = Date().addingTimeInterval(2)
             while Date() < end, try self.node(named: name).exit == nil { usleep(5_000) }
@@ -261,7 +320,9 @@ public struct LocalTestnet: Sendable {
     private func note(_ action: Action, _ node: String) {
         let encoder = JSONEncoder()
         encoder.dateEncodingStrategy = .secondsSince1970
-        guard var line = try? encoder.encode(Event(at: Date(), action: action.rawValue, node: node)) else { return }
+        guard var line = try? encoder.encode(Event(at: Date(), action: action.rawValue, node: node)) else {
+            return
+        }
         line.append(10)
         let descriptor = open(layout.events, O_WRONLY | O_CREAT | O_APPEND, 0o644)
         guard descriptor >= 0 else { return }
@@ -278,7 +339,9 @@ public struct LocalTestnet: Sendable {
         let state = try load()
         if !isAlive(state) { try startSupervisor(state.program) }
         let descriptor = open(layout.control, O_WRONLY | O_NONBLOCK)
-        guard descriptor >= 0 else { throw TestnetError("the supervisor does not listen", mend: "starling testnet down, then up") }
+        guard descriptor >= 0 else {
+            throw TestnetError("the supervisor does not listen", mend: "starling testnet down, then up")
+        }
         defer { close(descriptor) }
         let bytes = Array((line + "\n").utf8)
         _ = write(descriptor, bytes, bytes.count)
@@ -298,7 +361,10 @@ public struct LocalTestnet: Sendable {
             ProcessTable.signal(node.pid, startTicks: node.startTicks, SIGCONT)
         }
         let end = Date().addingTimeInterval(5)
-        for node in state.nodes where !ProcessTable.waitUntilGone(node.pid, startTicks: node.startTicks, seconds: max(0, end.timeIntervalSinceNow)) {
+        for node in state.nodes
+        where !ProcessTable.waitUntilGone(
+            node.pid, startTicks: node.startTicks, seconds: max(0, end.timeIntervalSinceNow))
+        {
             ProcessTable.signal(node.pid, startTicks: node.startTicks, SIGKILL)
             _ = ProcessTable.waitUntilGone(node.pid, startTicks: node.startTicks, seconds: 2)
         }
@@ -333,13 +399,17 @@ enum Ports {
         guard descriptor >= 0 else { return nil }
         defer { close(descriptor) }
         var one: Int32 = 1
-        if kind == SOCK_STREAM { setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &one, socklen_t(MemoryLayout<Int32>.size)) }
+        if kind == SOCK_STREAM {
+            setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &one, socklen_t(MemoryLayout<Int32>.size))
+        }
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
         address.sin_port = port.bigEndian
         address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
         let code = withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
         }
         return code == 0 ? port : nil
     }

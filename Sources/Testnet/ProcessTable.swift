@@ -7,19 +7,24 @@ public enum ProcessTable {
 
     /// State letter and start time of a live process, or nil.
     private static func stat(_ pid: Int32) -> (letter: Character, ticks: UInt64)? {
-        guard pid > 0, let data = FileManager.default.contents(atPath: "/proc/\(pid)/stat") else { return nil }
+        guard pid > 0, let data = FileManager.default.contents(atPath: "/proc/\(pid)/stat") else {
+            return nil
+        }
         // The program's name stands in parentheses and may hold anything; fields are counted behind the last one.
         let text = String(decoding: data, as: UTF8.self)
         guard let close = text.lastIndex(of: ")") else { return nil }
         let fields = text[text.index(after: close)...].split(separator: " ")
-        guard fields.count > 19, let letter = fields[0].first, let ticks = UInt64(fields[19]) else { return nil }
+        guard fields.count > 19, let letter = fields[0].first, let ticks = UInt64(fields[19]) else {
+            return nil
+        }
         return (letter, ticks)
     }
 
     public static func startTicks(_ pid: Int32) -> UInt64? { stat(pid)?.ticks }
 
     public static func state(_ pid: Int32, startTicks: UInt64) -> State {
-        guard let found = stat(pid), found.ticks == startTicks, found.letter != "Z", found.letter != "X" else { return .gone }
+        guard let found = stat(pid), found.ticks == startTicks, found.letter != "Z", found.letter != "X"
+        else { return .gone }
         return found.letter == "T" || found.letter == "t" ? .frozen : .running
     }
 

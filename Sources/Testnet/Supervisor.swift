@@ -19,7 +19,10 @@ public final class Supervisor {
         state.supervisor = getpid()
         state.supervisorTicks = ProcessTable.startTicks(getpid()) ?? 0
         unlink(layout.control)
-        guard mkfifo(layout.control, 0o600) == 0 else { throw TestnetError("the control pipe \(layout.control) can't be made", mend: "check the folder's rights") }
+        guard mkfifo(layout.control, 0o600) == 0 else {
+            throw TestnetError(
+                "the control pipe \(layout.control) can't be made", mend: "check the folder's rights")
+        }
         // Read and write, so that the pipe never reports its end between two writers.
         let control = open(layout.control, O_RDWR | O_NONBLOCK | O_CLOEXEC)
         defer { close(control) }
@@ -42,7 +45,9 @@ public final class Supervisor {
                 pending.removeSubrange(...end)
                 let words = line.split(separator: " ")
                 if words.first == "stop" { return }
-                if words.first == "start", words.count == 2, let index = state.nodes.firstIndex(where: { $0.name == words[1] }) {
+                if words.first == "start", words.count == 2,
+                    let index = state.nodes.firstIndex(where: { $0.name == words[1] })
+                {
                     start(index)
                     try state.save(layout)
                 }
@@ -56,7 +61,8 @@ public final class Supervisor {
         guard ProcessTable.state(record.pid, startTicks: record.startTicks) == .gone else { return }
         do {
             let pid = try Spawn.detached(
-                program: state.program, arguments: ["node", "--config", record.config, "--quiet"], log: record.log)
+                program: state.program, arguments: ["node", "--config", record.config, "--quiet"],
+                log: record.log)
             state.nodes[index].pid = pid
             state.nodes[index].startTicks = ProcessTable.startTicks(pid) ?? 0
             state.nodes[index].exit = nil
@@ -74,7 +80,9 @@ public final class Supervisor {
             guard pid > 0 else { return changed }
             guard let index = state.nodes.firstIndex(where: { $0.pid == pid }) else { continue }
             let signal = status & 0x7f
-            state.nodes[index].exit = .init(at: Date(), signal: signal == 0 ? nil : signal, status: signal == 0 ? status >> 8 & 0xff : nil)
+            state.nodes[index].exit = .init(
+                at: Date(), signal: signal == 0 ? nil : signal, status: signal == 0 ? status >> 8 & 0xff : nil
+            )
             changed = true
         }
     }
@@ -103,7 +111,11 @@ enum Spawn {
         defer { strings.forEach { free($0) } }
         var pid: pid_t = 0
         let code = posix_spawn(&pid, program, &actions, &attributes, strings, environ)
-        guard code == 0 else { throw TestnetError("\(program) can't be started: \(String(cString: strerror(code)))", mend: "build it first: swift build") }
+        guard code == 0 else {
+            throw TestnetError(
+                "\(program) can't be started: \(String(cString: strerror(code)))",
+                mend: "build it first: swift build")
+        }
         return pid
     }
 }

@@ -46,9 +46,13 @@ public struct TestnetFile: Sendable {
         let root = try YAMLReader(parsing: text, source: .init(file: path))
         try root.allow(["mesh", "seed", "ports", "nodes", "ask"])
         mesh = try root.string("mesh") ?? "testnet-local"
-        guard mesh.hasPrefix("testnet-"), mesh.utf8.count <= 64, mesh.utf8.allSatisfy({ $0 == 45 || $0 == 95 || ($0 | 32 >= 97 && $0 | 32 <= 122) || (48...57).contains($0) })
+        guard mesh.hasPrefix("testnet-"), mesh.utf8.count <= 64,
+            mesh.utf8.allSatisfy({
+                $0 == 45 || $0 == 95 || ($0 | 32 >= 97 && $0 | 32 <= 122) || (48...57).contains($0)
+            })
         else {
-            throw root.child("mesh").failure("`mesh` is \(mesh)", mend: "a testnet's mesh is named testnet-… (letters, digits, - and _)")
+            throw root.child("mesh").failure(
+                "`mesh` is \(mesh)", mend: "a testnet's mesh is named testnet-… (letters, digits, - and _)")
         }
         name = String(mesh.dropFirst("testnet-".count))
         seed = try root.integer("seed", in: 0...Int(Int32.max)) ?? 1
@@ -57,9 +61,13 @@ public struct TestnetFile: Sendable {
         }
         nodes = []
         let entries = root.child("nodes").entries
-        guard !entries.isEmpty else { throw root.failure("no `nodes`", mend: "name at least one: `nodes: {ada: {}}`") }
+        guard !entries.isEmpty else {
+            throw root.failure("no `nodes`", mend: "name at least one: `nodes: {ada: {}}`")
+        }
         for (name, reader) in entries {
-            guard (1...32).contains(name.utf8.count), name.utf8.allSatisfy({ (97...122).contains($0) || (48...57).contains($0) || $0 == 45 }) else {
+            guard (1...32).contains(name.utf8.count),
+                name.utf8.allSatisfy({ (97...122).contains($0) || (48...57).contains($0) || $0 == 45 })
+            else {
                 throw reader.failure("a node is named `\(name)`", mend: "use small letters, digits and -")
             }
             try reader.allow(["serves", "file", "url", "price", "speed", "slots", "count", "inbound"])
@@ -67,23 +75,31 @@ public struct TestnetFile: Sendable {
             let count = try reader.integer("count", in: 1...Self.nodeCountMax) ?? 1
             let inbound = try reader.boolean("inbound") ?? true
             for index in 1...count {
-                nodes.append(NodePlan(name: count == 1 ? name : "\(name)\(index)", sale: sale, inbound: inbound))
+                nodes.append(
+                    NodePlan(name: count == 1 ? name : "\(name)\(index)", sale: sale, inbound: inbound))
             }
         }
         guard nodes.count <= Self.nodeCountMax else {
-            throw root.child("nodes").failure("\(nodes.count) nodes", mend: "at most \(Self.nodeCountMax) processes; use `starling sim` for more")
+            throw root.child("nodes").failure(
+                "\(nodes.count) nodes",
+                mend: "at most \(Self.nodeCountMax) processes; use `starling sim` for more")
         }
         if let first = ports, first + 2 * nodes.count > 65536 {
-            throw root.child("ports").failure("`ports: \(first)` leaves no room for \(nodes.count) nodes", mend: "start lower")
+            throw root.child("ports").failure(
+                "`ports: \(first)` leaves no room for \(nodes.count) nodes", mend: "start lower")
         }
         let ask = root.child("ask")
         try ask.allow(["via", "model", "prompt"])
         if !ask.isAbsent {
             let via = try ask.string("via") ?? nodes[0].name
             guard nodes.contains(where: { $0.name == via }) else {
-                throw ask.child("via").failure("`ask.via` is \(via), which is no node of this file", mend: Nearest.match(via, in: nodes.map(\.name)).map { "did you mean \($0)?" } ?? "name one of the nodes")
+                throw ask.child("via").failure(
+                    "`ask.via` is \(via), which is no node of this file",
+                    mend: Nearest.match(via, in: nodes.map(\.name)).map { "did you mean \($0)?" }
+                        ?? "name one of the nodes")
             }
-            question = Question(via: via, model: try ask.string("model") ?? "", prompt: try ask.string("prompt") ?? "Hello")
+            question = Question(
+                via: via, model: try ask.string("model") ?? "", prompt: try ask.string("prompt") ?? "Hello")
         }
     }
 
@@ -93,9 +109,11 @@ public struct TestnetFile: Sendable {
         try price.allow(["input", "cached_input", "output"])
         let input = try price.microCredits("input") ?? 0
         return Sale(
-            model: model, file: try reader.string("file") ?? "\(folder)/models/\(model).gguf", url: try reader.string("url"),
+            model: model, file: try reader.string("file") ?? "\(folder)/models/\(model).gguf",
+            url: try reader.string("url"),
             inputPrice: input, cachedInputPrice: try price.microCredits("cached_input") ?? input / 10,
-            outputPrice: try price.microCredits("output") ?? 0, speed: try reader.integer("speed", in: 0...1_000_000) ?? 0,
+            outputPrice: try price.microCredits("output") ?? 0,
+            speed: try reader.integer("speed", in: 0...1_000_000) ?? 0,
             slots: try reader.integer("slots", in: 1...1024) ?? 1)
     }
 }

@@ -6,27 +6,38 @@ import Primitives
 enum AuctionText {
     /// The table of bidders with the rule under it.
     static func table(_ task: TaskDocument) -> String {
-        var text = "\(task.via) asks for \(task.model) (\(task.call.tokensIn) tokens in, about \(task.call.tokensOutEstimate) out; at most \(seconds(Double(task.limits.deadlineMilliseconds))))\n\n"
+        var text =
+            "\(task.via) asks for \(task.model) (\(task.call.tokensIn) tokens in, about \(task.call.tokensOutEstimate) out; at most \(seconds(Double(task.limits.deadlineMilliseconds))))\n\n"
         if !task.bids.isEmpty {
-            var table = Table(["", "bidder", "price in/out", "estimate", "starts", "speed", "done in", "score", ""], rightAligned: [3, 4, 5, 6, 7])
+            var table = Table(
+                ["", "bidder", "price in/out", "estimate", "starts", "speed", "done in", "score", ""],
+                rightAligned: [3, 4, 5, 6, 7])
             for bid in task.bids {
-                let price = bid.price.map { "\(MicroCredits.text($0.input)) / \(MicroCredits.text($0.output))" } ?? "-"
+                let price =
+                    bid.price.map { "\(MicroCredits.text($0.input)) / \(MicroCredits.text($0.output))" }
+                    ?? "-"
                 let starts = (bid.queueMilliseconds ?? 0) + (bid.firstTokenMilliseconds ?? 0)
                 table.add([
-                    bid.outcome == "won" ? "▸" : " ", bid.name.isEmpty ? String(bid.nodeID.prefix(8)) : bid.name, price,
-                    bid.price == nil ? "-" : "\(bid.estimate ?? 0) µcr", bid.price == nil ? "-" : "\(starts) ms",
+                    bid.outcome == "won" ? "▸" : " ",
+                    bid.name.isEmpty ? String(bid.nodeID.prefix(8)) : bid.name, price,
+                    bid.price == nil ? "-" : "\(bid.estimate ?? 0) µcr",
+                    bid.price == nil ? "-" : "\(starts) ms",
                     bid.tokensPerSecond.map { String(format: "%.0f tok/s", $0) } ?? "-",
                     bid.completionMilliseconds.map { String(format: "%.2f s", $0 / 1000) } ?? "-",
                     bid.score.map { "\($0)" } ?? "-", bid.outcome + (bid.declined.map { ": \($0)" } ?? ""),
                 ])
             }
             text += table.text(aligned: true)
-            text += "  score = estimate + \(task.call.weights.timePerSecond) µcr per second, over trust; the lowest wins.\n"
+            text +=
+                "  score = estimate + \(task.call.weights.timePerSecond) µcr per second, over trust; the lowest wins.\n"
             if let comparison = comparison(task.bids) { text += "  \(comparison)\n" }
         }
         let skipped = task.candidates.skipped.filter { $0.nodes > 0 }
         if !skipped.isEmpty {
-            text += "  Not asked: " + skipped.map { "\($0.nodes) (\($0.reason.replacing("_", with: " ")))" }.joined(separator: ", ") + ".\n"
+            text +=
+                "  Not asked: "
+                + skipped.map { "\($0.nodes) (\($0.reason.replacing("_", with: " ")))" }.joined(
+                    separator: ", ") + ".\n"
         }
         return printable(text) + "\n"
     }
@@ -34,13 +45,15 @@ enum AuctionText {
     /// How the winner beat the second.
     private static func comparison(_ bids: [TaskBid]) -> String? {
         guard let first = bids.first(where: { $0.outcome == "won" }), let best = first.score,
-            let second = bids.first(where: { $0.outcome == "lost" && $0.score != nil }), let next = second.score, best > 0
+            let second = bids.first(where: { $0.outcome == "lost" && $0.score != nil }),
+            let next = second.score, best > 0
         else { return nil }
         let percent = Int((Double(next) - Double(best)) / Double(best) * 100)
         let time = ((first.completionMilliseconds ?? 0) - (second.completionMilliseconds ?? 0)) / 1000
         let money = (first.estimate ?? 0) - (second.estimate ?? 0)
         let pace = String(format: "%.2f s %@", abs(time), time > 0 ? "slower" : "quicker")
-        return "\(first.name) beats \(second.name) by \(percent) %: \(pace), \(abs(money)) µcr \(money > 0 ? "dearer" : "cheaper")."
+        return
+            "\(first.name) beats \(second.name) by \(percent) %: \(pace), \(abs(money)) µcr \(money > 0 ? "dearer" : "cheaper")."
     }
 
     /// The last line: what was delivered, by whom, for how much, and the time of each phase.
@@ -48,22 +61,29 @@ enum AuctionText {
         var lines: [String] = []
         for (lost, next) in zip(task.legs, task.legs.dropFirst()) {
             let gap = next.gapMilliseconds.map { " after \(seconds($0))" } ?? ""
-            lines.append("\(lost.name) \(ending(lost.ended)) after \(lost.tokens) tokens; \(next.name) went on\(gap)")
+            lines.append(
+                "\(lost.name) \(ending(lost.ended)) after \(lost.tokens) tokens; \(next.name) went on\(gap)")
         }
         if task.legs.count > 1 {
             lines.append("bill: " + task.legs.map { "\($0.name) \($0.cost) µcr" }.joined(separator: ", "))
         }
         let phases = [
-            ("choose", task.phases.choose), ("bids", task.phases.bids), ("award", task.phases.award), ("first token", task.phases.firstToken),
+            ("choose", task.phases.choose), ("bids", task.phases.bids), ("award", task.phases.award),
+            ("first token", task.phases.firstToken),
         ].compactMap { name, value in value.map { "\(name) \(String(format: "%.1f", $0))" } }
         let times = phases.isEmpty ? "" : "   (ms: \(phases.joined(separator: " · ")))"
         switch task.state {
         case "delivered":
-            let by = task.legs.last.map { " by \($0.name.isEmpty ? String($0.nodeID.prefix(8)) : $0.name)" } ?? ""
+            let by =
+                task.legs.last.map { " by \($0.name.isEmpty ? String($0.nodeID.prefix(8)) : $0.name)" } ?? ""
             let pace = task.phases.stream.map { " in \(seconds($0 + (task.phases.firstToken ?? 0)))" } ?? ""
-            lines.append("\(task.usage.completionTokens) tokens, \(task.usage.cost) µcr,\(by)\(pace)\(times)   why: starling why \(task.task.prefix(8))")
+            lines.append(
+                "\(task.usage.completionTokens) tokens, \(task.usage.cost) µcr,\(by)\(pace)\(times)   why: starling why \(task.task.prefix(8))"
+            )
         case "refused", "failed", "cancelled":
-            lines.append("\(task.state): \(task.message ?? task.reason ?? "no reason kept")\(times)   why: starling why \(task.task.prefix(8))")
+            lines.append(
+                "\(task.state): \(task.message ?? task.reason ?? "no reason kept")\(times)   why: starling why \(task.task.prefix(8))"
+            )
         default:
             lines.append("\(task.state)\(times)")
         }
@@ -80,6 +100,7 @@ enum AuctionText {
     }
 
     private static func seconds(_ milliseconds: Double) -> String {
-        milliseconds >= 9_950 ? String(format: "%.0f s", milliseconds / 1000) : String(format: "%.2f s", milliseconds / 1000)
+        milliseconds >= 9_950
+            ? String(format: "%.0f s", milliseconds / 1000) : String(format: "%.2f s", milliseconds / 1000)
     }
 }

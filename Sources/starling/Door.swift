@@ -7,7 +7,10 @@ import Testnet
 
 /// Which node a command talks to, and whether it prints for people or for scripts.
 struct DoorOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("The node to talk to: an address, or a testnet node's name. Default: STARLING_VIA, then this user's node.", valueName: "URL|NAME"))
+    @Option(
+        help: ArgumentHelp(
+            "The node to talk to: an address, or a testnet node's name. Default: STARLING_VIA, then this user's node.",
+            valueName: "URL|NAME"))
     var via: String?
 
     @Option(help: ArgumentHelp("Key for a node that wants one. Default: STARLING_API_KEY.", valueName: "key"))
@@ -19,14 +22,20 @@ struct DoorOptions: ParsableArguments {
     /// The node's door.
     func client() throws -> MeshClient {
         let environment = ProcessInfo.processInfo.environment
-        return MeshClient(base: try base(via ?? environment["STARLING_VIA"]), apiKey: apiKey ?? environment["STARLING_API_KEY"])
+        return MeshClient(
+            base: try base(via ?? environment["STARLING_VIA"]),
+            apiKey: apiKey ?? environment["STARLING_API_KEY"])
     }
 
     private func base(_ via: String?) throws -> String {
         guard let via else {
             let path = NodeCommand.defaultConfigPath
-            guard let data = FileManager.default.contents(atPath: path) else { return "http://127.0.0.1:7828" }
-            let settings = try NodeSettings(parsing: String(decoding: data, as: UTF8.self), source: .init(file: path), home: NSHomeDirectory())
+            guard let data = FileManager.default.contents(atPath: path) else {
+                return "http://127.0.0.1:7828"
+            }
+            let settings = try NodeSettings(
+                parsing: String(decoding: data, as: UTF8.self), source: .init(file: path),
+                home: NSHomeDirectory())
             return "http://\(settings.http.listen)"
         }
         if via.hasPrefix("http://") || via.hasPrefix("https://") {
@@ -35,11 +44,15 @@ struct DoorOptions: ParsableArguments {
         }
         if via.contains(":") { return "http://\(via)" }
         for name in LocalTestnet.running(root: TestnetCommand.root) {
-            if let state = TestnetState.load(Layout(root: TestnetCommand.root, name: name)), let node = state.nodes.first(where: { $0.name == via }) {
+            if let state = TestnetState.load(Layout(root: TestnetCommand.root, name: name)),
+                let node = state.nodes.first(where: { $0.name == via })
+            {
                 return node.http
             }
         }
-        throw fail("no testnet node is called \(via)", mend: "give an address (http://127.0.0.1:7828), or see `starling testnet status`", .unavailable)
+        throw fail(
+            "no testnet node is called \(via)",
+            mend: "give an address (http://127.0.0.1:7828), or see `starling testnet status`", .unavailable)
     }
 
     /// The document at `path`: printed as it came under `--json` (nil is returned), decoded otherwise.
@@ -54,7 +67,9 @@ struct DoorOptions: ParsableArguments {
         do {
             return try JSONDecoder().decode(type, from: Data(response.body))
         } catch {
-            throw fail("\(try client().base) answers something else: \(error)", mend: "is it a Starling node of this version?", .failed)
+            throw fail(
+                "\(try client().base) answers something else: \(error)",
+                mend: "is it a Starling node of this version?", .failed)
         }
     }
 
@@ -90,7 +105,9 @@ struct Table {
         self.rightAligned = rightAligned
     }
 
-    mutating func add(_ row: [String]) { rows.append(row.map { printable($0).replacing("\n", with: " ").replacing("\t", with: " ") }) }
+    mutating func add(_ row: [String]) {
+        rows.append(row.map { printable($0).replacing("\n", with: " ").replacing("\t", with: " ") })
+    }
 
     /// For stdout; `aligned` forces the form for people.
     func text(aligned: Bool = isatty(1) == 1) -> String {

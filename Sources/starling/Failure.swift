@@ -44,7 +44,9 @@ func reporting(_ body: () async throws -> Void) async throws {
     } catch let error as MeshClientError {
         throw fail(
             error.description,
-            mend: error.isUnreachable ? "start one with `starling node`, or say where it is: --via http://host:port" : "try again", .unavailable)
+            mend: error.isUnreachable
+                ? "start one with `starling node`, or say where it is: --via http://host:port" : "try again",
+            .unavailable)
     } catch let error as TestnetError {
         throw fail(error.description, mend: error.mend, ExitStatus(rawValue: error.exitCode) ?? .failed)
     }
@@ -52,7 +54,11 @@ func reporting(_ body: () async throws -> Void) async throws {
 
 /// What a terminal shows of text that a stranger wrote: control characters are removed, line ends and tabs stay.
 func printable(_ text: some StringProtocol) -> String {
-    String(String.UnicodeScalarView(text.unicodeScalars.filter { scalar in
-        scalar == "\n" || scalar == "\t" || !(scalar.properties.generalCategory == .control || scalar.properties.generalCategory == .format)
-    }))
+    String(
+        String.UnicodeScalarView(
+            text.unicodeScalars.filter { scalar in
+                scalar == "\n" || scalar == "\t"
+                    || !(scalar.properties.generalCategory == .control
+                        || scalar.properties.generalCategory == .format)
+            }))
 }

@@ -29,9 +29,13 @@ enum NodeLog {
                 let rest = ordered.map { " \($0.key)=\($0.value)" }.joined()
                 remark(printable("\(time) \(event.level) \(event.message)\(rest)").replacing("\n", with: " "))
             case .json:
-                var object: [String: Any] = ["t": time, "level": event.level.rawValue, "event": "\(event.message)"]
+                var object: [String: Any] = [
+                    "t": time, "level": event.level.rawValue, "event": "\(event.message)",
+                ]
                 for (key, value) in ordered { object[key] = "\(value)" }
-                if let data = try? JSONSerialization.data(withJSONObject: object, options: [.sortedKeys]) { remark(String(decoding: data, as: UTF8.self)) }
+                if let data = try? JSONSerialization.data(withJSONObject: object, options: [.sortedKeys]) {
+                    remark(String(decoding: data, as: UTF8.self))
+                }
             }
         }
     }

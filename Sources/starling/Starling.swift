@@ -21,10 +21,14 @@ struct Starling: AsyncParsableCommand {
         groupedSubcommands: [
             CommandGroup(
                 name: "Running a node:",
-                subcommands: [InitCommand.self, NodeCommand.self, StatusCommand.self, PauseCommand.self, ResumeCommand.self]),
+                subcommands: [
+                    InitCommand.self, NodeCommand.self, StatusCommand.self, PauseCommand.self,
+                    ResumeCommand.self,
+                ]),
             CommandGroup(
                 name: "Using the mesh:",
                 subcommands: [AskCommand.self, WhyCommand.self, PeersCommand.self, OffersCommand.self]),
-            CommandGroup(name: "Trying and breaking it:", subcommands: [TestnetCommand.self, SimCommand.self]),
+            CommandGroup(
+                name: "Trying and breaking it:", subcommands: [TestnetCommand.self, SimCommand.self]),
         ])
 }

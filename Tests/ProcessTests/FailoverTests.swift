@@ -12,7 +12,8 @@ extension ProcessTests {
             fay: {}
             """
         static let question = chatBody(
-            "Count from 5 to 60.", model: "wren-m", more: #", "max_tokens": 150, "stream_options": {"include_usage": true}"#)
+            "Count from 5 to 60.", model: "wren-m",
+            more: #", "max_tokens": 150, "stream_options": {"include_usage": true}"#)
 
         private func name(_ id: String, _ mesh: TestMesh) async throws -> String {
             try #require(try await mesh.nodes().first { $0.id == id }?.name)
@@ -28,7 +29,9 @@ extension ProcessTests {
 
         /// What must hold of every answer that changed hands.
         private func check(_ outcome: JSON, against whole: JSON) {
-            #expect(outcome["text"].text == whole["choices"][0]["message"]["content"].text, "no gap, no repeat: \(outcome)")
+            #expect(
+                outcome["text"].text == whole["choices"][0]["message"]["content"].text,
+                "no gap, no repeat: \(outcome)")
             #expect(outcome["usages"].list.count == 1)
             #expect(outcome["usages"][0]["completion_tokens"].int == 150)
             #expect(outcome["usages"][0]["prompt_tokens"] == whole["usage"]["prompt_tokens"])
@@ -41,7 +44,9 @@ extension ProcessTests {
             return zip(times, times.dropFirst()).map { ($1 - $0) * 1000 }.max() ?? 0
         }
 
-        @Test func `a worker killed in mid-stream is followed by another, and the text is whole`() async throws {
+        @Test func `a worker killed in mid-stream is followed by another, and the text is whole`()
+            async throws
+        {
             try await TestMesh.with(Self.sellers) { mesh in
                 let fay = try await mesh.node("fay")
                 let whole = try await uninterrupted(mesh, fay)
@@ -83,7 +88,9 @@ extension ProcessTests {
             }
         }
 
-        @Test func `a frozen worker is followed by another, and says nothing more when it wakes`() async throws {
+        @Test func `a frozen worker is followed by another, and says nothing more when it wakes`()
+            async throws
+        {
             try await TestMesh.with(Self.sellers) { mesh in
                 let fay = try await mesh.node("fay")
                 let whole = try await uninterrupted(mesh, fay)
@@ -103,9 +110,14 @@ extension ProcessTests {
                 #expect(transcript["legs"][0]["ended"].text == "stalled", "\(transcript["legs"])")
                 measured("longest pause with a worker frozen in mid-stream", gap(stream))
                 let woken = try await mesh.node(first)
-                try await until("the woken worker's slot is free") { try await mesh.slotsBusy(at: woken) == 0 }
+                try await until("the woken worker's slot is free") {
+                    try await mesh.slotsBusy(at: woken) == 0
+                }
                 try await until("the woken worker sells again", within: 30) {
-                    try await mesh.chat("What is 3 + 4?", model: "wren-m", at: fay, more: #", "provider": {"only": ["\#(first)"]}"#).status == 200
+                    try await mesh.chat(
+                        "What is 3 + 4?", model: "wren-m", at: fay,
+                        more: #", "provider": {"only": ["\#(first)"]}"#
+                    ).status == 200
                 }
             }
         }
@@ -115,25 +127,39 @@ extension ProcessTests {
                 try await ScriptedBackend.with(#"{"tokens": 5}"#) { quick in
                     // Trials are answered at once, so that both come up; then the first one takes its time.
                     try await slow.play(#"{"first": 0}"#)
-                    try await TestMesh.with(slow.seller("ada", output: 1) + "\n" + quick.seller("bob", output: 5) + "\nfay: {}") { mesh in
+                    try await TestMesh.with(
+                        slow.seller("ada", output: 1) + "\n" + quick.seller("bob", output: 5) + "\nfay: {}"
+                    ) { mesh in
                         try await slow.play(#"{"first": 30}"#)
                         let fay = try await mesh.node("fay")
-                        let asked = Task { try await mesh.chat("Hello", model: "parrot", at: fay, more: #", "provider": {"sort": "price"}"#) }
-                        try await until("the first worker has the task") { try await slow.requests().count == 1 }
+                        let asked = Task {
+                            try await mesh.chat(
+                                "Hello", model: "parrot", at: fay, more: #", "provider": {"sort": "price"}"#)
+                        }
+                        try await until("the first worker has the task") {
+                            try await slow.requests().count == 1
+                        }
                         try await mesh.testnet("kill", "ada")
                         let answer = try await asked.value
                         #expect(answer.status == 200)
-                        #expect(answer.json["choices"][0]["message"]["content"].text == "w0 w1 w2 w3 w4 ", "\(answer.body)")
-                        let transcript = try await mesh.transcript(answer.headers["x-request-id"] ?? "", at: fay)
+                        #expect(
+                            answer.json["choices"][0]["message"]["content"].text == "w0 w1 w2 w3 w4 ",
+                            "\(answer.body)")
+                        let transcript = try await mesh.transcript(
+                            answer.headers["x-request-id"] ?? "", at: fay)
                         #expect(transcript["legs"].list.compactMap { $0["name"].text } == ["ada", "bob"])
-                        try await until("the killed worker's backend is left alone") { try await slow.requests()[0].how == "aborted" }
+                        try await until("the killed worker's backend is left alone") {
+                            try await slow.requests()[0].how == "aborted"
+                        }
                     }
                 }
             }
         }
 
         @Test func `an answer that nobody can go on with ends with the reason in the stream`() async throws {
-            try await TestMesh.with("ada: {serves: wren-m, price: {input: 0.2, output: 2}, speed: 40}\nfay: {}") { mesh in
+            try await TestMesh.with(
+                "ada: {serves: wren-m, price: {input: 0.2, output: 2}, speed: 40}\nfay: {}"
+            ) { mesh in
                 let fay = try await mesh.node("fay")
                 let stream = try OpenAIPackage.stream(Self.question, at: fay, in: mesh.folder)
                 try await stream.waitForChunks(10)

@@ -8,7 +8,9 @@ extension ProcessTests {
         private static let body = chatBody("Talk", model: "parrot", more: #", "stream": true"#)
 
         /// Sends the request, waits for `phase`, hangs up; returns when that was.
-        private func hangUp(_ fay: TestMesh.Node, body: String = body, _ phase: (Socket) async throws -> Void) async throws -> Double {
+        private func hangUp(_ fay: TestMesh.Node, body: String = body, _ phase: (Socket) async throws -> Void)
+            async throws -> Double
+        {
             let socket = try Socket.connected(to: fay.httpPort)
             #expect(socket.write(httpRequest("POST", "/v1/chat/completions", body)))
             do {
@@ -21,7 +23,9 @@ extension ProcessTests {
             return wallClock()
         }
 
-        private func expectAbort(_ backend: ScriptedBackend, _ mesh: TestMesh, since: Double, _ phase: String) async throws {
+        private func expectAbort(_ backend: ScriptedBackend, _ mesh: TestMesh, since: Double, _ phase: String)
+            async throws
+        {
             let ended = try await eventually("the backend is left alone", within: 2) {
                 let last = try await backend.requests().last
                 return last?.how == "aborted" ? last?.ended : nil
@@ -39,7 +43,9 @@ extension ProcessTests {
                         let body = streams ? Self.body : chatBody("Talk", model: "parrot")
                         try await backend.play(#"{"first": 30, "tokens": 1000}"#)
                         let waiting = try await hangUp(fay, body: body) { _ in
-                            try await until("the backend works") { try await backend.requests().count == 2 * index + 1 }
+                            try await until("the backend works") {
+                                try await backend.requests().count == 2 * index + 1
+                            }
                         }
                         try await expectAbort(backend, mesh, since: waiting, "before the first token")
 
@@ -49,7 +55,9 @@ extension ProcessTests {
                                 _ = try await blocking { socket.read(until: "w5 ") }
                             } else {
                                 try await until("tokens come") {
-                                    let running = try await mesh.get("/mesh/status", at: fay).json["tasks"]["running"].int
+                                    let running = try await mesh.get("/mesh/status", at: fay).json["tasks"][
+                                        "running"
+                                    ].int
                                     let begun = try await backend.requests().count
                                     return running == 1 && begun == 2 * index + 2
                                 }
@@ -66,16 +74,25 @@ extension ProcessTests {
         @Test func `in the auction: no work is left anywhere`() async throws {
             try await ScriptedBackend.with(#"{"tokens": 2000, "every": 0.02}"#) { backend in
                 try await ScriptedBackend.with { other in
-                    try await TestMesh.with(backend.seller("ada") + "\n" + other.seller("bob") + "\nfay: {}") { mesh in
+                    try await TestMesh.with(backend.seller("ada") + "\n" + other.seller("bob") + "\nfay: {}")
+                    { mesh in
                         let (fay, ada) = (try await mesh.node("fay"), try await mesh.node("ada"))
                         // A seller that doesn't answer keeps the auction open; hang up at many moments of it.
                         try await mesh.testnet("freeze", "bob")
                         for milliseconds in [0, 2, 5, 10, 20, 40] {
-                            _ = try await hangUp(fay) { _ in try await Task.sleep(for: .milliseconds(milliseconds)) }
+                            _ = try await hangUp(fay) { _ in
+                                try await Task.sleep(for: .milliseconds(milliseconds))
+                            }
                         }
-                        try await until("no task runs") { try await mesh.get("/mesh/status", at: fay).json["tasks"]["running"].int == 0 }
-                        try await until("no slot is taken", within: 3) { try await mesh.slotsBusy(at: ada) == 0 }
-                        try await until("the backend is left alone", within: 2) { try await backend.requests().allSatisfy { $0.how == "aborted" } }
+                        try await until("no task runs") {
+                            try await mesh.get("/mesh/status", at: fay).json["tasks"]["running"].int == 0
+                        }
+                        try await until("no slot is taken", within: 3) {
+                            try await mesh.slotsBusy(at: ada) == 0
+                        }
+                        try await until("the backend is left alone", within: 2) {
+                            try await backend.requests().allSatisfy { $0.how == "aborted" }
+                        }
                     }
                 }
             }

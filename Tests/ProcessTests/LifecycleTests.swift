@@ -51,7 +51,8 @@ extension ProcessTests {
                 #expect(killed.state == "killed")
                 #expect(killed.all["exit"]["signal"].int == 9)
                 let told = try await mesh.testnet("status").out
-                #expect(told.contains(/ended \d+ s ago by signal 9 \(SIGKILL\) from `testnet kill`/), "\(told)")
+                #expect(
+                    told.contains(/ended \d+ s ago by signal 9 \(SIGKILL\) from `testnet kill`/), "\(told)")
                 try await until("its model server ends too") { servers(mesh).isEmpty }
                 try await mesh.up()
                 #expect(try await mesh.node("ada").state == "killed")
@@ -63,7 +64,9 @@ extension ProcessTests {
                 kill(try await mesh.node("ada").pid, SIGKILL)
                 try await until("status notices") { try await mesh.node("ada").state == "killed" }
                 let told = try await mesh.testnet("status").out
-                #expect(told.contains(/ended \d+ s ago by signal 9 \(SIGKILL\)/) && !told.contains("testnet kill"), "\(told)")
+                #expect(
+                    told.contains(/ended \d+ s ago by signal 9 \(SIGKILL\)/)
+                        && !told.contains("testnet kill"), "\(told)")
             }
         }
 
@@ -82,7 +85,9 @@ extension ProcessTests {
                 let third = try await mesh.node("ada")
                 #expect(third.state == "up" && third.id == first.id && third.pid != second.pid)
                 let fay = try await mesh.node("fay")
-                try await until("it sells again") { try await mesh.chat("What is 3 + 4?", model: "wren-m", at: fay).status == 200 }
+                try await until("it sells again") {
+                    try await mesh.chat("What is 3 + 4?", model: "wren-m", at: fay).status == 200
+                }
             }
         }
 
@@ -106,10 +111,13 @@ extension ProcessTests {
         }
 
         @Test(arguments: [false, true])
-        func `down leaves no process and no port, also after the supervisor was killed`(isKilled: Bool) async throws {
+        func `down leaves no process and no port, also after the supervisor was killed`(isKilled: Bool)
+            async throws
+        {
             try await TestMesh.with(Self.two) { mesh in
                 let nodes = try await mesh.nodes()
-                let state = JSON(parsing: try Data(contentsOf: URL(fileURLWithPath: "\(mesh.folder)/.run/net/state.json")))
+                let state = JSON(
+                    parsing: try Data(contentsOf: URL(fileURLWithPath: "\(mesh.folder)/.run/net/state.json")))
                 let supervisor = Int32(try #require(state["supervisor"].int))
                 #expect(lives(supervisor))
                 if isKilled {
@@ -123,9 +131,15 @@ extension ProcessTests {
                 for pid in nodes.map(\.pid) + [supervisor] { #expect(!lives(pid)) }
                 #expect(processes(with: mesh.folder).isEmpty)
                 for node in nodes {
-                    for port in [node.udpPort, node.httpPort] { try Socket.holding(datagramsAt: port).close() }
-                    #expect(throws: Socket.NobodyListens.self) { try Socket.connected(to: node.httpPort).close() }
-                    #expect(throws: Socket.NobodyListens.self) { try Socket.connected(to: node.udpPort).close() }
+                    for port in [node.udpPort, node.httpPort] {
+                        try Socket.holding(datagramsAt: port).close()
+                    }
+                    #expect(throws: Socket.NobodyListens.self) {
+                        try Socket.connected(to: node.httpPort).close()
+                    }
+                    #expect(throws: Socket.NobodyListens.self) {
+                        try Socket.connected(to: node.udpPort).close()
+                    }
                 }
                 #expect(FileManager.default.fileExists(atPath: nodes[0].log), "logs stay without --purge")
                 try await mesh.testnet("down", "--purge", "--name", "net")
@@ -137,7 +151,9 @@ extension ProcessTests {
             try await TestMesh.with(file: "", name: "none", isUp: false) { mesh in
                 #expect(try await mesh.starling("testnet", "down").status == 0)
                 for command in ["status", "kill", "ask"] {
-                    let finished = try await mesh.start(["testnet", command] + (command == "kill" ? ["ada"] : [])).finished()
+                    let finished = try await mesh.start(
+                        ["testnet", command] + (command == "kill" ? ["ada"] : [])
+                    ).finished()
                     #expect(finished.status == 69, "\(command): \(finished.err)")
                     #expect(finished.err.contains("mend: starling testnet up testnet/market.yaml"))
                 }
@@ -149,7 +165,9 @@ extension ProcessTests {
                 func refused(_ arguments: [String], _ status: Int32, _ words: String...) async throws {
                     let finished = try await mesh.start(["testnet"] + arguments).finished()
                     #expect(finished.status == status, "\(arguments): \(finished.err)")
-                    for word in words { #expect(finished.err.contains(word), "\(arguments): \(finished.err)") }
+                    for word in words {
+                        #expect(finished.err.contains(word), "\(arguments): \(finished.err)")
+                    }
                 }
                 func file(_ text: String) throws -> String {
                     let path = "\(mesh.folder)/other.yaml"
@@ -159,9 +177,12 @@ extension ProcessTests {
                 try await refused(["kill", "fae"], 64, "no node `fae`", "mend: its nodes are fay")
                 try await refused(["up", "/no/such.yaml"], 64, "there is no /no/such.yaml", "mend:")
                 try await refused(["up", file("mesh: testnet-x\nnodse: {ada: {}}\n")], 78, "nodse", "nodes")
-                try await refused(["up", file("mesh: testnet-x\nnodes: {ada: {spede: 3}}\n")], 78, "spede", "speed")
+                try await refused(
+                    ["up", file("mesh: testnet-x\nnodes: {ada: {spede: 3}}\n")], 78, "spede", "speed")
                 try await refused(["up", file("mesh: main\nnodes: {ada: {}}\n")], 78, "testnet-")
-                try await refused(["up", file("mesh: testnet-x\nnodes: {ada: {serves: wren-x}}\n")], 78, "wren-x.gguf", "mend:")
+                try await refused(
+                    ["up", file("mesh: testnet-x\nnodes: {ada: {serves: wren-x}}\n")], 78, "wren-x.gguf",
+                    "mend:")
                 try await refused(["up", file("mesh: testnet-x\nnodes: {ada: \n")], 78, "other.yaml")
                 try await refused(["freez", "fay"], 64)
                 try await refused(["kill"], 64)
@@ -176,7 +197,9 @@ extension ProcessTests {
             try await TestMesh.with(file: yaml, name: "taken", isUp: false) { mesh in
                 let finished = try await mesh.starling("testnet", "up", mesh.file)
                 #expect(finished.status != 0)
-                #expect(finished.err.contains("port \(port)") && finished.err.contains("mend:"), "\(finished.err)")
+                #expect(
+                    finished.err.contains("port \(port)") && finished.err.contains("mend:"), "\(finished.err)"
+                )
             }
         }
     }
@@ -187,7 +210,10 @@ extension ProcessTests.OnMarket {
         @Test func `status --json has the fields that scripts need`() async throws {
             let nodes = try await market().nodes()
             #expect(nodes.map(\.name) == ["ada", "bob", "cyd", "dot", "eve", "fay", "gus", "hal"])
-            let needed: Set = ["name", "role", "state", "node_id", "public_key", "pid", "udp", "tcp", "http", "models", "log"]
+            let needed: Set = [
+                "name", "role", "state", "node_id", "public_key", "pid", "udp", "tcp", "http", "models",
+                "log",
+            ]
             for node in nodes {
                 #expect(node.all.keys.isSuperset(of: needed))
                 #expect(node.state == "up")
@@ -203,7 +229,9 @@ extension ProcessTests.OnMarket {
                 let peers = try await mesh.get("/mesh/peers", at: node).json
                 #expect(peers["self"]["node_id"].text == node.id)
                 #expect(peers["peers"].list.count == 7, "\(node.name)")
-                #expect(try await mesh.get("/mesh/offers", at: node).json["offers"].list.count == 5, "\(node.name)")
+                #expect(
+                    try await mesh.get("/mesh/offers", at: node).json["offers"].list.count == 5,
+                    "\(node.name)")
             }
         }
     }

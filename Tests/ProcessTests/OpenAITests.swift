@@ -8,7 +8,8 @@ extension ProcessTests.OnMarket {
             _ action: String, _ arguments: String, at name: String = "fay"
         ) async throws -> JSON {
             let mesh = try market()
-            let call = OpenAIPackage.Call(action: action, node: try await mesh.node(name), arguments: arguments)
+            let call = OpenAIPackage.Call(
+                action: action, node: try await mesh.node(name), arguments: arguments)
             return try await OpenAIPackage([call], in: mesh.folder).outcome()
         }
 
@@ -18,7 +19,8 @@ extension ProcessTests.OnMarket {
             for name in ["fay", "ada", "dot"] {
                 let node = try await mesh.node(name)
                 calls.append(.init(action: "models", node: node))
-                calls.append(.init(action: "chat", node: node, arguments: chatBody("What is 3 + 4?", model: "wren-m")))
+                calls.append(
+                    .init(action: "chat", node: node, arguments: chatBody("What is 3 + 4?", model: "wren-m")))
             }
             let outcomes = try await OpenAIPackage(calls, in: mesh.folder).outcomes()
             for (index, outcome) in outcomes.enumerated() {
@@ -36,8 +38,11 @@ extension ProcessTests.OnMarket {
             let mesh = try market()
             let answer = try await outcome("chat", chatBody("What is 30 + 41?", model: "wren-m"))
             let usage = answer["usage"]
-            #expect(try #require(usage["prompt_tokens"].int) > 0 && #require(usage["completion_tokens"].int) > 0)
-            #expect(usage["total_tokens"].int == (usage["prompt_tokens"].int ?? 0) + (usage["completion_tokens"].int ?? 0))
+            #expect(
+                try #require(usage["prompt_tokens"].int) > 0 && #require(usage["completion_tokens"].int) > 0)
+            #expect(
+                usage["total_tokens"].int == (usage["prompt_tokens"].int ?? 0)
+                    + (usage["completion_tokens"].int ?? 0))
             let cost = try #require(usage["cost_ucr"].int)
             #expect(cost > 0)
             #expect(abs(try #require(usage["cost"].number) - Double(cost) / 1e6) < 1e-12)
@@ -49,7 +54,10 @@ extension ProcessTests.OnMarket {
             #expect(transcript["candidates"]["asked"].int == 3)
             #expect(transcript["bids"].list.filter { $0["outcome"].text == "won" }.count == 1)
             let headers = answer["headers"]
-            for name in ["starling-worker", "starling-model", "starling-price", "starling-auction", "starling-resume", "starling-cost", "server-timing"] {
+            for name in [
+                "starling-worker", "starling-model", "starling-price", "starling-auction", "starling-resume",
+                "starling-cost", "server-timing",
+            ] {
                 #expect(headers[name].text != nil, "\(name)")
             }
             #expect(!"\(transcript)".contains("30 + 41"), "a transcript never holds the prompt")
@@ -61,7 +69,10 @@ extension ProcessTests.OnMarket {
             let question = chatBody("Count from 5 to 12.", model: "wren-m", more: #", "max_tokens": 30"#)
             let streamed = question.dropLast() + #", "stream_options": {"include_usage": true}}"#
             let outcomes = try await OpenAIPackage(
-                [.init(action: "chat", node: fay, arguments: question), .init(action: "stream", node: fay, arguments: String(streamed))],
+                [
+                    .init(action: "chat", node: fay, arguments: question),
+                    .init(action: "stream", node: fay, arguments: String(streamed)),
+                ],
                 in: mesh.folder
             ).outcomes()
             #expect(outcomes[0]["text"].text?.isEmpty == false)
@@ -84,11 +95,13 @@ extension ProcessTests.OnMarket {
         @Test func `provider preferences choose the worker`() async throws {
             let mesh = try market()
             func body(_ provider: String) -> String {
-                chatBody("What is 3 + 4?", model: "wren-m", more: #", "extra_body": {"provider": {\#(provider)}}"#)
+                chatBody(
+                    "What is 3 + 4?", model: "wren-m", more: #", "extra_body": {"provider": {\#(provider)}}"#)
             }
             let fay = try await mesh.node("fay")
             let preferences = [
-                #""only": ["cyd"]"#, #""sort": "throughput""#, #""sort": "price""#, #""ignore": ["ada", "cyd"]"#,
+                #""only": ["cyd"]"#, #""sort": "throughput""#, #""sort": "price""#,
+                #""ignore": ["ada", "cyd"]"#,
                 #""max_price": {"completion": 1.6}"#,
             ]
             let outcomes = try await OpenAIPackage(
@@ -102,7 +115,9 @@ extension ProcessTests.OnMarket {
             let mesh = try market()
             let gus = try await mesh.node("gus")
             func chat(_ model: String, _ more: String) -> OpenAIPackage.Call {
-                .init(action: "chat", node: gus, arguments: chatBody("What is 3 + 4?", model: model, more: more))
+                .init(
+                    action: "chat", node: gus, arguments: chatBody("What is 3 + 4?", model: model, more: more)
+                )
             }
             let calls = [
                 chat("wren-x", ""),
@@ -110,7 +125,9 @@ extension ProcessTests.OnMarket {
                 chat("wren-m", #", "extra_body": {"provider": {"max_price": {"completion": 1.0}}}"#),
                 .init(
                     action: "chat", node: gus,
-                    arguments: chatBody("Count from 5 to 60.", model: "wren-m", more: #", "max_tokens": 150, "extra_body": {"provider": {"deadline_ms": 400}}"#)),
+                    arguments: chatBody(
+                        "Count from 5 to 60.", model: "wren-m",
+                        more: #", "max_tokens": 150, "extra_body": {"provider": {"deadline_ms": 400}}"#)),
                 chat("wren-m", #", "extra_body": {"provider": {"max_prise": 1}}"#),
                 .init(action: "embed", node: gus, arguments: #"{"model": "wren-m", "input": "hello"}"#),
             ]
@@ -122,7 +139,9 @@ extension ProcessTests.OnMarket {
 
             #expect(outcomes[0]["class"].text == "NotFoundError" && outcomes[0]["status"].int == 404)
             #expect(outcomes[0]["code"].text == "model_not_found")
-            #expect(outcomes[0]["message"].text?.contains("wren-m") == true, "names what there is: \(outcomes[0]["message"])")
+            #expect(
+                outcomes[0]["message"].text?.contains("wren-m") == true,
+                "names what there is: \(outcomes[0]["message"])")
 
             #expect(outcomes[1]["class"].text == "BadRequestError" && outcomes[1]["status"].int == 400)
             #expect(outcomes[1]["body"]["type"].text == "invalid_request_error")
@@ -131,7 +150,9 @@ extension ProcessTests.OnMarket {
             #expect(price["class"].text == "InternalServerError" && price["status"].int == 503)
             #expect(price["code"].text == "over_max_price")
             #expect(price["param"].text == "provider.max_price.completion")
-            #expect(price["message"].text?.contains("1.60") == true && price["message"].text?.contains("bob") == true, "\(price)")
+            #expect(
+                price["message"].text?.contains("1.60") == true
+                    && price["message"].text?.contains("bob") == true, "\(price)")
             let metadata = price["body"]["metadata"]
             let counts = metadata["reasons"]
             #expect(metadata["known"].int == 5)
@@ -142,7 +163,9 @@ extension ProcessTests.OnMarket {
             #expect(metadata["alternatives"].list.contains { $0["model"].text == "wren-s" })
 
             #expect(outcomes[3]["status"].int == 504 && outcomes[3]["code"].text == "deadline_exceeded")
-            #expect(outcomes[4]["status"].int == 400 && outcomes[4]["message"].text?.contains("max_price") == true)
+            #expect(
+                outcomes[4]["status"].int == 400 && outcomes[4]["message"].text?.contains("max_price") == true
+            )
             // Nobody of the market sells embeddings: said as such, not a broken answer.
             #expect([400, 404, 503].contains(outcomes[5]["status"].int ?? 0), "\(outcomes[5])")
             #expect(outcomes[5]["message"].text?.isEmpty == false)
@@ -150,7 +173,9 @@ extension ProcessTests.OnMarket {
             for error in outcomes {
                 #expect(error["headers"]["x-should-retry"].text == "false", "\(error)")
                 #expect(error["request_id"].text != nil)
-                #expect(error["body"]["message"].text?.isEmpty == false && error["body"]["code"] != .null || error["status"].int == 400)
+                #expect(
+                    error["body"]["message"].text?.isEmpty == false && error["body"]["code"] != .null
+                        || error["status"].int == 400)
             }
             for refused in [outcomes[2], outcomes[3]] {
                 let transcript = try await mesh.transcript(refused["request_id"].text ?? "", at: gus)
@@ -162,7 +187,9 @@ extension ProcessTests.OnMarket {
         /// HTTP responses that a node has begun, by its metrics.
         private func responses(_ mesh: TestMesh, _ node: TestMesh.Node) async throws -> Int {
             let metrics = try await mesh.get("/metrics", at: node).body
-            return metrics.matches(of: /starling_http_responses_total\{code="\d+"\} (\d+)/).reduce(0) { $0 + (Int($1.1) ?? 0) }
+            return metrics.matches(of: /starling_http_responses_total\{code="\d+"\} (\d+)/).reduce(0) {
+                $0 + (Int($1.1) ?? 0)
+            }
         }
 
         @Test func `a foreign Origin or Host is refused`() async throws {
@@ -173,7 +200,10 @@ extension ProcessTests.OnMarket {
                 let answer = try await blocking {
                     let socket = try Socket.connected(to: fay.httpPort)
                     defer { socket.close() }
-                    _ = socket.write(httpRequest("POST", "/v1/chat/completions", body, headers: [header, "Content-Type: text/plain", "Connection: close"]))
+                    _ = socket.write(
+                        httpRequest(
+                            "POST", "/v1/chat/completions", body,
+                            headers: [header, "Content-Type: text/plain", "Connection: close"]))
                     return socket.read()
                 }
                 #expect(answer.hasPrefix("HTTP/1.1 403"), "\(header): \(answer)")

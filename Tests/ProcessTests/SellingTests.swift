@@ -13,17 +13,22 @@ extension ProcessTests {
                 #expect(answer.json["choices"][0]["message"]["content"].text == "7", "\(answer.body)")
                 #expect(answer.headers["starling-worker"] == ada.id)
                 // Again, over the same channel or a new one; and as a buyer of its own goods.
-                #expect(try await mesh.chat("What is 3 + 5?", model: "wren-m", at: fay).json["choices"][0]["message"]["content"].text == "8")
+                #expect(
+                    try await mesh.chat("What is 3 + 5?", model: "wren-m", at: fay).json["choices"][0][
+                        "message"]["content"].text == "8")
                 #expect(try await mesh.chat("What is 3 + 4?", model: "wren-m", at: ada).status == 200)
             }
         }
 
         @Test func `two nodes that accept no connection can't trade, and say so`() async throws {
-            let nodes = "ada: {serves: wren-m, price: {output: 2}, inbound: false}\nfay: {inbound: false}\ngus: {}"
+            let nodes =
+                "ada: {serves: wren-m, price: {output: 2}, inbound: false}\nfay: {inbound: false}\ngus: {}"
             try await TestMesh.with(nodes) { mesh in
                 let (fay, gus) = (try await mesh.node("fay"), try await mesh.node("gus"))
                 let refused = try await mesh.chat("Hello", model: "wren-m", at: fay)
-                #expect(refused.status == 503 && refused.json["error"]["code"].text == "unreachable", "\(refused.body)")
+                #expect(
+                    refused.status == 503 && refused.json["error"]["code"].text == "unreachable",
+                    "\(refused.body)")
                 #expect(try await mesh.chat("Hello", model: "wren-m", at: gus).status == 200)
             }
         }
@@ -42,12 +47,20 @@ extension ProcessTests {
                     let answer = try await mesh.post("/v1/chat/completions", hostile, at: fay)
                     #expect(answer.status == 200, "\(answer.body)")
                     let seen = try #require(try await backend.requests().last?.body)
-                    #expect(seen.keys == ["model", "messages", "temperature", "seed", "max_tokens", "stream", "stream_options"])
+                    #expect(
+                        seen.keys == [
+                            "model", "messages", "temperature", "seed", "max_tokens", "stream",
+                            "stream_options",
+                        ])
                     #expect(!"\(seen)".contains("smuggled"))
-                    #expect(seen["seed"].int == 7 && seen["max_tokens"].int == 9 && seen["stream"].flag == true)
+                    #expect(
+                        seen["seed"].int == 7 && seen["max_tokens"].int == 9 && seen["stream"].flag == true)
                     let transcript = try await mesh.transcript(answer.headers["x-request-id"] ?? "", at: fay)
                     let dropped = Set(transcript["legs"][0]["dropped_fields"].list.compactMap(\.text))
-                    #expect(dropped.isSuperset(of: ["chat_template", "keep_alive", "grammar", "ignore_eos", "id_slot"]), "\(dropped)")
+                    #expect(
+                        dropped.isSuperset(of: [
+                            "chat_template", "keep_alive", "grammar", "ignore_eos", "id_slot",
+                        ]), "\(dropped)")
 
                     let before = try await backend.requests().count
                     let image = #"""
@@ -69,8 +82,11 @@ extension ProcessTests {
                     let long = Task { try await mesh.chat("Talk", model: "parrot", at: fay) }
                     try await until("the slot is taken") { try await backend.requests().count == 1 }
                     let refused = try await mesh.chat("Hello", model: "parrot", at: fay)
-                    #expect(refused.status == 503 && refused.json["error"]["code"].text == "busy", "\(refused.body)")
-                    #expect(refused.headers["x-should-retry"] == "true" && refused.headers["retry-after"] != nil)
+                    #expect(
+                        refused.status == 503 && refused.json["error"]["code"].text == "busy",
+                        "\(refused.body)")
+                    #expect(
+                        refused.headers["x-should-retry"] == "true" && refused.headers["retry-after"] != nil)
                     #expect(try await long.value.status == 200)
                 }
             }
@@ -80,17 +96,25 @@ extension ProcessTests {
     /// A model server that fails: issue 2, "Bad input".
     @Suite(.serialized) struct BackendTrouble {
         /// ada is cheap and has the troubled backend, bob is dear and well.
-        private func withPair(_ body: (ScriptedBackend, TestMesh, TestMesh.Node) async throws -> Void) async throws {
+        private func withPair(_ body: (ScriptedBackend, TestMesh, TestMesh.Node) async throws -> Void)
+            async throws
+        {
             try await ScriptedBackend.with(#"{"tokens": 8}"#) { troubled in
                 try await ScriptedBackend.with(#"{"tokens": 8}"#) { well in
-                    let nodes = troubled.seller("ada", slots: 2) + "\n" + well.seller("bob", slots: 2, output: 50) + "\nfay: {}"
-                    try await TestMesh.with(nodes) { mesh in try await body(troubled, mesh, mesh.node("fay")) }
+                    let nodes =
+                        troubled.seller("ada", slots: 2) + "\n" + well.seller("bob", slots: 2, output: 50)
+                        + "\nfay: {}"
+                    try await TestMesh.with(nodes) { mesh in try await body(troubled, mesh, mesh.node("fay"))
+                    }
                 }
             }
         }
 
-        private func ask(_ mesh: TestMesh, _ fay: TestMesh.Node, _ more: String = "") async throws -> TestMesh.Answer {
-            try await mesh.chat("Talk", model: "parrot", at: fay, more: #", "provider": {"sort": "price"\#(more)}"#)
+        private func ask(_ mesh: TestMesh, _ fay: TestMesh.Node, _ more: String = "") async throws
+            -> TestMesh.Answer
+        {
+            try await mesh.chat(
+                "Talk", model: "parrot", at: fay, more: #", "provider": {"sort": "price"\#(more)}"#)
         }
 
         private func backendState(_ mesh: TestMesh, _ name: String) async throws -> JSON {
@@ -98,13 +122,21 @@ extension ProcessTests {
         }
 
         /// In trouble it isn't offered; when well again, it is.
-        private func expectRecovery(_ troubled: ScriptedBackend, _ mesh: TestMesh, _ fay: TestMesh.Node) async throws {
-            try await until("its node knows", within: 2) { try await backendState(mesh, "ada")["state"].text != "ok" }
+        private func expectRecovery(_ troubled: ScriptedBackend, _ mesh: TestMesh, _ fay: TestMesh.Node)
+            async throws
+        {
+            try await until("its node knows", within: 2) {
+                try await backendState(mesh, "ada")["state"].text != "ok"
+            }
             let meanwhile = try await ask(mesh, fay)
             #expect(meanwhile.status == 200)
-            #expect(try await meanwhile.headers["starling-worker"] == mesh.node("bob").id, "the node doesn't bid for it")
+            #expect(
+                try await meanwhile.headers["starling-worker"] == mesh.node("bob").id,
+                "the node doesn't bid for it")
             try await troubled.play(#"{"mode": "answer", "after": 0}"#)
-            let took = try await until("its node notices that it is well", within: 20) { try await backendState(mesh, "ada")["state"].text == "ok" }
+            let took = try await until("its node notices that it is well", within: 20) {
+                try await backendState(mesh, "ada")["state"].text == "ok"
+            }
             measured("recovery of a model server noticed", took)
             try await until("ada sells again", within: 20) {
                 try await ask(mesh, fay, #", "only": ["ada"]"#).status == 200
@@ -112,20 +144,26 @@ extension ProcessTests {
         }
 
         @Test(arguments: ["error", "close", "garbage"])
-        func `one that fails at once costs no task, isn't offered, and comes back when it is well`(mode: String) async throws {
+        func `one that fails at once costs no task, isn't offered, and comes back when it is well`(
+            mode: String
+        ) async throws {
             try await withPair { troubled, mesh, fay in
                 try await troubled.play(#"{"mode": "\#(mode)"}"#)
                 let answer = try await ask(mesh, fay)
                 #expect(answer.status == 200, "\(answer.body)")
                 let transcript = try await mesh.transcript(answer.headers["x-request-id"] ?? "", at: fay)
-                #expect(transcript["legs"].list.compactMap { $0["name"].text } == ["ada", "bob"], "\(transcript["legs"])")
+                #expect(
+                    transcript["legs"].list.compactMap { $0["name"].text } == ["ada", "bob"],
+                    "\(transcript["legs"])")
                 #expect(transcript["legs"][0]["ended"].text == "failed")
                 try await expectRecovery(troubled, mesh, fay)
             }
         }
 
         @Test(arguments: ["close", "garbage"])
-        func `one that fails in mid-answer and can't be continued ends the answer with the reason`(mode: String) async throws {
+        func `one that fails in mid-answer and can't be continued ends the answer with the reason`(
+            mode: String
+        ) async throws {
             try await withPair { troubled, mesh, fay in
                 try await troubled.play(#"{"mode": "\#(mode)", "after": 3}"#)
                 let answer = try await ask(mesh, fay)
@@ -137,17 +175,26 @@ extension ProcessTests {
             }
         }
 
-        @Test func `one that hangs before its first token ends with the deadline, isn't offered, and comes back`() async throws {
+        @Test
+        func `one that hangs before its first token ends with the deadline, isn't offered, and comes back`()
+            async throws
+        {
             try await withPair { troubled, mesh, fay in
                 try await troubled.play(#"{"mode": "hang"}"#)
                 let answer = try await ask(mesh, fay, #", "deadline_ms": 2500"#)
-                #expect(answer.status == 504 && answer.json["error"]["code"].text == "deadline_exceeded", "\(answer.body)")
-                try await until("the hung request is given up", within: 3) { try await troubled.requests().allSatisfy { $0.how == "aborted" } }
+                #expect(
+                    answer.status == 504 && answer.json["error"]["code"].text == "deadline_exceeded",
+                    "\(answer.body)")
+                try await until("the hung request is given up", within: 3) {
+                    try await troubled.requests().allSatisfy { $0.how == "aborted" }
+                }
                 try await expectRecovery(troubled, mesh, fay)
             }
         }
 
-        @Test func `one that hangs in mid-answer ends with the reason, isn't offered, and comes back`() async throws {
+        @Test func `one that hangs in mid-answer ends with the reason, isn't offered, and comes back`()
+            async throws
+        {
             try await withPair { troubled, mesh, fay in
                 try await troubled.play(#"{"mode": "hang", "after": 3}"#)
                 let answer = try await ask(mesh, fay)
@@ -163,8 +210,12 @@ extension ProcessTests {
                 let servers = processes(with: "\(mesh.folder)/models")
                 try #require(servers.count == 1)
                 kill(servers[0], SIGKILL)
-                try await until("the node notices") { try await backendState(mesh, "ada")["state"].text != "ok" }
-                try await until("it sells again", within: 20) { try await mesh.chat("What is 3 + 4?", model: "wren-m", at: fay).status == 200 }
+                try await until("the node notices") {
+                    try await backendState(mesh, "ada")["state"].text != "ok"
+                }
+                try await until("it sells again", within: 20) {
+                    try await mesh.chat("What is 3 + 4?", model: "wren-m", at: fay).status == 200
+                }
                 #expect(processes(with: "\(mesh.folder)/models").filter { $0 != servers[0] }.count == 1)
             }
         }

@@ -23,7 +23,9 @@ struct AskCommand: AsyncParsableCommand {
     @Option(help: "The model to ask (see `starling offers`). Default: the only one there is.")
     var model: String?
 
-    @Option(help: ArgumentHelp("The most you pay, credits per million tokens: output, or input/output.", valueName: "P"))
+    @Option(
+        help: ArgumentHelp(
+            "The most you pay, credits per million tokens: output, or input/output.", valueName: "P"))
     var maxPrice: String?
 
     @Option(help: ArgumentHelp("The most the whole task may cost, credits.", valueName: "C"))
@@ -38,7 +40,9 @@ struct AskCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Sampling temperature; 0 repeats itself.", valueName: "X"))
     var temperature: Double?
 
-    @Option(help: ArgumentHelp("Ask only these nodes (ids, prefixes of 8 or names; repeat it).", valueName: "NODE"))
+    @Option(
+        help: ArgumentHelp(
+            "Ask only these nodes (ids, prefixes of 8 or names; repeat it).", valueName: "NODE"))
     var only: [String] = []
 
     @Option(help: ArgumentHelp("What to prefer: price, throughput or latency.", valueName: "KEY"))
@@ -51,23 +55,37 @@ struct AskCommand: AsyncParsableCommand {
     var prompt: String
 
     func validate() throws {
-        if let maxPrice, Self.prices(maxPrice) == nil { throw ValidationError("--max-price is \(maxPrice): give credits per million tokens, such as 2.00, or 0.20/2.00") }
-        if let maxCost, MicroCredits.parse(maxCost) == nil { throw ValidationError("--max-cost is \(maxCost): give credits, such as 0.001") }
-        if let deadline, Self.milliseconds(deadline) == nil { throw ValidationError("--deadline is \(deadline): give a time, such as 500ms, 10s or 2m") }
-        if let maxTokens, maxTokens < 1 { throw ValidationError("--max-tokens is \(maxTokens): give at least 1") }
+        if let maxPrice, Self.prices(maxPrice) == nil {
+            throw ValidationError(
+                "--max-price is \(maxPrice): give credits per million tokens, such as 2.00, or 0.20/2.00")
+        }
+        if let maxCost, MicroCredits.parse(maxCost) == nil {
+            throw ValidationError("--max-cost is \(maxCost): give credits, such as 0.001")
+        }
+        if let deadline, Self.milliseconds(deadline) == nil {
+            throw ValidationError("--deadline is \(deadline): give a time, such as 500ms, 10s or 2m")
+        }
+        if let maxTokens, maxTokens < 1 {
+            throw ValidationError("--max-tokens is \(maxTokens): give at least 1")
+        }
     }
 
     func run() async throws {
         try await reporting {
             let client = try door.client()
-            let text = prompt == "-" ? String(decoding: FileHandle.standardInput.readDataToEndOfFile(), as: UTF8.self) : prompt
-            let request = try JSONSerialization.data(withJSONObject: try body(text, client: client), options: [.sortedKeys])
+            let text =
+                prompt == "-"
+                ? String(decoding: FileHandle.standardInput.readDataToEndOfFile(), as: UTF8.self) : prompt
+            let request = try JSONSerialization.data(
+                withJSONObject: try body(text, client: client), options: [.sortedKeys])
             let answer = Answer(json: door.json)
             let response = try client.stream(
                 "/v1/chat/completions", json: Array(request), timeout: 86_400,
                 onHeaders: { headers in
                     answer.task = headers["x-request-id"]
-                    if auction, let document = transcript(client, answer.task) { FileHandle.standardError.write(Data(AuctionText.table(document).utf8)) }
+                    if auction, let document = transcript(client, answer.task) {
+                        FileHandle.standardError.write(Data(AuctionText.table(document).utf8))
+                    }
                 },
                 onBytes: { answer.receive($0) })
             guard response.status == 200 else {
@@ -79,12 +97,17 @@ struct AskCommand: AsyncParsableCommand {
             answer.endLine()
             let document = transcript(client, answer.task)
             if door.json {
-                emit(String(decoding: try JSONSerialization.data(withJSONObject: answer.document, options: [.sortedKeys]), as: UTF8.self) + "\n")
+                emit(
+                    String(
+                        decoding: try JSONSerialization.data(
+                            withJSONObject: answer.document, options: [.sortedKeys]), as: UTF8.self) + "\n")
             } else if let document {
                 remark((auction ? "\n" : "") + AuctionText.end(document))
             }
             if let error = answer.error {
-                if document == nil || document?.state == "delivered" { remark("starling: \(printable(error))") }
+                if document == nil || document?.state == "delivered" {
+                    remark("starling: \(printable(error))")
+                }
                 throw ExitCode((answer.isLate ? ExitStatus.tryAgain : .brokenOff).rawValue)
             }
         }
@@ -92,7 +115,8 @@ struct AskCommand: AsyncParsableCommand {
 
     private func body(_ text: String, client: MeshClient) throws -> [String: Any] {
         var body: [String: Any] = [
-            "model": try model ?? onlyModel(client), "stream": true, "stream_options": ["include_usage": true],
+            "model": try model ?? onlyModel(client), "stream": true,
+            "stream_options": ["include_usage": true],
             "messages": [["role": "user", "content": text]],
         ]
         var provider: [String: Any] = [:]
@@ -102,7 +126,9 @@ struct AskCommand: AsyncParsableCommand {
             provider["max_price"] = limits
         }
         if let maxCost, let cost = MicroCredits.parse(maxCost) { provider["max_cost"] = Double(cost) / 1e6 }
-        if let deadline, let milliseconds = Self.milliseconds(deadline) { provider["deadline_ms"] = milliseconds }
+        if let deadline, let milliseconds = Self.milliseconds(deadline) {
+            provider["deadline_ms"] = milliseconds
+        }
         if !only.isEmpty { provider["only"] = only }
         if let sort { provider["sort"] = sort }
         if !provider.isEmpty { body["provider"] = provider }
@@ -114,35 +140,44 @@ struct AskCommand: AsyncParsableCommand {
     /// The one model on offer; several need a choice.
     private func onlyModel(_ client: MeshClient) throws -> String {
         let response = try client.get("/v1/models")
-        guard response.status == 200, let document = try? JSONSerialization.jsonObject(with: Data(response.body)) as? [String: Any],
+        guard response.status == 200,
+            let document = try? JSONSerialization.jsonObject(with: Data(response.body)) as? [String: Any],
             let list = document["data"] as? [[String: Any]]
         else { throw door.refused(response) }
         let names = list.compactMap { $0["id"] as? String }
         guard names.count == 1, let name = names.first else {
             throw fail(
                 names.isEmpty ? "nobody sells a model here" : "\(names.count) models are on offer",
-                mend: names.isEmpty ? "wait for sellers, or see `starling peers`" : "say which: --model \(names.joined(separator: " or --model "))",
+                mend: names.isEmpty
+                    ? "wait for sellers, or see `starling peers`"
+                    : "say which: --model \(names.joined(separator: " or --model "))",
                 names.isEmpty ? .unavailable : .usage)
         }
         return name
     }
 
     private func transcript(_ client: MeshClient, _ task: String?) -> TaskDocument? {
-        guard let task, let response = try? client.get("/mesh/tasks/\(task)"), response.status == 200 else { return nil }
+        guard let task, let response = try? client.get("/mesh/tasks/\(task)"), response.status == 200 else {
+            return nil
+        }
         return try? JSONDecoder().decode(TaskDocument.self, from: Data(response.body))
     }
 
     static func prices(_ text: String) -> (input: Double?, output: Double)? {
         let parts = text.split(separator: "/", omittingEmptySubsequences: false)
-        guard parts.count <= 2, let last = parts.last, let output = MicroCredits.parse(last) else { return nil }
+        guard parts.count <= 2, let last = parts.last, let output = MicroCredits.parse(last) else {
+            return nil
+        }
         if parts.count == 1 { return (nil, Double(output) / 1e6) }
         guard let input = MicroCredits.parse(parts[0]) else { return nil }
         return (Double(input) / 1e6, Double(output) / 1e6)
     }
 
     static func milliseconds(_ text: String) -> Int? {
-        for (suffix, unit) in [("ms", 1.0), ("s", 1000.0), ("m", 60_000.0), ("h", 3_600_000.0)] where text.hasSuffix(suffix) {
-            guard let number = Double(text.dropLast(suffix.count)), number > 0, number * unit < 86_400_001 else { return nil }
+        for (suffix, unit) in [("ms", 1.0), ("s", 1000.0), ("m", 60_000.0), ("h", 3_600_000.0)]
+        where text.hasSuffix(suffix) {
+            guard let number = Double(text.dropLast(suffix.count)), number > 0, number * unit < 86_400_001
+            else { return nil }
             return max(1, Int(number * unit))
         }
         return nil
@@ -193,6 +228,9 @@ private final class Answer {
     }
 
     var document: [String: Any] {
-        ["task": task ?? NSNull(), "text": text, "finish_reason": reason ?? NSNull(), "usage": usage ?? NSNull(), "error": error ?? NSNull()]
+        [
+            "task": task ?? NSNull(), "text": text, "finish_reason": reason ?? NSNull(),
+            "usage": usage ?? NSNull(), "error": error ?? NSNull(),
+        ]
     }
 }

@@ -7,7 +7,8 @@ import Store
 
 struct InitCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "init", abstract: "Find the model servers that run here; write the key and the configuration.",
+        commandName: "init",
+        abstract: "Find the model servers that run here; write the key and the configuration.",
         discussion: """
             Looks for Ollama (11434), llama.cpp (8080), vLLM (8000) and LM Studio (1234) on this machine, and writes a
             commented configuration that sells the first model found. Nothing is sold before you run `starling node`; read
@@ -19,13 +20,19 @@ struct InitCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Write the configuration here.", valueName: "FILE")) var config: String?
     @Option(help: ArgumentHelp("Folder of the key and the database.", valueName: "DIR")) var data: String?
     @Option(help: ArgumentHelp("A label for people.", valueName: "NAME")) var name: String?
-    @Option(help: ArgumentHelp("A node to join by (repeat it): starling://PUBLICKEY@address:port.", valueName: "URL")) var join: [String] = []
+    @Option(
+        help: ArgumentHelp(
+            "A node to join by (repeat it): starling://PUBLICKEY@address:port.", valueName: "URL")) var join:
+        [String] = []
     @Flag(inversion: .prefixedNo, help: "Look for model servers.") var detect = true
-    @Option(help: ArgumentHelp("Look here instead of at the usual ports (repeat it).", valueName: "URL")) var at: [String] = []
+    @Option(help: ArgumentHelp("Look here instead of at the usual ports (repeat it).", valueName: "URL"))
+    var at: [String] = []
     @Flag(help: "Replace an existing configuration.") var force = false
 
     func validate() throws {
-        for text in join where PeerURL(text) == nil { throw ValidationError("--join \(text): write starling://PUBLICKEY@address:port") }
+        for text in join where PeerURL(text) == nil {
+            throw ValidationError("--join \(text): write starling://PUBLICKEY@address:port")
+        }
         if let name, name.utf8.count > 32 { throw ValidationError("--name \(name) is longer than 32 bytes") }
     }
 
@@ -35,25 +42,44 @@ struct InitCommand: AsyncParsableCommand {
             if FileManager.default.fileExists(atPath: path), !force {
                 throw fail("\(path) exists", mend: "edit it, or replace it with --force", .configuration)
             }
-            let folder = data ?? (ProcessInfo.processInfo.environment["XDG_DATA_HOME"] ?? NSHomeDirectory() + "/.local/share") + "/starling"
+            let folder =
+                data
+                ?? (ProcessInfo.processInfo.environment["XDG_DATA_HOME"] ?? NSHomeDirectory()
+                    + "/.local/share") + "/starling"
             let servers = detect ? detectModelServers(at: at.isEmpty ? usualModelServerURLs : at) : []
             for server in servers {
-                remark("  found    \(title(server)) at \(server.url): \(server.models.isEmpty ? "no model yet" : server.models.map(describe).joined(separator: ", "))")
+                remark(
+                    "  found    \(title(server)) at \(server.url): \(server.models.isEmpty ? "no model yet" : server.models.map(describe).joined(separator: ", "))"
+                )
             }
-            if detect, servers.isEmpty { remark("  found    no model server on this machine: this node will only ask (a commented example is in the file)") }
+            if detect, servers.isEmpty {
+                remark(
+                    "  found    no model server on this machine: this node will only ask (a commented example is in the file)"
+                )
+            }
             let identity = try KeyFile.loadOrCreate(folder + "/key")
             let text = document(servers, folder: folder)
             _ = try NodeSettings(parsing: text, source: .init(file: path), home: NSHomeDirectory())
             let parent = (path as NSString).deletingLastPathComponent
             do {
-                if !parent.isEmpty { try FileManager.default.createDirectory(atPath: parent, withIntermediateDirectories: true) }
+                if !parent.isEmpty {
+                    try FileManager.default.createDirectory(atPath: parent, withIntermediateDirectories: true)
+                }
                 try text.write(toFile: path, atomically: true, encoding: .utf8)
             } catch {
-                throw fail("\(path) can't be written: \(error.localizedDescription)", mend: "choose another place with --config", .configuration)
+                throw fail(
+                    "\(path) can't be written: \(error.localizedDescription)",
+                    mend: "choose another place with --config", .configuration)
             }
-            if let (_, model) = firstModel(servers) { remark("  sell     \(model.name), 1 slot, 0.10 in / 0.40 out credits per million tokens (change it in the file)") }
+            if let (_, model) = firstModel(servers) {
+                remark(
+                    "  sell     \(model.name), 1 slot, 0.10 in / 0.40 out credits per million tokens (change it in the file)"
+                )
+            }
             remark("  wrote    \(path)    key in \(folder)/key (0600; back it up, it is you)")
-            remark("  node     \(identity.nodeID.short)    next: read the file, then `starling node\(config == nil ? "" : " --config \(path)")`")
+            remark(
+                "  node     \(identity.nodeID.short)    next: read the file, then `starling node\(config == nil ? "" : " --config \(path)")`"
+            )
         }
     }
 
@@ -137,7 +163,9 @@ struct InitCommand: AsyncParsableCommand {
             """
     }
 
-    private func hostName() -> String { String(ProcessInfo.processInfo.hostName.split(separator: ".").first ?? "node").lowercased() }
+    private func hostName() -> String {
+        String(ProcessInfo.processInfo.hostName.split(separator: ".").first ?? "node").lowercased()
+    }
 
     private func quoted(_ text: String) -> String {
         let plain = printable(text).replacing("\n", with: " ")

@@ -6,27 +6,38 @@ import Primitives
 struct StatusCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "status", abstract: "What your node serves, earns and lacks, on one screen.",
-        discussion: "Shows how the node can be reached, the state of each model server, why bids were lost, what was earned, and the one thing to change.")
+        discussion:
+            "Shows how the node can be reached, the state of each model server, why bids were lost, what was earned, and the one thing to change."
+    )
 
     @OptionGroup var door: DoorOptions
 
     func run() async throws {
         try await reporting {
             guard let status = try door.document("/mesh/status", as: StatusDocument.self) else { return }
-            let name = status.name.isEmpty ? String(status.nodeID.prefix(8)) : "\(status.name) (\(status.nodeID.prefix(8)))"
-            var text = "\(name)  \(status.state.rawValue) · \(status.reach.state) · \(status.peers) peers · mesh \(status.mesh) · up \(Self.duration(status.uptimeSeconds))\n"
+            let name =
+                status.name.isEmpty
+                ? String(status.nodeID.prefix(8)) : "\(status.name) (\(status.nodeID.prefix(8)))"
+            var text =
+                "\(name)  \(status.state.rawValue) · \(status.reach.state) · \(status.peers) peers · mesh \(status.mesh) · up \(Self.duration(status.uptimeSeconds))\n"
             text += "join with   starling://\(status.publicKey)@\(status.reach.endpoint ?? "ADDRESS:PORT")\n"
             for model in status.models {
-                let backend = model.backend.error.map { "backend \(model.backend.state): \($0)" } ?? "backend \(model.backend.state)"
+                let backend =
+                    model.backend.error.map { "backend \(model.backend.state): \($0)" }
+                    ?? "backend \(model.backend.state)"
                 let speed = model.tokensPerSecond.map { String(format: " · %.0f tok/s", $0) } ?? ""
                 let share = model.bids.made > 0 ? " (\(model.bids.won * 100 / model.bids.made) %)" : ""
-                text += "\(model.model)  \(model.slotsBusy) of \(model.slots) slots busy · \(backend)\(speed) · bid in \(model.bids.made) auctions: won \(model.bids.won)\(share)\n"
+                text +=
+                    "\(model.model)  \(model.slotsBusy) of \(model.slots) slots busy · \(backend)\(speed) · bid in \(model.bids.made) auctions: won \(model.bids.won)\(share)\n"
                 if model.bids.lostOnPrice + model.bids.lostOnSpeed + model.bids.lostOther > 0 {
-                    text += "    lost \(model.bids.lostOnPrice) on price, \(model.bids.lostOnSpeed) on speed, \(model.bids.lostOther) otherwise\n"
+                    text +=
+                        "    lost \(model.bids.lostOnPrice) on price, \(model.bids.lostOnSpeed) on speed, \(model.bids.lostOther) otherwise\n"
                 }
             }
-            text += "tasks       \(status.tasks.running) running, \(status.tasks.delivered) delivered, \(status.tasks.refused) refused, \(status.tasks.failed) failed, \(status.tasks.cancelled) cancelled\n"
-            text += "earned      \(MicroCredits.text(status.earned)) cr from \(status.earnedFrom) nodes · spent \(MicroCredits.text(status.spent)) cr (a credit is a claim on one node, not a coin)\n"
+            text +=
+                "tasks       \(status.tasks.running) running, \(status.tasks.delivered) delivered, \(status.tasks.refused) refused, \(status.tasks.failed) failed, \(status.tasks.cancelled) cancelled\n"
+            text +=
+                "earned      \(MicroCredits.text(status.earned)) cr from \(status.earnedFrom) nodes · spent \(MicroCredits.text(status.spent)) cr (a credit is a claim on one node, not a coin)\n"
             if let mend = status.reach.mend { text += "reach       \(mend)\n" }
             if let next = status.next { text += "next        \(next)\n" }
             emit(printable(text))
@@ -34,15 +45,21 @@ struct StatusCommand: AsyncParsableCommand {
     }
 
     static func duration(_ seconds: Int64) -> String {
-        seconds < 120 ? "\(seconds) s" : seconds < 7200 ? "\(seconds / 60) min" : "\(seconds / 3600) h \(seconds / 60 % 60) min"
+        seconds < 120
+            ? "\(seconds) s"
+            : seconds < 7200 ? "\(seconds / 60) min" : "\(seconds / 3600) h \(seconds / 60 % 60) min"
     }
 }
 
 struct PauseCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "pause", abstract: "Take no new work; running answers finish. `starling resume` goes on.")
+        commandName: "pause", abstract: "Take no new work; running answers finish. `starling resume` goes on."
+    )
     @OptionGroup var door: DoorOptions
-    func run() async throws { try await Self.post("/mesh/pause", "paused: no new work; running answers finish. `starling resume` to go on.", door) }
+    func run() async throws {
+        try await Self.post(
+            "/mesh/pause", "paused: no new work; running answers finish. `starling resume` to go on.", door)
+    }
 
     static func post(_ path: String, _ done: String, _ door: DoorOptions) async throws {
         try await reporting {
@@ -54,7 +71,8 @@ struct PauseCommand: AsyncParsableCommand {
 }
 
 struct ResumeCommand: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "resume", abstract: "Take work again after `starling pause`.")
+    static let configuration = CommandConfiguration(
+        commandName: "resume", abstract: "Take work again after `starling pause`.")
     @OptionGroup var door: DoorOptions
     func run() async throws { try await PauseCommand.post("/mesh/resume", "serving again.", door) }
 }
@@ -62,24 +80,32 @@ struct ResumeCommand: AsyncParsableCommand {
 struct PeersCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "peers", abstract: "The nodes that a node knows.",
-        discussion: "Balances are per peer: positive, they owe this node. --json adds the datagrams dropped, by reason.")
+        discussion:
+            "Balances are per peer: positive, they owe this node. --json adds the datagrams dropped, by reason."
+    )
     @OptionGroup var door: DoorOptions
 
     func run() async throws {
         try await reporting {
             guard let document = try door.document("/mesh/peers", as: PeersDocument.self) else { return }
-            var table = Table(["node", "name", "state", "reach", "rtt ms", "sells", "trust", "balance cr", "address"], rightAligned: [4, 6, 7])
+            var table = Table(
+                ["node", "name", "state", "reach", "rtt ms", "sells", "trust", "balance cr", "address"],
+                rightAligned: [4, 6, 7])
             for peer in document.peers {
                 table.add([
                     String(peer.nodeID.prefix(8)), peer.name, peer.state, peer.reach,
                     peer.roundTripMilliseconds.map { String(format: "%.2f", $0) } ?? "-",
-                    peer.sells.isEmpty ? "-" : peer.sells.joined(separator: ", "), String(format: "%.2f", peer.trust),
+                    peer.sells.isEmpty ? "-" : peer.sells.joined(separator: ", "),
+                    String(format: "%.2f", peer.trust),
                     MicroCredits.text(peer.balance), peer.endpoints.first ?? "-",
                 ])
             }
             emit(table.text())
             let dropped = document.dropped.filter { $0.value > 0 }.sorted { $0.key < $1.key }
-            if !dropped.isEmpty { remark("dropped datagrams: " + dropped.map { "\($0.key) \($0.value)" }.joined(separator: ", ")) }
+            if !dropped.isEmpty {
+                remark(
+                    "dropped datagrams: " + dropped.map { "\($0.key) \($0.value)" }.joined(separator: ", "))
+            }
         }
     }
 }
@@ -93,14 +119,25 @@ struct OffersCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await reporting {
-            let query = model.map { "?model=" + ($0.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? $0) } ?? ""
-            guard let document = try door.document("/mesh/offers" + query, as: OffersDocument.self) else { return }
-            var table = Table(["model", "node", "name", "price in/out", "slots", "tok/s", "first ms", "context", "quant", "age s"], rightAligned: [4, 5, 6, 7, 9])
+            let query =
+                model.map {
+                    "?model=" + ($0.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? $0)
+                } ?? ""
+            guard let document = try door.document("/mesh/offers" + query, as: OffersDocument.self) else {
+                return
+            }
+            var table = Table(
+                [
+                    "model", "node", "name", "price in/out", "slots", "tok/s", "first ms", "context", "quant",
+                    "age s",
+                ], rightAligned: [4, 5, 6, 7, 9])
             for offer in document.offers {
                 table.add([
                     offer.model, String(offer.nodeID.prefix(8)), offer.name,
-                    "\(MicroCredits.text(offer.price.input)) / \(MicroCredits.text(offer.price.output))", "\(offer.slots)",
-                    String(format: "%.0f", offer.measured.tokensPerSecond), "\(offer.measured.firstTokenMilliseconds)", "\(offer.context)",
+                    "\(MicroCredits.text(offer.price.input)) / \(MicroCredits.text(offer.price.output))",
+                    "\(offer.slots)",
+                    String(format: "%.0f", offer.measured.tokensPerSecond),
+                    "\(offer.measured.firstTokenMilliseconds)", "\(offer.context)",
                     offer.quantization.isEmpty ? "-" : offer.quantization, "\(offer.ageMilliseconds / 1000)",
                 ])
             }
@@ -112,13 +149,16 @@ struct OffersCommand: AsyncParsableCommand {
 struct WhyCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "why", abstract: "Why a task went where it went: who was asked, who bid what, who won.",
-        discussion: "TASK is the id from the last line of `starling ask`, or `x-request-id` of an HTTP answer; any unique prefix will do.")
+        discussion:
+            "TASK is the id from the last line of `starling ask`, or `x-request-id` of an HTTP answer; any unique prefix will do."
+    )
     @OptionGroup var door: DoorOptions
     @Argument(help: "A task id, or a unique prefix of one.") var task: String
 
     func run() async throws {
         try await reporting {
-            let path = "/mesh/tasks/" + (task.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? task)
+            let path =
+                "/mesh/tasks/" + (task.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? task)
             guard let document = try door.document(path, as: TaskDocument.self) else { return }
             emit(AuctionText.table(document))
             emit(AuctionText.end(document) + "\n")

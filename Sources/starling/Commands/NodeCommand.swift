@@ -11,7 +11,8 @@ import UVLoop
 
 struct NodeCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "node", abstract: "Run a node: serve what the configuration says, and answer this machine's clients.",
+        commandName: "node",
+        abstract: "Run a node: serve what the configuration says, and answer this machine's clients.",
         discussion: """
             Reads ~/.config/starling/node.yaml unless told otherwise; `starling init` writes it. Every key can be set by
             STARLING_… in the environment (STARLING_MESH_PORT) or by --set mesh.port=7827, which wins.
@@ -21,8 +22,10 @@ struct NodeCommand: AsyncParsableCommand {
             """)
 
     @Option(help: ArgumentHelp("The configuration file.", valueName: "FILE")) var config: String?
-    @Option(help: ArgumentHelp("Override one key of the file (repeat it).", valueName: "KEY=VALUE")) var set: [String] = []
-    @Option(help: ArgumentHelp("Seconds that running answers may take to finish on leaving.", valueName: "S")) var grace = 10.0
+    @Option(help: ArgumentHelp("Override one key of the file (repeat it).", valueName: "KEY=VALUE")) var set:
+        [String] = []
+    @Option(help: ArgumentHelp("Seconds that running answers may take to finish on leaving.", valueName: "S"))
+    var grace = 10.0
     @Flag(help: "Only log; print no summary.") var quiet = false
 
     static var defaultConfigPath: String {
@@ -36,16 +39,23 @@ struct NodeCommand: AsyncParsableCommand {
             let settings = try load()
             let log = NodeLog.logger(settings.log)
             let identity = try settings.identity()
-            try FileManager.default.createDirectory(atPath: settings.data, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+            try FileManager.default.createDirectory(
+                atPath: settings.data, withIntermediateDirectories: true,
+                attributes: [.posixPermissions: 0o700])
             let ledger = try Ledger(path: settings.data + "/starling.sqlite")
             let memory = try await ledger.memory(for: settings, node: identity.publicKey)
-            let node = try Node(settings: settings, identity: identity, ledger: ledger, memory: memory, version: starlingVersion, log: log)
+            let node = try Node(
+                settings: settings, identity: identity, ledger: ledger, memory: memory,
+                version: starlingVersion, log: log)
             let signals = Signals([SIGTERM, SIGINT])
             do {
                 try await node.start()
             } catch let error as SocketError {
                 throw fail(
-                    "\(error)", mend: "another program (or another node) uses it: stop that, or set mesh.port to a free one", .unavailable)
+                    "\(error)",
+                    mend:
+                        "another program (or another node) uses it: stop that, or set mesh.port to a free one",
+                    .unavailable)
             }
             let gateway = try Gateway(node: node, configuration: settings.gateway, logger: log)
             let serving = Task {
@@ -79,25 +89,39 @@ struct NodeCommand: AsyncParsableCommand {
         let path = config ?? Self.defaultConfigPath
         guard let data = FileManager.default.contents(atPath: path) else {
             throw FileManager.default.fileExists(atPath: path)
-                ? fail("the configuration \(path) can't be read", mend: "it must be a file that this user may read", .configuration)
-                : fail("there is no configuration at \(path)", mend: "run `starling init`, or name one with --config", .configuration)
+                ? fail(
+                    "the configuration \(path) can't be read",
+                    mend: "it must be a file that this user may read", .configuration)
+                : fail(
+                    "there is no configuration at \(path)",
+                    mend: "run `starling init`, or name one with --config", .configuration)
         }
         var flags: [String: String] = [:]
         for pair in set {
-            guard let equals = pair.firstIndex(of: "=") else { throw fail("--set \(pair) has no =", mend: "write --set mesh.port=7827", .usage) }
+            guard let equals = pair.firstIndex(of: "=") else {
+                throw fail("--set \(pair) has no =", mend: "write --set mesh.port=7827", .usage)
+            }
             flags[String(pair[..<equals])] = String(pair[pair.index(after: equals)...])
         }
         return try NodeSettings(
             parsing: String(decoding: data, as: UTF8.self),
-            source: .init(file: path, flags: flags, environment: ProcessInfo.processInfo.environment), home: NSHomeDirectory())
+            source: .init(file: path, flags: flags, environment: ProcessInfo.processInfo.environment),
+            home: NSHomeDirectory())
     }
 
     private func summary(_ settings: NodeSettings, _ node: Node) async {
         let endpoint = await node.meshEndpoint
-        remark("  node     \(node.identity.nodeID.short)  \"\(settings.name)\"   mesh \"\(settings.mesh.name)\"")
-        remark("  mesh     \(endpoint) (UDP and TCP); others join with starling://\(node.identity.publicKey)@ADDRESS:\(endpoint.port)")
+        remark(
+            "  node     \(node.identity.nodeID.short)  \"\(settings.name)\"   mesh \"\(settings.mesh.name)\"")
+        remark(
+            "  mesh     \(endpoint) (UDP and TCP); others join with starling://\(node.identity.publicKey)@ADDRESS:\(endpoint.port)"
+        )
         remark("  api      http://\(settings.http.listen)/v1    page http://\(settings.http.listen)/")
-        remark(settings.serve.isEmpty ? "  serving nothing: this node only asks. Ctrl-C leaves." : "  serving \(settings.serve.map(\.model).joined(separator: ", ")). Ctrl-C finishes running answers, then leaves; again, at once.")
+        remark(
+            settings.serve.isEmpty
+                ? "  serving nothing: this node only asks. Ctrl-C leaves."
+                : "  serving \(settings.serve.map(\.model).joined(separator: ", ")). Ctrl-C finishes running answers, then leaves; again, at once."
+        )
     }
 }
 

@@ -5,7 +5,8 @@ import Testnet
 
 struct TestnetCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "testnet", abstract: "Spawn a local mesh of real processes, break it on purpose, read what happened.",
+        commandName: "testnet",
+        abstract: "Spawn a local mesh of real processes, break it on purpose, read what happened.",
         discussion: """
             starling testnet up testnet/market.yaml     start it; returns when every node knows every offer
             starling testnet ask "What can you do?"     ask as the file's `ask:` says
@@ -16,7 +17,10 @@ struct TestnetCommand: AsyncParsableCommand {
 
             Logs and configurations lie in testnet/.run/NAME/.
             """,
-        subcommands: [Up.self, Status.self, Ask.self, Kill.self, Freeze.self, Thaw.self, Stop.self, Restart.self, Down.self, Supervise.self])
+        subcommands: [
+            Up.self, Status.self, Ask.self, Kill.self, Freeze.self, Thaw.self, Stop.self, Restart.self,
+            Down.self, Supervise.self,
+        ])
 
     /// The folder `testnet/`: STARLING_TESTNET, or `testnet` under the working folder.
     static var root: String {
@@ -25,7 +29,10 @@ struct TestnetCommand: AsyncParsableCommand {
     }
 
     /// This program's own file.
-    static var program: String { (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? CommandLine.arguments[0] }
+    static var program: String {
+        (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe"))
+            ?? CommandLine.arguments[0]
+    }
 
     struct NameOption: ParsableArguments {
         @Option(help: "Which testnet, when several run here.") var name: String?
@@ -34,7 +41,9 @@ struct TestnetCommand: AsyncParsableCommand {
     struct Up: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Start a testnet and return when all is ready.",
-            discussion: "On a testnet that runs already it starts nothing; on one whose file changed it starts anew. A killed node stays dead.")
+            discussion:
+                "On a testnet that runs already it starts nothing; on one whose file changed it starts anew. A killed node stays dead."
+        )
         @Argument(help: "The testnet's file, such as testnet/market.yaml.") var file: String
         @Option(help: "Give up after so many seconds.") var timeout = 60.0
         @Option(help: "Run it under this name instead of the mesh's.") var name: String?
@@ -43,23 +52,34 @@ struct TestnetCommand: AsyncParsableCommand {
         func run() async throws {
             try await reporting {
                 guard let data = FileManager.default.contents(atPath: file) else {
-                    throw fail("there is no \(file)", mend: "name a testnet's file, such as testnet/market.yaml", .usage)
+                    throw fail(
+                        "there is no \(file)", mend: "name a testnet's file, such as testnet/market.yaml",
+                        .usage)
                 }
-                let plan = try TestnetFile(parsing: String(decoding: data, as: UTF8.self), path: file, folder: TestnetCommand.root)
+                let plan = try TestnetFile(
+                    parsing: String(decoding: data, as: UTF8.self), path: file, folder: TestnetCommand.root)
                 let testnet = try LocalTestnet(root: TestnetCommand.root, name: name ?? plan.name)
-                try testnet.up(plan, program: TestnetCommand.program, timeout: timeout) { remark("  ✓ \($0)") }
+                try testnet.up(plan, program: TestnetCommand.program, timeout: timeout) {
+                    remark("  ✓ \($0)")
+                }
                 try Status.show(testnet, json: json)
             }
         }
     }
 
     struct Status: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Who is up, and when, how and by whom the others went.")
+        static let configuration = CommandConfiguration(
+            abstract: "Who is up, and when, how and by whom the others went.")
         @OptionGroup var which: NameOption
-        @Flag(help: "Print an array of {name, role, state, node_id, public_key, pid, udp, tcp, http, models, log}.") var json = false
+        @Flag(
+            help:
+                "Print an array of {name, role, state, node_id, public_key, pid, udp, tcp, http, models, log}."
+        ) var json = false
 
         func run() async throws {
-            try await reporting { try Self.show(try LocalTestnet(root: TestnetCommand.root, name: which.name), json: json) }
+            try await reporting {
+                try Self.show(try LocalTestnet(root: TestnetCommand.root, name: which.name), json: json)
+            }
         }
 
         static func show(_ testnet: LocalTestnet, json: Bool) throws {
@@ -67,22 +87,36 @@ struct TestnetCommand: AsyncParsableCommand {
             if json {
                 let nodes: [[String: Any]] = state.nodes.map { node in
                     [
-                        "name": node.name, "role": node.role, "state": testnet.state(of: node), "node_id": node.nodeID,
-                        "public_key": node.publicKey, "pid": Int(node.pid), "udp": node.udp, "tcp": node.udp, "http": node.http,
-                        "models": node.models, "log": node.log, "config": node.config, "since": node.since.timeIntervalSince1970,
+                        "name": node.name, "role": node.role, "state": testnet.state(of: node),
+                        "node_id": node.nodeID,
+                        "public_key": node.publicKey, "pid": Int(node.pid), "udp": node.udp, "tcp": node.udp,
+                        "http": node.http,
+                        "models": node.models, "log": node.log, "config": node.config,
+                        "since": node.since.timeIntervalSince1970,
                         "exit": node.exit.map { exit -> [String: Any] in
-                            ["signal": exit.signal.map { Int($0) as Any } ?? NSNull(), "status": exit.status.map { Int($0) as Any } ?? NSNull(), "at": exit.at.timeIntervalSince1970]
+                            [
+                                "signal": exit.signal.map { Int($0) as Any } ?? NSNull(),
+                                "status": exit.status.map { Int($0) as Any } ?? NSNull(),
+                                "at": exit.at.timeIntervalSince1970,
+                            ]
                         } ?? NSNull(),
                     ]
                 }
-                emit(String(decoding: try JSONSerialization.data(withJSONObject: nodes, options: [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]), as: UTF8.self) + "\n")
+                emit(
+                    String(
+                        decoding: try JSONSerialization.data(
+                            withJSONObject: nodes,
+                            options: [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]), as: UTF8.self)
+                        + "\n")
                 return
             }
-            var table = Table(["name", "role", "model", "state", "pid", "http", "log", ""], rightAligned: [4])
+            var table = Table(
+                ["name", "role", "model", "state", "pid", "http", "log", ""], rightAligned: [4])
             for node in state.nodes {
                 let now = testnet.state(of: node)
                 table.add([
-                    node.name, node.role, node.models.joined(separator: ", "), now, now == "up" || now == "frozen" || now == "starting" ? "\(node.pid)" : "-",
+                    node.name, node.role, node.models.joined(separator: ", "), now,
+                    now == "up" || now == "frozen" || now == "starting" ? "\(node.pid)" : "-",
                     node.http, shortened(node.log), testnet.remark(on: node, state: now),
                 ])
             }
@@ -98,18 +132,25 @@ struct TestnetCommand: AsyncParsableCommand {
     struct Ask: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Ask the testnet a question, printing the auction.",
-            discussion: "Without arguments: the question in the file's `ask:`. All options of `starling ask` are there.")
+            discussion:
+                "Without arguments: the question in the file's `ask:`. All options of `starling ask` are there."
+        )
         @OptionGroup var which: NameOption
         @Option(help: "The node to ask.") var via: String?
         @Option(help: "The model to ask.") var model: String?
-        @Argument(parsing: .allUnrecognized, help: "The question, and options of `starling ask`.") var rest: [String] = []
+        @Argument(parsing: .allUnrecognized, help: "The question, and options of `starling ask`.") var rest:
+            [String] = []
 
         func run() async throws {
             try await reporting {
                 let testnet = try LocalTestnet(root: TestnetCommand.root, name: which.name)
                 let state = try testnet.load()
-                let text = FileManager.default.contents(atPath: state.file).map { String(decoding: $0, as: UTF8.self) } ?? ""
-                let question = try? TestnetFile(parsing: text, path: state.file, folder: TestnetCommand.root).question
+                let text =
+                    FileManager.default.contents(atPath: state.file).map {
+                        String(decoding: $0, as: UTF8.self)
+                    } ?? ""
+                let question = try? TestnetFile(parsing: text, path: state.file, folder: TestnetCommand.root)
+                    .question
                 let node = try testnet.node(named: via ?? question?.via ?? state.nodes[0].name)
                 var arguments = ["--via", node.http, "--auction"]
                 if let model = model ?? question?.model, !model.isEmpty { arguments += ["--model", model] }
@@ -122,7 +163,9 @@ struct TestnetCommand: AsyncParsableCommand {
         }
     }
 
-    static func perform(_ action: LocalTestnet.Action, on names: [String], _ name: String?, _ done: (String) -> String) async throws {
+    static func perform(
+        _ action: LocalTestnet.Action, on names: [String], _ name: String?, _ done: (String) -> String
+    ) async throws {
         try await reporting {
             let testnet = try LocalTestnet(root: root, name: name)
             for node in names {
@@ -133,17 +176,27 @@ struct TestnetCommand: AsyncParsableCommand {
     }
 
     struct Kill: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Kill nodes outright (SIGKILL); they stay dead.")
+        static let configuration = CommandConfiguration(
+            abstract: "Kill nodes outright (SIGKILL); they stay dead.")
         @OptionGroup var which: NameOption
         @Argument(help: "Nodes of the testnet.") var nodes: [String]
-        func run() async throws { try await perform(.kill, on: nodes, which.name) { "\($0) killed; `starling testnet restart \($0)` brings it back" } }
+        func run() async throws {
+            try await perform(.kill, on: nodes, which.name) {
+                "\($0) killed; `starling testnet restart \($0)` brings it back"
+            }
+        }
     }
 
     struct Freeze: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Stop nodes in their tracks (SIGSTOP); they hold their ports and answer nothing.")
+        static let configuration = CommandConfiguration(
+            abstract: "Stop nodes in their tracks (SIGSTOP); they hold their ports and answer nothing.")
         @OptionGroup var which: NameOption
         @Argument(help: "Nodes of the testnet.") var nodes: [String]
-        func run() async throws { try await perform(.freeze, on: nodes, which.name) { "\($0) frozen; `starling testnet thaw \($0)` lets it go on" } }
+        func run() async throws {
+            try await perform(.freeze, on: nodes, which.name) {
+                "\($0) frozen; `starling testnet thaw \($0)` lets it go on"
+            }
+        }
     }
 
     struct Thaw: AsyncParsableCommand {
@@ -154,14 +207,16 @@ struct TestnetCommand: AsyncParsableCommand {
     }
 
     struct Stop: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Ask nodes to leave (SIGTERM): they finish or hand over, and say goodbye.")
+        static let configuration = CommandConfiguration(
+            abstract: "Ask nodes to leave (SIGTERM): they finish or hand over, and say goodbye.")
         @OptionGroup var which: NameOption
         @Argument(help: "Nodes of the testnet.") var nodes: [String]
         func run() async throws { try await perform(.stop, on: nodes, which.name) { "\($0) left" } }
     }
 
     struct Restart: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Start nodes again, stopping them first if they run.")
+        static let configuration = CommandConfiguration(
+            abstract: "Start nodes again, stopping them first if they run.")
         @OptionGroup var which: NameOption
         @Argument(help: "Nodes of the testnet.") var nodes: [String]
         func run() async throws { try await perform(.restart, on: nodes, which.name) { "\($0) is up" } }
@@ -169,7 +224,8 @@ struct TestnetCommand: AsyncParsableCommand {
 
     struct Down: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Stop everything, also after a crash of the supervisor.", discussion: "Without a running testnet it does nothing and succeeds. Logs stay, unless --purge.")
+            abstract: "Stop everything, also after a crash of the supervisor.",
+            discussion: "Without a running testnet it does nothing and succeeds. Logs stay, unless --purge.")
         @OptionGroup var which: NameOption
         @Flag(help: "Remove logs, databases and configurations too.") var purge = false
 
@@ -181,7 +237,10 @@ struct TestnetCommand: AsyncParsableCommand {
                     let testnet = try LocalTestnet(root: TestnetCommand.root, name: name)
                     let count = TestnetState.load(testnet.layout)?.nodes.count ?? 0
                     if try testnet.down(purge: purge) {
-                        remark("\(name): \(count) nodes stopped, nothing left running." + (purge ? "" : " Logs are in \(testnet.layout.folder) (--purge removes them)."))
+                        remark(
+                            "\(name): \(count) nodes stopped, nothing left running."
+                                + (purge
+                                    ? "" : " Logs are in \(testnet.layout.folder) (--purge removes them)."))
                     } else {
                         remark("\(name) was not running")
                     }
@@ -191,14 +250,19 @@ struct TestnetCommand: AsyncParsableCommand {
     }
 
     struct Supervise: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "The parent of a testnet's processes; started by `up`.", shouldDisplay: false)
+        static let configuration = CommandConfiguration(
+            abstract: "The parent of a testnet's processes; started by `up`.", shouldDisplay: false)
         @Argument var folder: String
 
         func run() async throws {
             try await reporting {
                 let url = URL(fileURLWithPath: folder)
-                let layout = Layout(root: url.deletingLastPathComponent().deletingLastPathComponent().path, name: url.lastPathComponent)
-                guard let state = TestnetState.load(layout) else { throw fail("\(layout.state) can't be read", mend: "starling testnet up FILE", .failed) }
+                let layout = Layout(
+                    root: url.deletingLastPathComponent().deletingLastPathComponent().path,
+                    name: url.lastPathComponent)
+                guard let state = TestnetState.load(layout) else {
+                    throw fail("\(layout.state) can't be read", mend: "starling testnet up FILE", .failed)
+                }
                 try Supervisor(layout: layout, state: state).run()
             }
         }

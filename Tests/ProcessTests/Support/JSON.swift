@@ -26,7 +26,9 @@ enum JSON: Hashable, Sendable, Decodable, CustomStringConvertible {
     }
 
     subscript(key: String) -> JSON { if case .object(let map) = self { map[key] ?? .null } else { .null } }
-    subscript(index: Int) -> JSON { if case .array(let list) = self, list.indices.contains(index) { list[index] } else { .null } }
+    subscript(index: Int) -> JSON {
+        if case .array(let list) = self, list.indices.contains(index) { list[index] } else { .null }
+    }
     var list: [JSON] { if case .array(let list) = self { list } else { [] } }
     var keys: Set<String> { if case .object(let map) = self { Set(map.keys) } else { [] } }
     var text: String? { if case .string(let text) = self { text } else { nil } }
@@ -41,7 +43,8 @@ enum JSON: Hashable, Sendable, Decodable, CustomStringConvertible {
         case .number(let number): number == number.rounded() ? "\(Int(number))" : "\(number)"
         case .string(let text): "\"\(text)\""
         case .array(let list): "[\(list.map(\.description).joined(separator: ", "))]"
-        case .object(let map): "{\(map.sorted { $0.key < $1.key }.map { "\($0.key): \($0.value)" }.joined(separator: ", "))}"
+        case .object(let map):
+            "{\(map.sorted { $0.key < $1.key }.map { "\($0.key): \($0.value)" }.joined(separator: ", "))}"
         }
     }
 }

@@ -15,7 +15,9 @@ struct OpenAIPackage {
 
     /// Starts these calls, one after the other.
     init(_ calls: [Call], in folder: String) throws {
-        let list = calls.map { #"{"do": "\#($0.action)", "base": "\#($0.node.http)/v1", "args": \#($0.arguments)}"# }
+        let list = calls.map {
+            #"{"do": "\#($0.action)", "base": "\#($0.node.http)/v1", "args": \#($0.arguments)}"#
+        }
         let file = "\(folder)/calls-\(UInt32.random(in: 0...UInt32.max)).json"
         try "[\(list.joined(separator: ",\n"))]".write(toFile: file, atomically: true, encoding: .utf8)
         process = try Spawned(Project.python, [Project.script("openai_client.py"), file], folder: folder)
@@ -23,7 +25,8 @@ struct OpenAIPackage {
     }
 
     /// One stream.
-    static func stream(_ arguments: String, at node: TestMesh.Node, in folder: String) throws -> OpenAIPackage {
+    static func stream(_ arguments: String, at node: TestMesh.Node, in folder: String) throws -> OpenAIPackage
+    {
         try OpenAIPackage([Call(action: "stream", node: node, arguments: arguments)], in: folder)
     }
 
@@ -42,11 +45,15 @@ struct OpenAIPackage {
 
     /// Node id of the worker that began the stream.
     func worker() async throws -> String {
-        try await eventually("the stream begins") { process.lines.first { $0["event"].text == "begun" }?["headers"]["starling-worker"].text }
+        try await eventually("the stream begins") {
+            process.lines.first { $0["event"].text == "begun" }?["headers"]["starling-worker"].text
+        }
     }
 
     func waitForChunks(_ count: Int, within seconds: Double = 20) async throws {
-        try await until("\(count) chunks arrive", within: seconds) { chunks.count >= count || process.status != nil }
+        try await until("\(count) chunks arrive", within: seconds) {
+            chunks.count >= count || process.status != nil
+        }
         try #require(chunks.count >= count, "the stream ended early: \(process.out) \(process.err)")
     }
 }

@@ -10,7 +10,9 @@ enum Project {
 
     /// SwiftPM puts the program beside the test bundle.
     static let program: String = {
-        let bundle = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? CommandLine.arguments[0]
+        let bundle =
+            (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe"))
+            ?? CommandLine.arguments[0]
         return URL(fileURLWithPath: bundle).deletingLastPathComponent().path + "/starling"
     }()
 
@@ -33,7 +35,9 @@ enum Project {
         let files = FileManager.default
         for name in (try? files.contentsOfDirectory(atPath: "/tmp")) ?? [] {
             let path = "/tmp/\(name)"
-            guard path.hasPrefix(base), let pid = Int32(path.dropFirst(base.count)), kill(pid, 0) != 0 else { continue }
+            guard path.hasPrefix(base), let pid = Int32(path.dropFirst(base.count)), kill(pid, 0) != 0 else {
+                continue
+            }
             for testnet in (try? files.contentsOfDirectory(atPath: path)) ?? [] {
                 let down = try? Process.run(
                     URL(fileURLWithPath: "/usr/bin/env"),

@@ -9,7 +9,9 @@ final class ScriptedBackend: Sendable {
 
     private init(_ process: Spawned, _ url: String) { (self.process, self.url) = (process, url) }
 
-    static func with<T>(_ script: String = "{}", _ body: (ScriptedBackend) async throws -> T) async throws -> T {
+    static func with<T>(_ script: String = "{}", _ body: (ScriptedBackend) async throws -> T) async throws
+        -> T
+    {
         let folder = try Project.folder("backend")
         let process = try Spawned(Project.python, [Project.script("scripted_backend.py")], folder: folder)
         defer {
@@ -30,7 +32,9 @@ final class ScriptedBackend: Sendable {
     /// Changes how it answers from now on.
     func play(_ script: String) async throws {
         let url = url
-        let status = try await blocking { try MeshClient(base: url).post("/script", json: Array(script.utf8)).status }
+        let status = try await blocking {
+            try MeshClient(base: url).post("/script", json: Array(script.utf8)).status
+        }
         try #require(status == 200)
     }
 
@@ -47,7 +51,9 @@ final class ScriptedBackend: Sendable {
         let url = url
         let log = try await blocking { JSON(parsing: Data(try MeshClient(base: url).get("/log").body)) }
         return log["requests"].list.filter { $0["trial"].flag == false }.map {
-            Request(body: $0["body"], begun: $0["begun"].number ?? 0, how: $0["how"].text, ended: $0["ended"].number)
+            Request(
+                body: $0["body"], begun: $0["begun"].number ?? 0, how: $0["how"].text,
+                ended: $0["ended"].number)
         }
     }
 }

@@ -20,7 +20,9 @@ struct Socket {
         address.sin_port = port.bigEndian
         address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
         return withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                body($0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
         }
     }
 
@@ -68,7 +70,9 @@ struct Socket {
     func write(_ bytes: [UInt8]) -> Bool {
         var sent = 0
         while sent < bytes.count {
-            let count = bytes[sent...].withUnsafeBytes { Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+            let count = bytes[sent...].withUnsafeBytes {
+                Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+            }
             guard count > 0 else { return false }
             sent += count
         }
@@ -93,29 +97,42 @@ struct Socket {
 }
 
 /// An HTTP request as bytes.
-func httpRequest(_ method: String = "POST", _ path: String = "/v1/chat/completions", _ body: String = "", headers: [String] = []) -> String {
+func httpRequest(
+    _ method: String = "POST", _ path: String = "/v1/chat/completions", _ body: String = "",
+    headers: [String] = []
+) -> String {
     let own = headers.contains { $0.lowercased().hasPrefix("host:") } ? [] : ["Host: 127.0.0.1"]
-    let length = headers.contains { $0.lowercased().hasPrefix("transfer-encoding") } ? [] : ["Content-Length: \(body.utf8.count)"]
-    return (["\(method) \(path) HTTP/1.1"] + own + length + headers).joined(separator: "\r\n") + "\r\n\r\n" + body
+    let length =
+        headers.contains { $0.lowercased().hasPrefix("transfer-encoding") }
+        ? [] : ["Content-Length: \(body.utf8.count)"]
+    return (["\(method) \(path) HTTP/1.1"] + own + length + headers).joined(separator: "\r\n") + "\r\n\r\n"
+        + body
 }
 
 /// What the kernel says of a process, in kilobytes; `VmHWM` is the most that it ever had.
 func memory(_ pid: Int32, _ field: String = "VmRSS") -> Int {
     let text = (try? String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8)) ?? ""
     let line = text.split(separator: "\n").first { $0.hasPrefix(field + ":") }
-    return line.flatMap { $0.split(separator: " ").dropLast().last.flatMap { Int($0.split(separator: "\t").last ?? "") } } ?? 0
+    return line.flatMap {
+        $0.split(separator: " ").dropLast().last.flatMap { Int($0.split(separator: "\t").last ?? "") }
+    } ?? 0
 }
 
 /// Whether a process with this id lives.
 func lives(_ pid: Int32) -> Bool {
-    guard pid > 0, let text = try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8) else { return false }
+    guard pid > 0, let text = try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8) else {
+        return false
+    }
     return !text.contains(") Z ")
 }
 
 /// Live processes whose command line holds `text`.
 func processes(with text: String) -> [Int32] {
-    ((try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []).compactMap { Int32($0) }.filter { pid in
-        guard lives(pid), let words = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") else { return false }
+    ((try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []).compactMap { Int32($0) }.filter {
+        pid in
+        guard lives(pid), let words = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") else {
+            return false
+        }
         return String(decoding: words, as: UTF8.self).replacing("\0", with: " ").contains(text)
     }
 }

@@ -19,9 +19,11 @@ final class Spawned: Sendable {
     private let exit = Mutex<Int32?>(nil)
 
     init(
-        _ program: String, _ arguments: [String], environment: [String: String] = [:], folder: String, input: String? = nil
+        _ program: String, _ arguments: [String], environment: [String: String] = [:], folder: String,
+        input: String? = nil
     ) throws {
-        let stem = "\(folder)/\(URL(fileURLWithPath: program).lastPathComponent)-\(UInt32.random(in: 0...UInt32.max))"
+        let stem =
+            "\(folder)/\(URL(fileURLWithPath: program).lastPathComponent)-\(UInt32.random(in: 0...UInt32.max))"
         (outFile, errFile) = (stem + ".out", stem + ".err")
         if let input { try input.write(toFile: stem + ".in", atomically: true, encoding: .utf8) }
         var actions = posix_spawn_file_actions_t()
@@ -71,7 +73,9 @@ final class Spawned: Sendable {
     var out: String { Self.text(outFile) }
     var err: String { Self.text(errFile) }
     /// Whole lines on standard output so far.
-    var lines: [JSON] { out.split(separator: "\n", omittingEmptySubsequences: true).map { JSON(parsing: String($0)) } }
+    var lines: [JSON] {
+        out.split(separator: "\n", omittingEmptySubsequences: true).map { JSON(parsing: String($0)) }
+    }
 
     func send(_ signal: Int32) { if status == nil { kill(pid, signal) } }
 

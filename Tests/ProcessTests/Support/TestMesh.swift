@@ -19,12 +19,15 @@ final class TestMesh: Sendable {
     private init(_ yaml: String, _ name: String) throws {
         self.name = name
         folder = try Project.folder(name)
-        try FileManager.default.createSymbolicLink(atPath: "\(folder)/models", withDestinationPath: "\(Project.root)/testnet/models")
+        try FileManager.default.createSymbolicLink(
+            atPath: "\(folder)/models", withDestinationPath: "\(Project.root)/testnet/models")
         try yaml.write(toFile: "\(folder)/\(name).yaml", atomically: true, encoding: .utf8)
     }
 
     /// Nodes as lines of the file's `nodes:`; up when `body` begins, down and purged when it ends, however that is.
-    static func with<T>(_ nodes: String, name: String = "net", _ body: (TestMesh) async throws -> T) async throws -> T {
+    static func with<T>(_ nodes: String, name: String = "net", _ body: (TestMesh) async throws -> T)
+        async throws -> T
+    {
         let lines = nodes.split(separator: "\n").map { "  \($0)\n" }.joined()
         return try await with(file: "mesh: testnet-\(name)\nports: auto\nnodes:\n\(lines)", name: name, body)
     }
@@ -55,7 +58,9 @@ final class TestMesh: Sendable {
     private func printLogs() {
         let logs = (try? FileManager.default.subpathsOfDirectory(atPath: "\(folder)/.run/\(name)")) ?? []
         for log in logs.sorted() where log.hasSuffix(".log") {
-            let text = String(decoding: FileManager.default.contents(atPath: "\(folder)/.run/\(name)/\(log)") ?? Data(), as: UTF8.self)
+            let text = String(
+                decoding: FileManager.default.contents(atPath: "\(folder)/.run/\(name)/\(log)") ?? Data(),
+                as: UTF8.self)
             print("---- \(log)")
             print(text.split(separator: "\n").suffix(40).joined(separator: "\n"))
         }
@@ -75,9 +80,12 @@ final class TestMesh: Sendable {
 
     /// Runs a `testnet` command that must succeed.
     @discardableResult
-    func testnet(_ arguments: String..., sourceLocation: SourceLocation = #_sourceLocation) async throws -> Spawned.Finished {
+    func testnet(_ arguments: String..., sourceLocation: SourceLocation = #_sourceLocation) async throws
+        -> Spawned.Finished
+    {
         let finished = try await start(["testnet"] + arguments).finished()
-        try #require(finished.status == 0, "testnet \(arguments): \(finished.err)", sourceLocation: sourceLocation)
+        try #require(
+            finished.status == 0, "testnet \(arguments): \(finished.err)", sourceLocation: sourceLocation)
         return finished
     }
 
@@ -86,15 +94,22 @@ final class TestMesh: Sendable {
     func nodes() async throws -> [Node] {
         try await testnet("status", "--json").json.list.map { node in
             Node(
-                name: node["name"].text ?? "", state: node["state"].text ?? "", id: node["node_id"].text ?? "",
-                key: node["public_key"].text ?? "", http: node["http"].text ?? "", log: node["log"].text ?? "",
-                pid: Int32(node["pid"].int ?? 0), udpPort: Self.port(node["udp"].text), httpPort: Self.port(node["http"].text), all: node)
+                name: node["name"].text ?? "", state: node["state"].text ?? "",
+                id: node["node_id"].text ?? "",
+                key: node["public_key"].text ?? "", http: node["http"].text ?? "",
+                log: node["log"].text ?? "",
+                pid: Int32(node["pid"].int ?? 0), udpPort: Self.port(node["udp"].text),
+                httpPort: Self.port(node["http"].text), all: node)
         }
     }
 
-    func node(_ name: String) async throws -> Node { try #require(try await nodes().first { $0.name == name }) }
+    func node(_ name: String) async throws -> Node {
+        try #require(try await nodes().first { $0.name == name })
+    }
 
-    private static func port(_ address: String?) -> UInt16 { address?.split(separator: ":").last.flatMap { UInt16($0) } ?? 0 }
+    private static func port(_ address: String?) -> UInt16 {
+        address?.split(separator: ":").last.flatMap { UInt16($0) } ?? 0
+    }
 
     // MARK: HTTP
 
@@ -110,7 +125,9 @@ final class TestMesh: Sendable {
     }
 
     func post(_ path: String, _ body: String, at node: Node, timeout: Double = 30) async throws -> Answer {
-        try await Self.answer { try MeshClient(base: node.http).post(path, json: Array(body.utf8), timeout: timeout) }
+        try await Self.answer {
+            try MeshClient(base: node.http).post(path, json: Array(body.utf8), timeout: timeout)
+        }
     }
 
     /// A chat that isn't streamed.
@@ -118,12 +135,18 @@ final class TestMesh: Sendable {
         try await post("/v1/chat/completions", chatBody(prompt, model: model, more: more), at: node)
     }
 
-    private static func answer(_ call: @escaping @Sendable () throws -> MeshClient.Response) async throws -> Answer {
+    private static func answer(_ call: @escaping @Sendable () throws -> MeshClient.Response) async throws
+        -> Answer
+    {
         let response = try await blocking(call)
-        return Answer(status: response.status, headers: response.headers, body: String(decoding: response.body, as: UTF8.self))
+        return Answer(
+            status: response.status, headers: response.headers,
+            body: String(decoding: response.body, as: UTF8.self))
     }
 
-    func transcript(_ task: String, at node: Node) async throws -> JSON { try await get("/mesh/tasks/\(task)", at: node).json }
+    func transcript(_ task: String, at node: Node) async throws -> JSON {
+        try await get("/mesh/tasks/\(task)", at: node).json
+    }
 
     /// Slots taken at a seller of one model.
     func slotsBusy(at node: Node) async throws -> Int? {

@@ -11,7 +11,8 @@ struct NeverHappened: Error, CustomStringConvertible {
 /// Looks again and again until `condition` gives a value.
 @discardableResult
 func eventually<T>(
-    _ what: String, within seconds: Double = 10, every pause: Duration = .milliseconds(10), _ condition: () async throws -> T?
+    _ what: String, within seconds: Double = 10, every pause: Duration = .milliseconds(10),
+    _ condition: () async throws -> T?
 ) async throws -> T {
     let end = ContinuousClock.now + .seconds(seconds)
     while true {
@@ -24,7 +25,8 @@ func eventually<T>(
 /// Looks again and again until `condition` holds; returns how many milliseconds that took.
 @discardableResult
 func until(
-    _ what: String, within seconds: Double = 10, every pause: Duration = .milliseconds(10), _ condition: () async throws -> Bool
+    _ what: String, within seconds: Double = 10, every pause: Duration = .milliseconds(10),
+    _ condition: () async throws -> Bool
 ) async throws -> Double {
     let start = ContinuousClock.now
     try await eventually(what, within: seconds, every: pause) { try await condition() ? true : nil }

@@ -1,0 +1,205 @@
+import Cryptography
+import Foundation
+import Primitives
+import Testing
+import Wire
+
+@testable import Sessions
+
+func hex(_ text: String) -> [UInt8] {
+    var digits = text.compactMap { $0.hexDigitValue.map(UInt8.init) }[...]
+    var bytes: [UInt8] = []
+    while let high = digits.popFirst(), let low = digits.popFirst() { bytes.append(high << 4 | low) }
+    return bytes
+}
+
+func hex32(_ text: String) -> Bytes32 { Bytes32(hex(text)) ?? .zero }
+
+func text(_ bytes: some Sequence<UInt8>) -> String {
+    bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+}
+
+/// The project's folder.
+let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    .deletingLastPathComponent()
+
+func vectorFile(_ name: String) throws -> Data {
+    try Data(contentsOf: root.appendingPathComponent("Protocol/vectors/\(name)"))
+}
+
+func moment(_ time: MonotonicTime) -> Now { Now(monotonic: time, wall: WallTime(milliseconds: 0)) }
+
+func signedContact(_ identity: Identity, endpoints: Int = 1) -> SignedRecord {
+    let places = (0..<endpoints).map { Endpoint(ipv4: 0x0a00_0000 + UInt32($0), port: 7827) }
+    return Verified(signing: Contact(publicKey: identity.publicKey, endpoints: places), with: identity).signed
+}
+
+/// Sessions of several nodes on one virtual network with one latency. Nodes answer what they are asked: PING with PONG,
+/// FIND with FOUND, everything else with `offerReceived`.
+final class Net {
+    struct Packet {
+        var at: MonotonicTime
+        var from: Endpoint
+        var to: Endpoint
+        var bytes: [UInt8]
+    }
+    struct Node {
+        var identity: Identity
+        var endpoint: Endpoint
+        var sessions: Sessions
+        var random = SeededRandom(seed: 7)
+        var out = SessionOutput()
+        var incoming: [Incoming] = []
+        var completions: [Completion] = []
+        var established: [PeerAddress] = []
+        var pongContact: SignedRecord?
+        var address: PeerAddress { PeerAddress(key: identity.publicKey, endpoint: endpoint) }
+
+        mutating func request(_ message: Message, to peer: PeerAddress, _ token: UInt64, _ now: Now) {
+            sessions.request(message, to: peer, owner: .peer(token), now: now, random: &random, out: &out)
+        }
+
+        mutating func send(_ message: Message, to peer: PeerAddress, _ now: Now) {
+            sessions.send(message, to: peer, now: now, random: &random, out: &out)
+        }
+
+        mutating func tick(_ now: Now) { sessions.tick(now: now, random: &random, out: &out) }
+
+        mutating func receive(_ bytes: [UInt8], from source: Endpoint, _ now: Now) {
+            var copy = bytes
+            let found = copy.withUnsafeMutableBytes {
+                sessions.receive($0, from: source, now: now, random: &random, out: &out)
+            }
+            guard let found else { return }
+            incoming.append(found)
+            guard let reply = found.reply else { return }
+            let answer: Message
+            switch found.message {
+            case .ping: answer = .pong(contact: pongContact, observed: source)
+            case .find: answer = .found(contacts: [])
+            default: answer = .offerReceived
+            }
+            sessions.reply(answer, to: reply, now: now, out: &out)
+        }
+    }
+
+    var nodes: [Node] = []
+    var now = MonotonicTime(nanoseconds: 1_000_000_000)
+    var latency = Interval.milliseconds(10)
+    var flying: [Packet] = []
+    var log: [Packet] = []
+    /// False: this packet is lost.
+    var delivers: (Packet) -> Bool = { _ in true }
+
+    init(_ count: Int = 2, limits: SessionLimits = .init()) {
+        for index in 0..<count { _ = add(UInt64(index), limits: limits) }
+    }
+
+    func add(
+        _ seed: UInt64, endpoint: Endpoint? = nil, entropy: UInt64 = 0,
+        mesh: MeshIdentity = MeshIdentity(name: "test"),
+        limits: SessionLimits = .init()
+    ) -> Int {
+        nodes.append(Self.node(seed, endpoint, entropy, mesh, limits))
+        return nodes.count - 1
+    }
+
+    static func node(
+        _ seed: UInt64, _ endpoint: Endpoint? = nil, _ entropy: UInt64 = 0,
+        _ mesh: MeshIdentity = MeshIdentity(name: "test"), _ limits: SessionLimits = .init()
+    ) -> Node {
+        let identity = Identity(seed: Bytes32(seed, 1, 1, 1))
+        return Node(
+            identity: identity,
+            endpoint: endpoint ?? Endpoint(ipv4: 0x0a01_0000 + UInt32(seed) << 8, port: 7827),
+            sessions: Sessions(
+                identity: identity, mesh: mesh, entropy: Bytes32(seed, entropy, 2, 2), limits: limits))
+    }
+
+    /// The same node after a restart: same key and place, fresh entropy, nothing remembered.
+    func restart(_ index: Int, entropy: UInt64 = 99) {
+        let endpoint = nodes[index].endpoint
+        let sessions = Sessions(
+            identity: nodes[index].identity, mesh: MeshIdentity(name: "test"),
+            entropy: Bytes32(entropy, 3, 3, 3))
+        nodes[index].sessions = sessions
+        nodes[index].endpoint = endpoint
+    }
+
+    func request(_ message: Message, from index: Int, to other: Int, token: UInt64 = 1) {
+        request(message, from: index, to: nodes[other].address, token: token)
+    }
+
+    func request(_ message: Message, from index: Int, to peer: PeerAddress, token: UInt64 = 1) {
+        nodes[index].request(message, to: peer, token, moment(now))
+        collect(index)
+    }
+
+    func send(_ message: Message, from index: Int, to other: Int) {
+        let peer = nodes[other].address
+        nodes[index].send(message, to: peer, moment(now))
+        collect(index)
+    }
+
+    /// Hands `bytes` to a node as if they came from `source`.
+    func inject(_ bytes: [UInt8], into index: Int, from source: Endpoint) {
+        nodes[index].receive(bytes, from: source, moment(now))
+        collect(index)
+    }
+
+    private func collect(_ index: Int) {
+        let out = nodes[index].out
+        for entry in 0..<out.datagrams.count {
+            out.datagrams.withDatagram(entry) { bytes, endpoint in
+                let packet = Packet(
+                    at: now + latency, from: nodes[index].endpoint, to: endpoint, bytes: Array(bytes))
+                log.append(packet)
+                if delivers(packet) { flying.append(packet) }
+            }
+        }
+        nodes[index].completions += out.completions
+        nodes[index].established += out.established
+        nodes[index].out.removeAll()
+    }
+
+    /// Lets everything happen that happens within `duration`.
+    func run(_ duration: Interval = .seconds(10)) {
+        let end = now + duration
+        while true {
+            var next = flying.map(\.at).min() ?? .never
+            for index in nodes.indices { next = min(next, nodes[index].sessions.nextDeadline()) }
+            guard next <= end else { break }
+            now = max(now, next)
+            let due = flying.filter { $0.at <= now }
+            flying.removeAll { $0.at <= now }
+            for packet in due {
+                for index in nodes.indices where nodes[index].endpoint == packet.to {
+                    inject(packet.bytes, into: index, from: packet.from)
+                }
+            }
+            for index in nodes.indices {
+                nodes[index].tick(moment(now))
+                collect(index)
+            }
+        }
+        now = end
+    }
+
+    /// The kinds of all packets so far, as their first byte says.
+    var kinds: [UInt8] { log.map { $0.bytes[0] } }
+}
+
+extension Completion {
+    var answer: Message? {
+        switch result {
+        case .answered(let message, _): message
+        case .unanswered: nil
+        }
+    }
+    var roundTrip: Interval? {
+        switch result {
+        case .answered(_, let time): time
+        case .unanswered: nil
+        }
+    }
+}

@@ -1,0 +1,66 @@
+"""Memory of an idle node with its gateway and peers, size of the program; --full: more peers, and clean build times.
+
+RSS counts shared libraries in full; private (Private_Clean + Private_Dirty of smaps_rollup) is what one more node costs.
+Idle: ten seconds after every node knows every offer. --full: 64 nodes instead of 16, and two clean builds in a folder of
+their own (dependencies fetched before).
+"""
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+import time
+
+import harness
+
+
+def idle(bench):
+    count, seconds = (64, 30) if bench.full else (16, 10)
+    with bench.backend() as backend:
+        sale = {"serves": "bench", "url": backend["url"], "price": {"input": 0.2, "output": 2.0}, "slots": 4}
+        nodes = {f"n{index}": sale if index < count // 2 else {} for index in range(count)}
+        with bench.testnet(nodes, timeout=180) as testnet:
+            time.sleep(seconds)
+            roles = {"seller": testnet.nodes[: count // 2], "asker": testnet.nodes[count // 2 :]}
+            peers = harness.Door(testnet.nodes[-1]["http"]).get("/mesh/peers")["peers"]
+            bench.figure("peers_known", len(peers))
+            for role, members in roles.items():
+                found = [harness.memory(node["pid"]) for node in members]
+                bench.figure(f"idle_{role}_rss", max(one["rss"] for one in found), "MB", "<= 36")
+                bench.figure(f"idle_{role}_private", max(one["private"] for one in found), "MB", "<= 6")
+                bench.figure(f"idle_{role}_private_p50", harness.median([one["private"] for one in found]), "MB")
+            pids = [node["pid"] for node in testnet.nodes]
+            before = sum(map(harness.cpu_seconds, pids))
+            time.sleep(seconds)
+            used = (sum(map(harness.cpu_seconds, pids)) - before) / seconds / len(pids)
+            bench.figure("idle_cpu_per_node", used * 1e3, "ms/s")
+
+
+def size(bench):
+    program = bench.program("starling")
+    bench.figure("program", os.path.getsize(program) / 1e6, "MB")
+    if shutil.which("strip"):
+        with tempfile.TemporaryDirectory() as folder:
+            stripped = pathlib.Path(folder, "starling")
+            subprocess.run(["strip", "-o", stripped, program], check=True)
+            bench.figure("program_stripped", stripped.stat().st_size / 1e6, "MB")
+
+
+def build_times(bench):
+    for configuration in ("debug", "release"):
+        with tempfile.TemporaryDirectory(prefix="starling-build-") as folder:
+            subprocess.run(["swift", "package", "--scratch-path", folder, "resolve"], cwd=harness.ROOT, capture_output=True)
+            started = time.monotonic()
+            build = ["swift", "build", "-c", configuration, "--scratch-path", folder, "--product", "starling"]
+            done = subprocess.run(build, cwd=harness.ROOT, capture_output=True, text=True)
+            if done.returncode != 0:
+                raise harness.CannotMeasure("it does not build:\n" + done.stdout[-2000:])
+            bench.figure(f"clean_build_{configuration}", time.monotonic() - started, "s")
+
+
+def run(bench):
+    size(bench)
+    bench.builds = False
+    idle(bench)
+    if bench.full:
+        build_times(bench)

@@ -1,0 +1,205 @@
+"""What the benchmarks share: building, testnets of their own, scripted model servers, load, /proc, figures.
+
+A benchmark is a file with a docstring (its first line is what `scripts/bench list` prints) and `run(bench)`, which
+measures, calls `bench.figure(…)` for each result and raises CannotMeasure when it can't.
+"""
+import contextlib
+import http.client
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+
+
+class CannotMeasure(Exception):
+    pass
+
+
+def remark(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+class Bench:
+    """One run of one benchmark: its options, its programs, its figures."""
+
+    def __init__(self, name, full, builds):
+        self.name, self.full, self.builds = name, full, builds
+        self.figures = []
+
+    # Figures
+
+    def figure(self, name, value, unit="", goal=None):
+        """Notes a result. `goal` is text such as "<= 2" or ">= 0.98"; None: there is no goal, and `holds` is null."""
+        holds = None
+        if goal is not None and value is not None:
+            relation, bound = goal.split()
+            holds = value <= float(bound) if relation == "<=" else value >= float(bound)
+        value = None if value is None else float(f"{value:.4g}")
+        self.figures.append({"name": name, "value": value, "unit": unit, "goal": goal, "holds": holds})
+        shown = "-" if value is None else f"{value:,.10g}"
+        verdict = "" if holds is None else f"   goal {goal} {unit}: {'holds' if holds else 'MISSED'}"
+        print(f"  {name:<44} {shown:>12} {unit:<6}{verdict}".rstrip(), flush=True)
+
+    def finish(self):
+        print(json.dumps({"bench": self.name, "figures": self.figures}), flush=True)
+
+    # Programs
+
+    def program(self, name, configuration="release"):
+        """The path of a product of this package, built first."""
+        if self.builds:
+            remark(f"building {name} ({configuration}) …")
+            build = ["swift", "build", "-c", configuration, "--product", name]
+            done = subprocess.run(build, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            if done.returncode != 0:
+                raise CannotMeasure("it does not build:\n" + "\n".join(done.stdout.splitlines()[-30:]))
+        path = ROOT / ".build" / configuration / name
+        if not path.exists():
+            raise CannotMeasure(f"{path} is not built")
+        return str(path)
+
+    @contextlib.contextmanager
+    def backend(self, **options):
+        """A scripted model server: {"url", "pid"}. Options are those of `starling-bench backend`."""
+        words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
+        process = subprocess.Popen([self.program("starling-bench"), "backend", *words], stdout=subprocess.PIPE, text=True)
+        try:
+            line = process.stdout.readline()
+            if not line:
+                raise CannotMeasure("the scripted model server did not start")
+            yield json.loads(line)
+        finally:
+            process.kill()
+            process.wait()
+
+    def load(self, targets, **options):
+        """Runs `starling-bench load` against `targets` (base URLs, asked in turn); its document."""
+        words = [word for url in targets for word in ("--to", url)]
+        words += [word for key, value in options.items() for word in (f"--{key.replace('_', '-')}", str(value))]
+        done = subprocess.run([self.program("starling-bench"), "load", *words], capture_output=True, text=True, timeout=600)
+        if done.returncode != 0:
+            raise CannotMeasure(f"load: {done.stderr.strip()}")
+        document = json.loads(done.stdout.splitlines()[-1])
+        for target in document["targets"]:
+            if target["errors"]:
+                remark(f"  {target['url']}: {target['errors']} errors, the first: {target['first_error']}")
+            if not target["total_us"]:
+                raise CannotMeasure(f"{target['url']} answered nothing: {target['first_error']}")
+        return document
+
+    @contextlib.contextmanager
+    def testnet(self, nodes, mesh="testnet-bench", timeout=120):
+        """A testnet of `nodes` ({name: {…}}, as in testnet/*.yaml) in a folder of its own."""
+        with tempfile.TemporaryDirectory(prefix="starling-bench-") as folder:
+            file = pathlib.Path(folder, "bench.yaml")
+            # YAML is a superset of JSON.
+            file.write_text(json.dumps({"mesh": mesh, "seed": 1, "ports": "auto", "nodes": nodes}))
+            testnet = Testnet(self.program("starling"), file, {**os.environ, "STARLING_TESTNET": folder})
+            try:
+                testnet.up(timeout)
+                yield testnet
+            finally:
+                testnet.down()
+
+
+class Testnet:
+    def __init__(self, program, file, environment):
+        self.program_path, self.file, self.environment = program, file, environment
+        self.nodes, self.seconds, self.milestones = [], None, {}
+
+    def command(self, *words, timeout=60):
+        return subprocess.run(
+            [self.program_path, "testnet", *words], env=self.environment, capture_output=True, text=True, timeout=timeout)
+
+    def up(self, timeout):
+        started = time.monotonic()
+        done = self.command("up", str(self.file), "--timeout", str(timeout), "--json", timeout=timeout + 60)
+        self.seconds = time.monotonic() - started
+        if done.returncode != 0:
+            raise CannotMeasure(f"testnet up: {done.stderr.strip()}")
+        self.nodes = json.loads(done.stdout)
+        # "✓ 8 nodes up, 0.4 s" and "✓ every node knows all 5 offers, 0.9 s"
+        for line in done.stderr.splitlines():
+            words = line.split()
+            if len(words) > 2 and words[-1] == "s":
+                self.milestones["up" if "up," in words else "known"] = float(words[-2])
+
+    def down(self):
+        self.command("down", "--purge")
+
+    def http(self, name):
+        return next(node["http"] for node in self.nodes if node["name"] == name)
+
+    def pid(self, name):
+        return next(node["pid"] for node in self.nodes if node["name"] == name)
+
+
+# HTTP
+
+
+class Door:
+    """A kept connection for JSON documents."""
+
+    def __init__(self, url):
+        self.connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=10)
+
+    def get(self, path):
+        self.connection.request("GET", path)
+        response = self.connection.getresponse()
+        body = response.read()
+        if response.status != 200:
+            raise CannotMeasure(f"GET {path}: {response.status} {body[:300]!r}")
+        return json.loads(body)
+
+
+# Numbers
+
+
+def percentile(values, share):
+    """The value that `share` percent do not pass; None of nothing."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share / 100))] if ordered else None
+
+
+def median(values):
+    return percentile(values, 50)
+
+
+def histogram(title, values, unit, columns=40):
+    """Prints a distribution in powers of two."""
+    print(f"  {title} ({len(values)}):")
+    edge, rows = None, []
+    for value in sorted(values):
+        if edge is None or value > edge:
+            edge = edge or 2 ** -6
+            while edge < value:
+                edge *= 2
+            rows.append([edge, 0])
+        rows[-1][1] += 1
+    most = max((count for _, count in rows), default=1)
+    for edge, count in rows:
+        print(f"    <= {edge:>10.4g} {unit}  {count:>6}  {'#' * max(1, count * columns // most)}")
+
+
+# Processes
+
+
+def memory(pid):
+    """MB: {"rss", "private"}. Private is what ending the process would give back."""
+    fields = {}
+    with open(f"/proc/{pid}/smaps_rollup") as file:
+        for line in file:
+            key, _, rest = line.partition(":")
+            if rest.strip().endswith("kB"):
+                fields[key] = int(rest.split()[0]) / 1024
+    return {"rss": fields["Rss"], "private": fields["Private_Clean"] + fields["Private_Dirty"]}
+
+
+def cpu_seconds(pid):
+    """User and system CPU of a live process, all threads: its CPU clock, in nanoseconds (see clock_getcpuclockid(3))."""
+    return time.clock_gettime((~pid << 3) | 2)
