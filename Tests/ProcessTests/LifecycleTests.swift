@@ -73,15 +73,11 @@ extension ProcessTests {
         @Test func `restart brings a node back under the same id, dead or alive`() async throws {
             try await TestMesh.with(Self.two) { mesh in
                 let first = try await mesh.node("ada")
-                print("T1", Date())
                 try await mesh.testnet("kill", "ada")
-                print("T2", Date())
                 try await mesh.testnet("restart", "ada")
-                print("T3", Date())
                 let second = try await mesh.node("ada")
                 #expect(second.state == "up" && second.id == first.id && second.pid != first.pid)
                 try await mesh.testnet("restart", "ada")
-                print("T4", Date())
                 let third = try await mesh.node("ada")
                 #expect(third.state == "up" && third.id == first.id && third.pid != second.pid)
                 let fay = try await mesh.node("fay")
