@@ -28,6 +28,9 @@ struct NodeCommand: AsyncParsableCommand {
     var grace = 10.0
     @Flag(help: "Only log; print no summary.") var quiet = false
 
+    /// Seconds that the HTTP server has at least.
+    private static let closingTime = 0.5
+
     static var defaultConfigPath: String {
         let environment = ProcessInfo.processInfo.environment
         let base = environment["XDG_CONFIG_HOME"] ?? NSHomeDirectory() + "/.config"
@@ -80,11 +83,16 @@ struct NodeCommand: AsyncParsableCommand {
                 // Nil: all was said and done before a second one came.
                 if await signals.next() != nil { Foundation.exit(ExitStatus.interrupted.rawValue) }
             }
-            async let closing: Void = gateway.shutDown()
+            // Clients' answers have the same time to end as those that this node gives; the server needs a moment
+            // to close what is idle.
+            let closing = Task {
+                try await Task.sleep(for: .seconds(max(grace, Self.closingTime)))
+                serving.cancel()
+            }
+            await gateway.shutDown()
             await node.leave(grace: .milliseconds(Int64(grace * 1000)))
-            serving.cancel()
-            await closing
             await serving.value
+            closing.cancel()
             await node.stop()
             second.cancel()
         }
