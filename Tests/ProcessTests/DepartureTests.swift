@@ -99,7 +99,7 @@ extension ProcessTests {
             }
         }
 
-        @Test func `an asker that is stopped tells its client why, or lets it finish`() async throws {
+        @Test func `an asker that is stopped lets its clients' answers end`() async throws {
             try await TestMesh.with(Self.mesh) { mesh in
                 let gus = try await mesh.node("gus")
                 let stream = try OpenAIPackage.stream(
@@ -107,9 +107,7 @@ extension ProcessTests {
                 try await stream.waitForChunks(5)
                 let stopped = try mesh.start(["testnet", "stop", "gus"])
                 let outcome = try await stream.outcome()
-                #expect(
-                    outcome["usages"][0]["completion_tokens"].int == 60
-                        || outcome["error"]["message"].text != nil, "\(outcome)")
+                #expect(outcome["usages"][0]["completion_tokens"].int == 60, "\(outcome)")
                 #expect(try await stopped.finished().status == 0)
                 #expect(try await mesh.node("gus").state == "left")
             }
