@@ -40,7 +40,7 @@ let core: [Target] = [
     target("Gossip", ["Wire"] + collections),
     target("Market", ["Wire"] + collections),
     target("PeerCore", ["Sessions", "Discovery", "Gossip", "Market"]),
-    target("Simulation", ["PeerCore"]),
+    target("Simulation", ["PeerCore"] + collections),
 
     tests("PrimitivesTests", ["Primitives"]),
     tests("CryptographyTests", ["Cryptography"]),

@@ -287,10 +287,13 @@ extension BuyerTask {
     /// Nobody took the award: each of those asked is out of this task for what it answered.
     private mutating func excludeAsked(_ desk: AuctionDesk) {
         guard let auction else { return }
+        var wasKeptWaiting = false
         for entry in auction.entries where !excluded.contains(where: { $0.key == entry.candidate.key }) {
             let key = entry.candidate.key
             switch entry.reply {
-            case .waiting, .silent: excluded.append(Excluded(key: key, reason: .unreachable))
+            case .waiting, .silent:
+                excluded.append(Excluded(key: key, reason: .unreachable))
+                wasKeptWaiting = true
             case .refused: excluded.append(Excluded(key: key, reason: .untrusted))
             case .busy:
                 excluded.append(Excluded(key: key, reason: .busy, retryAfter: desk.parameters.retryMin))
@@ -300,6 +303,10 @@ extension BuyerTask {
                 excluded.append(Excluded(key: key, reason: out, retryAfter: comesBack ? retry : nil))
             case .bid, .awarded: break
             }
+        }
+        // The time that dead sellers took is not what the busy ones were given; each of them takes it once.
+        if wasKeptWaiting {
+            patienceEnds = max(patienceEnds, desk.now.monotonic + desk.parameters.patience)
         }
     }
 

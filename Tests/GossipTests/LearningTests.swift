@@ -251,6 +251,25 @@ struct LearningTests {
         #expect(machine.takeMails().isEmpty, "its publisher mails it to everybody")
     }
 
+    @Test("Whoever learns a withdrawal of what it listed passes it on to twelve members at once")
+    func withdrawalsArePassedOn() {
+        var machine = Machine.joined(members: 1..<40)
+        machine.mail([offer(of: 50)], from: 50)
+        machine.pass(.milliseconds(1_500))
+        _ = machine.takeMails()
+        machine.mail([offer(of: 50, sequence: 2, withdrawn: true)], from: 50)
+        machine.pass(.milliseconds(20))
+        let mails = machine.takeMails()
+        #expect(mails.count == 12)
+        #expect(mails.allSatisfy { $0.offers.map(\.withdrawn) == [true] && $0.to != address(50) })
+        // Again, or of what nobody could have called: nothing.
+        machine.mail([offer(of: 50, sequence: 2, withdrawn: true)], from: 7)
+        machine.mail([offer(of: 51, withdrawn: true)], from: 51)
+        machine.mail([offer(of: 52, withdrawn: true)], from: 52)
+        machine.pass(.milliseconds(400))
+        #expect(machine.takeMails().isEmpty)
+    }
+
     @Test("An old offer is no news to others, and nothing is while joining")
     func noRumours() {
         var machine = Machine.joined(members: 1..<40)

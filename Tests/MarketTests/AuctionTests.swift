@@ -211,6 +211,30 @@ import Wire
         #expect(buyer.auctioneer.running.isEmpty)
     }
 
+    @Test("Waiting for sellers that turn out to be dead doesn't use up the patience with a busy one")
+    func silenceAndPatience() {
+        var buyer = Buyer()
+        let task = buyer.submit()
+        buyer.found(task, [ada, bob])
+        for (token, call, key) in buyer.take().calls where key == ada.key {
+            let decline = Decline(
+                task: task, attempt: call.attempt, reason: .busy, retryAfterMilliseconds: 30)
+            buyer.answer(token, .decline(decline), from: ada)
+        }
+        buyer.advance(to: 120)
+        buyer.advance(to: 1_000)
+        #expect(buyer.take().needs == 1)
+        buyer.found(task, [ada, bob])
+        #expect(buyer.actions.failures.isEmpty)
+        buyer.advance(to: 1_400)
+        #expect(buyer.take().needs == 1)
+        buyer.found(task, [ada, bob])
+        for (token, call, key) in buyer.take().calls where key == ada.key {
+            buyer.answer(token, ada.bid(call, buyer: buyer.key), from: ada)
+        }
+        #expect(buyer.actions.awards.map(\.2) == [ada.key])
+    }
+
     @Test(
         "While slots are only held by other auctions, a task waits and asks again; while they work, it is refused"
     )

@@ -207,14 +207,14 @@ def busy_share(seconds):
 
 
 def memory(pid):
-    """MB: {"rss", "private"}. Private is what ending the process would give back."""
+    """MB: {"rss", "private", "dirty"}. Private is what ending the process would give back."""
     fields = {}
     with open(f"/proc/{pid}/smaps_rollup") as file:
         for line in file:
             key, _, rest = line.partition(":")
             if rest.strip().endswith("kB"):
                 fields[key] = int(rest.split()[0]) / 1024
-    return {"rss": fields["Rss"], "private": fields["Private_Clean"] + fields["Private_Dirty"]}
+    return {"rss": fields["Rss"], "private": fields["Private_Clean"] + fields["Private_Dirty"], "dirty": fields["Private_Dirty"]}
 
 
 def cpu_seconds(pid):
