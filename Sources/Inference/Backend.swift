@@ -139,9 +139,17 @@ public final class Backend {
     /// sold again.
     public func cancel(_ id: UInt64) {
         guard let job = jobs[id] else { return }
-        let isSuspect = job.observer == nil && job.isOverdue(meter, configuration.limits, now: now())
+        let isSilent = isSilent(job)
         drop(id)
-        guard isSuspect, case .up = health.state else { return }
+        if isSilent { suspect() }
+    }
+
+    private func isSilent(_ job: Job) -> Bool {
+        job.observer == nil && job.isOverdue(meter, configuration.limits, now: now())
+    }
+
+    private func suspect() {
+        guard case .up = health.state else { return }
         needsTrial = true
         check()
         tellStatus()
@@ -245,9 +253,14 @@ public final class Backend {
     }
 
     func failed(_ job: Job, _ failure: BackendFailure) {
+        let isSilent = isSilent(job)
         drop(job.id)
         if let observer = job.observer { return observer(.failed(failure)) }
-        if failure.blamesBackend { down(failure, needsTrial: failure.code != .unreachable) }
+        if failure.blamesBackend {
+            down(failure, needsTrial: failure.code != .unreachable)
+        } else if failure.code == .deadlineExceeded, isSilent {
+            suspect()
+        }
         delegate?.backend(configuration.id, job: job.id, did: .failed(failure))
     }
 
