@@ -109,7 +109,7 @@ let shell: [Target] = [
         ["Gateway", "NodeRuntime", "Market", "Wire", "Cryptography", "Primitives", "MeshDocuments"],
         exclude: ["openai_client.py"]),
     tests("TestnetTests", ["Testnet", "NodeConfiguration"]),
-    tests("ProcessTests", []),
+    tests("ProcessTests", ["starling", "MeshClient"], exclude: ["openai_client.py", "scripted_backend.py"]),
 ]
 
 let package = Package(

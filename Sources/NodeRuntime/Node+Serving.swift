@@ -112,7 +112,7 @@ extension Node {
                 "backend up",
                 metadata: [
                     "model": "\(model)", "tokens_per_s": "\(Int(speed.tokensPerSecond))",
-                    "first_token_ms": "\(Int(speed.warmFirstTokenSeconds * 1000))",
+                    "first_token_ms": "\(Int(speed.firstTokenSeconds * 1000))",
                     "continues": "\(status.continues)",
                 ])
         case .down(let failure) where before?.state != status.state:

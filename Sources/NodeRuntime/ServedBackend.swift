@@ -96,7 +96,7 @@ struct ServedBackend {
                 ? .none : description.digestOrigin == .file ? .file : .backend,
             quantization: description.quantization ?? settings.name.quantization ?? "",
             speed: Speed(
-                firstTokenMilliseconds: Self.milliseconds(speed.warmFirstTokenSeconds),
+                firstTokenMilliseconds: Self.milliseconds(speed.firstTokenSeconds),
                 millitokensPerSecond: UInt32(clamping: Int(min(speed.tokensPerSecond, 1e6) * 1000)),
                 coldFirstTokenMilliseconds: Self.milliseconds(speed.coldFirstTokenSeconds)),
             available: availability)
@@ -121,7 +121,7 @@ struct ServedBackend {
             model: model, slots: settings.slots, slotsBusy: busy,
             backend: .init(kind: settings.backend.rawValue, url: settings.url, state: state, error: problem),
             tokensPerSecond: status.map(\.announced.tokensPerSecond),
-            firstTokenMilliseconds: status.map { Int(Self.milliseconds($0.announced.warmFirstTokenSeconds)) },
+            firstTokenMilliseconds: status.map { Int(Self.milliseconds($0.announced.firstTokenSeconds)) },
             price: PriceDocument(
                 input: settings.inputPrice, cachedInput: settings.cachedInputPrice,
                 output: settings.outputPrice),

@@ -45,7 +45,8 @@ public struct LocalTestnet: Sendable {
             if let sale = node.sale, sale.url == nil, !FileManager.default.fileExists(atPath: sale.file) {
                 throw TestnetError(
                     "\(node.name) serves \(sale.model), but there is no \(sale.file)",
-                    mend: "put the GGUF file there, or name it with `file:`")
+                    mend: "put the GGUF file there, or name it with `file:`",
+                    exitCode: 78)
             }
         }
         try FileManager.default.createDirectory(atPath: layout.folder, withIntermediateDirectories: true)

@@ -112,7 +112,7 @@ struct AskCommand: AsyncParsableCommand {
                 if document == nil || document?.state == "delivered" {
                     remark("starling: \(printable(error))")
                 }
-                throw ExitCode(ExitStatus.brokenOff.rawValue)
+                throw ExitCode((answer.isLate ? ExitStatus.tryAgain : .brokenOff).rawValue)
             }
         }
     }
@@ -197,6 +197,8 @@ private final class Answer {
     let json: Bool
     var task: String?
     var error: String?
+    /// It broke off because its deadline passed.
+    private(set) var isLate = false
     private var text = ""
     private var usage: Any?
     private var reason: Any?
@@ -218,6 +220,7 @@ private final class Answer {
         guard let chunk = try? JSONSerialization.jsonObject(with: data) as? [String: Any] else { return }
         if let problem = chunk["error"] as? [String: Any] {
             error = problem["message"] as? String ?? "the answer broke off"
+            isLate = problem["code"] as? String == "deadline_exceeded"
         }
         if let used = chunk["usage"], !(used is NSNull) { usage = used }
         guard let choice = (chunk["choices"] as? [[String: Any]])?.first else { return }

@@ -32,6 +32,9 @@ struct NodeCommand: AsyncParsableCommand {
     var grace = 10.0
     @Flag(help: "Print no summary at the start and the end, only the log.") var quiet = false
 
+    /// Seconds that the HTTP server has at least.
+    private static let closingTime = 0.5
+
     static var defaultConfigPath: String {
         let environment = ProcessInfo.processInfo.environment
         let base = environment["XDG_CONFIG_HOME"] ?? homeFolder + "/.config"
@@ -79,11 +82,16 @@ struct NodeCommand: AsyncParsableCommand {
                 // Nil: all was said and done before a second one came.
                 if await signals.next() != nil { Foundation.exit(ExitStatus.interrupted.rawValue) }
             }
-            async let closing: Void = gateway.shutDown()
+            // Clients' answers have the same time to end as those that this node gives; the server needs a moment
+            // to close what is idle.
+            let closing = Task {
+                try await Task.sleep(for: .seconds(max(grace, Self.closingTime)))
+                serving.cancel()
+            }
+            await gateway.shutDown()
             await node.leave(grace: .milliseconds(Int64(grace * 1000)))
-            serving.cancel()
-            await closing
             await serving.value
+            closing.cancel()
             await node.stop()
             second.cancel()
         }
@@ -92,9 +100,13 @@ struct NodeCommand: AsyncParsableCommand {
     private func load() throws -> NodeSettings {
         let path = config ?? Self.defaultConfigPath
         guard let data = FileManager.default.contents(atPath: path) else {
-            throw fail(
-                "there is no configuration at \(path)",
-                mend: "run `starling init`, or name one with --config", .configuration)
+            throw FileManager.default.fileExists(atPath: path)
+                ? fail(
+                    "the configuration \(path) can't be read",
+                    mend: "it must be a file that this user may read", .configuration)
+                : fail(
+                    "there is no configuration at \(path)",
+                    mend: "run `starling init`, or name one with --config", .configuration)
         }
         var flags: [String: String] = [:]
         for pair in set {

@@ -165,10 +165,9 @@ struct TestnetCommand: AsyncParsableCommand {
                 var arguments = ["--via", isOnly ? node.name : node.http, "--auction"]
                 if let model = model ?? question?.model, !model.isEmpty { arguments += ["--model", model] }
                 arguments += rest
-                if !rest.contains(where: { !$0.hasPrefix("-") }) {
-                    arguments.append(question?.prompt ?? "Hello")
-                }
-                let command = try AskCommand.parse(arguments)
+                // Whether a question stands among the options only the parser can tell.
+                let whole = try? AskCommand.parse(arguments)
+                let command = try whole ?? AskCommand.parse(arguments + [question?.prompt ?? "Hello"])
                 try await command.run()
             }
         }
