@@ -97,7 +97,8 @@ let shell: [Target] = [
     .executableTarget(
         name: "starling-bench",
         dependencies: [
-            "PeerCore", "UVLoop", "CSodium", product("ArgumentParser", "swift-argument-parser"),
+            "PeerCore", "UVLoop", "CLibuv", "CSodium",
+            product("ArgumentParser", "swift-argument-parser"),
         ], path: "Sources/Benchmarks", swiftSettings: strict),
 
     tests("MeshDocumentsTests", ["MeshDocuments"]),
