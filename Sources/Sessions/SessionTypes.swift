@@ -110,6 +110,9 @@ public struct SessionLimits: Sendable {
     public var rekeyAfter = Interval.minutes(60)
     /// First messages a second (and burst) that are taken without a cookie.
     public var handshakesPerSecond = 1_000
+    /// Cookies sent a second: 5 µs each, with the system call, where dropping costs 1. Larger: a flood takes the core;
+    /// smaller: it hides more of the honest initiations beside it.
+    public var cookiesPerSecond = 20_000
 
     public init() {}
 }

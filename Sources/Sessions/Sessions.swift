@@ -66,7 +66,7 @@ public struct Sessions: Sendable {
             firstGeneration: UInt16(truncatingIfNeeded: first.w1))
         cookies = CookieJar(
             secret: ratchet.next(), key: Packet.cookieKey(receiver: publicKey, mesh: mesh),
-            handshakesPerSecond: limits.handshakesPerSecond)
+            handshakesPerSecond: limits.handshakesPerSecond, cookiesPerSecond: limits.cookiesPerSecond)
     }
 
     /// Tables with their sizes and bounds. For checkers.
