@@ -74,6 +74,7 @@ extension Discovery {
         switch table.verdict(on: id, at: peer.endpoint) {
         case .room:
             let wasEmpty = table.count == 0
+            admissions += 1
             table.admit(
                 TableEntry(
                     contact: contact, nodeID: id, endpoint: peer.endpoint, admitted: now, lastHeard: now,
@@ -121,7 +122,8 @@ extension Discovery {
     /// The contact in `record` if it is worth a signature check: decodes, isn't ours, has a usable endpoint, can be
     /// reached and has not taken its leave.
     mutating func screened(_ record: SignedRecord) -> Contact? {
-        guard let contact = try? Contact(decoding: record.body) else {
+        guard let contact = checkedContacts.find(record)?.record ?? (try? Contact(decoding: record.body))
+        else {
             dropped.count(.badContact)
             return nil
         }
@@ -140,6 +142,7 @@ extension Discovery {
     }
 
     mutating func verified(_ record: SignedRecord, _ now: MonotonicTime) -> Verified<Contact>? {
+        if let known = checkedContacts.find(record) { return known }
         guard verifications.take(now) else {
             dropped.count(.verificationBudget)
             return nil
@@ -148,6 +151,7 @@ extension Discovery {
             dropped.count(.badContact)
             return nil
         }
+        checkedContacts.insert(contact)
         return contact
     }
 

@@ -114,7 +114,10 @@ extension Discovery {
     {
         guard table.count > 0 else { return }  // the first admission starts it again
         timers.set(.refresh, at: now + random.interval(refreshDelay * 3 / 4, refreshDelay * 5 / 4))
-        refreshDelay = min(refreshDelay * 2, parameters.refreshDelayMax)
+        // Who has found nobody new, and not just begun, needs no other look soon: newcomers come to us.
+        let isSettled = admissions == admissionsAtRefresh && refreshDelay >= parameters.refreshSettled
+        refreshDelay = min(refreshDelay * (isSettled ? 8 : 2), parameters.refreshDelayMax)
+        admissionsAtRefresh = admissions
         guard !isLookingUp(.ownID), !isLookingUp(.refresh) else { return }
         startLookup(selfID.value, .ownID, now, &random, &out)
         for index in random.sample(parameters.refreshLookupsMax, of: table.thinBuckets) {

@@ -68,6 +68,8 @@ public struct Discovery: Sendable {
     var candidates: CandidateQueue
     var probes: ProbeBudget
     var verifications: TokenBucket
+    var checkedContacts = CheckedRecords<Contact>()
+    var checkedRegistrations = CheckedRecords<Registration>()
     var votes: ObservedVotes
     var lost: [LostContact] = []
     var departed: Deque<(key: PublicKey, sequence: UInt64)> = []
@@ -76,6 +78,9 @@ public struct Discovery: Sendable {
     var bootstrapDelay: Interval
     var refreshDelay: Interval
     var hasJoined = false
+    /// Contacts that ever entered the table; and how many had at the last refresh.
+    var admissions = 0
+    var admissionsAtRefresh = 0
 
     public init(
         selfKey: PublicKey, parameters: DiscoveryParameters = DiscoveryParameters(), profile: DiscoveryProfile

@@ -134,9 +134,11 @@ public struct DiscoveryParameters: Sendable {
     public var anchorsPerRound = 8
     /// Contacts worth saving (DESIGN §6). More: disk for nothing.
     public var anchorsMax = 64
-    /// Pause before the first refresh; doubles up to the maximum. Short at first, because whoever starts together with
+    /// Pause before the first refresh; doubles up to the maximum, and from `refreshSettled` on grows
+    /// eightfold when nobody new was found (50 KB a refresh in a mesh of 64). Short at first, because whoever starts together with
     /// everybody else finds nobody; an hour later everybody was introduced (Kademlia refreshes hourly).
     public var refreshDelay = Interval.milliseconds(250)
+    public var refreshSettled = Interval.seconds(2)
     public var refreshDelayMax = Interval.minutes(60)
     /// Lookups for thin buckets in one refresh, beside that of our own id; log2(10^6 / 16) = 16 buckets lie beyond
     /// the neighbourhood at a million nodes, filled in two refreshes.

@@ -18,8 +18,8 @@ struct ProviderSearch: Sendable {
     var isEnough: Bool { found.count >= wanted }
 }
 
-/// The searcher's side of rendezvous: asks a few registrars in each distance bucket around the topic, far to near, and
-/// stops when enough providers were found or nobody is left.
+/// The searcher's side of rendezvous: asks a few registrars in each distance bucket around the topic, far to near and a
+/// third of them near to far, and stops when enough providers were found or nobody is left.
 ///
 /// What comes back is believed as far as it can be checked: each registration is signed by the provider and names the
 /// topic, so that a liar can only hide providers or bring its own; its address must be usable, is one of at most two
@@ -34,15 +34,16 @@ extension Discovery {
     ) -> UInt64 {
         lastToken += 1
         let token = lastToken
+        let wanted = max(1, min(wanted ?? parameters.providersWanted, parameters.providersWanted))
         var walk = TopicWalk(
-            topic: topic, selfKey: selfKey, known: table.count, parameters: parameters, profile: profile)
+            topic: topic, selfKey: selfKey, known: table.count, searchingFor: wanted, parameters: parameters,
+            profile: profile)
         guard searches.count < parameters.searchesMax else {
             dropped.count(.lookupsFull)
             out.append(.searchFinished(token: token, walk.statistics))
             return token
         }
         seed(&walk, &random)
-        let wanted = max(1, min(wanted ?? parameters.providersWanted, parameters.providersWanted))
         searches.append(ProviderSearch(token: token, wanted: wanted, walk: walk))
         let index = searches.count - 1
         for entry in registrar.entries(topic, now.monotonic) {
@@ -89,10 +90,13 @@ extension Discovery {
         where !searches[index].isEnough {
             accept(record, in: index, now, &out)
         }
-        let walk = searches[index].walk
-        let contacts = listed(providers.contacts, now, &random, &out) { key in
-            !walk.nodes.contains { $0.key == key }
+        if searches[index].isEnough {
+            _ = searches[index].walk.answered(key, contacts: [], random: &random)
+            return endSearch(index, &out)
         }
+        // Keys alone: a copy of the walk would be a copy of all its nodes as soon as it goes on.
+        let known = searches[index].walk.nodes.map(\.key)
+        let contacts = listed(providers.contacts, now, &random, &out) { !known.contains($0) }
         let refused = searches[index].walk.answered(key, contacts: contacts, random: &random)
         for _ in 0..<refused { dropped.count(.notNearer) }
         advanceSearch(index, now, &random, &out)
@@ -124,10 +128,13 @@ extension Discovery {
         guard searches[index].found.count(where: { $0.group == group }) < parameters.groupBucketMax else {
             return dropped.count(.groupFull)
         }
-        guard verifications.take(now) else { return dropped.count(.verificationBudget) }
-        guard let checked = try? Verified<Registration>(checking: record) else {
-            return dropped.count(.badRegistration)
+        var known = checkedRegistrations.find(record)
+        if known == nil {
+            guard verifications.take(now) else { return dropped.count(.verificationBudget) }
+            known = try? Verified<Registration>(checking: record)
+            if let known { checkedRegistrations.insert(known) }
         }
+        guard let checked = known else { return dropped.count(.badRegistration) }
         let address = PeerAddress(key: key, endpoint: endpoint)
         guard mayAsk(address, now) else { return }
         searches[index].found.append((key, group))

@@ -21,11 +21,14 @@ struct TopicWalk: Sendable {
         let isPreferred: Bool
         var state = State.fresh
         var key: PublicKey { address.key }
+        var mayGiveWay: Bool { state == .fresh && !isPreferred }
     }
 
     let topic: TopicID
     private let selfKey: PublicKey
     private let perBucket: Int
+    private let inFlightMax: Int
+    private let asksNear: Bool
     private let parameters: DiscoveryParameters
     private let profile: DiscoveryProfile
     /// In the order in which they were heard of; at most `walkNodesMax`.
@@ -35,11 +38,22 @@ struct TopicWalk: Sendable {
     private(set) var inFlight = 0
     private(set) var statistics = SearchStatistics()
 
-    /// - Parameter known: contacts in the table; a mesh in which they fit one bucket is asked as a whole.
+    /// One question in three goes to the near end: few nodes are there, so that most of them hold the registrations of a
+    /// rare topic, and a search finds the first provider after a round trip or two instead of half a one per bucket.
+    /// An attacker who owns that end gets a third of the questions until they are spent, and the caps per address group
+    /// on what it answers.
+    private static let nearEvery = 3
+
+    /// - Parameters:
+    ///   - known: contacts in the table; a mesh in which they fit one bucket is asked as a whole.
+    ///   - searchingFor: providers that end the walk; nil: it registers. Few need fewer questions at a time, since the
+    ///     answers of those under way when the last one is found are for nothing.
     init(
-        topic: TopicID, selfKey: PublicKey, known: Int, parameters: DiscoveryParameters,
-        profile: DiscoveryProfile
+        topic: TopicID, selfKey: PublicKey, known: Int, searchingFor wanted: Int? = nil,
+        parameters: DiscoveryParameters, profile: DiscoveryProfile
     ) {
+        asksNear = wanted != nil
+        inFlightMax = min(parameters.walkInFlightMax, (wanted ?? parameters.walkInFlightMax) + 2)
         self.topic = topic
         self.selfKey = selfKey
         self.parameters = parameters
@@ -56,9 +70,16 @@ struct TopicWalk: Sendable {
         preferred: Bool = false,
         random: inout SeededRandom
     ) {
-        guard address.key != selfKey, !nodes.contains(where: { $0.key == address.key }) else { return }
+        guard address.key != selfKey else { return }
         let bucket = known ?? bucket(of: address.key)
         let group = profile.group(address.endpoint)
+        var alike = 0
+        var waiting = 0
+        for index in nodes.indices where nodes[index].bucket == bucket {
+            if nodes[index].address.key == address.key { return }
+            if nodes[index].group == group { alike += 1 }
+            if nodes[index].mayGiveWay { waiting += 1 }
+        }
         let node = Node(
             address: address, contact: contact, bucket: bucket, group: group, isPreferred: preferred)
         if preferred {
@@ -66,15 +87,12 @@ struct TopicWalk: Sendable {
             return
         }
         heard[bucket] += 1
-        let alike = nodes.count { $0.bucket == bucket && $0.group == group }
         guard alike < parameters.groupBucketMax else { return }
-        let waiting = nodes.indices.filter {
-            nodes[$0].bucket == bucket && nodes[$0].state == .fresh && !nodes[$0].isPreferred
-        }
-        if waiting.count < parameters.bucketSize {
+        if waiting < parameters.bucketSize {
             if nodes.count < parameters.walkNodesMax { nodes.append(node) }
-        } else if random.chance(waiting.count, in: heard[bucket]) {
-            nodes[waiting[random.below(waiting.count)]] = node
+        } else if random.chance(waiting, in: heard[bucket]) {
+            let others = nodes.indices.filter { nodes[$0].bucket == bucket && nodes[$0].mayGiveWay }
+            nodes[others[random.below(others.count)]] = node
         }
     }
 
@@ -88,26 +106,32 @@ struct TopicWalk: Sendable {
                 state: .answered))
     }
 
-    /// Whom to ask next: of the farthest bucket in which too few were asked; nil while enough are in flight, and when
-    /// nobody is left. The node counts as asked.
+    /// Whom to ask next: of the farthest bucket in which too few were asked, and each third time, when searching, of the
+    /// nearest; nil while enough are in flight, and when nobody is left. The node counts as asked.
     mutating func next(random: inout SeededRandom) -> Node? {
-        guard inFlight < parameters.walkInFlightMax, statistics.asked < parameters.walkQuestionsMax else {
-            return nil
+        guard inFlight < inFlightMax, statistics.asked < parameters.walkQuestionsMax else { return nil }
+        var taken = InlineArray<256, UInt16>(repeating: 0)
+        for index in nodes.indices where nodes[index].state == .asked || nodes[index].state == .answered {
+            taken[nodes[index].bucket] += 1
         }
-        var taken = [Int](repeating: 0, count: 256)
-        for node in nodes where node.state == .asked || node.state == .answered { taken[node.bucket] += 1 }
+        let fromNear = asksNear && statistics.asked % Self.nearEvery == 1
+        // Those of the bucket whose turn it is; among them the preferred ones alone, if there are any.
         var best: [Int] = []
         for index in nodes.indices where nodes[index].state == .fresh {
-            let node = nodes[index]
-            guard taken[node.bucket] < perBucket else { continue }
+            let bucket = nodes[index].bucket
+            guard Int(taken[bucket]) < perBucket else { continue }
             if let first = best.first {
-                let other = nodes[first]
-                if node.bucket > other.bucket
-                    || node.bucket == other.bucket && other.isPreferred && !node.isPreferred
-                {
+                let other = nodes[first].bucket
+                if bucket == other {
+                    guard nodes[first].isPreferred == nodes[index].isPreferred else {
+                        if nodes[index].isPreferred { best = [index] }
+                        continue
+                    }
+                } else if (bucket < other) == fromNear {
                     continue
+                } else {
+                    best.removeAll(keepingCapacity: true)
                 }
-                if node.bucket < other.bucket || node.isPreferred && !other.isPreferred { best.removeAll() }
             }
             best.append(index)
         }

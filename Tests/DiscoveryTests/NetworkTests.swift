@@ -225,7 +225,8 @@ import Wire
         network.run(for: .seconds(5))
         network.restart(4, port: 4_444)
         network.act(4) { $0.join(bootstrap: [bootstrap], now: $1, random: &$2, out: &$3) }
-        network.run(for: .seconds(5))
+        // Until the others' next refresh: whom the restarted node has not met by then, it meets there.
+        network.run(for: .seconds(45))
         let key = network.nodes[4].identity.publicKey
         for index in 0..<10 where index != 4 {
             #expect(network.nodes[index].discovery.contact(of: key)?.address.endpoint == .loopback(4_444))

@@ -81,10 +81,15 @@ import Wire
         var searches: [(Int, UInt64)] = []
         for asker in 300..<320 { searches.append((asker, network.search(topic, at: asker))) }
         network.run(for: .seconds(4))
+        // Two draws of five in a bucket of some twenty miss each other now and then.
+        var all = 0
         for (asker, token) in searches {
-            #expect(network.nodes[asker].found[token]?.count ?? 0 >= 18)
+            let found = network.nodes[asker].found[token]?.count ?? 0
+            #expect(found >= 16)
+            all += found
             #expect(network.nodes[asker].searches[token] != nil)
         }
+        #expect(all >= 19 * searches.count)
     }
 
     @Test(
