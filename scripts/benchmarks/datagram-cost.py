@@ -36,7 +36,7 @@ def run(bench):
     with quiet():
         echo = None
         try:
-            node = network.spawn([], cpu=first)
+            node = network.spawn([], prepare=lambda: os.sched_setaffinity(0, {first}))
             network.until(lambda: node.connected, 10, "the node did not start")
             echo = subprocess.Popen(
                 [install.echo()], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,

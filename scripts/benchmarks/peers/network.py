@@ -74,25 +74,24 @@ class Network:
 
     # Life
 
-    def spawn(self, joins, cpu=None):
+    def spawn(self, joins, prepare=None):
         index = max(self.nodes, default=-1) + 1
-        pin = None if cpu is None else lambda: os.sched_setaffinity(0, {cpu})
         process = subprocess.Popen(
             self.command(index, self.port + index, joins), stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
-            stderr=None if os.environ.get("STARLING_BENCH_STDERR") else subprocess.DEVNULL, preexec_fn=pin)
+            stderr=None if os.environ.get("STARLING_BENCH_STDERR") else subprocess.DEVNULL, preexec_fn=prepare)
         os.set_blocking(process.stdout.fileno(), False)
         node = Node(index, process)
         self.nodes[index] = node
         self.selector.register(process.stdout, selectors.EVENT_READ, node)
         return node
 
-    def start(self, count, pause=0.03, cpu=None):
-        """Each joins by the first and by a random earlier one."""
+    def start(self, count, pause=0.03, prepare=None):
+        """Each joins by the first and by a random earlier one; `prepare` runs in each new process."""
         for index in range(count):
             joins = [self.nodes[0].address] if index else []
             if index > 10:
                 joins.append(self.nodes[self.random.randrange(1, index - 8)].address)
-            self.spawn(joins, cpu)
+            self.spawn(joins, prepare)
             if index in (0, count - 1) or index % 8 == 7:
                 self.until(lambda: all(node.address for node in self.nodes.values()), 60, f"{self.name}: a node did not start")
             self.pump(pause)
