@@ -12,13 +12,15 @@ struct TestnetCommand: AsyncParsableCommand {
             starling testnet ask "What can you do?"     ask as the file's `ask:` says
             starling testnet kill ada                   SIGKILL; it stays dead until `restart ada`
             starling testnet freeze bob                 SIGSTOP; `thaw bob` lets it go on
+            starling testnet run FILE                   play a scenario: load, events, what it expects
             starling testnet status                     who is up, and how the others went
             starling testnet down                       stop everything
 
             Logs and configurations lie in testnet/.run/NAME/.
             """,
         subcommands: [
-            Up.self, Status.self, Ask.self, Kill.self, Freeze.self, Thaw.self, Stop.self, Restart.self,
+            Up.self, Run.self, Status.self, Ask.self, Kill.self, Freeze.self, Thaw.self, Stop.self,
+            Restart.self,
             Down.self, Supervise.self,
         ])
 
