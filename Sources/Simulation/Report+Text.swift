@@ -44,6 +44,8 @@ extension Report {
                 "  dropped                  "
                     + dropped.map { "\($0.count) \($0.name)" }.joined(separator: ", "))
         }
+        lines += Self.histogram("to the first byte", firstBytes, unit: 1_000_000, "ms")
+        lines += Self.histogram("sent per node", sentPerNode, unit: 1, "B/s")
         lines.append("  digest                   \(digest)")
         if !holds {
             lines.append("BROKEN: \(violations.count) violations")
@@ -105,7 +107,8 @@ extension Report {
                 "sent_bytes_per_s",
                 object([("mean", "\(sentPerNode.mean)"), ("max", "\(sentPerNode.largest)")])
             ),
-            ("dropped", object(dropped.map { ($0.name, "\($0.count)") })),
+            ("measures", object(measures.map { ($0.name, Self.decimal($0.value)) })),
+            ("curves", curves.json), ("dropped", object(dropped.map { ($0.name, "\($0.count)") })),
             ("violations", "[" + violations.map { string("\($0)") }.joined(separator: ", ") + "]"),
             ("replay", string(replay)),
         ]

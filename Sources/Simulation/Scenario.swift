@@ -45,6 +45,8 @@ public struct NodePlan: Sendable {
     public var clockSkew = Interval.zero
     /// False: connections to it are refused, so that it must dial.
     public var acceptsInbound = true
+    /// Its row in `NetworkPlan.regions`.
+    public var region = 0
 
     public init(name: String, bootstrap: [Int] = [0]) {
         self.name = name
@@ -101,6 +103,8 @@ public struct NetworkPlan: Sendable {
     /// A datagram that is overtaken: it comes up to `reorderingDelay` later.
     public var reordering = Chance.never
     public var reorderingDelay = Interval.milliseconds(30)
+    /// One way between two regions, by their numbers; the pair's own latency comes on top. Empty: one region.
+    public var regions: [[Interval]] = []
     public init() {}
 }
 
@@ -166,6 +170,9 @@ public enum Fault: Sendable {
     case killBusy
     /// The same, frozen for so long.
     case freezeBusy(Interval)
+    /// From now on it hears nothing from anyone, and a connection to it hangs: a node that joined honestly and then
+    /// drops what it is asked. It counts neither as up nor as selling.
+    case fallSilent(Int)
     /// Handshakes heard before are sent again, as if they came from so many addresses that never asked.
     case spoof(Int)
 }
