@@ -100,21 +100,25 @@ extension Discovery {
     /// They are exactly the entries of one bucket of the table: with i bits shared between us and the topic, a node
     /// shares more with it if it differs from us in bit i.
     func contactsNearer(to topic: TopicID, start: UInt32, asker: PublicKey) -> [SignedRecord] {
-        var rows: [(bucket: Int, records: [SignedRecord])] = []
-        for entry in table.entries(inBucket: selfID.topicBucket(topic))
-        where entry.failures == 0 && entry.key != asker {
-            let bucket = entry.nodeID.topicBucket(topic)
-            if let row = rows.firstIndex(where: { $0.bucket == bucket }) {
-                rows[row].records.append(entry.contact.signed)
+        let entries = table.entries(inBucket: selfID.topicBucket(topic))
+        var places: [(bucket: Int, index: Int)] = []
+        for index in entries.indices where entries[index].failures == 0 && entries[index].key != asker {
+            places.append((entries[index].nodeID.topicBucket(topic), index))
+        }
+        places.sort { $0 < $1 }
+        var rows: [Range<Int>] = []
+        for place in places.indices {
+            if let row = rows.last, places[row.lowerBound].bucket == places[place].bucket {
+                rows[rows.count - 1] = row.lowerBound..<place + 1
             } else {
-                rows.append((bucket, [entry.contact.signed]))
+                rows.append(place..<place + 1)
             }
         }
-        rows.sort { $0.bucket < $1.bucket }
         var chosen: [SignedRecord] = []
         for round in 0..<parameters.contactsPerReplyMax {
-            for (_, records) in rows where round < records.count {
-                chosen.append(records[(Int(start) + round) % records.count])
+            for row in rows where round < row.count {
+                let place = row.lowerBound + (Int(start) + round) % row.count
+                chosen.append(entries[places[place].index].contact.signed)
             }
             if chosen.count >= parameters.contactsPerReplyMax { break }
         }
@@ -161,7 +165,7 @@ extension Discovery {
 
     // MARK: Patience
 
-    /// After how long another is asked beside `key`, without giving it up: max(150 ms, 2 × RTO). Sessions repeats a
+    /// After how long another is asked beside `key`, without giving it up: max(100 ms, 2 × RTO). Sessions repeats a
     /// lost request much later, and a dead contact must not hold up a path for that long.
     func patience(with key: PublicKey) -> Interval {
         let typical = table.entry(key).map(\.roundTrip) ?? roundTrips.smoothed

@@ -43,7 +43,7 @@ public struct DiscoveryParameters: Sendable {
     /// How long a question of a lookup or walk may take before another is asked beside it: max(this, 2 × RTO), at most
     /// the maximum. Smaller: a busy machine's scheduling looks like death and costs messages; larger: each dead contact
     /// holds up its path. Measured round trips of libuv processes on one loaded machine stay below 100 ms.
-    public var patienceMin = Interval.milliseconds(150)
+    public var patienceMin = Interval.milliseconds(100)
     public var patienceMax = Interval.milliseconds(750)
     /// A lookup waits for slow nodes among so many nearest to its target, for three times the patience in all, because
     /// one lost datagram must not hide the node that it looks for. Larger: every dead neighbour delays the end.

@@ -94,9 +94,13 @@ extension Discovery {
 
     /// Fills a walk with the contacts that answer.
     func seed(_ walk: inout TopicWalk, _ random: inout SeededRandom) {
-        for entry in table.entries where entry.failures == 0 {
-            walk.add(
-                entry.address, entry.contact, bucket: entry.nodeID.topicBucket(walk.topic), random: &random)
+        walk.reserve(table.count)
+        for bucket in table.buckets {
+            for entry in bucket.entries where entry.failures == 0 {
+                walk.add(
+                    entry.address, entry.contact, bucket: entry.nodeID.topicBucket(walk.topic),
+                    random: &random)
+            }
         }
     }
 
@@ -140,10 +144,10 @@ extension Discovery {
                 OwnTopic.Holder(
                     address: question.peer, bucket: NodeID(of: key).topicBucket(topic), until: now + held))
         }
-        guard var walk = ownTopics[index].walk else { return }
-        let refused = walk.answered(key, contacts: contacts, random: &random)
+        guard let refused = ownTopics[index].walk?.answered(key, contacts: contacts, random: &random) else {
+            return
+        }
         for _ in 0..<refused { dropped.count(.notNearer) }
-        ownTopics[index].walk = walk
         advanceRegistration(index, now, &random, &out)
     }
 

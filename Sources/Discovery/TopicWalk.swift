@@ -61,6 +61,8 @@ struct TopicWalk: Sendable {
         perBucket = known <= parameters.bucketSize ? parameters.bucketSize : parameters.registrarsPerBucket
     }
 
+    mutating func reserve(_ count: Int) { nodes.reserveCapacity(min(count, parameters.walkNodesMax)) }
+
     func bucket(of key: PublicKey) -> Int { NodeID(of: key).topicBucket(topic) }
 
     /// Adds a node that may be asked; when its bucket is full it takes a random one's place, so that all that were heard
@@ -114,7 +116,7 @@ struct TopicWalk: Sendable {
         for index in nodes.indices where nodes[index].state == .asked || nodes[index].state == .answered {
             taken[nodes[index].bucket] += 1
         }
-        let fromNear = asksNear && statistics.asked % Self.nearEvery == 1
+        let fromNear = asksNear && statistics.asked % Self.nearEvery == 0
         // Those of the bucket whose turn it is; among them the preferred ones alone, if there are any.
         var best: [Int] = []
         for index in nodes.indices where nodes[index].state == .fresh {
