@@ -8,12 +8,12 @@ import Primitives
 ///
 /// A value: whoever tries a message that may be forged does so on a copy. Deviation from the framework: a
 /// Diffie-Hellman result of zero, which a key of small order gives, is a failure.
-struct NoiseIK: Sendable {
-    static let protocolName = "Noise_IK_25519_ChaChaPoly_BLAKE2b"
+package struct NoiseIK: Sendable {
+    package static let protocolName = "Noise_IK_25519_ChaChaPoly_BLAKE2b"
     /// Where a payload lies in the first message: behind the ephemeral key and the sealed static one.
-    static let firstPayloadOffset = 32 + 48
-    static let secondPayloadOffset = 32
-    static let tagSize = Aead.tagSize
+    package static let firstPayloadOffset = 32 + 48
+    package static let secondPayloadOffset = 32
+    package static let tagSize = Aead.tagSize
 
     private enum Phase { case start, first, done }
 
@@ -26,31 +26,31 @@ struct NoiseIK: Sendable {
     private(set) var remoteStatic = Bytes32.zero
 
     /// An X25519 key pair.
-    struct KeyPair: Sendable {
+    package struct KeyPair: Sendable {
         let secret: Secret32
         let publicKey: Bytes32
-        init(secret: Secret32) {
+        package init(secret: Secret32) {
             self.secret = secret
             publicKey = Agreement.publicKey(of: secret)
         }
     }
 
     /// `start` has mixed the prologue already: it is the same for every handshake of a mesh.
-    init(initiator localStatic: KeyPair, to remoteStatic: Bytes32, start: NoiseSymmetricState) {
+    package init(initiator localStatic: KeyPair, to remoteStatic: Bytes32, start: NoiseSymmetricState) {
         self.localStatic = localStatic
         self.remoteStatic = remoteStatic
         symmetric = start
         symmetric.mixHash(remoteStatic)
     }
 
-    init(responder localStatic: KeyPair, start: NoiseSymmetricState) {
+    package init(responder localStatic: KeyPair, start: NoiseSymmetricState) {
         self.localStatic = localStatic
         symmetric = start
         symmetric.mixHash(localStatic.publicKey)
     }
 
     /// Initiator, first message: `buffer` holds `payloadCount` bytes of payload at offset 80 and is 96 + that long.
-    mutating func writeFirst(
+    package mutating func writeFirst(
         _ buffer: UnsafeMutableRawBufferPointer, payloadCount: Int, ephemeral: Secret32
     ) -> Bool {
         precondition(phase == .start && buffer.count == Self.firstPayloadOffset + payloadCount + Self.tagSize)
@@ -66,7 +66,7 @@ struct NoiseIK: Sendable {
 
     /// Responder, first message, decrypted in place: where the payload lies, or nil. Two Diffie-Hellmans for a good
     /// message, one for one that was made without our public key.
-    mutating func readFirst(_ buffer: UnsafeMutableRawBufferPointer) -> Range<Int>? {
+    package mutating func readFirst(_ buffer: UnsafeMutableRawBufferPointer) -> Range<Int>? {
         precondition(phase == .start)
         guard buffer.count >= Self.firstPayloadOffset + Self.tagSize else { return nil }
         readEphemeral(buffer)
@@ -83,7 +83,7 @@ struct NoiseIK: Sendable {
     }
 
     /// Responder, second message: `payloadCount` bytes of payload lie at offset 32.
-    mutating func writeSecond(
+    package mutating func writeSecond(
         _ buffer: UnsafeMutableRawBufferPointer, payloadCount: Int, ephemeral: Secret32
     ) -> Bool {
         precondition(
@@ -98,7 +98,7 @@ struct NoiseIK: Sendable {
     }
 
     /// Initiator, second message, decrypted in place.
-    mutating func readSecond(_ buffer: UnsafeMutableRawBufferPointer) -> Range<Int>? {
+    package mutating func readSecond(_ buffer: UnsafeMutableRawBufferPointer) -> Range<Int>? {
         precondition(phase == .first)
         guard buffer.count >= Self.secondPayloadOffset + Self.tagSize else { return nil }
         readEphemeral(buffer)
@@ -111,7 +111,7 @@ struct NoiseIK: Sendable {
     }
 
     /// The keys of the transport phase: the initiator sends with the first, the responder with the second.
-    func split() -> (initiator: Secret32, responder: Secret32) {
+    package func split() -> (initiator: Secret32, responder: Secret32) {
         precondition(phase == .done)
         return symmetric.split()
     }
@@ -138,14 +138,14 @@ struct NoiseIK: Sendable {
 }
 
 /// Noise's SymmetricState with its CipherState (§5.1, §5.2).
-struct NoiseSymmetricState: Sendable {
+package struct NoiseSymmetricState: Sendable {
     private(set) var hash: Hash64
     private var chainingKey: Hash64
     private var key = Secret32(.zero)
     private var counter: UInt64 = 0
     private var hasKey = false
 
-    init(protocolName: String, prologue: [UInt8]) {
+    package init(protocolName: String, prologue: [UInt8]) {
         let name = Array(protocolName.utf8)
         precondition(name.count <= 64, "a longer name would have to be hashed")
         hash = Hash64(padding: name)

@@ -14,7 +14,10 @@ extension Sessions {
         guard datagram.count >= Packet.transportSizeMin else { return drop(.truncated) }
         guard datagram.count <= DatagramSlab.datagramBytesMax else { return drop(.oversized) }
         guard let kind = PacketKind(rawValue: datagram[0]) else { return drop(.unknownKind) }
-        guard datagram[1] == Packet.version else { return drop(.wrongVersion) }
+        guard datagram[1] == (kind == .versions ? 0 : Packet.version) else {
+            if kind == .initiation { answerOtherVersion(datagram, source, now, &out) }
+            return drop(.wrongVersion)
+        }
         guard datagram[2] | datagram[3] == 0 else { return drop(.malformed) }
         switch kind {
         case .transport:
@@ -25,6 +28,8 @@ extension Sessions {
             receiveResponse(datagram, source, now, &random, &out)
         case .cookie:
             receiveCookie(datagram, source, now, &out)
+        case .versions:
+            receiveVersions(datagram, source, &out)
         }
         return nil
     }

@@ -31,6 +31,7 @@ public struct Sessions: Sendable {
     let macKey: Secret32
     var ratchet: KeyRatchet
     var cookies: CookieJar
+    var versionAnswers: TokenBucket
     var agreementKeys = AgreementKeyCache()
 
     var associations: SlotTable<Association>
@@ -67,6 +68,8 @@ public struct Sessions: Sendable {
         cookies = CookieJar(
             secret: ratchet.next(), key: Packet.cookieKey(receiver: publicKey, mesh: mesh),
             handshakesPerSecond: limits.handshakesPerSecond)
+        versionAnswers = TokenBucket(
+            rate: limits.versionAnswersPerSecond, burst: limits.versionAnswersPerSecond)
     }
 
     // MARK: What the core asks for
