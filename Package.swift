@@ -38,6 +38,11 @@ let core: [Target] = [
     target("Market", ["Wire"] + collections),
     target("PeerCore", ["Sessions", "Discovery", "Gossip", "Market"]),
     target("Simulation", ["PeerCore"]),
+    target("OpenAIFormat", ["Primitives"]),
+    // What fuzzers and hostile tests do to the core; Tests/Fuzz builds it for libFuzzer.
+    .target(
+        name: "FuzzEntries", dependencies: ["PeerCore", "OpenAIFormat"], path: "Tests/FuzzEntries",
+        swiftSettings: strict),
 
     tests("PrimitivesTests", ["Primitives"]),
     tests("CryptographyTests", ["Cryptography"]),
@@ -48,17 +53,17 @@ let core: [Target] = [
     tests("MarketTests", ["Market"]),
     tests("PeerCoreTests", ["PeerCore"]),
     tests("SimulationTests", ["Simulation"]),
+    tests("OpenAIFormatTests", ["OpenAIFormat", "Primitives"]),
+    tests("HostileTests", ["FuzzEntries"]),
 ]
 
 let loop: [Target] = [
     .systemLibrary(name: "CLibuv", pkgConfig: "libuv", providers: [.apt(["libuv1-dev"])]),
     target("UVLoop", ["Primitives", "CLibuv", product("DequeModule", "swift-collections")]),
     .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
-    target("OpenAIFormat", ["Primitives"]),
     target("Inference", ["Primitives", "Cryptography", "OpenAIFormat", "UVLoop", "CLibuv", "CCurl"]),
 
     tests("UVLoopTests", ["UVLoop"]),
-    tests("OpenAIFormatTests", ["OpenAIFormat", "Primitives"]),
     tests("InferenceTests", ["Inference"]),
 ]
 
@@ -108,7 +113,9 @@ let shell: [Target] = [
 
 let package = Package(
     name: "starling",
-    products: coreOnly
+    products: Context.environment["STARLING_FUZZ"] != nil
+        ? [.library(name: "FuzzEntries", targets: ["FuzzEntries"])]
+        : coreOnly
         ? []
         : [
             .executable(name: "starling", targets: ["starling"]),
@@ -132,7 +139,7 @@ let package = Package(
                 .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
             ]),
     targets: loopOnly
-        ? core.filter { ["CSodium", "Primitives", "Cryptography"].contains($0.name) } + loop
+        ? core.filter { ["CSodium", "Primitives", "Cryptography", "OpenAIFormat", "OpenAIFormatTests"].contains($0.name) } + loop
         : coreOnly ? core : core + loop + shell,
     swiftLanguageModes: [.v6]
 )
