@@ -14,8 +14,11 @@ func target(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .target(name: name, dependencies: dependencies, swiftSettings: strict)
 }
 
-func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource] = []) -> Target {
-    .testTarget(name: name, dependencies: dependencies, resources: resources, swiftSettings: strict)
+func tests(
+    _ name: String, _ dependencies: [Target.Dependency], exclude: [String] = [], resources: [Resource] = []
+) -> Target {
+    .testTarget(
+        name: name, dependencies: dependencies, exclude: exclude, resources: resources, swiftSettings: strict)
 }
 
 func product(_ name: String, _ package: String) -> Target.Dependency {
@@ -50,8 +53,8 @@ let core: [Target] = [
     tests("SessionsTests", ["Sessions"]),
     tests("DiscoveryTests", ["Discovery"]),
     tests("GossipTests", ["Gossip"]),
-    tests("MarketTests", ["Market"]),
-    tests("PeerCoreTests", ["PeerCore"]),
+    tests("MarketTests", ["Market", product("HeapModule", "swift-collections")]),
+    tests("PeerCoreTests", ["PeerCore"] + collections),
     tests("SimulationTests", ["Simulation"]),
     tests("OpenAIFormatTests", ["OpenAIFormat", "Primitives"]),
     tests("HostileTests", ["FuzzEntries"]),
@@ -106,7 +109,10 @@ let shell: [Target] = [
     tests("StoreTests", ["Store", "Cryptography", "Wire"]),
     tests("NodeConfigurationTests", ["NodeConfiguration"]),
     tests("NodeRuntimeTests", ["NodeRuntime"]),
-    tests("GatewayTests", ["Gateway"]),
+    tests(
+        "GatewayTests",
+        ["Gateway", "NodeRuntime", "Market", "Wire", "Cryptography", "Primitives", "MeshDocuments"],
+        exclude: ["openai_client.py"]),
     tests("TestnetTests", ["Testnet", "NodeConfiguration"]),
     tests("ProcessTests", []),
 ]

@@ -92,8 +92,14 @@ receipts = {
         task=b"\xff" * 16, attempt=1, buyer=public("cyd"), worker=public("ada"), sequence=2**61, prompt_tokens=10**12,
         cached_tokens=10**12, completion_tokens=10**12, cost_ucr=10**15, issued_at_ms=1)),
 }
-DOMAINS = {"Contact": "starling contact", "Offer": "starling offer", "Bid": "starling bid", "Receipt": "starling receipt"}
-RECORDS = [("Contact", contacts), ("Offer", offers), ("Bid", bids), ("Receipt", receipts)]
+registrations = {
+    "least registration": ("ada", M["Registration"](public_key=public("ada"), topic=bytes(32))),
+    "registration": ("ada", M["Registration"](public_key=public("ada"), topic=HASH, endpoints=[v4("127.0.0.1", 7827)], issued_at_ms=DATE)),
+    "full registration": ("ben", M["Registration"](
+        public_key=public("ben"), topic=b"\xff" * 32, endpoints=[v6(V6, 65535), v4("203.0.113.7", 1)], issued_at_ms=253402300799999)),
+}
+DOMAINS = {"Registration": "starling registration", "Contact": "starling contact", "Offer": "starling offer", "Bid": "starling bid", "Receipt": "starling receipt"}
+RECORDS = [("Contact", contacts), ("Offer", offers), ("Bid", bids), ("Receipt", receipts), ("Registration", registrations)]
 
 
 def record_vectors():
@@ -128,6 +134,7 @@ def unverified_vectors():
 
 contact = signed("ada", DOMAINS["Contact"], contacts["contact"][1])
 offer = signed("ada", DOMAINS["Offer"], offers["offer"][1])
+registration = signed("ada", DOMAINS["Registration"], registrations["registration"][1])
 gone = signed("ben", DOMAINS["Offer"], offers["withdrawn offer"][1])
 versions = [M["OfferVersion"](id=int.from_bytes(blake("n", bytes([i]))[:8], "big"), sequence=DATE + i) for i in range(56)]
 versions.sort(key=lambda v: v.id)
@@ -169,6 +176,15 @@ envelopes = {
     "award": dict(request=6, award=M["Award"](task=TASK, attempt=1)),
     "award to a worker that dials": dict(request=6, award=M["Award"](task=TASK, attempt=2, worker_dials=True)),
     "award reply": dict(reply=6, award_reply=M["AwardReply"](task=TASK, attempt=1, status=1)),
+    "register": dict(request=7, register=M["Register"](registration=registration, start=2**32 - 1)),
+    "withdraw": dict(request=7, register=M["Register"](registration=registration, withdrawn=True)),
+    "registered": dict(reply=7, registered=M["Registered"](held_ms=900_000, contacts=[contact] * 3)),
+    "not registered": dict(reply=7, registered=M["Registered"]()),
+    "get": dict(request=8, get=M["Get"](topic=HASH, start=77)),
+    "get zero": dict(request=8, get=M["Get"](topic=bytes(32))),
+    "providers": dict(reply=8, providers=M["Providers"](registrations=[registration] * 4, contacts=[contact] * 2)),
+    "no providers": dict(reply=8, providers=M["Providers"]()),
+    "padded get": dict(request=8, get=M["Get"](topic=HASH), padding=bytes(200)),
     "padded ping": dict(request=1, ping=M["Ping"](), padding=bytes(40)),
     "padded call": dict(request=1, call_for_bids=M["CallForBids"](task=TASK, attempt=1, model="m"), padding=bytes(200)),
 }
@@ -282,6 +298,7 @@ def tolerated_vectors():
     yield entry("a close over 250 ms, and too many tokens", "Envelope",
                 data(24, data(1, TASK) + data(3, b"m") + number(8, 2**32 - 1) + number(12, 60_000)),
                 E(call_for_bids=M["CallForBids"](task=TASK, model="m", tokens_in=10**8, close_ms=250)))
+    yield entry("held for more than a day", "Envelope", data(33, number(1, 2**32 - 1)), E(registered=M["Registered"](held_ms=86_400_000)))
     yield entry("weights out of bounds", "Envelope",
                 data(24, data(1, TASK) + data(3, b"m") + data(14, number(1, 2**32 - 1) + number(2, 2**32 - 1))),
                 E(call_for_bids=M["CallForBids"](task=TASK, model="m", weights=M["Weights"](time_ucr_per_s=10**9, trust_power=8))))
@@ -335,6 +352,12 @@ def refused_vectors():
     yield entry("33 wanted", "Envelope", data(19, data(2, bytes(33 * 8))), "outOfRange")
     yield entry("33 wanted, unpacked", "Envelope", data(19, fixed64(2, 5) * 33), "outOfRange")
     yield entry("half a number, packed", "Envelope", data(19, data(2, bytes(12))), "truncated")
+    yield entry("nine registrations", "Envelope", data(35, data(1, data(1, b"x") + data(2, bytes(64))) * 9), "outOfRange")
+    yield entry("a topic of 31 bytes", "Envelope", data(34, data(1, bytes(31))), "malformed")
+    yield entry("no topic", "Envelope", data(34, b""), "missingField")
+    yield entry("no registration", "Envelope", data(32, number(2, 1)), "missingField")
+    yield entry("a registration without topic", "Registration", KEY, "missingField")
+    yield entry("a registration of 201 bytes", "Registration", KEY + data(2, bytes(32)) + data(99, bytes(130)), "tooLarge")
     yield entry("nine quantisations", "Envelope", data(24, data(1, TASK) + data(3, b"m") + data(5, b"") * 9), "outOfRange")
     yield entry("a call for no model", "Envelope", data(24, data(1, TASK)), "missingField")
     yield entry("a negative highest price", "Envelope", data(24, data(1, TASK) + data(3, b"m") + data(11, number(1, 2**64 - 1))), "outOfRange")

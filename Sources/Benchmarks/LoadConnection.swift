@@ -105,7 +105,7 @@ final class LoadConnection {
 
     private func finished(_ now: MonotonicTime) {
         guard let head, head.firstLine.contains(" 200 "), let firstAt else {
-            return failed("\(head?.firstLine ?? "") \(String(decoding: body.prefix(300), as: UTF8.self))")
+            return failed("\(head?.firstLine ?? "") \(String(decoding: body.prefix(2_000), as: UTF8.self))")
         }
         generator.samples[target].first.append((firstAt - askedAt).microseconds)
         generator.samples[target].last.append((lastAt - askedAt).microseconds)

@@ -106,6 +106,7 @@ extension Discovery {
     mutating func tableFilled(_ now: MonotonicTime) {
         refreshDelay = parameters.refreshDelay
         timers.set(.refresh, at: now)
+        provideAll(now)
     }
 
     /// Looks up our own id (which finds newcomers near us) and random ids of far buckets that have room.

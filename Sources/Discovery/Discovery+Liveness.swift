@@ -133,7 +133,7 @@ extension Discovery {
         case .liveness: probeEnded(question, now, &random)
         case .candidate: candidates.probeEnded()
         case .bootstrap: bootstrapEnded(peer)
-        case .lost, .lookup: break
+        case .lost, .lookup, .search, .register, .withdraw: break
         }
         let wasLost = lost.contains { $0.key == peer.key }
         prove(contact, at: peer, roundTrip, now, &random, &out)

@@ -65,9 +65,7 @@ extension Discovery {
         while refused {  // ends: each round of `next` closes at least one candidate for good
             refused = false
             for ask in lookups[index].lookup.next() {
-                let isProven = table.entry(ask.key)?.endpoint == ask.endpoint
-                guard isProven || probes.take(profile.destination(ask.endpoint), now: now) else {
-                    dropped.count(.probeBudget)
+                guard mayAsk(ask.address, now) else {
                     lookups[index].lookup.failed(ask.key)
                     refused = true
                     continue
@@ -75,6 +73,7 @@ extension Discovery {
                 let question = Question(
                     purpose: .lookup(token), peer: ask.address, contact: ask.contact, told: nil)
                 self.ask(.find(target: lookups[index].lookup.target), question, &out)
+                setPatience(ask.key, now)
             }
         }
         guard lookups[index].lookup.isFinished else { return }
@@ -86,6 +85,7 @@ extension Discovery {
         case .ownID:
             if !hasJoined, table.count > 0 {
                 hasJoined = true
+                provideAll(now)
                 out.append(.joined(contacts: table.count))
             }
         case .refresh: break
@@ -97,21 +97,20 @@ extension Discovery {
         _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
     ) {
         guard let index = lookups.firstIndex(where: { $0.token == token }) else { return }
-        if records.count > parameters.contactsPerReplyMax { dropped.count(.tooMany) }
-        var contacts: [(contact: Verified<Contact>, endpoint: Endpoint)] = []
-        for record in records.prefix(parameters.contactsPerReplyMax) {
-            guard let listed = screened(record) else { continue }
-            let entry = table.entry(listed.publicKey)
-            let isNewer = entry.map { listed.sequence > $0.contact.record.sequence } ?? false
-            if lookups[index].lookup.isKnown(listed.publicKey), !isNewer { continue }
-            if let entry, !isNewer {
-                contacts.append((entry.contact, entry.endpoint))  // checked when it came in
-            } else if let contact = verified(record, now), let endpoint = profile.endpoint(of: listed) {
-                if entry != nil { note(contact, now, &random, &out) }
-                contacts.append((contact, endpoint))
-            }
-        }
+        let lookup = lookups[index].lookup
+        let contacts = listed(records, now, &random, &out) { !lookup.isKnown($0) }
         lookups[index].lookup.answered(key, contacts: contacts)
+        advance(index, now, &out)
+        runWaiting(now, &random, &out)
+    }
+
+    /// Its patience has ended: the path goes on without it, and `isLost`, so does the end of the lookup.
+    mutating func lookupSlow(
+        _ token: UInt64, by key: PublicKey, isLost: Bool, _ now: MonotonicTime, _ random: inout SeededRandom,
+        _ out: inout [DiscoveryAction]
+    ) {
+        guard let index = lookups.firstIndex(where: { $0.token == token }) else { return }
+        if isLost { lookups[index].lookup.failed(key) } else { lookups[index].lookup.slow(key) }
         advance(index, now, &out)
         runWaiting(now, &random, &out)
     }

@@ -8,7 +8,8 @@ import Wire
 /// A value: messages, completions and time go in, `DiscoveryAction`s are appended to `out`. Sessions does encryption,
 /// timeouts and the one repetition of an unanswered request; what arrives here is authentic. Where things are:
 /// this file dispatches; `Discovery+Contacts` judges contacts, `+Liveness` keeps the table true, `+Lookups` runs
-/// lookups, `+Join` starts and refreshes, `+Snapshots` answers questions about it all.
+/// lookups, `+Rendezvous` keeps others' registrations (`Registrar`), `Registrations` makes our own, `ProviderSearch` finds
+/// providers, `+Join` starts and refreshes, `+Snapshots` answers questions about it all.
 ///
 /// Trust, in order of how much a source may do: an unproven first message gets a reply and changes nothing; a proven
 /// peer that states its contact becomes a candidate; a contact that others list is asked in lookups; only who
@@ -26,10 +27,17 @@ public struct Discovery: Sendable {
         case bootstrap, refresh, candidates
         case contact(PublicKey)
         case lost(PublicKey)
+        /// A question takes long.
+        case patience(UInt64)
+        case registrar
+        case provide(TopicID)
     }
 
     enum Purpose: Sendable {
         case lookup(UInt64)
+        case search(UInt64)
+        case register(TopicID)
+        case withdraw
         case liveness, candidate, bootstrap, lost
     }
 
@@ -40,16 +48,23 @@ public struct Discovery: Sendable {
         var contact: Verified<Contact>?
         /// The sequence of our own contact that went along.
         var told: UInt64?
+        /// Its patience has ended once.
+        var isSlow = false
     }
 
     var table: RoutingTable
     var timers = DeadlineQueue<Timer>()
     /// Unanswered requests by token: at most one per table entry, bootstrap address and lost contact,
-    /// `candidateProbesMax`, and d per running lookup.
+    /// `candidateProbesMax`, `lookupQuestionsMax` per running lookup and `walkQuestionsMax` per walk.
     var questions: [UInt64: Question] = [:]
     var lastToken: UInt64 = 0
     var lookups: [RunningLookup] = []
     var waitingLookups: Deque<WaitingLookup> = []
+    var roundTrips = RoundTrips()
+    var registrar: Registrar
+    var registrationChecks: TokenBucket
+    var ownTopics: [OwnTopic] = []
+    var searches: [ProviderSearch] = []
     var candidates: CandidateQueue
     var probes: ProbeBudget
     var verifications: TokenBucket
@@ -74,15 +89,18 @@ public struct Discovery: Sendable {
         probes = ProbeBudget(parameters)
         verifications = TokenBucket(rate: parameters.verificationRate, burst: parameters.verificationBurst)
         votes = ObservedVotes(parameters, profile: profile)
+        registrar = Registrar(parameters)
+        registrationChecks = TokenBucket(
+            rate: parameters.registrationCheckRate, burst: parameters.registrationCheckRate)
         bootstrapDelay = parameters.bootstrapDelay
         refreshDelay = parameters.refreshDelay
     }
 
     // MARK: Requests of others
 
-    /// The reply to a PING or FIND; nil for every other message. Changes nothing, so it serves replayed and spoofed
+    /// The reply to a PING, FIND or GET; nil for every other message. Changes nothing, so it serves replayed and spoofed
     /// first messages too.
-    public func reply(to message: Message, from peer: PeerAddress) -> Message? {
+    public func reply(to message: Message, from peer: PeerAddress, now: Now) -> Message? {
         switch message {
         case .ping(let contact):
             // Spare the record when the asker has shown that it knows us (300 bytes in every liveness probe).
@@ -90,9 +108,11 @@ public struct Discovery: Sendable {
             return .pong(contact: known ? nil : selfContact?.signed, observed: peer.endpoint)
         case .find(let target):
             return .found(contacts: contactsForReply(target: target, asker: peer.key))
+        case .get(let topic, let start):
+            return .providers(providers(of: topic, start: start, asker: peer.key, now.monotonic))
         case .pong, .found, .unsupported, .offerMail, .offerReceived, .offerDigest, .offerDifference,
             .callForBids,
-            .bid, .decline, .release, .award, .awardReply:
+            .bid, .decline, .release, .award, .awardReply, .register, .registered, .providers:
             return nil
         }
     }
@@ -107,7 +127,10 @@ public struct Discovery: Sendable {
             if case .ping(let contact) = message { stated = contact }
             heard(peer, contact: stated, now: now, random: &random, out: &out)
         }
-        return reply(to: message, from: peer)
+        if case .register(let register) = message {
+            return proven ? self.register(register, from: peer, now.monotonic, &random) : nil
+        }
+        return reply(to: message, from: peer, now: now)
     }
 
     // MARK: Completions of our requests
@@ -117,6 +140,7 @@ public struct Discovery: Sendable {
         random: inout SeededRandom, out: inout [DiscoveryAction]
     ) {
         guard let question = questions.removeValue(forKey: token) else { return dropped.count(.wrongReply) }
+        timers.cancel(.patience(token))
         guard question.peer == peer else {
             dropped.count(.wrongReply)
             return fail(question, now.monotonic, &random, &out)
@@ -124,7 +148,16 @@ public struct Discovery: Sendable {
         switch (question.purpose, message) {
         case (.lookup(let lookup), .found(let records)):
             prove(question.contact, at: peer, roundTrip, now.monotonic, &random, &out)
+            roundTrips.sample(roundTrip)
             lookupAnswered(lookup, by: peer.key, records, now.monotonic, &random, &out)
+        case (.search(let search), .providers(let providers)):
+            prove(question.contact, at: peer, roundTrip, now.monotonic, &random, &out)
+            roundTrips.sample(roundTrip)
+            searchAnswered(search, by: peer.key, providers, now.monotonic, &random, &out)
+        case (.register(let topic), .registered(let registered)):
+            prove(question.contact, at: peer, roundTrip, now.monotonic, &random, &out)
+            registerAnswered(topic, question, registered, now.monotonic, &random, &out)
+        case (.withdraw, .registered): break
         case (.liveness, .pong(let record, let observed)), (.candidate, .pong(let record, let observed)),
             (.bootstrap, .pong(let record, let observed)), (.lost, .pong(let record, let observed)):
             if let observed, votes.vote(observed, by: peer.endpoint, now: now.monotonic) {
@@ -142,6 +175,7 @@ public struct Discovery: Sendable {
         _ token: UInt64, now: Now, random: inout SeededRandom, out: inout [DiscoveryAction]
     ) {
         guard let question = questions.removeValue(forKey: token) else { return }
+        timers.cancel(.patience(token))
         fail(question, now.monotonic, &random, &out)
         probeCandidates(now.monotonic, &random, &out)
     }
@@ -154,6 +188,13 @@ public struct Discovery: Sendable {
         case .lookup(let lookup):
             suspect(question.peer.key, now, &random, &out)
             lookupFailed(lookup, by: question.peer.key, now, &random, &out)
+        case .search(let search):
+            suspect(question.peer.key, now, &random, &out)
+            searchFailed(search, by: question.peer.key, isSlow: false, now, &random, &out)
+        case .register(let topic):
+            suspect(question.peer.key, now, &random, &out)
+            registerFailed(topic, by: question.peer.key, isSlow: false, now, &random, &out)
+        case .withdraw: break
         case .liveness: livenessFailed(question.peer.key, now, &random, &out)
         case .candidate: candidates.probeEnded()
         case .bootstrap: bootstrapEnded(question.peer)
@@ -175,6 +216,9 @@ public struct Discovery: Sendable {
             case .candidates: probeCandidates(now.monotonic, &random, &out)
             case .contact(let key): contactDue(key, now.monotonic, &random, &out)
             case .lost(let key): lostDue(key, now.monotonic, &out)
+            case .patience(let token): patienceEnded(token, now.monotonic, &random, &out)
+            case .registrar: sweepRegistrar(now.monotonic, &random)
+            case .provide(let topic): provideDue(topic, now.monotonic, &random, &out)
             }
         }
     }

@@ -13,6 +13,10 @@ public enum DiscoveryAction: Sendable {
     case evicted(PublicKey)
     /// A lookup that `lookup` started has ended: the nearest to its target that answered, nearest first, at most k.
     case lookupFinished(token: UInt64, [Verified<Contact>], LookupStatistics)
+    /// A search that `findProviders` started knows this provider. It has answered nobody yet: its registrar said so.
+    case providerFound(token: UInt64, Provider)
+    /// A search has ended: enough found, or nobody left to ask.
+    case searchFinished(token: UInt64, SearchStatistics)
     /// The first lookup of our own id has ended, with so many contacts in the table.
     case joined(contacts: Int)
     /// Enough peers agree on where they see us, and it is not what they said before.
@@ -59,6 +63,14 @@ public enum DiscoveryDropReason: Int, CaseIterable, Sendable {
     case verificationBudget, probeBudget, candidatesFull, lookupsFull
     /// Too many contacts of one address group.
     case groupFull
+    /// A registration that doesn't decode, isn't its author's or names another topic.
+    case badRegistration
+    /// A registration that ranks too high for a full topic, prefix or node.
+    case registrationsFull
+    /// A contact in an answer about a topic that isn't nearer to it than its answerer.
+    case notNearer
+    /// More topics of our own than are registered.
+    case topicsFull
 
     public var name: String { "discovery_\(self)" }
 }

@@ -40,6 +40,54 @@ public struct DiscoveryParameters: Sendable {
     /// Lookups waiting; more end at once without a result.
     public var lookupsWaitingMax = 64
 
+    /// How long a question of a lookup or walk may take before another is asked beside it: max(this, 2 × RTO), at most
+    /// the maximum. Smaller: a busy machine's scheduling looks like death and costs messages; larger: each dead contact
+    /// holds up its path. Measured round trips of libuv processes on one loaded machine stay below 100 ms.
+    public var patienceMin = Interval.milliseconds(150)
+    public var patienceMax = Interval.milliseconds(750)
+    /// A lookup waits for slow nodes among so many nearest to its target, for three times the patience in all, because
+    /// one lost datagram must not hide the node that it looks for. Larger: every dead neighbour delays the end.
+    public var awaitedNearest = 4
+
+    // MARK: Rendezvous
+
+    /// K: registrars per distance bucket, for providers and searchers alike (TopDisc: 5). In a bucket of 20 nodes two
+    /// draws of 5 meet with 82 %, in one of 10 with 99.6 %. Smaller: rare providers are missed; larger: traffic. In a mesh
+    /// whose contacts fit one bucket, everybody is asked.
+    public var registrarsPerBucket = 5
+    /// How long a registrar keeps a registration (TopDisc: 15 min). Larger: the dead are named for longer.
+    public var registrationLifetime = Interval.minutes(15)
+    /// Longest pause between a provider's walks; what then has less than a third of its lifetime left is renewed.
+    public var registrationRefresh = Interval.minutes(9)
+    /// Pause after a provider's first walk, × 4 after each. Short at first: who has just joined knows few registrars.
+    public var registrationDelay = Interval.seconds(5)
+    /// Registrations kept of one topic, of one prefix over all topics, and in all (about 300 bytes each). A mean node is
+    /// asked to keep 5 × log2(N / 16) × topics per node: about 150. Smaller: popular topics are known by few of their
+    /// providers; larger: memory. Twice `groupBucketMax` models of eight: one /24 of honest nodes fits.
+    public var registrationsPerTopicMax = 64
+    public var groupRegistrationsMax = 16
+    public var registrationsMax = 2_048
+    /// How long the registrar's hash key lives. Longer: an unlucky provider stays out for longer.
+    public var registrarKeyLifetime = Interval.minutes(24 * 60)
+    public var registrarSweep = Interval.minutes(1)
+    /// Signature checks of registrations a second, apart from those of contacts.
+    public var registrationCheckRate = 200
+    /// Topics of our own (Gossip: eight offers a node).
+    public var ownTopicsMax = 8
+    /// Providers that end a search (TopDisc: 30). An auction calls 8.
+    public var providersWanted = 30
+    /// Questions of one walk in flight: two buckets' worth, so that a walk takes half a round trip per bucket.
+    public var walkInFlightMax = 10
+    /// Questions of one walk. 5 in each of 16 buckets is 80 at a million nodes; the rest is for the dead.
+    public var walkQuestionsMax = 128
+    /// Nodes of one walk. 16 in each of 20 buckets, and some.
+    public var walkNodesMax = 384
+    /// Searches at a time; PeerCore runs one for each model.
+    public var searchesMax = 8
+    /// Contacts for which a PROVIDERS keeps room, however many registrations there are. Smaller: walks end early; larger:
+    /// more questions for the same providers.
+    public var contactsKeptForTopic = 2
+
     // MARK: Liveness
 
     /// Unanswered probes of our own schedule that evict. Sessions repeats each once, so 3 is six lost datagrams:

@@ -8,9 +8,17 @@ import Wire
 /// alone (the set of known nodes is shared), so a liar diverts one path only. A path asks its nearest contact, one at
 /// a time, until its k/d nearest answered; a path that runs dry takes an unused *start* of another, never what another
 /// has learnt. Beside that, idle capacity asks whatever is fresh among the k nearest known, so that the result is
-/// complete when paths split an honest neighbourhood unevenly. The lookup ends when nothing is left to ask.
+/// complete when paths split an honest neighbourhood unevenly. The lookup ends when nothing is left to ask, and at once
+/// when the target is a node's id and that node answered.
+///
+/// A node that takes long is *slow*: its path goes on to the next, its answer still counts, and the end of the lookup
+/// waits for it only while it is among the nearest few.
+///
+/// Not checked, because it would not be sound: that contacts are nearer to the target than their answerer. The nearest
+/// node of all answers with its neighbours, each farther than itself, and a lookup of k nodes needs them. What a liar
+/// gains by naming far nodes is bounded anyway: eight a reply, and a path asks only its nearest.
 struct Lookup: Sendable {
-    enum State: Sendable { case fresh, asked, answered, failed }
+    enum State: Sendable { case fresh, asked, slow, answered, failed }
 
     struct Candidate: Sendable {
         let contact: Verified<Contact>
@@ -48,7 +56,18 @@ struct Lookup: Sendable {
         candidates.sort { $0.distance < $1.distance }
     }
 
-    var isFinished: Bool { inFlight.allSatisfy { $0 == 0 } }
+    var isFinished: Bool { isExact || inFlight.allSatisfy { $0 == 0 } && !isAwaiting }
+
+    /// The target is the id of a node, and it answered.
+    private var isExact: Bool {
+        candidates.first.map { $0.distance == .zero && $0.state == .answered } ?? false
+    }
+
+    /// A slow node is among the nearest.
+    private var isAwaiting: Bool {
+        candidates.lazy.filter { $0.state != .failed }.prefix(parameters.awaitedNearest)
+            .contains { $0.state == .slow }
+    }
 
     /// The nearest k that answered, nearest first.
     var results: [Verified<Contact>] {
@@ -59,6 +78,7 @@ struct Lookup: Sendable {
 
     /// Whom to ask now; each counts as asked. When this is empty and nothing is in flight, the lookup has ended.
     mutating func next() -> [Candidate] {
+        guard !isExact else { return [] }
         var asks: [Candidate] = []
         for path in inFlight.indices where inFlight[path] == 0 {
             if let index = choice(for: path) { ask(index, &asks) }
@@ -82,6 +102,15 @@ struct Lookup: Sendable {
         if close(key, as: .failed) != nil { statistics.failed += 1 }
     }
 
+    /// `key` has not answered for long: another is asked beside it.
+    mutating func slow(_ key: PublicKey) {
+        guard let index = candidates.firstIndex(where: { $0.key == key && $0.state == .asked }) else {
+            return
+        }
+        candidates[index].state = .slow
+        inFlight[candidates[index].path] -= 1
+    }
+
     // MARK: Choice
 
     private mutating func ask(_ index: Int, _ asks: inout [Candidate]) {
@@ -101,7 +130,7 @@ struct Lookup: Sendable {
             case .asked, .answered:
                 seen += 1
                 if seen == width { return nil }
-            case .failed: continue
+            case .slow, .failed: continue
             }
         }
         // Dry: an unused start of another path, the nearest there is.
@@ -121,7 +150,7 @@ struct Lookup: Sendable {
             case .asked, .answered:
                 seen += 1
                 if seen == parameters.bucketSize { return nil }
-            case .failed: continue
+            case .slow, .failed: continue
             }
         }
         return nil
@@ -130,11 +159,13 @@ struct Lookup: Sendable {
     // MARK: Candidates
 
     private mutating func close(_ key: PublicKey, as state: State) -> Int? {
-        guard let index = candidates.firstIndex(where: { $0.key == key && $0.state == .asked }) else {
-            return nil
-        }
+        guard
+            let index = candidates.firstIndex(where: {
+                $0.key == key && ($0.state == .asked || $0.state == .slow)
+            })
+        else { return nil }
+        if candidates[index].state == .asked { inFlight[candidates[index].path] -= 1 }
         candidates[index].state = state
-        inFlight[candidates[index].path] -= 1
         return index
     }
 

@@ -110,6 +110,11 @@ struct RoutingTable: Sendable {
     /// All entries, far buckets first, oldest first.
     var entries: [TableEntry] { buckets.flatMap(\.entries) }
 
+    /// The entries that share exactly `index` leading bits with our id, oldest first.
+    func entries(inBucket index: Int) -> [TableEntry] {
+        position(of: index).found.map { buckets[$0].entries } ?? []
+    }
+
     /// Up to `count` entries by ascending distance to `target`; suspects only when `includingSuspects`.
     ///
     /// With b the target's bucket: entries of bucket b are nearest, then those of all nearer buckets together (each

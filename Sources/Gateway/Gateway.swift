@@ -18,6 +18,9 @@ public final class Gateway: Sendable {
     private let logger: Logger
     private let group = Mutex<ServiceGroup?>(nil)
     private let stopping = Mutex(false)
+    /// One thread for the process, never stopped: a node is small, its work is on its own loop, and connections may
+    /// outlive a gateway that was cancelled by a moment.
+    private static let threads = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     /// A connection on which nothing is asked, or a request that stops half-way, is closed after this.
     private static let idleTimeout = TimeAmount.seconds(75)
 
@@ -35,9 +38,10 @@ public final class Gateway: Sendable {
     /// Serves until `shutDown` was called and the running answers have ended, or until the calling task is cancelled,
     /// which breaks them off. `onListening` gets the port.
     public func run(onListening: @escaping @Sendable (Int) async -> Void = { _ in }) async throws {
-        // One thread: a node is small, and its work is on its own loop.
-        let threads = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let bodyBytesMax = configuration.bodyBytesMax
+        // The server logs as errors what is none, such as being cancelled; what matters is thrown.
+        var quiet = logger
+        quiet.logLevel = max(logger.logLevel, .critical)
         let application = Application(
             responder: responder,
             server: .http1(
@@ -46,19 +50,17 @@ public final class Gateway: Sendable {
                     idleTimeout: Self.idleTimeout)),
             configuration: .init(address: .hostname(configuration.host, port: configuration.port)),
             onServerRunning: { channel in await onListening(channel.localAddress?.port ?? 0) },
-            eventLoopGroupProvider: .shared(threads),
-            logger: logger
+            eventLoopGroupProvider: .shared(Self.threads),
+            logger: quiet
         )
-        let services = ServiceGroup(configuration: .init(services: [application], logger: logger))
+        let services = ServiceGroup(configuration: .init(services: [application], logger: quiet))
         group.withLock { $0 = services }
         if stopping.withLock({ $0 }) { await services.triggerGracefulShutdown() }
         do {
             try await services.run()
         } catch {
-            try? await threads.shutdownGracefully()
             throw translated(error)
         }
-        try? await threads.shutdownGracefully()
     }
 
     /// Stops listening; answers that run go on to their end, and then `run` returns.

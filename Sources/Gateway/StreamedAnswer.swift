@@ -57,22 +57,23 @@ struct StreamProgress: Sendable {
 extension TaskAnswer {
     func streamed() async -> Response {
         var progress = StreamProgress(chunks: StreamChunks(identity, includeUsage: client.includeUsage))
-        var timer: RepeatedTask?
+        var isTimed = false
         while progress.out.isEmpty, progress.summary == nil {
             guard let events = await stream.next() else {
-                timer?.cancel()
-                close()
+                open.end()
                 return Reply.gone
             }
             take(events, into: &progress)
             if let failed = progress.failure {
-                timer?.cancel()
-                close()
+                open.end()
                 return await failure(failed)
             }
-            if progress.award != nil, timer == nil { timer = startTimer() }
+            if progress.award != nil, !isTimed {
+                isTimed = true
+                open.keep(startTimer())
+            }
         }
-        var response = Response(status: .ok, body: body(progress, timer))
+        var response = Response(status: .ok, body: body(progress))
         response.headers[.contentType] = "text/event-stream; charset=utf-8"
         response.headers[.cacheControl] = "no-store"
         let first = progress.awardedAt.map { ContinuousClock.now - $0 }
@@ -83,13 +84,10 @@ extension TaskAnswer {
         return response
     }
 
-    private func body(_ begun: StreamProgress, _ timer: RepeatedTask?) -> ResponseBody {
+    private func body(_ begun: StreamProgress) -> ResponseBody {
         ResponseBody { writer in
             var progress = begun
-            defer {
-                timer?.cancel()
-                close()
-            }
+            defer { open.end() }
             do {
                 while true {
                     await end(&progress)

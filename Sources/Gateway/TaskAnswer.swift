@@ -9,6 +9,7 @@ import NIOCore
 import NodeRuntime
 import OpenAIFormat
 import Primitives
+import Synchronization
 
 extension GatewayResponder {
     func answer(
@@ -26,31 +27,69 @@ extension GatewayResponder {
         let hangUp = try await context.channel.hangUp()
         let started = ContinuousClock.now
         let stream = await node.submit(asked)
-        hangUp.perform { stream.cancel() }
-        counters.opened()
+        let open = OpenAnswer(hangUp: hangUp, counters: counters)
+        hangUp.perform {
+            stream.cancel()
+            open.end()
+        }
         let answer = TaskAnswer(
-            client: client, stream: stream, hangUp: hangUp, channel: context.channel, started: started,
+            client: client, stream: stream, open: open, channel: context.channel, started: started,
             responder: self)
         return client.stream ? await answer.streamed() : await answer.whole()
+    }
+}
+
+/// What an answer holds while it is open, let go of once: by its handler, or by the hang-up of a client to which the
+/// handler never got to write.
+final class OpenAnswer: Sendable {
+    private let hangUp: HangUp
+    private let counters: GatewayCounters
+    private let state = Mutex<(timer: RepeatedTask?, over: Bool)>((nil, false))
+
+    init(hangUp: HangUp, counters: GatewayCounters) {
+        self.hangUp = hangUp
+        self.counters = counters
+        counters.opened()
+    }
+
+    /// Stops with the answer.
+    func keep(_ timer: RepeatedTask) {
+        let over = state.withLock { state in
+            if !state.over { state.timer = timer }
+            return state.over
+        }
+        if over { timer.cancel() }
+    }
+
+    /// Whatever the connection does now is none of the task's business.
+    func end() {
+        let (timer, first) = state.withLock { state in
+            defer { state = (nil, true) }
+            return (state.timer, !state.over)
+        }
+        guard first else { return }
+        timer?.cancel()
+        hangUp.clear()
+        counters.closed()
     }
 }
 
 struct TaskAnswer: Sendable {
     let client: ClientRequest
     let stream: any TaskStreaming
-    let hangUp: HangUp
+    let open: OpenAnswer
     let channel: any Channel
     let started: ContinuousClock.Instant
     let responder: GatewayResponder
     let identity: AnswerIdentity
 
     init(
-        client: ClientRequest, stream: any TaskStreaming, hangUp: HangUp, channel: any Channel,
+        client: ClientRequest, stream: any TaskStreaming, open: OpenAnswer, channel: any Channel,
         started: ContinuousClock.Instant, responder: GatewayResponder
     ) {
         self.client = client
         self.stream = stream
-        self.hangUp = hangUp
+        self.open = open
         self.channel = channel
         self.started = started
         self.responder = responder
@@ -59,16 +98,10 @@ struct TaskAnswer: Sendable {
             model: client.model)
     }
 
-    /// The answer is over: whatever the connection does now is none of the task's business.
-    func close() {
-        hangUp.clear()
-        responder.counters.closed()
-    }
-
     // MARK: Not streamed
 
     func whole() async -> Response {
-        defer { close() }
+        defer { open.end() }
         var award: AwardSummary?
         var answer = WholeAnswer()
         while let events = await stream.next() {

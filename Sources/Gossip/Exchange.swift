@@ -7,6 +7,8 @@ struct Exchange: Sendable {
         case periodic, joining
         /// For the pull with this number.
         case search(UInt64)
+        /// For the partner's own offer of this model.
+        case pull(model: String)
     }
     let partner: PeerAddress
     let purpose: Purpose

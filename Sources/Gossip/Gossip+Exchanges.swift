@@ -30,6 +30,16 @@ extension Gossip {
         if pull?.open == 0 { endPull(now, &out) }
     }
 
+    /// Fetches a seller's own offer of a model from the seller, who need not be a member: one digest over the one short
+    /// id. `pullEnded` follows exactly once; false, and nothing follows, when there is no room for another exchange.
+    public mutating func pull(
+        model: String, of seller: PeerAddress, now: Now, out: inout [GossipAction]
+    ) -> Bool {
+        guard seller.key != identity.publicKey, leaving == nil else { return false }
+        let id = Offer.shortID(key: seller.key, model: model)
+        return startExchange(with: seller, .pull(model: model), ranges: [id...id], now, &out)
+    }
+
     mutating func endPull(_ now: Now, _ out: inout [GossipAction]) {
         guard let finished = pull else { return }
         pull = nil
@@ -84,13 +94,15 @@ extension Gossip {
     /// False when there are too many exchanges or requests already.
     @discardableResult
     private mutating func startExchange(
-        with partner: PeerAddress, _ purpose: Exchange.Purpose, _ now: Now, _ out: inout [GossipAction]
+        with partner: PeerAddress, _ purpose: Exchange.Purpose,
+        ranges: [ClosedRange<UInt64>] = [0...UInt64.max],
+        _ now: Now, _ out: inout [GossipAction]
     ) -> Bool {
         guard exchanges.count < GossipLimits.exchangesMax, requests.count < GossipLimits.requestsMax else {
             return false
         }
         lastExchange &+= 1
-        exchanges[lastExchange] = Exchange(partner: partner, purpose: purpose)
+        exchanges[lastExchange] = Exchange(partner: partner, purpose: purpose, ranges: ranges)
         return sendDigest(lastExchange, now, &out)
     }
 
@@ -150,6 +162,8 @@ extension Gossip {
             guard pull?.number == number else { return }
             pull?.open -= 1
             if pull?.open == 0 { endPull(now, &out) }
+        case .pull(let model):
+            out.append(.pullEnded(exchange.partner.key, model: model))
         }
     }
 

@@ -146,7 +146,7 @@ public struct Gossip: Sendable {
             return answer(digest, from: from, now, &random)
         case .offerReceived, .offerDifference, .ping, .pong, .find, .found, .unsupported, .callForBids, .bid,
             .decline,
-            .release, .award, .awardReply:
+            .release, .award, .awardReply, .register, .registered, .get, .providers:
             dropped.count(.wrongAnswer)
             return nil
         }

@@ -12,6 +12,8 @@ public enum GossipAction: Sendable {
     case offerExpired(PublicKey, model: String)
     /// The book is as complete for the search's model as it gets now.
     case searchFinished(token: UInt64, model: String)
+    /// A pull has ended, whatever it brought.
+    case pullEnded(PublicKey, model: String)
     /// Our own offer went out under this sequence: keep it, and announce with at least it after a restart.
     case sequenceUsed(model: String, UInt64)
     /// Everybody was told of our leave and has answered, or won't.

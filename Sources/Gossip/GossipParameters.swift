@@ -113,7 +113,7 @@ public enum GossipLimits {
     /// Requests without an answer yet.
     public static let requestsMax = 2_048
     /// Exchanges at a time; digests in one of them.
-    public static let exchangesMax = 16
+    public static let exchangesMax = 48
     public static let exchangeRequestsMax = 2_048
     public static let searchesMax = 64
     /// Networks whose clocks we remember.

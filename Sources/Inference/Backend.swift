@@ -4,8 +4,8 @@ import Primitives
 
 /// One model at one model server: runs jobs on it, watches its health, says what it can do.
 ///
-/// Not Sendable: made and used on the loop's thread only; its delegate is called there, never from inside `start`,
-/// `cancel`, `pause` or `resume` except where these say so. `close` before dropping it.
+/// Not Sendable: made and used on the loop's thread only. Its delegate is called there, always from a socket or the
+/// timer and never from inside one of these methods, and may call all of them. `close` before dropping it.
 public final class Backend {
     /// Ids above are our own jobs': measurements and trials.
     static let ownJobs = UInt64.max - 1_000_000
@@ -148,7 +148,7 @@ public final class Backend {
         rearm()
     }
 
-    /// Lets events come again; some may come before it returns.
+    /// Lets events come again.
     public func resume(_ id: UInt64) {
         jobs[id]?.hold(false, now: now())
         rearm()
@@ -217,8 +217,11 @@ public final class Backend {
         lastAnswerAt = now
         if let transfer = job.transfer { draining.append((transfer, now + configuration.limits.drain)) }
         job.transfer = nil
-        if let sample { meter.record(sample) }
         health.answered()
+        if let sample {
+            meter.record(sample)
+            if case .up = health.state, let told, meter.differs(from: told.meter) { tellStatus() }
+        }
         rearm()
     }
 

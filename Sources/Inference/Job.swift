@@ -93,10 +93,10 @@ final class Job: TransferSink {
         deliver(now: now)
     }
 
-    /// The consumer wants no more for now, or more again.
+    /// The consumer wants no more for now, or more again. What waits is let out by the clock, not from here.
     func hold(_ held: Bool, now: MonotonicTime) {
         isHeld = held
-        if held { wasHeld = true } else { deliver(now: now) }
+        if held { wasHeld = true }
         regulate(now: now)
     }
 
@@ -172,7 +172,7 @@ final class Job: TransferSink {
     /// vLLM counts in every chunk; elsewhere one chunk is one token, and the last count sets it right.
     private func tokens(of chunk: BackendChunk, counts: Bool) -> Int {
         var new = counts ? 1 : 0
-        if let usage = chunk.usage, chunk.finishReason == nil, counts, usage.completionTokens > 0 {
+        if let usage = chunk.usage, counts, usage.completionTokens > 0 {
             new = max(0, Int(usage.completionTokens) - countedTokens)
         }
         countedTokens += new

@@ -114,9 +114,10 @@ final class ManagedServer {
         alarm.handler = { [weak self] in self?.tick() }
     }
 
+    /// Nothing is heard from inside this call.
     func start() {
-        describe()
-        launch()
+        startAt = LoopAlarm.now()
+        rearm()
     }
 
     func close() {
@@ -206,7 +207,10 @@ final class ManagedServer {
 
     private func tick() {
         let now = LoopAlarm.now()
-        if startAt <= now { launch() }
+        if startAt <= now {
+            if startedAt == .zero { describe() }
+            launch()
+        }
         if child != nil, !isReady, startedAt + Self.readyMax <= now {
             child?.kill(SIGKILL)
             startedAt = now

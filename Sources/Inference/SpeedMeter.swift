@@ -89,6 +89,15 @@ public struct SpeedMeter: Sendable, Hashable, Codable {
         return paced
     }
 
+    /// Whether what could be announced has moved by more than a fifth: less isn't worth a new offer.
+    func differs(from other: SpeedMeter) -> Bool {
+        func moved(_ a: Double, _ b: Double) -> Bool { abs(a - b) > 0.2 * max(a, b) }
+        return moved(tokensPerSecond, other.tokensPerSecond)
+            || moved(warmFirstTokenSeconds, other.warmFirstTokenSeconds)
+            || moved(coldFirstTokenSeconds, other.coldFirstTokenSeconds)
+            || moved(prefillTokensPerSecond, other.prefillTokensPerSecond)
+    }
+
     private static func blend(_ value: inout Double, _ new: Double) {
         value = value == 0 ? new : value + weight * (new - value)
     }

@@ -32,16 +32,21 @@ struct Auction: Sendable {
     let requirements: Requirements
     private(set) var entries: [Entry]
     let openedAt: MonotonicTime
+    private let closesAt: MonotonicTime
     /// The window closed without a bid: the first one wins.
-    var overtime = false
+    private var isOvertime = false
     /// The losers were told.
     var released = false
     private var arrivals = 0
 
-    init(attempt: UInt32, requirements: Requirements, chosen: [Eligible], now: MonotonicTime) {
+    init(
+        attempt: UInt32, requirements: Requirements, chosen: [Eligible], now: MonotonicTime,
+        closesAt: MonotonicTime
+    ) {
         self.attempt = attempt
         self.requirements = requirements
         openedAt = now
+        self.closesAt = closesAt
         let basis = requirements.basis
         entries = chosen.map { eligible in
             Entry(
@@ -118,11 +123,20 @@ struct Auction: Sendable {
     var canClose: Bool {
         guard isAnybodyOutstanding else { return true }
         guard let best, case .bid(_, _, let result) = entries[best].reply else { return false }
-        if overtime { return true }
+        if isOvertime { return true }
         return entries.allSatisfy { entry in
             guard case .waiting = entry.reply else { return true }
             return (entry.rank, entry.bound.score) >= (entries[best].rank, result.score)
         }
+    }
+
+    /// Without a bid: until when those outstanding are waited for; nil: no longer.
+    mutating func waitsUntil(_ now: MonotonicTime, _ parameters: MarketParameters) -> MonotonicTime? {
+        if now < closesAt { return closesAt }
+        let ends = openedAt + parameters.noBidPatience
+        guard now < ends else { return nil }
+        isOvertime = true
+        return ends
     }
 
     private func isBid(_ index: Int) -> Bool { if case .bid = entries[index].reply { true } else { false } }
@@ -162,7 +176,8 @@ struct Auction: Sendable {
             line.outcome = .declined
             line.declined = reason
         case .bid(let signed, let bid, let result):
-            line.outcome = winningScore == 0 ? .asked : .lost
+            // A better score that lost came when the window had closed.
+            line.outcome = winningScore == 0 ? .asked : result.score < winningScore ? .late : .lost
             line.fill(signed, bid, result)
         case .awarded(let signed, let bid, let result):
             line.outcome = .won

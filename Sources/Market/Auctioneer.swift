@@ -88,15 +88,19 @@ public struct Auctioneer: Sendable {
         case .award:
             change(request.task) { $0.awardAnswered(message, from: key, attempt: request.attempt, &$1) }
         case .call:
-            let task = tasks[request.task]
-            if let task, task.attempt == request.attempt, task.stage == .calling {
+            if tasks[request.task]?.isCalling(request.attempt) == true {
                 change(request.task) { $0.callAnswered(message, from: key, &$1) }
-            } else if case .bid = message {
-                // Too late: its slot is held for nothing.
-                let score = task?.attempt == request.attempt ? task?.auction?.winningScore ?? 0 : 0
-                let release = Release(task: request.task, attempt: request.attempt, winningScore: score)
-                desk.emit(.send(.release(release), to: request.to))
+                return
             }
+            if tasks[request.task]?.attempt == request.attempt {
+                change(request.task) { $0.answeredLate(message, from: key, $1) }
+            }
+            guard case .bid = message else { return }
+            let score = tasks[request.task].flatMap {
+                $0.attempt == request.attempt ? $0.auction?.winningScore : nil
+            }
+            let release = Release(task: request.task, attempt: request.attempt, winningScore: score ?? 0)
+            desk.emit(.send(.release(release), to: request.to))
         }
     }
 
@@ -110,8 +114,7 @@ public struct Auctioneer: Sendable {
         change(request.task) { task, desk in
             switch request.kind {
             case .award: task.awardUnanswered(key, attempt: request.attempt, &desk)
-            case .call where task.attempt == request.attempt && task.stage == .calling:
-                task.callUnanswered(key, &desk)
+            case .call where task.attempt == request.attempt: task.callUnanswered(key, &desk)
             case .call: break
             }
         }

@@ -92,7 +92,7 @@ public struct Bidder: Sendable {
             return .awardReply(AwardReply(task: award.task, attempt: award.attempt, status: status))
         case .ping, .pong, .find, .found, .unsupported, .offerMail, .offerReceived, .offerDigest,
             .offerDifference,
-            .bid, .decline, .awardReply:
+            .bid, .decline, .awardReply, .register, .registered, .get, .providers:
             return nil
         }
     }
@@ -111,8 +111,8 @@ public struct Bidder: Sendable {
         guard holds.taken(model.model) < model.slots else {
             return decline(call, .busy, retryAfter: nextFree(model, now))
         }
-        if holds.isUnused(by: peer.key) && !holds.isKnown(peer.key) {
-            return decline(call, .holdLimit, retryAfter: parameters.holdMax)
+        if let until = holds.unused(by: peer.key), !holds.isKnown(peer.key) {
+            return decline(call, .holdLimit, retryAfter: min(parameters.holdMax, until - now))
         }
         let bid = Verified(signing: self.bid(call, model, buyer: peer.key), with: identity)
         let hold = min(Interval.milliseconds(Int64(call.closeMilliseconds)), parameters.holdMax)
@@ -208,6 +208,9 @@ public struct Bidder: Sendable {
         case .held, nil: break
         }
         guard holds[key] != nil || holds.past(key) != nil else { return .unknown }
+        // The award's datagram was overtaken by the task and its whole answer: the channel says how that ended. Busy would
+        // make the buyer throw the answer away and ask another.
+        if case .running = holds.past(key)?.hold.state { return .accepted }
         guard lease(key, now) else { return .busy }
         if award.workerDials { out.append(.openChannel(award.task, attempt: award.attempt, to: peer)) }
         return .accepted

@@ -85,7 +85,8 @@ extension BuyerTask {
         stage = .calling
         let window = self.window(chosen, desk)
         let message = Message.callForBids(self.message(requirements, window, desk))
-        auction = Auction(attempt: attempt, requirements: requirements, chosen: chosen, now: now)
+        auction = Auction(
+            attempt: attempt, requirements: requirements, chosen: chosen, now: now, closesAt: now + window)
         for eligible in chosen {
             if !asked.contains(eligible.candidate.key) { asked.append(eligible.candidate.key) }
             desk.request(.call, message, task: id, attempt: attempt, to: eligible.candidate.address)
@@ -132,6 +133,11 @@ extension BuyerTask {
     // MARK: - Collecting
 
     mutating func callAnswered(_ message: Message, from key: PublicKey, _ desk: inout AuctionDesk) {
+        note(message, from: key, desk)
+        closeIfDecided(&desk)
+    }
+
+    private mutating func note(_ message: Message, from key: PublicKey, _ desk: AuctionDesk) {
         switch message {
         case .bid(let signed):
             bids += 1
@@ -143,12 +149,20 @@ extension BuyerTask {
         default:
             auction?.refuse(key)
         }
-        closeIfDecided(&desk)
+    }
+
+    func isCalling(_ attempt: UInt32) -> Bool { stage == .calling && self.attempt == attempt }
+
+    /// An answer after the close: for the transcript, and as the next bid if the winner fails before it begins.
+    mutating func answeredLate(_ message: Message, from key: PublicKey, _ desk: AuctionDesk) {
+        note(message, from: key, desk)
+        if let auction { transcript.bids = auction.transcripts() }
     }
 
     mutating func callUnanswered(_ key: PublicKey, _ desk: inout AuctionDesk) {
         auction?.silence(key)
         closeIfDecided(&desk)
+        if stage != .calling, let auction { transcript.bids = auction.transcripts() }
     }
 
     /// A seller took its leave while its answer was awaited.
@@ -163,11 +177,11 @@ extension BuyerTask {
     }
 
     mutating func windowClosed(_ desk: inout AuctionDesk) {
-        guard stage == .calling, let auction else { return }
-        let ends = auction.openedAt + desk.parameters.noBidPatience
-        if auction.best == nil && auction.isAnybodyOutstanding && desk.now.monotonic < ends {
-            self.auction?.overtime = true
-            desk.set(id, .window, at: ends)
+        guard stage == .calling else { return }
+        if auction?.best == nil, auction?.isAnybodyOutstanding == true,
+            let at = auction?.waitsUntil(desk.now.monotonic, desk.parameters)
+        {
+            desk.set(id, .window, at: at)
         } else {
             closeAuction(&desk)
         }
@@ -193,8 +207,15 @@ extension BuyerTask {
             }
             return startLeg(entry, verified.record, &desk)
         }
-        excludeAsked(desk)
         if let auction { transcript.bids = auction.transcripts() }
+        if auction?.isAnybodyOutstanding == true,
+            let at = auction?.waitsUntil(desk.now.monotonic, desk.parameters)
+        {
+            // It closed early, or in overtime, for a bid that came to nothing.
+            stage = .calling
+            return desk.set(id, .window, at: at)
+        }
+        excludeAsked(desk)
         choose(&desk)
     }
 
@@ -268,15 +289,14 @@ extension BuyerTask {
     private mutating func nobodyLeft(_ desk: inout AuctionDesk) {
         let parameters = desk.parameters
         let now = desk.now.monotonic
-        let soonest = excluded.compactMap(\.retryAfter).min()
-        guard let soonest, attempt < UInt32(clamping: parameters.auctionsMax) else { return refuse(&desk) }
-        let base = max(
-            parameters.retryMin, min(parameters.retryMin * (1 << Int64(min(waits, 8))), parameters.retryMax))
-        let wait = max(min(soonest, parameters.retryMax), base)
-        let at = now + wait + desk.random.interval(.zero, wait)
-        guard now + soonest < patienceEnds, at < max(patienceEnds, now + parameters.retryMin * 2) else {
-            return refuse(&desk)
-        }
+        guard let soonest = excluded.compactMap(\.retryAfter).min(), now + soonest < patienceEnds,
+            attempt < UInt32(clamping: parameters.auctionsMax)
+        else { return refuse(&desk) }
+        // Doubling, so that a full market is not asked without end; by chance, so that two that met don't meet again.
+        let backoff = min(parameters.retryMin * (1 << Int64(min(waits, 8))), parameters.retryMax)
+        // Mere holds end long before they must, with their auction.
+        let wait = soonest > parameters.holdMax ? soonest : backoff
+        let at = min(now + wait + desk.random.interval(.zero, backoff), patienceEnds)
         waits += 1
         stage = .waiting
         desk.set(id, .retry, at: at)

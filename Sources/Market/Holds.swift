@@ -67,13 +67,13 @@ struct HoldTable: Sendable {
 
     func taken(_ model: String) -> Int { active.values.count { $0.model == model } }
 
-    /// Whether this buyer has a bid or an award that it has not used.
-    func isUnused(by buyer: PublicKey) -> Bool {
-        active.contains { key, hold in
-            guard key.buyer == buyer else { return false }
-            if case .running = hold.state { return false }
-            return true
+    /// Until when this buyer has a bid or an award that it has not used; nil: it has none.
+    func unused(by buyer: PublicKey) -> MonotonicTime? {
+        for (key, hold) in active where key.buyer == buyer {
+            if case .running = hold.state { continue }
+            return hold.until
         }
+        return nil
     }
 
     func isKnown(_ buyer: PublicKey) -> Bool { known[buyer] ?? false }

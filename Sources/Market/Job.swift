@@ -63,8 +63,8 @@ public struct ServedModel: Sendable {
 
     public init(
         model: String, price: Price, slots: Int, context: UInt32, features: Features, continues: Bool,
-        digest: Bytes32?, digestSource: DigestSource = .none,
-        quantization: String, speed: Speed, available: Availability = .up
+        digest: Bytes32?, digestSource: DigestSource = .none, quantization: String, speed: Speed,
+        available: Availability = .up
     ) {
         self.model = model
         self.price = price

@@ -92,7 +92,7 @@ struct Leg: Sendable {
     mutating func receive(_ progress: Progress, _ now: MonotonicTime) {
         heardAt = now
         progressHeard = true
-        if progress.tokens > progressTokens {
+        if progress.tokens > max(progressTokens, tokens) {
             progressTokens = progress.tokens
             advancedAt = now
         }

@@ -20,18 +20,19 @@ public struct MarketParameters: Sendable {
     /// How long a bid may be asked to hold its slot (DESIGN §8); the call asks for 2 × the window. Too long and a
     /// buyer that never awards blocks a seller; too short and awards meet sold slots.
     public var holdMax = Interval.milliseconds(250)
-    /// A task whose candidates are all busy waits for the earliest slot and asks again: within this time of its
-    /// start (2 × `holdMax`, so that holds of auctions beside it have ended), or of its worker's loss.
-    public var patience = Interval.milliseconds(500)
+    /// A task whose candidates are all busy waits for the earliest slot and asks again, if one is likely to be free
+    /// within this time of its start (4 × `holdMax`: holds of auctions beside it, and short answers, have ended), or
+    /// of its worker's loss. Shorter: refusals in a market that isn't full; longer: refusals come late.
+    public var patience = Interval.milliseconds(1_000)
     public var patienceAfterLoss = Interval.seconds(10)
-    /// Shortest wait between two such auctions; a random part of the same length is added, so that two buyers
-    /// that met once do not meet again.
+    /// Shortest wait between two such auctions, doubled each time up to the longest; a random part of the same
+    /// length is added, so that two buyers that met once do not meet again.
     public var retryMin = Interval.milliseconds(20)
-    /// Auctions and workers of one task: what a hostile market can cost it. Waiting in a full market every 20 ms
-    /// for `patienceAfterLoss` would pass it, so waits double up to half a second.
+    public var retryMax = Interval.milliseconds(500)
+    /// Auctions and workers of one task: what a hostile market can cost it. Waiting for `patienceAfterLoss` takes
+    /// about 25 auctions.
     public var auctionsMax = 64
     public var legsMax = 8
-    public var retryMax = Interval.milliseconds(500)
 
     // MARK: - Awarding
 

@@ -73,9 +73,9 @@ public struct WorkerRequest: Sendable {
             out.append(.init("encoding_format", .string("float")))
         } else {
             tokenLimit = try Self.limit(request, maxTokens: maxTokens, options: options)
-            let named =
-                options.dialect == .openAI && request["max_completion_tokens"]?.whole != nil && kind == .chat
-            out.append(.init(named ? "max_completion_tokens" : "max_tokens", .number(String(tokenLimit))))
+            if let name = Self.limitName(kind, request, limit: tokenLimit, options: options) {
+                out.append(.init(name, .number(String(tokenLimit))))
+            }
             out.append(.init("stream", .bool(true)))
             var streamOptions: [JSONTree.Member] = [.init("include_usage", .bool(true))]
             // vLLM puts several tokens into one chunk when it is busy; only this tells how many.
@@ -106,6 +106,20 @@ public struct WorkerRequest: Sendable {
             limit = min(limit, tokens)
         }
         return UInt32(clamping: max(1, min(limit, UInt64(options.tokensMax))))
+    }
+
+    /// vLLM refuses a limit that doesn't fit beside the prompt, and takes the rest of its context where none is
+    /// given: so it gets none unless somebody wants less than the whole.
+    private static func limitName(
+        _ kind: InferenceKind, _ request: JSONTree, limit: UInt32, options: Options
+    ) -> String? {
+        switch options.dialect {
+        case .vllm: limit < options.tokensMax ? "max_tokens" : nil
+        // OpenAI's newer models know only the newer name.
+        case .openAI where kind == .chat && request["max_completion_tokens"]?.whole != nil:
+            "max_completion_tokens"
+        case .llamaCpp, .ollama, .openAI: "max_tokens"
+        }
     }
 
     // MARK: Going on with a broken-off answer

@@ -53,7 +53,6 @@ extension Peer {
 
     /// The client has gone.
     public mutating func cancel(_ task: TaskID, now: Now) {
-        if auctioneer.isRunning(task) { counts.cancelled += 1 }
         auctioneer.cancel(task, now: now, random: &random, out: &auctioneerActions)
         settle(now)
     }
@@ -80,8 +79,10 @@ extension Peer {
         bidder.setServed(models)
         for model in gone {
             gossip.withdraw(model: model.model, now: now, random: &random, out: &gossipActions)
+            withdrawTopic(model.model, now)
         }
         announceServed(now)
+        registerServed(now)
         settle(now)
     }
 
@@ -99,6 +100,7 @@ extension Peer {
         guard leaving == .no else { return }
         leaving = .saying
         bidder.leave()
+        for model in served { withdrawTopic(model.model, now) }
         let others = discovery.contacts.map { PeerAddress(key: $0.publicKey, endpoint: $0.address) }
         gossip.leave(alsoTo: others, now: now, random: &random, out: &gossipActions)
         settle(now)

@@ -17,7 +17,7 @@ extension Peer {
         }
         let answer: Message?
         switch incoming.message {
-        case .ping, .find:
+        case .ping, .find, .get, .register:
             answer = discovery.handle(
                 incoming.message, from: peer, proven: incoming.proven, now: now, random: &random,
                 out: &discoveryActions)
@@ -28,7 +28,8 @@ extension Peer {
         case .callForBids, .release, .award:
             answer = bidder.handle(
                 incoming.message, from: peer, proven: incoming.proven, now: now, out: &bidderActions)
-        case .pong, .found, .unsupported, .offerReceived, .offerDifference, .bid, .decline, .awardReply:
+        case .pong, .found, .unsupported, .offerReceived, .offerDifference, .bid, .decline, .awardReply,
+            .registered, .providers:
             // Answers come as completions of requests; unasked they mean nothing.
             return
         }
@@ -52,6 +53,8 @@ extension Peer {
         case (.gossip(let token), .unanswered):
             discovery.suspect(completion.peer.key, now: now, random: &random, out: &discoveryActions)
             gossip.unanswered(token, now: now, random: &random, out: &gossipActions)
+            // Members that a search brought are in no table whose probes would tell that they are gone.
+            if discovery.contact(of: completion.peer.key) == nil { gossip.memberLeft(completion.peer.key) }
         case (.market(let token), .answered(let message, let roundTrip)):
             auctioneer.answered(
                 token, message, from: completion.peer, roundTrip: roundTrip, now: now, random: &random,

@@ -68,7 +68,9 @@ extension Peer {
         switch event {
         case .finished: counts.delivered += 1
         case .failed(let failure):
-            if failure.delivered != nil || failure.code == .workerLost {
+            if failure.code == .cancelled {
+                counts.cancelled += 1
+            } else if failure.delivered != nil || failure.code == .workerLost {
                 counts.failed += 1
             } else {
                 counts.refused += 1
@@ -93,6 +95,10 @@ extension Peer {
             gossip.memberLeft(key)
         case .lookupFinished:
             break
+        case .providerFound(let token, let provider):
+            providerFound(token, provider, now)
+        case .searchFinished(let token, _):
+            providerSearchFinished(token, now)
         case .joined(let contacts):
             effects.append(.log(.joined(contacts: contacts)))
         case .observedEndpointChanged(let endpoint):
@@ -103,6 +109,7 @@ extension Peer {
             endpoints = [endpoint]
             stateContact(now)
             announceServed(now)
+            registerServed(now)
         }
     }
 
@@ -113,13 +120,16 @@ extension Peer {
                 message, to: peer, owner: .gossip(token), now: now, random: &random, out: &sessionOutput)
         case .offerLearnt(let offer):
             effects.append(.log(.offer(offer.record.publicKey, model: offer.record.model)))
+            offerLearnt(offer.record.model, now)
         case .offerWithdrawn(let key, let model):
             effects.append(.log(.offerGone(key, model: model, expired: false)))
             auctioneer.sellerLeft(key, now: now, random: &random, out: &auctioneerActions)
         case .offerExpired(let key, let model):
             effects.append(.log(.offerGone(key, model: model, expired: true)))
-        case .searchFinished(let token, let model):
-            if let task = searches.removeValue(forKey: token) { answerNeed(task, model, now) }
+        case .searchFinished(let token, _):
+            gossipSearchFinished(token, now)
+        case .pullEnded(_, let model):
+            pullEnded(model, now)
         case .sequenceUsed(let model, let sequence):
             effects.append(.keepSequence(model: model, sequence))
         case .leaveFinished:
@@ -130,13 +140,7 @@ extension Peer {
     private mutating func perform(_ action: AuctioneerAction, _ now: Now) {
         switch action {
         case .needOffers(let task, let model):
-            if gossip.offers(model: model).isEmpty {
-                lastSearch += 1
-                searches[lastSearch] = task
-                gossip.search(model: model, token: lastSearch, now: now, random: &random, out: &gossipActions)
-            } else {
-                answerNeed(task, model, now)
-            }
+            need(task, model, now)
         case .request(let token, let message, let peer):
             request(token, message, to: peer, now)
         case .send(let message, let peer):

@@ -1,3 +1,4 @@
+import Cryptography
 import Discovery
 import Gossip
 import Market
@@ -45,6 +46,11 @@ extension Peer {
             auctioneer.running.count, asking.requests, asking.channels, serving.holds, serving.jobs,
             serving.channels
         )
+    }
+
+    /// How many nodes keep our registration as a provider of the model.
+    public func registrars(_ model: String, now: Now) -> Int {
+        discovery.registrars(TopicID(model: model), now: now)
     }
 
     /// Datagrams and records dropped, by named reason; every reason is listed, those that never happened with 0.

@@ -6,7 +6,7 @@
 // and a simulator on virtual time run the same bytes the same way.
 //
 // Read on in this order: `Peer+Inputs` (what comes in), `Peer+Routing` (who gets a message), `Peer+Settle` (how actions
-// of one machine reach another and become effects), `Peer+Snapshots` (what people may look at).
+// of one machine reach another and become effects), `Peer+Rendezvous` (how sellers are found), `Peer+Snapshots` (what people may look at).
 
 import Cryptography
 import Discovery
@@ -43,9 +43,8 @@ public struct Peer: ~Copyable {
     var dialling: [ChannelID: Dialler] = [:]
     /// A node that serves and asks awards tasks to itself: its own channels never touch a socket.
     var ownChannels = OwnChannels()
-    /// Tasks that wait for a search of the book, by the search's token.
-    var searches: [UInt64: TaskID] = [:]
-    var lastSearch: UInt64 = 0
+    /// Tasks that wait for the sellers of their model.
+    var searches = OfferSearches()
 
     var endpoints: [Endpoint]
     var reachability: Reachability
@@ -104,7 +103,7 @@ public struct Peer: ~Copyable {
             min(
                 min(sessions.nextDeadline(), channels.nextDeadline()),
                 min(discovery.nextDeadline(), gossip.nextDeadline())),
-            min(auctioneer.nextDeadline(), bidder.nextDeadline()))
+            min(min(auctioneer.nextDeadline(), bidder.nextDeadline()), searches.timers.next()))
     }
 
     /// Does everything that is due.
@@ -115,6 +114,7 @@ public struct Peer: ~Copyable {
         gossip.tick(now: now, random: &random, out: &gossipActions)
         auctioneer.tick(now: now, random: &random, out: &auctioneerActions)
         bidder.tick(now: now, out: &bidderActions)
+        tickSearches(now)
         settle(now)
     }
 

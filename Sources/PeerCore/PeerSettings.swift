@@ -44,6 +44,8 @@ public struct PeerSettings: Sendable {
         denied = []
         sessions = SessionLimits()
         channels = ChannelLimits()
+        // A task's body (at most 8 MiB) is queued whole.
+        channels.queuedBytes = 9 << 20
         discovery = DiscoveryParameters()
         gossip = GossipParameters()
         market = MarketParameters()

@@ -7,6 +7,7 @@ public struct Bytes32: Hashable, Comparable, Sendable {
     public var w2: UInt64
     public var w3: UInt64
 
+    @inlinable
     public init(_ w0: UInt64, _ w1: UInt64, _ w2: UInt64, _ w3: UInt64) {
         self.w0 = w0
         self.w1 = w1
@@ -17,6 +18,7 @@ public struct Bytes32: Hashable, Comparable, Sendable {
     public static let zero = Bytes32(0, 0, 0, 0)
 
     /// Reads exactly 32 bytes; nil for any other length.
+    @inlinable
     public init?(_ bytes: some Collection<UInt8>) {
         guard bytes.count == 32 else { return nil }
         var words: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
@@ -102,11 +104,13 @@ public struct TopicID: Hashable, Comparable, Sendable, CustomStringConvertible {
 public struct Signature: Hashable, Sendable {
     public var r: Bytes32
     public var s: Bytes32
+    @inlinable
     public init(r: Bytes32, s: Bytes32) {
         self.r = r
         self.s = s
     }
     /// Reads exactly 64 bytes; nil for any other length.
+    @inlinable
     public init?(_ bytes: some Collection<UInt8>) {
         guard bytes.count == 64, let r = Bytes32(bytes.prefix(32)), let s = Bytes32(bytes.suffix(32)) else {
             return nil

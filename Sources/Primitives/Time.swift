@@ -5,6 +5,7 @@ public struct MonotonicTime: Hashable, Comparable, Sendable {
     public static let zero = MonotonicTime(nanoseconds: 0)
     /// Later than anything that happens: no deadline.
     public static let never = MonotonicTime(nanoseconds: .max)
+    @inlinable
     public static func < (a: MonotonicTime, b: MonotonicTime) -> Bool { a.nanoseconds < b.nanoseconds }
     /// Saturates at `never`, so that a hostile duration can't overflow the timer that it sets.
     public static func + (a: MonotonicTime, b: Interval) -> MonotonicTime {
@@ -21,6 +22,7 @@ public struct MonotonicTime: Hashable, Comparable, Sendable {
 public struct WallTime: Hashable, Comparable, Sendable {
     public var milliseconds: Int64
     public init(milliseconds: Int64) { self.milliseconds = milliseconds }
+    @inlinable
     public static func < (a: WallTime, b: WallTime) -> Bool { a.milliseconds < b.milliseconds }
     /// Saturates.
     public static func + (a: WallTime, b: Interval) -> WallTime {
@@ -44,6 +46,7 @@ public struct Interval: Hashable, Comparable, Sendable {
     public var milliseconds: Int64 { nanoseconds / 1_000_000 }
     public var seconds: Double { Double(nanoseconds) / 1e9 }
 
+    @inlinable
     public static func < (a: Interval, b: Interval) -> Bool { a.nanoseconds < b.nanoseconds }
     public static func + (a: Interval, b: Interval) -> Interval {
         let (sum, overflow) = a.nanoseconds.addingReportingOverflow(b.nanoseconds)

@@ -45,6 +45,7 @@ public struct Channels: Sendable {
     private var entries: [ChannelID: Entry] = [:]
     /// Idle channels that we dialled, by peer; the last is the most recently used.
     private var pool: [PublicKey: [ChannelID]] = [:]
+    private var pooledCount = 0
     private var handshaking = 0
     private var handshakingGroups = GroupIndex()
     private var timers = DeadlineQueue<ChannelID>()
@@ -117,8 +118,10 @@ public struct Channels: Sendable {
         }
         guard let peer = entry.peer else { return }
         pool[peer, default: []].append(id)
+        pooledCount += 1
         timers.set(id, at: now.monotonic + limits.idleMax)
-        if let all = pool[peer], all.count > limits.idlePerPeer, let oldest = all.first {
+        let allowed = pooledCount > limits.idleInAll ? limits.idlePerPeerCrowded : limits.idlePerPeer
+        if let all = pool[peer], all.count > allowed, let oldest = all.first {
             end(oldest, nil, &out)
         }
     }
@@ -252,6 +255,7 @@ public struct Channels: Sendable {
     private mutating func leavePool(_ id: ChannelID) {
         guard let peer = entries[id]?.peer, let position = pool[peer]?.firstIndex(of: id) else { return }
         pool[peer]?.remove(at: position)
+        pooledCount -= 1
         if pool[peer]?.isEmpty == true { pool[peer] = nil }
     }
 }

@@ -54,7 +54,7 @@ public struct Incoming: Sendable {
     /// nil: no answer is expected.
     public var reply: ReplyHandle?
     /// False for a message that rode in a first handshake message: it may be a replay from a spoofed address. It must
-    /// be answered (Sessions lets only PING and FIND through) and must change nothing.
+    /// be answered (Sessions lets only PING, FIND and GET through) and must change nothing.
     public var proven: Bool
 }
 

@@ -231,19 +231,19 @@ extension Message {
     /// Whether it may ride in a first handshake message, which anyone can replay.
     var isIdempotent: Bool {
         switch self {
-        case .ping, .find: true
+        case .ping, .find, .get: true
         case .pong, .found, .unsupported, .offerMail, .offerReceived, .offerDigest, .offerDifference,
             .callForBids, .bid,
-            .decline, .release, .award, .awardReply:
+            .decline, .release, .award, .awardReply, .register, .registered, .providers:
             false
         }
     }
 
     /// The size to which the envelope of a first message is padded: that of the largest reply's envelope (a pong's 428
-    /// bytes, a found's 1,100), less the 76 bytes by which an initiation's own parts exceed a response's.
+    /// bytes, a found's and providers' 1,100), less the 76 bytes by which an initiation's own parts exceed a response's.
     var firstEnvelopeSize: Int {
         switch self {
-        case .find: WireLimits.envelopeSizeMax - (Packet.initiationSizeMin - Packet.responseSizeMin)
+        case .find, .get: WireLimits.envelopeSizeMax - (Packet.initiationSizeMin - Packet.responseSizeMin)
         default: 352
         }
     }

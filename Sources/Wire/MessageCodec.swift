@@ -5,6 +5,7 @@ public enum MessageKind: UInt32, Sendable {
     case ping = 8, pong, find, found, unsupported
     case offerMail = 16, offerReceived, offerDigest, offerDifference
     case callForBids = 24, bid, decline, release, award, awardReply
+    case register = 32, registered, get, providers
 }
 
 extension Message {
@@ -28,6 +29,10 @@ extension Message {
         case .release: .release
         case .award: .award
         case .awardReply: .awardReply
+        case .register: .register
+        case .registered: .registered
+        case .get: .get
+        case .providers: .providers
         }
     }
 
@@ -35,9 +40,9 @@ extension Message {
         switch self {
         case .callForBids(let call): w.message(kind, expecting: 128) { call.write(&$0) }
         case .bid(let record): w.record(kind, record)
-        case .offerMail, .offerDigest, .offerDifference, .found:
+        case .offerMail, .offerDigest, .offerDifference, .found, .register, .registered, .providers:
             w.message(kind, expecting: 128) { writeContent(&$0) }
-        case .ping, .pong, .find, .unsupported, .offerReceived, .decline, .release, .award, .awardReply:
+        case .ping, .pong, .find, .unsupported, .offerReceived, .decline, .release, .award, .awardReply, .get:
             w.message(kind) { writeContent(&$0) }
         }
     }
@@ -62,6 +67,12 @@ extension Message {
         case .release(let release): release.write(&w)
         case .award(let award): award.write(&w)
         case .awardReply(let reply): reply.write(&w)
+        case .register(let register): register.write(&w)
+        case .registered(let registered): registered.write(&w)
+        case .get(let topic, let start):
+            w.bytes32(1, topic.value)
+            w.uint(2, start)
+        case .providers(let providers): providers.write(&w)
         }
     }
 
@@ -85,6 +96,10 @@ extension Message {
         case .release: self = .release(try Release(r, bytes))
         case .award: self = .award(try Award(r, bytes))
         case .awardReply: self = .awardReply(try AwardReply(r, bytes))
+        case .register: self = .register(try Register(r, bytes))
+        case .registered: self = .registered(try Registered(r, bytes))
+        case .get: self = try .readGet(r, bytes)
+        case .providers: self = .providers(try Providers(r, bytes))
         }
     }
 

@@ -19,6 +19,11 @@ public enum Message: Hashable, Sendable {
     case release(Release)
     case award(Award)
     case awardReply(AwardReply)
+
+    case register(Register)
+    case registered(Registered)
+    case get(topic: TopicID, start: UInt32)
+    case providers(Providers)
 }
 
 /// A message with the numbers that pair requests and replies; 0: neither.
@@ -30,6 +35,38 @@ public struct Envelope: Hashable, Sendable {
         self.request = request
         self.reply = reply
         self.message = message
+    }
+}
+
+/// Asks to be remembered as a provider of a topic.
+public struct Register: Hashable, Sendable {
+    public var registration: SignedRecord
+    public var withdrawn: Bool
+    public var start: UInt32
+    public init(registration: SignedRecord, withdrawn: Bool = false, start: UInt32 = 0) {
+        self.registration = registration
+        self.withdrawn = withdrawn
+        self.start = start
+    }
+}
+
+/// For how long a registrar remembers; 0: it doesn't.
+public struct Registered: Hashable, Sendable {
+    public var heldMilliseconds: UInt32
+    public var contacts: [SignedRecord]
+    public init(heldMilliseconds: UInt32, contacts: [SignedRecord] = []) {
+        self.heldMilliseconds = heldMilliseconds
+        self.contacts = contacts
+    }
+}
+
+/// Some providers of a topic, and some nodes nearer to it.
+public struct Providers: Hashable, Sendable {
+    public var registrations: [SignedRecord]
+    public var contacts: [SignedRecord]
+    public init(registrations: [SignedRecord] = [], contacts: [SignedRecord] = []) {
+        self.registrations = registrations
+        self.contacts = contacts
     }
 }
 

@@ -1,7 +1,7 @@
 import Cryptography
 import Primitives
 
-/// The four signed records, as `Protocol/records.proto` lays them out. A record is only ever read from the bytes that
+/// The five signed records, as `Protocol/records.proto` lays them out. A record is only ever read from the bytes that
 /// were signed; fields that we don't know live on in those bytes.
 
 extension Contact: Record {
@@ -43,6 +43,45 @@ extension Contact: Record {
         guard let key else { throw .missingField }
         contact.publicKey = PublicKey(key)
         self = contact
+    }
+}
+
+extension Registration: Record {
+    public static var domain: StaticString { "starling registration" }
+    public static var bodySizeMax: Int { WireLimits.registrationBodyMax }
+    public var author: PublicKey { publicKey }
+
+    public func encoded() -> [UInt8] {
+        var w = ProtoWriter(reserving: 128)
+        w.bytes32(1, publicKey.value)
+        w.bytes32(2, topic.value)
+        w.endpoints(3, endpoints.prefix(WireLimits.registrationEndpointsMax))
+        w.date(4, issuedAt)
+        return w.bytes
+    }
+
+    public init(decoding body: [UInt8]) throws(WireError) {
+        guard body.count <= Self.bodySizeMax else { throw .tooLarge }
+        let bytes = body.span.bytes
+        var registration = Registration(publicKey: PublicKey(.zero), topic: TopicID(.zero))
+        var key: Bytes32?
+        var topic: Bytes32?
+        var r = ProtoReader(bytes)
+        while try r.next(bytes) {
+            switch r.field {
+            case 1: try r.read(&key, bytes)
+            case 2: try r.read(&topic, bytes)
+            case 3:
+                try r.append(
+                    to: &registration.endpoints, bytes, countMax: WireLimits.registrationEndpointsMax)
+            case 4: r.read(&registration.issuedAt)
+            default: break
+            }
+        }
+        guard let key, let topic else { throw .missingField }
+        registration.publicKey = PublicKey(key)
+        registration.topic = TopicID(topic)
+        self = registration
     }
 }
 

@@ -28,6 +28,24 @@ public struct Contact: Hashable, Sendable {
     }
 }
 
+/// A node's statement that it serves a topic, for registrars to keep and searchers to check.
+public struct Registration: Hashable, Sendable {
+    public var publicKey: PublicKey
+    public var topic: TopicID
+    public var endpoints: [Endpoint]
+    public var issuedAt: WallTime
+
+    public init(
+        publicKey: PublicKey, topic: TopicID, endpoints: [Endpoint] = [],
+        issuedAt: WallTime = WallTime(milliseconds: 0)
+    ) {
+        self.publicKey = publicKey
+        self.topic = topic
+        self.endpoints = endpoints
+        self.issuedAt = issuedAt
+    }
+}
+
 /// Micro-credits per million tokens.
 public struct Price: Hashable, Sendable {
     public var input: Int64

@@ -13,6 +13,7 @@ public enum WireLimits {
     public static let frameSizeMax = 16_000
     public static let recordBodyMax = 512
     public static let contactBodyMax = 300
+    public static let registrationBodyMax = 200
     public static let bidBodyMax = 384
     public static let receiptBodyMax = 300
     /// What the list of a message may take, by `SignedRecord.fieldSize`, so that its envelope is surely within
@@ -36,8 +37,10 @@ public enum WireLimits {
     // Counts of repeated fields.
     public static let contactEndpointsMax = 4
     public static let offerEndpointsMax = 2
+    public static let registrationEndpointsMax = 2
     public static let versionsMax = 4
     public static let foundContactsMax = 8
+    public static let registrationsMax = 8
     public static let mailOffersMax = 2
     /// 56 pairs of 19 bytes are what fits an envelope.
     public static let digestOffersMax = 56

@@ -18,6 +18,8 @@ struct TestNetwork {
         var lie: (@Sendable (Message, PeerAddress) -> Message?)?
         var lookups: [UInt64: (contacts: [Verified<Contact>], statistics: LookupStatistics)] = [:]
         var evictions: [PublicKey] = []
+        var found: [UInt64: [PublicKey]] = [:]
+        var searches: [UInt64: SearchStatistics] = [:]
         var isJoined = false
     }
 
@@ -141,6 +143,20 @@ struct TestNetwork {
         return token
     }
 
+    mutating func provide(_ topic: TopicID, at index: Int) {
+        let registration = Registration(
+            publicKey: nodes[index].identity.publicKey, topic: topic, endpoints: [nodes[index].endpoint],
+            issuedAt: clock.wall)
+        let signed = Verified(signing: registration, with: nodes[index].identity)
+        act(index) { $0.provide(signed, now: $1, random: &$2, out: &$3) }
+    }
+
+    mutating func search(_ topic: TopicID, at index: Int) -> UInt64 {
+        var token: UInt64 = 0
+        act(index) { token = $0.findProviders(of: topic, now: $1, random: &$2, out: &$3) }
+        return token
+    }
+
     mutating func run(for interval: Interval) {
         let end = now + interval
         while let next = queue.min, next.time <= end {
@@ -172,6 +188,12 @@ struct TestNetwork {
             case .lookupFinished(let token, let contacts, let statistics):
                 for contact in contacts { mix(contact.record.publicKey.value.w3) }
                 nodes[index].lookups[token] = (contacts, statistics)
+            case .providerFound(let token, let provider):
+                mix(provider.address.key.value.w0)
+                nodes[index].found[token, default: []].append(provider.address.key)
+            case .searchFinished(let token, let statistics):
+                mix(UInt64(statistics.asked))
+                nodes[index].searches[token] = statistics
             case .joined: nodes[index].isJoined = true
             case .observedEndpointChanged(let endpoint): mix(endpoint.low)
             }
@@ -190,7 +212,8 @@ struct TestNetwork {
                 !nodes[from].isDown, sides?(from, to) ?? true
             else { return schedule(after: patience, .silence(token: token, at: from)) }
             let pair = min(from, to) << 20 | max(from, to)
-            let proven = !sessions.insert(pair).inserted
+            var proven = !sessions.insert(pair).inserted
+            if case .register = message { proven = true }  // waits for its session
             let asker = address(from)
             var reply: Message?
             if let lie = nodes[to].lie {

@@ -157,6 +157,7 @@ struct Machine {
             case .offerWithdrawn(_, let model): "withdrawn \(model)"
             case .offerExpired(_, let model): "expired \(model)"
             case .searchFinished(let token, let model): "finished \(token) \(model)"
+            case .pullEnded(_, let model): "pulled \(model)"
             case .leaveFinished: "left"
             }
         }

@@ -85,7 +85,7 @@ struct Network {
             case .offerExpired(_, let model): nodes[index].events.append("expired \(model)")
             case .searchFinished(let token, _): nodes[index].events.append("finished \(token)")
             case .leaveFinished: nodes[index].events.append("left")
-            case .sequenceUsed: break
+            case .sequenceUsed, .pullEnded: break
             }
         }
         let next = nodes[index].gossip.nextDeadline()

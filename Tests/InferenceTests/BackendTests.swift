@@ -328,6 +328,101 @@ import Testing
         server.close()
     }
 
+    @Test func tokensAreCountedByVLLMsRunningCount() {
+        func chunk(_ text: String, _ count: Int, _ end: String = "null") -> String {
+            "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\(text)\"},\"finish_reason\":\(end)}],"
+                + "\"usage\":{\"prompt_tokens\":4,\"completion_tokens\":\(count)}}\n\n"
+        }
+        let server = ScriptedServer(loop) { connection in
+            switch connection.path {
+            case "/health": connection.answer(200, "")
+            case "/v1/models": connection.answer(200, "{\"data\":[{\"id\":\"m\",\"max_model_len\":64}]}")
+            default:
+                connection.head()
+                connection.write(
+                    chunk("", 0) + chunk("a b c", 3) + chunk("d", 4) + chunk("e f", 6, "\"stop\""))
+                connection.write("data: [DONE]\n\n")
+            }
+        }
+        let rig = Rig(.url(server.url), dialect: .vllm, loop: loop)
+        #expect(loop.run { rig.backend.status.isUp })
+        #expect(rig.backend.status.description?.context == 64)
+        #expect(rig.ask(1) == nil)
+        #expect(loop.run { rig.isOver(1) })
+        #expect(rig.tokens(1) == 6 && rig.finish(1)?.usage.completionTokens == 6)
+        rig.close()
+        server.close()
+    }
+
+    @Test func ollamaIsDescribedByWhatItHasLoadedAndUnloadsWhenTold() {
+        let server = ScriptedServer(loop) { connection in
+            switch connection.path {
+            case "/api/version": connection.answer(200, "{\"version\":\"0.30\"}")
+            case "/api/tags":
+                connection.answer(200, "{\"models\":[{\"name\":\"a:1b\"},{\"name\":\"b:latest\"}]}")
+            case "/api/ps":
+                connection.answer(200, "{\"models\":[{\"name\":\"b:latest\",\"context_length\":8192}]}")
+            default: connection.answer(200, "{}")
+            }
+        }
+        let http = HTTPStreams(loop: loop.uv)
+        let backend = Backend(
+            BackendConfiguration(
+                id: 0, dialect: .ollama, place: .url(server.url), model: "b", measures: false),
+            http: http, loop: loop.uv)
+        backend.run()
+        #expect(loop.run { backend.status.isUp })
+        #expect(backend.status.description?.context == 8_192 && backend.status.description?.isLoaded == true)
+        backend.unload()
+        #expect(loop.run { server.requests.last?.path == "/api/generate" })
+        #expect(server.requests.last?.body == "{\"model\":\"b\",\"keep_alive\":0}")
+        backend.close()
+        http.close()
+        server.close()
+    }
+
+    @Test func noStreamOfGarbageDoesMoreThanFailItsJob() throws {
+        var random = SeededRandom(seed: 3)
+        var stream: [UInt8] = []
+        let server = ScriptedServer(
+            loop,
+            handler: Script.llama { connection in
+                connection.head()
+                connection.write(stream)
+                connection.close()
+            })
+        let rig = Rig(server, loop: loop)
+        let body = try JSONTree(
+            parsing: Array("{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}".utf8))
+        var ends = 0
+        for round in 0..<300 {
+            stream = Array(Script.answer(["a", "\\ud83d", "\u{E9}"]).utf8)
+            for _ in 0...random.below(4) {
+                let at = random.below(stream.count)
+                switch random.below(3) {
+                case 0: stream[at] = UInt8(random.below(256))
+                case 1: stream.removeSubrange(at..<min(stream.count, at + random.below(40)))
+                default: stream.insert(contentsOf: random.bytes(random.below(40)), at: at)
+                }
+            }
+            var isOver = false
+            _ = rig.backend.startOwn(body: body, timeout: .seconds(10)) { event in
+                switch event {
+                case .finished, .failed:
+                    #expect(!isOver)
+                    isOver = true
+                    ends += 1
+                case .text(let text, _): #expect(String(validating: text, as: UTF8.self) != nil)
+                case .started, .complex: break
+                }
+            }
+            #expect(loop.run { isOver }, "round \(round)")
+        }
+        #expect(ends == 300)
+        rig.close()
+        server.close()
+    }
+
     @Test func aServerThatRepeatsThePrefixDoesNotContinue() {
         let server = ScriptedServer(
             loop,

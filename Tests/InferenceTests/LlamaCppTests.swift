@@ -118,6 +118,39 @@ struct LlamaCppTests {
         parent.close()
     }
 
+    @Test func anOperatorsOwnBinaryIsStartedWatchedAndEnded() throws {
+        // Takes upstream's arguments, answers as the launcher does.
+        let path = "/tmp/llama-server-\(getpid())"
+        let program = """
+            #!/bin/bash
+            while [ $# -gt 0 ]; do
+              case $1 in
+                --model) file=$2; shift ;;
+                --ctx-size) context=$2; shift ;;
+                --port|--parallel|--threads|--alias) kept="$kept $1 $2"; shift ;;
+              esac
+              shift
+            done
+            exec \(Project.python) \(Project.path("scripts/llama-server.py")) $file --context $((context / 2)) $kept
+
+            """
+        let file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o755)
+        _ = Array(program.utf8).withUnsafeBytes { write(file, $0.baseAddress, $0.count) }
+        close(file)
+        defer { unlink(path) }
+        let options = ManagedServerOptions(
+            launcher: .binary(path: path), file: Project.path("testnet/models/wren-s.gguf"), slots: 2)
+        let rig = Rig(.managed(options), loop: loop)
+        #expect(loop.run { rig.backend.status.isUp })
+        #expect(rig.backend.status.description?.context == 512)
+        #expect(rig.ask(1) == nil)
+        #expect(loop.run { rig.finish(1) != nil })
+        let pid = rig.backend.managed?.pid ?? 0
+        #expect(isRunning(pid))
+        rig.close()
+        #expect(!isRunning(pid))
+    }
+
     @Test func aFileThatIsNoModelIsSaidSo() {
         let options = ManagedServerOptions(
             launcher: .python(interpreter: Project.python, script: Project.path("scripts/llama-server.py")),

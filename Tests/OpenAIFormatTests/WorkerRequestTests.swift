@@ -71,6 +71,12 @@ private let hello = #""messages":[{"role":"user","content":"Hi"}]"#
                 == .bool(true))
     }
 
+    @Test func vLLMGetsALimitOnlyWhereItFitsBesideThePrompt() throws {
+        #expect(try build("{\(hello)}", dialect: .vllm).tree["max_tokens"] == nil)
+        #expect(try build("{\(hello),\"max_tokens\":100000}", dialect: .vllm).tree["max_tokens"] == nil)
+        #expect(try build("{\(hello),\"max_tokens\":30}", dialect: .vllm).tree["max_tokens"]?.whole == 30)
+    }
+
     @Test(
         arguments: [
             "", "[]", "{}", "{\"messages\":[]}", "{\"messages\":3}", "{\"messages\":[3]}",

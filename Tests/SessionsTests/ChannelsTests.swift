@@ -164,13 +164,25 @@ final class Carriers {
     }
 
     @Test func idleChannelsAreCappedAndClosedByTheirDiallerFirst() {
-        let net = Carriers()
+        var limits = ChannelLimits()
+        limits.idlePerPeer = 4
+        let net = Carriers(limits: limits)
         let ids = (0..<6).map { _ in net.open(0, to: 1) }
         for id in ids { net.run(0) { $0.release(id, now: $1, out: &$2) } }
         #expect(net.nodes[0].channels.count == 4 && net.links.count == 4)
         net.tick(after: .seconds(61))
         #expect(net.nodes[0].channels.count == 0 && net.nodes[1].channels.count == 0)
         #expect(net.failures(0).isEmpty)
+    }
+
+    @Test func aPeerKeepsFewIdleChannelsWhenManyAreIdleInAll() {
+        var limits = ChannelLimits()
+        limits.idleInAll = 3
+        limits.idlePerPeerCrowded = 1
+        let net = Carriers(limits: limits)
+        let ids = (0..<6).map { _ in net.open(0, to: 1) }
+        for id in ids { net.run(0) { $0.release(id, now: $1, out: &$2) } }
+        #expect(net.nodes[0].channels.count == 3 && net.links.count == 3)
     }
 
     @Test func nobodyThereIsAFailure() {

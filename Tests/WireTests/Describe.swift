@@ -86,6 +86,15 @@ func describe(_ contact: Contact) -> JSONValue {
     }
 }
 
+func describe(_ registration: Registration) -> JSONValue {
+    fields {
+        $0.put("public_key", registration.publicKey)
+        $0.put("topic", registration.topic.value)
+        $0.put("endpoints", registration.endpoints.map(describe))
+        $0.put("issued_at_ms", registration.issuedAt)
+    }
+}
+
 func describe(_ offer: Offer) -> JSONValue {
     fields {
         $0.put("public_key", offer.publicKey)
@@ -237,6 +246,39 @@ private func describe(_ message: Message) -> (String, JSONValue) {
                 $0.put(
                     "status", reply.status, names: "AWARD_UNSPECIFIED AWARD_ACCEPTED AWARD_BUSY AWARD_UNKNOWN"
                 )
+            }
+        )
+    case .register(let register):
+        (
+            "register",
+            fields {
+                $0.put("registration", describe(register.registration))
+                $0.put("withdrawn", register.withdrawn)
+                $0.put("start", register.start)
+            }
+        )
+    case .registered(let registered):
+        (
+            "registered",
+            fields {
+                $0.put("held_ms", registered.heldMilliseconds)
+                $0.put("contacts", registered.contacts.map(describe))
+            }
+        )
+    case .get(let topic, let start):
+        (
+            "get",
+            fields {
+                $0.put("topic", topic.value)
+                $0.put("start", start)
+            }
+        )
+    case .providers(let providers):
+        (
+            "providers",
+            fields {
+                $0.put("registrations", providers.registrations.map(describe))
+                $0.put("contacts", providers.contacts.map(describe))
             }
         )
     }

@@ -57,7 +57,7 @@ import Testing
 
     @Test func randomBytesAreRefusedOrRead() throws {
         var random = SeededRandom(seed: 7)
-        let types = ["Envelope", "Frame", "Contact", "Offer", "Bid", "Receipt"]
+        let types = ["Envelope", "Frame", "Contact", "Offer", "Bid", "Receipt", "Registration"]
         for length in 0...2_000 {
             let bytes = random.bytes(length)
             for type in types { _ = swallow(type, bytes) }
@@ -104,7 +104,7 @@ import Testing
                 var w = ProtoWriter(reserving: 32)
                 w.tag(field, .bytes)
                 w.varint(length)
-                for type in ["Envelope", "Frame", "Contact", "Offer", "Bid", "Receipt"] {
+                for type in ["Envelope", "Frame", "Contact", "Offer", "Bid", "Receipt", "Registration"] {
                     #expect(throws: WireError.truncated) { try Decoded(type, w.bytes) }
                 }
             }

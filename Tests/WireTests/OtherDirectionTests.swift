@@ -100,6 +100,10 @@ import Testing
                 AwardReply(
                     task: task, attempt: attempt,
                     status: AwardStatus(rawValue: UInt32(random.below(4))) ?? .busy)),
+            .register(Register(registration: record(), withdrawn: flag(), start: small(.max))),
+            .registered(Registered(heldMilliseconds: small(WireLimits.durationMax), contacts: records(2))),
+            .get(topic: TopicID(random.bytes32()), start: small(.max)),
+            .providers(Providers(registrations: records(1), contacts: records(1))),
         ]
         let bodies: [FrameBody] = [
             .open(
@@ -154,6 +158,8 @@ import Testing
             cachedTokens: small(WireLimits.tokensMax),
             workerDials: flag(), digest: maybe32(), quantization: text(16), continues: flag(),
             context: small(WireLimits.tokensMax))
+        let registration = Registration(
+            publicKey: key(), topic: TopicID(random.bytes32()), endpoints: endpoints(2), issuedAt: date())
         let receipt = Receipt(
             task: task, attempt: attempt, buyer: key(), worker: key(),
             sequence: number(WireLimits.sequenceMax),
@@ -164,6 +170,6 @@ import Testing
         return messages.map {
             .envelope(Envelope(request: small(.max), reply: small(.max), message: $0))
         } + bodies.map { .frame(Frame(task: task, attempt: attempt, body: $0)) }
-            + [.contact(contact), .offer(offer), .bid(bid), .receipt(receipt)]
+            + [.contact(contact), .offer(offer), .bid(bid), .receipt(receipt), .registration(registration)]
     }
 }

@@ -28,6 +28,7 @@ import Testing
             case "Contact": try check(Contact.self, vector)
             case "Offer": try check(Offer.self, vector)
             case "Bid": try check(Bid.self, vector)
+            case "Registration": try check(Registration.self, vector)
             default: try check(Receipt.self, vector)
             }
         }

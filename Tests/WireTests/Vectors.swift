@@ -50,6 +50,7 @@ enum Decoded: Hashable {
     case offer(Offer)
     case bid(Bid)
     case receipt(Receipt)
+    case registration(Registration)
 
     init(_ type: String, _ bytes: [UInt8]) throws(WireError) {
         switch type {
@@ -59,6 +60,7 @@ enum Decoded: Hashable {
         case "Offer": self = .offer(try Offer(decoding: bytes))
         case "Bid": self = .bid(try Bid(decoding: bytes))
         case "Receipt": self = .receipt(try Receipt(decoding: bytes))
+        case "Registration": self = .registration(try Registration(decoding: bytes))
         default: preconditionFailure("no type \(type)")
         }
     }
@@ -71,6 +73,7 @@ enum Decoded: Hashable {
         case .offer: "Offer"
         case .bid: "Bid"
         case .receipt: "Receipt"
+        case .registration: "Registration"
         }
     }
 
@@ -82,6 +85,7 @@ enum Decoded: Hashable {
         case .offer(let value): value.encoded()
         case .bid(let value): value.encoded()
         case .receipt(let value): value.encoded()
+        case .registration(let value): value.encoded()
         }
     }
 
@@ -93,6 +97,7 @@ enum Decoded: Hashable {
         case .offer(let value): describe(value)
         case .bid(let value): describe(value)
         case .receipt(let value): describe(value)
+        case .registration(let value): describe(value)
         }
     }
 }

@@ -69,7 +69,12 @@ struct NodeCommand: AsyncParsableCommand {
                 }
             }
             if !quiet { await summary(settings, node) }
+            let trimming = Task {
+                try await Task.sleep(for: StartPages.wait)
+                StartPages.giveBack()
+            }
             _ = await signals.next()
+            trimming.cancel()
             if !quiet { remark("leaving: finishing what runs (again Ctrl-C ends it at once)") }
             let second = Task {
                 // Nil: all was said and done before a second one came.

@@ -1,0 +1,213 @@
+import Cryptography
+import Primitives
+import Wire
+
+/// The registrar's side of rendezvous, and what searches and registrations share. `Registrar` says whom it keeps.
+extension Discovery {
+    // MARK: Answers to others
+
+    /// PROVIDERS: registrations of the topic from place `start` on, our own included, and nodes nearer to it. Changes
+    /// nothing.
+    func providers(
+        of topic: TopicID, start: UInt32, asker: PublicKey, _ now: MonotonicTime
+    ) -> Providers {
+        var records = registrar.entries(topic, now).filter { $0.key != asker }.map(\.record)
+        if !records.isEmpty {
+            let first = Int(start) % records.count
+            records = Array(records[first...] + records[..<first])
+        }
+        if let own = ownTopics.first(where: { $0.topic == topic }) {
+            records.insert(own.registration.signed, at: 0)
+        }
+        let contacts = contactsNearer(to: topic, start: start, asker: asker)
+        let kept = contacts.prefix(parameters.contactsKeptForTopic).reduce(0) { $0 + $1.fieldSize }
+        var left = parameters.replyBytesMax - kept
+        var answer = Providers()
+        for record in records.prefix(WireLimits.registrationsMax) {
+            guard record.fieldSize <= left else { break }
+            left -= record.fieldSize
+            answer.registrations.append(record)
+        }
+        left += kept
+        for record in contacts.prefix(parameters.contactsPerReplyMax) {
+            guard record.fieldSize <= left else { break }
+            left -= record.fieldSize
+            answer.contacts.append(record)
+        }
+        return answer
+    }
+
+    /// Keeps, renews or forgets a registration of `peer`, whose session is proven; nil when it isn't the peer's own or
+    /// leads elsewhere.
+    mutating func register(
+        _ register: Register, from peer: PeerAddress, _ now: MonotonicTime, _ random: inout SeededRandom
+    ) -> Message? {
+        guard let stated = try? Registration(decoding: register.registration.body) else {
+            dropped.count(.badRegistration)
+            return nil
+        }
+        guard stated.publicKey == peer.key else {
+            dropped.count(.wrongAuthor)
+            return nil
+        }
+        if register.withdrawn {
+            registrar.remove(peer.key, stated.topic)
+            return .registered(Registered(heldMilliseconds: 0))
+        }
+        var answer = Registered(heldMilliseconds: 0)
+        var left = parameters.replyBytesMax / 2
+        for record in contactsNearer(to: stated.topic, start: register.start, asker: peer.key) {
+            guard record.fieldSize <= left, answer.contacts.count < parameters.contactsPerReplyMax else {
+                break
+            }
+            left -= record.fieldSize
+            answer.contacts.append(record)
+        }
+        // Searchers take the first usable endpoint, so that one must be proven.
+        guard stated.endpoints.first(where: profile.accepts) == peer.endpoint else {
+            dropped.count(.notUsable)
+            return .registered(answer)
+        }
+        let group = profile.group(peer.endpoint)
+        switch registrar.verdict(on: peer.key, group, stated.topic, now, &random) {
+        case .refused: dropped.count(.registrationsFull)
+        case .kept(let instead):
+            guard registrationChecks.take(now) else {
+                dropped.count(.verificationBudget)
+                return .registered(answer)
+            }
+            guard (try? Verified<Registration>(checking: register.registration)) != nil else {
+                dropped.count(.badRegistration)
+                return nil
+            }
+            if registrar.isEmpty { timers.set(.registrar, at: now + parameters.registrarSweep) }
+            registrar.keep(
+                register.registration, of: peer.key, group, stated.topic, instead: instead, now)
+            answer.heldMilliseconds = UInt32(clamping: parameters.registrationLifetime.milliseconds)
+        }
+        return .registered(answer)
+    }
+
+    mutating func sweepRegistrar(_ now: MonotonicTime, _ random: inout SeededRandom) {
+        registrar.sweep(now, &random)
+        if !registrar.isEmpty { timers.set(.registrar, at: now + parameters.registrarSweep) }
+    }
+
+    /// Contacts that answer and share more leading bits with the topic than we do: one of each distance bucket around
+    /// it, far to near, then a second of each … A walk needs some of every bucket; the nearest alone would let it skip
+    /// those where honest registrars are.
+    ///
+    /// They are exactly the entries of one bucket of the table: with i bits shared between us and the topic, a node
+    /// shares more with it if it differs from us in bit i.
+    func contactsNearer(to topic: TopicID, start: UInt32, asker: PublicKey) -> [SignedRecord] {
+        var rows: [(bucket: Int, records: [SignedRecord])] = []
+        for entry in table.entries(inBucket: selfID.topicBucket(topic))
+        where entry.failures == 0 && entry.key != asker {
+            let bucket = entry.nodeID.topicBucket(topic)
+            if let row = rows.firstIndex(where: { $0.bucket == bucket }) {
+                rows[row].records.append(entry.contact.signed)
+            } else {
+                rows.append((bucket, [entry.contact.signed]))
+            }
+        }
+        rows.sort { $0.bucket < $1.bucket }
+        var chosen: [SignedRecord] = []
+        for round in 0..<parameters.contactsPerReplyMax {
+            for (_, records) in rows where round < records.count {
+                chosen.append(records[(Int(start) + round) % records.count])
+            }
+            if chosen.count >= parameters.contactsPerReplyMax { break }
+        }
+        return Array(chosen.prefix(parameters.contactsPerReplyMax))
+    }
+
+    // MARK: Questions of ours
+
+    /// Whether a node that a stranger named may be sent something now: contacts always, others within the budget for
+    /// their address.
+    mutating func mayAsk(_ address: PeerAddress, _ now: MonotonicTime) -> Bool {
+        if table.entry(address.key)?.endpoint == address.endpoint { return true }
+        if probes.take(profile.destination(address.endpoint), now: now) { return true }
+        dropped.count(.probeBudget)
+        return false
+    }
+
+    /// Contacts in a reply, checked: whole, usable, signed. `isWanted` is asked before the signature.
+    mutating func listed(
+        _ records: [SignedRecord], _ now: MonotonicTime, _ random: inout SeededRandom,
+        _ out: inout [DiscoveryAction], isWanted: (PublicKey) -> Bool
+    ) -> [(contact: Verified<Contact>, endpoint: Endpoint)] {
+        if records.count > parameters.contactsPerReplyMax { dropped.count(.tooMany) }
+        var contacts: [(contact: Verified<Contact>, endpoint: Endpoint)] = []
+        for record in records.prefix(parameters.contactsPerReplyMax) {
+            guard let listed = screened(record) else { continue }
+            let entry = table.entry(listed.publicKey)
+            let isNewer = entry.map { listed.sequence > $0.contact.record.sequence } ?? false
+            guard isNewer || isWanted(listed.publicKey) else { continue }
+            if let entry, !isNewer {
+                contacts.append((entry.contact, entry.endpoint))  // checked when it came in
+            } else if let contact = verified(record, now), let endpoint = profile.endpoint(of: listed) {
+                if entry != nil { note(contact, now, &random, &out) }
+                contacts.append((contact, endpoint))
+            }
+        }
+        return contacts
+    }
+
+    // MARK: Patience
+
+    /// After how long another is asked beside `key`, without giving it up: max(150 ms, 2 × RTO). Sessions repeats a
+    /// lost request much later, and a dead contact must not hold up a path for that long.
+    func patience(with key: PublicKey) -> Interval {
+        let typical = table.entry(key).map(\.roundTrip) ?? roundTrips.smoothed
+        let timeout = typical + roundTrips.deviation * 4
+        return min(max(timeout * 2, parameters.patienceMin), parameters.patienceMax)
+    }
+
+    /// For the question that was asked last.
+    mutating func setPatience(_ key: PublicKey, _ now: MonotonicTime) {
+        timers.set(.patience(lastToken), at: now + patience(with: key))
+    }
+
+    mutating func patienceEnded(
+        _ token: UInt64, _ now: MonotonicTime, _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+    ) {
+        guard let question = questions[token] else { return }
+        let key = question.peer.key
+        switch question.purpose {
+        case .lookup(let lookup):
+            if !question.isSlow {
+                questions[token]?.isSlow = true
+                timers.set(.patience(token), at: now + patience(with: key) * 2)
+            }
+            lookupSlow(lookup, by: key, isLost: question.isSlow, now, &random, &out)
+        case .search(let search):
+            searchFailed(search, by: key, isSlow: true, now, &random, &out)
+        case .register(let topic):
+            registerFailed(topic, by: key, isSlow: true, now, &random, &out)
+        case .withdraw, .liveness, .candidate, .bootstrap, .lost: break
+        }
+    }
+}
+
+/// A smoothed round trip over everyone that we ask in lookups, with its deviation: RFC 6298. For nodes that we have not
+/// measured yet.
+struct RoundTrips: Sendable {
+    private(set) var smoothed = Interval.milliseconds(150)
+    private(set) var deviation = Interval.zero
+    private var isMeasured = false
+
+    mutating func sample(_ roundTrip: Interval) {
+        // A frozen process or a clock that jumped is no round trip.
+        let sample = min(max(roundTrip, .zero), .seconds(2))
+        guard isMeasured else {
+            isMeasured = true
+            smoothed = sample
+            deviation = sample / 2
+            return
+        }
+        let error = sample - smoothed
+        deviation = deviation + ((error < .zero ? .zero - error : error) - deviation) / 4
+        smoothed = smoothed + error / 8
+    }
+}

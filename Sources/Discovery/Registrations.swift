@@ -1,0 +1,162 @@
+import Primitives
+import Wire
+
+/// A topic that this node serves, and who keeps its registration.
+struct OwnTopic: Sendable {
+    struct Holder: Sendable {
+        let address: PeerAddress
+        let bucket: Int
+        var until: MonotonicTime
+    }
+
+    var registration: Verified<Registration>
+    /// The walk in progress.
+    var walk: TopicWalk?
+    /// At most as many as a walk asks.
+    var holders: [Holder] = []
+    /// Pause before the next walk.
+    var delay: Interval
+    var topic: TopicID { registration.record.topic }
+}
+
+/// The provider's side of rendezvous: registers in every distance bucket around each of its topics, five in each, and
+/// again before they run out. Walks are frequent at first, because whoever has just joined knows few; a walk asks only
+/// where there are fewer than five holders whose time is not running out.
+extension Discovery {
+    /// Registers, or registers anew under other endpoints. At most `ownTopicsMax` topics.
+    public mutating func provide(
+        _ registration: Verified<Registration>, now: Now, random: inout SeededRandom,
+        out: inout [DiscoveryAction]
+    ) {
+        precondition(registration.record.publicKey == selfKey, "a registration under another key")
+        let topic = registration.record.topic
+        if let index = ownTopics.firstIndex(where: { $0.topic == topic }) {
+            guard ownTopics[index].registration.record.endpoints != registration.record.endpoints else {
+                return
+            }
+            ownTopics[index].registration = registration
+            ownTopics[index].walk = nil
+            ownTopics[index].delay = parameters.registrationDelay
+            for holder in ownTopics[index].holders.indices { ownTopics[index].holders[holder].until = .zero }
+        } else {
+            guard ownTopics.count < parameters.ownTopicsMax else { return dropped.count(.topicsFull) }
+            ownTopics.append(OwnTopic(registration: registration, delay: parameters.registrationDelay))
+        }
+        if table.count > 0 { timers.set(.provide(topic), at: now.monotonic) }
+    }
+
+    /// Tells all holders to forget the registration.
+    public mutating func withdraw(_ topic: TopicID, now: Now, out: inout [DiscoveryAction]) {
+        guard let index = ownTopics.firstIndex(where: { $0.topic == topic }) else { return }
+        let gone = ownTopics.remove(at: index)
+        timers.cancel(.provide(topic))
+        for holder in gone.holders where holder.until > now.monotonic {
+            ask(
+                .register(Register(registration: gone.registration.signed, withdrawn: true)),
+                Question(purpose: .withdraw, peer: holder.address, contact: nil, told: nil), &out)
+        }
+    }
+
+    /// The topics that this node is registered for, and with how many live registrars.
+    public func registrars(_ topic: TopicID, now: Now) -> Int {
+        ownTopics.first { $0.topic == topic }?.holders.count { $0.until > now.monotonic } ?? 0
+    }
+
+    /// The table has its first contact, or the first lookup has ended: there is somebody to register with.
+    mutating func provideAll(_ now: MonotonicTime) {
+        for own in ownTopics where own.walk == nil { timers.set(.provide(own.topic), at: now) }
+    }
+
+    mutating func provideDue(
+        _ topic: TopicID, _ now: MonotonicTime, _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+    ) {
+        guard let index = ownTopics.firstIndex(where: { $0.topic == topic }), ownTopics[index].walk == nil,
+            table.count > 0  // the first admission starts it again
+        else { return }
+        var walk = TopicWalk(
+            topic: topic, selfKey: selfKey, known: table.count, parameters: parameters, profile: profile)
+        let needless = now + parameters.registrationLifetime * 2 / 3
+        for holder in ownTopics[index].holders {
+            if holder.until > needless {
+                walk.addAnswered(holder.address, bucket: holder.bucket)
+            } else {
+                walk.add(holder.address, nil, bucket: holder.bucket, preferred: true, random: &random)
+            }
+        }
+        seed(&walk, &random)
+        ownTopics[index].walk = walk
+        advanceRegistration(index, now, &random, &out)
+    }
+
+    /// Fills a walk with the contacts that answer.
+    func seed(_ walk: inout TopicWalk, _ random: inout SeededRandom) {
+        for entry in table.entries where entry.failures == 0 {
+            walk.add(
+                entry.address, entry.contact, bucket: entry.nodeID.topicBucket(walk.topic), random: &random)
+        }
+    }
+
+    private mutating func advanceRegistration(
+        _ index: Int, _ now: MonotonicTime, _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+    ) {
+        let topic = ownTopics[index].topic
+        while let node = ownTopics[index].walk?.next(random: &random) {
+            guard node.isPreferred || mayAsk(node.address, now) else {
+                ownTopics[index].walk?.failed(node.key)
+                continue
+            }
+            let register = Register(
+                registration: ownTopics[index].registration.signed, start: UInt32(random.below(1 << 16)))
+            ask(
+                .register(register),
+                Question(purpose: .register(topic), peer: node.address, contact: node.contact, told: nil),
+                &out)
+            setPatience(node.key, now)
+        }
+        guard ownTopics[index].walk?.inFlight == 0 else { return }
+        ownTopics[index].walk = nil
+        ownTopics[index].holders.removeAll { $0.until <= now }
+        let delay = ownTopics[index].delay
+        timers.set(.provide(topic), at: now + random.interval(delay * 3 / 4, delay))
+        ownTopics[index].delay = min(delay * 4, parameters.registrationRefresh)
+    }
+
+    mutating func registerAnswered(
+        _ topic: TopicID, _ question: Question, _ registered: Registered, _ now: MonotonicTime,
+        _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+    ) {
+        let contacts = listed(registered.contacts, now, &random, &out) { _ in true }
+        guard let index = ownTopics.firstIndex(where: { $0.topic == topic }) else { return }
+        let key = question.peer.key
+        ownTopics[index].holders.removeAll { $0.address.key == key }
+        if registered.heldMilliseconds > 0, ownTopics[index].holders.count < parameters.walkQuestionsMax {
+            let held = min(
+                Interval.milliseconds(Int64(registered.heldMilliseconds)), parameters.registrationLifetime)
+            ownTopics[index].holders.append(
+                OwnTopic.Holder(
+                    address: question.peer, bucket: NodeID(of: key).topicBucket(topic), until: now + held))
+        }
+        guard var walk = ownTopics[index].walk else { return }
+        let refused = walk.answered(key, contacts: contacts, random: &random)
+        for _ in 0..<refused { dropped.count(.notNearer) }
+        ownTopics[index].walk = walk
+        advanceRegistration(index, now, &random, &out)
+    }
+
+    /// Unanswered for good, or only slow.
+    mutating func registerFailed(
+        _ topic: TopicID, by key: PublicKey, isSlow: Bool, _ now: MonotonicTime, _ random: inout SeededRandom,
+        _ out: inout [DiscoveryAction]
+    ) {
+        guard let index = ownTopics.firstIndex(where: { $0.topic == topic }) else { return }
+        if isSlow {
+            ownTopics[index].walk?.slow(key)
+        } else {
+            ownTopics[index].holders.removeAll {
+                $0.address.key == key && $0.until <= now + parameters.registrationRefresh
+            }
+            ownTopics[index].walk?.failed(key)
+        }
+        if ownTopics[index].walk != nil { advanceRegistration(index, now, &random, &out) }
+    }
+}

@@ -1,0 +1,100 @@
+import OrderedCollections
+import Primitives
+import Wire
+
+/// Tasks that wait until a model's sellers are found, one search a model however many tasks wait. DESIGN §4: the asker
+/// asks the DHT for the topic when its book is thin.
+///
+/// A search has three sources: members' books (Gossip), registrars of the topic (Discovery), and the offer of each
+/// provider that these name (a pull from the provider itself). Waiting tasks are answered when the sources have run
+/// dry, `gatherTime` after the first offer came, or at the latest after `patience`.
+struct OfferSearches: Sendable {
+    struct Search: Sendable {
+        var tasks: [TaskID]
+        let gossipToken: UInt64
+        var discoveryToken: UInt64?
+        var isGossiping = true
+        /// Providers whose offers are on the way.
+        var pulls = 0
+        var isGathering = false
+        var isAnswered: Bool { tasks.isEmpty }
+        var isDry: Bool { !isGossiping && discoveryToken == nil && pulls == 0 }
+    }
+
+    /// Enough sellers to wait for no more: twice what an auction calls.
+    static let enough = 16
+    /// A book with fewer offers of a model is thin: it is answered from at once, and a search thickens it beside.
+    static let thin = 16
+    /// From the first offer to the answer: most providers answer within one round trip of each other.
+    static let gatherTime = Interval.milliseconds(150)
+    /// The longest wait. A search of 16 buckets with half a round trip each takes 0.8 s at 100 ms.
+    static let patience = Interval.milliseconds(2_500)
+    /// Between two searches for a model whose book is thin; and after one that found nobody.
+    static let pauseThin = Interval.minutes(1)
+    static let pauseEmpty = Interval.seconds(1)
+    /// Models searched for at a time, and remembered.
+    static let searchesMax = 8
+    static let rememberedMax = 64
+    /// Offers of models used in the last `usedFor` that nobody refreshes for us are pulled again this often.
+    static let refreshEvery = Interval.minutes(1)
+    static let usedFor = Interval.minutes(10)
+
+    struct Remembered: Sendable {
+        var ended: MonotonicTime
+        var used: MonotonicTime
+    }
+
+    /// By model.
+    var running: OrderedDictionary<String, Search> = [:]
+    /// By model, the least recently used first.
+    var remembered: OrderedDictionary<String, Remembered> = [:]
+    var timers = DeadlineQueue<Timer>()
+    var lastToken: UInt64 = 0
+    var isRefreshing = false
+
+    enum Timer: Hashable, Sendable { case answer(String), refresh }
+
+    /// A task wants the model.
+    mutating func use(_ model: String, _ now: MonotonicTime) {
+        var entry = remembered.removeValue(forKey: model) ?? Remembered(ended: .zero, used: now)
+        entry.used = now
+        remembered[model] = entry
+        if remembered.count > Self.rememberedMax { remembered.removeFirst() }
+        if !isRefreshing {
+            isRefreshing = true
+            timers.set(.refresh, at: now + Self.refreshEvery)
+        }
+    }
+
+    func mayStart(_ model: String, isEmpty: Bool, _ now: MonotonicTime) -> Bool {
+        guard running[model] == nil, running.count < Self.searchesMax else { return false }
+        guard let last = remembered[model]?.ended, last > .zero else { return true }
+        return now >= last + (isEmpty ? Self.pauseEmpty : Self.pauseThin)
+    }
+
+    func model(gossip token: UInt64) -> String? { running.first { $0.value.gossipToken == token }?.key }
+    func model(discovery token: UInt64) -> String? { running.first { $0.value.discoveryToken == token }?.key }
+
+    /// An offer of the model came.
+    mutating func offerCame(_ model: String, _ now: MonotonicTime) {
+        guard let search = running[model], !search.isAnswered, !search.isGathering else { return }
+        running[model]?.isGathering = true
+        timers.set(.answer(model), at: now + Self.gatherTime)
+    }
+
+    /// Takes the tasks that wait for the model.
+    mutating func takeTasks(_ model: String) -> [TaskID] {
+        let tasks = running[model]?.tasks ?? []
+        running[model]?.tasks = []
+        running[model]?.isGathering = false
+        timers.cancel(.answer(model))
+        return tasks
+    }
+
+    /// Forgets a search that has run dry and is answered.
+    mutating func endIfDone(_ model: String, _ now: MonotonicTime) {
+        guard let search = running[model], search.isDry, search.isAnswered else { return }
+        running[model] = nil
+        remembered[model]?.ended = now
+    }
+}

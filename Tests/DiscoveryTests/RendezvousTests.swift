@@ -1,0 +1,155 @@
+import Cryptography
+import Primitives
+import Testing
+import Wire
+
+@testable import Discovery
+
+/// Providers and searchers among many nodes: DESIGN §6, Rendezvous; issue 3, point 3.
+@Suite struct RendezvousTests {
+    let topic = TopicID(model: "llama-3.1-8b-instruct")
+
+    func network(_ count: Int, seed: UInt64) -> TestNetwork {
+        var network = TestNetwork(seed: seed)
+        network.add(count)
+        network.presumeTables()
+        return network
+    }
+
+    @Test("A search among 500 nodes finds all of 3 providers, and enough of 100 with fewer questions")
+    func finds() throws {
+        var network = network(500, seed: 31)
+        let popular = TopicID(model: "popular")
+        for index in 0..<3 { network.provide(topic, at: index) }
+        for index in 100..<200 { network.provide(popular, at: index) }
+        network.run(for: .seconds(4))
+        var rare: [(Int, UInt64)] = []
+        var frequent: [(Int, UInt64)] = []
+        for asker in 300..<320 {
+            rare.append((asker, network.search(topic, at: asker)))
+            frequent.append((asker, network.search(popular, at: asker)))
+        }
+        network.run(for: .seconds(5))
+        for (asker, token) in rare {
+            #expect(network.nodes[asker].found[token]?.count == 3)
+            let statistics = try #require(network.nodes[asker].searches[token])
+            #expect(statistics.asked <= 60)
+        }
+        for (asker, token) in frequent {
+            #expect(network.nodes[asker].found[token]?.count == 30)
+            let statistics = try #require(network.nodes[asker].searches[token])
+            #expect(statistics.asked <= 30)
+        }
+    }
+
+    @Test("Where all contacts fit one bucket, everybody registers with and asks everybody")
+    func small() {
+        var network = TestNetwork(seed: 32)
+        network.add(12)
+        let bootstrap = network.address(0)
+        for index in 0..<12 {
+            network.act(index) { $0.join(bootstrap: [bootstrap], now: $1, random: &$2, out: &$3) }
+        }
+        network.provide(topic, at: 3)
+        network.run(for: .seconds(10))
+        for index in 0..<12 where index != 3 {
+            #expect(network.nodes[index].discovery.registrar.count(topic) == 1)
+        }
+        let token = network.search(topic, at: 5)
+        network.run(for: .seconds(1))
+        #expect(network.nodes[5].found[token] == [network.nodes[3].identity.publicKey])
+    }
+
+    @Test("Registrations are renewed as long as their provider lives, and gone 15 minutes after it died")
+    func renewal() {
+        var network = network(100, seed: 33)
+        network.provide(topic, at: 0)
+        network.run(for: .minutes(40))
+        let held = network.nodes.count { $0.discovery.registrar.count(topic) == 1 }
+        #expect(held >= 15 && held <= 60)
+        network.nodes[0].isDown = true
+        network.run(for: .minutes(17))
+        #expect(network.nodes.allSatisfy { $0.discovery.registrar.count(topic) == 0 })
+    }
+
+    @Test("A search goes on past dead registrars")
+    func dead() {
+        var network = network(500, seed: 34)
+        for index in 0..<20 { network.provide(topic, at: index) }
+        network.run(for: .seconds(4))
+        for index in 100..<200 { network.nodes[index].isDown = true }
+        var searches: [(Int, UInt64)] = []
+        for asker in 300..<320 { searches.append((asker, network.search(topic, at: asker))) }
+        network.run(for: .seconds(4))
+        for (asker, token) in searches {
+            #expect(network.nodes[asker].found[token]?.count ?? 0 >= 18)
+            #expect(network.nodes[asker].searches[token] != nil)
+        }
+    }
+
+    @Test(
+        "Case 14: registrations that name one victim bring it two probes a search, and no more than its budget"
+    )
+    func victim() {
+        var bench = Bench(.internet)
+        let liar = bench.contact(1)
+        bench.admit(liar)
+        let target = Endpoint(ipv4: 0x0909_0909, port: 53)
+        _ = bench.discovery.findProviders(of: topic, now: bench.clock, random: &bench.random, out: &bench.out)
+        let question = bench.requests()[0]
+        let lies = (0..<8).map { RegisterMessageTests.registration(500 + $0, topic, at: target).0.signed }
+        bench.answer(question.token, .providers(Providers(registrations: lies)), from: question.peer)
+        let named = bench.out.count { if case .providerFound = $0 { true } else { false } }
+        #expect(named == 2)
+    }
+
+    @Test("Case 15: forged, foreign, repeated and surplus registrations count for nothing")
+    func forged() {
+        var bench = Bench()
+        let liar = bench.contact(1)
+        bench.admit(liar)
+        _ = bench.discovery.findProviders(of: topic, now: bench.clock, random: &bench.random, out: &bench.out)
+        let question = bench.requests()[0]
+        let (good, address) = RegisterMessageTests.registration(2, topic)
+        let (other, _) = RegisterMessageTests.registration(3, TopicID(.zero))
+        let forged = SignedRecord(
+            body: RegisterMessageTests.registration(4, topic).0.signed.body, signature: good.signed.signature)
+        let (own, _) = (
+            Verified(
+                signing: Registration(
+                    publicKey: bench.identity.publicKey, topic: topic, endpoints: [.loopback(5)]),
+                with: bench.identity), 0
+        )
+        let lan = RegisterMessageTests.registration(5, topic, at: Endpoint(ipv4: 0xe000_0001, port: 9)).0
+        bench.answer(
+            question.token,
+            .providers(
+                Providers(
+                    registrations: [good, good, other, own, lan].map(\.signed) + [
+                        forged, SignedRecord(body: [9], signature: good.signed.signature),
+                    ])), from: question.peer)
+        let found = bench.out.compactMap { action -> PeerAddress? in
+            if case .providerFound(_, let provider) = action { provider.address } else { nil }
+        }
+        #expect(found == [address])
+    }
+
+    @Test("A contact that is not nearer to the topic than its answerer is refused")
+    func notNearer() {
+        var bench = Bench()
+        let peer = bench.contact(1)
+        bench.admit(peer)
+        let id = NodeID(of: peer.record.publicKey)
+        var point = id.value
+        point.w0 ^= 1 << 59  // shares four bits with the answerer
+        _ = bench.discovery.findProviders(
+            of: TopicID(point), now: bench.clock, random: &bench.random, out: &bench.out)
+        let question = bench.requests()[0]
+        let listed = (100..<108).map { bench.contact($0) }
+        bench.answer(
+            question.token, .providers(Providers(contacts: listed.map(\.signed))), from: question.peer)
+        let nearer = listed.filter { NodeID(of: $0.record.publicKey).topicBucket(TopicID(point)) > 4 }
+        #expect(bench.requests().count == nearer.count)
+        #expect(bench.discovery.dropped[.notNearer] == UInt64(8 - nearer.count))
+    }
+}

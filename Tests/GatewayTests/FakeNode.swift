@@ -1,0 +1,213 @@
+// A node that does what a test says. Tasks that a test doesn't steer by hand are answered by `script`.
+
+import Cryptography
+import Market
+import MeshDocuments
+import NodeRuntime
+import Primitives
+import Synchronization
+import Wire
+
+/// Something that happens once, waited for with a limit.
+final class Moment: Sendable {
+    private let state = Mutex<(happened: Bool, waiters: [CheckedContinuation<Void, Never>])>((false, []))
+
+    func happen() {
+        let waiters = state.withLock { state in
+            state.happened = true
+            defer { state.waiters = [] }
+            return state.waiters
+        }
+        for waiter in waiters { waiter.resume() }
+    }
+
+    var hasHappened: Bool { state.withLock { $0.happened } }
+
+    private func wait() async {
+        await withCheckedContinuation { continuation in
+            let happened = state.withLock { state in
+                if !state.happened { state.waiters.append(continuation) }
+                return state.happened
+            }
+            if happened { continuation.resume() }
+        }
+    }
+
+    /// Whether it happened in time.
+    func happens(within limit: Duration) async -> Bool {
+        let timer = Task {
+            try? await Task.sleep(for: limit)
+            if !Task.isCancelled { self.release() }
+        }
+        await wait()
+        timer.cancel()
+        return hasHappened
+    }
+
+    private func release() {
+        let waiters = state.withLock { state in
+            defer { state.waiters = [] }
+            return state.waiters
+        }
+        for waiter in waiters { waiter.resume() }
+    }
+}
+
+/// One submitted task, from the node's side.
+struct FakeTask: Sendable {
+    let request: TaskRequest
+    let stream: TaskStream
+    let cancelled: Moment
+    /// The pipe was full, and the client has taken it.
+    let drained: Moment
+
+    static let worker = Identity(seed: Bytes32(1, 2, 3, 4))
+    static let price = Price(input: 200_000, cachedInput: 20_000, output: 2_000_000)
+
+    func award(name: String = "ada") {
+        stream.append(
+            .awarded(
+                AwardSummary(
+                    attempt: 1, worker: Self.worker.publicKey, workerName: name, quantization: "q8_0",
+                    digest: Bytes32(0x9f00_0000_0000_0000, 0, 0, 1), price: Self.price, known: 5, asked: 3,
+                    bids: 3,
+                    choose: .microseconds(100), collect: .microseconds(1_400), award: .microseconds(800),
+                    resume: .stream)))
+    }
+
+    @discardableResult
+    func say(_ text: String, extra: String = "") -> Bool {
+        stream.append(.delta(text: Array(text.utf8), tokens: 1, extra: Array(extra.utf8)))
+    }
+
+    func finish(_ reason: String = "stop", extra: String = "") {
+        stream.append(
+            .finished(
+                TaskSummary(
+                    reason: reason, promptTokens: 8, cachedTokens: 2, completionTokens: 22, cost: 46,
+                    workers: [Self.worker.publicKey], failovers: 0, firstToken: .microseconds(3_100),
+                    extra: Array(extra.utf8))))
+    }
+
+    func fail(
+        _ code: TaskFailure.Code, _ message: String = "It did not work.",
+        _ more: (inout TaskFailure) -> Void = { _ in }
+    ) {
+        var failure = TaskFailure(code: code, message: message)
+        more(&failure)
+        stream.append(.failed(failure))
+    }
+}
+
+final class FakeNode: MeshNode {
+    private struct State {
+        var tasks: [FakeTask] = []
+        var waiters: [CheckedContinuation<FakeTask, Never>] = []
+        var taken = 0
+        var paused = false
+        var random = SeededRandom(seed: 7)
+    }
+    private let state = Mutex(State())
+    private let script: (@Sendable (FakeTask) -> Void)?
+    private let highWater: Int
+    private let lowWater: Int
+
+    /// - Parameter script: answers each task at once; nil: the test does, by `nextTask`.
+    init(
+        highWater: Int = TaskStream.highWaterBytes, lowWater: Int = TaskStream.lowWaterBytes,
+        script: (@Sendable (FakeTask) -> Void)? = nil
+    ) {
+        self.highWater = highWater
+        self.lowWater = lowWater
+        self.script = script
+    }
+
+    var requests: [TaskRequest] { state.withLock { $0.tasks.map(\.request) } }
+
+    func submit(_ request: TaskRequest) async -> any TaskStreaming {
+        let (cancelled, drained) = (Moment(), Moment())
+        let id = state.withLock { TaskID(random: &$0.random) }
+        let stream = TaskStream(
+            id: id, highWater: highWater, lowWater: lowWater, onResume: { drained.happen() },
+            onCancel: { cancelled.happen() })
+        let task = FakeTask(request: request, stream: stream, cancelled: cancelled, drained: drained)
+        let waiter = state.withLock { state -> CheckedContinuation<FakeTask, Never>? in
+            state.tasks.append(task)
+            guard !state.waiters.isEmpty else { return nil }
+            state.taken += 1
+            return state.waiters.removeFirst()
+        }
+        waiter?.resume(returning: task)
+        script?(task)
+        return task.stream
+    }
+
+    func nextTask() async -> FakeTask {
+        await withCheckedContinuation { continuation in
+            let ready = state.withLock { state -> FakeTask? in
+                guard state.taken < state.tasks.count else {
+                    state.waiters.append(continuation)
+                    return nil
+                }
+                state.taken += 1
+                return state.tasks[state.taken - 1]
+            }
+            if let ready { continuation.resume(returning: ready) }
+        }
+    }
+
+    func catalogue() async -> [ModelSummary] {
+        ["wren-l", "wren-m", "wren-s"].map {
+            ModelSummary(
+                model: $0, context: 512, providers: $0 == "wren-m" ? 3 : 1, quantizations: ["q8_0"],
+                features: ["chat"],
+                lowestPrice: PriceDocument(input: 150_000, output: 1_600_000),
+                highestPrice: PriceDocument(input: 250_000, output: 2_400_000))
+        }
+    }
+
+    func peers() async -> PeersDocument {
+        PeersDocument(
+            own: SelfDocument(
+                nodeID: "7qk4m2xa", publicKey: "k", name: "fay", mesh: "testnet-market", version: "0.1.0",
+                reach: ReachDocument(state: "direct")),
+            dropped: ["bad_mac": 3, "replayed": 0])
+    }
+
+    func offers(model: String?) async -> OffersDocument {
+        OffersDocument(asOf: "asked for \(model ?? "all")")
+    }
+
+    func task(_ idOrPrefix: String) async -> TaskDocument? {
+        guard idOrPrefix == "7f3k2m" else { return nil }
+        return TaskDocument(
+            task: "7f3k2m", state: "delivered", model: "wren-m", via: "fay",
+            createdAt: Timestamp.text(milliseconds: 0),
+            limits: TaskLimits(deadlineMilliseconds: 10_000),
+            call: TaskCall(
+                tokensIn: 8, tokensOutEstimate: 64, weights: .init(timePerSecond: 40, trustPower: 1)),
+            candidates: TaskCandidates(known: 5, asked: 3))
+    }
+
+    func status() async -> StatusDocument {
+        StatusDocument(
+            name: "fay <script>\"", nodeID: "7qk4m2xa", publicKey: "k", mesh: "testnet-market",
+            version: "0.1.0",
+            uptimeSeconds: 64, state: state.withLock { $0.paused } ? .paused : .serving,
+            reach: ReachDocument(state: "direct"),
+            peers: 7,
+            models: [
+                ServedModel(
+                    model: "wren-m", slots: 2, slotsBusy: 1,
+                    backend: .init(kind: "managed", url: "http://127.0.0.1:1", state: "ok"),
+                    bids: .init(made: 5, won: 3, lostOnPrice: 2))
+            ], earned: 418)
+    }
+
+    func pause() async { state.withLock { $0.paused = true } }
+    func resume() async { state.withLock { $0.paused = false } }
+
+    func resolve(node: String) async -> PublicKey? {
+        ["ada", FakeTask.worker.nodeID.short].contains(node) ? FakeTask.worker.publicKey : nil
+    }
+}

@@ -1,0 +1,93 @@
+import Testing
+
+/// A client that leaves stops the work, whatever phase it leaves in.
+@Suite struct HangUps {
+    private let limit = Duration.milliseconds(200)
+
+    @Test(arguments: [chatBody, streamBody])
+    func whileTheAuctionRuns(body: String) async throws {
+        let node = FakeNode()
+        try await withGateway(node) { [limit] port in
+            let client = try RawClient(port: port)
+            await client.send("POST", "/v1/chat/completions", body: body)
+            let task = await node.nextTask()
+            client.hangUp()
+            #expect(await task.cancelled.happens(within: limit))
+        }
+    }
+
+    @Test(arguments: [chatBody, streamBody])
+    func whileItWaitsForTheFirstToken(body: String) async throws {
+        let node = FakeNode()
+        try await withGateway(node) { [limit] port in
+            let client = try RawClient(port: port)
+            await client.send("POST", "/v1/chat/completions", body: body)
+            let task = await node.nextTask()
+            task.award()
+            client.hangUp()
+            #expect(await task.cancelled.happens(within: limit))
+        }
+    }
+
+    @Test func inMidStreamWhileNothingIsWritten() async throws {
+        let node = FakeNode()
+        try await withGateway(node) { [limit] port in
+            let client = try RawClient(port: port)
+            await client.send("POST", "/v1/chat/completions", body: streamBody)
+            let task = await node.nextTask()
+            task.award()
+            task.say("begun")
+            _ = await client.receive(untilText: "begun")
+            client.hangUp()
+            #expect(await task.cancelled.happens(within: limit))
+        }
+    }
+
+    @Test func inMidStreamWhileItsSocketIsFull() async throws {
+        let node = FakeNode()
+        try await withGateway(node) { [limit] port in
+            let client = try RawClient(port: port)
+            await client.send("POST", "/v1/chat/completions", body: streamBody)
+            let task = await node.nextTask()
+            task.award()
+            let piece = String(repeating: "x", count: 32_768)
+            for _ in 0..<4_096 where task.say(piece) {}
+            client.hangUp()
+            #expect(await task.cancelled.happens(within: limit))
+        }
+    }
+
+    @Test func aFinishedAnswerIsNotCancelledByTheEndOfItsConnection() async throws {
+        let node = FakeNode()
+        try await withGateway(node) { port in
+            let client = try RawClient(port: port)
+            await client.send("POST", "/v1/chat/completions", body: chatBody)
+            let first = await node.nextTask()
+            first.award()
+            first.finish()
+            let status = try await client.response().status
+            #expect(status == 200)
+            await client.send("POST", "/v1/chat/completions", body: chatBody)
+            let second = await node.nextTask()
+            client.hangUp()
+            #expect(await second.cancelled.happens(within: .seconds(1)))
+            #expect(!first.cancelled.hasHappened)
+        }
+    }
+
+    @Test func nothingStaysOpenAfterClientsHaveLeft() async throws {
+        let node = FakeNode()
+        try await withGateway(node) { port in
+            for body in [chatBody, streamBody] {
+                let client = try RawClient(port: port)
+                await client.send("POST", "/v1/chat/completions", body: body)
+                let task = await node.nextTask()
+                task.award()
+                client.hangUp()
+                #expect(await task.cancelled.happens(within: .seconds(1)))
+            }
+            let metrics = try await ask(port, "GET", "/metrics")
+            #expect(metrics.body.contains("starling_http_answers_open 0\n"))
+        }
+    }
+}

@@ -1,0 +1,294 @@
+import Primitives
+import Testing
+import Wire
+
+@testable import Market
+
+@Suite("Auctions (DESIGN §8)") struct AuctionTests {
+    @Test(
+        "A task asks for offers, calls every seller when they are few, and never sends the prompt with the call"
+    )
+    func calls() {
+        var buyer = Buyer()
+        let task = buyer.submit()
+        #expect(buyer.take().needs == 1)
+        buyer.found(task, [ada, bob, cyd], known: 5)
+        let calls = buyer.actions.calls
+        #expect(calls.count == 3)
+        #expect(calls.allSatisfy { $0.1.tokensIn == 8 && $0.1.tokensOut == 64 && $0.1.attempt == 1 })
+        #expect(calls.allSatisfy { $0.1.closeMilliseconds <= 250 })
+    }
+
+    @Test("The lowest score wins, and the losers are released with it, at once when all have answered")
+    func lowestWins() {
+        var buyer = Buyer()
+        let task = buyer.submit()
+        buyer.found(task, [ada, bob, cyd])
+        let calls = buyer.take().calls
+        for (token, call, key) in calls {
+            guard let seller = [ada, bob, cyd].first(where: { $0.key == key }) else { continue }
+            buyer.answer(token, seller.bid(call, buyer: buyer.key), from: seller)
+        }
+        #expect(buyer.actions.awards.map(\.2) == [ada.key])
+        #expect(Set(buyer.actions.releases.map(\.1)) == [bob.key, cyd.key])
+        #expect(buyer.actions.releases.allSatisfy { $0.0.winningScore == 173 })
+        let transcript = buyer.auctioneer.transcript(task)
+        #expect(transcript?.bids.map(\.score) == [173, 185, 189])
+        #expect(transcript?.bids.map(\.outcome) == [.won, .lost, .lost])
+    }
+
+    @Test("The auction closes early when no outstanding seller's offer could beat the best bid")
+    func earlyClose() {
+        var buyer = Buyer()
+        let task = buyer.submit()
+        buyer.found(task, [ada, bob, cyd])
+        for (token, call, key) in buyer.take().calls where key == ada.key {
+            buyer.answer(token, ada.bid(call, buyer: buyer.key), from: ada)
+        }
+        #expect(buyer.actions.awards.count == 1)
+
+        let other = buyer.submit()
+        buyer.found(other, [ada, bob, cyd])
+        for (token, call, key) in buyer.take().calls where key == bob.key {
+            buyer.answer(token, bob.bid(call, buyer: buyer.key), from: bob)
+        }
+        #expect(buyer.actions.awards.isEmpty, "ada could still win")
+        buyer.advance(to: 121)
+        #expect(buyer.actions.awards.map(\.2) == [bob.key])
+    }
+
+    @Test("A bid after the close gets a release, with the winning score")
+    func lateBid() {
+        var buyer = Buyer()
+        let task = buyer.submit()
+        buyer.found(task, [ada, bob])
+        let calls = buyer.take().calls
+        guard let first = calls.first(where: { $0.2 == ada.key }),
+            let late = calls.first(where: { $0.2 == bob.key })
+        else { return }
+        buyer.answer(first.0, ada.bid(first.1, buyer: buyer.key), from: ada)
+        _ = buyer.take()
+        buyer.answer(late.0, bob.bid(late.1, buyer: buyer.key), from: bob)
+        #expect(buyer.actions.releases.map(\.0.winningScore) == [173])
+    }
+
+    @Test("The window adapts to how fast the sellers answer")
+    func adaptiveWindow() {
+        var buyer = Buyer()
+        let dear = Seller(9, "dear", price: price(20, 150))
+        _ = buyer.stream([ada, dear])
+        _ = buyer.submit()
+        let task = buyer.submit()
+        buyer.found(task, [ada, dear])
+        #expect(
+            buyer.actions.calls.allSatisfy { $0.1.closeMilliseconds == 40 }, "2 × the least window of 20 ms")
+        for (token, call, key) in buyer.take().calls where key == ada.key {
+            buyer.answer(token, ada.bid(call, buyer: buyer.key), from: ada)
+        }
+        buyer.advance(to: 19)
+        #expect(buyer.actions.awards.isEmpty)
+        buyer.advance(to: 20)
+        #expect(buyer.actions.awards.count == 1)
+    }
+
+    @Test(
+        "A bid that breaks its own offer, names another buyer or task, or isn't its sender's, loses",
+        arguments: 0..<6)
+    func badBids(_ kind: Int) {
+        var buyer = Buyer()
+        let task = buyer.submit()
+        buyer.found(task, [ada, cyd])
+        for (token, call, key) in buyer.take().calls {
+            let seller = key == ada.key ? ada : cyd
+            guard key == ada.key else {
+                buyer.answer(token, seller.bid(call, buyer: buyer.key), from: seller)
+                continue
+            }
+            switch kind {
+            case 0: buyer.answer(token, ada.bid(call, buyer: buyer.key) { $0.price.output += 1 }, from: ada)
+            case 1: buyer.answer(token, ada.bid(call, buyer: bob.key), from: ada)
+            case 2: buyer.answer(token, ada.bid(call, buyer: buyer.key) { $0.attempt = 7 }, from: ada)
+            case 3: buyer.answer(token, bob.bid(call, buyer: buyer.key), from: ada)
+            case 4: buyer.answer(token, .pong(contact: nil, observed: nil), from: ada)
+            default:
+                guard case .bid(var signed) = ada.bid(call, buyer: buyer.key) else { return }
+                signed.signature.s.w3 ^= 1
+                buyer.answer(token, .bid(signed), from: ada)
+            }
+        }
+        #expect(buyer.actions.awards.map(\.2) == [cyd.key])
+        #expect(
+            buyer.auctioneer.transcript(task)?.bids.contains {
+                $0.worker == ada.key && $0.outcome == .refused
+            } == true)
+    }
+
+    @Test("A seller that leaves a call unanswered is not asked again until it is heard from")
+    func silence() {
+        var buyer = Buyer()
+        let task = buyer.submit()
+        buyer.found(task, [ada, cyd])
+        for (token, call, key) in buyer.take().calls {
+            if key == ada.key {
+                buyer.unanswered(token)
+            } else {
+                buyer.answer(token, cyd.bid(call, buyer: buyer.key), from: cyd)
+            }
+        }
+        #expect(buyer.take().awards.map(\.2) == [cyd.key])
+        let next = buyer.submit()
+        buyer.found(next, [ada, cyd])
+        #expect(buyer.take().calls.map(\.2) == [cyd.key])
+        buyer.auctioneer.heard(ada.key)
+        let third = buyer.submit()
+        buyer.found(third, [ada, cyd])
+        #expect(buyer.take().calls.count == 2)
+    }
+
+    @Test("A busy or silent winner loses its award to the next bid", arguments: [true, false])
+    func nextBid(_ answers: Bool) {
+        var buyer = Buyer()
+        let task = buyer.submit()
+        buyer.found(task, [ada, cyd])
+        for (token, call, key) in buyer.take().calls {
+            let seller = key == ada.key ? ada : cyd
+            buyer.answer(token, seller.bid(call, buyer: buyer.key), from: seller)
+        }
+        guard let award = buyer.take().awards.first else { return }
+        #expect(award.2 == ada.key)
+        if answers {
+            buyer.answer(award.0, .awardReply(AwardReply(task: task, attempt: 1, status: .busy)), from: ada)
+        } else {
+            buyer.advance(to: 1_000)
+            #expect(buyer.actions.releases.contains { $0.1 == ada.key && $0.0.winningScore == 0 })
+        }
+        #expect(buyer.actions.awards.map(\.2) == [cyd.key])
+        #expect(buyer.actions.awarded.isEmpty)
+    }
+
+    @Test("When a dial fails before the award is answered, the next bid is awarded")
+    func dialFails() {
+        var buyer = Buyer()
+        let task = buyer.submit()
+        buyer.found(task, [ada, cyd])
+        for (token, call, key) in buyer.take().calls {
+            let seller = key == ada.key ? ada : cyd
+            buyer.answer(token, seller.bid(call, buyer: buyer.key), from: seller)
+        }
+        _ = buyer.take()
+        buyer.auctioneer.channelFailed(
+            task, attempt: 1, peer: ada.key, now: buyer.now, random: &buyer.random, out: &buyer.actions)
+        #expect(buyer.actions.awards.map(\.2) == [cyd.key])
+    }
+
+    @Test(
+        "When everybody declines, others that were not drawn are asked; then the task is refused, with counts"
+    )
+    func allDecline() {
+        var parameters = MarketParameters()
+        parameters.candidatesMax = 2
+        var buyer = Buyer(parameters: parameters)
+        let task = buyer.submit()
+        var asked: Set<PublicKey> = []
+        while buyer.actions.needs > 0 {
+            _ = buyer.take()
+            buyer.found(task, [ada, bob, cyd], known: 5)
+            for (token, call, key) in buyer.actions.calls {
+                asked.insert(key)
+                guard let seller = [ada, bob, cyd].first(where: { $0.key == key }) else { continue }
+                let decline = Decline(task: task, attempt: call.attempt, reason: .backendDown)
+                buyer.answer(token, .decline(decline), from: seller)
+            }
+        }
+        #expect(asked.count == 3)
+        guard let failure = buyer.actions.failures.first else {
+            Issue.record("no failure")
+            return
+        }
+        #expect(failure.code == .unreachable)
+        #expect(failure.reasons.map(\.nodes).reduce(0, +) == 5)
+        #expect(failure.asked == 3 && failure.bids == 0 && failure.known == 5)
+        #expect(buyer.auctioneer.running.isEmpty)
+    }
+
+    @Test(
+        "While slots are only held by other auctions, a task waits and asks again; while they work, it is refused"
+    )
+    func busy() {
+        var buyer = Buyer()
+        let task = buyer.submit()
+        buyer.found(task, [ada])
+        let declines = { (buyer: inout Buyer, retry: UInt32) in
+            for (token, call, _) in buyer.take().calls {
+                let decline = Decline(
+                    task: task, attempt: call.attempt, reason: .busy, retryAfterMilliseconds: retry)
+                buyer.answer(token, .decline(decline), from: ada)
+                buyer.found(task, [ada])
+            }
+        }
+        declines(&buyer, 30)
+        #expect(buyer.actions.failures.isEmpty)
+        buyer.advance(to: 90)
+        #expect(buyer.actions.needs == 2)
+        buyer.found(task, [ada])
+        declines(&buyer, 5_000)
+        #expect(buyer.actions.failures.map(\.code) == [.busy])
+        #expect(buyer.actions.failures.first?.retryAfter == .seconds(5))
+    }
+
+    @Test("A worker that accepts no channel dials itself, and its Hello starts the task")
+    func workerDials() {
+        var buyer = Buyer()
+        let eve = Seller(4, "eve", reachability: .outbound)
+        let task = buyer.submit()
+        buyer.found(task, [eve])
+        guard let (token, call, _) = buyer.take().calls.first else { return }
+        buyer.answer(token, eve.bid(call, buyer: buyer.key) { $0.workerDials = true }, from: eve)
+        #expect(buyer.actions.awards.first?.1.workerDials == true)
+        #expect(
+            buyer.actions.contains { if case .expectChannel(task, 1, eve.key) = $0 { true } else { false } })
+        _ = buyer.take()
+        buyer.frame(task, 1, .hello, from: ada, on: 8)
+        #expect(buyer.take().closed == [8])
+        buyer.frame(task, 1, .hello, from: eve, on: 9)
+        #expect(buyer.actions.frames.first.map { if case .open = $0 { true } else { false } } == true)
+    }
+
+    @Test("Two unreachable ends are no candidates, and counted as such")
+    func bothUnreachable() {
+        var buyer = Buyer()
+        let task = buyer.submit()
+        buyer.found(task, [Seller(4, "eve", reachability: .outbound)], known: 3, reachable: false)
+        #expect(buyer.actions.failures.map(\.code) == [.unreachable])
+    }
+
+    @Test("The request and its body follow on the channel in parts, without waiting for the award's answer")
+    func promptFollows() {
+        var buyer = Buyer()
+        let body = [UInt8](repeating: 65, count: 40_000)
+        let task = buyer.submit(
+            request {
+                $0.body = body; $0.tokensOutMax = 100
+            })
+        buyer.found(task, [ada])
+        guard let (token, call, _) = buyer.take().calls.first else { return }
+        buyer.answer(token, ada.bid(call, buyer: buyer.key), from: ada)
+        buyer.opened(task, 1, 5, ada)
+        var sent: [UInt8] = []
+        for frame in buyer.actions.frames {
+            switch frame {
+            case .open(let open):
+                #expect(open.bodyBytes == 40_000 && open.maxTokens == 100 && open.deliveredBytes == 0)
+                #expect(open.windowBytes == 65_536)
+            case .bodyPart(let part):
+                #expect(part.count <= 15_000)
+                sent += part
+            default: Issue.record("unexpected frame")
+            }
+        }
+        #expect(sent == body)
+        #expect(buyer.actions.awarded.isEmpty)
+        buyer.frame(task, 1, .progress(Progress(phase: .prefill, tokens: 0)), from: ada, on: 5)
+        #expect(buyer.actions.awarded.count == 1, "a first frame says as much as the award's answer")
+    }
+}

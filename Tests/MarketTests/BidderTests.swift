@@ -1,0 +1,453 @@
+import Cryptography
+import Primitives
+import Testing
+import Wire
+
+@testable import Market
+
+/// A bidder with its time and what it wanted done.
+struct Worker {
+    var bidder: Bidder
+    var milliseconds: Int64 = 0
+    var actions: [BidderAction] = []
+    let seller: Seller
+
+    init(_ seller: Seller = ada) {
+        self.seller = seller
+        bidder = Bidder(identity: seller.identity)
+        bidder.setServed([seller.served])
+    }
+
+    var now: Now { moment(milliseconds) }
+
+    mutating func handle(_ message: Message, from buyer: PeerAddress, proven: Bool = true) -> Message? {
+        bidder.handle(message, from: buyer, proven: proven, now: now, out: &actions)
+    }
+
+    mutating func frame(
+        _ task: TaskID, _ body: FrameBody, from buyer: PeerAddress, on channel: UInt64, attempt: UInt32 = 1
+    ) {
+        bidder.received(
+            Frame(task: task, attempt: attempt, body: body), from: buyer.key, channel: channel, now: now,
+            out: &actions)
+    }
+
+    mutating func event(_ id: UInt64, _ event: JobEvent) {
+        bidder.jobEvent(id, event, now: now, out: &actions)
+    }
+
+    mutating func advance(to milliseconds: Int64) {
+        self.milliseconds = milliseconds
+        bidder.tick(now: now, out: &actions)
+    }
+
+    mutating func take() -> [BidderAction] {
+        defer { actions = [] }
+        return actions
+    }
+
+    /// Bid, award, task: the job runs on `channel`.
+    mutating func run(_ number: UInt64, from buyer: PeerAddress, on channel: UInt64, window: UInt32 = 65_536)
+        -> UInt64?
+    {
+        let task = TaskID(high: 1, low: number)
+        _ = handle(.callForBids(call(number)), from: buyer)
+        _ = handle(.award(Award(task: task, attempt: 1, workerDials: false)), from: buyer)
+        frame(task, .open(TaskOpen(kind: .chat, bodyBytes: 2, windowBytes: window)), from: buyer, on: channel)
+        frame(task, .bodyPart(Array("{}".utf8)), from: buyer, on: channel)
+        return take().jobs.last?.id
+    }
+}
+
+func call(_ number: UInt64, change: (inout CallForBids) -> Void = { _ in }) -> CallForBids {
+    var call = CallForBids(
+        task: TaskID(high: 1, low: number), attempt: 1, model: "wren-m", features: .chat, tokensIn: 8,
+        tokensOut: 64,
+        closeMilliseconds: 100, deadlineMilliseconds: 10_000)
+    change(&call)
+    return call
+}
+
+func asker(_ number: UInt64) -> PeerAddress {
+    PeerAddress(key: identity(number).publicKey, endpoint: .loopback(UInt16(number)))
+}
+
+extension [BidderAction] {
+    var jobs: [Job] { compactMap { if case .startJob(let job) = $0 { job } else { nil } } }
+    var cancelled: [UInt64] { compactMap { if case .cancelJob(let id) = $0 { id } else { nil } } }
+    var paused: [UInt64] { compactMap { if case .pauseJob(let id) = $0 { id } else { nil } } }
+    var resumed: [UInt64] { compactMap { if case .resumeJob(let id) = $0 { id } else { nil } } }
+    var frames: [FrameBody] {
+        compactMap { if case .sendFrame(_, let frame) = $0 { frame.body } else { nil } }
+    }
+    var deltas: [Delta] { frames.compactMap { if case .delta(let delta) = $0 { delta } else { nil } } }
+    var fails: [Fail] { frames.compactMap { if case .fail(let fail) = $0 { fail } else { nil } } }
+}
+
+@Suite("Bids, holds and jobs (DESIGN §8)") struct BidderTests {
+    let one = asker(2_001)
+    let two = asker(2_002)
+
+    func reason(_ message: Message?) -> DeclineReason? {
+        if case .decline(let decline) = message { decline.reason } else { nil }
+    }
+
+    func isBid(_ message: Message?) -> Bool { if case .bid = message { true } else { false } }
+
+    func status(_ message: Message?) -> AwardStatus? {
+        if case .awardReply(let reply) = message { reply.status } else { nil }
+    }
+
+    @Test("A bid is signed, states price and speed, and holds a slot until the call closes")
+    func holds() throws {
+        var worker = Worker()
+        guard case .bid(let signed) = worker.handle(.callForBids(call(1)), from: one) else {
+            Issue.record("no bid")
+            return
+        }
+        let bid = try Verified<Bid>(checking: signed).record
+        #expect(bid.price == ada.offer.price && bid.millitokensPerSecond == 60_000 && bid.buyer == one.key)
+        #expect(worker.bidder.slotsTaken("wren-m") == 1)
+        worker.advance(to: 99)
+        #expect(worker.bidder.slotsTaken("wren-m") == 1)
+        worker.advance(to: 100)
+        #expect(worker.bidder.slotsTaken("wren-m") == 0)
+        #expect(worker.bidder.nextDeadline() == .never)
+    }
+
+    @Test("What rode in an unproven first message changes nothing and gets no answer")
+    func unproven() {
+        var worker = Worker()
+        #expect(worker.handle(.callForBids(call(1)), from: one, proven: false) == nil)
+        #expect(worker.bidder.outstanding == (0, 0, 0, 0))
+    }
+
+    @Test("A repeated call gets the same bid and no second slot")
+    func repeatedCall() {
+        var worker = Worker()
+        let first = worker.handle(.callForBids(call(1)), from: one)
+        #expect(worker.handle(.callForBids(call(1)), from: one) == first)
+        #expect(worker.bidder.slotsTaken("wren-m") == 1)
+    }
+
+    @Test("No hold is longer than 250 ms, whatever the call says")
+    func longHold() {
+        var worker = Worker()
+        _ = worker.handle(.callForBids(call(1) { $0.closeMilliseconds = .max }), from: one)
+        worker.advance(to: 250)
+        #expect(worker.bidder.slotsTaken("wren-m") == 0)
+    }
+
+    @Test("An unknown buyer holds one slot; one that has paid for a task may hold more")
+    func holdLimit() throws {
+        var worker = Worker()
+        #expect(isBid(worker.handle(.callForBids(call(1)), from: one)))
+        #expect(reason(worker.handle(.callForBids(call(2)), from: one)) == .holdLimit)
+        #expect(isBid(worker.handle(.callForBids(call(3)), from: two)))
+        worker.advance(to: 1_000)
+        guard let job = worker.run(4, from: one, on: 1) else { return }
+        worker.event(job, .finished(Finish(reason: "stop")))
+        let receipt = Receipt(
+            task: TaskID(high: 1, low: 4), attempt: 1, buyer: one.key, worker: ada.key, sequence: 1,
+            completionTokens: 3,
+            cost: 6, final: true)
+        let signed = Verified(signing: receipt, with: identity(2_001)).signed
+        worker.frame(TaskID(high: 1, low: 4), .receipt(signed), from: one, on: 1)
+        #expect(isBid(worker.handle(.callForBids(call(5)), from: one)))
+        #expect(isBid(worker.handle(.callForBids(call(6)), from: one)))
+        #expect(reason(worker.handle(.callForBids(call(7)), from: one)) == .busy)
+    }
+
+    @Test(
+        "A call that doesn't fit is declined with the reason",
+        arguments: [
+            (DeclineReason.notServed, 0), (.lacksParameter, 1), (.lacksParameter, 2), (.contextTooSmall, 3),
+            (.overMaxPrice, 4), (.paused, 5), (.leaving, 6), (.backendDown, 7), (.lacksParameter, 8),
+        ])
+    func declines(_ expected: DeclineReason, _ kind: Int) {
+        var worker = Worker(kind == 8 ? Seller(1, continues: false) : ada)
+        let message = call(1) { call in
+            switch kind {
+            case 0: call.model = "wren-x"
+            case 1: call.features = .tools
+            case 2: call.quantizations = ["bf16"]
+            case 3: call.tokensIn = 512
+            case 4: call.maxPrice = Price(input: .max, output: 1_999_999)
+            case 8: call.mustContinue = true
+            default: break
+            }
+        }
+        if kind == 5 { worker.bidder.pause() }
+        if kind == 6 { worker.bidder.leave() }
+        if kind == 7 {
+            var served = ada.served
+            served.available = .down("no answer")
+            worker.bidder.setServed([served])
+        }
+        #expect(reason(worker.handle(.callForBids(message), from: one)) == expected)
+        #expect(worker.bidder.outstanding == (0, 0, 0, 0))
+    }
+
+    @Test("When all slots are taken the decline says when to ask again")
+    func busy() {
+        var worker = Worker()
+        _ = worker.handle(.callForBids(call(1)), from: one)
+        _ = worker.handle(.callForBids(call(2)), from: two)
+        guard case .decline(let decline) = worker.handle(.callForBids(call(3)), from: asker(2_003)) else {
+            return
+        }
+        #expect(decline.reason == .busy && decline.retryAfterMilliseconds == 100)
+    }
+
+    @Test("A release frees the slot; the award after it gets one again, if one is free, else busy")
+    func lateAward() {
+        var worker = Worker(Seller(1, slots: 1))
+        let award = { (n: UInt64) in
+            Message.award(Award(task: TaskID(high: 1, low: n), attempt: 1, workerDials: false))
+        }
+        _ = worker.handle(.callForBids(call(1)), from: one)
+        _ = worker.handle(
+            .release(Release(task: TaskID(high: 1, low: 1), attempt: 1, winningScore: 9)), from: one)
+        #expect(worker.bidder.slotsTaken("wren-m") == 0)
+        #expect(isBid(worker.handle(.callForBids(call(2)), from: two)))
+        #expect(status(worker.handle(award(1), from: one)) == .busy)
+        worker.advance(to: 100)
+        #expect(status(worker.handle(award(1), from: one)) == .accepted)
+        #expect(status(worker.handle(award(1), from: one)) == .accepted, "idempotent")
+        #expect(status(worker.handle(award(9), from: one)) == .unknown)
+        #expect(status(worker.handle(award(1), from: two)) == .unknown, "another buyer's bid")
+        #expect(worker.bidder.slotsTaken("wren-m") == 1)
+    }
+
+    @Test(
+        "An award that comes after its task was done is accepted: the buyer reads the answer on the channel")
+    func awardAfterTheAnswer() {
+        var worker = Worker()
+        let buyer = asker(1)
+        let task = TaskID(high: 1, low: 1)
+        _ = worker.handle(.callForBids(call(1)), from: buyer)
+        worker.frame(
+            task, .open(TaskOpen(kind: .chat, bodyBytes: 2, windowBytes: 65_536)), from: buyer, on: 5)
+        worker.frame(task, .bodyPart(Array("{}".utf8)), from: buyer, on: 5)
+        let job = worker.take().jobs.last?.id ?? 0
+        worker.event(job, .finished(Finish(reason: "stop")))
+        #expect(worker.bidder.slotsTaken("wren-m") == 0)
+        let award = Message.award(Award(task: task, attempt: 1, workerDials: false))
+        #expect(status(worker.handle(award, from: buyer)) == .accepted)
+        #expect(worker.bidder.slotsTaken("wren-m") == 0, "and it takes no slot")
+    }
+
+    @Test("A loser's notice that the award overtook doesn't end the lease")
+    func overtakenRelease() {
+        var worker = Worker()
+        let task = TaskID(high: 1, low: 1)
+        _ = worker.handle(.callForBids(call(1)), from: one)
+        _ = worker.handle(.award(Award(task: task, attempt: 1, workerDials: false)), from: one)
+        _ = worker.handle(.release(Release(task: task, attempt: 1, winningScore: 9)), from: one)
+        #expect(worker.bidder.slotsTaken("wren-m") == 1)
+        _ = worker.handle(.release(Release(task: task, attempt: 1, winningScore: 0)), from: one)
+        #expect(worker.bidder.slotsTaken("wren-m") == 0)
+    }
+
+    @Test("A lease without a task ends after two seconds")
+    func lease() {
+        var worker = Worker()
+        _ = worker.handle(.callForBids(call(1)), from: one)
+        _ = worker.handle(
+            .award(Award(task: TaskID(high: 1, low: 1), attempt: 1, workerDials: false)), from: one)
+        worker.advance(to: 1_999)
+        #expect(worker.bidder.slotsTaken("wren-m") == 1)
+        worker.advance(to: 2_000)
+        #expect(worker.bidder.slotsTaken("wren-m") == 0)
+    }
+
+    @Test("The task's body comes in parts, the delivered text before the request")
+    func body() {
+        var worker = Worker()
+        let task = TaskID(high: 1, low: 1)
+        _ = worker.handle(.callForBids(call(1)), from: one)
+        worker.frame(
+            task, .open(TaskOpen(kind: .chat, bodyBytes: 4, maxTokens: 7, deliveredBytes: 3)), from: one,
+            on: 1)
+        worker.frame(task, .bodyPart(Array("Hel{\"".utf8)), from: one, on: 1)
+        #expect(worker.actions.jobs.isEmpty)
+        worker.frame(task, .bodyPart(Array("\"}".utf8)), from: one, on: 1)
+        let job = worker.actions.jobs.first
+        #expect(
+            job?.delivered == Array("Hel".utf8) && job?.body == Array("{\"\"}".utf8) && job?.maxTokens == 7)
+    }
+
+    @Test(
+        "A task that nobody bid for, or for which no slot is left, is told so; more body than announced ends it"
+    )
+    func refusals() {
+        var worker = Worker(Seller(1, slots: 1))
+        let open = FrameBody.open(TaskOpen(kind: .chat, bodyBytes: 2))
+        worker.frame(TaskID(high: 1, low: 1), open, from: one, on: 1)
+        #expect(worker.take().fails.map(\.code) == ["busy"])
+        _ = worker.handle(.callForBids(call(1)), from: one)
+        worker.frame(TaskID(high: 1, low: 1), open, from: one, on: 1)
+        worker.frame(TaskID(high: 1, low: 1), .bodyPart([1, 2, 3]), from: one, on: 1)
+        #expect(worker.take().fails.map(\.code) == ["invalid_request"])
+        _ = worker.handle(.callForBids(call(2)), from: one)
+        worker.frame(TaskID(high: 1, low: 2), .open(TaskOpen(kind: .chat, bodyBytes: .max)), from: one, on: 1)
+        #expect(worker.take().fails.map(\.anotherMaySucceed) == [false])
+        #expect(worker.bidder.outstanding == (0, 0, 0, 0))
+    }
+
+    @Test("A worker that accepts no channel says so in its bid, dials after the award and says Hello")
+    func dials() throws {
+        var worker = Worker()
+        worker.bidder.acceptsChannels = false
+        guard case .bid(let signed) = worker.handle(.callForBids(call(1)), from: one) else { return }
+        #expect(try Bid(decoding: signed.body).workerDials)
+        let task = TaskID(high: 1, low: 1)
+        _ = worker.handle(.award(Award(task: task, attempt: 1, workerDials: true)), from: one)
+        #expect(worker.take().contains { if case .openChannel(task, 1, one) = $0 { true } else { false } })
+        worker.bidder.channelOpened(
+            task, attempt: 1, channel: 7, peer: one.key, now: worker.now, out: &worker.actions)
+        #expect(worker.take().frames == [.hello])
+        worker.frame(task, .open(TaskOpen(kind: .chat, bodyBytes: 0)), from: one, on: 7)
+        guard let job = worker.take().jobs.first else { return }
+        worker.event(job.id, .finished(Finish(reason: "stop")))
+        #expect(worker.actions.contains { if case .releaseChannel(7) = $0 { true } else { false } })
+        #expect(worker.bidder.outstanding == (0, 0, 0, 0))
+    }
+
+    @Test(
+        "Deltas carry offsets, long text is cut between characters, and a finish ends the job and frees its slot"
+    )
+    func deltas() {
+        var worker = Worker()
+        guard let job = worker.run(1, from: one, on: 1) else { return }
+        let text = Array(String(repeating: "né€😀", count: 4_000).utf8)
+        worker.event(job, .produced(text: Array("ab".utf8), tokens: 1, extra: []))
+        worker.event(job, .produced(text: text, tokens: 9, extra: []))
+        worker.event(job, .finished(Finish(reason: "stop", completionTokens: 10)))
+        let deltas = worker.actions.deltas
+        var offset: UInt64 = 0
+        for delta in deltas {
+            #expect(delta.offset == offset && String(validating: delta.text, as: UTF8.self) != nil)
+            #expect(delta.text.count <= 12_000)
+            offset += UInt64(delta.text.count)
+        }
+        #expect(deltas.flatMap(\.text) == Array("ab".utf8) + text && deltas.map(\.tokens).reduce(0, +) == 10)
+        #expect(worker.bidder.outstanding == (0, 0, 0, 0))
+        worker.event(job, .produced(text: [65], tokens: 1, extra: []))
+        #expect(worker.actions.deltas.count == deltas.count, "nothing after the end")
+    }
+
+    @Test("The backend is paused when a window is unread, and resumed at half of it")
+    func window() {
+        var worker = Worker()
+        let task = TaskID(high: 1, low: 1)
+        guard let job = worker.run(1, from: one, on: 1, window: 8_192) else { return }
+        let part = [UInt8](repeating: 120, count: 3_000)
+        for _ in 0..<2 { worker.event(job, .produced(text: part, tokens: 1, extra: [])) }
+        #expect(worker.actions.paused.isEmpty)
+        worker.event(job, .produced(text: part, tokens: 1, extra: []))
+        #expect(worker.take().paused == [job])
+        worker.frame(task, .credit(consumed: 4_000), from: one, on: 1)
+        #expect(worker.actions.resumed.isEmpty)
+        worker.frame(task, .credit(consumed: 5_000), from: one, on: 1)
+        #expect(worker.take().resumed == [job])
+        worker.frame(task, .credit(consumed: .max), from: one, on: 1)
+        worker.event(job, .produced(text: part, tokens: 1, extra: []))
+        #expect(worker.actions.paused.isEmpty, "credit for what wasn't sent counts only as far as it was")
+    }
+
+    @Test("Half a second without a delta is filled with a progress frame")
+    func progress() {
+        var worker = Worker()
+        guard let job = worker.run(1, from: one, on: 1) else { return }
+        worker.event(job, .phase(.loading))
+        worker.advance(to: 500)
+        #expect(worker.take().frames == [.progress(Progress(phase: .loading, tokens: 0))])
+        worker.milliseconds = 900
+        worker.event(job, .produced(text: [65], tokens: 1, extra: []))
+        worker.advance(to: 1_000)
+        #expect(worker.take().frames.count == 1)
+        worker.advance(to: 1_400)
+        #expect(worker.take().frames == [.progress(Progress(phase: .generating, tokens: 1))])
+    }
+
+    @Test(
+        "Cancel, a closed channel, a buyer that gives up and the deadline stop the backend and free the slot",
+        arguments: 0..<4)
+    func stops(_ kind: Int) {
+        var worker = Worker()
+        let task = TaskID(high: 1, low: 1)
+        guard let job = worker.run(1, from: one, on: 1) else { return }
+        switch kind {
+        case 0: worker.frame(task, .cancel, from: one, on: 1)
+        case 1: worker.bidder.channelClosed(1, now: worker.now, out: &worker.actions)
+        case 2: _ = worker.handle(.release(Release(task: task, attempt: 1, winningScore: 0)), from: one)
+        default: worker.advance(to: 3_600_000)
+        }
+        #expect(worker.actions.cancelled == [job])
+        #expect(worker.bidder.outstanding == (0, 0, 0, 0))
+    }
+
+    @Test("Another buyer can't steer a job, nor can the same one from another channel")
+    func strangers() {
+        var worker = Worker()
+        let task = TaskID(high: 1, low: 1)
+        guard let job = worker.run(1, from: one, on: 1) else { return }
+        worker.frame(task, .cancel, from: two, on: 1)
+        worker.frame(task, .cancel, from: one, on: 2)
+        worker.frame(task, .cancel, from: one, on: 1, attempt: 2)
+        #expect(worker.actions.isEmpty && worker.bidder.runningJobs == [job])
+    }
+
+    @Test("A leaving node hands over what runs, and bids no more")
+    func leaves() {
+        var worker = Worker()
+        guard let job = worker.run(1, from: one, on: 1) else { return }
+        worker.bidder.leave()
+        #expect(worker.bidder.runningJobs == [job])
+        worker.bidder.handOver(now: worker.now, out: &worker.actions)
+        #expect(worker.actions.cancelled == [job])
+        #expect(
+            worker.actions.fails == [
+                Fail(code: "leaving", message: "The node stops serving.", anotherMaySucceed: true)
+            ])
+        #expect(worker.bidder.outstanding == (0, 0, 0, 0))
+    }
+
+    @Test("Receipts count when they are the buyer's, for this work, and newer; also after the end of the job")
+    func receipts() {
+        var worker = Worker()
+        let task = TaskID(high: 1, low: 1)
+        guard let job = worker.run(1, from: one, on: 1) else { return }
+        let give = { (worker: inout Worker, signer: UInt64, sequence: UInt64, final: Bool, to: PublicKey) in
+            let receipt = Receipt(
+                task: task, attempt: 1, buyer: identity(signer).publicKey, worker: to, sequence: sequence,
+                completionTokens: 3, cost: 6, final: final)
+            worker.frame(
+                task, .receipt(Verified(signing: receipt, with: identity(signer)).signed), from: one, on: 1)
+        }
+        give(&worker, 2_002, 1, false, ada.key)
+        give(&worker, 2_001, 1, false, bob.key)
+        #expect(worker.actions.isEmpty)
+        give(&worker, 2_001, 1, false, ada.key)
+        worker.milliseconds = 1_000
+        give(&worker, 2_001, 1, false, ada.key)
+        give(&worker, 2_001, 2, false, ada.key)
+        give(&worker, 2_001, 3, false, ada.key)
+        #expect(worker.take().count == 2, "not the repeated one, nor one that comes too soon")
+        worker.event(job, .finished(Finish(reason: "stop")))
+        give(&worker, 2_001, 4, true, ada.key)
+        give(&worker, 2_001, 5, true, ada.key)
+        #expect(worker.actions.count { if case .receiptAccepted = $0 { true } else { false } } == 1)
+    }
+
+    @Test("However many calls come, the tables keep their bounds")
+    func bounds() {
+        var worker = Worker(Seller(1, slots: 4))
+        for number in 0..<3_000 {
+            worker.milliseconds = Int64(number) * 60
+            _ = worker.handle(.callForBids(call(UInt64(number))), from: asker(UInt64(3_000 + number % 50)))
+        }
+        #expect(worker.bidder.outstanding.holds <= 4)
+    }
+}

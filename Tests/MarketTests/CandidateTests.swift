@@ -1,0 +1,147 @@
+import Primitives
+import Testing
+import Wire
+
+@testable import Market
+
+@Suite("Candidates and explanations (DESIGN §8, surfaces §4.6)") struct CandidateTests {
+    func refusal(_ sellers: [Seller], known: Int = 5, change: (inout Preferences) -> Void) -> TaskFailure? {
+        var buyer = Buyer()
+        let task = buyer.submit(request { change(&$0.preferences) })
+        buyer.found(task, sellers, known: known)
+        return buyer.actions.failures.first
+    }
+
+    func nodes(_ failure: TaskFailure?, _ reason: ExclusionReason) -> Int? {
+        failure?.reasons.first { $0.reason == reason }?.nodes
+    }
+
+    @Test("Nobody within the price: the sentence names the cheapest, the mend and the alternative")
+    func overMaxPrice() {
+        let failure = refusal([ada, bob, cyd]) { $0.maxOutputPrice = 1_000_000 }
+        #expect(failure?.code == .overMaxPrice)
+        #expect(
+            failure?.message
+                == "No node sells wren-m at 1.00 cr per million output tokens. 3 sell it, from 1.60 (bob). Raise provider.max_price.completion to 1.60, or use wren-s (0.50)."
+        )
+        #expect(nodes(failure, .overMaxPrice) == 3 && nodes(failure, .otherModel) == 2)
+        #expect(failure?.known == 5 && failure?.asked == 0 && failure?.bids == 0)
+        #expect(failure?.nearest?.value == 1_600_000 && failure?.nearest?.worker == bob.key)
+    }
+
+    @Test("Each seller is counted once, under the first filter that it fails, and the counts add up")
+    func countedOnce() {
+        let small = Seller(11, context: 4)
+        let failure = refusal([ada, bob, cyd, small, Seller(12, features: [.embedding])], known: 9) {
+            $0.ignore = [ada.key]
+            $0.maxOutputPrice = 2_000_000
+            $0.minMillitokensPerSecond = 50_000
+        }
+        #expect(nodes(failure, .otherModel) == 4)
+        #expect(nodes(failure, .excluded) == 1)
+        #expect(nodes(failure, .lacksParameter) == 1)
+        #expect(nodes(failure, .contextTooSmall) == 1)
+        #expect(nodes(failure, .overMaxPrice) == 1)
+        #expect(nodes(failure, .tooSlow) == 1)
+        #expect(failure?.reasons.map(\.nodes).reduce(0, +) == 9)
+    }
+
+    @Test(
+        "Every limit of a client has its own reason",
+        arguments: [
+            (ExclusionReason.excluded, TaskFailure.Code.excluded), (.lacksParameter, .lacksParameter),
+            (.overMaxPrice, .overMaxPrice), (.tooSlow, .tooSlow),
+        ])
+    func limits(_ reason: ExclusionReason, _ code: TaskFailure.Code) {
+        let failure = refusal([ada, bob, cyd]) {
+            switch reason {
+            case .excluded: $0.only = [Seller(99).key]
+            case .lacksParameter: $0.quantizations = ["bf16"]
+            case .overMaxPrice: $0.maxCost = 50
+            default: $0.maxFirstTokenMilliseconds = 2
+            }
+        }
+        #expect(failure?.code == code && nodes(failure, reason) == 3)
+    }
+
+    @Test("A model that nobody sells is not found; one that the catalogue knows is only away")
+    func unknownModel() {
+        var buyer = Buyer()
+        let task = buyer.submit(request("wren-x"))
+        buyer.found(task, [])
+        #expect(buyer.actions.failures.map(\.code) == [.modelNotFound])
+        let other = buyer.submit()
+        buyer.auctioneer.offersFound(
+            other, OffersFound(sellers: [], known: 2, catalogueKnows: true), now: buyer.now,
+            random: &buyer.random,
+            out: &buyer.actions)
+        #expect(buyer.actions.failures.map(\.code) == [.modelNotFound, .noBid])
+    }
+
+    @Test("A request that is too long names the largest context on offer")
+    func contextTooSmall() {
+        var buyer = Buyer()
+        let task = buyer.submit(request { $0.tokensIn = 600 })
+        buyer.found(task, [ada, Seller(11, context: 256)])
+        #expect(buyer.actions.failures.first?.code == .contextLengthExceeded)
+        #expect(buyer.actions.failures.first?.largestContext == 512)
+    }
+
+    @Test("Of many sellers at most eight are asked, one of them a newcomer, and not always the same")
+    func sampling() {
+        var random = SeededRandom(seed: 3)
+        let pool = (0..<100).map { number -> Eligible in
+            Eligible(
+                candidate: Seller(UInt64(100 + number)).candidate, millitrust: 1_000, rank: .max,
+                newcomer: number >= 90,
+                weight: number < 10 ? 1_000 : 10)
+        }
+        var counts = [Int](repeating: 0, count: 100)
+        for _ in 0..<200 {
+            let chosen = Sampling.choose(pool, most: 8, random: &random)
+            #expect(chosen.count == 8 && chosen.contains { $0.newcomer })
+            #expect(Set(chosen.map(\.candidate.key)).count == 8)
+            for one in chosen {
+                guard let index = pool.firstIndex(where: { $0.candidate.key == one.candidate.key }) else {
+                    continue
+                }
+                counts[index] += 1
+            }
+        }
+        #expect(counts[0..<10].reduce(0, +) > 1_000, "the better are asked more often")
+        #expect(counts[0..<10].allSatisfy { $0 < 200 }, "but nobody always")
+        #expect(counts[10..<90].reduce(0, +) > 50)
+    }
+
+    @Test("Weights fall with the square of the score, and with the tasks that a seller does for us")
+    func weights() {
+        let weight = { (score: UInt64, flight: Int) in
+            Sampling.weight(score: score, best: 100, slots: 4, inFlight: flight, hasSession: false)
+        }
+        #expect(weight(100, 0) == 4 << 20)
+        let ratio = Double(weight(200, 0)) / Double(weight(100, 0))
+        #expect(ratio > 0.24 && ratio < 0.26)
+        #expect(weight(100, 3) == 1 << 20 && weight(100, 40) == 1 << 20)
+        #expect(weight(.max, 0) >= 1)
+        #expect(Sampling.weight(score: .max, best: .max, slots: .max, inFlight: 0, hasSession: true) > 0)
+    }
+
+    @Test("The client's order decides before the score; without fallbacks nobody else is asked")
+    func order() {
+        var buyer = Buyer()
+        let task = buyer.submit(request { $0.preferences.order = [bob.key] })
+        buyer.found(task, [ada, bob, cyd])
+        for (token, call, key) in buyer.take().calls {
+            guard let seller = [ada, bob, cyd].first(where: { $0.key == key }) else { continue }
+            buyer.answer(token, seller.bid(call, buyer: buyer.key), from: seller)
+        }
+        #expect(buyer.actions.awards.map(\.2) == [bob.key])
+        let other = buyer.submit(
+            request {
+                $0.preferences.order = [cyd.key]; $0.preferences.allowFallbacks = false
+            })
+        _ = buyer.take()
+        buyer.found(other, [ada, bob, cyd])
+        #expect(buyer.actions.calls.map(\.2) == [cyd.key])
+    }
+}

@@ -1,0 +1,88 @@
+import Primitives
+import Testing
+import Wire
+
+@testable import Market
+
+@Suite("Scoring (DESIGN §8)") struct ScoringTests {
+    /// 8 tokens in, 64 out, 40 µcr a second, trust 1. The printed auction of the surfaces' page, to the unit that its
+    /// rounded columns allow.
+    @Test(
+        "The printed auction's sellers get the printed estimates and scores",
+        arguments: [(ada, 130, 1_069, 173), (cyd, 156, 714, 185), (bob, 104, 2_136, 189)])
+    func printedAuction(_ seller: Seller, _ estimate: Int64, _ milliseconds: Int64, _ score: UInt64) {
+        let basis = ScoringBasis(tokensIn: 8, tokensOut: 64, weights: Weights())
+        let result = basis.expect(seller.offer, millitrust: 1_000)
+        #expect(result.estimate == estimate)
+        #expect(result.completion.milliseconds == milliseconds)
+        #expect(result.score == score)
+    }
+
+    @Test("Cost rounds up, charges cached input at its own price, and never overflows")
+    func cost() {
+        let price = Price(input: 200_000, cachedInput: 20_000, output: 2_000_000)
+        #expect(Scoring.cost(price, prompt: 0, cached: 0, completion: 0) == 0)
+        #expect(Scoring.cost(price, prompt: 1, cached: 0, completion: 0) == 1)
+        #expect(Scoring.cost(price, prompt: 10, cached: 10, completion: 1) == 3)
+        #expect(Scoring.cost(price, prompt: 5, cached: 99, completion: 0) == 1)
+        let greedy = Price(input: .max, cachedInput: .max, output: .max)
+        #expect(Scoring.cost(greedy, prompt: .max, cached: 0, completion: .max) == .max)
+        #expect(Scoring.cost(Price(input: -5, output: -5), prompt: 9, cached: 0, completion: 9) == 0)
+    }
+
+    @Test("Half the trust doubles the score, and its square quadruples it")
+    func trust() {
+        let score = { (power: UInt32, trust: UInt32) in
+            Scoring.score(
+                estimate: 100, completion: .zero, weights: Weights(timePerSecond: 40, trustPower: power),
+                millitrust: trust)
+        }
+        #expect(score(1, 1_000) == 100)
+        #expect(score(1, 500) == 200)
+        #expect(score(2, 500) == 400)
+        #expect(score(0, 500) == 100)
+        #expect(score(8, 0) > 0)
+    }
+
+    @Test("A speed that is not stated counts as one token a second, and huge numbers saturate")
+    func extremes() {
+        let slow = Scoring.completion(
+            queueMilliseconds: 0, firstTokenMilliseconds: 0, millitokensPerSecond: 0, tokens: 64)
+        #expect(slow == .seconds(64))
+        let most = Scoring.completion(
+            queueMilliseconds: .max, firstTokenMilliseconds: .max, millitokensPerSecond: 1, tokens: .max)
+        #expect(most == .minutes(24 * 60))
+        let weights = Weights(timePerSecond: .max, trustPower: .max)
+        #expect(Scoring.score(estimate: .max, completion: most, weights: weights, millitrust: 0) > 1 << 62)
+    }
+
+    @Test("Trust falls with failures, stays above its floor, and comes back with time and with success")
+    func sellerTrust() {
+        let parameters = MarketParameters()
+        var table = SellerTable(parameters)
+        let key = ada.key
+        let start = MonotonicTime.zero
+        #expect(table.trust(key, start) == 1_000)
+        table.awarded(key, start)
+        table.ended(key, factor: parameters.trustAfterLoss, start)
+        #expect(table.trust(key, start) == 700)
+        #expect(table.trust(key, start + parameters.trustHalfLife) == 850)
+        #expect(table.trust(key, start + .minutes(24 * 60)) == 1_000)
+        table.ended(key, factor: nil, start)
+        #expect(table.trust(key, start) == 731)
+        for _ in 0..<50 { table.ended(key, factor: 700, start) }
+        #expect(table.trust(key, start) == parameters.trustMin)
+    }
+
+    @Test("A table keeps its bound, and the key that came first leaves first")
+    func recentTable() {
+        var table = RecentTable<Int, Int>(capacity: 3)
+        for key in 0..<500 {
+            table.insert(key, key)
+            if key.isMultiple(of: 3) { table.remove(key) }
+        }
+        #expect(table.count <= 3)
+        #expect(table[499] == 499)
+        #expect(table[1] == nil)
+    }
+}

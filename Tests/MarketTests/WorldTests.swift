@@ -1,0 +1,99 @@
+import Primitives
+import Testing
+import Wire
+
+@testable import Market
+
+/// The guarantees that hold for every interleaving (DESIGN §8): each task ends once; what a client gets is a prefix of
+/// the one right answer, whole when it is told so; nothing is left behind.
+@Suite("The market among many nodes") struct WorldTests {
+    /// Sends `tasks` tasks over 20 s, lets everything end, and checks.
+    func play(_ seed: UInt64, tasks: Int, faults: Faults, sellers: Int = 6, buyers: Int = 4) -> World {
+        let world = World(seed: seed, sellers: sellers, buyers: buyers, faults: faults)
+        for _ in 0..<tasks {
+            let node = world.random.below(world.nodes.count)
+            let tokens = 1 + world.random.below(80)
+            let limit = world.random.chance(1, in: 4) ? 1 + world.random.below(40) : nil
+            let resumable = !world.random.chance(1, in: 5)
+            world.at(world.random.interval(.zero, .seconds(20))) {
+                world.ask(node, tokens: tokens, maxTokens: limit, resumable: resumable)
+            }
+        }
+        world.run(until: .seconds(120))
+        check(world, seed)
+        return world
+    }
+
+    func check(_ world: World, _ seed: UInt64) {
+        for task in world.order {
+            guard let client = world.clients[task] else { continue }
+            let lives = world.nodes[client.node].epoch == client.epoch
+            #expect(client.eventsAfterEnd == 0, "seed \(seed): events after the end of \(task)")
+            #expect(
+                client.ends == 1 || (!lives && client.ends == 0),
+                "seed \(seed): \(task) ended \(client.ends) times")
+            #expect(client.expected.starts(with: client.text), "seed \(seed): wrong bytes in \(task)")
+            if let summary = client.summary {
+                #expect(client.text == client.expected, "seed \(seed): \(task) finished with a part")
+                #expect(
+                    summary.completionTokens == client.tokens, "seed \(seed): \(task) counts other tokens")
+                #expect(summary.promptTokens == 8 || summary.reason == "length")
+            }
+        }
+        for node in world.nodes where node.isAlive {
+            #expect(node.auctioneer.outstanding == (0, 0, 0), "seed \(seed): an auctioneer keeps something")
+            #expect(node.bidder.outstanding == (0, 0, 0, 0), "seed \(seed): a bidder keeps something")
+            #expect(node.auctioneer.running.isEmpty)
+        }
+        #expect(world.backends.values.allSatisfy { $0.isStopped }, "seed \(seed): a backend works for nobody")
+    }
+
+    @Test("Without faults every task is delivered, and every worker is paid", arguments: [1, 2] as [UInt64])
+    func noFaults(_ seed: UInt64) {
+        let world = play(seed, tasks: 60, faults: Faults())
+        let failures = world.order.compactMap { world.clients[$0]?.failure }
+        #expect(failures.isEmpty, "\(failures.map { "\($0.code): \($0.message)" })")
+        #expect(world.receiptsAccepted == world.receiptsIssued)
+    }
+
+    @Test(
+        "With loss, kills, freezes, broken backends and clients that leave, the guarantees hold",
+        arguments: [11, 12, 13, 14, 15, 16] as [UInt64])
+    func faults(_ seed: UInt64) {
+        let faults = Faults(
+            loss: 20, backendFails: 30, backendHangs: 20, clientLeaves: 100, outageEvery: .milliseconds(1_500)
+        )
+        _ = play(seed, tasks: 60, faults: faults)
+    }
+
+    @Test("Killing workers costs resumable tasks nothing but time", arguments: [21, 22] as [UInt64])
+    func kills(_ seed: UInt64) {
+        let world = World(seed: seed, sellers: 8, buyers: 1, faults: Faults())
+        for task in 0..<20 { world.at(.milliseconds(Int64(task) * 300)) { world.ask(8, tokens: 60) } }
+        for kill in 0..<4 {
+            world.at(.milliseconds(1_000 + Int64(kill) * 1_200)) {
+                guard let worker = world.busyWorker(of: 8) else { return }
+                world.kill(worker)
+            }
+        }
+        world.run(until: .seconds(90))
+        check(world, seed)
+        let failures = world.order.compactMap { world.clients[$0]?.failure }
+        #expect(failures.isEmpty, "\(failures.map { "\($0.code): \($0.message)" })")
+        #expect(world.order.contains { (world.clients[$0]?.summary?.failovers ?? 0) > 0 })
+    }
+
+    @Test("The same seed plays the same run")
+    func replay() {
+        let faults = Faults(
+            loss: 20, backendFails: 30, backendHangs: 20, clientLeaves: 100, outageEvery: .milliseconds(1_500)
+        )
+        let ends = (0..<2).map { _ in
+            let world = play(31, tasks: 20, faults: faults)
+            return world.order.map { task in
+                "\(task) \(world.clients[task]?.text.count ?? -1) \(world.clients[task]?.summary?.cost ?? -1)"
+            }
+        }
+        #expect(ends[0] == ends[1])
+    }
+}

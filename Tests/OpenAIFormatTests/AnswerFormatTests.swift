@@ -1,0 +1,95 @@
+import OpenAIFormat
+import Testing
+
+@Suite struct Money {
+    @Test func creditsAreWrittenExactly() {
+        #expect(Credits.text(46) == "0.000046")
+        #expect(Credits.text(0) == "0")
+        #expect(Credits.text(-1_500_000) == "-1.5")
+        #expect(Credits.text(.min) == "-9223372036854.775808")
+        #expect(Credits.rate(200_000) == "0.20")
+        #expect(Credits.rate(2_000_000) == "2.00")
+        #expect(Credits.rate(1) == "0.000001")
+        #expect(Credits.microcredits(1.6) == 1_600_000)
+        #expect(Credits.microcredits(.nan) == nil)
+        #expect(Credits.microcredits(-0.1) == nil)
+    }
+}
+
+@Suite struct Assembly {
+    private let identity = AnswerIdentity(kind: .chat, task: "t", created: 1, model: "m\"")
+    private let usage = Usage(
+        promptTokens: 1, cachedTokens: 0, completionTokens: 2, cost: 3, task: "t", workers: [], failovers: 0)
+
+    @Test func everyByteSurvivesEscapingAndBadUTF8IsRepaired() throws {
+        var out: [UInt8] = [0x22]
+        let text = String(String.UnicodeScalarView((1...0x2FF).compactMap(Unicode.Scalar.init))) + "\u{2028}𝄞"
+        JSONText.appendEscaped(Array(text.utf8), to: &out)
+        out.append(0x22)
+        #expect(try JSONTree(parsing: out).text == text)
+        #expect(!out.contains(0x0A) && !out.contains(0x0D))
+        var repaired: [UInt8] = []
+        JSONText.appendEscaped([0x61, 0xC3, 0x28], to: &repaired)
+        #expect(String(decoding: repaired, as: UTF8.self) == "a\u{FFFD}(")
+    }
+
+    @Test func theEndComesOnceForEveryChoiceThatTheBackendLeftOpen() {
+        var chunks = StreamChunks(identity, includeUsage: false)
+        var out: [UInt8] = []
+        #expect(
+            chunks.choices(
+                Array(
+                    #"[{"index":0,"delta":{"content":"a"}},{"index":1,"delta":{},"finish_reason":"stop"}]"#
+                        .utf8), to: &out))
+        out = []
+        chunks.finish(reason: "length", usage: usage, to: &out)
+        let text = String(decoding: out, as: UTF8.self)
+        #expect(text.contains(#"[{"index":0,"delta":{},"logprobs":null,"finish_reason":"length"}]"#))
+        #expect(!text.contains(#""index":1"#))
+    }
+
+    @Test func choicesThatAreNoListOfObjectsAreNotWritten() {
+        var chunks = StreamChunks(identity, includeUsage: false)
+        var out: [UInt8] = []
+        for bad in ["", "{}", "[1]", "[{}] x", "[{}]\n\ndata: x"] {
+            #expect(!chunks.choices(Array(bad.utf8), to: &out))
+        }
+        #expect(out.isEmpty)
+    }
+
+    @Test func severalChoicesAreSortedAndKeepTheirReasons() throws {
+        var answer = WholeAnswer()
+        let taken = [
+            #"[{"index":1,"delta":{"content":"b"}}]"#,
+            #"[{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}]"#,
+            #"[{"index":1,"delta":{"content":"c"},"logprobs":{"content":[{"token":"c"}]}}]"#,
+        ].map { answer.append(choices: Array($0.utf8)) }
+        #expect(taken == [true, true, true])
+        let tree = try JSONTree(parsing: answer.body(identity, reason: "length", usage: usage))
+        let choices = try #require(tree["choices"]?.elements)
+        #expect(choices.map { $0["message"]?["content"]?.text } == ["a", "bc"])
+        #expect(choices.map { $0["finish_reason"]?.text } == ["stop", "length"])
+        #expect(choices[1]["logprobs"]?["content"]?.elements?.count == 1)
+    }
+
+    @Test func anAnswerWithoutEndIsBrokenOff() {
+        var answer = WholeAnswer()
+        let piece = [UInt8](repeating: 0x61, count: 1 << 20)
+        var taken = 0
+        while taken < 100, answer.append(text: piece) { taken += 1 }
+        #expect(taken == WholeAnswer.bytesMax >> 20)
+    }
+
+    @Test func base64EmbeddingsBecomeFloatsAndBack() throws {
+        let floats = Array(#"[{"embedding":[0.5,-2,1e-3]}]"#.utf8)
+        let encoded = try #require(EmbeddingAnswer.body(floats, model: "m", base64: true, usage: usage))
+        let data = try #require(try JSONTree(parsing: encoded)["data"])
+        let decoded = try #require(EmbeddingAnswer.body(data.bytes, model: "m", base64: false, usage: usage))
+        let numbers = try JSONTree(parsing: decoded)["data"]?.elements?.first?["embedding"]?.elements?.map(
+            \.real)
+        #expect(numbers?.map { $0.map(Float.init) } == [0.5, -2, 0.001])
+        for bad in ["{}", #"[{"embedding":"abc"}]"#, #"[{"embedding":[true]}]"#, "nonsense"] {
+            #expect(EmbeddingAnswer.body(Array(bad.utf8), model: "m", base64: false, usage: usage) == nil)
+        }
+    }
+}

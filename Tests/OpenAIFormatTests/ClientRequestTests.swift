@@ -1,0 +1,133 @@
+import OpenAIFormat
+import Testing
+
+private func read(_ json: String, _ kind: ClientRequest.Kind = .chat) throws -> ClientRequest {
+    try ClientRequest(kind: kind, body: Array(json.utf8))
+}
+
+private func refusal(_ json: String, _ kind: ClientRequest.Kind = .chat) -> ErrorBody? {
+    do throws(ErrorBody) {
+        _ = try ClientRequest(kind: kind, body: Array(json.utf8))
+        return nil
+    } catch {
+        return error
+    }
+}
+
+private let hello = #""model":"m","messages":[{"role":"user","content":"Hello"}]"#
+
+@Suite struct ClientRequests {
+    @Test func theBodyKeepsEverythingButTheRoutingPreferences() throws {
+        let request = try read(
+            #"{"provider":{"sort":"price"},"model":"m","seed":12345678901234567890,"top_p":0.10,"new_field":{"a":[null]},"messages":[{"role":"user","content":"é\u0000"}]}"#
+        )
+        #expect(
+            String(decoding: request.body, as: UTF8.self)
+                == #"{"model":"m","seed":12345678901234567890,"top_p":0.10,"new_field":{"a":[null]},"messages":[{"role":"user","content":"é\u0000"}]}"#
+        )
+        #expect(request.provider.sort == .price)
+    }
+
+    @Test func tokensAreEstimatedAtAQuarterOfTheBytesAndFourAMessage() throws {
+        #expect(try read("{\(hello)}").tokensIn == 4 + 2)
+        #expect(try read(#"{"model":"m","messages":[{"role":"user","content":""}]}"#).tokensIn == 4)
+        let parts = #"[{"type":"text","text":"12345678"},{"type":"image_url","image_url":{"url":"data:x"}}]"#
+        let image = try read(#"{"model":"m","messages":[{"role":"user","content":\#(parts)}]}"#)
+        #expect(image.tokensIn == 4 + 2 + 256)
+        #expect(image.needs == .images)
+        #expect(!image.resumable)
+        #expect(try read(#"{"model":"m","prompt":""}"#, .completion).tokensIn == 1)
+        #expect(try read(#"{"model":"m","input":[[1,2,3],[4]]}"#, .embedding).tokensIn == 4)
+    }
+
+    @Test func theAnswersEstimateIsTheMedianOrTheLimitForEachChoice() throws {
+        #expect(try read("{\(hello)}").tokensOutEstimate == 64)
+        #expect(try read(#"{\#(hello),"max_tokens":10}"#).tokensOutEstimate == 10)
+        #expect(try read(#"{\#(hello),"max_tokens":1000,"n":3}"#).tokensOutEstimate == 192)
+        #expect(try read(#"{\#(hello),"max_tokens":50,"max_completion_tokens":20}"#).tokensOutMax == 20)
+        #expect(try read(#"{"model":"m","input":"x"}"#, .embedding).tokensOutEstimate == 0)
+    }
+
+    @Test(arguments: [
+        ("", true),
+        (#","n":1,"stop":"x","tools":[],"response_format":{"type":"text"},"logprobs":false"#, true),
+        (#","max_tokens":null,"n":null,"stream":null,"provider":null"#, true),
+        (#","n":2"#, false), (#","tools":[{"type":"function"}]"#, false), (#","logprobs":true"#, false),
+        (#","response_format":{"type":"json_object"}"#, false),
+    ])
+    func onlyPlainTextOfOneChoiceMayBeContinued(fields: String, resumable: Bool) throws {
+        #expect(try read("{\(hello)\(fields)}").resumable == resumable)
+    }
+
+    @Test func aCompletionOfTwoPromptsOrWithEchoIsNotContinued() throws {
+        #expect(try read(#"{"model":"m","prompt":"a"}"#, .completion).resumable)
+        #expect(try read(#"{"model":"m","prompt":["a"]}"#, .completion).resumable)
+        #expect(try !read(#"{"model":"m","prompt":["a","b"]}"#, .completion).resumable)
+        #expect(try !read(#"{"model":"m","prompt":"a","echo":true}"#, .completion).resumable)
+        #expect(try read(#"{"model":"m","prompt":"a","logprobs":2}"#, .completion).needs == .logprobs)
+    }
+
+    @Test(arguments: [
+        ("max_tokens", "0"), ("max_tokens", "1.5"), ("max_tokens", "\"7\""), ("max_completion_tokens", "-3"),
+        ("n", "0"),
+        ("n", "129"), ("temperature", "\"hot\""), ("stop", "[1]"), ("stream_options", "true"),
+        ("logprobs", "5"),
+        ("tools", "{}"),
+    ])
+    func aFieldOfTheWrongShapeIsNamed(field: String, value: String) {
+        let error = refusal(#"{\#(hello),"\#(field)":\#(value)}"#)
+        #expect(error?.param == field)
+        #expect(error?.type == "invalid_request_error")
+    }
+
+    @Test(arguments: ["{", "nul", "{\"a\":1,}", "\"text\"", "{} {}", #"{"model":"a","model":"b"}"#])
+    func whatIsNoJSONObjectIsRefused(body: String) {
+        #expect(refusal(body) != nil)
+    }
+}
+
+@Suite struct Preferences {
+    private func refusal(_ provider: String) -> ErrorBody? {
+        do throws(ErrorBody) {
+            _ = try ClientRequest(kind: .chat, body: Array(#"{\#(hello),"provider":\#(provider)}"#.utf8))
+            return nil
+        } catch {
+            return error
+        }
+    }
+
+    @Test func ratesAndCostsAreCreditsAndMayBeText() throws {
+        let read = try read(
+            #"{\#(hello),"provider":{"max_price":{"prompt":"0.15","completion":1.6},"max_cost":0.000046,"min_trust":0.5}}"#
+        ).provider
+        #expect(read.maxPromptPrice == 150_000)
+        #expect(read.maxCompletionPrice == 1_600_000)
+        #expect(read.maxCost == 46)
+        #expect(read.minMillitrust == 500)
+    }
+
+    @Test func anUnknownKeyNamesTheNearest() {
+        #expect(refusal(#"{"max_prise":{}}"#)?.message.contains("Did you mean `max_price`?") == true)
+        #expect(
+            refusal(#"{"max_price":{"output":1}}"#)?.message.contains("Did you mean `completion`?") == true)
+        #expect(refusal(#"{"max_price":{"output":1}}"#)?.param == "provider.max_price.output")
+        #expect(refusal(#"{"zzzzzzzzzzzz":1}"#)?.message.contains("Known are order, only") == true)
+    }
+
+    @Test func whatNobodyCanKeepIsRefused() {
+        #expect(refusal(#"{"data_collection":"deny"}"#)?.param == "provider.data_collection")
+        #expect(refusal(#"{"zdr":true}"#)?.param == "provider.zdr")
+        #expect(refusal(#"{"data_collection":"allow","zdr":false}"#) == nil)
+    }
+
+    @Test(arguments: [
+        #"{"order":"ada"}"#, #"{"only":[1]}"#, #"{"allow_fallbacks":1}"#, #"{"sort":"luck"}"#,
+        #"{"max_price":2}"#,
+        #"{"max_price":{"prompt":-1}}"#, #"{"max_cost":1e10}"#, #"{"deadline_ms":0}"#, #"{"min_trust":2}"#,
+        #"[]"#,
+        #"{"preferred_min_throughput":-1}"#,
+    ])
+    func valuesOfTheWrongShapeAreRefused(provider: String) {
+        #expect(refusal(provider)?.param?.hasPrefix("provider") == true)
+    }
+}
