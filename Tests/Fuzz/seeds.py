@@ -9,7 +9,7 @@ import pathlib
 
 HERE = pathlib.Path(__file__).resolve().parent
 VECTORS = HERE.parent.parent / "Protocol/vectors"
-RECORDS = {"Contact": 0, "Offer": 1, "Bid": 2, "Receipt": 3}
+RECORDS = {"Contact": 0, "Offer": 1, "Bid": 2, "Receipt": 3, "Registration": 4}
 # Longer ones teach a fuzzer nothing new.
 SIZE_MAX = 1_300
 

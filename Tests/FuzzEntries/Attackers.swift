@@ -97,7 +97,7 @@ package struct Attackers {
         case 0: break
         case 1: packet = Array(packet.prefix(Int(input.byte()) * 5))
         case 2: packet += input.bytes()
-        case 3: if !packet.isEmpty { packet[1] = input.byte() }
+        case 3: if packet.count > 1 { packet[1] = input.byte() }
         default:
             let bit = (Int(input.byte()) << 8 | Int(input.byte())) % max(1, packet.count * 8)
             if !packet.isEmpty { packet[bit / 8] ^= 1 << UInt8(bit % 8) }

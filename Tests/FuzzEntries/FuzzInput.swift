@@ -41,11 +41,19 @@ package struct FuzzInput {
 
     package mutating func number32() -> UInt32 { UInt32(truncatingIfNeeded: number()) }
 
-    /// Up to 255 bytes, their count first.
-    package mutating func bytes() -> [UInt8] { take(Int(byte())) }
+    /// Up to 315 bytes, their count first: mostly few, so that a program isn't eaten by one of its steps.
+    package mutating func bytes() -> [UInt8] {
+        let count = Int(byte())
+        return take(count < 192 ? count & 31 : 64 + (count - 192) * 4)
+    }
 
-    /// Up to 65,535 bytes, their count first.
-    package mutating func manyBytes() -> [UInt8] { take(Int(byte()) << 8 | Int(byte())) }
+    /// Up to 65,535 bytes: a few, over and over.
+    package mutating func manyBytes() -> [UInt8] {
+        let part = bytes()
+        let count = Int(byte()) << 8 | Int(byte())
+        guard !part.isEmpty, byte() & 1 == 1 else { return part }
+        return (0..<count).map { part[$0 % part.count] }
+    }
 
     package mutating func take(_ count: Int) -> [UInt8] {
         let taken = Array(rest.prefix(count))

@@ -26,7 +26,7 @@ package struct MessageMaker {
     }
 
     package func message(_ input: inout FuzzInput) -> Message {
-        switch input.choice(16) {
+        switch input.choice(20) {
         case 0: .ping(contact: input.flag() ? contact(&input) : nil)
         case 1: .pong(contact: input.flag() ? contact(&input) : nil, observed: input.flag() ? place(&input) : nil)
         case 2: .find(target: bytes32(&input))
@@ -45,7 +45,17 @@ package struct MessageMaker {
                     reason: DeclineReason(rawValue: UInt32(input.byte())) ?? .unspecified,
                     retryAfterMilliseconds: input.number32()))
         case 13: .release(Release(task: task(&input), attempt: attempt(&input), winningScore: input.number()))
-        case 14: .award(Award(task: task(&input), attempt: attempt(&input), workerDials: input.flag()))
+        case 14: .register(
+            Register(
+                registration: registration(&input), withdrawn: input.choice(4) == 1, start: input.number32()))
+        case 15:
+            .registered(
+                Registered(heldMilliseconds: input.number32(), contacts: list(&input, 9, contact)))
+        case 16: .get(topic: topic(&input), start: input.number32())
+        case 17:
+            .providers(
+                Providers(registrations: list(&input, 9, registration), contacts: list(&input, 9, contact)))
+        case 18: .award(Award(task: task(&input), attempt: attempt(&input), workerDials: input.flag()))
         default:
             .awardReply(
                 AwardReply(
@@ -112,6 +122,13 @@ package struct MessageMaker {
             sequence: input.flag() ? UInt64(clamping: wall.milliseconds) : input.number(), issuedAt: date(&input),
             notAfter: input.flag() ? wall + .seconds(180) : date(&input), withdrawn: input.choice(4) == 1)
         return spoilt(Verified(signing: offer, with: author).signed, &input)
+    }
+
+    package func registration(_ input: inout FuzzInput) -> SignedRecord {
+        let registration = Registration(
+            publicKey: author.publicKey, topic: topic(&input), endpoints: list(&input, 3, place),
+            issuedAt: date(&input))
+        return spoilt(Verified(signing: registration, with: author).signed, &input)
     }
 
     private func bid(_ input: inout FuzzInput) -> SignedRecord {
@@ -200,6 +217,10 @@ package struct MessageMaker {
         case 6: Endpoint(high: input.number(), low: input.number(), port: UInt16(input.byte()))
         default: .loopback(UInt16(truncatingIfNeeded: input.number()))
         }
+    }
+
+    private func topic(_ input: inout FuzzInput) -> TopicID {
+        input.choice(4) == 3 ? TopicID(bytes32(&input)) : TopicID(model: model)
     }
 
     private func bytes32(_ input: inout FuzzInput) -> Bytes32 {

@@ -130,6 +130,50 @@ package struct PeerWorld: ~Copyable {
         }
     }
 
+    // MARK: Single steps, for tests
+
+    package mutating func begin() { drain() }
+
+    package func message(_ index: Int, _ input: inout FuzzInput) -> Message { maker(index).message(&input) }
+
+    /// An initiation of one adversary, from its own place or from a spoofed one.
+    package mutating func initiate(_ index: Int, _ envelope: [UInt8], moved: Bool = false) {
+        receive(attackers.all[index].initiation(envelope), index, moved: moved)
+    }
+
+    package mutating func initiate(_ index: Int, _ envelope: [UInt8], version: UInt8) {
+        var packet = attackers.all[index].initiation(envelope)
+        packet[1] = version
+        receive(attackers.all[index].macked(packet), index, moved: false)
+    }
+
+    package mutating func wait(_ time: Interval) {
+        now.monotonic = now.monotonic + time
+        now.wall = now.wall + time
+        tick()
+    }
+
+    /// Proves an adversary by an empty transport packet.
+    package mutating func confirm(_ index: Int) {
+        guard let packet = attackers.all[index].transport([]) else { return }
+        ledger.proved(attackers.all[index].endpoint)
+        receive(packet, index, moved: false)
+    }
+
+    package mutating func send(_ index: Int, _ plain: [UInt8], moved: Bool) {
+        guard let packet = attackers.all[index].transport(plain) else { return }
+        receive(packet, index, moved: moved)
+    }
+
+    private mutating func receive(_ packet: [UInt8], _ index: Int, moved: Bool) {
+        var bytes = packet
+        var source = attackers.all[index].endpoint
+        if moved { source.port &+= 1 }
+        ledger.received(bytes.count, from: source)
+        bytes.withUnsafeMutableBytes { peer.receive($0, from: source, now: now) }
+        drain()
+    }
+
     // MARK: Steps
 
     private mutating func advance(_ input: inout FuzzInput) {

@@ -160,7 +160,7 @@ import Wire
             net.flying.append(again)
             return false
         }
-        let requests = 600
+        let requests = 300
         for token in 1...UInt64(requests) {
             let from = Int(token % 4)
             net.request(
@@ -201,13 +201,16 @@ import Wire
         for rate in [0, 1, .max] {
             for moment in [MonotonicTime.zero, MonotonicTime(nanoseconds: .max - 1), .never] {
                 var bucket = TokenBucket(rate: rate, burst: rate)
-                #expect(bucket.take(moment))
+                let isTaken = bucket.take(moment)
+                #expect(isTaken)
                 _ = bucket.take(moment)
                 _ = bucket.take(.zero)
             }
         }
         var bucket = TokenBucket(rate: 10, burst: 10)
         let late = MonotonicTime.zero + .minutes(1_000_000)
-        #expect((0..<20).count { _ in bucket.take(late) } == 10, "a huge gap saves up one burst")
+        var taken = 0
+        for _ in 0..<20 where bucket.take(late) { taken += 1 }
+        #expect(taken == 10, "a huge gap saves up one burst")
     }
 }

@@ -255,7 +255,7 @@ extension Net {
             let session = nodes[from].sessions.associations[number]
         else { return }
         let counter = counter ?? session.sendCounter
-        nodes[from].sessions.associations[number]?.sendCounter = counter + 1
+        nodes[from].sessions.associations[number]?.sendCounter = counter &+ 1
         var packet = [UInt8](repeating: 0, count: 16) + plain + [UInt8](repeating: 0, count: 16)
         packet.withUnsafeMutableBytes { bytes in
             Sessions.packetHeader(bytes, session.remoteNumber, counter)
