@@ -102,7 +102,7 @@ let shell: [Target] = [
     .executableTarget(
         name: "starling-bench",
         dependencies: [
-            "PeerCore", "UVLoop", "CSodium", product("ArgumentParser", "swift-argument-parser"),
+            "PeerCore", "FuzzEntries", "UVLoop", "CSodium", product("ArgumentParser", "swift-argument-parser"),
         ], path: "Sources/Benchmarks", swiftSettings: strict),
 
     tests("MeshDocumentsTests", ["MeshDocuments"]),

@@ -8,7 +8,7 @@ struct StarlingBench: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "starling-bench",
         abstract: "Helpers of scripts/bench: a scripted model server, a load generator, micro-benchmarks.",
-        subcommands: [BackendCommand.self, LoadCommand.self, CryptoCommand.self])
+        subcommands: [BackendCommand.self, LoadCommand.self, CryptoCommand.self, AmplificationCommand.self])
 }
 
 struct BackendCommand: ParsableCommand {

@@ -63,3 +63,9 @@ for dialect in range(5):
     for kind, body in ((0, BODIES[0]), (0, BODIES[1]), (1, BODIES[2]), (2, BODIES[3])):
         keep("openai", bytes([3 | kind << 2 | dialect << 4, 0, 0, 0]) + body)
 keep("openai", bytes([3, 1, 1, 5]) + b"hello" + bytes([0]) + BODIES[0])
+
+# Programs: any bytes are one. Long ones to begin with, since a fuzzer lengthens only slowly.
+for target in ("session", "channel", "peer"):
+    for number in range(20):
+        seed = f"{target} {number}".encode()
+        keep(target, hashlib.shake_128(seed).digest(300))

@@ -165,6 +165,12 @@ package struct PeerWorld: ~Copyable {
         receive(packet, index, moved: moved)
     }
 
+    /// Answers what the victim asked last, if anything.
+    package mutating func answer(_ index: Int, _ message: Message) {
+        guard let asked = attackers.all[index].takeRequest(0) else { return }
+        send(index, Envelope(reply: asked.request, message: message).encoded(), moved: false)
+    }
+
     private mutating func receive(_ packet: [UInt8], _ index: Int, moved: Bool) {
         var bytes = packet
         var source = attackers.all[index].endpoint
