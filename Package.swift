@@ -40,7 +40,7 @@ let core: [Target] = [
     target("Gossip", ["Wire"] + collections),
     target("Market", ["Wire"] + collections),
     target("PeerCore", ["Sessions", "Discovery", "Gossip", "Market"]),
-    target("Simulation", ["PeerCore"]),
+    target("Simulation", ["PeerCore"] + collections),
     target("OpenAIFormat", ["Primitives"]),
     // What fuzzers and hostile tests do to the core; Tests/Fuzz builds it for libFuzzer.
     .target(
@@ -102,19 +102,20 @@ let shell: [Target] = [
     .executableTarget(
         name: "starling-bench",
         dependencies: [
-            "PeerCore", "FuzzEntries", "UVLoop", "CSodium", product("ArgumentParser", "swift-argument-parser"),
+            "PeerCore", "FuzzEntries", "UVLoop", "CSodium",
+            product("ArgumentParser", "swift-argument-parser"),
         ], path: "Sources/Benchmarks", swiftSettings: strict),
 
     tests("MeshDocumentsTests", ["MeshDocuments"]),
     tests("StoreTests", ["Store", "Cryptography", "Wire"]),
     tests("NodeConfigurationTests", ["NodeConfiguration"]),
-    tests("NodeRuntimeTests", ["NodeRuntime"]),
+    tests("NodeRuntimeTests", ["NodeRuntime", "NodeConfiguration", "PeerCore", "Market", "Primitives"]),
     tests(
         "GatewayTests",
         ["Gateway", "NodeRuntime", "Market", "Wire", "Cryptography", "Primitives", "MeshDocuments"],
         exclude: ["openai_client.py"]),
     tests("TestnetTests", ["Testnet", "NodeConfiguration"]),
-    tests("ProcessTests", []),
+    tests("ProcessTests", ["starling", "MeshClient"], exclude: ["openai_client.py", "scripted_backend.py"]),
 ]
 
 let package = Package(
@@ -122,11 +123,11 @@ let package = Package(
     products: Context.environment["STARLING_FUZZ"] != nil
         ? [.library(name: "FuzzEntries", targets: ["FuzzEntries"])]
         : coreOnly
-        ? []
-        : [
-            .executable(name: "starling", targets: ["starling"]),
-            .executable(name: "starling-bench", targets: ["starling-bench"]),
-        ],
+            ? []
+            : [
+                .executable(name: "starling", targets: ["starling"]),
+                .executable(name: "starling-bench", targets: ["starling-bench"]),
+            ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0")
     ]
@@ -145,7 +146,9 @@ let package = Package(
                 .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
             ]),
     targets: loopOnly
-        ? core.filter { ["CSodium", "Primitives", "Cryptography", "OpenAIFormat", "OpenAIFormatTests"].contains($0.name) } + loop
+        ? core.filter {
+            ["CSodium", "Primitives", "Cryptography", "OpenAIFormat", "OpenAIFormatTests"].contains($0.name)
+        } + loop
         : coreOnly ? core : core + loop + shell,
     swiftLanguageModes: [.v6]
 )

@@ -132,7 +132,9 @@ package struct Adversary {
     // MARK: What the victim says
 
     package mutating func receive(_ datagram: [UInt8]) {
-        guard datagram.count >= Packet.transportSizeMin, let kind = PacketKind(rawValue: datagram[0]) else { return }
+        guard datagram.count >= Packet.transportSizeMin, let kind = PacketKind(rawValue: datagram[0]) else {
+            return
+        }
         var datagram = datagram
         datagram.withUnsafeMutableBytes { packet in
             switch kind {
@@ -175,7 +177,9 @@ package struct Adversary {
     private mutating func receiveTransport(_ packet: UnsafeMutableRawBufferPointer) {
         guard let link, Packet.word(packet, at: 4) == Self.number else { return }
         let sealed = packet.from(Packet.transportSealedOffset)
-        guard let count = Aead.open(sealed, key: link.receiveKey, counter: Packet.counter(packet)) else { return }
+        guard let count = Aead.open(sealed, key: link.receiveKey, counter: Packet.counter(packet)) else {
+            return
+        }
         if let envelope = try? Envelope(decoding: Array(sealed[..<count])) { note(envelope) }
     }
 

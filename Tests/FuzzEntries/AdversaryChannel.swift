@@ -89,7 +89,9 @@ struct AdversaryChannel {
         let length = plain.count + Aead.tagSize
         var record = [UInt8(truncatingIfNeeded: length), UInt8(truncatingIfNeeded: length >> 8)] + plain
         record += [UInt8](repeating: 0, count: Aead.tagSize)
-        record.withUnsafeMutableBytes { Aead.seal($0.from(2), count: plain.count, key: sendKey, counter: counter) }
+        record.withUnsafeMutableBytes {
+            Aead.seal($0.from(2), count: plain.count, key: sendKey, counter: counter)
+        }
         counter += 1
         return record
     }

@@ -47,7 +47,8 @@ public enum Amplification {
             // A request of a kind that no version of ours knows.
             case 9: world.initiate(index, [0x08, 0x01, 0xf2, 0x07, 0x00], moved: moved)
             case 10: world.initiate(index, random.bytes(random.below(200)), moved: moved)
-            case 11, 12: world.initiate(index, random.bytes(random.below(200)), version: UInt8(random.below(4)))
+            case 11, 12:
+                world.initiate(index, random.bytes(random.below(200)), version: UInt8(random.below(4)))
             case 13: world.send(index, Envelope(request: 1, message: any).encoded(), moved: true)
             case 14: world.wait(.milliseconds(Int64(random.below(4_000))))
             default: world.confirm(index)

@@ -41,7 +41,8 @@ package struct Attackers {
         case 0: made = input.manyBytes()
         case 1: made = all[index].macked(garbage(&input))
         case 2: made = all[index].initiation(input.bytes())
-        case 3: made = all[index].initiation(request(&input, maker).encoded(paddedTo: input.flag() ? 1_024 : 352))
+        case 3:
+            made = all[index].initiation(request(&input, maker).encoded(paddedTo: input.flag() ? 1_024 : 352))
         case 4: made = all[index].initiation([])
         case 5, 6:
             made = all[index].transport(input.bytes())
@@ -57,7 +58,8 @@ package struct Attackers {
         case 11, 12:
             let asked = input.choice(4) == 1 ? input.number32() : all[index].riding?.request ?? 0
             let message = maker.message(&input)
-            made = all[index].response(asked == 0 ? input.bytes() : Envelope(reply: asked, message: message).encoded())
+            made = all[index].response(
+                asked == 0 ? input.bytes() : Envelope(reply: asked, message: message).encoded())
             proves = true
         case 13:
             made = spoilt(&input)

@@ -55,7 +55,8 @@ private struct ChannelWorld {
                     id: id, far: AdversaryChannel(who, victim: Self.identity.publicKey, mesh: Self.mesh),
                     dialledByUs: false))
         case 2:
-            let id = channels.open(to: PeerAddress(key: who.publicKey, endpoint: place), now: now, out: &actions)
+            let id = channels.open(
+                to: PeerAddress(key: who.publicKey, endpoint: place), now: now, out: &actions)
             if !ends.contains(where: { $0.id == id }) {
                 ends.append(
                     End(

@@ -9,7 +9,8 @@ private let packingMax = 2
 func fuzzEnvelope(_ bytes: [UInt8]) {
     let header = try? Envelope.header(of: bytes)
     guard let envelope = try? Envelope(decoding: bytes) else { return }
-    precondition(header?.request == envelope.request && header?.reply == envelope.reply, "header and envelope")
+    precondition(
+        header?.request == envelope.request && header?.reply == envelope.reply, "header and envelope")
     precondition(header?.kind == envelope.message.kind, "the header names kind \(String(describing: header))")
     let written = envelope.encoded()
     precondition(written.count <= bytes.count + packingMax, "\(bytes.count) bytes became \(written.count)")

@@ -15,7 +15,8 @@ package struct MessageMaker {
     package var wall: WallTime
 
     package init(
-        author: Identity, endpoint: Endpoint, victim: PublicKey, model: String, tasks: [TaskID] = [], wall: WallTime
+        author: Identity, endpoint: Endpoint, victim: PublicKey, model: String, tasks: [TaskID] = [],
+        wall: WallTime
     ) {
         self.author = author
         self.endpoint = endpoint
@@ -28,7 +29,8 @@ package struct MessageMaker {
     package func message(_ input: inout FuzzInput) -> Message {
         switch input.choice(20) {
         case 0: .ping(contact: input.flag() ? contact(&input) : nil)
-        case 1: .pong(contact: input.flag() ? contact(&input) : nil, observed: input.flag() ? place(&input) : nil)
+        case 1:
+            .pong(contact: input.flag() ? contact(&input) : nil, observed: input.flag() ? place(&input) : nil)
         case 2: .find(target: bytes32(&input))
         case 3: .found(contacts: list(&input, 9, contact))
         case 4: .unsupported(kind: input.number32())
@@ -45,9 +47,11 @@ package struct MessageMaker {
                     reason: DeclineReason(rawValue: UInt32(input.byte())) ?? .unspecified,
                     retryAfterMilliseconds: input.number32()))
         case 13: .release(Release(task: task(&input), attempt: attempt(&input), winningScore: input.number()))
-        case 14: .register(
-            Register(
-                registration: registration(&input), withdrawn: input.choice(4) == 1, start: input.number32()))
+        case 14:
+            .register(
+                Register(
+                    registration: registration(&input), withdrawn: input.choice(4) == 1,
+                    start: input.number32()))
         case 15:
             .registered(
                 Registered(heldMilliseconds: input.number32(), contacts: list(&input, 9, contact)))
@@ -74,7 +78,8 @@ package struct MessageMaker {
             .open(
                 TaskOpen(
                     kind: TaskKind(rawValue: UInt32(input.choice(4))) ?? .chat, bodyBytes: input.number32(),
-                    maxTokens: input.number32(), deliveredBytes: input.number32(), windowBytes: input.number32(),
+                    maxTokens: input.number32(), deliveredBytes: input.number32(),
+                    windowBytes: input.number32(),
                     deadlineMilliseconds: input.number32()))
         case 2: .bodyPart(input.bytes())
         case 3:
@@ -84,7 +89,8 @@ package struct MessageMaker {
                     extra: input.flag() ? input.bytes() : []))
         case 4:
             .progress(
-                Progress(phase: Phase(rawValue: UInt32(input.choice(5))) ?? .queued, tokens: input.number32()))
+                Progress(phase: Phase(rawValue: UInt32(input.choice(5))) ?? .queued, tokens: input.number32())
+            )
         case 5:
             .finish(
                 Finish(
@@ -103,7 +109,8 @@ package struct MessageMaker {
     package func contact(_ input: inout FuzzInput) -> SignedRecord {
         let contact = Contact(
             publicKey: author.publicKey, endpoints: list(&input, 5, place),
-            reachability: Reachability(rawValue: UInt32(input.choice(3))) ?? .unknown, sequence: input.number(),
+            reachability: Reachability(rawValue: UInt32(input.choice(3))) ?? .unknown,
+            sequence: input.number(),
             issuedAt: date(&input), versions: [input.number32()])
         return spoilt(Verified(signing: contact, with: author).signed, &input)
     }
@@ -119,7 +126,8 @@ package struct MessageMaker {
                 coldFirstTokenMilliseconds: input.number32()),
             endpoints: list(&input, 3, place),
             reachability: Reachability(rawValue: UInt32(input.choice(3))) ?? .unknown,
-            sequence: input.flag() ? UInt64(clamping: wall.milliseconds) : input.number(), issuedAt: date(&input),
+            sequence: input.flag() ? UInt64(clamping: wall.milliseconds) : input.number(),
+            issuedAt: date(&input),
             notAfter: input.flag() ? wall + .seconds(180) : date(&input), withdrawn: input.choice(4) == 1)
         return spoilt(Verified(signing: offer, with: author).signed, &input)
     }

@@ -45,7 +45,8 @@ private func request(_ choice: UInt8, _ input: inout FuzzInput) {
     let kinds: [InferenceKind] = [.chat, .completion, .embedding]
     let dialects = BackendDialect.allCases
     let options = WorkerRequest.Options(
-        dialect: dialects[Int(choice >> 4) % dialects.count], model: "m", extraFields: input.flag() ? ["x"] : [])
+        dialect: dialects[Int(choice >> 4) % dialects.count], model: "m",
+        extraFields: input.flag() ? ["x"] : [])
     let delivered = input.flag() ? input.bytes() : []
     let limit = input.flag() ? input.number32() : nil
     let body = input.remaining()

@@ -21,7 +21,9 @@ package struct PathLedger {
         accounts[source, default: Account()].bytesIn += bytes
     }
 
-    package mutating func proved(_ endpoint: Endpoint) { accounts[endpoint, default: Account()].isProven = true }
+    package mutating func proved(_ endpoint: Endpoint) {
+        accounts[endpoint, default: Account()].isProven = true
+    }
 
     package func isProven(_ endpoint: Endpoint) -> Bool { accounts[endpoint]?.isProven ?? false }
 

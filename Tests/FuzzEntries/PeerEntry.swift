@@ -42,7 +42,8 @@ package struct PeerWorld: ~Copyable {
         let style = input.byte()
         var settings = PeerSettings(
             mesh: Self.mesh, name: "victim", endpoints: style & 1 == 0 ? [Self.place] : [],
-            reachability: style & 2 == 0 ? .direct : .outbound, profile: style & 4 == 0 ? .internet : .loopback,
+            reachability: style & 2 == 0 ? .direct : .outbound,
+            profile: style & 4 == 0 ? .internet : .loopback,
             bootstrap: style & 8 == 0 ? [] : [Self.attackers.all[0].address])
         if style & 16 != 0 {
             settings.sessions.sessions = 4
@@ -54,12 +55,14 @@ package struct PeerWorld: ~Copyable {
         }
         if style & 32 != 0 { settings.sessions.handshakesPerSecond = 2 }
         peer = Peer(
-            identity: Self.identity, settings: settings, entropy: Bytes32(1, 2, 3, 4), seed: Bytes32(5, 6, 7, 8),
+            identity: Self.identity, settings: settings, entropy: Bytes32(1, 2, 3, 4),
+            seed: Bytes32(5, 6, 7, 8),
             now: now)
         peer.serve(
             [
                 ServedModel(
-                    model: Self.model, price: Price(input: 1, cachedInput: 1, output: 2), slots: 2, context: 4_096,
+                    model: Self.model, price: Price(input: 1, cachedInput: 1, output: 2), slots: 2,
+                    context: 4_096,
                     features: .chat, continues: true, digest: nil, quantization: "q8",
                     speed: Speed(firstTokenMilliseconds: 10, millitokensPerSecond: 60_000))
             ], now: now)
@@ -90,7 +93,11 @@ package struct PeerWorld: ~Copyable {
         case 3:
             guard !tasks.isEmpty else { return }
             let task = tasks[input.choice(tasks.count)]
-            if input.flag() { peer.cancel(task, now: now) } else { peer.consumed(task, bytes: input.number(), now: now) }
+            if input.flag() {
+                peer.cancel(task, now: now)
+            } else {
+                peer.consumed(task, bytes: input.number(), now: now)
+            }
         case 4: accept(index)
         case 5:
             guard let end = pick(&input) else { return }
@@ -192,7 +199,8 @@ package struct PeerWorld: ~Copyable {
             tick()
         }
         now.monotonic = target
-        now.wall = input.choice(8) == 1 ? WallTime(milliseconds: Int64(bitPattern: input.number())) : now.wall + step
+        now.wall =
+            input.choice(8) == 1 ? WallTime(milliseconds: Int64(bitPattern: input.number())) : now.wall + step
         tick()
     }
 
@@ -206,7 +214,8 @@ package struct PeerWorld: ~Copyable {
     private mutating func submit(_ input: inout FuzzInput) {
         guard running.count < 4 else { return }
         var request = TaskRequest(
-            kind: TaskKind(rawValue: UInt32(input.choice(4))) ?? .chat, model: input.choice(8) == 1 ? "x" : Self.model,
+            kind: TaskKind(rawValue: UInt32(input.choice(4))) ?? .chat,
+            model: input.choice(8) == 1 ? "x" : Self.model,
             body: input.bytes(), tokensIn: input.number32(), tokensOutEstimate: input.number32(),
             tokensOutMax: input.flag() ? input.number32() : nil, resumable: input.flag(),
             deadline: .milliseconds(Int64(input.byte()) << 8))
@@ -222,7 +231,8 @@ package struct PeerWorld: ~Copyable {
         guard let id = peer.channelAccepted(from: attacker.endpoint, now: now) else { return }
         ends.append(
             End(
-                id: id, far: AdversaryChannel(attacker.identity, victim: Self.identity.publicKey, mesh: Self.mesh),
+                id: id,
+                far: AdversaryChannel(attacker.identity, victim: Self.identity.publicKey, mesh: Self.mesh),
                 dialledByUs: false))
         if ends.count > 16 { peer.channelClosed(ends.removeFirst().id, now: now) }
     }
@@ -251,7 +261,8 @@ package struct PeerWorld: ~Copyable {
         switch input.choice(4) {
         case 0: peer.job(id, .phase(Phase(rawValue: UInt32(input.choice(5))) ?? .queued), now: now)
         case 1: peer.job(id, .finished(Finish(reason: "stop", completionTokens: input.number32())), now: now)
-        case 2: peer.job(id, .failed(Fail(code: "x", message: "y", anotherMaySucceed: input.flag())), now: now)
+        case 2:
+            peer.job(id, .failed(Fail(code: "x", message: "y", anotherMaySucceed: input.flag())), now: now)
         default: peer.job(id, .produced(text: input.bytes(), tokens: input.number32(), extra: []), now: now)
         }
     }
@@ -265,11 +276,13 @@ package struct PeerWorld: ~Copyable {
             precondition(turns < 1_000, "the peer never comes to rest")
             var sent: [(bytes: [UInt8], to: Endpoint)] = []
             for index in 0..<peer.datagrams.count {
-                peer.datagrams.withDatagram(index) { bytes, endpoint in sent.append((Array(bytes), endpoint)) }
+                peer.datagrams.withDatagram(index) { bytes, endpoint in sent.append((Array(bytes), endpoint))
+                }
             }
             peer.clearDatagrams()
             for (bytes, endpoint) in sent {
-                precondition(bytes.count <= DatagramSlab.datagramBytesMax, "a datagram of \(bytes.count) bytes")
+                precondition(
+                    bytes.count <= DatagramSlab.datagramBytesMax, "a datagram of \(bytes.count) bytes")
                 ledger.sent(bytes.count, kind: bytes[0], to: endpoint)
                 attackers.take(bytes, at: endpoint)
             }
@@ -307,7 +320,8 @@ package struct PeerWorld: ~Copyable {
         case .client(let task, let event):
             switch event {
             case .finished, .failed: precondition(running.remove(task) != nil, "task \(task) ended twice")
-            case .awarded, .delta, .progress: precondition(running.contains(task), "task \(task) goes on after its end")
+            case .awarded, .delta, .progress:
+                precondition(running.contains(task), "task \(task) goes on after its end")
             }
         case .keep, .keepSequence, .log, .left: break
         }

@@ -77,7 +77,11 @@ package struct SessionWorld {
         case 3:
             // At the right key and a wrong place, or the other way round.
             var wrong = peer
-            if input.flag() { wrong.endpoint.port &+= 1 } else { wrong.key = PublicKey(Bytes32(input.number(), 0, 0, 1)) }
+            if input.flag() {
+                wrong.endpoint.port &+= 1
+            } else {
+                wrong.key = PublicKey(Bytes32(input.number(), 0, 0, 1))
+            }
             ask(.ping(contact: nil), wrong)
         case 4: advance(&input)
         default:
@@ -99,7 +103,8 @@ package struct SessionWorld {
             sessions.receive($0, from: packet.source, now: now, random: &random, out: &out)
         }
         guard let incoming else { return }
-        precondition(incoming.peer.endpoint == packet.source, "a message from another place than it came from")
+        precondition(
+            incoming.peer.endpoint == packet.source, "a message from another place than it came from")
         if let handle = incoming.reply, handles.count < 16 { handles.append(handle) }
     }
 
@@ -115,7 +120,8 @@ package struct SessionWorld {
             drain()
         }
         now.monotonic = target
-        now.wall = input.choice(8) == 1 ? WallTime(milliseconds: Int64(bitPattern: input.number())) : now.wall + step
+        now.wall =
+            input.choice(8) == 1 ? WallTime(milliseconds: Int64(bitPattern: input.number())) : now.wall + step
         sessions.tick(now: now, random: &random, out: &out)
     }
 

@@ -4,7 +4,8 @@ import Testing
 
 /// Every input that a fuzzer found worth keeping, or that once broke something, goes through the same entries again.
 @Suite struct ReplayTests {
-    private static let corpus = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    private static let corpus = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+        .deletingLastPathComponent()
         .appendingPathComponent("Fuzz/corpus")
 
     private static func inputs(_ target: FuzzTarget) -> [URL] {

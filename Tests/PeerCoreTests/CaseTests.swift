@@ -56,7 +56,8 @@ import Wire
             for index in 0..<peer.datagrams.count {
                 let (bytes, target) = peer.datagrams.withDatagram(index) { (Array($0), $1) }
                 guard bytes[0] == 1, target == stranger.endpoint else { continue }
-                var answer: [UInt8] = [7, 0, 0, 0] + bytes[4..<20] + [1, 2] + [UInt8](repeating: 0, count: 10)
+                var answer: [UInt8] =
+                    [7, 0, 0, 0] + bytes[4..<20] + [1, 2] + [UInt8](repeating: 0, count: 10)
                 answer.withUnsafeMutableBytes { peer.receive($0, from: stranger.endpoint, now: now) }
             }
             peer.clearDatagrams()

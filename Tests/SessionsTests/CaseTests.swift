@@ -25,13 +25,17 @@ import Wire
         // Numbers go round, past zero and past those that are open.
         net.nodes[0].sessions.lastRequest = .max - 1
         net.delivers = { _ in false }
-        for token in 2...4 as ClosedRange<UInt64> { net.request(.offerMail([]), from: 0, to: 1, token: token) }
+        for token in 2...4 as ClosedRange<UInt64> {
+            net.request(.offerMail([]), from: 0, to: 1, token: token)
+        }
         #expect(net.nodes[0].sessions.lastRequest == 2)
         net.run()
         #expect(net.nodes[0].completions.count == 4)
     }
 
-    @Test("Case 6: a session's packet from elsewhere is not answered there, and the session goes on where it was")
+    @Test(
+        "Case 6: a session's packet from elsewhere is not answered there, and the session goes on where it was"
+    )
     func otherPlace() {
         let net = Net()
         net.request(.ping(contact: nil), from: 0, to: 1)
@@ -61,13 +65,16 @@ import Wire
         net.run(.milliseconds(350))
         #expect(held.count == 2)
         // The response to the second attempt comes first, then the late one, then both again.
-        for packet in [held[1], held[0], held[1], held[0]] { net.inject(packet.bytes, into: 0, from: packet.from) }
+        for packet in [held[1], held[0], held[1], held[0]] {
+            net.inject(packet.bytes, into: 0, from: packet.from)
+        }
         #expect(net.nodes[0].sessions.sessionCount == 1 && net.nodes[0].completions.count == 1)
         #expect(net.nodes[0].sessions.dropped[.noSession] == 3)
         let other = Net.node(9)
         net.nodes.append(other)
         net.inject(held[0].bytes, into: 2, from: held[0].from)
-        #expect(net.nodes[2].sessions.dropped[.noSession] == 1 && net.nodes[2].sessions.associations.count == 0)
+        #expect(
+            net.nodes[2].sessions.dropped[.noSession] == 1 && net.nodes[2].sessions.associations.count == 0)
     }
 
     @Test("Case 8: unknown kinds, a counter of 0 and the last counter are harmless")
@@ -77,7 +84,8 @@ import Wire
         net.run()
         let before = net.nodes[1].sessions.dropped.total
         for kind in [0, 5, 6, 8, 255] as [UInt8] {
-            net.inject([kind, 1, 0, 0] + [UInt8](repeating: 0, count: 60), into: 1, from: net.nodes[0].endpoint)
+            net.inject(
+                [kind, 1, 0, 0] + [UInt8](repeating: 0, count: 60), into: 1, from: net.nodes[0].endpoint)
         }
         #expect(net.nodes[1].sessions.dropped[.unknownKind] == 5)
         net.sealRaw([], from: 0, to: 1, counter: 0)
@@ -98,7 +106,8 @@ import Wire
             var bytes = sender.out.datagrams.withDatagram(0) { bytes, _ in Array(bytes) }
             let incoming = bytes.withUnsafeMutableBytes {
                 receiver.sessions.receive(
-                    $0, from: sender.endpoint, now: moment(.zero), random: &receiver.random, out: &receiver.out)
+                    $0, from: sender.endpoint, now: moment(.zero), random: &receiver.random,
+                    out: &receiver.out)
             }
             handles.append(try #require(incoming?.reply))
         }
@@ -156,7 +165,9 @@ import Wire
                 net.flying.append(again)
             }
             guard random.chance(10, in: 100) else { return true }
-            again.at = again.at + (random.chance(20, in: 100) ? .seconds(5) : random.interval(.zero, .milliseconds(80)))
+            again.at =
+                again.at
+                + (random.chance(20, in: 100) ? .seconds(5) : random.interval(.zero, .milliseconds(80)))
             net.flying.append(again)
             return false
         }
@@ -164,7 +175,8 @@ import Wire
         for token in 1...UInt64(requests) {
             let from = Int(token % 4)
             net.request(
-                token % 3 == 0 ? .offerMail([]) : .ping(contact: nil), from: from, to: (from + 1 + Int(token / 4) % 3) % 4,
+                token % 3 == 0 ? .offerMail([]) : .ping(contact: nil), from: from,
+                to: (from + 1 + Int(token / 4) % 3) % 4,
                 token: token)
             net.run(.milliseconds(40))
         }

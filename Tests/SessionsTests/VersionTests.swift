@@ -25,7 +25,9 @@ import Wire
         return [7, 0, 0, 0] + Array(mac1) + tail + [UInt8](repeating: 0, count: 12 - tail.count)
     }
 
-    @Test("An initiation of another version is told ours, in fewer bytes, and leaves nothing behind", arguments: [0, 2, 255] as [UInt8])
+    @Test(
+        "An initiation of another version is told ours, in fewer bytes, and leaves nothing behind",
+        arguments: [0, 2, 255] as [UInt8])
     func answered(_ version: UInt8) {
         let net = Net()
         let packet = initiation(version)
@@ -36,7 +38,9 @@ import Wire
         #expect(net.nodes[1].sessions.associations.count == 0)
     }
 
-    @Test("Whoever doesn't know our key hears nothing, nor do other kinds, short packets, or an eleventh in a second")
+    @Test(
+        "Whoever doesn't know our key hears nothing, nor do other kinds, short packets, or an eleventh in a second"
+    )
     func silence() {
         let net = Net()
         net.inject(initiation(2, goodMac: false), into: 1, from: stranger)
@@ -60,7 +64,9 @@ import Wire
         let place = net.nodes[1].endpoint
         net.inject(versions(mac1, [2, 3]), into: 0, from: stranger)
         net.inject(versions(mac1.dropLast() + [mac1[19] ^ 1], [2]), into: 0, from: place)
-        for bad in [[], [1], [1, 2], [3, 2], [2, 2]] as [[UInt8]] { net.inject(versions(mac1, bad), into: 0, from: place) }
+        for bad in [[], [1], [1, 2], [3, 2], [2, 2]] as [[UInt8]] {
+            net.inject(versions(mac1, bad), into: 0, from: place)
+        }
         #expect(net.nodes[0].advice.isEmpty)
         net.inject(versions(mac1, [2, 3]), into: 0, from: place)
         net.inject(versions(mac1, [2, 3]), into: 0, from: place)

@@ -27,7 +27,7 @@ def idle(bench):
                 bench.figure(f"idle_{role}_rss", max(one["rss"] for one in found), "MB", "<= 36")
                 bench.figure(f"idle_{role}_private", max(one["private"] for one in found), "MB", "<= 6")
                 bench.figure(f"idle_{role}_dirty", max(one["dirty"] for one in found), "MB")
-            # Asked afterwards: to answer, a node takes code back that it had given up (StartPages).
+            # Asked afterwards: answering touches code that an idle node does not.
             peers = harness.Door(testnet.nodes[-1]["http"]).get("/mesh/peers")["peers"]
             bench.figure("peers_known", len(peers))
             pids = [node["pid"] for node in testnet.nodes]
