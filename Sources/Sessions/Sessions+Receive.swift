@@ -56,7 +56,9 @@ extension Sessions {
         let payload = UnsafeMutableRawBufferPointer(rebasing: message[range])
         guard let (key, remoteNumber) = payload.readIdentity() else { return drop(.truncated) }
         guard key != publicKey else { return drop(.selfDial) }
-        guard limits.carriesPlain || agreementKeys.key(key) == noise.remoteStatic else { return drop(.badIdentity) }
+        guard limits.carriesPlain || agreementKeys.key(key) == noise.remoteStatic else {
+            return drop(.badIdentity)
+        }
         let peer = PeerAddress(key: key, endpoint: source)
 
         let bytes = UnsafeRawBufferPointer(rebasing: payload[Packet.identitySize...])

@@ -33,7 +33,9 @@ public final class Verified<R: Record>: Sendable {
     }
 
     /// The same, from `memo` where it has it.
-    public static func checked(_ signed: SignedRecord, by memo: (any VerifiedMemo)?) throws(WireError) -> Verified {
+    public static func checked(_ signed: SignedRecord, by memo: (any VerifiedMemo)?) throws(WireError)
+        -> Verified
+    {
         guard let memo else { return try Verified(checking: signed) }
         if let known: Verified = memo.find(signed) { return known }
         let verified = try Verified(checking: signed)

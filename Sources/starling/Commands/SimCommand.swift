@@ -83,7 +83,9 @@ struct SimCommand: AsyncParsableCommand {
     /// More with real cryptography take minutes of real time for seconds of virtual time.
     private static let sealedNodesMax = 1_000
 
-    private func print(_ report: Report, _ verdicts: [Verdict], _ real: Interval, _ pace: Pace, _ replay: String) {
+    private func print(
+        _ report: Report, _ verdicts: [Verdict], _ real: Interval, _ pace: Pace, _ replay: String
+    ) {
         let eventsPerSecond = Int(Double(report.events) / real.seconds)
         let speed = report.virtualTime.seconds / real.seconds
         if digest {
