@@ -90,6 +90,9 @@ public enum GossipLimits {
     /// New versions of one offer: one in 10 s, three in a row. Of one key: the same for each of its eight.
     public static let versionEvery: Interval = .seconds(10)
     public static let versionBurst = 3
+    /// A receiver takes more in a row than a publisher sends: one that restarts doesn't know what it has spent, and a
+    /// restart with a leave takes two. With three, a node that restarted twice was unknown for ten seconds.
+    public static let versionBurstTaken = 8
     public static let originEvery: Interval = .milliseconds(1_250)
     public static let originBurst = 24
     public static let originsMax = 1_024

@@ -143,19 +143,19 @@ struct LearningTests {
         #expect(first.gossip.dropped[.equivocated] + second.gossip.dropped[.equivocated] == 1)
     }
 
-    @Test("Three new versions of an offer in a row, then one in ten seconds; tombstones count")
+    @Test("Eight new versions of an offer in a row, then one in ten seconds; tombstones count")
     func versionRate() {
         var machine = Machine()
-        for sequence in 1...3 as ClosedRange<UInt64> {
+        for sequence in 1...8 as ClosedRange<UInt64> {
             machine.mail([offer(of: 1, sequence: sequence)], from: 1)
         }
-        machine.mail([offer(of: 1, sequence: 4, withdrawn: true)], from: 1)
+        machine.mail([offer(of: 1, sequence: 9, withdrawn: true)], from: 1)
         #expect(machine.gossip.dropped[.rateLimited] == 1)
-        #expect(machine.gossip.statistics.signaturesChecked == 3)
+        #expect(machine.gossip.statistics.signaturesChecked == 8)
         machine.pass(.seconds(10))
-        machine.mail([offer(of: 1, sequence: 4, withdrawn: true)], from: 1)
+        machine.mail([offer(of: 1, sequence: 9, withdrawn: true)], from: 1)
         #expect(machine.gossip.allOffers.isEmpty)
-        machine.mail([offer(of: 1, sequence: 5)], from: 1)
+        machine.mail([offer(of: 1, sequence: 10)], from: 1)
         #expect(machine.gossip.dropped[.rateLimited] == 2)
     }
 

@@ -9,13 +9,15 @@ struct SimCommand: AsyncParsableCommand {
         commandName: "sim",
         abstract: "Run many nodes in virtual time, break them by seed, and check what must hold.",
         discussion: """
-            The peers are the ones that ship; network, clocks, backends and clients are scripted.
-            The same seed takes the same course: a failure is repeated by the line printed with it.
+            The peers are the ones that ship; network, clocks, backends and clients \
+            are scripted. The same seed takes the same course: a failure is repeated \
+            by the line printed with it.
 
-            A scenario is a file, such as testnet/scenarios/market-200.yaml, or one of these:
+            A scenario is a file, such as testnet/scenarios/market-200.yaml, or one \
+            that is built in:
             \(Scenarios.names.map { "  \($0.name.padding(toLength: 18, withPad: " ", startingAt: 0))\($0.summary)" }.joined(separator: "\n"))
 
-            Exit codes: 0 everything held, 1 an invariant or a threshold of `expect:` broke.
+            Exit codes: 0 everything held, 1 an invariant or an `expect:` broke.
             """)
 
     @Argument(help: ArgumentHelp("What to run.", valueName: "scenario"))

@@ -14,8 +14,9 @@ extension TestnetCommand {
         static let configuration = CommandConfiguration(
             abstract: "Play a scenario with processes: its load, its events, what it expects.",
             discussion: """
-                Times count from when every node knows every offer. What processes can't play is refused by name:
-                links, churn, byzantine, partitions, power cuts, `busy`. `starling sim` plays everything.
+                Times count from when every node knows every offer. What processes can't \
+                play is refused by name: links, churn, byzantine, partitions, power cuts, \
+                `busy`. `starling sim` plays everything.
 
                 Exit codes: 0 all thresholds hold, 1 one is missed.
                 """)
