@@ -124,5 +124,9 @@ public struct SessionLimits: Sendable {
     /// Initiations of other wire versions a second (and burst) that are told which one we speak.
     public var versionAnswersPerSecond = 10
 
+    /// A simulation's carrier for thousands of nodes: the same packets of the same sizes, in which nothing is agreed on,
+    /// sealed or opened; whoever could write one could forge it. Only the simulator can say so (`@_spi`), and
+    /// scripts/purity.py sees to it that nobody else imports that.
+    @_spi(Simulation) public var carriesPlain = false
     public init() {}
 }

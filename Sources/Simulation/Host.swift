@@ -31,6 +31,8 @@ final class Host {
     var backend: ScriptedBackend
     /// Which side of a partition it is on.
     var side = 0
+    /// It drops what it hears.
+    var isSilent = false
     var diedAt: Int64?
     var leftAt: Int64?
 
@@ -55,8 +57,8 @@ final class Host {
     }
 
     /// A process that other nodes can count on.
-    var isUp: Bool { state == .running }
-    var isSelling: Bool { state == .running && !plan.serves.isEmpty && process?.isLeaving == false }
+    var isUp: Bool { state == .running && !isSilent }
+    var isSelling: Bool { isUp && !plan.serves.isEmpty && process?.isLeaving == false }
 }
 
 struct Traffic {

@@ -5,21 +5,33 @@ struct LinkModel {
     let plan: NetworkPlan
     private let pairSeed: UInt64
     private var random: SeededRandom
+    /// Of each node.
+    private let regions: [Int]
 
-    init(plan: NetworkPlan, random: SeededRandom) {
+    init(plan: NetworkPlan, regions: [Int], random: SeededRandom) {
         self.plan = plan
+        self.regions = regions
         self.random = random
         pairSeed = self.random.next()
     }
 
-    /// One way between two machines: fixed for the pair, the same both ways, within the plan's range.
+    /// One way between two machines: fixed for the pair, the same both ways: within the plan's range, above
+    /// what lies between their regions.
     func latency(_ a: Int, _ b: Int) -> Int64 {
         let span = plan.latencyMax.nanoseconds - plan.latencyMin.nanoseconds
-        guard span > 0 else { return plan.latencyMin.nanoseconds }
+        let least = plan.latencyMin.nanoseconds + between(a, b)
+        guard span > 0 else { return least }
         var digest = TraceDigest()
         digest.mix(pairSeed)
         digest.mix(UInt64(min(a, b)) << 32 | UInt64(max(a, b)))
-        return plan.latencyMin.nanoseconds + Int64(digest.value % UInt64(span + 1))
+        return least + Int64(digest.value % UInt64(span + 1))
+    }
+
+    private func between(_ a: Int, _ b: Int) -> Int64 {
+        guard !plan.regions.isEmpty, regions.indices.contains(a), regions.indices.contains(b) else {
+            return 0
+        }
+        return plan.regions[regions[a]][regions[b]].nanoseconds
     }
 
     /// When the copies of a datagram arrive, after now: none, one or two.

@@ -14,7 +14,7 @@ extension Report {
             return "p50 \(p50) ms, p99 \(p99) ms, most \(most) ms"
         }
         var lines = [
-            "\(scenario), seed \(seed): \(nodes) nodes, \(seconds(virtualTime)) of virtual time, \(events) events"
+            "\(scenario), seed \(seed): \(nodes) nodes on the \(carrierKind.rawValue) carrier, \(seconds(virtualTime)) of virtual time, \(events) events"
         ]
         lines.append(
             "  offers known everywhere  "
@@ -44,6 +44,8 @@ extension Report {
                 "  dropped                  "
                     + dropped.map { "\($0.count) \($0.name)" }.joined(separator: ", "))
         }
+        lines += Self.histogram("to the first byte", firstBytes, unit: 1_000_000, "ms")
+        lines += Self.histogram("sent per node", sentPerNode, unit: 1, "B/s")
         lines.append("  digest                   \(digest)")
         if !holds {
             lines.append("BROKEN: \(violations.count) violations")
@@ -83,7 +85,8 @@ extension Report {
             interval.map { $0.nanoseconds == .max ? "null" : "\($0.milliseconds)" } ?? "null"
         }
         let members: [(String, String)] = [
-            ("scenario", string(scenario)), ("seed", "\(seed)"), ("nodes", "\(nodes)"), ("holds", "\(holds)"),
+            ("scenario", string(scenario)), ("seed", "\(seed)"), ("nodes", "\(nodes)"),
+            ("carrier_kind", string(carrierKind.rawValue)), ("holds", "\(holds)"),
             ("digest", string(digest)), ("virtual_ms", "\(virtualTime.milliseconds)"),
             ("events", "\(events)"),
             ("convergence_ms", milliseconds(convergence)), ("leaves_known_ms", milliseconds(leaves.max())),
@@ -105,7 +108,8 @@ extension Report {
                 "sent_bytes_per_s",
                 object([("mean", "\(sentPerNode.mean)"), ("max", "\(sentPerNode.largest)")])
             ),
-            ("dropped", object(dropped.map { ($0.name, "\($0.count)") })),
+            ("measures", object(measures.map { ($0.name, Self.decimal($0.value)) })),
+            ("curves", curves.json), ("dropped", object(dropped.map { ($0.name, "\($0.count)") })),
             ("violations", "[" + violations.map { string("\($0)") }.joined(separator: ", ") + "]"),
             ("replay", string(replay)),
         ]

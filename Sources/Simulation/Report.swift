@@ -5,6 +5,7 @@ public struct Report: Sendable {
     public let scenario: String
     public let seed: UInt64
     public let nodes: Int
+    public let carrierKind: Carrier
     public let violations: [Violation]
     public let digest: String
     public let virtualTime: Interval
@@ -17,6 +18,11 @@ public struct Report: Sendable {
     public let outcomes: [(name: String, count: Int)]
     public let tasks: Int
     public let delivered: Int
+    /// Tasks whose client stayed and whose asker lived: what could be delivered.
+    public let answerable: Int
+    /// The most calls to one dead node that one asker left unanswered; counted when a threshold asks for it.
+    public let silentCalls: Int
+    public let curves: Curves
     public let failovers: Int
     /// From a task's submission to its award; to its first byte; from the last byte of a lost worker to the next byte.
     public let auctions: Distribution
@@ -31,6 +37,7 @@ public struct Report: Sendable {
         scenario = world.scenario.name
         seed = world.scenario.seed
         nodes = world.hosts.count
+        carrierKind = world.scenario.carrier
         violations = world.violations
         digest = world.digest.text
         virtualTime = Interval(nanoseconds: world.clock)
@@ -42,6 +49,11 @@ public struct Report: Sendable {
         let clients = world.clients
         tasks = clients.count
         delivered = clients.count { $0.outcome == .delivered }
+        answerable = clients.count {
+            $0.outcome != .cancelled && $0.outcome != .askerLost && $0.outcome != .notSubmitted
+        }
+        silentCalls = world.watch.silences.map(\.calls).max() ?? 0
+        curves = world.curves
         failovers = clients.reduce(0) { $0 + $1.failovers }
         outcomes = Self.tally(clients)
         auctions = Distribution(

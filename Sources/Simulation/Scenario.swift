@@ -13,6 +13,7 @@ public struct Scenario: Sendable {
     public var seed: UInt64
     public var nodes: [NodePlan]
     public var network: NetworkPlan
+    public var carrier = Carrier.sealed
     public var load: [LoadPlan] = []
     public var events: [PlannedEvent] = []
     public var expect = Expectations()
@@ -33,6 +34,14 @@ public struct Scenario: Sendable {
     }
 }
 
+/// How datagrams are carried.
+public enum Carrier: String, Sendable, CaseIterable {
+    /// Real handshakes and sealed packets; every peer checks every signature.
+    case sealed
+    /// The same packets without cryptography, and one memo of checked signatures for all: for thousands of nodes.
+    case plain
+}
+
 /// One machine with one node process on it.
 public struct NodePlan: Sendable {
     public var name: String
@@ -45,6 +54,8 @@ public struct NodePlan: Sendable {
     public var clockSkew = Interval.zero
     /// False: connections to it are refused, so that it must dial.
     public var acceptsInbound = true
+    /// Its row in `NetworkPlan.regions`.
+    public var region = 0
 
     public init(name: String, bootstrap: [Int] = [0]) {
         self.name = name
@@ -101,6 +112,8 @@ public struct NetworkPlan: Sendable {
     /// A datagram that is overtaken: it comes up to `reorderingDelay` later.
     public var reordering = Chance.never
     public var reorderingDelay = Interval.milliseconds(30)
+    /// One way between two regions, by their numbers; the pair's own latency comes on top. Empty: one region.
+    public var regions: [[Interval]] = []
     public init() {}
 }
 
@@ -166,6 +179,9 @@ public enum Fault: Sendable {
     case killBusy
     /// The same, frozen for so long.
     case freezeBusy(Interval)
+    /// From now on it hears nothing from anyone, and a connection to it hangs: a node that joined honestly and then
+    /// drops what it is asked. It counts neither as up nor as selling.
+    case fallSilent(Int)
     /// Handshakes heard before are sent again, as if they came from so many addresses that never asked.
     case spoof(Int)
 }

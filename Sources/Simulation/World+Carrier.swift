@@ -67,7 +67,7 @@ extension World {
 
     func arrive(_ slot: Int32, _ length: Int32, to: Int32, from: Int32, _ event: Event) {
         let host = hosts[Int(to)]
-        guard let process = host.process else {
+        guard let process = host.process, !host.isSilent else {
             pool.release(slot)
             counts.unheard += 1
             return

@@ -33,7 +33,7 @@ extension World {
         // Someone whose node is down asks the next one.
         let first = clients[Int(id)].asker
         let candidates = (0..<hosts.count).lazy.map { self.hosts[(first + $0) % self.hosts.count] }
-        guard let host = candidates.first(where: { $0.process?.isLeaving == false }),
+        guard let host = candidates.first(where: { $0.process?.isLeaving == false && !$0.isSilent }),
             let process = host.process
         else {
             return finish(id, .notSubmitted)

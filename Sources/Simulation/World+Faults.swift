@@ -29,6 +29,7 @@ extension World {
             guard let host = drawBusy() else { return }
             freeze(host)
             queue.push(.thaw(host: Int32(host.index)), at: clock + time.nanoseconds)
+        case .fallSilent(let index): fallSilent(hosts[index])
         case .spoof(let addresses): spoof(addresses)
         }
     }
@@ -45,6 +46,13 @@ extension World {
         let host = busy[faultRandom.below(busy.count)]
         note("it hits \(host.plan.name)")
         return host
+    }
+
+    private func fallSilent(_ host: Host) {
+        host.isSilent = true
+        for (_, client) in (host.process?.tasks ?? [:]).sorted(by: { $0.value < $1.value }) {
+            askerLost(client)
+        }
     }
 
     func freeze(_ host: Host) {

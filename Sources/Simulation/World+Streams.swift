@@ -41,7 +41,9 @@ extension World {
         let dialler = hosts[Int(streams[Int(id)].ends.dialler.host)]
         let acceptor = hosts[Int(streams[Int(id)].ends.acceptor.host)]
         digest.mix(5, dialler.index, acceptor.index)
-        if acceptor.state == .off || acceptor.state == .planned || isCut(dialler, acceptor) {
+        if acceptor.state == .off || acceptor.state == .planned || acceptor.isSilent
+            || isCut(dialler, acceptor)
+        {
             queue.push(.dialFailed(stream: id), at: clock + Self.dialTimeout)
             return
         }
@@ -164,7 +166,7 @@ extension World {
 
     func arrive(_ id: Int32, _ direction: Event.Direction, _ event: Event) {
         let end = streams[Int(id)].receiver(direction)
-        guard end.isOpen else {
+        guard end.isOpen, !hosts[Int(end.host)].isSilent else {
             _ = streams[Int(id)].pop(direction)
             return
         }

@@ -21,6 +21,8 @@ public final class World {
     public internal(set) var digest = TraceDigest()
     /// Broken invariants, in the order of their discovery; the first `violationsMax`.
     public internal(set) var violations: [Violation] = []
+    /// Called ten times a virtual second, for a person who waits.
+    public var progress: ((MonotonicTime) -> Void)?
     /// Called with a line for each thing worth one: for people who look into a run.
     public var observer: ((MonotonicTime, String) -> Void)?
 
@@ -36,6 +38,8 @@ public final class World {
     var isPartitioned = false
     var counts = CarrierCounts()
     var watch = Watch()
+    var curves = Curves()
+    let memo = SharedMemo()
     /// Handshakes heard, for those who send them again.
     var recorded: [(bytes: [UInt8], to: Int32)] = []
     var recordsHandshakes = false
@@ -54,7 +58,8 @@ public final class World {
                 seed: Blake2b.hash(
                     domain: "starling simulation part", seed.bytes, World.words(purpose, UInt64(index))))
         }
-        links = LinkModel(plan: scenario.network, random: generator(1))
+        links = LinkModel(
+            plan: scenario.network, regions: scenario.nodes.map(\.region), random: generator(1))
         faultRandom = generator(2)
         var setting = generator(3)
         for (index, plan) in scenario.nodes.enumerated() {
@@ -152,6 +157,8 @@ public final class World {
         case .thaw(let host): thaw(hosts[Int(host)])
         case .watch:
             lookAround()
+            sampleCurves()
+            progress?(now)
             queue.push(.watch, at: clock + Watch.every)
         }
     }

@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import Primitives
 import Simulation
+import Testnet
 
 struct SimCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -12,16 +13,17 @@ struct SimCommand: AsyncParsableCommand {
             are scripted. The same seed takes the same course: a failure is repeated \
             by the line printed with it.
 
-            Scenarios:
+            A scenario is a file, such as testnet/scenarios/market-200.yaml, or one \
+            that is built in:
             \(Scenarios.names.map { "  \($0.name.padding(toLength: 18, withPad: " ", startingAt: 0))\($0.summary)" }.joined(separator: "\n"))
 
-            Exit codes: 0 everything held, 1 an invariant broke.
+            Exit codes: 0 everything held, 1 an invariant or an `expect:` broke.
             """)
 
     @Argument(help: ArgumentHelp("What to run.", valueName: "scenario"))
     var scenario = "market"
 
-    @Option(help: "Nodes in the mesh.")
+    @Option(help: "Nodes in the mesh; a file's groups (`count:`) grow or shrink to it.")
     var nodes: Int?
 
     @Option(help: "Tasks that clients submit.")
@@ -33,8 +35,17 @@ struct SimCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Kill so many workers while they answer.", valueName: "count"))
     var kill: Int?
 
-    @Option(help: "What everything random follows from.")
-    var seed: UInt64 = 1
+    @Option(help: "What everything random follows from; a file's own `seed:`, or 1.")
+    var seed: UInt64?
+
+    @Option(
+        help: ArgumentHelp(
+            "sealed: real cryptography; plain: the same packets without it. Plain above 1000 nodes.",
+            valueName: "carrier"))
+    var carrier: Carrier?
+
+    @Option(help: ArgumentHelp("Write report.json and chart.svg there.", valueName: "folder"))
+    var out: String?
 
     @Flag(help: "Print the trace digest alone.")
     var digest = false
@@ -47,34 +58,51 @@ struct SimCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await reporting {
-            let world = World(try plan())
+            var (plan, thresholds) = try plan()
+            plan.carrier = carrier ?? (plan.nodes.count > Self.sealedNodesMax ? .plain : .sealed)
+            let world = World(plan)
+            let pace = Pace(showsProgress: !trace && isatty(2) == 1)
+            world.progress = pace.reached
             if trace {
                 world.observer = { at, line in remark("\(at.nanoseconds / 1_000_000) ms  \(line)") }
             }
             let start = ContinuousClock.now
             let report = world.run()
             let real = Interval(nanoseconds: max(1, Int64((ContinuousClock.now - start) / .nanoseconds(1))))
-            print(report, real)
-            if !report.holds {
+            if pace.showsProgress { FileHandle.standardError.write(Data("\r\u{1b}[K".utf8)) }
+            let verdicts = thresholds.map { Verdict($0, report.measures) }
+            let replay = replay(plan.seed)
+            print(report, verdicts, real, pace, replay)
+            if let out { try write(report, verdicts, to: out, replay) }
+            if !report.holds || !verdicts.allSatisfy(\.holds) {
                 if digest { remark(report.text(replay: replay)) }
+                if report.holds { remark("repeat it:  \(replay)") }
                 throw ExitCode(ExitStatus.failed.rawValue)
             }
         }
     }
 
-    private func print(_ report: Report, _ real: Interval) {
+    /// More with real cryptography take minutes of real time for seconds of virtual time.
+    private static let sealedNodesMax = 1_000
+
+    private func print(
+        _ report: Report, _ verdicts: [Verdict], _ real: Interval, _ pace: Pace, _ replay: String
+    ) {
         let eventsPerSecond = Int(Double(report.events) / real.seconds)
         let speed = report.virtualTime.seconds / real.seconds
         if digest {
             emit(report.digest + "\n")
         } else if json {
             let more = [
-                ("real_ms", "\(real.milliseconds)"), ("events_per_s", "\(eventsPerSecond)"),
-                ("times_real_time", String(format: "%.2f", speed)),
+                ("expect", Verdict.json(verdicts)), ("real_ms", "\(real.milliseconds)"),
+                ("events_per_s", "\(eventsPerSecond)"), ("times_real_time", String(format: "%.2f", speed)),
+                ("times_real_time_second_half", String(format: "%.2f", pace.secondHalf)),
+                ("resident_bytes_per_node", "\(Pace.residentBytes() / max(1, report.nodes))"),
             ]
             emit(report.json(replay: replay, more: more))
         } else {
             emit(report.text(replay: replay))
+            for verdict in verdicts { emit(verdict.line + "\n") }
             let nodeSeconds = Int(Double(report.nodes) * speed)
             remark(
                 String(
@@ -83,9 +111,23 @@ struct SimCommand: AsyncParsableCommand {
         }
     }
 
-    private func plan() throws -> Scenario {
-        if let nodes, nodes < 2 || nodes > 65_535 {
-            throw fail("--nodes \(nodes) is out of range", mend: "2 to 65535", .usage)
+    private func write(_ report: Report, _ verdicts: [Verdict], to folder: String, _ replay: String) throws {
+        do {
+            try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+            let document = report.json(replay: replay, more: [("expect", Verdict.json(verdicts))])
+            try document.write(toFile: "\(folder)/report.json", atomically: true, encoding: .utf8)
+            try report.chart.write(toFile: "\(folder)/chart.svg", atomically: true, encoding: .utf8)
+        } catch {
+            throw fail("\(folder) can't be written: \(error.localizedDescription)", mend: nil, .failed)
+        }
+        remark("\(folder)/report.json and \(folder)/chart.svg are written")
+    }
+
+    /// A file's scenario with its thresholds, or one that is built in.
+    private func plan() throws -> (Scenario, [ScenarioFile.Threshold]) {
+        let nodesMax = ScenarioFile.simulatedNodesMax
+        if let nodes, nodes < 2 || nodes > nodesMax {
+            throw fail("--nodes \(nodes) is out of range", mend: "2 to \(nodesMax)", .usage)
         }
         if let tasks, tasks < 0 || tasks > 1_000_000 {
             throw fail("--tasks \(tasks) is out of range", mend: "0 to 1000000", .usage)
@@ -93,12 +135,31 @@ struct SimCommand: AsyncParsableCommand {
         if let kill, kill < 0 || kill > 10_000 {
             throw fail("--kill \(kill) is out of range", mend: "0 to 10000", .usage)
         }
+        if scenario.hasSuffix(".yaml") || scenario.contains("/") { return try planFromFile() }
         let size = Scenarios.Size(nodes: nodes, tasks: tasks, loss: try lossChance(), kills: kill)
-        guard let plan = Scenarios.named(scenario, seed: seed, size: size) else {
+        guard let plan = Scenarios.named(scenario, seed: seed ?? 1, size: size) else {
             let names = Scenarios.names.map(\.name).joined(separator: ", ")
-            throw fail("no scenario is called \(scenario)", mend: "one of \(names)", .usage)
+            throw fail(
+                "no scenario is called \(scenario)", mend: "a file (*.yaml), or one of \(names)", .usage)
         }
-        return plan
+        return (plan, [])
+    }
+
+    private func planFromFile() throws -> (Scenario, [ScenarioFile.Threshold]) {
+        if tasks != nil || loss != nil || kill != nil {
+            throw fail(
+                "--tasks, --loss and --kill change scenarios that are built in",
+                mend: "change \(scenario): load, links, events", .usage)
+        }
+        guard let data = FileManager.default.contents(atPath: scenario) else {
+            throw fail("there is no \(scenario)", mend: "look into testnet/scenarios/", .usage)
+        }
+        let file = try ScenarioFile(
+            parsing: String(decoding: data, as: UTF8.self), path: scenario, folder: TestnetCommand.root,
+            nodeCountMax: ScenarioFile.simulatedNodesMax, size: nodes)
+        let name = URL(fileURLWithPath: scenario).deletingPathExtension().lastPathComponent
+        let plan = try file.plan(name: name, seed: seed ?? UInt64(file.testnet.seed))
+        return (plan, file.expect)
     }
 
     private func lossChance() throws -> Chance? {
@@ -111,12 +172,53 @@ struct SimCommand: AsyncParsableCommand {
     }
 
     /// The line that repeats this run.
-    private var replay: String {
+    private func replay(_ seed: UInt64) -> String {
         var line = "starling sim \(scenario) --seed \(seed)"
+        if let carrier { line += " --carrier \(carrier.rawValue)" }
         if let nodes { line += " --nodes \(nodes)" }
         if let tasks { line += " --tasks \(tasks)" }
         if let loss { line += " --loss \(loss)" }
         if let kill { line += " --kill \(kill)" }
         return line
+    }
+}
+
+extension Carrier: ExpressibleByArgument {}
+
+/// How fast virtual time goes by: a line that a terminal shows over and over, and the speed of a run's second half, when
+/// everybody has joined.
+final class Pace {
+    let showsProgress: Bool
+    private let start = ContinuousClock.now
+    private var shown = ContinuousClock.now
+    private var marks: [(virtual: Double, real: Double)] = []
+
+    init(showsProgress: Bool) { self.showsProgress = showsProgress }
+
+    func reached(_ at: MonotonicTime) {
+        let now = ContinuousClock.now
+        let real = (now - start) / .seconds(1)
+        marks.append((Double(at.nanoseconds) / 1e9, real))
+        guard showsProgress, now - shown > .milliseconds(200) else { return }
+        shown = now
+        let line = String(
+            format: "\r\u{1b}[K%.1f s of virtual time in %.0f s", Double(at.nanoseconds) / 1e9, real)
+        FileHandle.standardError.write(Data(line.utf8))
+    }
+
+    /// Virtual seconds a second.
+    var secondHalf: Double {
+        guard let end = marks.last, let middle = marks.first(where: { $0.virtual >= end.virtual / 2 }),
+            end.real > middle.real
+        else { return 0 }
+        return (end.virtual - middle.virtual) / (end.real - middle.real)
+    }
+
+    /// Memory that the process holds now.
+    static func residentBytes() -> Int {
+        guard let text = try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8),
+            let pages = text.split(separator: " ").dropFirst().first.flatMap({ Int($0) })
+        else { return 0 }
+        return pages * Int(sysconf(Int32(_SC_PAGESIZE)))
     }
 }

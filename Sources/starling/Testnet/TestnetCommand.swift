@@ -12,6 +12,7 @@ struct TestnetCommand: AsyncParsableCommand {
               starling testnet ask "What can you do?"  at the node that the file says
               starling testnet kill ada                SIGKILL; `restart` undoes it
               starling testnet freeze bob              SIGSTOP; `thaw` undoes it
+              starling testnet run FILE                play a scenario: load, events, expect
               starling testnet status                  who is up, how the others went
               starling testnet down                    stop everything
 
@@ -21,7 +22,8 @@ struct TestnetCommand: AsyncParsableCommand {
             or of the folder that STARLING_TESTNET names.
             """,
         subcommands: [
-            Up.self, Status.self, Ask.self, Kill.self, Freeze.self, Thaw.self, Stop.self, Restart.self,
+            Up.self, Run.self, Status.self, Ask.self, Kill.self, Freeze.self, Thaw.self, Stop.self,
+            Restart.self,
             Down.self, Supervise.self,
         ])
 

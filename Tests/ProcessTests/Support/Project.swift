@@ -27,7 +27,11 @@ enum Project {
         return path
     }
 
-    static func remove(_ folder: String) { try? FileManager.default.removeItem(atPath: folder) }
+    static func remove(_ folder: String) {
+        try? FileManager.default.removeItem(atPath: folder)
+        // Only the last one is empty.
+        rmdir("\(base)\(getpid())")
+    }
 
     private static let base = "/tmp/starling-process-tests-"
 
