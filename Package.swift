@@ -40,7 +40,7 @@ let core: [Target] = [
     target("Gossip", ["Wire"] + collections),
     target("Market", ["Wire"] + collections),
     target("PeerCore", ["Sessions", "Discovery", "Gossip", "Market"]),
-    target("Simulation", ["PeerCore"]),
+    target("Simulation", ["PeerCore"] + collections),
 
     tests("PrimitivesTests", ["Primitives"]),
     tests("CryptographyTests", ["Cryptography"]),
@@ -103,13 +103,13 @@ let shell: [Target] = [
     tests("MeshDocumentsTests", ["MeshDocuments"]),
     tests("StoreTests", ["Store", "Cryptography", "Wire"]),
     tests("NodeConfigurationTests", ["NodeConfiguration"]),
-    tests("NodeRuntimeTests", ["NodeRuntime"]),
+    tests("NodeRuntimeTests", ["NodeRuntime", "NodeConfiguration", "PeerCore", "Market", "Primitives"]),
     tests(
         "GatewayTests",
         ["Gateway", "NodeRuntime", "Market", "Wire", "Cryptography", "Primitives", "MeshDocuments"],
         exclude: ["openai_client.py"]),
     tests("TestnetTests", ["Testnet", "NodeConfiguration"]),
-    tests("ProcessTests", []),
+    tests("ProcessTests", ["starling", "MeshClient"], exclude: ["openai_client.py", "scripted_backend.py"]),
 ]
 
 let package = Package(

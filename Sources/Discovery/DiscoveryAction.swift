@@ -72,7 +72,7 @@ public enum DiscoveryDropReason: Int, CaseIterable, Sendable {
     /// More topics of our own than are registered.
     case topicsFull
 
-    public var name: String { "discovery_\(self)" }
+    public var name: String { "discovery_" + "\(self)".snakeCased }
 }
 
 /// How often each reason occurred.

@@ -63,7 +63,7 @@ extension GatewayResponder {
             if !near.isEmpty {
                 "Did you mean \(Nearest.list(near))?"
             } else if names.isEmpty {
-                "This node knows of no model at all yet; GET /mesh/peers says whom it knows."
+                "This node knows of no model at all yet; `starling peers` (GET /mesh/peers) says whom it knows."
             } else {
                 "Known are \(names.prefix(8).joined(separator: ", "))\(names.count > 8 ? " and more" : "")."
             }

@@ -17,16 +17,23 @@ extension GatewayResponder {
     /// answer.
     func body(of request: Request) async throws -> Result<[UInt8], BodyTooLarge> {
         let announced = request.headers[.contentLength].flatMap(Int.init) ?? 0
-        guard announced <= configuration.bodyBytesMax else { return .failure(BodyTooLarge()) }
+        // Where the connection is to close, Hummingbird reads nothing away: it would wait for a client that is still
+        // writing, and the client for it.
+        let readsAway = request.headers[.connection]?.lowercased() == "close"
+        var isTooLarge = announced > configuration.bodyBytesMax
+        if isTooLarge, !readsAway { return .failure(BodyTooLarge()) }
         var bytes: [UInt8] = []
-        bytes.reserveCapacity(announced)
-        for try await part in request.body {
+        bytes.reserveCapacity(isTooLarge ? 0 : announced)
+        for try await part in request.body where !isTooLarge {
             guard bytes.count + part.readableBytes <= configuration.bodyBytesMax else {
-                return .failure(BodyTooLarge())
+                guard readsAway else { return .failure(BodyTooLarge()) }
+                isTooLarge = true
+                bytes = []
+                continue
             }
             bytes.append(contentsOf: part.readableBytesView)
         }
-        return .success(bytes)
+        return isTooLarge ? .failure(BodyTooLarge()) : .success(bytes)
     }
 
     struct BodyTooLarge: Error {}
@@ -91,7 +98,7 @@ extension GatewayResponder {
             guard let key = await node.resolve(node: name) else {
                 throw .invalid(
                     "`\(path)` names \"\(name.prefix(100))\", and this node knows nobody, or several, of that name."
-                        + " Use a node id (or the first eight characters of one) from GET /mesh/peers.",
+                        + " Use a node id (or the first eight characters of one) from `starling peers` (GET /mesh/peers).",
                     param: "\(path)[\(index)]")
             }
             keys.append(key)

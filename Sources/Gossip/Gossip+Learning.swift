@@ -66,7 +66,11 @@ extension Gossip {
         members.served(from.key, id)
         watchExpiry(id, now)
         tell(verified, replacing: old, &out)
-        spread(id, offer, from: from, isDirect: isDirect, isConflict: standing == .winsTie, now, &random)
+        let endsOne = offer.withdrawn && old.map { !$0.isTombstone } ?? false
+        spread(
+            id, offer, from: from, isDirect: isDirect, isConflict: standing == .winsTie, endsOne: endsOne,
+            now,
+            &random)
         return .merged
     }
 
@@ -129,11 +133,11 @@ extension Gossip {
         mail.add(id, to: address)
     }
 
-    /// Passes on what its publisher did not mail to us itself, if it is news to others too. While we join, what is
-    /// news to us is not to the mesh.
+    /// Passes on what its publisher did not mail to us itself, if it is news to others too, and every withdrawal of
+    /// what we listed (`endsOne`). While we join, what is news to us is not to the mesh.
     private mutating func spread(
-        _ id: UInt64, _ offer: Offer, from: PeerAddress, isDirect: Bool, isConflict: Bool, _ now: Now,
-        _ random: inout SeededRandom
+        _ id: UInt64, _ offer: Offer, from: PeerAddress, isDirect: Bool, isConflict: Bool, endsOne: Bool,
+        _ now: Now, _ random: inout SeededRandom
     ) {
         cancelRumour(id)
         guard joining == nil, leaving == nil else { return }
@@ -141,6 +145,8 @@ extension Gossip {
         let fanout: Int
         if isConflict {
             fanout = parameters.conflictFanout
+        } else if endsOne, isFresh {
+            fanout = parameters.withdrawalFanout
         } else if !isDirect, isFresh {
             fanout = parameters.rumourFanout
         } else if isDirect, random.chance(1, in: max(1, parameters.spotCheckOneIn)) {
@@ -150,7 +156,7 @@ extension Gossip {
         }
         guard rumours.count < GossipLimits.rumoursMax else { return }
         rumours[id] = Rumour(fanout: fanout, source: from.key)
-        if isConflict { return startRumour(id, &random) }
+        if isConflict || endsOne { return startRumour(id, &random) }
         let wait = parameters.rumourDelay + random.interval(.zero, parameters.rumourDelay)
         timers.set(.rumour(id), at: now.monotonic + wait)
     }

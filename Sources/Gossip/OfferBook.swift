@@ -70,7 +70,8 @@ struct OfferBook: Sendable {
         let old = entries[id]
         if !own, let refusal = room(for: record, replacing: old) { return refusal }
         var versions =
-            old?.versions ?? TokenBucket(every: GossipLimits.versionEvery, burst: GossipLimits.versionBurst)
+            old?.versions
+            ?? TokenBucket(every: GossipLimits.versionEvery, burst: GossipLimits.versionBurstTaken)
         _ = versions.take(now)
         // What a tombstone withdraws must not outlive it.
         let end = record.withdrawn ? max(expiresAt, old?.expiresAt ?? expiresAt) : expiresAt

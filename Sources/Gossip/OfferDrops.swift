@@ -1,3 +1,5 @@
+import Primitives
+
 /// Why a received offer was dropped or a message not answered: the names under which they are counted.
 public enum OfferDropReason: String, CaseIterable, Sendable {
     /// Arrived in a packet that proves nothing (a first message).
@@ -54,7 +56,7 @@ public struct OfferDrops: Sendable {
 
     /// Every reason that occurred, in the order of their declaration.
     public var named: [(name: String, count: UInt64)] {
-        OfferDropReason.allCases.compactMap { self[$0] > 0 ? ($0.rawValue, self[$0]) : nil }
+        OfferDropReason.allCases.compactMap { self[$0] > 0 ? ($0.rawValue.snakeCased, self[$0]) : nil }
     }
 }
 

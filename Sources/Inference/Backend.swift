@@ -75,7 +75,7 @@ public final class Backend {
         guard !isClosed else { return }
         isClosed = true
         checkNumber += 1
-        for id in Array(jobs.keys) { cancel(id) }
+        for id in Array(jobs.keys) { drop(id) }
         for drain in draining { http.cancel(drain.transfer) }
         draining = []
         managed?.close()
@@ -134,8 +134,28 @@ public final class Backend {
         return begin(request, observer: nil)
     }
 
-    /// Ends a job at once: the connection closes, no event follows. An unknown id is ignored.
+    /// Ends a job at once: the connection closes, no event follows. An unknown id is ignored. If the server had been
+    /// silent for unusually long (the buyer may have given up for that), it is asked a short question before it is
+    /// sold again.
     public func cancel(_ id: UInt64) {
+        guard let job = jobs[id] else { return }
+        let isSilent = isSilent(job)
+        drop(id)
+        if isSilent { suspect() }
+    }
+
+    private func isSilent(_ job: Job) -> Bool {
+        job.observer == nil && job.isOverdue(meter, configuration.limits, now: now())
+    }
+
+    private func suspect() {
+        guard case .up = health.state else { return }
+        needsTrial = true
+        check()
+        tellStatus()
+    }
+
+    private func drop(_ id: UInt64) {
         guard let job = jobs.removeValue(forKey: id) else { return }
         job.over()
         if let transfer = job.transfer { http.cancel(transfer) }
@@ -233,9 +253,14 @@ public final class Backend {
     }
 
     func failed(_ job: Job, _ failure: BackendFailure) {
-        cancel(job.id)
+        let isSilent = isSilent(job)
+        drop(job.id)
         if let observer = job.observer { return observer(.failed(failure)) }
-        if failure.blamesBackend { down(failure, needsTrial: failure.code != .unreachable) }
+        if failure.blamesBackend {
+            down(failure, needsTrial: failure.code != .unreachable)
+        } else if failure.code == .deadlineExceeded, isSilent {
+            suspect()
+        }
         delegate?.backend(configuration.id, job: job.id, did: .failed(failure))
     }
 

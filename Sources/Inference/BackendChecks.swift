@@ -122,7 +122,10 @@ extension Backend {
             .init("max_tokens", .number(String(tokens))),
         ])
         var pieces: [[UInt8]] = []
-        let refused = startOwn(body: body, delivered: delivered, timeout: configuration.limits.firstToken) {
+        let limits = configuration.limits
+        let usual = max(meter.coldFirstTokenSeconds, meter.warmFirstTokenSeconds)
+        let timeout = meter.answers > 0 ? limits.trial(usualSeconds: usual) : limits.firstToken
+        let refused = startOwn(body: body, delivered: delivered, timeout: timeout) {
             [weak self] event in
             guard let self, self.checkNumber == number else { return }
             switch event {
@@ -130,6 +133,10 @@ extension Backend {
             case .text(let text, _): pieces.append(text)
             case .complex: break
             case .finished: then(self, pieces, nil)
+            case .failed(let failure) where failure.code == .deadlineExceeded:
+                let words =
+                    "The model server answers no short question within \(timeout.milliseconds / 1_000) s."
+                then(self, pieces, BackendFailure(.hung, words))
             case .failed(let failure): then(self, pieces, failure)
             }
         }

@@ -8,6 +8,11 @@ public struct BackendLimits: Sendable {
     public var firstToken = Interval.seconds(120)
     /// From one token to the next. The market's stall timer is far shorter; this one frees the slot.
     public var betweenTokens = Interval.seconds(30)
+    /// Silence that makes a server suspect: 4 × what is usual, and at least this.
+    public var suspicion = Interval.seconds(1)
+    /// The answer to a short question that a server which was measured before is asked in doubt: 4 × what is usual,
+    /// and at least this.
+    public var trial = Interval.seconds(4)
     /// Of one probe.
     public var probe = Interval.seconds(5)
     /// How long a finished answer's connection may take to end before it is closed.
@@ -16,6 +21,14 @@ public struct BackendLimits: Sendable {
     public var backoffMin = Interval.milliseconds(500)
     public var backoffMax = Interval.seconds(30)
     public init() {}
+
+    func silence(usualSeconds: Double) -> Interval { longer(suspicion, usualSeconds) }
+
+    func trial(usualSeconds: Double) -> Interval { min(firstToken, longer(trial, usualSeconds)) }
+
+    private func longer(_ least: Interval, _ seconds: Double) -> Interval {
+        max(least, .milliseconds(Int64((min(max(seconds, 0), 3_600) * 4_000).rounded(.up))))
+    }
 }
 
 /// One model at one model server.

@@ -4,7 +4,8 @@ import Glibc
 import Primitives
 import Synchronization
 
-/// BLAKE2b-256 of a file, nil if it can't be read. Blocks: a second or so per gigabyte.
+/// SHA-256 of a file, as Hugging Face and Ollama name it (Protocol/models.md), nil if it can't be read. Blocks: some
+/// seconds per gigabyte.
 public func fileDigest(path: String) -> Bytes32? { fileDigest(path: path, isCancelled: { false }) }
 
 private func fileDigest(path: String, isCancelled: () -> Bool) -> Bytes32? {
@@ -14,7 +15,7 @@ private func fileDigest(path: String, isCancelled: () -> Bool) -> Bytes32? {
     let size = 1 << 20
     let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: size, alignment: 64)
     defer { buffer.deallocate() }
-    let stream = Blake2bStream()
+    let stream = Sha256Stream()
     while !isCancelled() {
         let count = read(file, buffer.baseAddress, size)
         if count < 0, errno == EINTR { continue }

@@ -77,6 +77,16 @@ final class Job: TransferSink {
         firstTokenAt == nil ? lastTokenAt + limits.firstToken : lastTokenAt + limits.betweenTokens
     }
 
+    /// Whether the server has been silent for much longer than it usually is.
+    func isOverdue(_ meter: SpeedMeter, _ limits: BackendLimits, now: MonotonicTime) -> Bool {
+        guard reading == .waiting || reading == .streaming, !isServerPaused else { return false }
+        let usual =
+            firstTokenAt != nil
+            ? 1 / max(meter.tokensPerSecond, 1e-3)
+            : isCold ? meter.coldFirstTokenSeconds : meter.firstTokenSeconds
+        return now - lastTokenAt > limits.silence(usualSeconds: usual)
+    }
+
     /// Handles what is due.
     func tick(_ limits: BackendLimits, now: MonotonicTime) {
         guard reading != .over else { return }

@@ -55,6 +55,11 @@ public struct SpeedMeter: Sendable, Hashable, Codable {
         self.coldFirstTokenSeconds = coldFirstTokenSeconds
     }
 
+    /// Cold, while only that is known: a first answer is.
+    public var firstTokenSeconds: Double {
+        warmFirstTokenSeconds > 0 ? warmFirstTokenSeconds : coldFirstTokenSeconds
+    }
+
     public var isMeasured: Bool { tokensPerSecond > 0 && warmFirstTokenSeconds > 0 }
 
     public mutating func record(_ sample: Sample) {

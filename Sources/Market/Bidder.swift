@@ -103,7 +103,7 @@ public struct Bidder: Sendable {
         // A repeated call: the bid stands as it was.
         if let hold = holds[key] { return .bid(hold.bid.signed) }
         record.calls &+= 1
-        if let reason = obstacle(call) { return decline(call, reason) }
+        if let reason = obstacle(call, from: peer.key) { return decline(call, reason) }
         guard let model = served.first(where: { $0.model == call.model }) else {
             return decline(call, .notServed)
         }
@@ -125,7 +125,7 @@ public struct Bidder: Sendable {
     }
 
     /// What stands against this call, beside the slots.
-    private func obstacle(_ call: CallForBids) -> DeclineReason? {
+    private func obstacle(_ call: CallForBids, from buyer: PublicKey) -> DeclineReason? {
         if isLeaving { return .leaving }
         guard let model = served.first(where: { $0.model == call.model }) else { return .notServed }
         switch model.available {
@@ -144,15 +144,18 @@ public struct Bidder: Sendable {
         if let most = call.maxPrice, model.price.input > most.input || model.price.output > most.output {
             return .overMaxPrice
         }
-        return call.buyerUnreachable && !acceptsChannels ? .unspecified : nil
+        return call.buyerUnreachable && !canBeDialled(by: buyer) ? .unspecified : nil
     }
+
+    /// To itself a node needs no connection.
+    private func canBeDialled(by buyer: PublicKey) -> Bool { acceptsChannels || buyer == identity.publicKey }
 
     private func bid(_ call: CallForBids, _ model: ServedModel, buyer: PublicKey) -> Bid {
         Bid(
             task: call.task, attempt: call.attempt, bidder: identity.publicKey, buyer: buyer,
             price: model.price,
             queueMilliseconds: 0, firstTokenMilliseconds: model.speed.firstTokenMilliseconds,
-            millitokensPerSecond: model.speed.millitokensPerSecond, workerDials: !acceptsChannels,
+            millitokensPerSecond: model.speed.millitokensPerSecond, workerDials: !canBeDialled(by: buyer),
             digest: model.digest, quantization: model.quantization, continues: model.continues,
             context: model.context)
     }

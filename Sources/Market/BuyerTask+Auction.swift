@@ -39,6 +39,7 @@ extension BuyerTask {
         let now = desk.now.monotonic
         let basis = requirements.basis
         var pool: [(Eligible, UInt64)] = []
+        var overdue: [(Eligible, UInt64)] = []
         for candidate in found.sellers {
             let offer = candidate.offer.record
             let trust = desk.sellers.trust(candidate.key, now)
@@ -50,7 +51,18 @@ extension BuyerTask {
             let eligible = Eligible(
                 candidate: candidate, millitrust: trust, rank: rank,
                 newcomer: desk.sellers.isNewcomer(candidate.key), weight: 1)
-            pool.append((eligible, basis.expect(offer, millitrust: trust).score))
+            let entry = (eligible, basis.expect(offer, millitrust: trust).score)
+            if desk.sellers.isOverdue(candidate.key, now) {
+                overdue.append(entry)
+            } else {
+                pool.append(entry)
+            }
+        }
+        // Whoever owes us an answer is asked again only where nobody else is left: a dead node costs one call.
+        if pool.isEmpty {
+            pool = overdue
+        } else {
+            for (late, _) in overdue { survey.count(late.candidate.offer.record, .unreachable) }
         }
         let best = pool.reduce(UInt64.max) { min($0, $1.1) }
         return pool.map { eligible, score in
@@ -74,7 +86,12 @@ extension BuyerTask {
         }
         if let out = excluded.first(where: { $0.key == candidate.key }) { consider(out.reason) }
         if desk.sellers.isSilent(candidate.key) { consider(.unreachable) }
-        if offer.reachability == .outbound && !requirements.selfReachable { consider(.unreachable) }
+        // To itself a node needs no connection.
+        if offer.reachability == .outbound && !requirements.selfReachable
+            && candidate.key != desk.identity.publicKey
+        {
+            consider(.unreachable)
+        }
         return reason
     }
 
@@ -89,6 +106,7 @@ extension BuyerTask {
             attempt: attempt, requirements: requirements, chosen: chosen, now: now, closesAt: now + window)
         for eligible in chosen {
             if !asked.contains(eligible.candidate.key) { asked.append(eligible.candidate.key) }
+            desk.sellers.called(eligible.candidate.key, now)
             desk.request(.call, message, task: id, attempt: attempt, to: eligible.candidate.address)
         }
         desk.set(id, .window, at: now + window)
@@ -269,10 +287,13 @@ extension BuyerTask {
     /// Nobody took the award: each of those asked is out of this task for what it answered.
     private mutating func excludeAsked(_ desk: AuctionDesk) {
         guard let auction else { return }
+        var wasKeptWaiting = false
         for entry in auction.entries where !excluded.contains(where: { $0.key == entry.candidate.key }) {
             let key = entry.candidate.key
             switch entry.reply {
-            case .waiting, .silent: excluded.append(Excluded(key: key, reason: .unreachable))
+            case .waiting, .silent:
+                excluded.append(Excluded(key: key, reason: .unreachable))
+                wasKeptWaiting = true
             case .refused: excluded.append(Excluded(key: key, reason: .untrusted))
             case .busy:
                 excluded.append(Excluded(key: key, reason: .busy, retryAfter: desk.parameters.retryMin))
@@ -282,6 +303,10 @@ extension BuyerTask {
                 excluded.append(Excluded(key: key, reason: out, retryAfter: comesBack ? retry : nil))
             case .bid, .awarded: break
             }
+        }
+        // The time that dead sellers took is not what the busy ones were given; each of them takes it once.
+        if wasKeptWaiting {
+            patienceEnds = max(patienceEnds, desk.now.monotonic + desk.parameters.patience)
         }
     }
 

@@ -196,6 +196,12 @@ extension BuyerTask {
     }
 
     private mutating func take(_ fail: Fail, _ desk: inout AuctionDesk) {
+        // The worker's timer for the task's deadline may be a little earlier than ours.
+        if fail.code == FailCode.deadlineExceeded,
+            desk.now.monotonic + desk.parameters.deadlineSlack >= deadlineAt
+        {
+            return deadlinePassed(&desk)
+        }
         lastFail = fail
         if fail.anotherMaySucceed {
             switch fail.code {

@@ -120,7 +120,7 @@ struct BuyerTask: Sendable {
         end(.cancelled, failure: failure, &desk)
     }
 
-    private mutating func deadlinePassed(_ desk: inout AuctionDesk) {
+    mutating func deadlinePassed(_ desk: inout AuctionDesk) {
         guard stage != .ended else { return }
         let stageThen = stage
         abandon(.cancelled, chargeInput: true, &desk)

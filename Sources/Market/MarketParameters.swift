@@ -98,6 +98,9 @@ public struct MarketParameters: Sendable {
     public var progressInterval = Interval.milliseconds(500)
     /// Longest deadline that a task is given, whatever its buyer says.
     public var deadlineMax = Interval.minutes(60)
+    /// A worker that gives up for the deadline this much before it is believed. Its deadline starts on its own clock
+    /// and in whole milliseconds.
+    public var deadlineSlack = Interval.milliseconds(100)
     /// Ended holds and jobs that are remembered: for late awards, repeated awards and last receipts.
     public var rememberedMax = 1_024
     /// Buyers that paid for a finished task and may therefore hold more than one slot.

@@ -8,6 +8,8 @@ public struct SellerExperience: Sendable {
     var trustAt: MonotonicTime
     /// Smoothed time from a call to its answer; nil before the first.
     public internal(set) var reply: Interval?
+    /// When the call was made that it owes an answer to; nil: it owes none.
+    var calledAt: MonotonicTime?
     /// Left a call unanswered and hasn't been heard since.
     public internal(set) var silent = false
     public internal(set) var won = 0
@@ -33,6 +35,13 @@ struct SellerTable: Sendable {
 
     func isSilent(_ key: PublicKey) -> Bool { table[key]?.silent ?? false }
 
+    /// Whether it owes an answer for longer than an auction would wait for it.
+    func isOverdue(_ key: PublicKey, _ now: MonotonicTime) -> Bool {
+        guard let seller = table[key], let calledAt = seller.calledAt else { return false }
+        let usual = seller.reply.map { max(parameters.windowMin, $0 * 2 + parameters.windowMargin) }
+        return now - calledAt > usual ?? parameters.windowMax
+    }
+
     /// Nobody whom we ever gave a task.
     func isNewcomer(_ key: PublicKey) -> Bool { (table[key]?.won ?? 0) == 0 }
 
@@ -45,14 +54,29 @@ struct SellerTable: Sendable {
     mutating func answered(_ key: PublicKey, roundTrip: Interval, _ now: MonotonicTime) {
         change(key, now) { seller in
             seller.silent = false
+            seller.calledAt = nil
             let old = seller.reply ?? roundTrip
             seller.reply = old + (roundTrip - old) / 4
         }
     }
 
-    mutating func unanswered(_ key: PublicKey, _ now: MonotonicTime) { change(key, now) { $0.silent = true } }
+    mutating func called(_ key: PublicKey, _ now: MonotonicTime) {
+        change(key, now) { if $0.calledAt == nil { $0.calledAt = now } }
+    }
 
-    mutating func heard(_ key: PublicKey) { table.change(key) { $0.silent = false } }
+    mutating func unanswered(_ key: PublicKey, _ now: MonotonicTime) {
+        change(key, now) {
+            $0.silent = true
+            $0.calledAt = nil
+        }
+    }
+
+    mutating func heard(_ key: PublicKey) {
+        table.change(key) {
+            $0.silent = false
+            $0.calledAt = nil
+        }
+    }
 
     mutating func awarded(_ key: PublicKey, _ now: MonotonicTime) {
         change(key, now) {

@@ -114,7 +114,8 @@ struct Survey: Sendable {
         case .excluded: return "\(sell) \(model), and the request's provider preferences exclude all of them."
         case .untrusted: return "\(sell) \(model), none trusted enough for this request."
         case .unreachable: return "\(sell) \(model), and none of them answers."
-        case .busy, .otherModel, .notSampled: return "\(sell) \(model), and none has a free slot now."
+        case .otherModel: return "\(sell) \(model), and none is ready to serve it now."
+        case .busy, .notSampled: return "\(sell) \(model), and none has a free slot now."
         }
     }
 

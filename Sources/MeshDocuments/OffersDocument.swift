@@ -38,7 +38,7 @@ public struct PriceDocument: Codable, Sendable, Equatable {
 /// One node's terms for one model.
 public struct OfferDocument: Codable, Sendable, Equatable {
     public struct Digest: Codable, Sendable, Equatable {
-        /// `blake2b:` and hexadecimal digits.
+        /// `sha256:` and hexadecimal digits.
         public var value: String
         /// `file`, `backend` or `none`.
         public var how: String

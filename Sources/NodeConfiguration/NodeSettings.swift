@@ -6,7 +6,6 @@ public struct NodeSettings: Sendable {
     public var mesh: MeshSettings
     public var http: HTTPSettings
     public var serve: [ServeSettings]
-    public var friends: [PublicKey]
     public var deny: [PublicKey]
     public var ask: AskSettings
     public var log: LogSettings
@@ -16,7 +15,7 @@ public struct NodeSettings: Sendable {
     /// Reads `text`. `home` stands for `~`.
     public init(parsing text: String, source: YAMLReader.Source, home: String) throws(ConfigurationError) {
         let root = try YAMLReader(parsing: text, source: source)
-        try root.allow(["name", "mesh", "http", "serve", "friends", "deny", "ask", "log", "data"])
+        try root.allow(["name", "mesh", "http", "serve", "deny", "ask", "log", "data"])
         name = try root.string("name") ?? ""
         guard name.utf8.count <= 32 else {
             throw root.child("name").failure("`name` is longer than 32 bytes", mend: "shorten it")
@@ -30,7 +29,6 @@ public struct NodeSettings: Sendable {
                 "`serve` has \(serve.count) entries",
                 mend: "a node sells at most 8 models; start another node")
         }
-        friends = try Self.keys(root, "friends")
         deny = try Self.keys(root, "deny")
         ask = try AskSettings(root.child("ask"))
         log = try LogSettings(root.child("log"))

@@ -5,6 +5,7 @@ public struct ServeSettings: Sendable {
     public enum Backend: String, CaseIterable, Sendable {
         case ollama, llamaCpp = "llama.cpp", vllm, openai, managed
     }
+    public enum Feature: String, CaseIterable, Sendable { case tools, images, embedding }
     public var backend: Backend
     /// Base address of the model server, without `/v1`; empty for a managed one.
     public var url: String
@@ -14,8 +15,12 @@ public struct ServeSettings: Sendable {
     public var server: String?
     /// The model's name at the server.
     public var model: String
-    /// What it is sold as; nil: made from `model` by Protocol/models.md.
+    /// What it is sold as, if the operator says so.
     public var sellAs: String?
+    /// What is made from `model` otherwise.
+    public let name: ModelName
+    /// The name it is sold under.
+    public var soldAs: String { sellAs ?? name.canonical }
     public var slots: Int
     public var threads: Int
     /// Micro-credits per million tokens.
@@ -28,13 +33,15 @@ public struct ServeSettings: Sendable {
     /// False: trust the `speed` of this file instead of measuring.
     public var measure: Bool
     public var allowFields: [String]
+    /// What the model can do beyond answering in text; the operator's word.
+    public var features: [Feature]
     public var apiKey: String?
 
     init(_ reader: YAMLReader) throws(ConfigurationError) {
         try reader.allow([
             "backend", "url", "file", "server", "model", "sell_as", "slots", "threads", "price", "context",
             "speed", "measure",
-            "allow_fields", "api_key",
+            "allow_fields", "api_key", "features",
         ])
         guard let backend = try reader.choice("backend", as: Backend.self) else {
             throw reader.failure(
@@ -56,6 +63,13 @@ public struct ServeSettings: Sendable {
         }
         self.model = model
         sellAs = try reader.string("sell_as")
+        name = ModelName(model, isOllama: backend == .ollama)
+        let sold = sellAs ?? name.canonical
+        guard (1...ModelName.sizeMax).contains(sold.utf8.count) else {
+            throw reader.failure(
+                "\(model) would be sold as `\(sold)`; a name has 1 to \(ModelName.sizeMax) bytes",
+                mend: "give it one: sell_as: family-size-variant (Protocol/models.md)")
+        }
         slots = try reader.integer("slots", in: 1...1024) ?? 1
         threads = try reader.integer("threads", in: 1...1024) ?? 1
         let price = reader.child("price")
@@ -67,6 +81,17 @@ public struct ServeSettings: Sendable {
         speed = try reader.integer("speed", in: 0...1_000_000) ?? 0
         measure = try reader.boolean("measure") ?? true
         allowFields = try reader.strings("allow_fields")
+        features = []
+        for text in try reader.strings("features") {
+            let known = Feature.allCases.map(\.rawValue)
+            guard let feature = Feature(rawValue: text) else {
+                throw reader.child("features").failure(
+                    "`features` holds \(text)",
+                    mend: Nearest.match(text, in: known).map { "did you mean \($0)?" }
+                        ?? "known are \(known.joined(separator: ", "))")
+            }
+            features.append(feature)
+        }
         apiKey = try reader.string("api_key")
     }
 

@@ -18,7 +18,7 @@ public struct YAMLReader {
 
     let source: Source
     let node: Yams.Node?
-    let path: String
+    public let path: String
 
     /// Parses `text`; an empty file is an empty mapping.
     public init(parsing text: String, source: Source) throws(ConfigurationError) {
@@ -55,6 +55,9 @@ public struct YAMLReader {
     }
 
     public var isAbsent: Bool { node == nil }
+    public var isList: Bool { node?.sequence != nil }
+    /// The value itself, when it is one word or line.
+    public var text: String? { node?.scalar?.string }
     public var line: Int? { node?.mark?.line }
 
     public func failure(_ problem: String, mend: String) -> ConfigurationError {

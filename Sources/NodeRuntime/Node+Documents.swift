@@ -88,7 +88,7 @@ extension Node: MeshNode {
                 quantization: record.quantization,
                 context: Int(record.context),
                 digest: record.digest.map {
-                    .init(value: "blake2b:" + Base32.encode($0.bytes), how: record.digestSource.name)
+                    .init(value: "sha256:" + hexadecimal($0.bytes), how: record.digestSource.name)
                 },
                 features: record.features.names, continues: record.continues, price: record.price.document,
                 slots: Int(record.slots),
@@ -187,6 +187,10 @@ extension Reachability {
         case .outbound: "outbound"
         }
     }
+}
+
+private func hexadecimal(_ bytes: [UInt8]) -> String {
+    bytes.map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
 }
 
 extension DigestSource {

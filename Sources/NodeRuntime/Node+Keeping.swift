@@ -52,7 +52,7 @@ extension Ledger {
         var memory = Node.Memory()
         memory.anchors = try anchors()
         for serve in settings.serve {
-            let model = serve.sellAs ?? serve.model.lowercased()
+            let model = serve.soldAs
             if let bytes = try setting("sequence/\(model)"),
                 let sequence = UInt64(String(decoding: bytes, as: UTF8.self))
             {

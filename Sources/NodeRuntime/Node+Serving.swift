@@ -13,6 +13,12 @@ extension Node {
         let http = HTTPStreams(loop: loop.uv)
         self.http = http
         for index in backends.indices {
+            let sale = backends[index].settings
+            if sale.sellAs == nil, sale.name.isGuessed, sale.backend != .managed {
+                log.notice(
+                    "others may know this model by another name: set sell_as",
+                    metadata: ["model": "\(sale.model)", "sold_as": "\(sale.soldAs)"])
+            }
             let driver = Backend(
                 backends[index].configuration, http: http, loop: loop.uv,
                 meter: backends[index].remembered?.meter,
@@ -106,7 +112,7 @@ extension Node {
                 "backend up",
                 metadata: [
                     "model": "\(model)", "tokens_per_s": "\(Int(speed.tokensPerSecond))",
-                    "first_token_ms": "\(Int(speed.warmFirstTokenSeconds * 1000))",
+                    "first_token_ms": "\(Int(speed.firstTokenSeconds * 1000))",
                     "continues": "\(status.continues)",
                 ])
         case .down(let failure) where before?.state != status.state:

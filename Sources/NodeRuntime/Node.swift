@@ -313,7 +313,8 @@ extension NodeSettings {
     public var keyPath: String { "\(data)/key" }
 
     func peerSettings(memory: Node.Memory) -> PeerSettings {
-        let isLocal = mesh.listen.isLoopback
+        // Who listens on a private address and names no public one belongs to a mesh of that network alone.
+        let isLocal = mesh.listen.isLoopback || mesh.listen.isPrivate && mesh.publicEndpoint == nil
         var stated: [Endpoint] = []
         if let endpoint = mesh.publicEndpoint { stated.append(endpoint) }
         if mesh.listen.isUnicast, mesh.listen.port != 0 { stated.append(mesh.listen) }

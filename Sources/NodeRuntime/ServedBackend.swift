@@ -32,7 +32,7 @@ struct ServedBackend {
     }
 
     /// The name it is sold under.
-    var model: String { settings.sellAs ?? settings.model.lowercased() }
+    var model: String { settings.soldAs }
 
     var configuration: BackendConfiguration {
         let place: BackendConfiguration.Place
@@ -77,6 +77,13 @@ struct ServedBackend {
         let speed = status.announced
         var features: Features = [.chat, .completion]
         if settings.backend != .openai { features.formUnion([.logprobs, .jsonSchema]) }
+        for feature in settings.features {
+            switch feature {
+            case .tools: features.insert(.tools)
+            case .images: features.insert(.images)
+            case .embedding: features.insert(.embedding)
+            }
+        }
         return Market.ServedModel(
             model: model,
             price: Price(
@@ -87,9 +94,9 @@ struct ServedBackend {
             continues: status.continues, digest: description.digest,
             digestSource: description.digest == nil
                 ? .none : description.digestOrigin == .file ? .file : .backend,
-            quantization: description.quantization ?? "",
+            quantization: description.quantization ?? settings.name.quantization ?? "",
             speed: Speed(
-                firstTokenMilliseconds: Self.milliseconds(speed.warmFirstTokenSeconds),
+                firstTokenMilliseconds: Self.milliseconds(speed.firstTokenSeconds),
                 millitokensPerSecond: UInt32(clamping: Int(min(speed.tokensPerSecond, 1e6) * 1000)),
                 coldFirstTokenMilliseconds: Self.milliseconds(speed.coldFirstTokenSeconds)),
             available: availability)
@@ -114,7 +121,7 @@ struct ServedBackend {
             model: model, slots: settings.slots, slotsBusy: busy,
             backend: .init(kind: settings.backend.rawValue, url: settings.url, state: state, error: problem),
             tokensPerSecond: status.map(\.announced.tokensPerSecond),
-            firstTokenMilliseconds: status.map { Int(Self.milliseconds($0.announced.warmFirstTokenSeconds)) },
+            firstTokenMilliseconds: status.map { Int(Self.milliseconds($0.announced.firstTokenSeconds)) },
             price: PriceDocument(
                 input: settings.inputPrice, cachedInput: settings.cachedInputPrice,
                 output: settings.outputPrice),
@@ -135,7 +142,8 @@ extension ServeSettings {
         ManagedServerOptions(
             launcher: server.map { .binary(path: $0) } ?? ManagedServerOptions.Launcher.projects,
             file: file ?? "", slots: slots,
-            context: context ?? Self.managedContext, threads: threads)
+            context: context ?? Self.managedContext, threads: threads,
+            embeddings: features.contains(.embedding))
     }
 }
 

@@ -48,6 +48,15 @@ extension Peer {
         )
     }
 
+    /// Tables with their sizes and bounds. For checkers.
+    public var tables: [(name: String, count: Int, bound: Int)] {
+        sessions.tables + channels.tables + [
+            ("offers", gossip.heldCount, GossipLimits.offersMax),
+            ("members", gossip.memberCount, GossipLimits.membersMax),
+            ("contacts", discovery.count, 256 * discovery.parameters.bucketSize),
+        ]
+    }
+
     /// How many nodes keep our registration as a provider of the model.
     public func registrars(_ model: String, now: Now) -> Int {
         discovery.registrars(TopicID(model: model), now: now)

@@ -63,6 +63,10 @@ public struct Channels: Sendable {
     }
 
     public var count: Int { entries.count }
+    /// Tables with their sizes and bounds. For checkers.
+    public var tables: [(name: String, count: Int, bound: Int)] {
+        [("channels", entries.count, limits.channels), ("handshaking", handshaking, limits.handshaking)]
+    }
 
     // MARK: For the market
 

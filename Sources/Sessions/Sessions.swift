@@ -69,6 +69,14 @@ public struct Sessions: Sendable {
             handshakesPerSecond: limits.handshakesPerSecond)
     }
 
+    /// Tables with their sizes and bounds. For checkers.
+    public var tables: [(name: String, count: Int, bound: Int)] {
+        [
+            ("sessions", sessionCount, limits.sessions), ("half_open", halfOpen.count, limits.halfOpen),
+            ("openings", openings.count, limits.openings), ("requests", pending.count, limits.requests),
+        ]
+    }
+
     // MARK: What the core asks for
 
     /// Sends `message` and waits for its answer. Exactly one `Completion` follows, at once if a bound is reached.

@@ -106,7 +106,7 @@ extension TestnetFile {
             }
             yaml += "http: {listen: \"127.0.0.1:\(ports[index] + 1)\"}\n"
             if let sale = node.sale {
-                yaml += "serve:\n  - model: \(quoted(sale.model))\n"
+                yaml += "serve:\n  - model: \(quoted(sale.model))\n    sell_as: \(quoted(sale.model))\n"
                 yaml +=
                     sale.url.map { "    backend: openai\n    url: \(quoted($0))\n" }
                     ?? "    backend: managed\n    file: \(quoted(sale.file))\n"

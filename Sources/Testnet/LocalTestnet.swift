@@ -45,7 +45,8 @@ public struct LocalTestnet: Sendable {
             if let sale = node.sale, sale.url == nil, !FileManager.default.fileExists(atPath: sale.file) {
                 throw TestnetError(
                     "\(node.name) serves \(sale.model), but there is no \(sale.file)",
-                    mend: "put the GGUF file there, or name it with `file:`")
+                    mend: "put the GGUF file there, or name it with `file:`",
+                    exitCode: 78)
             }
         }
         try FileManager.default.createDirectory(atPath: layout.folder, withIntermediateDirectories: true)
@@ -115,6 +116,9 @@ public struct LocalTestnet: Sendable {
         throw TestnetError("the supervisor did not start", mend: "read \(layout.supervisorLog)")
     }
 
+    /// What a node logs of a program that isn't there; waiting won't bring it.
+    private static let noServer = "server can't be started"
+
     /// Polls each node until it lists every seller's offers, failing early with the log of a node that died.
     private func waitUntilReady(timeout: TimeInterval, progress: (String) -> Void) throws {
         let start = Date()
@@ -129,6 +133,11 @@ public struct LocalTestnet: Sendable {
             }) {
                 throw TestnetError(
                     "\(dead.name) ended at once:\n\(lastLines(dead.log))", mend: "read \(dead.log)")
+            }
+            if let helpless = alive.first(where: { lastLines($0.log).contains(Self.noServer) }) {
+                throw TestnetError(
+                    "\(helpless.name) finds no model server to start:\n\(lastLines(helpless.log))",
+                    mend: "run scripts/setup once: it installs llama.cpp's server in .cache/venv")
             }
             let expected = Set(alive.flatMap { node in node.models.map { "\(node.nodeID)/\($0)" } })
             var answering = 0

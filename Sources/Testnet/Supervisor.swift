@@ -34,7 +34,8 @@ public final class Supervisor {
         var pending: [UInt8] = []
         while true {
             var poller = pollfd(fd: control, events: Int16(POLLIN), revents: 0)
-            poll(&poller, 1, 500)
+            // SIGCHLD may have come to another thread, which doesn't end this wait.
+            poll(&poller, 1, 50)
             if reap() { try state.save(layout) }
             var buffer = [UInt8](repeating: 0, count: 4096)
             let count = read(control, &buffer, buffer.count)

@@ -5,6 +5,8 @@ import Primitives
 public struct TestnetFile: Sendable {
     public struct NodePlan: Sendable {
         public var name: String
+        /// What the file calls it: the name that nodes made by one `count:` share.
+        public var group: String
         /// Model name and GGUF file, price and pace; nil: the node only asks.
         public var sale: Sale?
         /// False: accepts no channel, as behind a home router.
@@ -42,9 +44,18 @@ public struct TestnetFile: Sendable {
 
     /// Reads `text`; `folder` is where `models/` lies.
     public init(parsing text: String, path: String, folder: String) throws(ConfigurationError) {
-        self.path = path
         let root = try YAMLReader(parsing: text, source: .init(file: path))
-        try root.allow(["mesh", "seed", "ports", "nodes", "ask"])
+        try root.allow(Self.keys + ScenarioFile.keys)
+        try self.init(root, path: path, folder: folder)
+    }
+
+    static let keys = ["mesh", "seed", "ports", "nodes", "ask"]
+
+    /// What of `root` describes the nodes; `size` scales the groups so that there are so many nodes in all.
+    init(
+        _ root: YAMLReader, path: String, folder: String, countMax: Int = nodeCountMax, size: Int? = nil
+    ) throws(ConfigurationError) {
+        self.path = path
         mesh = try root.string("mesh") ?? "testnet-local"
         guard mesh.hasPrefix("testnet-"), mesh.utf8.count <= 64,
             mesh.utf8.allSatisfy({
@@ -64,6 +75,7 @@ public struct TestnetFile: Sendable {
         guard !entries.isEmpty else {
             throw root.failure("no `nodes`", mend: "name at least one: `nodes: {ada: {}}`")
         }
+        let scale = try Self.scale(entries.map(\.value), to: size)
         for (name, reader) in entries {
             guard (1...32).contains(name.utf8.count),
                 name.utf8.allSatisfy({ (97...122).contains($0) || (48...57).contains($0) || $0 == 45 })
@@ -72,17 +84,21 @@ public struct TestnetFile: Sendable {
             }
             try reader.allow(["serves", "file", "url", "price", "speed", "slots", "count", "inbound"])
             let sale = try Self.sale(reader, folder: folder)
-            let count = try reader.integer("count", in: 1...Self.nodeCountMax) ?? 1
+            let count = scale(try reader.integer("count", in: 1...1_000_000) ?? 1)
             let inbound = try reader.boolean("inbound") ?? true
+            guard nodes.count + count <= countMax else {
+                throw root.child("nodes").failure(
+                    "\(nodes.count + count) nodes",
+                    mend: countMax > Self.nodeCountMax
+                        ? "at most \(countMax)"
+                        : "at most \(countMax) processes; use `starling sim` for more")
+            }
             for index in 1...count {
                 nodes.append(
-                    NodePlan(name: count == 1 ? name : "\(name)\(index)", sale: sale, inbound: inbound))
+                    NodePlan(
+                        name: count == 1 ? name : "\(name)\(index)", group: name, sale: sale, inbound: inbound
+                    ))
             }
-        }
-        guard nodes.count <= Self.nodeCountMax else {
-            throw root.child("nodes").failure(
-                "\(nodes.count) nodes",
-                mend: "at most \(Self.nodeCountMax) processes; use `starling sim` for more")
         }
         if let first = ports, first + 2 * nodes.count > 65536 {
             throw root.child("ports").failure(
@@ -101,6 +117,22 @@ public struct TestnetFile: Sendable {
             question = Question(
                 via: via, model: try ask.string("model") ?? "", prompt: try ask.string("prompt") ?? "Hello")
         }
+    }
+
+    /// Groups grow and shrink in proportion; single nodes stay one.
+    private static func scale(_ readers: [YAMLReader], to size: Int?) throws(ConfigurationError) -> (Int) ->
+        Int
+    {
+        guard let size else { return { $0 } }
+        var singles = 0
+        var grouped = 0
+        for reader in readers {
+            let count = try reader.integer("count", in: 1...1_000_000) ?? 1
+            if count == 1 { singles += 1 } else { grouped += count }
+        }
+        guard grouped > 0 else { return { $0 } }
+        let wanted = Double(max(0, size - singles)) / Double(grouped)
+        return { $0 == 1 ? 1 : max(2, Int((Double($0) * wanted).rounded())) }
     }
 
     private static func sale(_ reader: YAMLReader, folder: String) throws(ConfigurationError) -> Sale? {

@@ -57,8 +57,10 @@ enum AuctionText {
     }
 
     /// The last line: what was delivered, by whom, for how much, and the time of each phase.
-    static func end(_ task: TaskDocument) -> String {
+    /// `why`: the command that tells more.
+    static func end(_ task: TaskDocument, why: String?) -> String {
         var lines: [String] = []
+        let more = why.map { "   why: \($0)" } ?? ""
         for (lost, next) in zip(task.legs, task.legs.dropFirst()) {
             let gap = next.gapMilliseconds.map { " after \(seconds($0))" } ?? ""
             lines.append(
@@ -78,11 +80,11 @@ enum AuctionText {
                 task.legs.last.map { " by \($0.name.isEmpty ? String($0.nodeID.prefix(8)) : $0.name)" } ?? ""
             let pace = task.phases.stream.map { " in \(seconds($0 + (task.phases.firstToken ?? 0)))" } ?? ""
             lines.append(
-                "\(task.usage.completionTokens) tokens, \(task.usage.cost) µcr,\(by)\(pace)\(times)   why: starling why \(task.task.prefix(8))"
+                "\(task.usage.completionTokens) tokens, \(task.usage.cost) µcr,\(by)\(pace)\(times)\(more)"
             )
         case "refused", "failed", "cancelled":
             lines.append(
-                "\(task.state): \(task.message ?? task.reason ?? "no reason kept")\(times)   why: starling why \(task.task.prefix(8))"
+                "\(task.state): \(task.message ?? task.reason ?? "no reason kept")\(times)\(more)"
             )
         default:
             lines.append("\(task.state)\(times)")

@@ -3,20 +3,21 @@ import Foundation
 import MeshClient
 import MeshDocuments
 import NodeConfiguration
+import Primitives
 import Testnet
 
 /// Which node a command talks to, and whether it prints for people or for scripts.
 struct DoorOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "The node to talk to: an address, or a testnet node's name. Default: STARLING_VIA, then this user's node.",
-            valueName: "URL|NAME"))
+            "The node to talk to: an address (http://127.0.0.1:7828), or the name of a testnet's node. Default: STARLING_VIA, else your own node.",
+            valueName: "NODE"))
     var via: String?
 
-    @Option(help: ArgumentHelp("Key for a node that wants one. Default: STARLING_API_KEY.", valueName: "key"))
+    @Option(help: ArgumentHelp("Key for a node that wants one. Default: STARLING_API_KEY.", valueName: "KEY"))
     var apiKey: String?
 
-    @Flag(help: "Print one JSON document.")
+    @Flag(help: "Print one JSON document instead of text.")
     var json = false
 
     /// The node's door.
@@ -35,7 +36,7 @@ struct DoorOptions: ParsableArguments {
             }
             let settings = try NodeSettings(
                 parsing: String(decoding: data, as: UTF8.self), source: .init(file: path),
-                home: NSHomeDirectory())
+                home: homeFolder)
             return "http://\(settings.http.listen)"
         }
         if via.hasPrefix("http://") || via.hasPrefix("https://") {
@@ -90,8 +91,18 @@ struct DoorOptions: ParsableArguments {
         case 400: status = .usage
         default: status = .failed
         }
-        if !json { remark("starling: \(printable(message))") }
+        if !json {
+            remark("starling: \(printable(message))")
+            if let mend = body?.metadata?.nearest.flatMap(Self.flag) { remark("  mend: \(mend)") }
+        }
         return ExitCode(status.rawValue)
+    }
+
+    /// The option of `ask` that makes the smallest change after which somebody would have bid.
+    private static func flag(_ nearest: ErrorDocument.Explanation.Nearest) -> String? {
+        let flags = ["provider.max_price.completion": "--max-price", "provider.max_cost": "--max-cost"]
+        guard let change = nearest.change.first, let flag = flags[change.key] else { return nil }
+        return "\(flag) \(MicroCredits.text(Int64((change.value * 1e6).rounded(.up))))"
     }
 }
 

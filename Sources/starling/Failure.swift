@@ -25,6 +25,12 @@ func fail(_ problem: String, mend: String?, _ status: ExitStatus) -> ExitCode {
     return ExitCode(status.rawValue)
 }
 
+/// `~`: HOME, where it is set, as other Unix programs take it; else the account's.
+var homeFolder: String {
+    let home = ProcessInfo.processInfo.environment["HOME"] ?? ""
+    return home.isEmpty ? NSHomeDirectory() : home
+}
+
 /// A line on stderr.
 func remark(_ line: String) { FileHandle.standardError.write(Data((line + "\n").utf8)) }
 

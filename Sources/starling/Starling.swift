@@ -9,13 +9,20 @@ struct Starling: AsyncParsableCommand {
         commandName: "starling",
         abstract: "Sell and buy AI inference in a mesh of equals.",
         discussion: """
-            Put the model server you run on the mesh:   starling init && starling node
-            Ask a question at any node:                 starling ask --model wren-m "What can you do?"
-            Try a mesh on this machine:                 starling testnet up testnet/market.yaml
+            Try a mesh on this machine:
+              starling testnet up testnet/market.yaml
+              starling testnet ask "What can you do?"
+            Sell what your model server can do:
+              starling init
+              starling node
+            Ask a question at any node:
+              starling ask --model wren-m "What can you do?"
 
-            Data goes to stdout, remarks to stderr; --json prints one document for scripts.
-            Exit codes: 0 done, 1 failed, 64 wrong usage, 69 nobody bid or no such node, 74 answer broke off,
-            75 busy or too late, 77 key or permission, 78 configuration wrong, 130 interrupted.
+            Data goes to stdout, remarks to stderr; --json prints one document.
+
+            Exit codes: 0 done, 1 failed, 64 wrong usage, 69 nobody bid or no such \
+            node, 74 the answer broke off, 75 busy or too late, 77 key or \
+            permission, 78 wrong configuration, 130 interrupted.
             """,
         version: starlingVersion,
         groupedSubcommands: [

@@ -143,19 +143,19 @@ struct LearningTests {
         #expect(first.gossip.dropped[.equivocated] + second.gossip.dropped[.equivocated] == 1)
     }
 
-    @Test("Three new versions of an offer in a row, then one in ten seconds; tombstones count")
+    @Test("Eight new versions of an offer in a row, then one in ten seconds; tombstones count")
     func versionRate() {
         var machine = Machine()
-        for sequence in 1...3 as ClosedRange<UInt64> {
+        for sequence in 1...8 as ClosedRange<UInt64> {
             machine.mail([offer(of: 1, sequence: sequence)], from: 1)
         }
-        machine.mail([offer(of: 1, sequence: 4, withdrawn: true)], from: 1)
+        machine.mail([offer(of: 1, sequence: 9, withdrawn: true)], from: 1)
         #expect(machine.gossip.dropped[.rateLimited] == 1)
-        #expect(machine.gossip.statistics.signaturesChecked == 3)
+        #expect(machine.gossip.statistics.signaturesChecked == 8)
         machine.pass(.seconds(10))
-        machine.mail([offer(of: 1, sequence: 4, withdrawn: true)], from: 1)
+        machine.mail([offer(of: 1, sequence: 9, withdrawn: true)], from: 1)
         #expect(machine.gossip.allOffers.isEmpty)
-        machine.mail([offer(of: 1, sequence: 5)], from: 1)
+        machine.mail([offer(of: 1, sequence: 10)], from: 1)
         #expect(machine.gossip.dropped[.rateLimited] == 2)
     }
 
@@ -249,6 +249,25 @@ struct LearningTests {
         machine.mail([offer(of: 51)], from: 51)
         machine.pass(.milliseconds(1_500))
         #expect(machine.takeMails().isEmpty, "its publisher mails it to everybody")
+    }
+
+    @Test("Whoever learns a withdrawal of what it listed passes it on to twelve members at once")
+    func withdrawalsArePassedOn() {
+        var machine = Machine.joined(members: 1..<40)
+        machine.mail([offer(of: 50)], from: 50)
+        machine.pass(.milliseconds(1_500))
+        _ = machine.takeMails()
+        machine.mail([offer(of: 50, sequence: 2, withdrawn: true)], from: 50)
+        machine.pass(.milliseconds(20))
+        let mails = machine.takeMails()
+        #expect(mails.count == 12)
+        #expect(mails.allSatisfy { $0.offers.map(\.withdrawn) == [true] && $0.to != address(50) })
+        // Again, or of what nobody could have called: nothing.
+        machine.mail([offer(of: 50, sequence: 2, withdrawn: true)], from: 7)
+        machine.mail([offer(of: 51, withdrawn: true)], from: 51)
+        machine.mail([offer(of: 52, withdrawn: true)], from: 52)
+        machine.pass(.milliseconds(400))
+        #expect(machine.takeMails().isEmpty)
     }
 
     @Test("An old offer is no news to others, and nothing is while joining")

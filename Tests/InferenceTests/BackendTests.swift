@@ -194,6 +194,39 @@ import Testing
         }
     }
 
+    @Test func aServerThatWasSilentWhenItsJobWasGivenUpIsTriedBeforeItIsSoldAgain() {
+        var isHung = false
+        let server = ScriptedServer(
+            loop,
+            handler: Script.llama { connection in
+                guard !isHung else { return }
+                connection.head()
+                connection.write(Script.answer(["a", "b", "c", "d", "e"]))
+            })
+        var limits = BackendLimits()
+        limits.suspicion = .milliseconds(50)
+        limits.trial = .milliseconds(100)
+        let rig = Rig(server, measures: true, loop: loop, limits: limits)
+        #expect(loop.run { rig.backend.status.isUp })
+        isHung = true
+        #expect(rig.ask(1) == nil)
+        rig.backend.cancel(1)
+        #expect(rig.backend.status.isUp, "a quick hang-up says nothing")
+        #expect(rig.ask(2) == nil)
+        loop.run(for: .milliseconds(100))
+        rig.backend.cancel(2)
+        #expect(!rig.backend.status.isUp)
+        let isDown = loop.run {
+            if case .down(let why) = rig.backend.status.state { return why.code == .hung }
+            return false
+        }
+        #expect(isDown)
+        isHung = false
+        #expect(loop.run { rig.backend.status.isUp })
+        rig.close()
+        server.close()
+    }
+
     @Test func aCancelFromInsideAnEventIsTheLast() {
         let server = ScriptedServer(
             loop,

@@ -145,6 +145,43 @@ import Wire
         #expect(buyer.take().calls.count == 2)
     }
 
+    @Test(
+        "A seller that owes an answer for longer than an auction waits is asked only where nobody else is left"
+    )
+    func overdue() {
+        var buyer = Buyer()
+        for seller in [ada, cyd] { _ = buyer.stream([seller]) }
+        let task = buyer.submit()
+        buyer.found(task, [ada, cyd])
+        for (token, call, key) in buyer.take().calls where key == cyd.key {
+            buyer.answer(token, cyd.bid(call, buyer: buyer.key), from: cyd)
+        }
+        buyer.advance(to: 10)
+        let early = buyer.submit()
+        buyer.found(early, [ada, cyd])
+        #expect(buyer.take().calls.count == 2)
+        buyer.advance(to: 30)
+        let late = buyer.submit()
+        buyer.found(late, [ada, cyd])
+        #expect(buyer.take().calls.map(\.2) == [cyd.key])
+        let alone = buyer.submit()
+        buyer.found(alone, [ada])
+        #expect(buyer.take().calls.map(\.2) == [ada.key])
+        buyer.auctioneer.heard(ada.key)
+        let again = buyer.submit()
+        buyer.found(again, [ada, cyd])
+        #expect(buyer.take().calls.count == 2)
+    }
+
+    @Test("A node that accepts no channel may buy of itself")
+    func ownGoods() {
+        var buyer = Buyer()
+        let own = Seller(1_000, "self", reachability: .outbound)
+        let task = buyer.submit()
+        buyer.found(task, [own], reachable: false)
+        #expect(buyer.take().calls.map(\.2) == [own.key])
+    }
+
     @Test("A busy or silent winner loses its award to the next bid", arguments: [true, false])
     func nextBid(_ answers: Bool) {
         var buyer = Buyer()
@@ -209,6 +246,30 @@ import Wire
         #expect(failure.reasons.map(\.nodes).reduce(0, +) == 5)
         #expect(failure.asked == 3 && failure.bids == 0 && failure.known == 5)
         #expect(buyer.auctioneer.running.isEmpty)
+    }
+
+    @Test("Waiting for sellers that turn out to be dead doesn't use up the patience with a busy one")
+    func silenceAndPatience() {
+        var buyer = Buyer()
+        let task = buyer.submit()
+        buyer.found(task, [ada, bob])
+        for (token, call, key) in buyer.take().calls where key == ada.key {
+            let decline = Decline(
+                task: task, attempt: call.attempt, reason: .busy, retryAfterMilliseconds: 30)
+            buyer.answer(token, .decline(decline), from: ada)
+        }
+        buyer.advance(to: 120)
+        buyer.advance(to: 1_000)
+        #expect(buyer.take().needs == 1)
+        buyer.found(task, [ada, bob])
+        #expect(buyer.actions.failures.isEmpty)
+        buyer.advance(to: 1_400)
+        #expect(buyer.take().needs == 1)
+        buyer.found(task, [ada, bob])
+        for (token, call, key) in buyer.take().calls where key == ada.key {
+            buyer.answer(token, ada.bid(call, buyer: buyer.key), from: ada)
+        }
+        #expect(buyer.actions.awards.map(\.2) == [ada.key])
     }
 
     @Test(

@@ -290,6 +290,19 @@ import Wire
         }
     }
 
+    @Test("A worker's clock may end the task a little before ours: it is the deadline all the same")
+    func workersDeadline() {
+        let late = FrameBody.fail(
+            Fail(code: FailCode.deadlineExceeded, message: "Late.", anotherMaySucceed: false))
+        for (milliseconds, code) in [(899, TaskFailure.Code.deadlineExceeded), (300, .backendError)] {
+            var buyer = Buyer()
+            let (task, worker) = buyer.stream([ada], request: request { $0.deadline = .milliseconds(900) })
+            buyer.milliseconds = Int64(milliseconds)
+            buyer.frame(task, 1, late, from: worker, on: 5)
+            #expect(buyer.actions.failures.map(\.code) == [code])
+        }
+    }
+
     @Test("The deadline ends a task in every phase, once")
     func deadline() {
         for phase in 0..<3 {

@@ -52,9 +52,10 @@ import Testing
         ("serve: [{model: a}]", "a `serve` entry without `backend`"),
         ("serve: [{backend: olama, model: a}]", "`serve[0].backend` is olama"),
         ("serve: [{backend: managed}]", "a managed `serve` entry without `file`"),
+        ("serve: [{backend: vllm, model: a, features: [tool]}]", "`features` holds tool"),
         ("mesh: {join: [http://x]}", "`mesh.join` holds http://x"),
         ("mesh: {seed: a}", "`mesh.seed` makes keys that anybody can make"),
-        ("friends: [abc]", "`friends` holds abc, which is no public key"),
+        ("deny: [abc]", "`deny` holds abc, which is no public key"),
         (
             "http: {listen: 0.0.0.0:80}",
             "`http.listen` is 0.0.0.0:80, which strangers can reach, and there is no `http.api_keys`"

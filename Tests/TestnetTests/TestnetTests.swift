@@ -51,7 +51,7 @@ import Testing
         ("mesh: main\nnodes: {a: {}}", "`mesh` is main"), ("mesh: testnet-a", "no `nodes`"),
         ("nodes: {A: {}}", "a node is named `A`"),
         ("nodes: {a: {servs: b}}", "unknown key `nodes.a.servs`"),
-        ("nodes: {a: {count: 300}}", "`nodes.a.count` is 300"),
+        ("nodes: {a: {count: 300}}", "300 nodes"),
         ("nodes: {a: {}}\nask: {via: b}", "`ask.via` is b, which is no node of this file"),
         ("ports: 80\nnodes: {a: {}}", "`ports` is 80"),
     ])

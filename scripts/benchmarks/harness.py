@@ -30,6 +30,9 @@ class Bench:
     def __init__(self, name, full, builds):
         self.name, self.full, self.builds = name, full, builds
         self.figures = []
+        busy = busy_share(0.5)
+        if busy > 0.1:
+            remark(f"the machine is {busy:.0%} busy with other work: latencies and rates will look worse than they are")
 
     # Figures
 
@@ -189,15 +192,29 @@ def histogram(title, values, unit, columns=40):
 # Processes
 
 
+def busy_share(seconds):
+    """How much of all cores is in use, measured for so long."""
+
+    def read():
+        with open("/proc/stat") as file:
+            ticks = [int(word) for word in file.readline().split()[1:9]]
+        return sum(ticks), ticks[3] + ticks[4]
+
+    all_before, idle_before = read()
+    time.sleep(seconds)
+    all_after, idle_after = read()
+    return 1 - (idle_after - idle_before) / max(1, all_after - all_before)
+
+
 def memory(pid):
-    """MB: {"rss", "private"}. Private is what ending the process would give back."""
+    """MB: {"rss", "private", "dirty"}. Private is what ending the process would give back."""
     fields = {}
     with open(f"/proc/{pid}/smaps_rollup") as file:
         for line in file:
             key, _, rest = line.partition(":")
             if rest.strip().endswith("kB"):
                 fields[key] = int(rest.split()[0]) / 1024
-    return {"rss": fields["Rss"], "private": fields["Private_Clean"] + fields["Private_Dirty"]}
+    return {"rss": fields["Rss"], "private": fields["Private_Clean"] + fields["Private_Dirty"], "dirty": fields["Private_Dirty"]}
 
 
 def cpu_seconds(pid):

@@ -6,16 +6,18 @@ import Primitives
 
 struct AskCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "ask", abstract: "Ask a question at any node; the answer streams to stdout.",
+        commandName: "ask", abstract: "Ask a question at any node; the answer goes to stdout as it comes.",
         discussion: """
-            The node that you ask runs an auction among the sellers that it knows and streams the winner's answer. If the
-            winner dies, another goes on; you see a pause. The last line on stderr is the bill.
+            The node that you ask runs an auction among the sellers that it knows \
+            and streams the winner's answer. If the winner dies, another goes on; \
+            you see a pause. The last line on stderr is the bill.
 
             The node that answers sees your prompt. Choose whom with --only.
 
-            starling ask --model wren-m "What can you do?"
-            starling ask --model wren-m --max-price 2.00 --deadline 10s --auction "What is 3 + 4?"
-            cat question.txt | starling ask --model wren-m - > answer.txt
+              starling ask --model wren-m "What can you do?"
+              starling ask --model wren-m --max-price 2.00 --auction "What is 3 + 4?"
+              starling ask --via fay --deadline 10s --model wren-m "What is 3 + 4?"
+              cat question.txt | starling ask --model wren-m - > answer.txt
             """)
 
     @OptionGroup var door: DoorOptions
@@ -25,10 +27,11 @@ struct AskCommand: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "The most you pay, credits per million tokens: output, or input/output.", valueName: "P"))
+            "The most you pay, credits per million tokens: for output (2.00), or for input/output (0.20/2.00).",
+            valueName: "P"))
     var maxPrice: String?
 
-    @Option(help: ArgumentHelp("The most the whole task may cost, credits.", valueName: "C"))
+    @Option(help: ArgumentHelp("The most that the whole task may cost, in credits.", valueName: "C"))
     var maxCost: String?
 
     @Option(help: ArgumentHelp("Give up after this long: 500ms, 10s, 2m.", valueName: "T"))
@@ -42,7 +45,8 @@ struct AskCommand: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Ask only these nodes (ids, prefixes of 8 or names; repeat it).", valueName: "NODE"))
+            "Let only this node answer: its id, eight or more first letters of it, or its name. Repeat it for several.",
+            valueName: "NODE"))
     var only: [String] = []
 
     @Option(help: ArgumentHelp("What to prefer: price, throughput or latency.", valueName: "KEY"))
@@ -102,13 +106,13 @@ struct AskCommand: AsyncParsableCommand {
                         decoding: try JSONSerialization.data(
                             withJSONObject: answer.document, options: [.sortedKeys]), as: UTF8.self) + "\n")
             } else if let document {
-                remark((auction ? "\n" : "") + AuctionText.end(document))
+                remark((auction ? "\n" : "") + AuctionText.end(document, why: why(document)))
             }
             if let error = answer.error {
                 if document == nil || document?.state == "delivered" {
                     remark("starling: \(printable(error))")
                 }
-                throw ExitCode(ExitStatus.brokenOff.rawValue)
+                throw ExitCode((answer.isLate ? ExitStatus.tryAgain : .brokenOff).rawValue)
             }
         }
     }
@@ -163,6 +167,10 @@ struct AskCommand: AsyncParsableCommand {
         return try? JSONDecoder().decode(TaskDocument.self, from: Data(response.body))
     }
 
+    private func why(_ task: TaskDocument) -> String {
+        "starling why \(task.task.prefix(8))" + (door.via.map { " --via \($0)" } ?? "")
+    }
+
     static func prices(_ text: String) -> (input: Double?, output: Double)? {
         let parts = text.split(separator: "/", omittingEmptySubsequences: false)
         guard parts.count <= 2, let last = parts.last, let output = MicroCredits.parse(last) else {
@@ -189,6 +197,8 @@ private final class Answer {
     let json: Bool
     var task: String?
     var error: String?
+    /// It broke off because its deadline passed.
+    private(set) var isLate = false
     private var text = ""
     private var usage: Any?
     private var reason: Any?
@@ -210,6 +220,7 @@ private final class Answer {
         guard let chunk = try? JSONSerialization.jsonObject(with: data) as? [String: Any] else { return }
         if let problem = chunk["error"] as? [String: Any] {
             error = problem["message"] as? String ?? "the answer broke off"
+            isLate = problem["code"] as? String == "deadline_exceeded"
         }
         if let used = chunk["usage"], !(used is NSNull) { usage = used }
         guard let choice = (chunk["choices"] as? [[String: Any]])?.first else { return }

@@ -10,15 +10,26 @@ struct InitCommand: AsyncParsableCommand {
         commandName: "init",
         abstract: "Find the model servers that run here; write the key and the configuration.",
         discussion: """
-            Looks for Ollama (11434), llama.cpp (8080), vLLM (8000) and LM Studio (1234) on this machine, and writes a
-            commented configuration that sells the first model found. Nothing is sold before you run `starling node`; read
-            the file first. An existing key is kept, an existing configuration only replaced with --force.
+            Looks for Ollama (11434), llama.cpp (8080), vLLM (8000) and LM Studio \
+            (1234) on this machine, and writes a commented configuration that sells \
+            the first model found. Nothing is sold before you run `starling node`; \
+            read the file first. An existing key is kept, an existing configuration \
+            only replaced with --force.
 
-            starling init --join starling://PUBLICKEY@203.0.113.7:7827
+              starling init --join starling://PUBLICKEY@203.0.113.7:7827
+
+            A node that you can reach prints its own such address when it starts, \
+            and in `starling status`.
             """)
 
-    @Option(help: ArgumentHelp("Write the configuration here.", valueName: "FILE")) var config: String?
-    @Option(help: ArgumentHelp("Folder of the key and the database.", valueName: "DIR")) var data: String?
+    @Option(
+        help: ArgumentHelp(
+            "Write the configuration here. Default: ~/.config/starling/node.yaml", valueName: "FILE"))
+    var config: String?
+    @Option(
+        help: ArgumentHelp(
+            "Folder of the key and the database. Default: ~/.local/share/starling", valueName: "DIR"))
+    var data: String?
     @Option(help: ArgumentHelp("A label for people.", valueName: "NAME")) var name: String?
     @Option(
         help: ArgumentHelp(
@@ -44,8 +55,8 @@ struct InitCommand: AsyncParsableCommand {
             }
             let folder =
                 data
-                ?? (ProcessInfo.processInfo.environment["XDG_DATA_HOME"] ?? NSHomeDirectory()
-                    + "/.local/share") + "/starling"
+                ?? (ProcessInfo.processInfo.environment["XDG_DATA_HOME"] ?? homeFolder + "/.local/share")
+                + "/starling"
             let servers = detect ? detectModelServers(at: at.isEmpty ? usualModelServerURLs : at) : []
             for server in servers {
                 remark(
@@ -59,7 +70,7 @@ struct InitCommand: AsyncParsableCommand {
             }
             let identity = try KeyFile.loadOrCreate(folder + "/key")
             let text = document(servers, folder: folder)
-            _ = try NodeSettings(parsing: text, source: .init(file: path), home: NSHomeDirectory())
+            _ = try NodeSettings(parsing: text, source: .init(file: path), home: homeFolder)
             let parent = (path as NSString).deletingLastPathComponent
             do {
                 if !parent.isEmpty {
@@ -107,11 +118,12 @@ struct InitCommand: AsyncParsableCommand {
             "- backend: \(backend)           # ollama | llama.cpp | vllm | openai | managed (starts llama.cpp for `file:`)",
             "  url: \(url)",
             "  model: \(quoted(model.name))           # its name there",
-            "  # sell_as: \(quoted(model.name.lowercased()))       # the name it is sold under",
+            "  # sell_as: \(quoted(ModelName(model.name, isOllama: backend == "ollama").canonical))       # the name it is sold under",
             "  slots: \(live ? 1 : Int(model.slots ?? 1))                 # answers at a time",
             "  price: {input: 0.10, cached_input: 0.01, output: 0.40}    # credits per million tokens",
             model.context.map { "  # context: \($0)          # found" } ?? "  # context: 8192",
             "  # speed: 0                # pace answers to tokens/s; 0: as fast as it goes",
+            "  # features: []            # what else it can do: tools, images, embedding",
             "  # allow_fields: []        # request fields beyond OpenAI's that strangers may set",
         ].map { "  \(mark)\($0)" }.joined(separator: "\n") + "\n"
     }
@@ -138,10 +150,10 @@ struct InitCommand: AsyncParsableCommand {
               name: main
               join:\(joins)                # starling://PUBLICKEY@address:port; empty: start a mesh of your own
               port: 7827                  # UDP and TCP: the one to forward in your router
-              # address: 0.0.0.0
-              # public: 203.0.113.7:7827  # only if you forwarded it by hand
-              # inbound: true             # false: accept no channels; this node dials instead
-              # secret: a long word       # a private mesh: outsiders are dropped before any work
+              # address: 0.0.0.0          # in a mesh of one local network: this machine's address there
+              # public: 203.0.113.7:7827  # where others reach you, if you know it (a forwarded port)
+              # inbound: true             # false: nobody can dial this node; it dials instead
+              # secret: a long word       # a private mesh: all its nodes have the same; outsiders get no answer
 
             http:                         # your own door to the mesh; strangers never use it
               listen: 127.0.0.1:7828      # any other address needs api_keys
@@ -150,7 +162,6 @@ struct InitCommand: AsyncParsableCommand {
 
             serve:                        # what you sell; empty: you only ask
             \(sale)
-            # friends: []                 # public keys served first and free: your own machines
             # deny: []                    # public keys never served or asked
             ask:                          # defaults for your own tasks; a request may override
               # max_price: {input: 10, output: 30}

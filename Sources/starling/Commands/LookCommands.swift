@@ -6,8 +6,10 @@ import Primitives
 struct StatusCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "status", abstract: "What your node serves, earns and lacks, on one screen.",
-        discussion:
-            "Shows how the node can be reached, the state of each model server, why bids were lost, what was earned, and the one thing to change."
+        discussion: """
+            Shows how the node can be reached, the state of each model server, why \
+            bids were lost, what was earned, and the one thing to change.
+            """
     )
 
     @OptionGroup var door: DoorOptions
@@ -19,7 +21,7 @@ struct StatusCommand: AsyncParsableCommand {
                 status.name.isEmpty
                 ? String(status.nodeID.prefix(8)) : "\(status.name) (\(status.nodeID.prefix(8)))"
             var text =
-                "\(name)  \(status.state.rawValue) · \(status.reach.state) · \(status.peers) peers · mesh \(status.mesh) · up \(Self.duration(status.uptimeSeconds))\n"
+                "\(name)  \(status.state.rawValue) · reach \(status.reach.state) · \(Self.count(status.peers, "peer")) · mesh \(status.mesh) · up \(Self.duration(status.uptimeSeconds))\n"
             text += "join with   starling://\(status.publicKey)@\(status.reach.endpoint ?? "ADDRESS:PORT")\n"
             for model in status.models {
                 let backend =
@@ -37,11 +39,15 @@ struct StatusCommand: AsyncParsableCommand {
             text +=
                 "tasks       \(status.tasks.running) running, \(status.tasks.delivered) delivered, \(status.tasks.refused) refused, \(status.tasks.failed) failed, \(status.tasks.cancelled) cancelled\n"
             text +=
-                "earned      \(MicroCredits.text(status.earned)) cr from \(status.earnedFrom) nodes · spent \(MicroCredits.text(status.spent)) cr (a credit is a claim on one node, not a coin)\n"
+                "earned      \(MicroCredits.text(status.earned)) cr from \(Self.count(status.earnedFrom, "node")) · spent \(MicroCredits.text(status.spent)) cr (a credit is a claim on one node, not a coin)\n"
             if let mend = status.reach.mend { text += "reach       \(mend)\n" }
             if let next = status.next { text += "next        \(next)\n" }
             emit(printable(text))
         }
+    }
+
+    private static func count(_ number: Int, _ thing: String) -> String {
+        "\(number) \(thing)\(number == 1 ? "" : "s")"
     }
 
     static func duration(_ seconds: Int64) -> String {
@@ -80,8 +86,10 @@ struct ResumeCommand: AsyncParsableCommand {
 struct PeersCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "peers", abstract: "The nodes that a node knows.",
-        discussion:
-            "Balances are per peer: positive, they owe this node. --json adds the datagrams dropped, by reason."
+        discussion: """
+            Balances are per peer, and positive where they owe this node. --json adds \
+            the datagrams that were dropped, by reason.
+            """
     )
     @OptionGroup var door: DoorOptions
 
@@ -149,11 +157,15 @@ struct OffersCommand: AsyncParsableCommand {
 struct WhyCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "why", abstract: "Why a task went where it went: who was asked, who bid what, who won.",
-        discussion:
-            "TASK is the id from the last line of `starling ask`, or `x-request-id` of an HTTP answer; any unique prefix will do."
+        discussion: """
+            The task's id is in the last line of `starling ask`, in the header \
+            `x-request-id` of an HTTP answer, and `_request_id` in OpenAI's clients. \
+            Its first letters will do. Ask the node that took the task (--via): \
+            others don't know it.
+            """
     )
     @OptionGroup var door: DoorOptions
-    @Argument(help: "A task id, or a unique prefix of one.") var task: String
+    @Argument(help: "The id of a task, or its first letters (six or more).") var task: String
 
     func run() async throws {
         try await reporting {
@@ -161,7 +173,7 @@ struct WhyCommand: AsyncParsableCommand {
                 "/mesh/tasks/" + (task.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? task)
             guard let document = try door.document(path, as: TaskDocument.self) else { return }
             emit(AuctionText.table(document))
-            emit(AuctionText.end(document) + "\n")
+            emit(AuctionText.end(document, why: nil) + "\n")
         }
     }
 }

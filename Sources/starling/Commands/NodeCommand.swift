@@ -14,23 +14,30 @@ struct NodeCommand: AsyncParsableCommand {
         commandName: "node",
         abstract: "Run a node: serve what the configuration says, and answer this machine's clients.",
         discussion: """
-            Reads ~/.config/starling/node.yaml unless told otherwise; `starling init` writes it. Every key can be set by
-            STARLING_… in the environment (STARLING_MESH_PORT) or by --set mesh.port=7827, which wins.
+            Reads ~/.config/starling/node.yaml, which `starling init` writes, unless \
+            told otherwise. Every key of it can be set in the environment too \
+            (STARLING_MESH_PORT=7827), and by --set mesh.port=7827, which wins.
 
-            Ctrl-C (or SIGTERM) finishes running answers for up to --grace seconds, hands over the rest, and takes its
-            leave; a second one ends it at once.
+            Ctrl-C (or SIGTERM) lets running answers finish for up to --grace \
+            seconds, hands over the rest, and takes its leave; a second one ends it \
+            at once.
             """)
 
-    @Option(help: ArgumentHelp("The configuration file.", valueName: "FILE")) var config: String?
+    @Option(
+        help: ArgumentHelp("The configuration file. Default: ~/.config/starling/node.yaml", valueName: "FILE")
+    ) var config: String?
     @Option(help: ArgumentHelp("Override one key of the file (repeat it).", valueName: "KEY=VALUE")) var set:
         [String] = []
     @Option(help: ArgumentHelp("Seconds that running answers may take to finish on leaving.", valueName: "S"))
     var grace = 10.0
-    @Flag(help: "Only log; print no summary.") var quiet = false
+    @Flag(help: "Print no summary at the start and the end, only the log.") var quiet = false
+
+    /// Seconds that the HTTP server has at least.
+    private static let closingTime = 0.5
 
     static var defaultConfigPath: String {
         let environment = ProcessInfo.processInfo.environment
-        let base = environment["XDG_CONFIG_HOME"] ?? NSHomeDirectory() + "/.config"
+        let base = environment["XDG_CONFIG_HOME"] ?? homeFolder + "/.config"
         return base + "/starling/node.yaml"
     }
 
@@ -75,11 +82,16 @@ struct NodeCommand: AsyncParsableCommand {
                 // Nil: all was said and done before a second one came.
                 if await signals.next() != nil { Foundation.exit(ExitStatus.interrupted.rawValue) }
             }
-            async let closing: Void = gateway.shutDown()
+            // Clients' answers have the same time to end as those that this node gives; the server needs a moment
+            // to close what is idle.
+            let closing = Task {
+                try await Task.sleep(for: .seconds(max(grace, Self.closingTime)))
+                serving.cancel()
+            }
+            await gateway.shutDown()
             await node.leave(grace: .milliseconds(Int64(grace * 1000)))
-            serving.cancel()
-            await closing
             await serving.value
+            closing.cancel()
             await node.stop()
             second.cancel()
         }
@@ -88,9 +100,13 @@ struct NodeCommand: AsyncParsableCommand {
     private func load() throws -> NodeSettings {
         let path = config ?? Self.defaultConfigPath
         guard let data = FileManager.default.contents(atPath: path) else {
-            throw fail(
-                "there is no configuration at \(path)",
-                mend: "run `starling init`, or name one with --config", .configuration)
+            throw FileManager.default.fileExists(atPath: path)
+                ? fail(
+                    "the configuration \(path) can't be read",
+                    mend: "it must be a file that this user may read", .configuration)
+                : fail(
+                    "there is no configuration at \(path)",
+                    mend: "run `starling init`, or name one with --config", .configuration)
         }
         var flags: [String: String] = [:]
         for pair in set {
@@ -102,7 +118,7 @@ struct NodeCommand: AsyncParsableCommand {
         return try NodeSettings(
             parsing: String(decoding: data, as: UTF8.self),
             source: .init(file: path, flags: flags, environment: ProcessInfo.processInfo.environment),
-            home: NSHomeDirectory())
+            home: homeFolder)
     }
 
     private func summary(_ settings: NodeSettings, _ node: Node) async {
@@ -116,7 +132,7 @@ struct NodeCommand: AsyncParsableCommand {
         remark(
             settings.serve.isEmpty
                 ? "  serving nothing: this node only asks. Ctrl-C leaves."
-                : "  serving \(settings.serve.map(\.model).joined(separator: ", ")). Ctrl-C finishes running answers, then leaves; again, at once."
+                : "  serving \(settings.serve.map(\.soldAs).joined(separator: ", ")). Ctrl-C finishes running answers, then leaves; again, at once."
         )
     }
 }

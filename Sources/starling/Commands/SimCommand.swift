@@ -1,7 +1,183 @@
 import ArgumentParser
+import Foundation
+import Primitives
+import Simulation
+import Testnet
 
 struct SimCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "sim", abstract: "Run many nodes in virtual time.")
-    func run() async throws {}
+        commandName: "sim",
+        abstract: "Run many nodes in virtual time, break them by seed, and check what must hold.",
+        discussion: """
+            The peers are the ones that ship; network, clocks, backends and clients \
+            are scripted. The same seed takes the same course: a failure is repeated \
+            by the line printed with it.
+
+            A scenario is a file, such as testnet/scenarios/market-200.yaml, or one \
+            that is built in:
+            \(Scenarios.names.map { "  \($0.name.padding(toLength: 18, withPad: " ", startingAt: 0))\($0.summary)" }.joined(separator: "\n"))
+
+            Exit codes: 0 everything held, 1 an invariant or an `expect:` broke.
+            """)
+
+    @Argument(help: ArgumentHelp("What to run.", valueName: "scenario"))
+    var scenario = "market"
+
+    @Option(help: "Nodes in the mesh; a file's groups (`count:`) grow or shrink to it.")
+    var nodes: Int?
+
+    @Option(help: "Tasks that clients submit.")
+    var tasks: Int?
+
+    @Option(help: ArgumentHelp("Datagrams lost, as 0.02 or 2%.", valueName: "ratio"))
+    var loss: String?
+
+    @Option(help: ArgumentHelp("Kill so many workers while they answer.", valueName: "count"))
+    var kill: Int?
+
+    @Option(help: "What everything random follows from; a file's own `seed:`, or 1.")
+    var seed: UInt64?
+
+    @Option(help: ArgumentHelp("Write report.json and chart.svg there.", valueName: "folder"))
+    var out: String?
+
+    @Flag(help: "Print the trace digest alone.")
+    var digest = false
+
+    @Flag(help: "Print one JSON document.")
+    var json = false
+
+    @Flag(help: "Say on stderr what happens, as it happens.")
+    var trace = false
+
+    func run() async throws {
+        try await reporting {
+            let (plan, thresholds) = try plan()
+            let world = World(plan)
+            if trace {
+                world.observer = { at, line in remark("\(at.nanoseconds / 1_000_000) ms  \(line)") }
+            } else if isatty(2) == 1 {
+                world.progress = Self.progress(from: ContinuousClock.now)
+            }
+            let start = ContinuousClock.now
+            let report = world.run()
+            let real = Interval(nanoseconds: max(1, Int64((ContinuousClock.now - start) / .nanoseconds(1))))
+            if world.progress != nil { FileHandle.standardError.write(Data("\r\u{1b}[K".utf8)) }
+            let verdicts = thresholds.map { Verdict($0, report.measures) }
+            let replay = replay(plan.seed)
+            print(report, verdicts, real, replay)
+            if let out { try write(report, verdicts, to: out, replay) }
+            if !report.holds || !verdicts.allSatisfy(\.holds) {
+                if digest { remark(report.text(replay: replay)) }
+                if report.holds { remark("repeat it:  \(replay)") }
+                throw ExitCode(ExitStatus.failed.rawValue)
+            }
+        }
+    }
+
+    /// A line that a terminal shows over and over, at most five times a second.
+    private static func progress(from start: ContinuousClock.Instant) -> (MonotonicTime) -> Void {
+        var last = start
+        return { at in
+            let now = ContinuousClock.now
+            guard now - last > .milliseconds(200) else { return }
+            last = now
+            let seconds = (now - start) / .seconds(1)
+            let line = String(
+                format: "\r\u{1b}[K%.1f s of virtual time in %.0f s", Double(at.nanoseconds) / 1e9, seconds)
+            FileHandle.standardError.write(Data(line.utf8))
+        }
+    }
+
+    private func print(_ report: Report, _ verdicts: [Verdict], _ real: Interval, _ replay: String) {
+        let eventsPerSecond = Int(Double(report.events) / real.seconds)
+        let speed = report.virtualTime.seconds / real.seconds
+        if digest {
+            emit(report.digest + "\n")
+        } else if json {
+            let more = [
+                ("expect", Verdict.json(verdicts)), ("real_ms", "\(real.milliseconds)"),
+                ("events_per_s", "\(eventsPerSecond)"), ("times_real_time", String(format: "%.2f", speed)),
+            ]
+            emit(report.json(replay: replay, more: more))
+        } else {
+            emit(report.text(replay: replay))
+            for verdict in verdicts { emit(verdict.line + "\n") }
+            let nodeSeconds = Int(Double(report.nodes) * speed)
+            remark(
+                String(
+                    format: "%.1f s: %d events/s, %.1f × real time, ", real.seconds, eventsPerSecond, speed)
+                    + "\(nodeSeconds) node-seconds a second")
+        }
+    }
+
+    private func write(_ report: Report, _ verdicts: [Verdict], to folder: String, _ replay: String) throws {
+        do {
+            try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+            let document = report.json(replay: replay, more: [("expect", Verdict.json(verdicts))])
+            try document.write(toFile: "\(folder)/report.json", atomically: true, encoding: .utf8)
+            try report.chart.write(toFile: "\(folder)/chart.svg", atomically: true, encoding: .utf8)
+        } catch {
+            throw fail("\(folder) can't be written: \(error.localizedDescription)", mend: nil, .failed)
+        }
+        remark("\(folder)/report.json and \(folder)/chart.svg are written")
+    }
+
+    /// A file's scenario with its thresholds, or one that is built in.
+    private func plan() throws -> (Scenario, [ScenarioFile.Threshold]) {
+        let nodesMax = ScenarioFile.simulatedNodesMax
+        if let nodes, nodes < 2 || nodes > nodesMax {
+            throw fail("--nodes \(nodes) is out of range", mend: "2 to \(nodesMax)", .usage)
+        }
+        if let tasks, tasks < 0 || tasks > 1_000_000 {
+            throw fail("--tasks \(tasks) is out of range", mend: "0 to 1000000", .usage)
+        }
+        if let kill, kill < 0 || kill > 10_000 {
+            throw fail("--kill \(kill) is out of range", mend: "0 to 10000", .usage)
+        }
+        if scenario.hasSuffix(".yaml") || scenario.contains("/") { return try planFromFile() }
+        let size = Scenarios.Size(nodes: nodes, tasks: tasks, loss: try lossChance(), kills: kill)
+        guard let plan = Scenarios.named(scenario, seed: seed ?? 1, size: size) else {
+            let names = Scenarios.names.map(\.name).joined(separator: ", ")
+            throw fail(
+                "no scenario is called \(scenario)", mend: "a file (*.yaml), or one of \(names)", .usage)
+        }
+        return (plan, [])
+    }
+
+    private func planFromFile() throws -> (Scenario, [ScenarioFile.Threshold]) {
+        if tasks != nil || loss != nil || kill != nil {
+            throw fail(
+                "--tasks, --loss and --kill change scenarios that are built in",
+                mend: "change \(scenario): load, links, events", .usage)
+        }
+        guard let data = FileManager.default.contents(atPath: scenario) else {
+            throw fail("there is no \(scenario)", mend: "look into testnet/scenarios/", .usage)
+        }
+        let file = try ScenarioFile(
+            parsing: String(decoding: data, as: UTF8.self), path: scenario, folder: TestnetCommand.root,
+            nodeCountMax: ScenarioFile.simulatedNodesMax, size: nodes)
+        let name = URL(fileURLWithPath: scenario).deletingPathExtension().lastPathComponent
+        let plan = try file.plan(name: name, seed: seed ?? UInt64(file.testnet.seed))
+        return (plan, file.expect)
+    }
+
+    private func lossChance() throws -> Chance? {
+        guard let loss else { return nil }
+        let isPercent = loss.hasSuffix("%")
+        guard let number = Double(isPercent ? String(loss.dropLast()) : loss), number >= 0,
+            number <= (isPercent ? 100 : 1)
+        else { throw fail("--loss \(loss) is no ratio", mend: "0.02 or 2%", .usage) }
+        return Chance(perMillion: Int((number * (isPercent ? 10_000 : 1_000_000)).rounded()))
+    }
+
+    /// The line that repeats this run.
+    private func replay(_ seed: UInt64) -> String {
+        var line = "starling sim \(scenario) --seed \(seed)"
+        if let nodes { line += " --nodes \(nodes)" }
+        if let tasks { line += " --tasks \(tasks)" }
+        if let loss { line += " --loss \(loss)" }
+        if let kill { line += " --kill \(kill)" }
+        return line
+    }
 }

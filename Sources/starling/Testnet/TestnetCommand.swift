@@ -8,17 +8,22 @@ struct TestnetCommand: AsyncParsableCommand {
         commandName: "testnet",
         abstract: "Spawn a local mesh of real processes, break it on purpose, read what happened.",
         discussion: """
-            starling testnet up testnet/market.yaml     start it; returns when every node knows every offer
-            starling testnet ask "What can you do?"     ask as the file's `ask:` says
-            starling testnet kill ada                   SIGKILL; it stays dead until `restart ada`
-            starling testnet freeze bob                 SIGSTOP; `thaw bob` lets it go on
-            starling testnet status                     who is up, and how the others went
-            starling testnet down                       stop everything
+              starling testnet up testnet/market.yaml  start, and wait for all offers
+              starling testnet ask "What can you do?"  at the node that the file says
+              starling testnet kill ada                SIGKILL; `restart` undoes it
+              starling testnet freeze bob              SIGSTOP; `thaw` undoes it
+              starling testnet run FILE                play a scenario: load, events, expect
+              starling testnet status                  who is up, how the others went
+              starling testnet down                    stop everything
 
-            Logs and configurations lie in testnet/.run/NAME/.
+            Other commands reach its nodes by name: starling offers --via fay
+
+            Logs and configurations lie in testnet/.run/NAME/ of the working folder, \
+            or of the folder that STARLING_TESTNET names.
             """,
         subcommands: [
-            Up.self, Status.self, Ask.self, Kill.self, Freeze.self, Thaw.self, Stop.self, Restart.self,
+            Up.self, Run.self, Status.self, Ask.self, Kill.self, Freeze.self, Thaw.self, Stop.self,
+            Restart.self,
             Down.self, Supervise.self,
         ])
 
@@ -41,11 +46,14 @@ struct TestnetCommand: AsyncParsableCommand {
     struct Up: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Start a testnet and return when all is ready.",
-            discussion:
-                "On a testnet that runs already it starts nothing; on one whose file changed it starts anew. A killed node stays dead."
+            discussion: """
+                Returns when every node knows every offer. A testnet that runs already \
+                is left as it is, killed nodes too; one whose file has changed is \
+                started anew.
+                """
         )
         @Argument(help: "The testnet's file, such as testnet/market.yaml.") var file: String
-        @Option(help: "Give up after so many seconds.") var timeout = 60.0
+        @Option(help: ArgumentHelp("Give up after so many seconds.", valueName: "S")) var timeout = 60.0
         @Option(help: "Run it under this name instead of the mesh's.") var name: String?
         @Flag(help: "Print the nodes as JSON.") var json = false
 
@@ -73,7 +81,7 @@ struct TestnetCommand: AsyncParsableCommand {
         @OptionGroup var which: NameOption
         @Flag(
             help:
-                "Print an array of {name, role, state, node_id, public_key, pid, udp, tcp, http, models, log}."
+                "Print the nodes as a JSON array: name, role, state, node_id, public_key, pid, udp, tcp, http, models, log, exit."
         ) var json = false
 
         func run() async throws {
@@ -132,12 +140,14 @@ struct TestnetCommand: AsyncParsableCommand {
     struct Ask: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Ask the testnet a question, printing the auction.",
-            discussion:
-                "Without arguments: the question in the file's `ask:`. All options of `starling ask` are there."
+            discussion: """
+                Without a question it asks the one in the file's `ask:`. All options of \
+                `starling ask` may follow, such as --max-price 2.00.
+                """
         )
         @OptionGroup var which: NameOption
-        @Option(help: "The node to ask.") var via: String?
-        @Option(help: "The model to ask.") var model: String?
+        @Option(help: "The node to ask; default: the one in the file's `ask:`.") var via: String?
+        @Option(help: "The model to ask; default: the one in the file's `ask:`.") var model: String?
         @Argument(parsing: .allUnrecognized, help: "The question, and options of `starling ask`.") var rest:
             [String] = []
 
@@ -152,13 +162,14 @@ struct TestnetCommand: AsyncParsableCommand {
                 let question = try? TestnetFile(parsing: text, path: state.file, folder: TestnetCommand.root)
                     .question
                 let node = try testnet.node(named: via ?? question?.via ?? state.nodes[0].name)
-                var arguments = ["--via", node.http, "--auction"]
+                // A name for people, where it says which node.
+                let isOnly = LocalTestnet.running(root: TestnetCommand.root).count == 1
+                var arguments = ["--via", isOnly ? node.name : node.http, "--auction"]
                 if let model = model ?? question?.model, !model.isEmpty { arguments += ["--model", model] }
                 arguments += rest
-                if !rest.contains(where: { !$0.hasPrefix("-") }) {
-                    arguments.append(question?.prompt ?? "Hello")
-                }
-                let command = try AskCommand.parse(arguments)
+                // Whether a question stands among the options only the parser can tell.
+                let whole = try? AskCommand.parse(arguments)
+                let command = try whole ?? AskCommand.parse(arguments + [question?.prompt ?? "Hello"])
                 try await command.run()
             }
         }
@@ -226,7 +237,7 @@ struct TestnetCommand: AsyncParsableCommand {
     struct Down: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Stop everything, also after a crash of the supervisor.",
-            discussion: "Without a running testnet it does nothing and succeeds. Logs stay, unless --purge.")
+            discussion: "Without a running testnet it does nothing. Logs stay, unless --purge.")
         @OptionGroup var which: NameOption
         @Flag(help: "Remove logs, databases and configurations too.") var purge = false
 

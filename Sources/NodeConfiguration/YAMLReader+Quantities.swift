@@ -1,0 +1,95 @@
+/// Quantities as people write them: `200 ms`, `5s`, `1.5 min`; `2 %`; `10..30`.
+extension YAMLReader {
+    /// Nanoseconds of `5s`; a number needs its unit (ns, us, ms, s, min, h).
+    public func nanoseconds(_ key: String) throws(ConfigurationError) -> Int64? {
+        guard let text = try string(key) else { return nil }
+        guard let time = Self.nanoseconds(text) else {
+            throw child(key).failure(
+                "`\(child(key).path)` is \(text)",
+                mend: "give a time with its unit, such as 200 ms, 5s or 1.5 min")
+        }
+        return time
+    }
+
+    /// Both ends of `5ms..40ms`; one time is both ends.
+    public func nanosecondsRange(_ key: String) throws(ConfigurationError) -> ClosedRange<Int64>? {
+        guard let text = try string(key) else { return nil }
+        let ends = Self.ends(text).map(Self.nanoseconds)
+        guard let low = ends.first ?? nil, let high = ends.last ?? nil, low <= high, ends.count <= 2 else {
+            throw child(key).failure(
+                "`\(child(key).path)` is \(text)", mend: "give a time or a range, such as 5ms..40ms")
+        }
+        return low...high
+    }
+
+    /// Both ends of `10..30`; one number is both ends.
+    public func integerRange(_ key: String, in range: ClosedRange<Int>) throws(ConfigurationError)
+        -> ClosedRange<Int>?
+    {
+        guard let text = try string(key) else { return nil }
+        let ends = Self.ends(text).map { Int($0) }
+        guard let low = ends.first ?? nil, let high = ends.last ?? nil, low <= high, ends.count <= 2,
+            range.contains(low), range.contains(high)
+        else {
+            throw child(key).failure(
+                "`\(child(key).path)` is \(text)",
+                mend:
+                    "give a whole number or a range, such as 10..30, within \(range.lowerBound)..\(range.upperBound)"
+            )
+        }
+        return low...high
+    }
+
+    /// Parts of a million of `2 %` or `0.02`.
+    public func perMillion(_ key: String) throws(ConfigurationError) -> Int? {
+        guard let text = try string(key) else { return nil }
+        let isPercent = text.hasSuffix("%")
+        let digits = String((isPercent ? text.dropLast() : text[...]).filter { $0 != " " })
+        guard let number = Double(digits), number >= 0, number <= (isPercent ? 100 : 1) else {
+            throw child(key).failure(
+                "`\(child(key).path)` is \(text)", mend: "give a share, such as 2 % or 0.02")
+        }
+        return Int((number * (isPercent ? 10_000 : 1_000_000)).rounded())
+    }
+
+    /// The words of `key`: a list's, or the one that stands there.
+    public func words(_ key: String) throws(ConfigurationError) -> [String] {
+        if child(key).isAbsent { return [] }
+        if child(key).isList { return try strings(key) }
+        return try string(key).map { [$0] } ?? []
+    }
+
+    /// The items of a list, or the one mapping that stands there.
+    public func items(_ key: String) throws(ConfigurationError) -> [YAMLReader] {
+        let reader = child(key)
+        return reader.isAbsent ? [] : reader.isList ? try list(key) : [reader]
+    }
+
+    private static let units: [(String, Double)] = [
+        ("ns", 1), ("us", 1e3), ("ms", 1e6), ("min", 60e9), ("s", 1e9), ("h", 3600e9),
+    ]
+
+    /// At most a day.
+    public static func nanoseconds(_ text: String) -> Int64? {
+        let text = text.filter { $0 != " " }
+        for (unit, factor) in units where text.hasSuffix(unit) {
+            guard let number = Double(text.dropLast(unit.count)), number >= 0, number * factor <= 86_400e9
+            else {
+                return nil
+            }
+            return Int64((number * factor).rounded())
+        }
+        return text == "0" ? 0 : nil
+    }
+
+    private static func ends(_ text: String) -> [String] {
+        let text = text.filter { $0 != " " }
+        var ends: [String] = []
+        var rest = text[...]
+        while let dots = rest.firstRange(of: "..") {
+            ends.append(String(rest[..<dots.lowerBound]))
+            rest = rest[dots.upperBound...]
+        }
+        return ends + [String(rest)]
+    }
+}

@@ -1,0 +1,98 @@
+import Cryptography
+import PeerCore
+import Primitives
+import Sessions
+import Wire
+
+/// One machine: what outlives the process on it.
+final class Host {
+    enum State {
+        /// Its process has not started yet.
+        case planned
+        case running
+        case frozen
+        /// No process; the machine answers that nobody listens.
+        case dead
+        /// No machine.
+        case off
+        /// It took its leave and ended.
+        case left
+    }
+
+    let index: Int
+    let plan: NodePlan
+    let identity: Identity
+    let endpoint: Endpoint
+    /// Its monotonic clock starts elsewhere than everybody else's.
+    let monotonicOffset: Int64
+    var state = State.planned
+    var process: NodeProcess?
+    var incarnation = 0
+    var backend: ScriptedBackend
+    /// Which side of a partition it is on.
+    var side = 0
+    /// It drops what it hears.
+    var isSilent = false
+    var diedAt: Int64?
+    var leftAt: Int64?
+
+    // What the process keeps on disk.
+    var anchors: [Verified<Contact>] = []
+    var sequences: [(model: String, sequence: UInt64)] = []
+
+    var traffic = Traffic()
+    /// Drop counters of processes that ended.
+    var droppedBefore: [(name: String, count: UInt64)] = []
+
+    init(
+        index: Int, plan: NodePlan, identity: Identity, endpoint: Endpoint, monotonicOffset: Int64,
+        random: SeededRandom
+    ) {
+        self.index = index
+        self.plan = plan
+        self.identity = identity
+        self.endpoint = endpoint
+        self.monotonicOffset = monotonicOffset
+        backend = ScriptedBackend(random: random)
+    }
+
+    /// A process that other nodes can count on.
+    var isUp: Bool { state == .running && !isSilent }
+    var isSelling: Bool { isUp && !plan.serves.isEmpty && process?.isLeaving == false }
+}
+
+struct Traffic {
+    var datagramsSent = 0
+    var datagramBytesSent = 0
+    var datagramsReceived = 0
+    var streamBytesSent = 0
+}
+
+/// One run of the node program: the peer and what its shell holds around it.
+final class NodeProcess {
+    /// Datagrams that the kernel keeps for a process that doesn't read: 208 KiB of Linux' `rmem_default`, each counted
+    /// with its buffer.
+    static let socketDatagramsMax = 166
+
+    let incarnation: Int
+    var peer: Peer
+    var effects: [Effect] = []
+    var isFlushing = false
+    /// When the timer fires; `.max`: not set.
+    var armedAt = Int64.max
+    var idleTicks = 0
+    var channels: [ChannelID: Int32] = [:]
+    var tasks: [TaskID: Int32] = [:]
+    var paths = PathAccounts()
+    var isLeaving = false
+
+    // Frozen
+    var inbox: [Event] = []
+    var inboxDatagrams = 0
+    var stoodStillSince: Int64?
+
+    init(incarnation: Int, peer: consuming Peer) {
+        self.incarnation = incarnation
+        self.peer = peer
+    }
+}

@@ -1,0 +1,34 @@
+/// The carrier's book of who sent how much to whom before the other end proved its address. The protocol's promise:
+/// answers to an unproven address never outweigh what came from there (DESIGN §5). First messages are our own doing and
+/// have a budget of their own, so they don't count.
+struct PathAccounts {
+    private static let initiation: UInt8 = 1
+    private static let response: UInt8 = 2
+    private static let transport: UInt8 = 4
+
+    private struct Path {
+        var bytesIn = 0
+        var bytesOut = 0
+        var isProven = false
+    }
+
+    private var paths: [Int32: Path] = [:]
+
+    /// `isGenuine`: the bytes really come from that address.
+    mutating func received(_ bytes: UnsafeMutableRawBufferPointer, from address: Int32, isGenuine: Bool) {
+        guard let kind = bytes.first, paths[address]?.isProven != true else { return }
+        paths[address, default: Path()].bytesIn += bytes.count
+        if isGenuine, kind == Self.response || kind == Self.transport { paths[address]?.isProven = true }
+    }
+
+    /// Bytes beyond what is allowed; 0: in order.
+    mutating func sent(_ bytes: UnsafeRawBufferPointer, to address: Int32) -> Int {
+        guard let kind = bytes.first, kind != Self.initiation, var path = paths[address] else {
+            return bytes.first == Self.initiation ? 0 : bytes.count
+        }
+        if path.isProven { return 0 }
+        path.bytesOut += bytes.count
+        paths[address] = path
+        return max(0, path.bytesOut - path.bytesIn)
+    }
+}

@@ -1,0 +1,84 @@
+// What a threshold of a scenario can name, and what distributions look like in text.
+
+import Primitives
+
+/// One figure of a run. `value` is in percent, seconds, bytes a second or a count, as `unit` says.
+public struct Measure: Sendable {
+    public var name: String
+    public var value: Double
+    public var unit: String
+    public init(_ name: String, _ value: Double, _ unit: String) {
+        self.name = name
+        self.value = value
+        self.unit = unit
+    }
+}
+
+extension Report {
+    /// The names of `measures`.
+    public static let measureNames = [
+        "answered", "convergence", "leave", "award_p50", "award_p99", "first_byte_p50", "first_byte_p99",
+        "failovers",
+        "failover_gap", "silent_calls", "sent_mean", "sent_max",
+    ]
+
+    /// What this run measured; what didn't happen is missing.
+    public var measures: [Measure] {
+        var list: [Measure] = []
+        func seconds(_ name: String, _ nanoseconds: Int64) {
+            list.append(Measure(name, Double(nanoseconds) / 1e9, "s"))
+        }
+        if answerable > 0 {
+            list.append(Measure("answered", Double(delivered) * 100 / Double(answerable), "%"))
+        }
+        if let convergence { seconds("convergence", convergence.nanoseconds) }
+        if let slowest = leaves.max() { seconds("leave", slowest.nanoseconds) }
+        for (name, distribution) in [("award", auctions), ("first_byte", firstBytes)]
+        where distribution.count > 0 {
+            seconds("\(name)_p50", distribution.percentile(50))
+            seconds("\(name)_p99", distribution.percentile(99))
+        }
+        list.append(Measure("failovers", Double(failovers), ""))
+        seconds("failover_gap", failoverGaps.largest)
+        list.append(Measure("silent_calls", Double(silentCalls), ""))
+        list.append(Measure("sent_mean", Double(sentPerNode.mean), "B/s"))
+        list.append(Measure("sent_max", Double(sentPerNode.largest), "B/s"))
+        return list
+    }
+
+    /// At most three decimals.
+    public static func decimal(_ value: Double) -> String {
+        guard value.isFinite, abs(value) < 9e15 else { return "null" }
+        let thousandths = Int64((value * 1_000).rounded())
+        let sign = thousandths < 0 ? "-" : ""
+        let text = number(abs(thousandths), unit: 1_000, decimals: 3)
+        var digits = text[...]
+        while digits.hasSuffix("0") { digits.removeLast() }
+        if digits.hasSuffix(".") { digits.removeLast() }
+        return sign + digits
+    }
+
+    /// Rows of powers of two, a bar each.
+    public static func histogram(_ title: String, _ distribution: Distribution, unit: Int64, _ name: String)
+        -> [String]
+    {
+        guard distribution.count > 1 else { return [] }
+        var rows: [(edge: Int64, count: Int)] = []
+        for value in distribution.sorted {
+            var edge = rows.last?.edge ?? unit
+            let isNew = rows.isEmpty || value > edge
+            while value > edge, edge < Int64.max / 2 { edge *= 2 }
+            if isNew { rows.append((edge, 0)) }
+            rows[rows.count - 1].count += 1
+        }
+        let most = rows.map(\.count).max() ?? 1
+        func padded(_ text: String, _ width: Int) -> String {
+            String(repeating: " ", count: max(0, width - text.count)) + text
+        }
+        return ["  \(title) (\(distribution.count)):"]
+            + rows.map { row in
+                "    <= " + padded("\(row.edge / unit)", 8) + " \(name) " + padded("\(row.count)", 7) + "  "
+                    + String(repeating: "#", count: max(1, row.count * 40 / most))
+            }
+    }
+}

@@ -1,0 +1,117 @@
+import Primitives
+
+extension Report {
+    /// For people: a few lines, the worst last.
+    public func text(replay: String) -> String {
+        func seconds(_ interval: Interval) -> String {
+            Self.number(interval.nanoseconds, unit: 1_000_000_000, decimals: 2) + " s"
+        }
+        func milliseconds(_ distribution: Distribution) -> String {
+            guard distribution.count > 0 else { return "none" }
+            let p50 = Self.number(distribution.percentile(50), unit: 1_000_000, decimals: 1)
+            let p99 = Self.number(distribution.percentile(99), unit: 1_000_000, decimals: 1)
+            let most = Self.number(distribution.largest, unit: 1_000_000, decimals: 1)
+            return "p50 \(p50) ms, p99 \(p99) ms, most \(most) ms"
+        }
+        var lines = [
+            "\(scenario), seed \(seed): \(nodes) nodes, \(seconds(virtualTime)) of virtual time, \(events) events"
+        ]
+        lines.append(
+            "  offers known everywhere  "
+                + (convergence.map { "\(seconds($0)) after the last start" } ?? "never"))
+        if let slowest = leaves.max() {
+            lines.append(
+                "  leaves known everywhere  "
+                    + (slowest.nanoseconds == .max ? "not in time" : "after \(seconds(slowest)) at most"))
+        }
+        if tasks > 0 {
+            lines.append(
+                "  tasks                    \(tasks): "
+                    + outcomes.map { "\($0.count) \($0.name)" }.joined(separator: ", "))
+            lines.append("  to the award             " + milliseconds(auctions))
+            lines.append("  to the first byte        " + milliseconds(firstBytes))
+            lines.append("  failovers                \(failovers); gap \(milliseconds(failoverGaps))")
+        }
+        lines.append(
+            "  datagrams                \(carrier.datagrams) sent, \(carrier.lost) lost, \(carrier.duplicated) doubled, "
+                + "\(carrier.cutOff) cut off, \(carrier.unheard) to nobody, \(carrier.socketFull) into full sockets"
+        )
+        lines.append("  channels                 \(carrier.streams), \(carrier.streamBytes / 1_000) kB")
+        lines.append(
+            "  sent per node            mean \(sentPerNode.mean) B/s, most \(sentPerNode.largest) B/s")
+        if !dropped.isEmpty {
+            lines.append(
+                "  dropped                  "
+                    + dropped.map { "\($0.count) \($0.name)" }.joined(separator: ", "))
+        }
+        lines += Self.histogram("to the first byte", firstBytes, unit: 1_000_000, "ms")
+        lines += Self.histogram("sent per node", sentPerNode, unit: 1, "B/s")
+        lines.append("  digest                   \(digest)")
+        if !holds {
+            lines.append("BROKEN: \(violations.count) violations")
+            lines += violations.prefix(10).map { "  \($0)" }
+            lines.append("repeat it:  \(replay)")
+        }
+        return lines.joined(separator: "\n") + "\n"
+    }
+
+    /// One JSON object. `more` are further members, already written.
+    public func json(replay: String, more: [(String, String)] = []) -> String {
+        func string(_ text: String) -> String {
+            var out = "\""
+            for scalar in text.unicodeScalars {
+                switch scalar {
+                case "\"": out += "\\\""
+                case "\\": out += "\\\\"
+                case "\n": out += "\\n"
+                case _ where scalar.value < 32: out += " "
+                default: out.unicodeScalars.append(scalar)
+                }
+            }
+            return out + "\""
+        }
+        func object(_ members: [(String, String)]) -> String {
+            "{" + members.map { "\(string($0.0)): \($0.1)" }.joined(separator: ", ") + "}"
+        }
+        func milliseconds(_ d: Distribution) -> String {
+            func number(_ value: Int64) -> String { Self.number(value, unit: 1_000_000, decimals: 3) }
+            return object([
+                ("count", "\(d.count)"), ("p50_ms", number(d.percentile(50))),
+                ("p99_ms", number(d.percentile(99))),
+                ("max_ms", number(d.largest)),
+            ])
+        }
+        func milliseconds(_ interval: Interval?) -> String {
+            interval.map { $0.nanoseconds == .max ? "null" : "\($0.milliseconds)" } ?? "null"
+        }
+        let members: [(String, String)] = [
+            ("scenario", string(scenario)), ("seed", "\(seed)"), ("nodes", "\(nodes)"), ("holds", "\(holds)"),
+            ("digest", string(digest)), ("virtual_ms", "\(virtualTime.milliseconds)"),
+            ("events", "\(events)"),
+            ("convergence_ms", milliseconds(convergence)), ("leaves_known_ms", milliseconds(leaves.max())),
+            ("tasks", "\(tasks)"), ("outcomes", object(outcomes.map { ($0.name, "\($0.count)") })),
+            ("award", milliseconds(auctions)), ("first_byte", milliseconds(firstBytes)),
+            ("failovers", "\(failovers)"),
+            ("failover_gap", milliseconds(failoverGaps)),
+            (
+                "carrier",
+                object([
+                    ("datagrams", "\(carrier.datagrams)"), ("datagram_bytes", "\(carrier.datagramBytes)"),
+                    ("lost", "\(carrier.lost)"), ("duplicated", "\(carrier.duplicated)"),
+                    ("cut_off", "\(carrier.cutOff)"),
+                    ("unheard", "\(carrier.unheard)"), ("socket_full", "\(carrier.socketFull)"),
+                    ("channels", "\(carrier.streams)"), ("channel_bytes", "\(carrier.streamBytes)"),
+                ])
+            ),
+            (
+                "sent_bytes_per_s",
+                object([("mean", "\(sentPerNode.mean)"), ("max", "\(sentPerNode.largest)")])
+            ),
+            ("measures", object(measures.map { ($0.name, Self.decimal($0.value)) })),
+            ("curves", curves.json), ("dropped", object(dropped.map { ($0.name, "\($0.count)") })),
+            ("violations", "[" + violations.map { string("\($0)") }.joined(separator: ", ") + "]"),
+            ("replay", string(replay)),
+        ]
+        return object(members + more) + "\n"
+    }
+}

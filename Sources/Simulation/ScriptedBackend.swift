@@ -1,0 +1,35 @@
+import Market
+import Primitives
+
+/// The model server of one machine: slots, a first token after a while, then tokens at a steady rate, or a failure.
+struct ScriptedBackend {
+    struct Running {
+        /// Steps that were planned under another ticket are void.
+        var ticket: UInt32
+        var task: TaskID
+        var model: Int
+        var answer: ScriptedAnswer
+        var position: Int
+        var end: Int
+        var reason: String
+        var isPaused = false
+        var hasFailure: BackendFailurePlan.Kind?
+        var failureAt = 0
+    }
+
+    var jobs: [UInt64: Running] = [:]
+    var isDown = false
+    var random: SeededRandom
+
+    init(random: SeededRandom) { self.random = random }
+
+    /// Never read faster than this: a shell gets what came since its last read in one piece.
+    private static let stepMin: Int64 = 20_000_000
+
+    /// Tokens in one step, and how long it takes.
+    static func pace(_ plan: ServePlan) -> (tokens: Int, time: Int64) {
+        let perToken = 1_000_000_000 / Int64(plan.tokensPerSecond)
+        let tokens = max(1, Int(stepMin / max(1, perToken)))
+        return (tokens, perToken * Int64(tokens))
+    }
+}

@@ -1,0 +1,71 @@
+import Primitives
+import Wire
+
+/// What must hold, by name. A name stays what it is: scripts and people search for it.
+public enum Invariant: String, CaseIterable, Sendable {
+    /// Every task ends once: delivered, refused with a reason, cancelled, or failed with a named reason.
+    case oneEnd = "one_end"
+    /// The client's text is the reference, byte for byte.
+    case exactText = "exact_text"
+    /// No backend runs more jobs than its slots.
+    case slotsRespected = "slots_respected"
+    /// When nothing runs, no slot, channel or request is held.
+    case nothingLeaks = "nothing_leaks"
+    /// Every table stays within its bound.
+    case tablesBounded = "tables_bounded"
+    /// Answers to an address that never proved itself don't outweigh what came from there.
+    case outNotOverIn = "out_not_over_in"
+    /// In the calm every node knows every offer.
+    case offersConverge = "offers_converge"
+    /// Nobody lists what a node that left had on offer.
+    case leaveKnown = "leave_known"
+    /// A hang-up stops the backend.
+    case cancelReaches = "cancel_reaches"
+    /// A dead node costs each asker few unanswered calls.
+    case deadCostLittle = "dead_cost_little"
+    case enoughDelivered = "enough_delivered"
+    case failoverQuick = "failover_quick"
+    /// A client that doesn't read holds its worker back.
+    case readersHoldBack = "readers_hold_back"
+    /// A tick does what is due.
+    case timersMove = "timers_move"
+}
+
+public struct Violation: Sendable, CustomStringConvertible {
+    public var invariant: Invariant
+    public var at: MonotonicTime
+    public var node: String?
+    public var detail: String
+
+    public var description: String {
+        let seconds = Report.number(at.nanoseconds, unit: 1_000_000_000, decimals: 3)
+        return "\(invariant.rawValue) at \(seconds) s\(node.map { " (\($0))" } ?? ""): \(detail)"
+    }
+}
+
+/// What the checkers remember.
+struct Watch {
+    static let every: Int64 = 100_000_000
+
+    struct Leave {
+        var host: Int32
+        var at: Int64
+        var knownAfter: Int64?
+    }
+
+    struct Silence {
+        var asker: Int32
+        var dead: Int32
+        var calls: Int
+    }
+
+    var openClients = 0
+    var lastStart: Int64 = 0
+    /// When every node knew every offer for the first time.
+    var convergedAt: Int64?
+    /// Nodes below this index knew every offer at the last look; spares a look at them until all do.
+    var knowing: [Bool] = []
+    var leaves: [Leave] = []
+    var silences: [Silence] = []
+    var lateConvergenceReported = false
+}

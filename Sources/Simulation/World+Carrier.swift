@@ -1,0 +1,108 @@
+// Datagrams: from a node's slab into the pool, through the links, to the receiver, who opens them in place.
+
+import PeerCore
+import Primitives
+
+extension World {
+    func sendDatagrams(_ host: Host, _ process: NodeProcess) {
+        guard !process.peer.datagrams.isEmpty else { return }
+        sendEntries(host, process)
+        process.peer.clearDatagrams()
+    }
+
+    private func sendEntries(_ host: Host, _ process: NodeProcess) {
+        let count = process.peer.datagrams.count
+        for index in 0..<count {
+            process.peer.datagrams.withDatagram(index) { bytes, endpoint in
+                host.traffic.datagramsSent += 1
+                host.traffic.datagramBytesSent += bytes.count
+                counts.datagrams += 1
+                counts.datagramBytes += bytes.count
+                digest.mix(3, host.index, bytes.count)
+                digest.mixEnds(bytes)
+                guard let to = address(of: endpoint) else { return }
+                let excess = process.paths.sent(bytes, to: to)
+                if excess > 0 {
+                    violate(
+                        .outNotOverIn, host: host,
+                        "\(excess) bytes too many to \(endpoint), which never proved itself")
+                }
+                if recordsHandshakes, bytes.first == 1 { record(bytes, to) }
+                send(bytes, from: Int32(host.index), to: to)
+            }
+        }
+    }
+
+    /// Lets a datagram travel: once, twice or never.
+    func send(_ bytes: UnsafeRawBufferPointer, from: Int32, to: Int32) {
+        let receiver = hosts.indices.contains(Int(to)) ? hosts[Int(to)] : nil
+        if isPartitioned, let receiver, hosts.indices.contains(Int(from)),
+            hosts[Int(from)].side != receiver.side
+        {
+            counts.cutOff += 1
+            return
+        }
+        let copies = links.datagram(Int(from), Int(to))
+        if copies.isDoubled {
+            counts.duplicated += 1
+            fly(bytes, from, to, receiver, copies.second)
+        }
+        fly(bytes, from, to, receiver, copies.first)
+    }
+
+    private func fly(
+        _ bytes: UnsafeRawBufferPointer, _ from: Int32, _ to: Int32, _ receiver: Host?, _ delay: Int64?
+    ) {
+        guard let delay else {
+            counts.lost += 1
+            return
+        }
+        guard receiver != nil else {
+            counts.unheard += 1
+            return
+        }
+        let slot = pool.store(bytes)
+        queue.push(.datagram(slot: slot, length: Int32(bytes.count), to: to, from: from), at: clock + delay)
+    }
+
+    func arrive(_ slot: Int32, _ length: Int32, to: Int32, from: Int32, _ event: Event) {
+        let host = hosts[Int(to)]
+        guard let process = host.process, !host.isSilent else {
+            pool.release(slot)
+            counts.unheard += 1
+            return
+        }
+        if host.state == .frozen {
+            guard process.inboxDatagrams < NodeProcess.socketDatagramsMax else {
+                pool.release(slot)
+                counts.socketFull += 1
+                return
+            }
+            process.inboxDatagrams += 1
+            process.inbox.append(event)
+            return
+        }
+        receive(slot, length, from, host, process)
+    }
+
+    func receive(_ slot: Int32, _ length: Int32, _ from: Int32, _ host: Host, _ process: NodeProcess) {
+        let bytes = pool.bytes(slot, length)
+        counts.delivered += 1
+        host.traffic.datagramsReceived += 1
+        digest.mix(4, host.index, Int(from))
+        digest.mix(UInt64(bitPattern: clock))
+        digest.mixEnds(UnsafeRawBufferPointer(bytes))
+        process.paths.received(bytes, from: from, isGenuine: Int(from) < hosts.count)
+        process.peer.receive(bytes, from: Self.endpoint(from), now: now(host))
+        pool.release(slot)
+        flush(host, process)
+    }
+
+    /// Kept for those who send again what they heard.
+    private func record(_ bytes: UnsafeRawBufferPointer, _ to: Int32) {
+        if recorded.count >= Self.recordedMax { recorded.removeFirst() }
+        recorded.append((Array(bytes), to))
+    }
+
+    private static let recordedMax = 256
+}

@@ -1,0 +1,205 @@
+// `World` runs many real `Peer`s on virtual time: the very core that ships, with full cryptography, on a network, on
+// clocks, backends and clients that are scripted and broken by a seed.
+//
+// One loop: take the earliest event, hand it to one node, drain that node, plan what follows from its effects. Nothing
+// depends on anything but the scenario: no clock is read, no hash order is walked, each source of chance has its own
+// generator (the network, each node, each backend, the load, the faults), so that changing one leaves the draws of the
+// others alone. `digest` sums up the course of a run.
+//
+// Read on: `World+Nodes` (the shell of a node), `World+Carrier` (datagrams), `World+Streams` (channels),
+// `World+Backends`, `World+Clients`, `World+Faults`, `World+Checks` (what must hold).
+
+import Cryptography
+import Market
+import PeerCore
+import Primitives
+import Sessions
+import Wire
+
+public final class World {
+    public let scenario: Scenario
+    public internal(set) var digest = TraceDigest()
+    /// Broken invariants, in the order of their discovery; the first `violationsMax`.
+    public internal(set) var violations: [Violation] = []
+    /// Called ten times a virtual second, for a person who waits.
+    public var progress: ((MonotonicTime) -> Void)?
+    /// Called with a line for each thing worth one: for people who look into a run.
+    public var observer: ((MonotonicTime, String) -> Void)?
+
+    var clock: Int64 = 0
+    var queue = EventQueue()
+    var hosts: [Host] = []
+    var links: LinkModel
+    let pool = DatagramPool()
+    var streams: [Stream] = []
+    var clients: [Client] = []
+    var faults: [Fault] = []
+    var faultRandom: SeededRandom
+    var isPartitioned = false
+    var counts = CarrierCounts()
+    var watch = Watch()
+    var curves = Curves()
+    /// Handshakes heard, for those who send them again.
+    var recorded: [(bytes: [UInt8], to: Int32)] = []
+    var recordsHandshakes = false
+    /// Jobs that backends run, by task: what a hang-up must end.
+    var jobsByTask: [TaskID: Int] = [:]
+    var lastTicket: UInt32 = 0
+
+    /// True time at the start: 1 January 2026.
+    static let epochMilliseconds: Int64 = 1_767_225_600_000
+
+    public init(_ scenario: Scenario) {
+        self.scenario = scenario
+        let seed = Blake2b.hash(domain: "starling simulation", World.words(scenario.seed))
+        func generator(_ purpose: UInt64, _ index: Int = 0) -> SeededRandom {
+            SeededRandom(
+                seed: Blake2b.hash(
+                    domain: "starling simulation part", seed.bytes, World.words(purpose, UInt64(index))))
+        }
+        links = LinkModel(
+            plan: scenario.network, regions: scenario.nodes.map(\.region), random: generator(1))
+        faultRandom = generator(2)
+        var setting = generator(3)
+        for (index, plan) in scenario.nodes.enumerated() {
+            let identity = Identity(
+                seed: Blake2b.hash(domain: "starling simulation key", seed.bytes, World.words(UInt64(index))))
+            let host = Host(
+                index: index, plan: plan, identity: identity, endpoint: World.endpoint(Int32(index)),
+                monotonicOffset: Int64(setting.below(1 << 40)), random: generator(4, index))
+            hosts.append(host)
+            queue.push(.start(host: Int32(index)), at: plan.startsAt.nanoseconds)
+        }
+        for event in scenario.events {
+            queue.push(.fault(index: Int32(faults.count)), at: event.at.nanoseconds)
+            faults.append(event.fault)
+            if case .spoof = event.fault { recordsHandshakes = true }
+        }
+        var loadRandom = generator(5)
+        for load in scenario.load { plan(load, &loadRandom) }
+        watch.lastStart = scenario.nodes.map(\.startsAt.nanoseconds).max() ?? 0
+        queue.push(.watch, at: Watch.every)
+    }
+
+    private static func words(_ words: UInt64...) -> [UInt8] {
+        words.flatMap { Bytes32($0, 0, 0, 0).bytes.prefix(8) }
+    }
+
+    // MARK: Time
+
+    public var now: MonotonicTime { MonotonicTime(nanoseconds: clock) }
+    public var eventCount: Int { counts.events }
+
+    /// The moment as the clocks of `host` show it.
+    func now(_ host: Host) -> Now {
+        Now(
+            monotonic: MonotonicTime(nanoseconds: clock + host.monotonicOffset),
+            wall: WallTime(
+                milliseconds: max(
+                    0, Self.epochMilliseconds + clock / 1_000_000 + host.plan.clockSkew.milliseconds)))
+    }
+
+    // MARK: Running
+
+    /// Runs everything that happens up to and at `time`.
+    public func run(until time: MonotonicTime) {
+        while let next = queue.nextTime, next <= time.nanoseconds { step() }
+        clock = max(clock, time.nanoseconds)
+    }
+
+    /// Runs the scenario to its end: all tasks ended, all events past, the calm over; then the final checks.
+    public func run() -> Report {
+        let limit = scenario.timeLimit.nanoseconds
+        let lastEvent = scenario.events.map(\.at.nanoseconds).max() ?? 0
+        let busyUntil = max(lastEvent, watch.lastStart)
+        while let next = queue.nextTime, next <= limit {
+            if watch.openClients == 0, clock >= busyUntil, isSettled { break }
+            step()
+        }
+        let calmFrom = clock
+        run(
+            until: MonotonicTime(
+                nanoseconds: min(clock + scenario.calm.nanoseconds, limit + scenario.calm.nanoseconds)))
+        finalChecks(calmFrom: calmFrom)
+        return Report(self)
+    }
+
+    /// Does the next thing.
+    func step() {
+        guard let entry = queue.pop() else { return }
+        clock = entry.time
+        counts.events += 1
+        dispatch(entry.event)
+    }
+
+    func dispatch(_ event: Event) {
+        switch event {
+        case .start(let host): start(hosts[Int(host)])
+        case .datagram(let slot, let length, let to, let from):
+            arrive(slot, length, to: to, from: from, event)
+        case .wake(let host): wake(hosts[Int(host)])
+        case .caughtUp(let host): caughtUp(hosts[Int(host)])
+        case .handOver(let host, let incarnation): handOver(hosts[Int(host)], incarnation)
+        case .connect(let stream): connect(stream)
+        case .accepted(let stream): accepted(stream, event)
+        case .connected(let stream): connected(stream, event)
+        case .dialFailed(let stream): dialFailed(stream, event)
+        case .stream(let stream, let direction): arrive(stream, direction, event)
+        case .backend(let host, let job, let ticket): stepBackend(hosts[Int(host)], job, ticket)
+        case .report(let host, let job, let from, let to):
+            report(hosts[Int(host)], job, Int(from), Int(to), event)
+        case .submit(let client): submit(client, event)
+        case .read(let client): read(client)
+        case .hangUp(let client): hangUp(client, event)
+        case .cancelDue(let client): checkCancelled(client)
+        case .fault(let index): happen(faults[Int(index)])
+        case .thaw(let host): thaw(hosts[Int(host)])
+        case .watch:
+            lookAround()
+            sampleCurves()
+            progress?(now)
+            queue.push(.watch, at: clock + Watch.every)
+        }
+    }
+
+    func note(_ line: @autoclosure () -> String) {
+        if let observer { observer(now, line()) }
+    }
+
+    // MARK: Addresses
+
+    /// Each machine in a network of its own; beyond the machines lie addresses where nobody is.
+    static func endpoint(_ address: Int32) -> Endpoint {
+        Endpoint(ipv4: 0x1400_0001 + UInt32(address) << 8, port: 7_827)
+    }
+
+    /// Who is at `endpoint`; nil: no machine.
+    func host(at endpoint: Endpoint) -> Host? {
+        address(of: endpoint).flatMap { hosts.indices.contains(Int($0)) ? hosts[Int($0)] : nil }
+    }
+
+    func address(of endpoint: Endpoint) -> Int32? {
+        guard let v4 = endpoint.ipv4, endpoint.port == 7_827, v4 >= 0x1400_0001, v4 & 0xff == 1 else {
+            return nil
+        }
+        return Int32((v4 - 0x1400_0001) >> 8)
+    }
+}
+
+/// What the carrier did.
+public struct CarrierCounts: Sendable {
+    public var events = 0
+    public var datagrams = 0
+    public var datagramBytes = 0
+    public var delivered = 0
+    public var lost = 0
+    public var duplicated = 0
+    public var cutOff = 0
+    public var unheard = 0
+    public var socketFull = 0
+    public var streams = 0
+    public var streamBytes = 0
+    public var receipts = 0
+    public var pauses = 0
+    public init() {}
+}

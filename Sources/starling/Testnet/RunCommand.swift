@@ -1,0 +1,266 @@
+// A scenario played with real processes: what `starling sim` does in virtual time, as far as processes can.
+
+import ArgumentParser
+import Foundation
+import MeshClient
+import NodeConfiguration
+import Primitives
+import Simulation
+import Synchronization
+import Testnet
+
+extension TestnetCommand {
+    struct Run: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Play a scenario with processes: its load, its events, what it expects.",
+            discussion: """
+                Times count from when every node knows every offer. What processes can't \
+                play is refused by name: links, churn, byzantine, partitions, power cuts, \
+                `busy`. `starling sim` plays everything.
+
+                Exit codes: 0 all thresholds hold, 1 one is missed.
+                """)
+        @Argument(help: "The scenario, such as testnet/scenarios/kill-workers.yaml.") var file: String
+        @Option(help: "Give up on the start after so many seconds.") var timeout = 60.0
+        @Flag(help: "Leave the testnet running.") var keep = false
+        @Flag(help: "Print one JSON document.") var json = false
+
+        func run() async throws {
+            try await reporting {
+                guard let data = FileManager.default.contents(atPath: file) else {
+                    throw fail("there is no \(file)", mend: "look into testnet/scenarios/", .usage)
+                }
+                let scenario = try ScenarioFile(
+                    parsing: String(decoding: data, as: UTF8.self), path: file, folder: TestnetCommand.root)
+                try scenario.checkPlayable()
+                try scenario.check(ProcessRun.measureNames)
+                let testnet = try LocalTestnet(root: TestnetCommand.root, name: scenario.testnet.name)
+                let start = ContinuousClock.now
+                try testnet.up(scenario.testnet, program: TestnetCommand.program, timeout: timeout) {
+                    remark("  ✓ \($0)")
+                }
+                let run = ProcessRun(
+                    scenario: scenario, testnet: testnet,
+                    convergence: (ContinuousClock.now - start) / .seconds(1))
+                defer { if !keep { _ = try? testnet.down(purge: false) } }
+                let measures = try run.play()
+                let verdicts = scenario.expect.map { Verdict($0, measures) }
+                emit(json ? run.json(measures, verdicts) : run.text(measures, verdicts))
+                if !verdicts.allSatisfy(\.holds) {
+                    remark("repeat it:  starling testnet run \(file)")
+                    throw ExitCode(ExitStatus.failed.rawValue)
+                }
+            }
+        }
+    }
+}
+
+extension ScenarioFile {
+    /// Throws for what processes can't play.
+    func checkPlayable() throws(ConfigurationError) {
+        func refuse(_ what: String, _ line: Int?) -> ConfigurationError {
+            ConfigurationError(
+                file: testnet.path, line: line, problem: "processes can't play \(what)",
+                mend: "starling sim \(testnet.path)")
+        }
+        if links != nil { throw refuse("`links`", nil) }
+        if churn != nil { throw refuse("`churn`", nil) }
+        if !byzantine.isEmpty { throw refuse("`byzantine`", nil) }
+        for event in events {
+            switch event.action {
+            case .partition, .heal, .powerOff: throw refuse("`\(event.action.rawValue)`", event.line)
+            case .kill, .freeze, .thaw, .restart, .stop:
+                if event.nodes == ["busy"] { throw refuse("`\(event.action.rawValue): busy`", event.line) }
+            }
+        }
+    }
+}
+
+/// One run with processes; each task and each event has a thread of its own, since what they call blocks.
+final class ProcessRun: Sendable {
+    static let measureNames = ["answered", "convergence", "first_byte_p50", "first_byte_p99"]
+    /// Tasks at a time; the next ones wait.
+    private static let tasksAtOnceMax = 256
+
+    private struct Ledger {
+        var outcomes: [(name: String, count: Int)] = []
+        var firstBytes: [Int64] = []
+        /// Nodes that were taken down, and are asked in vain.
+        var down: Set<String> = []
+        var running = 0
+        var problems: [String] = []
+
+        mutating func count(_ name: String) {
+            if let index = outcomes.firstIndex(where: { $0.name == name }) {
+                outcomes[index].count += 1
+            } else {
+                outcomes.append((name, 1))
+            }
+        }
+    }
+
+    private struct Step {
+        var at: Interval
+        var work: @Sendable (ProcessRun) -> Void
+    }
+
+    private let scenario: ScenarioFile
+    private let testnet: LocalTestnet
+    private let convergence: Double
+    private let ledger = Mutex(Ledger())
+
+    init(scenario: ScenarioFile, testnet: LocalTestnet, convergence: Double) {
+        self.scenario = scenario
+        self.testnet = testnet
+        self.convergence = convergence
+    }
+
+    /// Plays everything and returns when the last task has ended.
+    func play() throws -> [Measure] {
+        let state = try testnet.load()
+        let steps = (events() + tasks(state)).sorted { $0.at < $1.at }
+        let start = ContinuousClock.now
+        for step in steps {
+            let due = start.advanced(by: .nanoseconds(step.at.nanoseconds))
+            while ContinuousClock.now < due { usleep(2_000) }
+            while ledger.withLock({ $0.running }) >= Self.tasksAtOnceMax { usleep(2_000) }
+            ledger.withLock { $0.running += 1 }
+            Thread.detachNewThread {
+                step.work(self)
+                self.ledger.withLock { $0.running -= 1 }
+            }
+        }
+        while ledger.withLock({ $0.running }) > 0 { usleep(5_000) }
+        return ledger.withLock { measures($0) }
+    }
+
+    // MARK: What happens
+
+    private func events() -> [Step] {
+        var steps: [Step] = []
+        func add(_ at: Interval, _ action: LocalTestnet.Action, _ name: String) {
+            steps.append(
+                Step(at: at) { run in
+                    remark("  \(Report.decimal(at.seconds)) s: \(action.rawValue) \(name)")
+                    run.ledger.withLock {
+                        if action == .kill || action == .stop || action == .freeze { $0.down.insert(name) }
+                    }
+                    do {
+                        try run.testnet.perform(action, on: name)
+                    } catch {
+                        run.ledger.withLock { $0.problems.append("\(action.rawValue) \(name): \(error)") }
+                    }
+                    run.ledger.withLock { if action == .thaw || action == .restart { $0.down.remove(name) } }
+                })
+        }
+        for event in scenario.events {
+            let action: LocalTestnet.Action? =
+                switch event.action {
+                case .kill: .kill
+                case .freeze: .freeze
+                case .thaw: .thaw
+                case .stop: .stop
+                case .restart: .restart
+                case .partition, .heal, .powerOff: nil
+                }
+            guard let action else { continue }
+            for place in scenario.places(event.nodes) {
+                let name = scenario.testnet.nodes[place].name
+                add(event.at, action, name)
+                if let lasts = event.lasts { add(event.at + lasts, .thaw, name) }
+            }
+        }
+        return steps
+    }
+
+    private func tasks(_ state: TestnetState) -> [Step] {
+        var steps: [Step] = []
+        var random = SeededRandom(seed: UInt64(scenario.testnet.seed))
+        for load in scenario.load {
+            let askers = scenario.askers(load)
+            for index in 0..<load.count {
+                let asker = scenario.testnet.nodes[askers[index % askers.count]].name
+                guard let http = state.nodes.first(where: { $0.name == asker })?.http else { continue }
+                let tokens = load.tokens.lowerBound + random.below(load.tokens.count)
+                let at = load.from + Interval(nanoseconds: Int64(Double(index) * 1e9 / load.rate))
+                steps.append(Step(at: at) { $0.ask(load, asker, http, tokens) })
+            }
+        }
+        return steps
+    }
+
+    private func ask(_ load: ScenarioFile.Load, _ asker: String, _ http: String, _ tokens: Int) {
+        let start = ContinuousClock.now
+        var first: Int64?
+        var tail: [UInt8] = []
+        let body: [String: Any] = [
+            "model": load.model, "max_tokens": tokens, "stream": true,
+            "messages": [["role": "user", "content": load.prompt]],
+        ]
+        let json = (try? JSONSerialization.data(withJSONObject: body)).map { [UInt8]($0) } ?? []
+        var outcome: String
+        do {
+            let response = try MeshClient(base: http).stream(
+                "/v1/chat/completions", json: json, timeout: load.deadline.seconds
+            ) { bytes in
+                tail = Array((tail + bytes).suffix(4_096))
+                if first == nil, tail.contains("\"content\":\"") || tail.contains("\"content\": \"") {
+                    first = Int64((ContinuousClock.now - start) / .nanoseconds(1))
+                }
+                return true
+            }
+            outcome =
+                response.status != 200
+                ? "refused:\(response.status)" : tail.contains("[DONE]") ? "delivered" : "failed:broken_off"
+        } catch {
+            outcome = "failed:\(error.isUnreachable ? "unreachable" : "connection")"
+        }
+        ledger.withLock {
+            if outcome != "delivered", $0.down.contains(asker) { outcome = "asker_lost" }
+            $0.count(outcome)
+            if let first { $0.firstBytes.append(first) }
+        }
+    }
+
+    // MARK: What came of it
+
+    private func measures(_ ledger: Ledger) -> [Measure] {
+        func count(_ name: String) -> Int { ledger.outcomes.first { $0.name == name }?.count ?? 0 }
+        let all = ledger.outcomes.reduce(0) { $0 + $1.count } - count("asker_lost")
+        var list = [Measure("convergence", convergence, "s")]
+        if all > 0 { list.append(Measure("answered", Double(count("delivered")) * 100 / Double(all), "%")) }
+        let firstBytes = Distribution(ledger.firstBytes)
+        if firstBytes.count > 0 {
+            list.append(Measure("first_byte_p50", Double(firstBytes.percentile(50)) / 1e9, "s"))
+            list.append(Measure("first_byte_p99", Double(firstBytes.percentile(99)) / 1e9, "s"))
+        }
+        return list
+    }
+
+    func text(_ measures: [Measure], _ verdicts: [Verdict]) -> String {
+        let (outcomes, firstBytes, problems) = ledger.withLock { ($0.outcomes, $0.firstBytes, $0.problems) }
+        var lines = ["\(testnet.name): \(scenario.testnet.nodes.count) processes"]
+        if !outcomes.isEmpty {
+            lines.append("  tasks  " + outcomes.map { "\($0.count) \($0.name)" }.joined(separator: ", "))
+        }
+        lines += measures.map { "  \($0.name)  \(Report.decimal($0.value)) \($0.unit)" }
+        lines += Report.histogram("to the first byte", Distribution(firstBytes), unit: 1_000_000, "ms")
+        lines += problems.map { "  trouble: \($0)" } + verdicts.map(\.line)
+        return lines.joined(separator: "\n") + "\n"
+    }
+
+    func json(_ measures: [Measure], _ verdicts: [Verdict]) -> String {
+        let outcomes = ledger.withLock { $0.outcomes }
+        return
+            "{\"testnet\": \"\(testnet.name)\", \"nodes\": \(scenario.testnet.nodes.count), \"outcomes\": {"
+            + outcomes.map { "\"\($0.name)\": \($0.count)" }.joined(separator: ", ") + "}, \"measures\": {"
+            + measures.map { "\"\($0.name)\": \(Report.decimal($0.value))" }.joined(separator: ", ")
+            + "}, \"expect\": \(Verdict.json(verdicts))}\n"
+    }
+}
+
+extension [UInt8] {
+    fileprivate func contains(_ text: StaticString) -> Bool {
+        text.withUTF8Buffer { firstRange(of: $0) != nil }
+    }
+}

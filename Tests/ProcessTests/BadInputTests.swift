@@ -1,0 +1,296 @@
+import Foundation
+import Testing
+
+/// What strangers and clumsy friends send: issue 2, "Bad input".
+extension ProcessTests.OnMarket {
+    @Suite(.serialized) struct BadInput {
+        /// A request as bytes; the answer's status line and body.
+        private func raw(_ request: [UInt8], at node: TestMesh.Node) async throws -> String {
+            try await blocking {
+                let socket = try Socket.connected(to: node.httpPort)
+                defer { socket.close() }
+                _ = socket.write(request)
+                return socket.read()
+            }
+        }
+
+        @Test(arguments: [
+            ("", "empty"), ("   ", "empty"), ("{", "JSON"), ("[]", "object"), ("null", "object"),
+            ("{}", "model"),
+            (#"{"model": 7, "messages": []}"#, "model"),
+            (#"{"model": "wren-m"}"#, "messages"),
+            (#"{"model": "wren-m", "messages": {}}"#, "messages"),
+            (#"{"model": "wren-m", "messages": [7]}"#, "messages"),
+            (
+                #"{"model": "wren-m", "messages": [{"role": "user", "content": "x"}], "max_tokens": "many"}"#,
+                "max_tokens"
+            ),
+            (
+                #"{"model": "wren-m", "messages": [{"role": "user", "content": "x"}], "stream": "yes"}"#,
+                "stream"
+            ),
+            (
+                #"{"model": "wren-m", "messages": [{"role": "user", "content": "x"}], "provider": {"max_price": 3}}"#,
+                "max_price"
+            ),
+            (#"{"model": "wren-m", "model": "wren-s", "messages": []}"#, "twice"),
+        ])
+        func `a wrong body is told what is wrong with it`(body: String, word: String) async throws {
+            let mesh = try market()
+            let answer = try await mesh.post("/v1/chat/completions", body, at: mesh.node("hal"))
+            #expect(answer.status == 400, "\(answer.body)")
+            let error = answer.json["error"]
+            #expect(error["type"].text == "invalid_request_error")
+            #expect(error["message"].text?.contains(word) == true, "\(error)")
+            #expect(answer.headers["x-should-retry"] == "false")
+        }
+
+        @Test func `a body that is not UTF-8, or nested without end, is refused`() async throws {
+            let mesh = try market()
+            let hal = try await mesh.node("hal")
+            let invalid =
+                Array(#"{"model": "wren-m", "messages": [{"role": "user", "content": ""#.utf8) + [0xff, 0xfe]
+                + Array(#""}]}"#.utf8)
+            for body in [invalid, [UInt8](repeating: UInt8(ascii: "["), count: 1 << 20)] {
+                let head =
+                    "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: \(body.count)\r\n\r\n"
+                let answer = try await raw(Array(head.utf8) + body, at: hal)
+                #expect(answer.hasPrefix("HTTP/1.1 400"), "\(answer.prefix(300))")
+            }
+            #expect(try await mesh.node("hal").state == "up")
+        }
+
+        @Test func `a body of 100 MB is refused, announced or not, and the node stays small`() async throws {
+            let mesh = try market()
+            let hal = try await mesh.node("hal")
+            let megabyte = [UInt8](repeating: UInt8(ascii: " "), count: 1 << 20)
+            let before = memory(hal.pid, "VmHWM")
+            for (isChunked, closes) in [(false, false), (true, false), (false, true), (true, true)] {
+                let length = isChunked ? "Transfer-Encoding: chunked" : "Content-Length: \(100 << 20)"
+                let close = closes ? "Connection: close\r\n" : ""
+                let answer = try await blocking {
+                    let socket = try Socket.connected(to: hal.httpPort)
+                    defer { socket.close() }
+                    _ = socket.write(
+                        "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\n\(close)\(length)\r\n\r\n")
+                    let piece =
+                        isChunked ? Array("100000\r\n".utf8) + megabyte + Array("\r\n".utf8) : megabyte
+                    for _ in 0..<100 { guard socket.write(piece) else { break } }
+                    if isChunked { _ = socket.write("0\r\n\r\n") }
+                    return socket.read(until: closes ? "\u{0}" : "body_too_large")
+                }
+                #expect(
+                    answer.hasPrefix("HTTP/1.1 413"),
+                    "chunked \(isChunked), closes \(closes): \(answer.prefix(300))")
+            }
+            let grown = (memory(hal.pid, "VmHWM") - before) / 1024
+            print("    measured: most memory that four bodies of 100 MB took: \(grown) MB")
+            #expect(grown < 80)
+            #expect(try await mesh.chat("What is 3 + 4?", model: "wren-m", at: hal).status == 200)
+        }
+
+        @Test func `nonsense on the HTTP port ends that connection alone`() async throws {
+            let mesh = try market()
+            let hal = try await mesh.node("hal")
+            var random = SystemRandomNumberGenerator()
+            for size in [1, 63, 4096, 65_536] {
+                let noise =
+                    (0..<size).map { _ in UInt8.random(in: 0...255, using: &random) } + Array("\r\n\r\n".utf8)
+                _ = try await raw(noise, at: hal)
+            }
+            let long = "GET /\(String(repeating: "a", count: 1 << 20)) HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+            _ = try await raw(Array(long.utf8), at: hal)
+            #expect(try await mesh.get("/health", at: hal).status == 200)
+        }
+
+        @Test func `datagrams of any size and content are counted by reason, and nothing grows`() async throws
+        {
+            let mesh = try market()
+            let hal = try await mesh.node("hal")
+            let (before, memoryBefore) = (try await dropped(mesh, hal), memory(hal.pid))
+            let sizes = [0, 1, 63, 64, 200, 1201, 65_507]
+            try await blocking {
+                let socket = try Socket.datagrams()
+                defer { socket.close() }
+                var random = SystemRandomNumberGenerator()
+                for round in 0..<1_400 {
+                    var bytes = [UInt8](repeating: 0, count: sizes[round % sizes.count])
+                    for index in bytes.indices.prefix(1_300) {
+                        bytes[index] = UInt8.random(in: 0...255, using: &random)
+                    }
+                    // Half of them pretend to be one of ours.
+                    if round % 2 == 0, !bytes.isEmpty { bytes[0] = UInt8(round / 2 % 5) }
+                    socket.send(bytes, to: hal.udpPort)
+                }
+            }
+            try await until("most are counted", within: 10) {
+                try await dropped(mesh, hal).values.reduce(0, +) - before.values.reduce(0, +) > 500
+            }
+            let grew = try await dropped(mesh, hal).filter { $0.value > before[$0.key] ?? 0 }
+            print("    counted: \(grew.mapValues { $0 - 0 })")
+            #expect(grew.keys.contains("truncated"))
+            #expect(grew.keys.contains("oversized"))
+            #expect(grew.count >= 3)
+            let peers = try await mesh.starling("peers", "--via", "hal", "--json")
+            #expect(peers.status == 0 && !peers.json["dropped"].keys.isEmpty)
+            #expect(memory(hal.pid) - memoryBefore < 8_192, "\(memory(hal.pid) - memoryBefore) kB more")
+            #expect(try await mesh.chat("What is 3 + 4?", model: "wren-m", at: hal).status == 200)
+        }
+
+        private func dropped(_ mesh: TestMesh, _ node: TestMesh.Node) async throws -> [String: Int] {
+            let counts = try await mesh.get("/mesh/peers", at: node).json["dropped"]
+            return Dictionary(uniqueKeysWithValues: counts.keys.map { ($0, counts[$0].int ?? 0) })
+        }
+
+        @Test func `nonsense on the mesh's TCP port ends that connection alone`() async throws {
+            let mesh = try market()
+            let ada = try await mesh.node("ada")
+            for size in [1, 47, 48, 4096, 65_536] {
+                try await blocking {
+                    let socket = try Socket.connected(to: ada.udpPort)
+                    defer { socket.close() }
+                    _ = socket.write((0..<size).map { _ in UInt8.random(in: 0...255) })
+                }
+            }
+            let fay = try await mesh.node("fay")
+            let answer = try await mesh.chat(
+                "What is 3 + 4?", model: "wren-m", at: fay, more: #", "provider": {"only": ["ada"]}"#)
+            #expect(answer.status == 200, "\(answer.body)")
+        }
+    }
+}
+
+extension ProcessTests {
+    /// Configuration, key and ports of `starling node`.
+    @Suite(.serialized) struct NodeStart {
+        /// A folder with a configuration made of `text`; DIR stands for the folder.
+        private func with<T>(_ text: String, _ body: (String, _ config: String) async throws -> T)
+            async throws -> T
+        {
+            let folder = try Project.folder("start")
+            defer { Project.remove(folder) }
+            let config = "\(folder)/node.yaml"
+            try text.replacing("DIR", with: folder).write(toFile: config, atomically: true, encoding: .utf8)
+            return try await body(folder, config)
+        }
+
+        private static let sound = """
+            name: solo
+            mesh: {name: solo, address: 127.0.0.1, port: 0}
+            http: {listen: "127.0.0.1:0"}
+            data: DIR/data
+
+            """
+
+        private func node(_ config: String, _ folder: String, _ more: String..., within seconds: Double = 20)
+            async throws -> Spawned.Finished
+        {
+            try await Spawned(
+                Project.program, ["node", "--config", config] + more, environment: ["HOME": folder],
+                folder: folder
+            )
+            .finished(within: seconds)
+        }
+
+        @Test(arguments: [
+            ("nmae: solo\n", "nmae", "name"),
+            ("mesh: {prot: 7}\n", "prot", "port"),
+            ("mesh: {port: many}\n", "port", ""),
+            ("mesh: {port: 70000}\n", "port", ""),
+            ("serve: [{backend: olama, model: x}]\n", "olama", "ollama"),
+            ("http: {listen: \"0.0.0.0:7828\"}\n", "api_keys", ""),
+            ("mesh: {seed: easy}\n", "seed", "testnet-"),
+            ("name: [\n", "node.yaml", ""),
+            ("name: \u{1}\n", "node.yaml", ""),
+        ])
+        func `a wrong configuration is refused with the place and the mend`(
+            text: String, problem: String, mend: String
+        ) async throws {
+            try await with(text) { folder, config in
+                let finished = try await node(config, folder)
+                #expect(finished.status == 78, "\(finished.err)")
+                #expect(finished.err.contains(config), "\(finished.err)")
+                #expect(finished.err.contains(problem), "\(finished.err)")
+                #expect(
+                    finished.err.contains("mend:") && (mend.isEmpty || finished.err.contains(mend)),
+                    "\(finished.err)")
+            }
+        }
+
+        @Test func `a configuration that isn't there, or can't be read, is told apart`() async throws {
+            try await with(Self.sound) { folder, _ in
+                let missing = try await node("\(folder)/none.yaml", folder)
+                #expect(
+                    missing.status == 78 && missing.err.contains("there is no")
+                        && missing.err.contains("starling init"), "\(missing.err)")
+                let unreadable = try await node(folder, folder)
+                #expect(
+                    unreadable.status == 78 && unreadable.err.contains("can't be read")
+                        && unreadable.err.contains("mend:"), "\(unreadable.err)")
+                try Data([0xff, 0xfe, 0x80]).write(to: URL(fileURLWithPath: "\(folder)/bytes.yaml"))
+                let bytes = try await node("\(folder)/bytes.yaml", folder)
+                #expect(bytes.status == 78 && bytes.err.contains("mend:"), "\(bytes.err)")
+            }
+        }
+
+        @Test func `a key that others can read is refused with the mend`() async throws {
+            try await with(Self.sound) { folder, config in
+                let made = try Spawned(
+                    Project.program,
+                    ["init", "--no-detect", "--config", "\(folder)/other.yaml", "--data", "\(folder)/data"],
+                    folder: folder)
+                #expect(try await made.finished().status == 0)
+                let key = "\(folder)/data/key"
+                chmod(key, 0o644)
+                let finished = try await node(config, folder)
+                #expect(finished.status == 77)
+                #expect(
+                    finished.err.contains(key) && finished.err.contains("mend: chmod 600 \(key)"),
+                    "\(finished.err)")
+                chmod(key, 0o600)
+                try "not a key".write(toFile: key, atomically: false, encoding: .utf8)
+                let garbled = try await node(config, folder)
+                #expect(
+                    garbled.status == 77 && garbled.err.contains("mend:")
+                        && !garbled.err.contains("not a key"), "\(garbled.err)")
+            }
+        }
+
+        @Test func `a port that is taken is named with the mend`() async throws {
+            try await with(Self.sound) { folder, config in
+                let (holder, port) = try Socket.holding()
+                defer { holder.close() }
+                let mesh = try await node(config, folder, "--set", "mesh.port=\(port)")
+                #expect(mesh.status == 69, "\(mesh.err)")
+                #expect(
+                    mesh.err.contains("\(port)") && mesh.err.contains("mend:")
+                        && mesh.err.contains("mesh.port"), "\(mesh.err)")
+                let http = try await node(config, folder, "--set", "http.listen=127.0.0.1:\(port)")
+                #expect(http.status == 69, "\(http.err)")
+                #expect(
+                    http.err.contains("\(port)") && http.err.contains("mend:")
+                        && http.err.contains("http.listen"), "\(http.err)")
+            }
+        }
+
+        @Test func `a command finds no node where none is`() async throws {
+            try await with("") { folder, _ in
+                let (holder, port) = try Socket.holding()
+                holder.close()
+                for command in [
+                    ["status"], ["peers"], ["offers"], ["pause"], ["resume"], ["why", "abcdefgh"],
+                    ["ask", "Hello"],
+                ] {
+                    let finished = try await Spawned(
+                        Project.program, command + ["--via", "http://127.0.0.1:\(port)"],
+                        environment: ["HOME": folder], folder: folder
+                    ).finished()
+                    #expect(finished.status == 69, "\(command): \(finished.err)")
+                    #expect(
+                        finished.err.contains("no node at http://127.0.0.1:\(port)")
+                            && finished.err.contains("mend:"), "\(finished.err)")
+                }
+            }
+        }
+    }
+}

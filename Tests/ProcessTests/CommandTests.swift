@@ -1,0 +1,203 @@
+import Foundation
+import Testing
+
+/// The commands that talk to a node: issue 2, point 3.
+extension ProcessTests.OnMarket {
+    @Suite(.serialized) struct Commands {
+        @Test func `ask prints the answer alone on stdout and the bill on stderr`() async throws {
+            let mesh = try market()
+            let asked = try await mesh.starling(
+                "ask", "--via", "fay", "--model", "wren-m", "What is 345 + 27?", "--temperature", "0")
+            #expect(asked.status == 0)
+            #expect(asked.out == "372\n")
+            #expect(asked.err.contains("µcr") && asked.err.contains("why: starling why "), "\(asked.err)")
+            let task = try #require(asked.err.firstMatch(of: /starling why ([a-z0-9]+)/)?.1)
+            let why = try await mesh.starling("why", "--via", "fay", String(task))
+            #expect(
+                why.status == 0 && why.out.contains("fay asks for wren-m") && why.out.contains("won"),
+                "\(why.out)")
+            let document = try await mesh.starling("why", "--via", "fay", "--json", String(task.prefix(6)))
+                .json
+            #expect(document["state"].text == "delivered" && document["task"].text?.hasPrefix(task) == true)
+        }
+
+        @Test func `testnet ask asks the file's question, and prints the auction`() async throws {
+            let mesh = try market()
+            let asked = try await mesh.starling("testnet", "ask")
+            #expect(asked.status == 0)
+            #expect(asked.out.hasPrefix("I can add"), "\(asked.out)")
+            for word in [
+                "fay asks for wren-m", "ada", "bob", "cyd", "won", "the lowest wins", "Not asked: 2",
+            ] {
+                #expect(asked.err.contains(word), "\(word): \(asked.err)")
+            }
+            let dear = try await mesh.starling("testnet", "ask", "--max-price", "1.00")
+            #expect(dear.status == 69 && dear.out.isEmpty, "\(dear.err)")
+            #expect(dear.err.contains("Raise provider.max_price.completion to 1.60"), "\(dear.err)")
+            #expect(
+                try await mesh.starling("testnet", "ask", "--temperature", "0", "What is 3 + 4?").out == "7\n"
+            )
+        }
+
+        @Test func `ask reads the question from stdin`() async throws {
+            let mesh = try market()
+            let asked = try await mesh.starling(
+                "ask", "--via", "fay", "--model", "wren-m", "--temperature", "0", "-", input: "What is 3 + 4?"
+            )
+            #expect(asked.out == "7\n")
+        }
+
+        @Test func `ask ends with a code that says why there is no answer`() async throws {
+            let mesh = try market()
+            func code(_ arguments: String...) async throws -> Int32 {
+                try await mesh.start(["ask", "--via", "fay"] + arguments).finished().status
+            }
+            #expect(try await code("--model", "wren-m", "--max-price", "0.01", "Hello") == 69)
+            #expect(try await code("--model", "wren-x", "Hello") == 69)
+            #expect(try await code("--model", "wren-m", "--deadline", "100ms", "Count from 5 to 60.") == 75)
+            #expect(try await code("--model", "wren-m", "--max-price", "much", "Hello") == 64)
+            #expect(try await code("--model", "wren-m", "--deadline", "soon", "Hello") == 64)
+            #expect(try await code("--model", "wren-m") == 64)
+            #expect(try await code("--model", "wren-m", "--only", "nobody", "Hello") == 64)
+            #expect(try await code("Hello") == 64, "three models are on offer")
+            #expect(try await mesh.starling("ask", "--via", "nobody", "Hello").status == 69)
+        }
+
+        @Test func `every --json is one document`() async throws {
+            let mesh = try market()
+            let commands: [(arguments: [String], status: Int32, member: String)] = [
+                (["status", "--via", "ada"], 0, "models"), (["peers", "--via", "ada"], 0, "dropped"),
+                (["offers", "--via", "ada"], 0, "offers"),
+                (["offers", "--via", "ada", "--model", "wren-m"], 0, "offers"),
+                (["ask", "--via", "fay", "--model", "wren-m", "Hello"], 0, "usage"),
+                (["ask", "--via", "fay", "--model", "wren-m", "--max-price", "1", "Hello"], 69, "error"),
+                (["why", "--via", "fay", "zzzzzzzz"], 1, "error"),
+            ]
+            for command in commands {
+                let finished = try await mesh.start(command.arguments + ["--json"]).finished()
+                #expect(finished.status == command.status, "\(command.arguments): \(finished.err)")
+                #expect(finished.json.keys.contains(command.member), "\(command.arguments): \(finished.out)")
+            }
+        }
+
+        @Test func `what people read is there too`() async throws {
+            let mesh = try market()
+            for (command, words) in [
+                (["status"], ["ada", "wren-m", "slots", "backend ok", "join with"]),
+                (["peers"], ["fay", "live"]),
+                (["offers"], ["wren-m", "0.20 / 2.00", "bob"]), (["--help"], ["Exit codes", "testnet"]),
+            ] {
+                let via = command == ["--help"] ? [] : ["--via", "ada"]
+                let finished = try await mesh.start(command + via).finished()
+                #expect(finished.status == 0)
+                for word in words { #expect(finished.out.contains(word), "\(command): \(finished.out)") }
+            }
+        }
+
+        @Test func `a paused node takes no new work until it is resumed`() async throws {
+            let mesh = try market()
+            let gus = try await mesh.node("gus")
+            let only = #", "provider": {"only": ["dot"]}"#
+            #expect(try await mesh.chat("Hello", model: "wren-s", at: gus, more: only).status == 200)
+            #expect(try await mesh.starling("pause", "--via", "dot").status == 0)
+            #expect(try await mesh.starling("status", "--via", "dot").out.contains("starling resume"))
+            let refused = try await mesh.chat("Hello", model: "wren-s", at: gus, more: only)
+            #expect(refused.status == 503, "\(refused.body)")
+            #expect(try await mesh.starling("resume", "--via", "dot").status == 0)
+            #expect(try await mesh.chat("Hello", model: "wren-s", at: gus, more: only).status == 200)
+        }
+    }
+}
+
+extension ProcessTests {
+    /// From nothing to a node that sells, as an operator goes it.
+    @Suite(.serialized) struct Init {
+        @Test func `init finds a running llama.cpp and writes what a node accepts`() async throws {
+            let home = try Project.folder("home")
+            defer { Project.remove(home) }
+            let server = try Spawned(
+                Project.python,
+                [
+                    "\(Project.root)/scripts/llama-server.py", "\(Project.root)/testnet/models/wren-m.gguf",
+                    "--parallel", "2",
+                ], folder: home)
+            defer { server.stop() }
+            let url = try await eventually("llama.cpp is ready") { server.lines.first?["url"].text }
+            func starling(_ arguments: [String]) throws -> Spawned {
+                try Spawned(
+                    Project.program, arguments,
+                    environment: [
+                        "HOME": home, "XDG_CONFIG_HOME": "\(home)/.config",
+                        "XDG_DATA_HOME": "\(home)/.local/share",
+                    ], folder: home)
+            }
+            let made = try await starling(["init", "--at", url]).finished()
+            #expect(made.status == 0)
+            #expect(made.err.contains("llama.cpp at \(url)") && made.err.contains("wren-m"), "\(made.err)")
+            let (config, key) = ("\(home)/.config/starling/node.yaml", "\(home)/.local/share/starling/key")
+            let mode = try FileManager.default.attributesOfItem(atPath: key)[.posixPermissions] as? Int
+            #expect(mode == 0o600)
+            let text = try String(contentsOfFile: config, encoding: .utf8)
+            for word in ["backend: llama.cpp", "url: \(url)", "# max_cost", "port: 7827"] {
+                #expect(text.contains(word), "\(text)")
+            }
+
+            let again = try await starling(["init", "--at", url]).finished()
+            #expect(
+                again.status != 0 && again.err.contains("exists") && again.err.contains("--force"),
+                "\(again.err)")
+            let keyBefore = try String(contentsOfFile: key, encoding: .utf8)
+            #expect(try await starling(["init", "--at", url, "--force"]).finished().status == 0)
+            #expect(try String(contentsOfFile: key, encoding: .utf8) == keyBefore, "the key is kept")
+
+            let (holder, port) = try Socket.holding()
+            holder.close()
+            let node = try starling([
+                "node", "--set", "mesh.port=0", "--set", "http.listen=127.0.0.1:\(port)", "--set",
+                "mesh.address=127.0.0.1",
+            ])
+            defer { node.stop() }
+            let via = ["--via", "http://127.0.0.1:\(port)"]
+            try await until("it sells") {
+                let status = try await starling(["status", "--json"] + via).finished()
+                return status.json["models"][0]["backend"]["state"].text == "ok"
+            }
+            let asked = try await starling(["ask", "--temperature", "0", "What is 3 + 4?"] + via).finished()
+            #expect(asked.out == "7\n", "\(asked.err)")
+            node.send(SIGTERM)
+            #expect(try await node.finished().status == 0)
+        }
+
+        @Test func `init without a model server writes a node that only asks`() async throws {
+            let home = try Project.folder("home")
+            defer { Project.remove(home) }
+            let (holder, port) = try Socket.holding()
+            holder.close()
+            let config = "\(home)/node.yaml"
+            let made = try await Spawned(
+                Project.program,
+                [
+                    "init", "--at", "http://127.0.0.1:\(port)", "--config", config, "--data", "\(home)/data",
+                    "--name", "quiet one",
+                ],
+                environment: ["HOME": home], folder: home
+            ).finished()
+            #expect(made.status == 0 && made.err.contains("no model server"), "\(made.err)")
+            let node = try Spawned(
+                Project.program,
+                [
+                    "node", "--config", config, "--set", "mesh.port=0", "--set",
+                    "http.listen=127.0.0.1:\(port)",
+                ], folder: home)
+            defer { node.stop() }
+            try await until("it is up") {
+                let status = try await Spawned(
+                    Project.program, ["status", "--json", "--via", "127.0.0.1:\(port)"], folder: home
+                ).finished()
+                return status.json["state"].text == "asking" && status.json["name"].text == "quiet one"
+            }
+            node.send(SIGINT)
+            #expect(try await node.finished().status == 0)
+        }
+    }
+}

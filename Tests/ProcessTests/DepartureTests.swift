@@ -1,0 +1,116 @@
+import Foundation
+import Testing
+
+/// Nodes that go, with and without a word: issue 2, point 7.
+extension ProcessTests {
+    @Suite(.serialized) struct Departure {
+        static let mesh = Failover.sellers + "\ngus: {}"
+
+        @Test func `a killed node costs each asker at most one unanswered call, and no task`() async throws {
+            try await TestMesh.with(Self.mesh) { mesh in
+                let askers = try await ["fay", "gus"].asyncMap { try await mesh.node($0) }
+                for asker in askers {
+                    #expect(try await mesh.chat("What is 3 + 4?", model: "wren-m", at: asker).status == 200)
+                }
+                let dead = try await mesh.node("ada")
+                try await mesh.testnet("kill", "ada")
+                for asker in askers {
+                    var unanswered = 0
+                    for number in 1...8 {
+                        let answer = try await mesh.chat("What is \(number) + 4?", model: "wren-m", at: asker)
+                        #expect(answer.status == 200, "\(answer.body)")
+                        let transcript = try await mesh.transcript(
+                            answer.headers["x-request-id"] ?? "", at: asker)
+                        if transcript["bids"].list.contains(where: { $0["node_id"].text == dead.id }) {
+                            unanswered += 1
+                        }
+                    }
+                    #expect(unanswered <= 1, "\(asker.name) asked the dead node \(unanswered) times")
+                    #expect(try await mesh.get("/mesh/status", at: asker).json["tasks"]["failed"].int == 0)
+                }
+            }
+        }
+
+        @Test func `a stopped node finishes what it is doing, and is gone from every book`() async throws {
+            try await TestMesh.with(Self.mesh) { mesh in
+                let fay = try await mesh.node("fay")
+                let short = Failover.question.replacing("150", with: "60")
+                let stream = try OpenAIPackage.stream(short, at: fay, in: mesh.folder)
+                let id = try await stream.worker()
+                let leaver = try #require(try await mesh.nodes().first { $0.id == id })
+                try await stream.waitForChunks(5)
+                let stopped = try mesh.start(["testnet", "stop", leaver.name])
+                let others = try await mesh.nodes().filter { $0.id != id }
+                var slowest = 0.0
+                for node in others {
+                    slowest += try await until("\(node.name) forgets its offer", within: 3) {
+                        try await mesh.get("/mesh/offers", at: node).json["offers"].list.allSatisfy {
+                            $0["node_id"].text != id
+                        }
+                    }
+                }
+                measured("SIGTERM until gone from all \(others.count) books", slowest)
+                let outcome = try await stream.outcome()
+                #expect(outcome["usages"][0]["completion_tokens"].int == 60, "\(outcome)")
+                let transcript = try await mesh.transcript(outcome["request_id"].text ?? "", at: fay)
+                #expect(
+                    transcript["failovers"].int == 0 && transcript["legs"].list.count == 1,
+                    "finished by the leaver: \(transcript["legs"])")
+                #expect(try await stopped.finished().status == 0)
+                #expect(try await mesh.node(leaver.name).state == "left")
+            }
+        }
+
+        @Test func `a node that may not finish in time hands its answer over`() async throws {
+            try await TestMesh.with(Self.mesh) { mesh in
+                let fay = try await mesh.node("fay")
+                let whole = try await mesh.post(
+                    "/v1/chat/completions",
+                    Failover.question.replacing(#", "stream_options": {"include_usage": true}"#, with: ""),
+                    at: fay)
+                // A seller with no patience, and cheaper than the others.
+                let config = try #require(try await mesh.node("ada").all["config"].text)
+                try await mesh.testnet("stop", "ada")
+                let hasty = try mesh.start(["node", "--config", config, "--grace", "0.2"])
+                defer { hasty.stop() }
+                try await until("it sells", within: 20) {
+                    try await mesh.get("/mesh/offers", at: fay).json["offers"].list.contains {
+                        $0["name"].text == "ada"
+                    }
+                }
+                let only =
+                    Failover.question.dropLast() + #", "extra_body": {"provider": {"order": ["ada"]}}}"#
+                let stream = try await eventually("it wins an auction") { () async throws -> OpenAIPackage? in
+                    let stream = try OpenAIPackage.stream(String(only), at: fay, in: mesh.folder)
+                    if try await stream.worker() == mesh.node("ada").id { return stream }
+                    stream.process.stop()
+                    return nil
+                }
+                try await stream.waitForChunks(10)
+                hasty.send(SIGTERM)
+                let outcome = try await stream.outcome()
+                #expect(
+                    outcome["text"].text == whole.json["choices"][0]["message"]["content"].text, "\(outcome)")
+                let transcript = try await mesh.transcript(outcome["request_id"].text ?? "", at: fay)
+                #expect(
+                    transcript["legs"][0]["ended"].text == "left" && transcript["legs"].list.count == 2,
+                    "\(transcript["legs"])")
+                #expect(try await hasty.finished().status == 0)
+            }
+        }
+
+        @Test func `an asker that is stopped lets its clients' answers end`() async throws {
+            try await TestMesh.with(Self.mesh) { mesh in
+                let gus = try await mesh.node("gus")
+                let stream = try OpenAIPackage.stream(
+                    Failover.question.replacing("150", with: "60"), at: gus, in: mesh.folder)
+                try await stream.waitForChunks(5)
+                let stopped = try mesh.start(["testnet", "stop", "gus"])
+                let outcome = try await stream.outcome()
+                #expect(outcome["usages"][0]["completion_tokens"].int == 60, "\(outcome)")
+                #expect(try await stopped.finished().status == 0)
+                #expect(try await mesh.node("gus").state == "left")
+            }
+        }
+    }
+}

@@ -1,0 +1,234 @@
+import Foundation
+import Testing
+
+/// `starling testnet`: issue 2, point 3.
+extension ProcessTests {
+    @Suite(.serialized) struct Lifecycle {
+        static let two = """
+            ada: {serves: wren-m, price: {input: 0.2, output: 2}, speed: 60, slots: 2}
+            fay: {}
+            """
+
+        /// llama.cpp servers of a testnet name its folder's models on their command line.
+        private func servers(_ mesh: TestMesh) -> [Int32] { processes(with: "\(mesh.folder)/models") }
+
+        @Test func `up returns when every node answers and knows every offer`() async throws {
+            try await TestMesh.with(Self.two) { mesh in
+                let fay = try await mesh.node("fay")
+                #expect(try await mesh.get("/mesh/offers", at: fay).json["offers"].list.count == 1)
+                #expect(try await mesh.chat("What is 3 + 4?", model: "wren-m", at: fay).status == 200)
+            }
+        }
+
+        @Test func `up on a testnet that runs changes nothing`() async throws {
+            try await TestMesh.with(Self.two) { mesh in
+                let before = try await mesh.nodes().map(\.pid)
+                try await mesh.up()
+                #expect(try await mesh.nodes().map(\.pid) == before)
+            }
+        }
+
+        @Test func `up on a changed file starts anew, with the same ids`() async throws {
+            try await TestMesh.with(Self.two) { mesh in
+                let before = try await mesh.nodes()
+                let yaml = try String(contentsOfFile: mesh.file, encoding: .utf8)
+                try (yaml + "  gus: {}\n").write(toFile: mesh.file, atomically: true, encoding: .utf8)
+                try await mesh.up()
+                let after = try await mesh.nodes()
+                #expect(after.map(\.name) == ["ada", "fay", "gus"])
+                #expect(after.prefix(2).map(\.id) == before.map(\.id))
+                for node in before { #expect(!lives(node.pid)) }
+            }
+        }
+
+        @Test func `a killed node stays dead, and status says when, how and by whom`() async throws {
+            try await TestMesh.with(Self.two) { mesh in
+                let ada = try await mesh.node("ada")
+                #expect(!servers(mesh).isEmpty)
+                try await mesh.testnet("kill", "ada")
+                #expect(!lives(ada.pid))
+                let killed = try await mesh.node("ada")
+                #expect(killed.state == "killed")
+                #expect(killed.all["exit"]["signal"].int == 9)
+                let told = try await mesh.testnet("status").out
+                #expect(
+                    told.contains(/ended \d+ s ago by signal 9 \(SIGKILL\) from `testnet kill`/), "\(told)")
+                try await until("its model server ends too") { servers(mesh).isEmpty }
+                try await mesh.up()
+                #expect(try await mesh.node("ada").state == "killed")
+            }
+        }
+
+        @Test func `a node that somebody else killed is told apart`() async throws {
+            try await TestMesh.with(Self.two) { mesh in
+                kill(try await mesh.node("ada").pid, SIGKILL)
+                try await until("status notices") { try await mesh.node("ada").state == "killed" }
+                let told = try await mesh.testnet("status").out
+                #expect(
+                    told.contains(/ended \d+ s ago by signal 9 \(SIGKILL\)/)
+                        && !told.contains("testnet kill"), "\(told)")
+            }
+        }
+
+        @Test func `restart brings a node back under the same id, dead or alive`() async throws {
+            try await TestMesh.with(Self.two) { mesh in
+                let first = try await mesh.node("ada")
+                try await mesh.testnet("kill", "ada")
+                try await mesh.testnet("restart", "ada")
+                let second = try await mesh.node("ada")
+                #expect(second.state == "up" && second.id == first.id && second.pid != first.pid)
+                try await mesh.testnet("restart", "ada")
+                let third = try await mesh.node("ada")
+                #expect(third.state == "up" && third.id == first.id && third.pid != second.pid)
+                let fay = try await mesh.node("fay")
+                try await until("it sells again") {
+                    try await mesh.chat("What is 3 + 4?", model: "wren-m", at: fay).status == 200
+                }
+            }
+        }
+
+        @Test func `freeze holds a node and thaw lets it go on`() async throws {
+            try await TestMesh.with(Self.two) { mesh in
+                try await mesh.testnet("freeze", "ada")
+                #expect(try await mesh.node("ada").state == "frozen")
+                #expect(try await mesh.testnet("status").out.contains("by `testnet freeze`"))
+                try await mesh.testnet("thaw", "ada")
+                try await until("it is up") { try await mesh.node("ada").state == "up" }
+            }
+        }
+
+        @Test func `stop lets a node take its leave`() async throws {
+            try await TestMesh.with(Self.two) { mesh in
+                try await mesh.testnet("stop", "ada")
+                let ada = try await mesh.node("ada")
+                #expect(ada.state == "left" && ada.all["exit"]["status"].int == 0)
+                #expect(servers(mesh).isEmpty)
+            }
+        }
+
+        @Test(arguments: [false, true])
+        func `down leaves no process and no port, also after the supervisor was killed`(isKilled: Bool)
+            async throws
+        {
+            try await TestMesh.with(Self.two) { mesh in
+                let nodes = try await mesh.nodes()
+                let state = JSON(
+                    parsing: try Data(contentsOf: URL(fileURLWithPath: "\(mesh.folder)/.run/net/state.json")))
+                let supervisor = Int32(try #require(state["supervisor"].int))
+                #expect(lives(supervisor))
+                if isKilled {
+                    kill(supervisor, SIGKILL)
+                    try await until("the supervisor is gone") { !lives(supervisor) }
+                    #expect(try await mesh.nodes().allSatisfy { $0.state == "up" })
+                }
+                let frozen = nodes[0].name
+                try await mesh.testnet("freeze", frozen)
+                try await mesh.testnet("down")
+                for pid in nodes.map(\.pid) + [supervisor] { #expect(!lives(pid)) }
+                #expect(processes(with: mesh.folder).isEmpty)
+                for node in nodes {
+                    for port in [node.udpPort, node.httpPort] {
+                        try Socket.holding(datagramsAt: port).close()
+                    }
+                    #expect(throws: Socket.NobodyListens.self) {
+                        try Socket.connected(to: node.httpPort).close()
+                    }
+                    #expect(throws: Socket.NobodyListens.self) {
+                        try Socket.connected(to: node.udpPort).close()
+                    }
+                }
+                #expect(FileManager.default.fileExists(atPath: nodes[0].log), "logs stay without --purge")
+                try await mesh.testnet("down", "--purge", "--name", "net")
+                #expect(!FileManager.default.fileExists(atPath: nodes[0].log))
+            }
+        }
+
+        @Test func `without a testnet, down succeeds and the others say how to start one`() async throws {
+            try await TestMesh.with(file: "", name: "none", isUp: false) { mesh in
+                #expect(try await mesh.starling("testnet", "down").status == 0)
+                for command in ["status", "kill", "ask"] {
+                    let finished = try await mesh.start(
+                        ["testnet", command] + (command == "kill" ? ["ada"] : [])
+                    ).finished()
+                    #expect(finished.status == 69, "\(command): \(finished.err)")
+                    #expect(finished.err.contains("mend: starling testnet up testnet/market.yaml"))
+                }
+            }
+        }
+
+        @Test func `wrong names and files are refused with the mend`() async throws {
+            try await TestMesh.with("fay: {}") { mesh in
+                func refused(_ arguments: [String], _ status: Int32, _ words: String...) async throws {
+                    let finished = try await mesh.start(["testnet"] + arguments).finished()
+                    #expect(finished.status == status, "\(arguments): \(finished.err)")
+                    for word in words {
+                        #expect(finished.err.contains(word), "\(arguments): \(finished.err)")
+                    }
+                }
+                func file(_ text: String) throws -> String {
+                    let path = "\(mesh.folder)/other.yaml"
+                    try text.write(toFile: path, atomically: true, encoding: .utf8)
+                    return path
+                }
+                try await refused(["kill", "fae"], 64, "no node `fae`", "mend: its nodes are fay")
+                try await refused(["up", "/no/such.yaml"], 64, "there is no /no/such.yaml", "mend:")
+                try await refused(["up", file("mesh: testnet-x\nnodse: {ada: {}}\n")], 78, "nodse", "nodes")
+                try await refused(
+                    ["up", file("mesh: testnet-x\nnodes: {ada: {spede: 3}}\n")], 78, "spede", "speed")
+                try await refused(["up", file("mesh: main\nnodes: {ada: {}}\n")], 78, "testnet-")
+                try await refused(
+                    ["up", file("mesh: testnet-x\nnodes: {ada: {serves: wren-x}}\n")], 78, "wren-x.gguf",
+                    "mend:")
+                try await refused(["up", file("mesh: testnet-x\nnodes: {ada: \n")], 78, "other.yaml")
+                try await refused(["freez", "fay"], 64)
+                try await refused(["kill"], 64)
+                #expect(try await mesh.node("fay").state == "up")
+            }
+        }
+
+        @Test func `up says who holds a port that it needs`() async throws {
+            let (holder, port) = try Socket.holding()
+            defer { holder.close() }
+            let yaml = "mesh: testnet-taken\nports: \(port)\nnodes: {fay: {}}\n"
+            try await TestMesh.with(file: yaml, name: "taken", isUp: false) { mesh in
+                let finished = try await mesh.starling("testnet", "up", mesh.file)
+                #expect(finished.status != 0)
+                #expect(
+                    finished.err.contains("port \(port)") && finished.err.contains("mend:"), "\(finished.err)"
+                )
+            }
+        }
+    }
+}
+
+extension ProcessTests.OnMarket {
+    @Suite struct Status {
+        @Test func `status --json has the fields that scripts need`() async throws {
+            let nodes = try await market().nodes()
+            #expect(nodes.map(\.name) == ["ada", "bob", "cyd", "dot", "eve", "fay", "gus", "hal"])
+            let needed: Set = [
+                "name", "role", "state", "node_id", "public_key", "pid", "udp", "tcp", "http", "models",
+                "log",
+            ]
+            for node in nodes {
+                #expect(node.all.keys.isSuperset(of: needed))
+                #expect(node.state == "up")
+                #expect(lives(node.pid))
+                #expect(node.all["role"].text == (node.all["models"].list.isEmpty ? "asks" : "sells"))
+                #expect(FileManager.default.fileExists(atPath: node.log))
+            }
+        }
+
+        @Test func `every node knows every other and every offer`() async throws {
+            let mesh = try market()
+            for node in try await mesh.nodes() {
+                let peers = try await mesh.get("/mesh/peers", at: node).json
+                #expect(peers["self"]["node_id"].text == node.id)
+                #expect(peers["peers"].list.count == 7, "\(node.name)")
+                #expect(
+                    try await mesh.get("/mesh/offers", at: node).json["offers"].list.count == 5,
+                    "\(node.name)")
+            }
+        }
+    }
+}

@@ -1,0 +1,223 @@
+import Foundation
+import Testing
+
+/// Sellers and the model servers behind them.
+extension ProcessTests {
+    @Suite(.serialized) struct Selling {
+        @Test func `a worker that accepts no connection dials, and sells`() async throws {
+            let nodes = "ada: {serves: wren-m, price: {input: 0.2, output: 2}, inbound: false}\nfay: {}"
+            try await TestMesh.with(nodes) { mesh in
+                let (ada, fay) = (try await mesh.node("ada"), try await mesh.node("fay"))
+                #expect(throws: Socket.NobodyListens.self) { try Socket.connected(to: ada.udpPort).close() }
+                let answer = try await mesh.chat("What is 3 + 4?", model: "wren-m", at: fay)
+                #expect(answer.json["choices"][0]["message"]["content"].text == "7", "\(answer.body)")
+                #expect(answer.headers["starling-worker"] == ada.id)
+                // Again, over the same channel or a new one; and as a buyer of its own goods.
+                #expect(
+                    try await mesh.chat("What is 3 + 5?", model: "wren-m", at: fay).json["choices"][0][
+                        "message"]["content"].text == "8")
+                #expect(try await mesh.chat("What is 3 + 4?", model: "wren-m", at: ada).status == 200)
+            }
+        }
+
+        @Test func `two nodes that accept no connection can't trade, and say so`() async throws {
+            let nodes =
+                "ada: {serves: wren-m, price: {output: 2}, inbound: false}\nfay: {inbound: false}\ngus: {}"
+            try await TestMesh.with(nodes) { mesh in
+                let (fay, gus) = (try await mesh.node("fay"), try await mesh.node("gus"))
+                let refused = try await mesh.chat("Hello", model: "wren-m", at: fay)
+                #expect(
+                    refused.status == 503 && refused.json["error"]["code"].text == "unreachable",
+                    "\(refused.body)")
+                #expect(try await mesh.chat("Hello", model: "wren-m", at: gus).status == 200)
+            }
+        }
+
+        @Test func `only the fields that the driver lists reach the model server`() async throws {
+            try await ScriptedBackend.with(#"{"tokens": 3}"#) { backend in
+                try await TestMesh.with(backend.seller("ada") + "\nfay: {}") { mesh in
+                    let fay = try await mesh.node("fay")
+                    let hostile = #"""
+                        {"model": "parrot", "temperature": 0.5, "seed": 7, "max_tokens": 9,
+                         "messages": [{"role": "user", "content": "Hello", "extra": "smuggled-1"}],
+                         "chat_template": "{{ smuggled-2 }}", "chat_template_kwargs": {"a": "smuggled-3"}, "keep_alive": -1,
+                         "grammar": "root ::= smuggled-4", "options": {"num_ctx": 100000}, "ignore_eos": true, "id_slot": 0,
+                         "cache_prompt": false, "lora": [{"id": 0, "scale": 1}], "n_predict": 100000}
+                        """#
+                    let answer = try await mesh.post("/v1/chat/completions", hostile, at: fay)
+                    #expect(answer.status == 200, "\(answer.body)")
+                    let seen = try #require(try await backend.requests().last?.body)
+                    #expect(
+                        seen.keys == [
+                            "model", "messages", "temperature", "seed", "max_tokens", "stream",
+                            "stream_options",
+                        ])
+                    #expect(!"\(seen)".contains("smuggled"))
+                    #expect(
+                        seen["seed"].int == 7 && seen["max_tokens"].int == 9 && seen["stream"].flag == true)
+                    let transcript = try await mesh.transcript(answer.headers["x-request-id"] ?? "", at: fay)
+                    let dropped = Set(transcript["legs"][0]["dropped_fields"].list.compactMap(\.text))
+                    #expect(
+                        dropped.isSuperset(of: [
+                            "chat_template", "keep_alive", "grammar", "ignore_eos", "id_slot",
+                        ]), "\(dropped)")
+
+                    let before = try await backend.requests().count
+                    let image = #"""
+                        {"model": "parrot", "messages": [{"role": "user", "content": [{"type": "text", "text": "What is this?"},
+                         {"type": "image_url", "image_url": {"url": "http://169.254.169.254/latest/meta-data"}}]}]}
+                        """#
+                    let refused = try await mesh.post("/v1/chat/completions", image, at: fay)
+                    #expect(refused.status >= 400, "\(refused.body)")
+                    let later = try await backend.requests().dropFirst(before)
+                    #expect(later.allSatisfy { !"\($0.body)".contains("169.254") })
+                }
+            }
+        }
+
+        @Test func `a full seller is waited for, and then said to be busy`() async throws {
+            try await ScriptedBackend.with(#"{"tokens": 400, "every": 0.01}"#) { backend in
+                try await TestMesh.with(backend.seller("ada") + "\nfay: {}") { mesh in
+                    let fay = try await mesh.node("fay")
+                    let long = Task { try await mesh.chat("Talk", model: "parrot", at: fay) }
+                    try await until("the slot is taken") { try await backend.requests().count == 1 }
+                    let refused = try await mesh.chat("Hello", model: "parrot", at: fay)
+                    #expect(
+                        refused.status == 503 && refused.json["error"]["code"].text == "busy",
+                        "\(refused.body)")
+                    #expect(
+                        refused.headers["x-should-retry"] == "true" && refused.headers["retry-after"] != nil)
+                    #expect(try await long.value.status == 200)
+                }
+            }
+        }
+    }
+
+    /// A model server that fails: issue 2, "Bad input".
+    @Suite(.serialized) struct BackendTrouble {
+        /// ada is cheap and has the troubled backend, bob is dear and well.
+        private func withPair(_ body: (ScriptedBackend, TestMesh, TestMesh.Node) async throws -> Void)
+            async throws
+        {
+            try await ScriptedBackend.with(#"{"tokens": 8}"#) { troubled in
+                try await ScriptedBackend.with(#"{"tokens": 8}"#) { well in
+                    let nodes =
+                        troubled.seller("ada", slots: 2) + "\n" + well.seller("bob", slots: 2, output: 50)
+                        + "\nfay: {}"
+                    try await TestMesh.with(nodes) { mesh in try await body(troubled, mesh, mesh.node("fay"))
+                    }
+                }
+            }
+        }
+
+        private func ask(_ mesh: TestMesh, _ fay: TestMesh.Node, _ more: String = "") async throws
+            -> TestMesh.Answer
+        {
+            try await mesh.chat(
+                "Talk", model: "parrot", at: fay, more: #", "provider": {"sort": "price"\#(more)}"#)
+        }
+
+        private func backendState(_ mesh: TestMesh, _ name: String) async throws -> JSON {
+            try await mesh.get("/mesh/status", at: mesh.node(name)).json["models"][0]["backend"]
+        }
+
+        /// In trouble it isn't offered; when well again, it is.
+        private func expectRecovery(_ troubled: ScriptedBackend, _ mesh: TestMesh, _ fay: TestMesh.Node)
+            async throws
+        {
+            try await until("its node knows", within: 2) {
+                try await backendState(mesh, "ada")["state"].text != "ok"
+            }
+            let meanwhile = try await ask(mesh, fay)
+            #expect(meanwhile.status == 200)
+            #expect(
+                try await meanwhile.headers["starling-worker"] == mesh.node("bob").id,
+                "the node doesn't bid for it")
+            try await troubled.play(#"{"mode": "answer", "after": 0}"#)
+            let took = try await until("its node notices that it is well", within: 20) {
+                try await backendState(mesh, "ada")["state"].text == "ok"
+            }
+            measured("recovery of a model server noticed", took)
+            try await until("ada sells again", within: 20) {
+                try await ask(mesh, fay, #", "only": ["ada"]"#).status == 200
+            }
+        }
+
+        @Test(arguments: ["error", "close", "garbage"])
+        func `one that fails at once costs no task, isn't offered, and comes back when it is well`(
+            mode: String
+        ) async throws {
+            try await withPair { troubled, mesh, fay in
+                try await troubled.play(#"{"mode": "\#(mode)"}"#)
+                let answer = try await ask(mesh, fay)
+                #expect(answer.status == 200, "\(answer.body)")
+                let transcript = try await mesh.transcript(answer.headers["x-request-id"] ?? "", at: fay)
+                #expect(
+                    transcript["legs"].list.compactMap { $0["name"].text } == ["ada", "bob"],
+                    "\(transcript["legs"])")
+                #expect(transcript["legs"][0]["ended"].text == "failed")
+                try await expectRecovery(troubled, mesh, fay)
+            }
+        }
+
+        @Test(arguments: ["close", "garbage"])
+        func `one that fails in mid-answer and can't be continued ends the answer with the reason`(
+            mode: String
+        ) async throws {
+            try await withPair { troubled, mesh, fay in
+                try await troubled.play(#"{"mode": "\#(mode)", "after": 3}"#)
+                let answer = try await ask(mesh, fay)
+                #expect(answer.status == 502, "\(answer.body)")
+                #expect(answer.json["error"]["code"].text == "backend_error")
+                #expect(answer.json["error"]["message"].text?.contains("model server") == true)
+                #expect(answer.headers["x-should-retry"] == "false")
+                try await expectRecovery(troubled, mesh, fay)
+            }
+        }
+
+        @Test
+        func `one that hangs before its first token ends with the deadline, isn't offered, and comes back`()
+            async throws
+        {
+            try await withPair { troubled, mesh, fay in
+                try await troubled.play(#"{"mode": "hang"}"#)
+                let answer = try await ask(mesh, fay, #", "deadline_ms": 2500"#)
+                #expect(
+                    answer.status == 504 && answer.json["error"]["code"].text == "deadline_exceeded",
+                    "\(answer.body)")
+                try await until("the hung request is given up", within: 3) {
+                    try await troubled.requests().allSatisfy { $0.how == "aborted" }
+                }
+                try await expectRecovery(troubled, mesh, fay)
+            }
+        }
+
+        @Test func `one that hangs in mid-answer ends with the reason, isn't offered, and comes back`()
+            async throws
+        {
+            try await withPair { troubled, mesh, fay in
+                try await troubled.play(#"{"mode": "hang", "after": 3}"#)
+                let answer = try await ask(mesh, fay)
+                #expect(answer.status == 502, "\(answer.body)")
+                #expect(answer.json["error"]["message"].text?.contains("silent") == true, "\(answer.body)")
+                try await expectRecovery(troubled, mesh, fay)
+            }
+        }
+
+        @Test func `a model server that is killed is started again`() async throws {
+            try await TestMesh.with("ada: {serves: wren-m, price: {output: 2}}\nfay: {}") { mesh in
+                let fay = try await mesh.node("fay")
+                let servers = processes(with: "\(mesh.folder)/models")
+                try #require(servers.count == 1)
+                kill(servers[0], SIGKILL)
+                try await until("the node notices") {
+                    try await backendState(mesh, "ada")["state"].text != "ok"
+                }
+                try await until("it sells again", within: 20) {
+                    try await mesh.chat("What is 3 + 4?", model: "wren-m", at: fay).status == 200
+                }
+                #expect(processes(with: "\(mesh.folder)/models").filter { $0 != servers[0] }.count == 1)
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+import Foundation
+import NodeConfiguration
+import Primitives
+import Testing
+
+@testable import Testnet
+
+@Suite struct ScenarioFileTests {
+    private func scenario(_ yaml: String, size: Int? = nil) throws -> ScenarioFile {
+        try ScenarioFile(
+            parsing: "mesh: testnet-s\nnodes: {ada: {serves: wren-m}, bob: {count: 3}, cyd: {}}\n" + yaml,
+            path: "s.yaml", folder: "/t", nodeCountMax: 10_000, size: size)
+    }
+
+    private func problem(_ yaml: String) -> String {
+        do {
+            _ = try scenario(yaml)
+            return "none"
+        } catch {
+            return "\((error as? ConfigurationError)?.problem ?? "\(error)")"
+        }
+    }
+
+    @Test func theScenariosOfTheRepositoryAreRead() throws {
+        let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent().appendingPathComponent("testnet/scenarios")
+        let files = try FileManager.default.contentsOfDirectory(atPath: folder.path)
+        #expect(files.count >= 3)
+        for name in files {
+            let file = folder.appendingPathComponent(name)
+            let scenario = try ScenarioFile(
+                parsing: String(contentsOf: file, encoding: .utf8), path: name, folder: "/t")
+            #expect(!scenario.expect.isEmpty && !scenario.load.isEmpty, "\(name)")
+        }
+    }
+
+    @Test func everyPartOfAScenarioIsRead() throws {
+        let read = try scenario(
+            """
+            links:
+              latency: 5ms..1.5 s
+              loss: 2 %
+              regions: {eu: 60 %, us: 40 %}
+              matrix: {eu: {eu: 5 ms, us: 45 ms}, us: {us: 9 ms}}
+            load: {count: 7, rate: 2.5, via: bob, tokens: 10..30}
+            events:
+              - {at: 5s, kill: ada}
+              - {at: 6s, partition: [bob, cyd], for: 2s}
+            churn: {nodes: bob, mean_life: 5 min, until: 1 min}
+            byzantine: {behaviour: drop, share: 10 %}
+            expect: [answered >= 99.5 %, convergence <= 2 s, sent_mean <= 900 B/s]
+            """)
+        #expect(read.links?.latency == .milliseconds(5)...(.milliseconds(1_500)))
+        #expect(read.links?.loss == 20_000)
+        #expect(read.links?.matrix[1][0] == .milliseconds(45))
+        #expect(read.load[0].count == 7 && read.load[0].model == "wren-m" && read.load[0].tokens == 10...30)
+        #expect(read.places(read.load[0].via) == [1, 2, 3])
+        #expect(read.events[0].at == .seconds(5) && read.events[0].action == .kill)
+        #expect(read.events[1].lasts == .seconds(2) && read.places(read.events[1].nodes) == [1, 2, 3, 4])
+        #expect(read.churn?.meanLife == .minutes(5))
+        #expect(read.byzantine[0].share == 100_000)
+        #expect(read.expect.map(\.bound) == [99.5, 2, 900])
+        #expect(read.expect[0].holds(99.5) && !read.expect[0].holds(99.4) && !read.expect[1].holds(2.1))
+    }
+
+    @Test func groupsGrowAndSingleNodesStayOne() throws {
+        let read = try scenario("", size: 1_002)
+        #expect(read.testnet.nodes.count == 1_002)
+        #expect(read.places(["bob"]).count == 1_000)
+    }
+
+    @Test func whatAScenarioCannotMeanIsRefused() {
+        #expect(problem("load: {via: bop}") == "`bop` is no node of this file")
+        #expect(problem("events: [{at: 5, kill: ada}]") == "`events[0].at` is 5")
+        #expect(problem("events: [{at: 5s}]") == "an event needs `at` and one action")
+        #expect(problem("events: [{at: 5s, kill: ada, thaw: ada}]") == "an event needs `at` and one action")
+        #expect(
+            problem("events: [{at: 5s, restart: ada, for: 2s}]") == "`for` goes with freeze and partition")
+        #expect(problem("links: {loss: 120 %}") == "`links.loss` is 120 %")
+        #expect(
+            problem("links: {regions: {eu: 50 %}, matrix: {eu: {eu: 1ms}}}")
+                == "the regions' shares don't add up to 100 %")
+        #expect(problem("links: {speed: 3}") == "unknown key `links.speed`")
+        #expect(problem("byzantine: {behaviour: drip, share: 1 %}") == "`byzantine.behaviour` is drip")
+        #expect(problem("expect: [answered > 3]") == "`answered > 3` is no threshold")
+        #expect(problem("expect: [answered >= many]") == "`answered >= many` is no threshold")
+    }
+}
