@@ -1,9 +1,13 @@
 import Primitives
+import Wire
 
 /// Every number of Discovery, each with its formula or source and what breaks when it is wrong. Sources: Maymounkov
 /// and Mazières, "Kademlia" (2002); Baumgart and Mies, "S/Kademlia" (2007); Ethereum's discv5 specification and
 /// go-ethereum's choices for it. The protocol's own limits (contacts and bytes of a FOUND) are in `Protocol/`.
 public struct DiscoveryParameters: Sendable {
+    /// Shared by simulated peers; a real one has none.
+    public var memo: (any VerifiedMemo)?
+
     // MARK: Table
 
     /// k: contacts per bucket and results per lookup. Kademlia's k is 20, discv5's 16. Smaller: one bad hour empties a

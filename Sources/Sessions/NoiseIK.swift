@@ -54,6 +54,11 @@ struct NoiseIK: Sendable {
         _ buffer: UnsafeMutableRawBufferPointer, payloadCount: Int, ephemeral: Secret32
     ) -> Bool {
         precondition(phase == .start && buffer.count == Self.firstPayloadOffset + payloadCount + Self.tagSize)
+        if symmetric.isPlain {
+            localStatic.publicKey.store(into: part(buffer, 32, 48))
+            phase = .first
+            return true
+        }
         writeEphemeral(buffer, ephemeral)
         guard symmetric.mixKey(Agreement.shared(localEphemeral, remoteStatic)) else { return false }
         localStatic.publicKey.store(into: part(buffer, 32, 48))
@@ -69,6 +74,10 @@ struct NoiseIK: Sendable {
     mutating func readFirst(_ buffer: UnsafeMutableRawBufferPointer) -> Range<Int>? {
         precondition(phase == .start)
         guard buffer.count >= Self.firstPayloadOffset + Self.tagSize else { return nil }
+        if symmetric.isPlain {
+            phase = .first
+            return 80..<buffer.count - Self.tagSize
+        }
         readEphemeral(buffer)
         guard symmetric.mixKey(Agreement.shared(localStatic.secret, remoteEphemeral)),
             symmetric.decryptAndHash(part(buffer, 32, 48)) != nil,
@@ -88,6 +97,10 @@ struct NoiseIK: Sendable {
     ) -> Bool {
         precondition(
             phase == .first && buffer.count == Self.secondPayloadOffset + payloadCount + Self.tagSize)
+        if symmetric.isPlain {
+            phase = .done
+            return true
+        }
         writeEphemeral(buffer, ephemeral)
         guard symmetric.mixKey(Agreement.shared(localEphemeral, remoteEphemeral)),
             symmetric.mixKey(Agreement.shared(localEphemeral, remoteStatic))
@@ -101,6 +114,10 @@ struct NoiseIK: Sendable {
     mutating func readSecond(_ buffer: UnsafeMutableRawBufferPointer) -> Range<Int>? {
         precondition(phase == .first)
         guard buffer.count >= Self.secondPayloadOffset + Self.tagSize else { return nil }
+        if symmetric.isPlain {
+            phase = .done
+            return 32..<buffer.count - Self.tagSize
+        }
         readEphemeral(buffer)
         guard symmetric.mixKey(Agreement.shared(localEphemeral, remoteEphemeral)),
             symmetric.mixKey(Agreement.shared(localStatic.secret, remoteEphemeral)),
@@ -113,7 +130,7 @@ struct NoiseIK: Sendable {
     /// The keys of the transport phase: the initiator sends with the first, the responder with the second.
     func split() -> (initiator: Secret32, responder: Secret32) {
         precondition(phase == .done)
-        return symmetric.split()
+        return symmetric.isPlain ? (Secret32(.zero), Secret32(.zero)) : symmetric.split()
     }
 
     var handshakeHash: Hash64 { symmetric.hash }
@@ -144,8 +161,11 @@ struct NoiseSymmetricState: Sendable {
     private var key = Secret32(.zero)
     private var counter: UInt64 = 0
     private var hasKey = false
+    /// Nothing is hashed, agreed on or sealed: see `SessionLimits.carriesPlain`.
+    let isPlain: Bool
 
-    init(protocolName: String, prologue: [UInt8]) {
+    init(protocolName: String, prologue: [UInt8], isPlain: Bool = false) {
+        self.isPlain = isPlain
         let name = Array(protocolName.utf8)
         precondition(name.count <= 64, "a longer name would have to be hashed")
         hash = Hash64(padding: name)
@@ -154,6 +174,7 @@ struct NoiseSymmetricState: Sendable {
     }
 
     mutating func mixHash(_ data: UnsafeRawBufferPointer) {
+        if isPlain { return }
         hash = hash.withBytes { Blake2b.hash64($0, data) }
     }
 

@@ -111,5 +111,9 @@ public struct SessionLimits: Sendable {
     /// First messages a second (and burst) that are taken without a cookie.
     public var handshakesPerSecond = 1_000
 
+    /// A simulation's carrier for thousands of nodes: the same packets of the same sizes, in which nothing is agreed on,
+    /// sealed or opened; whoever could write one could forge it. Only the simulator can say so (`@_spi`), and
+    /// scripts/purity.py sees to it that nobody else imports that.
+    @_spi(Simulation) public var carriesPlain = false
     public init() {}
 }

@@ -35,7 +35,7 @@ extension Sessions {
             dropped.count(.overBudget)
             return false
         }
-        guard let remoteStatic = agreementKeys.key(peer.key) else {
+        guard let remoteStatic = limits.carriesPlain ? .zero : agreementKeys.key(peer.key) else {
             dropped.count(.badIdentity)
             return false
         }

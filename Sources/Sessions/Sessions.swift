@@ -55,7 +55,8 @@ public struct Sessions: Sendable {
         self.limits = limits
         keyPair = NoiseIK.KeyPair(secret: identity.agreementSecret)
         noiseStart = NoiseSymmetricState(
-            protocolName: NoiseIK.protocolName, prologue: Packet.prologue("starling datagram", mesh: mesh))
+            protocolName: NoiseIK.protocolName, prologue: Packet.prologue("starling datagram", mesh: mesh),
+            isPlain: limits.carriesPlain)
         responderStart = NoiseIK(responder: keyPair, start: noiseStart)
         macKey = Packet.macKey(receiver: publicKey, mesh: mesh)
         ratchet = KeyRatchet(entropy: entropy, purpose: "starling sessions")

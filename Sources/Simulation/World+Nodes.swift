@@ -5,7 +5,7 @@ import Cryptography
 import Market
 import PeerCore
 import Primitives
-import Sessions
+@_spi(Simulation) import Sessions
 import Wire
 
 extension World {
@@ -28,6 +28,11 @@ extension World {
                 PeerAddress(key: hosts[$0].identity.publicKey, endpoint: hosts[$0].endpoint)
             }, anchors: host.anchors)
         settings.offerSequences = host.sequences
+        if scenario.carrier == .plain {
+            settings.sessions.carriesPlain = true
+            settings.gossip.memo = memo
+            settings.discovery.memo = memo
+        }
         let process = NodeProcess(
             incarnation: host.incarnation,
             peer: Peer(
