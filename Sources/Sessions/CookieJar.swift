@@ -13,12 +13,14 @@ struct CookieJar: Sendable {
     private let key: Secret32
     /// Counted rather than measured in CPU time, so that the core stays deterministic.
     private var budget: TokenBucket
+    private var demands: TokenBucket
 
-    init(secret: Bytes32, key: Secret32, handshakesPerSecond: Int) {
+    init(secret: Bytes32, key: Secret32, handshakesPerSecond: Int, cookiesPerSecond: Int) {
         self.secret = secret.bytes
         previous = self.secret
         self.key = key
         budget = TokenBucket(rate: handshakesPerSecond, burst: handshakesPerSecond)
+        demands = TokenBucket(rate: cookiesPerSecond, burst: cookiesPerSecond)
     }
 
     /// Whether an initiation may be worked on: within the budget, or with a good mac2.
@@ -27,19 +29,26 @@ struct CookieJar: Sendable {
         _ ratchet: inout KeyRatchet
     ) -> Bool {
         if budget.take(now) { return true }
+        let mac2 = Mac16(UnsafeRawBufferPointer(packet), at: Packet.mac2Offset)
+        // Most of a flood claims no cookie, and costs no hashing here.
+        guard mac2 != Mac16(low: 0, high: 0) else { return false }
         if since + Self.lifetime < now {
             previous = secret
             secret = ratchet.next().bytes
             since = now
         }
-        let mac2 = Mac16(UnsafeRawBufferPointer(packet), at: Packet.mac2Offset)
         let endpoint = source.cookieBytes
         return Packet.mac2(packet, cookie: Secret32(Blake2b.keyed(secret, endpoint))) == mac2
             || Packet.mac2(packet, cookie: Secret32(Blake2b.keyed(previous, endpoint))) == mac2
     }
 
-    /// Answers the initiation with that mac1 by a cookie: fewer bytes than it had.
-    func demand(_ mac1: Mac16, of source: Endpoint, nonce: Bytes32, _ out: inout SessionOutput) {
+    /// Answers the initiation with that mac1 by a cookie: fewer bytes than it had. Beyond so many a second by nothing.
+    mutating func demand(
+        _ mac1: Mac16, of source: Endpoint, _ now: MonotonicTime, _ ratchet: inout KeyRatchet,
+        _ out: inout SessionOutput
+    ) {
+        guard demands.take(now) else { return }
+        let nonce = ratchet.next()
         let cookie = Blake2b.keyed(secret, source.cookieBytes)
         out.datagrams.append(Packet.cookieSize, to: source) { packet in
             Packet.writeHeader(packet, .cookie)
