@@ -102,7 +102,7 @@ let shell: [Target] = [
     .executableTarget(
         name: "starling-bench",
         dependencies: [
-            "PeerCore", "FuzzEntries", "UVLoop", "CLibuv", "CSodium",
+            "PeerCore", "Simulation", "FuzzEntries", "UVLoop", "CLibuv", "CSodium",
             product("ArgumentParser", "swift-argument-parser"),
         ], path: "Sources/Benchmarks", swiftSettings: strict),
 
