@@ -41,6 +41,11 @@ let core: [Target] = [
     target("Market", ["Wire"] + collections),
     target("PeerCore", ["Sessions", "Discovery", "Gossip", "Market"]),
     target("Simulation", ["PeerCore"] + collections),
+    target("OpenAIFormat", ["Primitives"]),
+    // What fuzzers and hostile tests do to the core; Tests/Fuzz builds it for libFuzzer.
+    .target(
+        name: "FuzzEntries", dependencies: ["PeerCore", "OpenAIFormat"], path: "Tests/FuzzEntries",
+        swiftSettings: strict),
 
     tests("PrimitivesTests", ["Primitives"]),
     tests("CryptographyTests", ["Cryptography"]),
@@ -51,17 +56,17 @@ let core: [Target] = [
     tests("MarketTests", ["Market", product("HeapModule", "swift-collections")]),
     tests("PeerCoreTests", ["PeerCore"] + collections),
     tests("SimulationTests", ["Simulation"]),
+    tests("OpenAIFormatTests", ["OpenAIFormat", "Primitives"]),
+    tests("HostileTests", ["FuzzEntries"]),
 ]
 
 let loop: [Target] = [
     .systemLibrary(name: "CLibuv", pkgConfig: "libuv", providers: [.apt(["libuv1-dev"])]),
     target("UVLoop", ["Primitives", "CLibuv", product("DequeModule", "swift-collections")]),
     .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
-    target("OpenAIFormat", ["Primitives"]),
     target("Inference", ["Primitives", "Cryptography", "OpenAIFormat", "UVLoop", "CLibuv", "CCurl"]),
 
     tests("UVLoopTests", ["UVLoop"]),
-    tests("OpenAIFormatTests", ["OpenAIFormat", "Primitives"]),
     tests("InferenceTests", ["Inference"]),
 ]
 
@@ -97,7 +102,7 @@ let shell: [Target] = [
     .executableTarget(
         name: "starling-bench",
         dependencies: [
-            "PeerCore", "UVLoop", "CLibuv", "CSodium",
+            "PeerCore", "Simulation", "FuzzEntries", "UVLoop", "CLibuv", "CSodium",
             product("ArgumentParser", "swift-argument-parser"),
         ], path: "Sources/Benchmarks", swiftSettings: strict),
 
@@ -115,12 +120,14 @@ let shell: [Target] = [
 
 let package = Package(
     name: "starling",
-    products: coreOnly
-        ? []
-        : [
-            .executable(name: "starling", targets: ["starling"]),
-            .executable(name: "starling-bench", targets: ["starling-bench"]),
-        ],
+    products: Context.environment["STARLING_FUZZ"] != nil
+        ? [.library(name: "FuzzEntries", targets: ["FuzzEntries"])]
+        : coreOnly
+            ? []
+            : [
+                .executable(name: "starling", targets: ["starling"]),
+                .executable(name: "starling-bench", targets: ["starling-bench"]),
+            ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0")
     ]
@@ -139,7 +146,9 @@ let package = Package(
                 .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
             ]),
     targets: loopOnly
-        ? core.filter { ["CSodium", "Primitives", "Cryptography"].contains($0.name) } + loop
+        ? core.filter {
+            ["CSodium", "Primitives", "Cryptography", "OpenAIFormat", "OpenAIFormatTests"].contains($0.name)
+        } + loop
         : coreOnly ? core : core + loop + shell,
     swiftLanguageModes: [.v6]
 )

@@ -72,6 +72,10 @@ def main():
                 for pattern, instead in BANNED:
                     if re.search(pattern, text):
                         problems.append(f"{where}: {text.strip()[:60]}\n    use {instead}")
+    # What only the simulator may ask for, such as packets without cryptography.
+    for path in sorted((ROOT / "Sources").rglob("*.swift")):
+        if "Simulation" not in path.parts and "@_spi(Simulation) import" in path.read_text():
+            problems.append(f"{path.relative_to(ROOT)}: imports what only the simulator may use")
     for problem in problems:
         print(problem)
     print(f"{len(PURE)} pure targets, {len(problems)} impurities", file=sys.stderr)

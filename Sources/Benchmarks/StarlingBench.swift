@@ -11,9 +11,9 @@ struct StarlingBench: ParsableCommand {
         abstract:
             "Helpers of scripts/bench: a scripted model server, load generators, a lean node, micro-benchmarks.",
         subcommands: [
-            BackendCommand.self, LoadCommand.self, CryptoCommand.self, DHTNodeCommand.self,
-            PingLoadCommand.self,
-            FloodCommand.self,
+            BackendCommand.self, LoadCommand.self, CryptoCommand.self, AmplificationCommand.self,
+            DHTNodeCommand.self, PingLoadCommand.self, FloodCommand.self, LookupStudyCommand.self,
+            RendezvousStudyCommand.self,
         ])
 }
 

@@ -147,7 +147,7 @@ extension Discovery {
             dropped.count(.verificationBudget)
             return nil
         }
-        guard let contact = try? Verified<Contact>(checking: record) else {
+        guard let contact = try? Verified<Contact>.checked(record, by: parameters.memo) else {
             dropped.count(.badContact)
             return nil
         }

@@ -153,11 +153,11 @@ public struct Discovery: Sendable {
         switch (question.purpose, message) {
         case (.lookup(let lookup), .found(let records)):
             prove(question.contact, at: peer, roundTrip, now.monotonic, &random, &out)
-            roundTrips.sample(roundTrip)
+            roundTrips.sample(roundTrip, isSlow: question.isSlow)
             lookupAnswered(lookup, by: peer.key, records, now.monotonic, &random, &out)
         case (.search(let search), .providers(let providers)):
             prove(question.contact, at: peer, roundTrip, now.monotonic, &random, &out)
-            roundTrips.sample(roundTrip)
+            roundTrips.sample(roundTrip, isSlow: question.isSlow)
             searchAnswered(search, by: peer.key, providers, now.monotonic, &random, &out)
         case (.register(let topic), .registered(let registered)):
             prove(question.contact, at: peer, roundTrip, now.monotonic, &random, &out)

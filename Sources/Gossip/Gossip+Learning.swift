@@ -91,7 +91,9 @@ extension Gossip {
             return .unchecked
         }
         statistics.signaturesChecked &+= 1
-        if let verified = try? Verified<Offer>(checking: signed) { return .right(verified) }
+        if let verified = try? Verified<Offer>.checked(signed, by: parameters.memo) {
+            return .right(verified)
+        }
         dropped.count(.badSignature)
         budget.blame(from.key, now.monotonic)
         return .wrong

@@ -3,6 +3,9 @@ import Wire
 
 /// The knobs of gossip, each with what it is worth and what breaks beyond it. DESIGN §7.
 public struct GossipParameters: Sendable {
+    /// Shared by simulated peers; a real one has none.
+    public var memo: (any VerifiedMemo)?
+
     /// How often an unchanged offer is signed anew. Longer than a third of `validity`, and two lost refreshes take a
     /// living seller out of the books; shorter, and every holder pays traffic and a signature check for nothing.
     public var refreshEvery: Interval = .seconds(60)

@@ -293,6 +293,13 @@ public actor Node {
             log.debug("peer", metadata: ["node": "\(NodeID(of: key).short)", "at": "\(endpoint)"])
         case .evicted(let key): log.info("peer gone", metadata: ["node": "\(NodeID(of: key).short)"])
         case .observed(let endpoint): log.info("others see us", metadata: ["at": "\(endpoint)"])
+        case .otherVersion(let key, let endpoint, let speaks, let ours):
+            let theirs = speaks.map(String.init).joined(separator: ", ")
+            let own = ours.map(String.init).joined(separator: ", ")
+            let isOlder = (speaks.last ?? 0) < (ours.first ?? 0)
+            log.warning(
+                "a node speaks wire version \(theirs), we speak \(own): update \(isOlder ? "that node" : "this one")",
+                metadata: ["node": "\(NodeID(of: key).short)", "at": "\(endpoint)"])
         case .offer(let key, let model):
             log.debug("offer", metadata: ["node": "\(NodeID(of: key).short)", "model": "\(model)"])
         case .offerGone(let key, let model, let expired):

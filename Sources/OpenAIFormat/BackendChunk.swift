@@ -40,6 +40,8 @@ public struct BackendChunk: Hashable, Sendable {
                 if try !choices(&cursor) {
                     complex = Array(data[start..<cursor.index])
                     text = []
+                    // It goes to the client as it is. The scan checks numbers and text roughly, this exactly.
+                    _ = try JSONTree(parsing: complex)
                 }
             case "usage": usage = try BackendUsage(&cursor)
             case "error": error = try BackendErrorBody(&cursor)

@@ -38,4 +38,6 @@ public enum Notice: Sendable {
     case observed(Endpoint)
     case offer(PublicKey, model: String)
     case offerGone(PublicKey, model: String, expired: Bool)
+    /// A node that speaks no wire version of ours, as it says unproven. Four in a row, then one a minute.
+    case otherVersion(PublicKey, Endpoint, speaks: [UInt8], ours: [UInt8])
 }

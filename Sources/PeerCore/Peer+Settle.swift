@@ -20,6 +20,16 @@ extension Peer {
                 for completion in spare.completions { complete(completion, now) }
                 spare.completions.removeAll(keepingCapacity: true)
             }
+            if !sessionOutput.advice.isEmpty {
+                for advice in sessionOutput.advice where versionNotices.take(now.monotonic) {
+                    let peer = advice.peer
+                    effects.append(
+                        .log(
+                            .otherVersion(
+                                peer.key, peer.endpoint, speaks: advice.versions, ours: Sessions.versions)))
+                }
+                sessionOutput.advice.removeAll(keepingCapacity: true)
+            }
             if !channelActions.isEmpty {
                 isQuiet = false
                 for action in drained(&channelActions) { perform(action, now) }

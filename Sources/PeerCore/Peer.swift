@@ -59,6 +59,8 @@ public struct Peer: ~Copyable {
     var served: [ServedModel] = []
     var offerSequences: [(model: String, sequence: UInt64)]
     var leaving = Leaving.no
+    /// Unproven words of strangers must not fill a log.
+    var versionNotices = TokenBucket(every: .minutes(1), burst: 4)
     var counts = TaskCounts()
 
     enum Dialler {

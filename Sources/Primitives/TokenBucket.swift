@@ -8,7 +8,7 @@ public struct TokenBucket: Sendable {
     /// `rate` and `burst` are at least 1.
     public init(rate: Int, burst: Int) {
         nanosecondsPerToken = 1_000_000_000 / Int64(max(1, rate))
-        capacity = nanosecondsPerToken * Int64(max(1, burst))
+        capacity = (Interval(nanoseconds: nanosecondsPerToken) * Int64(max(1, burst))).nanoseconds
         full = .zero
     }
 

@@ -76,6 +76,7 @@ struct Opening: Sendable {
     var waiting: [UInt32] = []
     var sends: [Envelope] = []
     var cookie: Secret32?
+    var wasAdvised = false
 }
 
 /// A request without an end yet.

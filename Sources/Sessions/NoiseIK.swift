@@ -8,12 +8,12 @@ import Primitives
 ///
 /// A value: whoever tries a message that may be forged does so on a copy. Deviation from the framework: a
 /// Diffie-Hellman result of zero, which a key of small order gives, is a failure.
-struct NoiseIK: Sendable {
-    static let protocolName = "Noise_IK_25519_ChaChaPoly_BLAKE2b"
+package struct NoiseIK: Sendable {
+    package static let protocolName = "Noise_IK_25519_ChaChaPoly_BLAKE2b"
     /// Where a payload lies in the first message: behind the ephemeral key and the sealed static one.
-    static let firstPayloadOffset = 32 + 48
-    static let secondPayloadOffset = 32
-    static let tagSize = Aead.tagSize
+    package static let firstPayloadOffset = 32 + 48
+    package static let secondPayloadOffset = 32
+    package static let tagSize = Aead.tagSize
 
     private enum Phase { case start, first, done }
 
@@ -26,34 +26,39 @@ struct NoiseIK: Sendable {
     private(set) var remoteStatic = Bytes32.zero
 
     /// An X25519 key pair.
-    struct KeyPair: Sendable {
+    package struct KeyPair: Sendable {
         let secret: Secret32
         let publicKey: Bytes32
-        init(secret: Secret32) {
+        package init(secret: Secret32) {
             self.secret = secret
             publicKey = Agreement.publicKey(of: secret)
         }
     }
 
     /// `start` has mixed the prologue already: it is the same for every handshake of a mesh.
-    init(initiator localStatic: KeyPair, to remoteStatic: Bytes32, start: NoiseSymmetricState) {
+    package init(initiator localStatic: KeyPair, to remoteStatic: Bytes32, start: NoiseSymmetricState) {
         self.localStatic = localStatic
         self.remoteStatic = remoteStatic
         symmetric = start
         symmetric.mixHash(remoteStatic)
     }
 
-    init(responder localStatic: KeyPair, start: NoiseSymmetricState) {
+    package init(responder localStatic: KeyPair, start: NoiseSymmetricState) {
         self.localStatic = localStatic
         symmetric = start
         symmetric.mixHash(localStatic.publicKey)
     }
 
     /// Initiator, first message: `buffer` holds `payloadCount` bytes of payload at offset 80 and is 96 + that long.
-    mutating func writeFirst(
+    package mutating func writeFirst(
         _ buffer: UnsafeMutableRawBufferPointer, payloadCount: Int, ephemeral: Secret32
     ) -> Bool {
         precondition(phase == .start && buffer.count == Self.firstPayloadOffset + payloadCount + Self.tagSize)
+        if symmetric.isPlain {
+            localStatic.publicKey.store(into: part(buffer, 32, 48))
+            phase = .first
+            return true
+        }
         writeEphemeral(buffer, ephemeral)
         guard symmetric.mixKey(Agreement.shared(localEphemeral, remoteStatic)) else { return false }
         localStatic.publicKey.store(into: part(buffer, 32, 48))
@@ -66,9 +71,13 @@ struct NoiseIK: Sendable {
 
     /// Responder, first message, decrypted in place: where the payload lies, or nil. Two Diffie-Hellmans for a good
     /// message, one for one that was made without our public key.
-    mutating func readFirst(_ buffer: UnsafeMutableRawBufferPointer) -> Range<Int>? {
+    package mutating func readFirst(_ buffer: UnsafeMutableRawBufferPointer) -> Range<Int>? {
         precondition(phase == .start)
         guard buffer.count >= Self.firstPayloadOffset + Self.tagSize else { return nil }
+        if symmetric.isPlain {
+            phase = .first
+            return 80..<buffer.count - Self.tagSize
+        }
         readEphemeral(buffer)
         guard symmetric.mixKey(Agreement.shared(localStatic.secret, remoteEphemeral)),
             symmetric.decryptAndHash(part(buffer, 32, 48)) != nil,
@@ -83,11 +92,15 @@ struct NoiseIK: Sendable {
     }
 
     /// Responder, second message: `payloadCount` bytes of payload lie at offset 32.
-    mutating func writeSecond(
+    package mutating func writeSecond(
         _ buffer: UnsafeMutableRawBufferPointer, payloadCount: Int, ephemeral: Secret32
     ) -> Bool {
         precondition(
             phase == .first && buffer.count == Self.secondPayloadOffset + payloadCount + Self.tagSize)
+        if symmetric.isPlain {
+            phase = .done
+            return true
+        }
         writeEphemeral(buffer, ephemeral)
         guard symmetric.mixKey(Agreement.shared(localEphemeral, remoteEphemeral)),
             symmetric.mixKey(Agreement.shared(localEphemeral, remoteStatic))
@@ -98,9 +111,13 @@ struct NoiseIK: Sendable {
     }
 
     /// Initiator, second message, decrypted in place.
-    mutating func readSecond(_ buffer: UnsafeMutableRawBufferPointer) -> Range<Int>? {
+    package mutating func readSecond(_ buffer: UnsafeMutableRawBufferPointer) -> Range<Int>? {
         precondition(phase == .first)
         guard buffer.count >= Self.secondPayloadOffset + Self.tagSize else { return nil }
+        if symmetric.isPlain {
+            phase = .done
+            return 32..<buffer.count - Self.tagSize
+        }
         readEphemeral(buffer)
         guard symmetric.mixKey(Agreement.shared(localEphemeral, remoteEphemeral)),
             symmetric.mixKey(Agreement.shared(localStatic.secret, remoteEphemeral)),
@@ -111,9 +128,9 @@ struct NoiseIK: Sendable {
     }
 
     /// The keys of the transport phase: the initiator sends with the first, the responder with the second.
-    func split() -> (initiator: Secret32, responder: Secret32) {
+    package func split() -> (initiator: Secret32, responder: Secret32) {
         precondition(phase == .done)
-        return symmetric.split()
+        return symmetric.isPlain ? (Secret32(.zero), Secret32(.zero)) : symmetric.split()
     }
 
     var handshakeHash: Hash64 { symmetric.hash }
@@ -138,14 +155,17 @@ struct NoiseIK: Sendable {
 }
 
 /// Noise's SymmetricState with its CipherState (§5.1, §5.2).
-struct NoiseSymmetricState: Sendable {
+package struct NoiseSymmetricState: Sendable {
     private(set) var hash: Hash64
     private var chainingKey: Hash64
     private var key = Secret32(.zero)
     private var counter: UInt64 = 0
     private var hasKey = false
+    /// Nothing is hashed, agreed on or sealed: see `SessionLimits.carriesPlain`.
+    let isPlain: Bool
 
-    init(protocolName: String, prologue: [UInt8]) {
+    package init(protocolName: String, prologue: [UInt8], isPlain: Bool = false) {
+        self.isPlain = isPlain
         let name = Array(protocolName.utf8)
         precondition(name.count <= 64, "a longer name would have to be hashed")
         hash = Hash64(padding: name)
@@ -154,6 +174,7 @@ struct NoiseSymmetricState: Sendable {
     }
 
     mutating func mixHash(_ data: UnsafeRawBufferPointer) {
+        if isPlain { return }
         hash = hash.withBytes { Blake2b.hash64($0, data) }
     }
 

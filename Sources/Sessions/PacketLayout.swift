@@ -1,7 +1,7 @@
 import Cryptography
 import Primitives
 
-/// Where things lie in the four packet kinds, and the mac that is checked before anything else.
+/// Where things lie in the five packet kinds, and the mac that is checked before anything else.
 /// Protocol/sessions.md is the specification; integers are little-endian.
 ///
 ///     every packet  kind u8 ‖ version u8 ‖ 0 u16
@@ -9,65 +9,69 @@ import Primitives
 ///     response      … ‖ receiver u32 ‖ Noise message 2
 ///     cookie        … ‖ mac1 of the initiation 16 ‖ nonce 24 ‖ sealed cookie 48
 ///     transport     … ‖ receiver u32 ‖ counter u64 ‖ sealed envelope
-enum PacketKind: UInt8 {
+///     versions      kind u8 ‖ 0 u8 ‖ 0 u16 ‖ mac1 of the initiation 16 ‖ count u8 ‖ versions, zeros 11
+package enum PacketKind: UInt8 {
     case initiation = 1
     case response, cookie, transport
     // 5 and 6 open a channel (SecureChannel).
+    case versions = 7
 }
 
-enum Packet {
-    static let version: UInt8 = 1
-    static let headerSize = 4
-    static let mac1Offset = 4
-    static let mac2Offset = 20
-    static let initiationNoiseOffset = 36
-    static let responseNoiseOffset = 8
-    static let transportSealedOffset = 16
+package enum Packet {
+    package static let version: UInt8 = 1
+    package static let headerSize = 4
+    package static let mac1Offset = 4
+    package static let mac2Offset = 20
+    package static let initiationNoiseOffset = 36
+    package static let responseNoiseOffset = 8
+    package static let transportSealedOffset = 16
     /// Key and index in front of the envelope of both handshake payloads.
-    static let identitySize = 32 + 4
-    static let initiationSizeMin =
+    package static let identitySize = 32 + 4
+    package static let initiationSizeMin =
         initiationNoiseOffset + NoiseIK.firstPayloadOffset + identitySize + Aead.tagSize
-    static let responseSizeMin =
+    package static let responseSizeMin =
         responseNoiseOffset + NoiseIK.secondPayloadOffset + identitySize + Aead.tagSize
-    static let transportSizeMin = transportSealedOffset + Aead.tagSize
-    static let cookieSize = headerSize + 16 + LongNonceAead.nonceSize + 32 + Aead.tagSize
+    package static let transportSizeMin = transportSealedOffset + Aead.tagSize
+    package static let versionsSize = headerSize + 16 + 1 + versionsMax
+    package static let versionsMax = 11
+    package static let cookieSize = headerSize + 16 + LongNonceAead.nonceSize + 32 + Aead.tagSize
     /// How much of Noise message 1 the macs cover; the rest is its payload, which Noise authenticates.
-    static let macCoverMax = 144
+    package static let macCoverMax = 144
     /// Request and reply numbers at the front of an envelope take at most this.
-    static let envelopeHeaderMax = 12
+    package static let envelopeHeaderMax = 12
 
-    static func writeHeader(_ packet: UnsafeMutableRawBufferPointer, _ kind: PacketKind) {
+    package static func writeHeader(_ packet: UnsafeMutableRawBufferPointer, _ kind: PacketKind) {
         packet[0] = kind.rawValue
         packet[1] = version
         packet[2] = 0
         packet[3] = 0
     }
 
-    static func word(_ packet: UnsafeMutableRawBufferPointer, at offset: Int) -> UInt32 {
+    package static func word(_ packet: UnsafeMutableRawBufferPointer, at offset: Int) -> UInt32 {
         UInt32(littleEndian: packet.loadUnaligned(fromByteOffset: offset, as: UInt32.self))
     }
 
-    static func counter(_ packet: UnsafeMutableRawBufferPointer) -> UInt64 {
+    package static func counter(_ packet: UnsafeMutableRawBufferPointer) -> UInt64 {
         UInt64(littleEndian: packet.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
     }
 
     /// The key of mac1 for packets to `receiver`.
-    static func macKey(receiver: PublicKey, mesh: MeshIdentity) -> Secret32 {
+    package static func macKey(receiver: PublicKey, mesh: MeshIdentity) -> Secret32 {
         Secret32(Blake2b.hash(domain: "starling mac1", receiver.value.bytes, mesh.secret.bytes))
     }
 
     /// The key under which `receiver` seals its cookies.
-    static func cookieKey(receiver: PublicKey, mesh: MeshIdentity) -> Secret32 {
+    package static func cookieKey(receiver: PublicKey, mesh: MeshIdentity) -> Secret32 {
         Secret32(Blake2b.hash(domain: "starling cookie", receiver.value.bytes, mesh.secret.bytes))
     }
 
     /// Over header and the leading part of Noise message 1.
-    static func mac1(_ packet: UnsafeMutableRawBufferPointer, key: Secret32) -> Mac16 {
+    package static func mac1(_ packet: UnsafeMutableRawBufferPointer, key: Secret32) -> Mac16 {
         Blake2b.mac16(key: key, UnsafeRawBufferPointer(rebasing: packet[..<headerSize]), covered(packet))
     }
 
     /// Over header, mac1 and the leading part of Noise message 1.
-    static func mac2(_ packet: UnsafeMutableRawBufferPointer, cookie: Secret32) -> Mac16 {
+    package static func mac2(_ packet: UnsafeMutableRawBufferPointer, cookie: Secret32) -> Mac16 {
         Blake2b.mac16(key: cookie, UnsafeRawBufferPointer(rebasing: packet[..<mac2Offset]), covered(packet))
     }
 
@@ -77,7 +81,7 @@ enum Packet {
     }
 
     /// What both ends mix into a handshake before it begins, so that versions, meshes and carriers don't mix.
-    static func prologue(_ carrier: StaticString, mesh: MeshIdentity) -> [UInt8] {
+    package static func prologue(_ carrier: StaticString, mesh: MeshIdentity) -> [UInt8] {
         let name = Array(mesh.name.utf8)
         return carrier.withUTF8Buffer { Array($0) } + [0, version, UInt8(name.count)] + name
             + mesh.secret.bytes

@@ -65,6 +65,8 @@ public struct SessionOutput: Sendable {
     /// Peers that have just proven key and endpoint to us: a session with them begins. Named again when one is renewed,
     /// or when both sides opened at once.
     public var established: [PeerAddress] = []
+    /// What peers that we can't talk to say that they speak: at most one for each opening.
+    public var advice: [VersionAdvice] = []
 
     public init(datagramsMax: Int = DatagramSlab.datagramsMaxDefault) {
         datagrams = DatagramSlab(datagramsMax: datagramsMax)
@@ -74,7 +76,16 @@ public struct SessionOutput: Sendable {
         datagrams.removeAll()
         completions.removeAll(keepingCapacity: true)
         established.removeAll(keepingCapacity: true)
+        advice.removeAll(keepingCapacity: true)
     }
+}
+
+/// A peer's word that it speaks other wire versions than ours. Nothing proves it, and nothing follows from it but a
+/// line for people.
+public struct VersionAdvice: Hashable, Sendable {
+    public var peer: PeerAddress
+    /// Ascending; not empty; without ours.
+    public var versions: [UInt8]
 }
 
 /// Bounds and timers of `Sessions`; the defaults are the protocol's.
@@ -110,9 +121,17 @@ public struct SessionLimits: Sendable {
     public var rekeyAfter = Interval.minutes(60)
     /// First messages a second (and burst) that are taken without a cookie.
     public var handshakesPerSecond = 1_000
+    /// Initiations of other wire versions a second (and burst) that are told which one we speak.
+    public var versionAnswersPerSecond = 10
     /// Cookies sent a second: 5 µs each, with the system call, where dropping costs 1. Larger: a flood takes the core;
     /// smaller: it hides more of the honest initiations beside it.
     public var cookiesPerSecond = 20_000
+    /// Of those, to one source prefix; at most 255.
+    public var cookiesPerPrefix = 64
 
+    /// A simulation's carrier for thousands of nodes: the same packets of the same sizes, in which nothing is agreed on,
+    /// sealed or opened; whoever could write one could forge it. Only the simulator can say so (`@_spi`), and
+    /// scripts/purity.py sees to it that nobody else imports that.
+    @_spi(Simulation) public var carriesPlain = false
     public init() {}
 }

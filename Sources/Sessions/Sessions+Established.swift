@@ -89,6 +89,7 @@ extension Sessions {
                 packet.storeBytes(of: session.sendCounter.littleEndian, toByteOffset: 8, as: UInt64.self)
                 let sealed = packet.from(Packet.transportSealedOffset)
                 sealed.copyMemory(from: plain)
+                guard !limits.carriesPlain else { return }
                 Aead.seal(sealed, count: plain.count, key: session.sendKey, counter: session.sendCounter)
             }
         }

@@ -35,7 +35,7 @@ extension Sessions {
             dropped.count(.overBudget)
             return false
         }
-        guard let remoteStatic = agreementKeys.key(peer.key) else {
+        guard let remoteStatic = limits.carriesPlain ? .zero : agreementKeys.key(peer.key) else {
             dropped.count(.badIdentity)
             return false
         }
@@ -251,18 +251,18 @@ extension Message {
 
 extension UnsafeMutableRawBufferPointer {
     /// The part from `offset` on.
-    func from(_ offset: Int) -> UnsafeMutableRawBufferPointer {
+    package func from(_ offset: Int) -> UnsafeMutableRawBufferPointer {
         UnsafeMutableRawBufferPointer(rebasing: self[offset...])
     }
 
     /// The payload of a handshake message: key ‖ number ‖ envelope.
-    func writeIdentity(_ key: PublicKey, _ number: UInt32, _ envelope: UnsafeRawBufferPointer) {
+    package func writeIdentity(_ key: PublicKey, _ number: UInt32, _ envelope: UnsafeRawBufferPointer) {
         key.value.store(into: self)
         storeBytes(of: number.littleEndian, toByteOffset: 32, as: UInt32.self)
         from(Packet.identitySize).copyMemory(from: envelope)
     }
 
-    func readIdentity() -> (PublicKey, UInt32)? {
+    package func readIdentity() -> (PublicKey, UInt32)? {
         guard count >= Packet.identitySize else { return nil }
         return (PublicKey(Secret32(copying: UnsafeRawBufferPointer(self)).value), Packet.word(self, at: 32))
     }

@@ -14,7 +14,10 @@ extension Sessions {
         guard datagram.count >= Packet.transportSizeMin else { return drop(.truncated) }
         guard datagram.count <= DatagramSlab.datagramBytesMax else { return drop(.oversized) }
         guard let kind = PacketKind(rawValue: datagram[0]) else { return drop(.unknownKind) }
-        guard datagram[1] == Packet.version else { return drop(.wrongVersion) }
+        guard datagram[1] == (kind == .versions ? 0 : Packet.version) else {
+            if kind == .initiation { answerOtherVersion(datagram, source, now, &out) }
+            return drop(.wrongVersion)
+        }
         guard datagram[2] | datagram[3] == 0 else { return drop(.malformed) }
         switch kind {
         case .transport:
@@ -25,6 +28,8 @@ extension Sessions {
             receiveResponse(datagram, source, now, &random, &out)
         case .cookie:
             receiveCookie(datagram, source, now, &out)
+        case .versions:
+            receiveVersions(datagram, source, &out)
         }
         return nil
     }
@@ -47,7 +52,8 @@ extension Sessions {
         guard Packet.mac1(packet, key: macKey) == mac1 else { return drop(.badMac) }
         guard source.isUnicast else { return drop(.wrongEndpoint) }
         guard cookies.admits(packet, source, now.monotonic, &ratchet) else {
-            cookies.demand(mac1, of: source, now.monotonic, &ratchet, &out)
+            let group = source.group(countsEndpoints: limits.countsEndpoints)
+            cookies.demand(mac1, of: source, group, now.monotonic, &ratchet, &out)
             return drop(.cookieRequired)
         }
         var noise = responderStart
@@ -56,7 +62,9 @@ extension Sessions {
         let payload = UnsafeMutableRawBufferPointer(rebasing: message[range])
         guard let (key, remoteNumber) = payload.readIdentity() else { return drop(.truncated) }
         guard key != publicKey else { return drop(.selfDial) }
-        guard agreementKeys.key(key) == noise.remoteStatic else { return drop(.badIdentity) }
+        guard limits.carriesPlain || agreementKeys.key(key) == noise.remoteStatic else {
+            return drop(.badIdentity)
+        }
         let peer = PeerAddress(key: key, endpoint: source)
 
         let bytes = UnsafeRawBufferPointer(rebasing: payload[Packet.identitySize...])
@@ -190,7 +198,10 @@ extension Sessions {
         let counter = Packet.counter(packet)
         guard associations[number]?.window.admits(counter) == true else { return drop(.replayed) }
         let sealed = packet.from(Packet.transportSealedOffset)
-        guard let count = Aead.open(sealed, key: key, counter: counter) else { return drop(.badSeal) }
+        guard
+            let count = limits.carriesPlain
+                ? sealed.count - Aead.tagSize : Aead.open(sealed, key: key, counter: counter)
+        else { return drop(.badSeal) }
         associations[number]?.window.accept(counter)
         if phase == .halfOpen {
             halfOpen[number] = nil

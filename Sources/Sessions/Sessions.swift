@@ -31,6 +31,7 @@ public struct Sessions: Sendable {
     let macKey: Secret32
     var ratchet: KeyRatchet
     var cookies: CookieJar
+    var versionAnswers: TokenBucket
     var agreementKeys = AgreementKeyCache()
 
     var associations: SlotTable<Association>
@@ -55,7 +56,8 @@ public struct Sessions: Sendable {
         self.limits = limits
         keyPair = NoiseIK.KeyPair(secret: identity.agreementSecret)
         noiseStart = NoiseSymmetricState(
-            protocolName: NoiseIK.protocolName, prologue: Packet.prologue("starling datagram", mesh: mesh))
+            protocolName: NoiseIK.protocolName, prologue: Packet.prologue("starling datagram", mesh: mesh),
+            isPlain: limits.carriesPlain)
         responderStart = NoiseIK(responder: keyPair, start: noiseStart)
         macKey = Packet.macKey(receiver: publicKey, mesh: mesh)
         ratchet = KeyRatchet(entropy: entropy, purpose: "starling sessions")
@@ -66,7 +68,9 @@ public struct Sessions: Sendable {
             firstGeneration: UInt16(truncatingIfNeeded: first.w1))
         cookies = CookieJar(
             secret: ratchet.next(), key: Packet.cookieKey(receiver: publicKey, mesh: mesh),
-            handshakesPerSecond: limits.handshakesPerSecond, cookiesPerSecond: limits.cookiesPerSecond)
+            limits: limits)
+        versionAnswers = TokenBucket(
+            rate: limits.versionAnswersPerSecond, burst: limits.versionAnswersPerSecond)
     }
 
     /// Tables with their sizes and bounds. For checkers.

@@ -14,7 +14,7 @@ extension Report {
             return "p50 \(p50) ms, p99 \(p99) ms, most \(most) ms"
         }
         var lines = [
-            "\(scenario), seed \(seed): \(nodes) nodes, \(seconds(virtualTime)) of virtual time, \(events) events"
+            "\(scenario), seed \(seed): \(nodes) nodes on the \(carrierKind.rawValue) carrier, \(seconds(virtualTime)) of virtual time, \(events) events"
         ]
         lines.append(
             "  offers known everywhere  "
@@ -85,7 +85,8 @@ extension Report {
             interval.map { $0.nanoseconds == .max ? "null" : "\($0.milliseconds)" } ?? "null"
         }
         let members: [(String, String)] = [
-            ("scenario", string(scenario)), ("seed", "\(seed)"), ("nodes", "\(nodes)"), ("holds", "\(holds)"),
+            ("scenario", string(scenario)), ("seed", "\(seed)"), ("nodes", "\(nodes)"),
+            ("carrier_kind", string(carrierKind.rawValue)), ("holds", "\(holds)"),
             ("digest", string(digest)), ("virtual_ms", "\(virtualTime.milliseconds)"),
             ("events", "\(events)"),
             ("convergence_ms", milliseconds(convergence)), ("leaves_known_ms", milliseconds(leaves.max())),

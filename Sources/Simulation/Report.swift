@@ -5,6 +5,7 @@ public struct Report: Sendable {
     public let scenario: String
     public let seed: UInt64
     public let nodes: Int
+    public let carrierKind: Carrier
     public let violations: [Violation]
     public let digest: String
     public let virtualTime: Interval
@@ -36,6 +37,7 @@ public struct Report: Sendable {
         scenario = world.scenario.name
         seed = world.scenario.seed
         nodes = world.hosts.count
+        carrierKind = world.scenario.carrier
         violations = world.violations
         digest = world.digest.text
         virtualTime = Interval(nanoseconds: world.clock)

@@ -13,6 +13,7 @@ public struct Scenario: Sendable {
     public var seed: UInt64
     public var nodes: [NodePlan]
     public var network: NetworkPlan
+    public var carrier = Carrier.sealed
     public var load: [LoadPlan] = []
     public var events: [PlannedEvent] = []
     public var expect = Expectations()
@@ -31,6 +32,14 @@ public struct Scenario: Sendable {
         self.nodes = nodes
         self.network = network
     }
+}
+
+/// How datagrams are carried.
+public enum Carrier: String, Sendable, CaseIterable {
+    /// Real handshakes and sealed packets; every peer checks every signature.
+    case sealed
+    /// The same packets without cryptography, and one memo of checked signatures for all: for thousands of nodes.
+    case plain
 }
 
 /// One machine with one node process on it.

@@ -5,7 +5,7 @@ import Cryptography
 import Market
 import PeerCore
 import Primitives
-import Sessions
+@_spi(Simulation) import Sessions
 import Wire
 
 extension World {
@@ -28,6 +28,11 @@ extension World {
                 PeerAddress(key: hosts[$0].identity.publicKey, endpoint: hosts[$0].endpoint)
             }, anchors: host.anchors)
         settings.offerSequences = host.sequences
+        if scenario.carrier == .plain {
+            settings.sessions.carriesPlain = true
+            settings.gossip.memo = memo
+            settings.discovery.memo = memo
+        }
         let process = NodeProcess(
             incarnation: host.incarnation,
             peer: Peer(
@@ -209,6 +214,8 @@ extension World {
         case .offer(let key, _): digest.mix(35, host.index, Int(truncatingIfNeeded: key.value.w0))
         case .offerGone(let key, _, let expired):
             digest.mix(expired ? 36 : 37, host.index, Int(truncatingIfNeeded: key.value.w0))
+        case .otherVersion(let key, _, _, _):
+            digest.mix(38, host.index, Int(truncatingIfNeeded: key.value.w0))
         }
     }
 

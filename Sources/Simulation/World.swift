@@ -39,6 +39,7 @@ public final class World {
     var counts = CarrierCounts()
     var watch = Watch()
     var curves = Curves()
+    let memo = SharedMemo()
     /// Handshakes heard, for those who send them again.
     var recorded: [(bytes: [UInt8], to: Int32)] = []
     var recordsHandshakes = false

@@ -32,6 +32,17 @@ public final class Verified<R: Record>: Sendable {
         self.init(record: record, signed: signed)
     }
 
+    /// The same, from `memo` where it has it.
+    public static func checked(_ signed: SignedRecord, by memo: (any VerifiedMemo)?) throws(WireError)
+        -> Verified
+    {
+        guard let memo else { return try Verified(checking: signed) }
+        if let known: Verified = memo.find(signed) { return known }
+        let verified = try Verified(checking: signed)
+        memo.keep(verified)
+        return verified
+    }
+
     /// Signs `record`, which must name `identity` as its author.
     public convenience init(signing record: R, with identity: Identity) {
         precondition(record.author == identity.publicKey, "a record is signed by its author")
@@ -43,6 +54,13 @@ public final class Verified<R: Record>: Sendable {
     private static func message(_ body: [UInt8]) -> [UInt8] {
         R.domain.withUTF8Buffer { Array($0) } + [0] + body
     }
+}
+
+/// What thousands of simulated peers share, so that each signature is checked once for all and each record is there once.
+/// It holds what was verified, by the exact bytes.
+public protocol VerifiedMemo: AnyObject, Sendable {
+    func find<R: Record>(_ signed: SignedRecord) -> Verified<R>?
+    func keep<R: Record>(_ verified: Verified<R>)
 }
 
 /// Why bytes are not a message: the sender's fault, counted under this name.

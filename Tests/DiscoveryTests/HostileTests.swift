@@ -187,4 +187,71 @@ import Wire
         #expect(bench.discovery.observedEndpoint == .loopback(77))
         #expect(bench.out.contains { if case .observedEndpointChanged = $0 { true } else { false } })
     }
+
+    @Test("Eclipse: 1,000 ids in four /24s hold at most 10 slots each, and two of a bucket")
+    func eclipse() {
+        var bench = Bench(.internet)
+        for number in 0..<60 { bench.admit(bench.contact(number)) }
+        let honest = bench.discovery.count
+        for number in 0..<1_000 {
+            let endpoint = Endpoint(
+                ipv4: 0x0505_0000 | UInt32(number % 4) << 8 | UInt32(number / 4), port: 7_827)
+            bench.admit(bench.contact(5_000 + number, at: endpoint))
+        }
+        let held = bench.discovery.contacts.filter { $0.address.ipv4.map { $0 >> 16 == 0x0505 } ?? false }
+        #expect(held.count <= 40 && bench.discovery.count == honest + held.count)
+        for network in 0..<4 {
+            #expect(held.count { $0.address.ipv4.map { Int($0 >> 8 & 255) } == network } <= 10)
+        }
+    }
+
+    @Test(
+        "Case 18: a restart amid a flood of strangers still reaches two honest anchors, of 64 of which most are gone"
+    )
+    func restart() {
+        var reached = 0
+        for seed in 0..<200 {
+            var bench = Bench(.internet)
+            bench.random = SeededRandom(seed: UInt64(seed))
+            let anchors = (0..<64).map { bench.contact($0) }
+            // Ten live and honest, ten hostile, the rest gone.
+            let live = Set(anchors.prefix(10).map(\.record.publicKey))
+            let hostile = Set(anchors[10..<20].map(\.record.publicKey))
+            var found: Set<PublicKey> = []
+            var shuffled = anchors
+            bench.random.shuffle(&shuffled)
+            bench.discovery.restore(
+                anchors: shuffled, now: bench.clock, random: &bench.random, out: &bench.out)
+            for step in 0..<60 {
+                for request in bench.requests() {
+                    let isLive = live.contains(request.peer.key)
+                    guard
+                        isLive || hostile.contains(request.peer.key)
+                            || step % 2 == 1 && !isLive
+                                && request.peer.endpoint.ipv4.map({ $0 >> 24 == 9 }) == true
+                    else {
+                        bench.fail(request.token)
+                        continue
+                    }
+                    if isLive { found.insert(request.peer.key) }
+                    let reply: Message =
+                        if case .find = request.message { .found(contacts: []) } else {
+                            .pong(contact: nil, observed: nil)
+                        }
+                    bench.answer(request.token, reply, from: request.peer)
+                }
+                for number in 0..<10 {
+                    let stranger = bench.contact(
+                        100_000 + 10 * step + number,
+                        at: Endpoint(ipv4: 0x0900_0001 + UInt32(10 * step + number) << 8, port: 7_827))
+                    let swallowed = bench.out
+                    _ = bench.ask(.ping(contact: stranger.signed), from: bench.address(stranger))
+                    _ = swallowed
+                }
+                bench.tick(after: .milliseconds(500))
+            }
+            if found.count >= 2 { reached += 1 }
+        }
+        #expect(reached >= 198)
+    }
 }

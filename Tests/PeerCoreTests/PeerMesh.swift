@@ -12,11 +12,14 @@ struct PeerMesh {
     final class Node {
         var peer: Peer
         let endpoint: Endpoint
+        /// How far its wall clock goes wrong.
+        let skew: Interval
         var isDown = false
         var dialled: [Endpoint] = []
         var events: [ClientEvent] = []
-        init(_ peer: consuming Peer, _ endpoint: Endpoint) {
+        init(_ peer: consuming Peer, _ endpoint: Endpoint, _ skew: Interval) {
             self.peer = peer
+            self.skew = skew
             self.endpoint = endpoint
         }
     }
@@ -44,13 +47,17 @@ struct PeerMesh {
         Now(monotonic: time, wall: WallTime(milliseconds: 1_800_000_000_000 + (time - .zero).milliseconds))
     }
 
+    private func at(_ skew: Interval) -> Now {
+        Now(monotonic: time, wall: now.wall + skew)
+    }
+
     static func endpoint(_ index: Int) -> Endpoint { .loopback(UInt16(2_000 + index)) }
     static func identity(_ index: Int) -> Identity { Identity(seed: Bytes32(11, UInt64(index), 0, 0)) }
     static func address(_ index: Int) -> PeerAddress {
         PeerAddress(key: identity(index).publicKey, endpoint: endpoint(index))
     }
 
-    mutating func add(_ change: (inout PeerSettings) -> Void = { _ in }) {
+    mutating func add(skew: Interval = .zero, _ change: (inout PeerSettings) -> Void = { _ in }) {
         let index = nodes.count
         var settings = PeerSettings(
             mesh: MeshIdentity(name: "test"), name: "n\(index)", endpoints: [Self.endpoint(index)],
@@ -59,16 +66,16 @@ struct PeerMesh {
         change(&settings)
         let peer = Peer(
             identity: Self.identity(index), settings: settings, entropy: Bytes32(3, UInt64(index), 0, 0),
-            seed: Bytes32(4, UInt64(index), 0, 0), now: now)
+            seed: Bytes32(4, UInt64(index), 0, 0), now: at(skew))
         byEndpoint[Self.endpoint(index)] = index
-        nodes.append(Node(peer, Self.endpoint(index)))
+        nodes.append(Node(peer, Self.endpoint(index), skew))
         nextTick.append(.never)
         drain(index)
     }
 
     /// Calls into one node and carries out what it wants.
     mutating func act(_ index: Int, _ call: (inout Peer, Now) -> Void) {
-        call(&nodes[index].peer, now)
+        call(&nodes[index].peer, at(nodes[index].skew))
         drain(index)
     }
 
@@ -82,10 +89,10 @@ struct PeerMesh {
             guard !node.isDown else { continue }
             if let source = event.source {
                 var bytes = event.bytes
-                let now = now
+                let now = at(node.skew)
                 bytes.withUnsafeMutableBytes { node.peer.receive($0, from: source, now: now) }
             } else {
-                node.peer.tick(now: now)
+                node.peer.tick(now: at(node.skew))
             }
             drain(event.node)
         }

@@ -19,7 +19,8 @@ import Wire
         return (net, net.log[0].bytes, net.log[1].bytes, net.log[3].bytes)
     }
 
-    @Test func randomBytesOfAnyLengthAreDroppedAndCounted() {
+    @Test("Case 2: random bytes of any length are dropped and counted")
+    func randomBytesOfAnyLengthAreDroppedAndCounted() {
         let net = Net()
         var random = SeededRandom(seed: 3)
         var lengths = Array(0...1_300) + [1_472, 9_000, 65_507]
@@ -42,7 +43,8 @@ import Wire
         #expect(net.log.isEmpty && net.nodes[0].sessions.associations.count == 0)
     }
 
-    @Test func everyFlippedBitOfAnInitiationIsDroppedInSilence() {
+    @Test("Case 2: every flipped bit of an initiation is dropped in silence")
+    func everyFlippedBitOfAnInitiationIsDroppedInSilence() {
         let packet = real().initiation
         var limits = SessionLimits()
         limits.handshakesPerSecond = 1_000_000
@@ -60,7 +62,8 @@ import Wire
         #expect(net.log.count == 1)
     }
 
-    @Test func everyTruncationIsDropped() {
+    @Test("Case 2: every truncation is dropped")
+    func everyTruncationIsDropped() {
         let (_, initiation, _, _) = real()
         let net = Net(2)
         for length in 0..<initiation.count {
@@ -70,7 +73,8 @@ import Wire
         #expect(net.log.isEmpty)
     }
 
-    @Test func flippedAndTruncatedResponsesAreDroppedAndTheRightOneStillCounts() {
+    @Test("Case 8: flipped and truncated responses are dropped, and the right one still counts")
+    func flippedAndTruncatedResponsesAreDroppedAndTheRightOneStillCounts() {
         let net = Net()
         var held: Net.Packet?
         net.delivers = { packet in
@@ -127,7 +131,8 @@ import Wire
     }
 
     /// DESIGN §5: message 1 is assumed replayed. It is answered, at most with as many bytes, and changes nothing.
-    @Test func aReplayedInitiationMakesNoSessionAndDisturbsNone() {
+    @Test("Case 10: a replayed initiation makes no session and disturbs none, from wherever it comes")
+    func aReplayedInitiationMakesNoSessionAndDisturbsNone() {
         let (net, initiation, _, _) = real()
         let sessions = net.nodes[1].sessions.sessionCount
         let logged = net.log.count
@@ -146,7 +151,8 @@ import Wire
         #expect(net.nodes[1].completions.last?.answer == .offerReceived)
     }
 
-    @Test func aReplayAfterARestartMakesNoSessionEither() {
+    @Test("Case 10: a replay after a restart makes no session either")
+    func aReplayAfterARestartMakesNoSessionEither() {
         let (net, initiation, _, transport) = real()
         net.restart(1)
         net.inject(initiation, into: 1, from: net.nodes[0].endpoint)
@@ -155,7 +161,8 @@ import Wire
         #expect(net.nodes[1].sessions.dropped[.noSession] + net.nodes[1].sessions.dropped[.badSeal] == 1)
     }
 
-    @Test func anInitiationForAnotherNodeIsSilentlyDropped() {
+    @Test("Case 10: an initiation for another node is dropped in silence")
+    func anInitiationForAnotherNodeIsSilentlyDropped() {
         let (_, initiation, _, _) = real()
         let net = Net(3)
         net.inject(initiation, into: 2, from: stranger)
@@ -229,7 +236,8 @@ import Wire
         return packet
     }
 
-    @Test func bytesOutNeverExceedBytesInBeforeProof() throws {
+    @Test("Case 12: bytes out never exceed bytes in before proof")
+    func bytesOutNeverExceedBytesInBeforeProof() throws {
         let net = Net()
         net.nodes[1].pongContact = signedContact(net.nodes[1].identity, endpoints: 4)
         for message in [Message.ping(contact: nil), .find(target: .zero), .offerMail([])] {
@@ -276,7 +284,8 @@ import Wire
         }
     }
 
-    @Test func anAnswerThatIsTooLargeIsNotSent() throws {
+    @Test("Case 12: an answer that is too large for its question is not sent")
+    func anAnswerThatIsTooLargeIsNotSent() throws {
         var sender = Net.node(0)
         var receiver = Net.node(1)
         sender.request(.ping(contact: nil), to: receiver.address, 1, moment(.zero))
@@ -299,7 +308,8 @@ import Wire
         #expect(receiver.out.datagrams.count == 1 && receiver.sessions.dropped[.replyLate] == 1)
     }
 
-    @Test func aReplyFromAnotherPeerOrPlaceCompletesNothing() {
+    @Test("Case 5: a reply from another peer or place completes nothing")
+    func aReplyFromAnotherPeerOrPlaceCompletesNothing() {
         let net = Net(3)
         for other in [1, 2] {
             net.request(.ping(contact: nil), from: 0, to: other)
@@ -314,7 +324,8 @@ import Wire
         #expect(!net.nodes[0].completions.contains { $0.owner == .peer(7) })
     }
 
-    @Test func countersAtTheirEndsAreHarmless() {
+    @Test("Case 8: a counter that jumps to its end is harmless")
+    func countersAtTheirEndsAreHarmless() {
         let net = Net()
         net.request(.ping(contact: nil), from: 0, to: 1)
         net.run()
@@ -324,7 +335,8 @@ import Wire
     }
 
     /// Hostile case 9. The macs are right and the sources spoofed, one each.
-    @Test func aFloodOfInitiationsFillsTheRingAndNothingElse() {
+    @Test("Case 9: a flood of initiations fills the ring and nothing else")
+    func aFloodOfInitiationsFillsTheRingAndNothingElse() {
         var limits = SessionLimits()
         limits.handshakesPerSecond = 1_000_000
         let net = Net(2, limits: limits)
@@ -359,7 +371,8 @@ import Wire
 
     /// Over the budget only those are heard that can receive at their address; everybody else costs us a mac and a
     /// cookie. 100,000 of them grow nothing.
-    @Test func underLoadACookieIsAskedForAndHelps() {
+    @Test("Case 9: under load a cookie is asked for, and helps")
+    func underLoadACookieIsAskedForAndHelps() {
         var limits = SessionLimits()
         limits.handshakesPerSecond = 10
         let net = Net(2, limits: limits)
@@ -385,7 +398,8 @@ import Wire
         #expect(net.nodes[0].completions.first?.answer != nil)
     }
 
-    @Test func aCookieIsGoodForItsOwnAddressAlone() {
+    @Test("Case 11: a cookie is good for its own address alone")
+    func aCookieIsGoodForItsOwnAddressAlone() {
         var limits = SessionLimits()
         limits.handshakesPerSecond = 1
         let net = Net(2, limits: limits)
@@ -411,7 +425,8 @@ import Wire
         }
     }
 
-    @Test func sessionsAreBoundedPerPrefixAndInAll() {
+    @Test("Case 9: sessions are bounded per prefix and in all, and an honest one survives a crowd")
+    func sessionsAreBoundedPerPrefixAndInAll() {
         var limits = SessionLimits()
         limits.sessions = 40
         limits.sessionsPerPrefix = 4

@@ -86,7 +86,8 @@ import Wire
         #expect(net.kinds == [1, 1, 2, 4])
     }
 
-    @Test func aLateResponseToTheFirstTryStillCounts() {
+    @Test("Case 7: a late response to the first try still counts")
+    func aLateResponseToTheFirstTryStillCounts() {
         let net = Net()
         net.latency = .milliseconds(200)
         net.request(.ping(contact: nil), from: 0, to: 1)
@@ -147,7 +148,8 @@ import Wire
         #expect(try #require(net.nodes[1].incoming.last).peer.endpoint.port == 40_000)
     }
 
-    @Test func crossedOpensLeaveTwoSessionsThatBothWork() {
+    @Test("Case 7: crossed opens leave two sessions that both work")
+    func crossedOpensLeaveTwoSessionsThatBothWork() {
         let net = Net()
         net.request(.ping(contact: nil), from: 0, to: 1)
         net.request(.ping(contact: nil), from: 1, to: 0)
@@ -166,7 +168,8 @@ import Wire
         #expect(net.nodes.allSatisfy { $0.completions.count == 5 && $0.sessions.dropped.total == 0 })
     }
 
-    @Test func aRequestToOneselfIsRefused() {
+    @Test("Case 7: a request to oneself is refused")
+    func aRequestToOneselfIsRefused() {
         let net = Net()
         net.request(.ping(contact: nil), from: 0, to: 0)
         #expect(net.nodes[0].completions.count == 1 && net.log.isEmpty)
@@ -252,7 +255,7 @@ extension Net {
             let session = nodes[from].sessions.associations[number]
         else { return }
         let counter = counter ?? session.sendCounter
-        nodes[from].sessions.associations[number]?.sendCounter = counter + 1
+        nodes[from].sessions.associations[number]?.sendCounter = counter &+ 1
         var packet = [UInt8](repeating: 0, count: 16) + plain + [UInt8](repeating: 0, count: 16)
         packet.withUnsafeMutableBytes { bytes in
             Sessions.packetHeader(bytes, session.remoteNumber, counter)

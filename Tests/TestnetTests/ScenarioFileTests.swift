@@ -29,7 +29,8 @@ import Testing
         for name in files {
             let file = folder.appendingPathComponent(name)
             let scenario = try ScenarioFile(
-                parsing: String(contentsOf: file, encoding: .utf8), path: name, folder: "/t")
+                parsing: String(contentsOf: file, encoding: .utf8), path: name, folder: "/t",
+                nodeCountMax: 10_000)
             #expect(!scenario.expect.isEmpty && !scenario.load.isEmpty, "\(name)")
         }
     }

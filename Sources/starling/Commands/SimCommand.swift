@@ -38,6 +38,12 @@ struct SimCommand: AsyncParsableCommand {
     @Option(help: "What everything random follows from; a file's own `seed:`, or 1.")
     var seed: UInt64?
 
+    @Option(
+        help: ArgumentHelp(
+            "sealed: real cryptography; plain: the same packets without it. Plain above 1000 nodes.",
+            valueName: "carrier"))
+    var carrier: Carrier?
+
     @Option(help: ArgumentHelp("Write report.json and chart.svg there.", valueName: "folder"))
     var out: String?
 
@@ -52,20 +58,21 @@ struct SimCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await reporting {
-            let (plan, thresholds) = try plan()
+            var (plan, thresholds) = try plan()
+            plan.carrier = carrier ?? (plan.nodes.count > Self.sealedNodesMax ? .plain : .sealed)
             let world = World(plan)
+            let pace = Pace(showsProgress: !trace && isatty(2) == 1)
+            world.progress = pace.reached
             if trace {
                 world.observer = { at, line in remark("\(at.nanoseconds / 1_000_000) ms  \(line)") }
-            } else if isatty(2) == 1 {
-                world.progress = Self.progress(from: ContinuousClock.now)
             }
             let start = ContinuousClock.now
             let report = world.run()
             let real = Interval(nanoseconds: max(1, Int64((ContinuousClock.now - start) / .nanoseconds(1))))
-            if world.progress != nil { FileHandle.standardError.write(Data("\r\u{1b}[K".utf8)) }
+            if pace.showsProgress { FileHandle.standardError.write(Data("\r\u{1b}[K".utf8)) }
             let verdicts = thresholds.map { Verdict($0, report.measures) }
             let replay = replay(plan.seed)
-            print(report, verdicts, real, replay)
+            print(report, verdicts, real, pace, replay)
             if let out { try write(report, verdicts, to: out, replay) }
             if !report.holds || !verdicts.allSatisfy(\.holds) {
                 if digest { remark(report.text(replay: replay)) }
@@ -75,21 +82,12 @@ struct SimCommand: AsyncParsableCommand {
         }
     }
 
-    /// A line that a terminal shows over and over, at most five times a second.
-    private static func progress(from start: ContinuousClock.Instant) -> (MonotonicTime) -> Void {
-        var last = start
-        return { at in
-            let now = ContinuousClock.now
-            guard now - last > .milliseconds(200) else { return }
-            last = now
-            let seconds = (now - start) / .seconds(1)
-            let line = String(
-                format: "\r\u{1b}[K%.1f s of virtual time in %.0f s", Double(at.nanoseconds) / 1e9, seconds)
-            FileHandle.standardError.write(Data(line.utf8))
-        }
-    }
+    /// More with real cryptography take minutes of real time for seconds of virtual time.
+    private static let sealedNodesMax = 1_000
 
-    private func print(_ report: Report, _ verdicts: [Verdict], _ real: Interval, _ replay: String) {
+    private func print(
+        _ report: Report, _ verdicts: [Verdict], _ real: Interval, _ pace: Pace, _ replay: String
+    ) {
         let eventsPerSecond = Int(Double(report.events) / real.seconds)
         let speed = report.virtualTime.seconds / real.seconds
         if digest {
@@ -98,6 +96,8 @@ struct SimCommand: AsyncParsableCommand {
             let more = [
                 ("expect", Verdict.json(verdicts)), ("real_ms", "\(real.milliseconds)"),
                 ("events_per_s", "\(eventsPerSecond)"), ("times_real_time", String(format: "%.2f", speed)),
+                ("times_real_time_second_half", String(format: "%.2f", pace.secondHalf)),
+                ("resident_bytes_per_node", "\(Pace.residentBytes() / max(1, report.nodes))"),
             ]
             emit(report.json(replay: replay, more: more))
         } else {
@@ -174,10 +174,51 @@ struct SimCommand: AsyncParsableCommand {
     /// The line that repeats this run.
     private func replay(_ seed: UInt64) -> String {
         var line = "starling sim \(scenario) --seed \(seed)"
+        if let carrier { line += " --carrier \(carrier.rawValue)" }
         if let nodes { line += " --nodes \(nodes)" }
         if let tasks { line += " --tasks \(tasks)" }
         if let loss { line += " --loss \(loss)" }
         if let kill { line += " --kill \(kill)" }
         return line
+    }
+}
+
+extension Carrier: ExpressibleByArgument {}
+
+/// How fast virtual time goes by: a line that a terminal shows over and over, and the speed of a run's second half, when
+/// everybody has joined.
+final class Pace {
+    let showsProgress: Bool
+    private let start = ContinuousClock.now
+    private var shown = ContinuousClock.now
+    private var marks: [(virtual: Double, real: Double)] = []
+
+    init(showsProgress: Bool) { self.showsProgress = showsProgress }
+
+    func reached(_ at: MonotonicTime) {
+        let now = ContinuousClock.now
+        let real = (now - start) / .seconds(1)
+        marks.append((Double(at.nanoseconds) / 1e9, real))
+        guard showsProgress, now - shown > .milliseconds(200) else { return }
+        shown = now
+        let line = String(
+            format: "\r\u{1b}[K%.1f s of virtual time in %.0f s", Double(at.nanoseconds) / 1e9, real)
+        FileHandle.standardError.write(Data(line.utf8))
+    }
+
+    /// Virtual seconds a second.
+    var secondHalf: Double {
+        guard let end = marks.last, let middle = marks.first(where: { $0.virtual >= end.virtual / 2 }),
+            end.real > middle.real
+        else { return 0 }
+        return (end.virtual - middle.virtual) / (end.real - middle.real)
+    }
+
+    /// Memory that the process holds now.
+    static func residentBytes() -> Int {
+        guard let text = try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8),
+            let pages = text.split(separator: " ").dropFirst().first.flatMap({ Int($0) })
+        else { return 0 }
+        return pages * Int(sysconf(Int32(_SC_PAGESIZE)))
     }
 }

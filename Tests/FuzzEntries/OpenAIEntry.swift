@@ -1,0 +1,66 @@
+import OpenAIFormat
+
+/// The first byte says what follows: a model server's event stream, its error, or a stranger's request for a worker.
+func fuzzOpenAI(_ bytes: [UInt8]) {
+    var input = FuzzInput(bytes)
+    let choice = input.byte()
+    switch choice & 3 {
+    case 0, 1:
+        let piece = Int(input.byte()) + 1
+        stream(input.remaining(), inPiecesOf: piece)
+    case 2: _ = BackendErrorBody(body: input.remaining())
+    default: request(choice, &input)
+    }
+}
+
+/// In pieces and as a whole a stream holds the same events.
+private func stream(_ bytes: [UInt8], inPiecesOf size: Int) {
+    var whole: [ServerSentEvent] = []
+    var parser = ServerSentEvents(lengthMax: 512)
+    let isWhole = (try? parser.feed(bytes, into: &whole)) != nil
+    var pieces: [ServerSentEvent] = []
+    var second = ServerSentEvents(lengthMax: 512)
+    var isPieced = true
+    var rest = bytes[...]
+    while isPieced, !rest.isEmpty {
+        isPieced = (try? second.feed(Array(rest.prefix(size)), into: &pieces)) != nil
+        rest = rest.dropFirst(size)
+    }
+    precondition(isWhole == isPieced && whole == pieces, "pieces of \(size) are read differently")
+    for event in whole {
+        precondition(event.data.count <= 512, "an event of \(event.data.count) bytes")
+        guard let chunk = try? BackendChunk(scanning: event.data) else { continue }
+        precondition(chunk.text.count <= event.data.count, "text longer than its chunk")
+        if !chunk.complex.isEmpty {
+            precondition((try? JSONTree(parsing: chunk.complex)) != nil, "`choices` that are no JSON")
+        }
+        var characters = WholeCharacters()
+        let text = (characters.append(chunk.text, tokens: 1)?.text ?? []) + (characters.flush()?.text ?? [])
+        precondition(String(validating: text, as: UTF8.self) != nil, "text that is not UTF-8")
+    }
+}
+
+/// What a worker sends on is JSON and has only what we list.
+private func request(_ choice: UInt8, _ input: inout FuzzInput) {
+    let kinds: [InferenceKind] = [.chat, .completion, .embedding]
+    let dialects = BackendDialect.allCases
+    let options = WorkerRequest.Options(
+        dialect: dialects[Int(choice >> 4) % dialects.count], model: "m",
+        extraFields: input.flag() ? ["x"] : [])
+    let delivered = input.flag() ? input.bytes() : []
+    let limit = input.flag() ? input.number32() : nil
+    let body = input.remaining()
+    if let tree = try? JSONTree(parsing: body) {
+        precondition((try? JSONTree(parsing: tree.bytes)) == tree, "JSON is read differently again")
+    }
+    guard
+        let request = try? WorkerRequest(
+            kinds[Int(choice >> 2) % 3], body: body, delivered: delivered, maxTokens: limit, options: options)
+    else { return }
+    let sent = try? JSONTree(parsing: request.body)
+    precondition(sent?["model"]?.text == "m", "the model's name is another")
+    for banned in ["chat_template", "keep_alive", "grammar", "template", "user", "provider"] {
+        precondition(sent?[banned] == nil, "`\(banned)` is passed on")
+    }
+    precondition(request.droppedFields.count <= 32, "\(request.droppedFields.count) dropped fields")
+}

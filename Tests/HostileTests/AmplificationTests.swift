@@ -1,0 +1,56 @@
+import FuzzEntries
+import Primitives
+import Testing
+
+/// Case 12, and point 5 of what discovery must show: before an address has proven itself, no more bytes go there than
+/// came from there. The carrier counts, in every state that seeded programs reach; the entries check each datagram.
+@Suite struct AmplificationTests {
+    @Test("Case 12: seeded programs against sessions get no more bytes out than they put in")
+    func sessions() {
+        var highest = 0.0
+        var answers = 0
+        for seed in 1...200 as ClosedRange<UInt64> {
+            let (ratio, count) = Amplification.sessions(seed)
+            highest = max(highest, ratio)
+            answers += count
+        }
+        print("amplification, sessions: at most \(highest) over \(answers) answers to unproven addresses")
+        #expect(answers > 100 && highest <= 1)
+    }
+
+    @Test("Case 12: seeded programs against a whole node get no more bytes out than they put in")
+    func peers() {
+        var highest = 0.0
+        var answers = 0
+        for seed in 1...80 as ClosedRange<UInt64> {
+            let (ratio, count) = Amplification.peer(seed)
+            highest = max(highest, ratio)
+            answers += count
+        }
+        print("amplification, whole node: at most \(highest) over \(answers) answers to unproven addresses")
+        #expect(answers > 50 && highest <= 1)
+    }
+
+    @Test("Case 12: storms of strangers get no more bytes out of a whole node than they put in")
+    func storms() {
+        var highest = 0.0
+        var answers = 0
+        for seed in 1...12 as ClosedRange<UInt64> {
+            let (ratio, count) = Amplification.storm(seed)
+            highest = max(highest, ratio)
+            answers += count
+        }
+        print("amplification, storms: at most \(highest) over \(answers) answers to unproven addresses")
+        #expect(answers > 1_000 && highest <= 1)
+    }
+
+    @Test("Case 12: every message kind from every unproven state", arguments: Amplification.states)
+    func everyKind(_ state: Amplification.State) {
+        for kind in 0..<Amplification.kinds {
+            for padding in [0, 352, 1_024] {
+                let (ratio, _) = Amplification.one(kind: kind, state: state, paddedTo: padding)
+                #expect(ratio <= 1, "kind \(kind) in state \(state)")
+            }
+        }
+    }
+}

@@ -1,0 +1,43 @@
+import Foundation
+import FuzzEntries
+import Testing
+
+/// Every input that a fuzzer found worth keeping, or that once broke something, goes through the same entries again.
+@Suite struct ReplayTests {
+    private static let corpus = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+        .deletingLastPathComponent()
+        .appendingPathComponent("Fuzz/corpus")
+
+    private static func inputs(_ target: FuzzTarget) -> [URL] {
+        let folder = corpus.appendingPathComponent(target.rawValue)
+        let files = try? FileManager.default.contentsOfDirectory(at: folder, includingPropertiesForKeys: nil)
+        return (files ?? []).sorted { $0.lastPathComponent < $1.lastPathComponent }
+    }
+
+    @Test(
+        "The corpus of each fuzz target is harmless; `scripts/fuzz TARGET --replay` says which input is not",
+        arguments: FuzzTarget.allCases)
+    func replay(_ target: FuzzTarget) throws {
+        let inputs = Self.inputs(target)
+        try #require(!inputs.isEmpty, "Tests/Fuzz/corpus/\(target.rawValue) is empty")
+        for input in inputs { target.run(Array(try Data(contentsOf: input))) }
+    }
+
+    @Test("Corpora are small: 300 kB in all")
+    func size() throws {
+        var bytes = 0
+        for target in FuzzTarget.allCases {
+            for input in Self.inputs(target) { bytes += try Data(contentsOf: input).count }
+        }
+        #expect(bytes < 300_000)
+    }
+
+    /// For looking into one: a debug build names the broken rule, which a fuzzer's release build doesn't.
+    @Test(.enabled(if: ProcessInfo.processInfo.environment["STARLING_FUZZ_INPUT"] != nil))
+    func oneInput() throws {
+        let environment = ProcessInfo.processInfo.environment
+        let path = try #require(environment["STARLING_FUZZ_INPUT"])
+        let target = try #require(FuzzTarget(rawValue: environment["FUZZ_TARGET"] ?? ""))
+        target.run(Array(try Data(contentsOf: URL(fileURLWithPath: path))))
+    }
+}

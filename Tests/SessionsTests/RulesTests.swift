@@ -1,0 +1,74 @@
+import Foundation
+import Primitives
+import Testing
+import Wire
+
+@testable import Sessions
+
+/// Protocol/rules.md, "Per message", and the code say the same.
+@Suite struct RulesTests {
+    private struct Row {
+        var message: String
+        var rides: Bool
+        var paddedTo: Int?
+        var answers: [String]
+    }
+
+    private static let record = SignedRecord(body: [1], signature: Signature(r: .zero, s: .zero))
+    private static let task = TaskID(high: 0, low: 0)
+    /// One of each kind, by the table's name.
+    private static let samples: [(name: String, message: Message)] = [
+        ("PING", .ping(contact: nil)), ("PONG", .pong(contact: nil, observed: nil)),
+        ("FIND", .find(target: .zero)),
+        ("FOUND", .found(contacts: [])), ("UNSUPPORTED", .unsupported(kind: 0)),
+        ("OFFER_MAIL", .offerMail([])),
+        ("OFFER_RECEIVED", .offerReceived),
+        ("OFFER_DIGEST", .offerDigest(OfferDigest(first: 0, last: 0, offers: []))),
+        ("OFFER_DIFFERENCE", .offerDifference(OfferDifference())),
+        ("CALL_FOR_BIDS", .callForBids(CallForBids(task: task, attempt: 1, model: "m"))),
+        ("BID", .bid(record)),
+        ("DECLINE", .decline(Decline(task: task, attempt: 1, reason: .busy))),
+        ("RELEASE", .release(Release(task: task, attempt: 1, winningScore: 0))),
+        ("AWARD", .award(Award(task: task, attempt: 1, workerDials: false))),
+        ("AWARD_REPLY", .awardReply(AwardReply(task: task, attempt: 1, status: .accepted))),
+        ("REGISTER", .register(Register(registration: record))),
+        ("REGISTERED", .registered(Registered(heldMilliseconds: 0))),
+        ("GET", .get(topic: TopicID(.zero), start: 0)), ("PROVIDERS", .providers(Providers())),
+    ]
+
+    private static func rows() throws -> [Row] {
+        let text = try String(contentsOf: root.appendingPathComponent("Protocol/rules.md"), encoding: .utf8)
+        let lines = text.split(separator: "\n").drop { !$0.hasPrefix("| message |") }.prefix {
+            $0.hasPrefix("|")
+        }
+        return lines.dropFirst(2).map { line in
+            let cells = line.split(separator: "|", omittingEmptySubsequences: false).map {
+                $0.trimmingCharacters(in: .whitespaces)
+            }
+            let padding = Int(cells[3].filter(\.isNumber))
+            let words = cells[5].split { !($0.isUppercase || $0 == "_") }.map(String.init)
+            return Row(
+                message: cells[1], rides: cells[2] == "yes", paddedTo: padding,
+                answers: words.filter { $0.count > 2 })
+        }
+    }
+
+    @Test("The table has a row for every request, and each kind is a request or an answer in it")
+    func complete() throws {
+        let rows = try Self.rows()
+        let named = Set(rows.map(\.message)).union(rows.flatMap(\.answers)).subtracting(["any unknown kind"])
+        #expect(named == Set(Self.samples.map(\.name)))
+        #expect(rows.count == Set(rows.map(\.message)).count)
+    }
+
+    @Test("What rides in a first message, and to how much it is padded, is what the table says")
+    func riding() throws {
+        let rows = try Self.rows()
+        for (name, message) in Self.samples {
+            let row = rows.first { $0.message == name }
+            #expect(message.isIdempotent == (row?.rides ?? false), "\(name)")
+            if let row, row.rides { #expect(message.firstEnvelopeSize == row.paddedTo, "\(name)") }
+        }
+        #expect(rows.last?.message == "any unknown kind" && rows.last?.rides == true)
+    }
+}
