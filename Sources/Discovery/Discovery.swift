@@ -165,7 +165,9 @@ public struct Discovery: Sendable {
         case (.withdraw, .registered): break
         case (.liveness, .pong(let record, let observed)), (.candidate, .pong(let record, let observed)),
             (.bootstrap, .pong(let record, let observed)), (.lost, .pong(let record, let observed)):
-            if let observed, votes.vote(observed, by: peer.endpoint, now: now.monotonic) {
+            // Who founds a mesh has nobody that it chose: the first peers are whom it has.
+            let isChosen = bootstrap.isEmpty || bootstrap.contains { $0.address.key == peer.key }
+            if let observed, votes.vote(observed, by: peer.endpoint, isChosen: isChosen, now: now.monotonic) {
                 out.append(.observedEndpointChanged(observed))
             }
             pingAnswered(question, record, roundTrip, now.monotonic, &random, &out)

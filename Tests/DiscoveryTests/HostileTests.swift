@@ -160,21 +160,45 @@ import Wire
         let lie = Endpoint(ipv4: 0x0202_0202, port: 7827)
         for host in 0..<10 {
             let isChanged = votes.vote(
-                lie, by: Endpoint(ipv4: 0x0303_0300 | UInt32(host), port: 1), now: .zero)
+                lie, by: Endpoint(ipv4: 0x0303_0300 | UInt32(host), port: 1), isChosen: false, now: .zero)
             #expect(!isChanged)
         }
         for network in 0..<3 {
             let changed = votes.vote(
-                truth, by: Endpoint(ipv4: 0x0404_0001 + UInt32(network) << 8, port: 1), now: .zero)
+                truth, by: Endpoint(ipv4: 0x0404_0001 + UInt32(network) << 8, port: 1), isChosen: false,
+                now: .zero)
             #expect(changed == (network == 2))
         }
         #expect(votes.winner == truth)
         for network in 0..<3 {
-            _ = votes.vote(lie, by: Endpoint(ipv4: 0x0505_0001 + UInt32(network) << 8, port: 1), now: .zero)
+            _ = votes.vote(
+                lie, by: Endpoint(ipv4: 0x0505_0001 + UInt32(network) << 8, port: 1), isChosen: false,
+                now: .zero)
         }
         #expect(votes.winner == lie)  // four networks against three
-        let isChanged = votes.vote(Endpoint(ipv4: 0x7f00_0001, port: 1), by: truth, now: .zero)
+        let isChanged = votes.vote(
+            Endpoint(ipv4: 0x7f00_0001, port: 1), by: truth, isChosen: false, now: .zero)
         #expect(!isChanged)
+    }
+
+    @Test(
+        "The word of a node that the operator chose is taken while there is no other; three networks overrule it"
+    )
+    func chosenVote() {
+        var votes = ObservedVotes(DiscoveryParameters(), profile: .internet)
+        let first = Endpoint(ipv4: 0x0101_0101, port: 7827)
+        let other = Endpoint(ipv4: 0x0202_0202, port: 7827)
+        let isTaken = votes.vote(first, by: Endpoint(ipv4: 0x0303_0301, port: 1), isChosen: true, now: .zero)
+        #expect(isTaken)
+        let isOverruled = votes.vote(
+            other, by: Endpoint(ipv4: 0x0404_0401, port: 1), isChosen: true, now: .zero)
+        #expect(!isOverruled)
+        for network in 0..<2 {
+            _ = votes.vote(
+                other, by: Endpoint(ipv4: 0x0505_0001 + UInt32(network) << 8, port: 1), isChosen: false,
+                now: .zero)
+        }
+        #expect(votes.winner == other)
     }
 
     @Test("In the loopback profile one peer's word is enough, and is told once")
