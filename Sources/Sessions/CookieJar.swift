@@ -37,14 +37,14 @@ struct CookieJar: Sendable {
         _ ratchet: inout KeyRatchet
     ) -> Bool {
         if budget.take(now) { return true }
-        let mac2 = Mac16(UnsafeRawBufferPointer(packet), at: Packet.mac2Offset)
-        // Most of a flood claims no cookie, and costs no hashing here.
-        guard mac2 != Mac16(low: 0, high: 0) else { return false }
         if since + Self.lifetime < now {
             previous = secret
             secret = ratchet.next().bytes
             since = now
         }
+        let mac2 = Mac16(UnsafeRawBufferPointer(packet), at: Packet.mac2Offset)
+        // Most of a flood claims no cookie, and costs no hashing here.
+        guard mac2 != Mac16(low: 0, high: 0) else { return false }
         let endpoint = source.cookieBytes
         return Packet.mac2(packet, cookie: Secret32(Blake2b.keyed(secret, endpoint))) == mac2
             || Packet.mac2(packet, cookie: Secret32(Blake2b.keyed(previous, endpoint))) == mac2

@@ -66,8 +66,6 @@ class Bench:
             raise CannotMeasure(f"{path} is not built")
         return str(path)
 
-    @contextlib.contextmanager
-
     def study(self, name, *words):
         """The JSON line of one of starling-bench's studies, which need no other process."""
         command = [str(self.program("starling-bench")), name, *map(str, words)]
@@ -76,6 +74,7 @@ class Bench:
             raise CannotMeasure(f"{' '.join(command)}: {done.stderr.strip()}")
         return json.loads(done.stdout.splitlines()[-1])
 
+    @contextlib.contextmanager
     def backend(self, **options):
         """A scripted model server: {"url", "pid"}. Options are those of `starling-bench backend`."""
         words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
