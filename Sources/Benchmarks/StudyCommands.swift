@@ -45,7 +45,7 @@ struct RendezvousStudyCommand: ParsableCommand {
         abstract: "Provider searches among ground ids; prints one JSON object.")
     @Option var nodes = 10_000
     @Option(help: "Ids ground next to the topic, lying and dropping in turn.") var hostile = 64
-    @Option(help: "Put them where searches and registrations meet instead of nearest to the topic.")
+    @Flag(help: "Put them where searches and registrations meet instead of nearest to the topic.")
     var meeting = false
     @Option var providers = 20
     @Option var searches = 100
