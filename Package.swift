@@ -30,6 +30,10 @@ let collections = [
     product("DequeModule", "swift-collections"),
 ]
 
+// Named also where `PeerCore` would bring them: who uses their types without naming them is not built anew when a stored
+// property is added, and reads the old layout.
+let machines: [Target.Dependency] = ["Wire", "Sessions", "Discovery", "Gossip", "Market"]
+
 let core: [Target] = [
     .systemLibrary(name: "CSodium", pkgConfig: "libsodium", providers: [.apt(["libsodium-dev"])]),
     target("Primitives", collections),
@@ -39,8 +43,8 @@ let core: [Target] = [
     target("Discovery", ["Wire"] + collections),
     target("Gossip", ["Wire"] + collections),
     target("Market", ["Wire"] + collections),
-    target("PeerCore", ["Sessions", "Discovery", "Gossip", "Market"]),
-    target("Simulation", ["PeerCore"] + collections),
+    target("PeerCore", machines),
+    target("Simulation", ["PeerCore"] + machines + collections),
     target("OpenAIFormat", ["Primitives"]),
     // What fuzzers and hostile tests do to the core; Tests/Fuzz builds it for libFuzzer.
     .target(
@@ -77,7 +81,7 @@ let shell: [Target] = [
     target("NodeConfiguration", ["Primitives", product("Yams", "Yams")]),
     target(
         "NodeRuntime",
-        [
+        machines + [
             "PeerCore", "UVLoop", "Inference", "OpenAIFormat", "Store", "MeshDocuments", "NodeConfiguration",
             product("Logging", "swift-log"),
         ]),
@@ -102,7 +106,7 @@ let shell: [Target] = [
     .executableTarget(
         name: "starling-bench",
         dependencies: [
-            "PeerCore", "FuzzEntries", "UVLoop", "CSodium",
+            "PeerCore", "Simulation", "FuzzEntries", "UVLoop", "CLibuv", "CSodium",
             product("ArgumentParser", "swift-argument-parser"),
         ], path: "Sources/Benchmarks", swiftSettings: strict),
 

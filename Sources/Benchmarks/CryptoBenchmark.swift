@@ -6,15 +6,18 @@ import Wire
 /// What our functions cost beside the bare calls that they are made of.
 struct CryptoBenchmark {
     let seconds: Double
+    let sessionsOnly: Bool
 
     func run() throws {
         guard sodium_init() >= 0 else { throw BenchmarkError("libsodium can't be initialised") }
         var report = Report()
         report.add("sodium", json: quoted(String(cString: sodium_version_string())))
-        signatures(&report)
-        sealing(&report)
-        agreement(&report)
-        try OfferBenchmark(seconds: seconds * 4).run(&report)
+        if !sessionsOnly {
+            signatures(&report)
+            sealing(&report)
+            agreement(&report)
+            try OfferBenchmark(seconds: seconds * 4).run(&report)
+        }
         try SessionBenchmark(seconds: seconds).run(&report)
         say(report.json)
     }

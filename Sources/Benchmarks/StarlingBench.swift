@@ -2,13 +2,19 @@
 // JSON object; goals and comparisons are in scripts/benchmarks/.
 
 import ArgumentParser
+import Primitives
 
 @main
 struct StarlingBench: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "starling-bench",
-        abstract: "Helpers of scripts/bench: a scripted model server, a load generator, micro-benchmarks.",
-        subcommands: [BackendCommand.self, LoadCommand.self, CryptoCommand.self, AmplificationCommand.self])
+        abstract:
+            "Helpers of scripts/bench: a scripted model server, load generators, a lean node, micro-benchmarks.",
+        subcommands: [
+            BackendCommand.self, LoadCommand.self, CryptoCommand.self, AmplificationCommand.self,
+            DHTNodeCommand.self, PingLoadCommand.self, FloodCommand.self, LookupStudyCommand.self,
+            RendezvousStudyCommand.self,
+        ])
 }
 
 struct BackendCommand: ParsableCommand {
@@ -64,6 +70,77 @@ struct CryptoCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "crypto", abstract: "Our cryptography and sessions against bare libsodium, in one run.")
     @Option(help: "Seconds for each pair of functions.") var seconds = 0.6
+    @Flag(help: "Handshakes, macs and PINGs alone.") var sessionsOnly = false
 
-    func run() throws { try CryptoBenchmark(seconds: seconds).run() }
+    func run() throws { try CryptoBenchmark(seconds: seconds, sessionsOnly: sessionsOnly).run() }
+}
+
+struct DHTNodeCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "dht-node", abstract: "A node that is only a DHT, told what to do by lines on stdin.",
+        discussion: """
+            put ID TOPIC     registers as a provider      {"put": ID, "ok", "ms", "holders"}
+            get ID TOPIC     searches the first provider  {"first": ID, "ms"}, {"got": ID, "ok", "ms", "found", "asked"}
+            find ID TOPIC    searches all providers       the same
+            stats ID         {"stats": ID, "cpu_seconds", "contacts", "sent", "received", …}
+            Says {"ready": "KEY@ADDRESS"} at the start and {"connected": true} when it has joined. Ends with its stdin.
+            """)
+    @Option(help: "ADDRESS:PORT") var listen = "127.0.0.1:0"
+    @Option(help: "KEY@ADDRESS:PORT of a node to join by; several.") var join: [String] = []
+    @Option(help: "Any text: the key is made from it.") var seed: String
+    @Option(help: "Models that it pretends to sell.") var offers = 0
+
+    func run() throws {
+        guard let listen = Endpoint(listen) else { throw ValidationError("--listen \(listen)") }
+        let peers = try join.map { text in
+            guard let peer = PeerAddress(benchmark: text) else { throw ValidationError("--join \(text)") }
+            return peer
+        }
+        try DHTNode.run(DHTNodePlan(listen: listen, join: peers, seed: seed, offers: offers))
+    }
+}
+
+struct PingLoadCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "ping-load",
+        abstract: "PINGs at a dht-node, or datagrams at an echo, and what each costs the answerer.")
+    @Option(help: "KEY@ADDRESS:PORT of a node, or ADDRESS:PORT of an echo.") var to: String
+    @Option(help: "The answerer's process.") var pid: Int32
+    @Option(help: "How many.") var count = 100_000
+    @Option(help: "For an echo: bytes of each.") var size = 48
+
+    func run() throws {
+        let peer = PeerAddress(benchmark: to)
+        guard let endpoint = peer?.endpoint ?? Endpoint(to) else { throw ValidationError("--to \(to)") }
+        try PingLoad(target: endpoint, key: peer?.key, pid: pid, count: count, size: size).run()
+    }
+}
+
+struct FloodCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "flood", abstract: "First handshake messages of random bytes at a node of this machine.")
+    @Option(help: "KEY@127.0.0.1:PORT") var to: String
+    @Flag(help: "With a right mac.") var rightMac = false
+    @Option(help: "A second; 0: as many as one core can.") var rate = 0
+    @Option(help: "At most 60.") var seconds = 5.0
+
+    func run() throws {
+        guard let peer = PeerAddress(benchmark: to), peer.endpoint.isLoopback else {
+            throw ValidationError("--to \(to): only nodes of this machine")
+        }
+        try HandshakeFlood(
+            target: peer.endpoint, key: peer.key, hasRightMac: rightMac, rate: rate, seconds: min(seconds, 60)
+        ).run()
+    }
+}
+
+extension PeerAddress {
+    /// `KEY@ADDRESS:PORT`.
+    fileprivate init?(benchmark text: String) {
+        let parts = text.split(separator: "@")
+        guard parts.count == 2, let bytes = Base32.decode(parts[0]), let key = Bytes32(bytes),
+            let endpoint = Endpoint(parts[1])
+        else { return nil }
+        self.init(key: PublicKey(key), endpoint: endpoint)
+    }
 }

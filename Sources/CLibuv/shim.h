@@ -13,4 +13,6 @@ struct cuv_message {
 
 extern int cuv_sendmmsg(int descriptor, struct cuv_message *messages, unsigned int count, int flags)
     __asm__("sendmmsg");
+extern int cuv_recvmmsg(int descriptor, struct cuv_message *messages, unsigned int count, int flags,
+                        struct timespec *timeout) __asm__("recvmmsg");
 extern int cuv_thread_name(pthread_t thread, const char *name) __asm__("pthread_setname_np");

@@ -33,7 +33,7 @@ public enum Blake2b {
 extension NodeID {
     /// The id that belongs to `key`.
     public init(of key: PublicKey) {
-        self.init(Blake2b.hash(domain: "starling node id", key.value.bytes))
+        self.init(Blake2b.hash(domain: "starling node id", key.value))
     }
 }
 

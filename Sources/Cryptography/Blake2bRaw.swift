@@ -88,6 +88,25 @@ extension Blake2b {
         return Mac16(low: out[0], high: out[1])
     }
 
+    /// `hash(domain:_:)` of 32 bytes, for a domain of at most 64; nothing is allocated. (Every message that arrives asks
+    /// for its sender's id.)
+    public static func hash(domain: StaticString, _ value: Bytes32) -> Bytes32 {
+        let length = domain.utf8CodeUnitCount
+        precondition(length <= 64, "the domain is too long")
+        _ = Sodium.ready
+        var input = InlineArray<16, UInt64>(repeating: 0)
+        var out = InlineArray<4, UInt64>(repeating: 0)
+        let status = withUnsafeMutableBytes(of: &input) { bytes in
+            bytes.copyMemory(from: UnsafeRawBufferPointer(start: domain.utf8Start, count: length))
+            value.store(into: UnsafeMutableRawBufferPointer(rebasing: bytes[(length + 1)...]))
+            return withUnsafeMutableBytes(of: &out) {
+                crypto_generichash($0.start, 32, bytes.start, UInt64(length + 33), nil, 0)
+            }
+        }
+        precondition(status == 0, "crypto_generichash failed")
+        return withUnsafeBytes(of: out) { Secret32(copying: $0).value }
+    }
+
     /// BLAKE2b-512 of `first` and `second` in order.
     public static func hash64(_ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer) -> Hash64 {
         _ = Sodium.ready

@@ -36,9 +36,9 @@ extension Discovery {
         scheduleBootstrap(now.monotonic, &random)
     }
 
-    /// Fills the empty table with `contacts` as if each had answered us: for studies of routing alone, where tables
-    /// come from the id distribution and nobody joins. Sets no timers and tells nobody.
-    public mutating func presume(_ contacts: [Verified<Contact>], now: Now) {
+    /// Fills the empty table with `contacts` as if each had answered us after `roundTrip`: for studies of routing alone,
+    /// where tables come from the id distribution and nobody joins. Sets no timers and tells nobody.
+    public mutating func presume(_ contacts: [Verified<Contact>], roundTrip: Interval = .zero, now: Now) {
         precondition(table.count == 0, "presume needs an empty table, has \(table.count) contacts")
         table.fill(
             contacts.compactMap { contact in
@@ -46,8 +46,9 @@ extension Discovery {
                 return TableEntry(
                     contact: contact, nodeID: NodeID(of: contact.record.publicKey), endpoint: endpoint,
                     admitted: now.monotonic, lastHeard: now.monotonic, lastProof: now.monotonic,
-                    roundTrip: .zero)
+                    roundTrip: roundTrip)
             })
+        if roundTrip > .zero { roundTrips = RoundTrips(measured: roundTrip) }
     }
 
     mutating func tryBootstrap(

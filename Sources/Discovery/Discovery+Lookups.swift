@@ -81,7 +81,7 @@ extension Discovery {
         switch finished.purpose {
         case .caller:
             out.append(
-                .lookupFinished(token: token, finished.lookup.results, finished.lookup.statistics))
+                .lookupFinished(token: token, finished.lookup.results, finished.lookup.finalStatistics))
         case .ownID:
             if !hasJoined, table.count > 0 {
                 hasJoined = true

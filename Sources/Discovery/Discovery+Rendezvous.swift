@@ -178,10 +178,11 @@ extension Discovery {
         case .lookup(let lookup):
             if !question.isSlow {
                 questions[token]?.isSlow = true
-                timers.set(.patience(token), at: now + patience(with: key) * 2)
+                timers.set(.patience(token), at: now + patience(with: key))
             }
             lookupSlow(lookup, by: key, isLost: question.isSlow, now, &random, &out)
         case .search(let search):
+            questions[token]?.isSlow = true
             searchFailed(search, by: key, isSlow: true, now, &random, &out)
         case .register(let topic):
             registerFailed(topic, by: key, isSlow: true, now, &random, &out)
@@ -197,7 +198,17 @@ struct RoundTrips: Sendable {
     private(set) var deviation = Interval.zero
     private var isMeasured = false
 
-    mutating func sample(_ roundTrip: Interval) {
+    init() {}
+
+    init(measured roundTrip: Interval) {
+        smoothed = roundTrip
+        deviation = roundTrip / 16
+        isMeasured = true
+    }
+
+    /// - Parameter isSlow: longer than our patience. One lost datagram that was repeated must not make us patient with
+    ///   the dead, so it moves the mean alone.
+    mutating func sample(_ roundTrip: Interval, isSlow: Bool) {
         // A frozen process or a clock that jumped is no round trip.
         let sample = min(max(roundTrip, .zero), .seconds(2))
         guard isMeasured else {
@@ -207,7 +218,7 @@ struct RoundTrips: Sendable {
             return
         }
         let error = sample - smoothed
-        deviation = deviation + ((error < .zero ? .zero - error : error) - deviation) / 4
+        if !isSlow { deviation = deviation + ((error < .zero ? .zero - error : error) - deviation) / 4 }
         smoothed = smoothed + error / 8
     }
 }

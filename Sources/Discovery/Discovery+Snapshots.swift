@@ -57,6 +57,16 @@ extension Discovery {
     /// Where enough peers see us; nil when they don't agree.
     public var observedEndpoint: Endpoint? { votes.winner }
 
+    /// What this value takes in memory, about: itself and its table, without the contacts, which the simulator shares.
+    public var footprint: (fixed: Int, table: Int) {
+        let header = 32  // of an array's buffer
+        let table = table.buckets.reduce(header + table.buckets.capacity * MemoryLayout<Bucket>.stride) {
+            $0 + 2 * header + $1.entries.capacity * MemoryLayout<TableEntry>.stride
+                + $1.replacements.capacity * MemoryLayout<Replacement>.stride
+        }
+        return (MemoryLayout<Discovery>.stride, table)
+    }
+
     /// The first lookup of our own id has ended.
     public var isJoined: Bool { hasJoined }
 }

@@ -148,11 +148,11 @@ public struct Discovery: Sendable {
         switch (question.purpose, message) {
         case (.lookup(let lookup), .found(let records)):
             prove(question.contact, at: peer, roundTrip, now.monotonic, &random, &out)
-            roundTrips.sample(roundTrip)
+            roundTrips.sample(roundTrip, isSlow: question.isSlow)
             lookupAnswered(lookup, by: peer.key, records, now.monotonic, &random, &out)
         case (.search(let search), .providers(let providers)):
             prove(question.contact, at: peer, roundTrip, now.monotonic, &random, &out)
-            roundTrips.sample(roundTrip)
+            roundTrips.sample(roundTrip, isSlow: question.isSlow)
             searchAnswered(search, by: peer.key, providers, now.monotonic, &random, &out)
         case (.register(let topic), .registered(let registered)):
             prove(question.contact, at: peer, roundTrip, now.monotonic, &random, &out)
@@ -160,7 +160,9 @@ public struct Discovery: Sendable {
         case (.withdraw, .registered): break
         case (.liveness, .pong(let record, let observed)), (.candidate, .pong(let record, let observed)),
             (.bootstrap, .pong(let record, let observed)), (.lost, .pong(let record, let observed)):
-            if let observed, votes.vote(observed, by: peer.endpoint, now: now.monotonic) {
+            // Who founds a mesh has nobody that it chose: the first peers are whom it has.
+            let isChosen = bootstrap.isEmpty || bootstrap.contains { $0.address.key == peer.key }
+            if let observed, votes.vote(observed, by: peer.endpoint, isChosen: isChosen, now: now.monotonic) {
                 out.append(.observedEndpointChanged(observed))
             }
             pingAnswered(question, record, roundTrip, now.monotonic, &random, &out)

@@ -5,8 +5,8 @@ import Wire
 /// An iterative lookup over disjoint paths (S/Kademlia §4.4), as a value: it is told answers and says whom to ask.
 ///
 /// The k contacts of the table nearest to the target are dealt to d paths. Whoever a path hears of belongs to it
-/// alone (the set of known nodes is shared), so a liar diverts one path only. A path asks its nearest contact, one at
-/// a time, until its k/d nearest answered; a path that runs dry takes an unused *start* of another, never what another
+/// alone (the set of known nodes is shared), so a liar diverts one path only. A path asks its nearest contacts, a
+/// few at a time, until its k/d nearest answered; a path that runs dry takes an unused *start* of another, never what another
 /// has learnt. Beside that, idle capacity asks whatever is fresh among the k nearest known, so that the result is
 /// complete when paths split an honest neighbourhood unevenly. The lookup ends when nothing is left to ask, and at once
 /// when the target is a node's id and that node answered.
@@ -69,6 +69,15 @@ struct Lookup: Sendable {
             .contains { $0.state == .slow }
     }
 
+    var finalStatistics: LookupStatistics {
+        var all = statistics
+        all.roundsToNearest = roundsToNearest
+        return all
+    }
+
+    /// How many answers led to the first of the results: 0 for one that was in the table.
+    var roundsToNearest: Int { candidates.first { $0.state == .answered }.map { $0.round - 1 } ?? 0 }
+
     /// The nearest k that answered, nearest first.
     var results: [Verified<Contact>] {
         candidates.lazy.filter { $0.state == .answered }.prefix(parameters.bucketSize).map(\.contact)
@@ -80,10 +89,14 @@ struct Lookup: Sendable {
     mutating func next() -> [Candidate] {
         guard !isExact else { return [] }
         var asks: [Candidate] = []
-        for path in inFlight.indices where inFlight[path] == 0 {
-            if let index = choice(for: path) { ask(index, &asks) }
+        for path in inFlight.indices {
+            while inFlight[path] < parameters.pathInFlightMax, let index = choice(for: path) {
+                ask(index, &asks)
+            }
         }
-        while inFlight.reduce(0, +) < inFlight.count, let index = freshAmongNearest() { ask(index, &asks) }
+        while inFlight.reduce(0, +) < parameters.lookupInFlightMax, let index = freshAmongNearest() {
+            ask(index, &asks)
+        }
         return asks
     }
 
@@ -199,5 +212,7 @@ public struct LookupStatistics: Hashable, Sendable {
     public var failed = 0
     /// The longest chain of answers.
     public var rounds = 0
+    /// The chain that named the nearest of the results: 0 when it was in the table.
+    public var roundsToNearest = 0
     public init() {}
 }

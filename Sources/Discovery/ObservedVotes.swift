@@ -5,6 +5,9 @@ import Primitives
 /// Liars of one /24 have one vote together; a winner is replaced only by an endpoint with strictly more votes, so
 /// that a flip-flopping voter changes nothing (hostile case 13). A NAT that shows another port to everybody gives no
 /// winner, which is the truth.
+///
+/// A mesh of two or three machines never has three networks to vote. So the word of a node that the operator chose to
+/// join by is taken while there is no winner: wrong, it costs no more than having none, and three networks overrule it.
 struct ObservedVotes: Sendable {
     private struct Vote: Sendable {
         var voter: Endpoint
@@ -27,8 +30,10 @@ struct ObservedVotes: Sendable {
         self.profile = profile
     }
 
-    /// True when the winner changed.
-    mutating func vote(_ endpoint: Endpoint, by voter: Endpoint, now: MonotonicTime) -> Bool {
+    /// True when the winner changed. `isChosen`: the voter is one that the operator named.
+    mutating func vote(
+        _ endpoint: Endpoint, by voter: Endpoint, isChosen: Bool, now: MonotonicTime
+    ) -> Bool {
         guard profile.accepts(endpoint) else { return false }
         let group = profile.group(voter)
         votes.removeAll { $0.voter == group || now - $0.time > lifetime }
@@ -36,7 +41,8 @@ struct ObservedVotes: Sendable {
         votes.append(Vote(voter: group, endpoint: endpoint, time: now))
 
         func count(_ endpoint: Endpoint) -> Int { votes.count { $0.endpoint == endpoint } }
-        guard endpoint != winner, count(endpoint) >= needed else { return false }
+        let enough = winner == nil && isChosen ? 1 : needed
+        guard endpoint != winner, count(endpoint) >= enough else { return false }
         if let winner, count(winner) >= count(endpoint) { return false }
         winner = endpoint
         return true

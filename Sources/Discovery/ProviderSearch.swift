@@ -15,7 +15,9 @@ struct ProviderSearch: Sendable {
     var walk: TopicWalk
     var found: [(key: PublicKey, group: Endpoint)] = []
     var topic: TopicID { walk.topic }
-    var isEnough: Bool { found.count >= wanted }
+    /// Of `found`, those that count towards `wanted`: a few of each answer, so that liars can't end a search with their own.
+    var counted = 0
+    var isEnough: Bool { counted >= wanted }
 }
 
 /// The searcher's side of rendezvous: asks a few registrars in each distance bucket around the topic, far to near, and
@@ -45,9 +47,10 @@ extension Discovery {
         let wanted = max(1, min(wanted ?? parameters.providersWanted, parameters.providersWanted))
         searches.append(ProviderSearch(token: token, wanted: wanted, walk: walk))
         let index = searches.count - 1
-        for entry in registrar.entries(topic, now.monotonic) {
+        for entry in registrar.entries(topic, now.monotonic).prefix(searches[index].wanted) {
             accept(entry.record, in: index, now.monotonic, &out)
         }
+        searches[index].counted = searches[index].found.count
         advanceSearch(index, now.monotonic, &random, &out)
         return token
     }
@@ -85,10 +88,12 @@ extension Discovery {
         _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
     ) {
         guard let index = searches.firstIndex(where: { $0.token == token }) else { return }
-        for record in providers.registrations.prefix(WireLimits.registrationsMax)
-        where !searches[index].isEnough {
+        let before = searches[index].found.count
+        for record in providers.registrations.prefix(WireLimits.registrationsMax) {
             accept(record, in: index, now, &out)
         }
+        let news = searches[index].found.count - before
+        searches[index].counted += min(news, parameters.providersCountedPerAnswer)
         let walk = searches[index].walk
         let contacts = listed(providers.contacts, now, &random, &out) { key in
             !walk.nodes.contains { $0.key == key }

@@ -62,6 +62,10 @@ extension Discovery {
         ownTopics.first { $0.topic == topic }?.holders.count { $0.until > now.monotonic } ?? 0
     }
 
+    public func isRegistering(_ topic: TopicID) -> Bool {
+        ownTopics.contains { $0.topic == topic && $0.walk != nil }
+    }
+
     /// The table has its first contact, or the first lookup has ended: there is somebody to register with.
     mutating func provideAll(_ now: MonotonicTime) {
         for own in ownTopics where own.walk == nil { timers.set(.provide(own.topic), at: now) }

@@ -15,10 +15,10 @@ extension Peer {
             var isQuiet = true
             if !sessionOutput.completions.isEmpty || !sessionOutput.established.isEmpty {
                 isQuiet = false
-                let completions = sessionOutput.completions
-                sessionOutput.completions.removeAll(keepingCapacity: true)
+                swap(&sessionOutput.completions, &spare.completions)
                 sessionOutput.established.removeAll(keepingCapacity: true)
-                for completion in completions { complete(completion, now) }
+                for completion in spare.completions { complete(completion, now) }
+                spare.completions.removeAll(keepingCapacity: true)
             }
             if !sessionOutput.advice.isEmpty {
                 for advice in sessionOutput.advice where versionNotices.take(now.monotonic) {
@@ -36,7 +36,9 @@ extension Peer {
             }
             if !discoveryActions.isEmpty {
                 isQuiet = false
-                for action in drained(&discoveryActions) { perform(action, now) }
+                swap(&discoveryActions, &spare.discovery)
+                for action in spare.discovery { perform(action, now) }
+                spare.discovery.removeAll(keepingCapacity: true)
             }
             if !gossipActions.isEmpty {
                 isQuiet = false
@@ -96,9 +98,9 @@ extension Peer {
         case .lookupFinished:
             break
         case .providerFound(let token, let provider):
-            providerFound(token, provider, now)
-        case .searchFinished(let token, _):
-            providerSearchFinished(token, now)
+            if !note(token, .provider(search: token, provider)) { providerFound(token, provider, now) }
+        case .searchFinished(let token, let statistics):
+            if !note(token, .over(search: token, statistics)) { providerSearchFinished(token, now) }
         case .joined(let contacts):
             effects.append(.log(.joined(contacts: contacts)))
         case .observedEndpointChanged(let endpoint):

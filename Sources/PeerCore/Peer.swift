@@ -38,6 +38,8 @@ public struct Peer: ~Copyable {
     var auctioneerActions: [AuctioneerAction] = []
     var bidderActions: [BidderAction] = []
     var effects: [Effect] = []
+    /// What `settle` works through while the machines fill their outputs anew.
+    var spare = (completions: [Completion](), discovery: [DiscoveryAction]())
 
     /// Channels that were asked for and are not open yet.
     var dialling: [ChannelID: Dialler] = [:]
@@ -45,6 +47,9 @@ public struct Peer: ~Copyable {
     var ownChannels = OwnChannels()
     /// Tasks that wait for the sellers of their model.
     var searches = OfferSearches()
+    /// Searches of `findProviders`, and what they found since the shell last asked.
+    var topicSearches: Set<UInt64> = []
+    var findings: [Finding] = []
 
     var endpoints: [Endpoint]
     var reachability: Reachability

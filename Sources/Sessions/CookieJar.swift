@@ -13,12 +13,22 @@ struct CookieJar: Sendable {
     private let key: Secret32
     /// Counted rather than measured in CPU time, so that the core stays deterministic.
     private var budget: TokenBucket
+    private var demands: TokenBucket
+    /// Cookies sent in the current second to each of 1,024 groups of sources, so that a flood from few of them doesn't
+    /// take those of everybody else. Empty until the first.
+    private var sent: [UInt8] = []
+    private var secondEnds = MonotonicTime.zero
+    private let perSource: UInt8
+    private let mixer: UInt64
 
-    init(secret: Bytes32, key: Secret32, handshakesPerSecond: Int) {
+    init(secret: Bytes32, key: Secret32, limits: SessionLimits) {
         self.secret = secret.bytes
         previous = self.secret
         self.key = key
-        budget = TokenBucket(rate: handshakesPerSecond, burst: handshakesPerSecond)
+        budget = TokenBucket(rate: limits.handshakesPerSecond, burst: limits.handshakesPerSecond)
+        demands = TokenBucket(rate: limits.cookiesPerSecond, burst: limits.cookiesPerSecond)
+        perSource = UInt8(clamping: limits.cookiesPerPrefix)
+        mixer = secret.w0 | 1
     }
 
     /// Whether an initiation may be worked on: within the budget, or with a good mac2.
@@ -33,13 +43,28 @@ struct CookieJar: Sendable {
             since = now
         }
         let mac2 = Mac16(UnsafeRawBufferPointer(packet), at: Packet.mac2Offset)
+        // Most of a flood claims no cookie, and costs no hashing here.
+        guard mac2 != Mac16(low: 0, high: 0) else { return false }
         let endpoint = source.cookieBytes
         return Packet.mac2(packet, cookie: Secret32(Blake2b.keyed(secret, endpoint))) == mac2
             || Packet.mac2(packet, cookie: Secret32(Blake2b.keyed(previous, endpoint))) == mac2
     }
 
-    /// Answers the initiation with that mac1 by a cookie: fewer bytes than it had.
-    func demand(_ mac1: Mac16, of source: Endpoint, nonce: Bytes32, _ out: inout SessionOutput) {
+    /// Answers the initiation with that mac1 by a cookie: fewer bytes than it had. Beyond so many a second, in all and for
+    /// each of 1,024 groups of sources, by nothing.
+    mutating func demand(
+        _ mac1: Mac16, of source: Endpoint, _ group: UInt64, _ now: MonotonicTime,
+        _ ratchet: inout KeyRatchet,
+        _ out: inout SessionOutput
+    ) {
+        if now >= secondEnds {
+            sent = [UInt8](repeating: 0, count: 1_024)
+            secondEnds = now + .seconds(1)
+        }
+        let slot = Int((group &* mixer) >> 54)
+        guard sent[slot] < perSource, demands.take(now) else { return }
+        sent[slot] += 1
+        let nonce = ratchet.next()
         let cookie = Blake2b.keyed(secret, source.cookieBytes)
         out.datagrams.append(Packet.cookieSize, to: source) { packet in
             Packet.writeHeader(packet, .cookie)

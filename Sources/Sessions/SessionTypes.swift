@@ -123,6 +123,11 @@ public struct SessionLimits: Sendable {
     public var handshakesPerSecond = 1_000
     /// Initiations of other wire versions a second (and burst) that are told which one we speak.
     public var versionAnswersPerSecond = 10
+    /// Cookies sent a second: 5 µs each, with the system call, where dropping costs 1. Larger: a flood takes the core;
+    /// smaller: it hides more of the honest initiations beside it.
+    public var cookiesPerSecond = 20_000
+    /// Of those, to one source prefix; at most 255.
+    public var cookiesPerPrefix = 64
 
     /// A simulation's carrier for thousands of nodes: the same packets of the same sizes, in which nothing is agreed on,
     /// sealed or opened; whoever could write one could forge it. Only the simulator can say so (`@_spi`), and

@@ -52,7 +52,8 @@ extension Sessions {
         guard Packet.mac1(packet, key: macKey) == mac1 else { return drop(.badMac) }
         guard source.isUnicast else { return drop(.wrongEndpoint) }
         guard cookies.admits(packet, source, now.monotonic, &ratchet) else {
-            cookies.demand(mac1, of: source, nonce: ratchet.next(), &out)
+            let group = source.group(countsEndpoints: limits.countsEndpoints)
+            cookies.demand(mac1, of: source, group, now.monotonic, &ratchet, &out)
             return drop(.cookieRequired)
         }
         var noise = responderStart

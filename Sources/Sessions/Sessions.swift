@@ -68,7 +68,7 @@ public struct Sessions: Sendable {
             firstGeneration: UInt16(truncatingIfNeeded: first.w1))
         cookies = CookieJar(
             secret: ratchet.next(), key: Packet.cookieKey(receiver: publicKey, mesh: mesh),
-            handshakesPerSecond: limits.handshakesPerSecond)
+            limits: limits)
         versionAnswers = TokenBucket(
             rate: limits.versionAnswersPerSecond, burst: limits.versionAnswersPerSecond)
     }

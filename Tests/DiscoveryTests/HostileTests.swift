@@ -160,21 +160,45 @@ import Wire
         let lie = Endpoint(ipv4: 0x0202_0202, port: 7827)
         for host in 0..<10 {
             let isChanged = votes.vote(
-                lie, by: Endpoint(ipv4: 0x0303_0300 | UInt32(host), port: 1), now: .zero)
+                lie, by: Endpoint(ipv4: 0x0303_0300 | UInt32(host), port: 1), isChosen: false, now: .zero)
             #expect(!isChanged)
         }
         for network in 0..<3 {
             let changed = votes.vote(
-                truth, by: Endpoint(ipv4: 0x0404_0001 + UInt32(network) << 8, port: 1), now: .zero)
+                truth, by: Endpoint(ipv4: 0x0404_0001 + UInt32(network) << 8, port: 1), isChosen: false,
+                now: .zero)
             #expect(changed == (network == 2))
         }
         #expect(votes.winner == truth)
         for network in 0..<3 {
-            _ = votes.vote(lie, by: Endpoint(ipv4: 0x0505_0001 + UInt32(network) << 8, port: 1), now: .zero)
+            _ = votes.vote(
+                lie, by: Endpoint(ipv4: 0x0505_0001 + UInt32(network) << 8, port: 1), isChosen: false,
+                now: .zero)
         }
         #expect(votes.winner == lie)  // four networks against three
-        let isChanged = votes.vote(Endpoint(ipv4: 0x7f00_0001, port: 1), by: truth, now: .zero)
+        let isChanged = votes.vote(
+            Endpoint(ipv4: 0x7f00_0001, port: 1), by: truth, isChosen: false, now: .zero)
         #expect(!isChanged)
+    }
+
+    @Test(
+        "The word of a node that the operator chose is taken while there is no other; three networks overrule it"
+    )
+    func chosenVote() {
+        var votes = ObservedVotes(DiscoveryParameters(), profile: .internet)
+        let first = Endpoint(ipv4: 0x0101_0101, port: 7827)
+        let other = Endpoint(ipv4: 0x0202_0202, port: 7827)
+        let isTaken = votes.vote(first, by: Endpoint(ipv4: 0x0303_0301, port: 1), isChosen: true, now: .zero)
+        #expect(isTaken)
+        let isOverruled = votes.vote(
+            other, by: Endpoint(ipv4: 0x0404_0401, port: 1), isChosen: true, now: .zero)
+        #expect(!isOverruled)
+        for network in 0..<2 {
+            _ = votes.vote(
+                other, by: Endpoint(ipv4: 0x0505_0001 + UInt32(network) << 8, port: 1), isChosen: false,
+                now: .zero)
+        }
+        #expect(votes.winner == other)
     }
 
     @Test("In the loopback profile one peer's word is enough, and is told once")
@@ -186,5 +210,72 @@ import Wire
         bench.answer(probe.token, .pong(contact: nil, observed: .loopback(77)), from: probe.peer)
         #expect(bench.discovery.observedEndpoint == .loopback(77))
         #expect(bench.out.contains { if case .observedEndpointChanged = $0 { true } else { false } })
+    }
+
+    @Test("Eclipse: 1,000 ids in four /24s hold at most 10 slots each, and two of a bucket")
+    func eclipse() {
+        var bench = Bench(.internet)
+        for number in 0..<60 { bench.admit(bench.contact(number)) }
+        let honest = bench.discovery.count
+        for number in 0..<1_000 {
+            let endpoint = Endpoint(
+                ipv4: 0x0505_0000 | UInt32(number % 4) << 8 | UInt32(number / 4), port: 7_827)
+            bench.admit(bench.contact(5_000 + number, at: endpoint))
+        }
+        let held = bench.discovery.contacts.filter { $0.address.ipv4.map { $0 >> 16 == 0x0505 } ?? false }
+        #expect(held.count <= 40 && bench.discovery.count == honest + held.count)
+        for network in 0..<4 {
+            #expect(held.count { $0.address.ipv4.map { Int($0 >> 8 & 255) } == network } <= 10)
+        }
+    }
+
+    @Test(
+        "Case 18: a restart amid a flood of strangers still reaches two honest anchors, of 64 of which most are gone"
+    )
+    func restart() {
+        var reached = 0
+        for seed in 0..<200 {
+            var bench = Bench(.internet)
+            bench.random = SeededRandom(seed: UInt64(seed))
+            let anchors = (0..<64).map { bench.contact($0) }
+            // Ten live and honest, ten hostile, the rest gone.
+            let live = Set(anchors.prefix(10).map(\.record.publicKey))
+            let hostile = Set(anchors[10..<20].map(\.record.publicKey))
+            var found: Set<PublicKey> = []
+            var shuffled = anchors
+            bench.random.shuffle(&shuffled)
+            bench.discovery.restore(
+                anchors: shuffled, now: bench.clock, random: &bench.random, out: &bench.out)
+            for step in 0..<60 {
+                for request in bench.requests() {
+                    let isLive = live.contains(request.peer.key)
+                    guard
+                        isLive || hostile.contains(request.peer.key)
+                            || step % 2 == 1 && !isLive
+                                && request.peer.endpoint.ipv4.map({ $0 >> 24 == 9 }) == true
+                    else {
+                        bench.fail(request.token)
+                        continue
+                    }
+                    if isLive { found.insert(request.peer.key) }
+                    let reply: Message =
+                        if case .find = request.message { .found(contacts: []) } else {
+                            .pong(contact: nil, observed: nil)
+                        }
+                    bench.answer(request.token, reply, from: request.peer)
+                }
+                for number in 0..<10 {
+                    let stranger = bench.contact(
+                        100_000 + 10 * step + number,
+                        at: Endpoint(ipv4: 0x0900_0001 + UInt32(10 * step + number) << 8, port: 7_827))
+                    let swallowed = bench.out
+                    _ = bench.ask(.ping(contact: stranger.signed), from: bench.address(stranger))
+                    _ = swallowed
+                }
+                bench.tick(after: .milliseconds(500))
+            }
+            if found.count >= 2 { reached += 1 }
+        }
+        #expect(reached >= 198)
     }
 }

@@ -36,9 +36,9 @@ import Wire
             #expect(statistics.asked <= 60)
         }
         for (asker, token) in frequent {
-            #expect(network.nodes[asker].found[token]?.count == 30)
+            #expect(network.nodes[asker].found[token]?.count ?? 0 >= 30)
             let statistics = try #require(network.nodes[asker].searches[token])
-            #expect(statistics.asked <= 30)
+            #expect(statistics.asked <= 35)
         }
     }
 

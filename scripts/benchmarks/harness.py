@@ -67,6 +67,15 @@ class Bench:
         return str(path)
 
     @contextlib.contextmanager
+
+    def study(self, name, *words):
+        """The JSON line of one of starling-bench's studies, which need no other process."""
+        command = [str(self.program("starling-bench")), name, *map(str, words)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise CannotMeasure(f"{' '.join(command)}: {done.stderr.strip()}")
+        return json.loads(done.stdout.splitlines()[-1])
+
     def backend(self, **options):
         """A scripted model server: {"url", "pid"}. Options are those of `starling-bench backend`."""
         words = [word for key, value in options.items() for word in (f"--{key}", str(value))]

@@ -1,0 +1,68 @@
+import ArgumentParser
+import Primitives
+import Simulation
+
+/// Lookups among up to a million nodes by the real lookup code, over tables filled from the id distribution.
+struct LookupStudyCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "lookup-study",
+        abstract: "Lookups in a simulated table of any size; prints one JSON object.")
+    @Option var nodes = 10_000
+    @Option var lookups = 500
+    @Option(help: "Per mille of contacts that answer nothing.") var dead = 0
+    @Option(help: "Per mille of nodes that collude.") var colluders = 0
+    @Option(help: "Per mille of datagrams lost.") var loss = 0
+    @Option var seed: UInt64 = 1
+
+    func run() {
+        var plan = RoutingStudy.Plan()
+        plan.nodes = nodes
+        plan.lookups = lookups
+        plan.deadPerMille = dead
+        plan.colludersPerMille = colluders
+        plan.lossPerMille = loss
+        plan.seed = seed
+        let report = RoutingStudy.run(plan)
+        func quantile(_ perMille: Int, _ values: [Int]) -> Int {
+            RoutingStudy.Report.quantile(perMille, of: values) ?? 0
+        }
+        let latency = report.latency.map { Int($0.milliseconds) }
+        let fields = [
+            "\"success\": \(report.success)", "\"rounds_p50\": \(quantile(500, report.rounds))",
+            "\"rounds_p99\": \(quantile(990, report.rounds))",
+            "\"asked_p50\": \(quantile(500, report.asked))",
+            "\"ms_p50\": \(quantile(500, latency))", "\"ms_p99\": \(quantile(990, latency))",
+            "\"node_bytes\": \(report.tableBytes + report.fixedBytes)",
+        ]
+        print("{\(fields.joined(separator: ", "))}")
+    }
+}
+
+/// Searches for a topic's providers with ids ground around it, and the same with storage at the closest k.
+struct RendezvousStudyCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "rendezvous-study",
+        abstract: "Provider searches among ground ids; prints one JSON object.")
+    @Option var nodes = 10_000
+    @Option(help: "Ids ground next to the topic, lying and dropping in turn.") var hostile = 64
+    @Option(help: "Put them where searches and registrations meet instead of nearest to the topic.")
+    var meeting = false
+    @Option var providers = 20
+    @Option var searches = 100
+    @Option var seed: UInt64 = 1
+
+    func run() {
+        var plan = RendezvousStudy.Plan()
+        plan.nodes = nodes
+        plan.hostile = hostile
+        plan.placement = meeting ? .meeting : .nearest
+        plan.providers = providers
+        plan.searches = searches
+        plan.seed = seed
+        let report = RendezvousStudy.run(plan)
+        let asked = RoutingStudy.Report.quantile(500, of: report.asked) ?? 0
+        print(
+            "{\"succeeded\": \(report.succeeded), \"closest_succeeded\": \(report.closestSucceeded), "
+                + "\"searches\": \(report.searches), \"asked_p50\": \(asked)}")
+    }
+}

@@ -1,0 +1,62 @@
+import Cryptography
+import Discovery
+import Primitives
+import Wire
+
+/// What a search that `findProviders` started has found.
+public enum Finding: Sendable {
+    case provider(search: UInt64, Provider)
+    case over(search: UInt64, SearchStatistics)
+}
+
+// The DHT by itself: topics that are no model's. The market has `serve` and `submit`; these are for whoever measures
+// rendezvous or puts something else on it.
+extension Peer {
+    /// Registers this node as a provider of `topic` where it states that it is reached, until `stopProviding`.
+    public mutating func provide(_ topic: TopicID, now: Now) {
+        guard leaving == .no, !endpoints.isEmpty else { return }
+        let registration = Registration(
+            publicKey: identity.publicKey, topic: topic,
+            endpoints: Array(endpoints.prefix(WireLimits.registrationEndpointsMax)), issuedAt: now.wall)
+        discovery.provide(
+            Verified(signing: registration, with: identity), now: now, random: &random, out: &discoveryActions
+        )
+        // It is due at once.
+        discovery.tick(now: now, random: &random, out: &discoveryActions)
+        settle(now)
+    }
+
+    public mutating func stopProviding(_ topic: TopicID, now: Now) {
+        discovery.withdraw(topic, now: now, out: &discoveryActions)
+        settle(now)
+    }
+
+    /// Whether registrars are being asked at the moment, and how many hold the topic's registration.
+    public func isRegistering(_ topic: TopicID) -> Bool { discovery.isRegistering(topic) }
+    public func registrars(_ topic: TopicID, now: Now) -> Int { discovery.registrars(topic, now: now) }
+
+    /// Starts a search for at most `wanted` providers of `topic`; what it finds follows in `takeFindings` under the
+    /// returned number, the last being `over`.
+    public mutating func findProviders(of topic: TopicID, wanted: Int? = nil, now: Now) -> UInt64 {
+        let search = discovery.findProviders(
+            of: topic, wanted: wanted, now: now, random: &random, out: &discoveryActions)
+        topicSearches.insert(search)
+        settle(now)
+        return search
+    }
+
+    /// At most `DiscoveryParameters.searchesMax` × `providersWanted` between two calls of the shell.
+    public mutating func takeFindings() -> [Finding] {
+        guard !findings.isEmpty else { return [] }
+        defer { findings.removeAll(keepingCapacity: true) }
+        return findings
+    }
+
+    /// True when the search is one of `findProviders`.
+    mutating func note(_ search: UInt64, _ finding: Finding) -> Bool {
+        guard topicSearches.contains(search) else { return false }
+        if case .over = finding { topicSearches.remove(search) }
+        findings.append(finding)
+        return true
+    }
+}

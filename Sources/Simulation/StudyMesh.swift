@@ -1,0 +1,394 @@
+// A mesh of `Discovery` values alone, for studies of routing and rendezvous at sizes that whole peers don't reach.
+//
+// Nobody joins: every table is what the id distribution makes of it, up to k random nodes of each distance bucket, at
+// most two of a /24. A table is a function of the seed and the node's number, so it is made when the node is first
+// asked and may be thrown away after: a million nodes cost their contacts (about half a kilobyte each), and only those
+// that take part have tables. Questions, timeouts and answers run in virtual time through the code that ships,
+// signature checks included; Sessions is left out, and what it does is a round trip, a repetition and a silence.
+
+import Cryptography
+import Discovery
+import HeapModule
+import Primitives
+import Wire
+
+/// What a node of a study does.
+public enum StudyBehaviour: UInt8, Sendable {
+    case honest
+    /// Answers nothing.
+    case dead
+    /// Answers PING and FIND as an honest node does, and neither keeps nor names a provider.
+    case dropping
+    /// Names its own kind only: as contacts, and as providers.
+    case lying
+}
+
+public struct StudyMesh {
+    struct Key: Hashable {
+        var node: Int
+        var token: UInt64
+    }
+
+    final class Box {
+        var discovery: Discovery
+        var random: SeededRandom
+        var nextTick = MonotonicTime.never
+        /// It has timers or others' registrations: not to be made anew.
+        var isUsed = false
+        init(_ discovery: Discovery, _ random: SeededRandom) {
+            self.discovery = discovery
+            self.random = random
+        }
+    }
+
+    private enum Event {
+        case question(UInt64, Message, from: Int, to: Int)
+        case answer(UInt64, Message, from: Int, to: Int, took: Interval)
+        case silence(UInt64, to: Int)
+        case tick(Int)
+    }
+
+    private struct Scheduled: Comparable {
+        var time: MonotonicTime
+        var number: UInt64
+        var event: Event
+        static func < (a: Scheduled, b: Scheduled) -> Bool { (a.time, a.number) < (b.time, b.number) }
+        static func == (a: Scheduled, b: Scheduled) -> Bool { a.number == b.number }
+    }
+
+    public let seed: UInt64
+    public let parameters: DiscoveryParameters
+    public private(set) var contacts: [Verified<Contact>] = []
+    public private(set) var ids: [NodeID] = []
+    public private(set) var behaviours: [StudyBehaviour] = []
+    /// Node numbers by ascending id.
+    private var order: [Int32] = []
+    private var byKey: [PublicKey: Int32] = [:]
+    private var liars: [Int32] = []
+
+    public var roundTrip: Interval = .milliseconds(100)
+    /// Of questions and answers together; a lost one is repeated once.
+    public var lossPerMille = 0
+    /// After how long Sessions repeats, and gives up.
+    public var repetition: Interval = .milliseconds(300)
+    public var patience: Interval = .milliseconds(900)
+    /// Tables kept of nodes that only answer.
+    public var tablesMax = 4_096
+
+    public private(set) var now = MonotonicTime.zero
+    public private(set) var questions = 0
+    private var boxes: [Int: Box] = [:]
+    private var idle: [Int] = []
+    private var queue = Heap<Scheduled>()
+    private var number: UInt64 = 0
+    private var random: SeededRandom
+
+    public internal(set) var lookups:
+        [UInt64: (contacts: [Verified<Contact>], statistics: LookupStatistics)] = [:]
+    var found: [Key: [PublicKey]] = [:]
+    var searches: [Key: SearchStatistics] = [:]
+    /// The topic for which liars name each other.
+    var topic: TopicID?
+
+    public init(seed: UInt64, parameters: DiscoveryParameters = DiscoveryParameters()) {
+        self.seed = seed
+        self.parameters = parameters
+        random = SeededRandom(seed: Bytes32(seed, 0x5eed, 0, 0))
+    }
+
+    // MARK: Nodes
+
+    /// The identity with this number in the study's population, of which `add` takes some.
+    public func identity(_ number: Int) -> Identity { Identity(seed: Bytes32(seed, UInt64(number), 0x1d, 0)) }
+
+    /// Each in its own /24.
+    static func endpoint(_ number: Int) -> Endpoint {
+        Endpoint(ipv4: 0x2000_0001 &+ UInt32(truncatingIfNeeded: number) << 8, port: 7827)
+    }
+
+    /// Adds nodes by their numbers in the population. `seal` follows when all are there.
+    public mutating func add(_ numbers: some Collection<Int>, _ behaviour: StudyBehaviour) {
+        contacts.reserveCapacity(contacts.count + numbers.count)
+        for number in numbers {
+            let identity = identity(number)
+            let contact = Contact(
+                publicKey: identity.publicKey, endpoints: [Self.endpoint(number)], reachability: .direct,
+                sequence: 1, issuedAt: WallTime(milliseconds: 1_800_000_000_000))
+            byKey[identity.publicKey] = Int32(contacts.count)
+            contacts.append(Verified(signing: contact, with: identity))
+            ids.append(identity.nodeID)
+            behaviours.append(behaviour)
+            numberOf.append(Int32(number))
+        }
+    }
+    private var numberOf: [Int32] = []
+
+    public mutating func seal() {
+        order = (0..<Int32(contacts.count)).sorted { ids[Int($0)] < ids[Int($1)] }
+        liars = order.filter { behaviours[Int($0)] == .lying || behaviours[Int($0)] == .dropping }
+    }
+
+    public var count: Int { contacts.count }
+
+    func address(_ node: Int) -> PeerAddress {
+        PeerAddress(key: contacts[node].record.publicKey, endpoint: contacts[node].record.endpoints[0])
+    }
+
+    public func node(_ key: PublicKey) -> Int? { byKey[key].map(Int.init) }
+
+    func identityOf(_ node: Int) -> Identity { identity(Int(numberOf[node])) }
+
+    /// The `count` nodes of `sorted` that are nearest to `target`.
+    private func nearest(_ count: Int, to target: Bytes32, in sorted: [Int32]) -> [Int] {
+        var range = sorted.indices
+        var bits = 0
+        while bits < 256 {
+            let inner = Self.range(sorted, ids, range, target, bits: bits + 1)
+            if inner.count < count { break }
+            range = inner
+            bits += 1
+        }
+        let near = sorted[range].sorted { ids[Int($0)].value ^ target < ids[Int($1)].value ^ target }
+        return near.prefix(count).map(Int.init)
+    }
+
+    /// The honest node that is nearest to `target`.
+    public func nearestHonest(to target: Bytes32, but excluded: Int) -> Int? {
+        var wanted = 8
+        while true {
+            let near = nearest(wanted, to: target, in: order)
+            if let first = near.first(where: { behaviours[$0] == .honest && $0 != excluded }) { return first }
+            guard near.count < count else { return nil }
+            wanted *= 4
+        }
+    }
+
+    /// The part of `within` whose ids share the first `bits` bits with `point`.
+    private static func range(
+        _ sorted: [Int32], _ ids: [NodeID], _ within: Range<Int>, _ point: Bytes32, bits: Int
+    ) -> Range<Int> {
+        func mask(_ word: Int) -> UInt64 {
+            let kept = min(max(bits - 64 * word, 0), 64)
+            return kept == 64 ? .max : ~(UInt64.max >> UInt64(kept))
+        }
+        let masks = (mask(0), mask(1), mask(2), mask(3))
+        func cut(_ v: Bytes32) -> Bytes32 {
+            Bytes32(v.w0 & masks.0, v.w1 & masks.1, v.w2 & masks.2, v.w3 & masks.3)
+        }
+        let prefix = cut(point)
+        func bound(_ isBefore: (Bytes32) -> Bool) -> Int {
+            var low = within.lowerBound
+            var high = within.upperBound
+            while low < high {
+                let middle = (low + high) / 2
+                if isBefore(cut(ids[Int(sorted[middle])].value)) { low = middle + 1 } else { high = middle }
+            }
+            return low
+        }
+        return bound { $0 < prefix }..<bound { !(prefix < $0) }
+    }
+
+    /// Up to k random nodes of each distance bucket, at most two of a /24 in a bucket.
+    private func table(of node: Int, _ random: inout SeededRandom) -> [Verified<Contact>] {
+        var chosen: [Verified<Contact>] = []
+        let own = ids[node].value
+        var outer = order.indices
+        for bit in 0..<256 where outer.count > 1 {
+            let inner = Self.range(order, ids, outer, own, bits: bit + 1)
+            let bucket = Array(order[outer.lowerBound..<inner.lowerBound])
+            let other = order[inner.upperBound..<outer.upperBound]
+            var pick: [Int32]
+            let size = bucket.count + other.count
+            func at(_ index: Int) -> Int32 {
+                index < bucket.count ? bucket[index] : other[other.startIndex + index - bucket.count]
+            }
+            if size <= 2 * parameters.bucketSize {
+                pick = random.sample(size, of: bucket + Array(other))
+            } else {
+                pick = []
+                var drawn: Set<Int> = []
+                while pick.count < 2 * parameters.bucketSize {
+                    let index = random.below(size)
+                    if drawn.insert(index).inserted { pick.append(at(index)) }
+                }
+            }
+            var taken = 0
+            var prefixes: [UInt64] = []
+            for candidate in pick where taken < parameters.bucketSize {
+                let prefix = contacts[Int(candidate)].record.endpoints[0].prefix
+                guard prefixes.count(where: { $0 == prefix }) < parameters.groupBucketMax else { continue }
+                prefixes.append(prefix)
+                chosen.append(contacts[Int(candidate)])
+                taken += 1
+            }
+            outer = inner
+        }
+        return chosen
+    }
+
+    private mutating func box(_ node: Int) -> Box {
+        if let box = boxes[node] { return box }
+        var random = SeededRandom(seed: Bytes32(seed, UInt64(node), 0xb0, 0))
+        var discovery = Discovery(
+            selfKey: contacts[node].record.publicKey, parameters: parameters, profile: .internet)
+        var out: [DiscoveryAction] = []
+        discovery.setSelf(contacts[node], now: clock, random: &random, out: &out)
+        discovery.presume(table(of: node, &random), roundTrip: roundTrip, now: clock)
+        let box = Box(discovery, random)
+        boxes[node] = box
+        idle.append(node)
+        if idle.count > tablesMax {
+            for old in idle.prefix(tablesMax / 2) where boxes[old]?.isUsed == false { boxes[old] = nil }
+            idle.removeFirst(tablesMax / 2)
+        }
+        return box
+    }
+
+    /// Throws a node's state away: it is made anew when it is needed.
+    public mutating func forget(_ node: Int) { boxes[node] = nil }
+
+    public mutating func discovery(_ node: Int) -> Discovery { box(node).discovery }
+
+    // MARK: Time
+
+    var clock: Now {
+        Now(monotonic: now, wall: WallTime(milliseconds: 1_800_000_000_000 + (now - .zero).milliseconds))
+    }
+
+    public mutating func act(
+        _ node: Int, _ call: (inout Discovery, Now, inout SeededRandom, inout [DiscoveryAction]) -> Void
+    ) {
+        let box = box(node)
+        box.isUsed = true
+        var out: [DiscoveryAction] = []
+        call(&box.discovery, clock, &box.random, &out)
+        for action in out { perform(action, by: node) }
+        let next = box.discovery.nextDeadline()
+        if next < box.nextTick {
+            box.nextTick = next
+            schedule(max(next, now), .tick(node))
+        }
+    }
+
+    /// Runs until `isDone` or nothing happens any longer, at most for `limit`.
+    public mutating func run(for limit: Interval, until isDone: (StudyMesh) -> Bool = { _ in false }) {
+        let end = now + limit
+        while let next = queue.min, next.time <= end {
+            queue.removeMin()
+            now = next.time
+            deliver(next.event)
+            if isDone(self) { return }
+        }
+        now = end
+    }
+
+    /// Drops what is on its way: the next study begins.
+    public mutating func clear() {
+        queue = Heap<Scheduled>()
+        lookups = [:]
+    }
+
+    private mutating func schedule(_ time: MonotonicTime, _ event: Event) {
+        number += 1
+        queue.insert(Scheduled(time: time, number: number, event: event))
+    }
+
+    private mutating func perform(_ action: DiscoveryAction, by node: Int) {
+        switch action {
+        case .request(let token, let message, let peer):
+            questions += 1
+            guard let to = self.node(peer.key), address(to) == peer else {
+                return schedule(now + patience, .silence(token, to: node))
+            }
+            schedule(now + transit(), .question(token, message, from: node, to: to))
+        case .lookupFinished(let token, let contacts, let statistics):
+            lookups[token] = (contacts, statistics)
+        case .providerFound(let token, let provider):
+            found[Key(node: node, token: token), default: []].append(provider.address.key)
+        case .searchFinished(let token, let statistics):
+            searches[Key(node: node, token: token)] = statistics
+        case .admitted, .updated, .evicted, .joined, .observedEndpointChanged: break
+        }
+    }
+
+    private mutating func transit() -> Interval {
+        let half = roundTrip / 2
+        let jitter = random.interval(.zero, half / 5)
+        return half * 9 / 10 + jitter + (random.chance(lossPerMille, in: 2_000) ? repetition : .zero)
+    }
+
+    private mutating func deliver(_ event: Event) {
+        switch event {
+        case .question(let token, let message, let from, let to):
+            guard let reply = reply(to: message, at: to, from: from) else {
+                return schedule(now + patience, .silence(token, to: from))
+            }
+            // What Sessions measures: a repetition starts the clock anew.
+            let took = random.interval(roundTrip * 19 / 20, roundTrip * 21 / 20)
+            schedule(now + transit(), .answer(token, reply, from: to, to: from, took: took))
+        case .answer(let token, let message, let from, let to, let took):
+            guard boxes[to] != nil else { return }
+            let peer = address(from)
+            act(to) {
+                $0.answered(token, message, from: peer, roundTrip: took, now: $1, random: &$2, out: &$3)
+            }
+        case .silence(let token, let node):
+            guard boxes[node] != nil else { return }
+            act(node) { $0.unanswered(token, now: $1, random: &$2, out: &$3) }
+        case .tick(let node):
+            guard let box = boxes[node], box.nextTick <= now else { return }
+            box.nextTick = .never
+            act(node) { $0.tick(now: $1, random: &$2, out: &$3) }
+        }
+    }
+
+    // MARK: Answers
+
+    private mutating func reply(to message: Message, at node: Int, from asker: Int) -> Message? {
+        switch behaviours[node] {
+        case .dead: return nil
+        case .honest: return honestReply(to: message, at: node, from: asker)
+        case .dropping:
+            switch message {
+            case .get, .register: return nil
+            default: return honestReply(to: message, at: node, from: asker)
+            }
+        case .lying: return lie(message, at: node, to: asker)
+        }
+    }
+
+    private mutating func honestReply(to message: Message, at node: Int, from asker: Int) -> Message? {
+        let peer = address(asker)
+        guard case .register = message else {
+            return box(node).discovery.reply(to: message, from: peer, now: clock)
+        }
+        var reply: Message?
+        act(node) { reply = $0.handle(message, from: peer, proven: true, now: $1, random: &$2, out: &$3) }
+        return reply
+    }
+
+    private mutating func lie(_ message: Message, at node: Int, to asker: Int) -> Message? {
+        func own(_ target: Bytes32, _ count: Int) -> [SignedRecord] {
+            nearest(count, to: target, in: liars).map { contacts[$0].signed }
+        }
+        switch message {
+        case .ping: return .pong(contact: contacts[node].signed, observed: address(asker).endpoint)
+        case .find(let target): return .found(contacts: own(target, 8))
+        case .get(let topic, let start):
+            let named = (0..<5).map { liars[(Int(start) + $0 * 7) % liars.count] }
+            let registrations = named.map { registration(Int($0), topic).signed }
+            return .providers(Providers(registrations: registrations, contacts: own(topic.value, 2)))
+        case .register:
+            return .registered(
+                Registered(heldMilliseconds: 900_000, contacts: topic.map { own($0.value, 3) } ?? []))
+        default: return nil
+        }
+    }
+
+    func registration(_ node: Int, _ topic: TopicID) -> Verified<Registration> {
+        let record = Registration(
+            publicKey: contacts[node].record.publicKey, topic: topic, endpoints: [address(node).endpoint],
+            issuedAt: clock.wall)
+        return Verified(signing: record, with: identityOf(node))
+    }
+}
