@@ -69,3 +69,32 @@ for target in ("session", "channel", "peer"):
     for number in range(20):
         seed = f"{target} {number}".encode()
         keep(target, hashlib.shake_128(seed).digest(300))
+
+# Three programs for the whole node, so that a fuzzer begins where money changes hands and contacts are admitted. FuzzEntries/PeerEntry reads them;
+# ReachTests fails when they don't get there any more.
+SESSION = "0b04" "0b0500"  # an initiation without a request; an empty packet that proves its sender
+WORKER = "00" + SESSION + (
+    "0b07 010a05 09 0000 00000000 0a05 0a05 0a05 00 080100 0901 0a01 0a01 00"  # a call for bids
+    "0b07 010a06 12 0000 00"  # the award
+    "04 050000 07000000"  # a channel, its handshake, the empty record
+    "0600 0000 00 01 0a02 0a05 00 08ffff 0901 00"  # OPEN
+    "0600 0000 02 027b7d 00"  # the body: {}
+    "0900 03 03616263 0a01" "0900 01 0a01"  # the job says abc, and ends
+)
+BUYER = "00" + SESSION + (
+    "0b07 010a07 05 01 01 00 081000 0a01 01 0a010a010a01 0a02 0a05 0901 00 01 00 01 01 01 01 00 00"  # an offer
+    "02 01 00 027b7d 0a01 0a05 00 01 40 01"  # a client's task
+    "0b0900 0b 0000 00 0a010a010a01 00 0a05 0901 00 00 01 081000 00"  # the bid
+    "0b0900 13 0000 01"  # the award's answer
+    "0500"  # the channel that it dials is connected
+    "0600 0000 03 00 03616263 0a01 00 00"  # abc
+    "0600 0000 05 0a01 00 0a01 00 00"  # the end
+)
+CONTACT = "01 01 00 01 0a01 01 0a01 00"
+JOIN = "00" + SESSION + (
+    "0b07 010a05 00" + CONTACT +  # a PING that states its sender's contact
+    "00 40 02 00"  # a quarter of a second
+    "0b0900 01" + CONTACT + "00"  # the PONG to the victim's own probe
+)
+for name, program in (("path-worker", WORKER), ("path-buyer", BUYER), ("path-join", JOIN)):
+    (HERE / "corpus/peer" / name).write_bytes(bytes.fromhex(program))

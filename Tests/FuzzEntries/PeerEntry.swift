@@ -26,6 +26,8 @@ package struct PeerWorld: ~Copyable {
     private var now = Now(monotonic: .zero + .seconds(1_000), wall: WallTime(milliseconds: 1_700_000_000_000))
     private var effects: [Effect] = []
     package private(set) var ledger = PathLedger()
+    /// Which effects there were, for those who ask how deep a program gets.
+    package private(set) var reached: Set<String> = []
 
     private struct End {
         var id: ChannelID
@@ -293,6 +295,7 @@ package struct PeerWorld: ~Copyable {
     }
 
     private mutating func perform(_ effect: Effect) {
+        reached.insert(Self.name(effect))
         switch effect {
         case .dial(let id, let endpoint):
             guard let index = attackers.at(endpoint) else { return peer.channelClosed(id, now: now) }
@@ -339,4 +342,34 @@ package struct PeerWorld: ~Copyable {
         }
         precondition(running.isEmpty || ticks == 2_000, "\(running.count) tasks have no end")
     }
+
+    private static func name(_ effect: Effect) -> String {
+        switch effect {
+        case .dial: "dial"
+        case .write: "write"
+        case .closeChannel: "close channel"
+        case .startJob: "start job"
+        case .cancelJob: "cancel job"
+        case .pauseJob: "pause job"
+        case .resumeJob: "resume job"
+        case .client(_, .awarded): "awarded"
+        case .client(_, .delta): "delta"
+        case .client(_, .progress): "progress"
+        case .client(_, .finished): "finished"
+        case .client(_, .failed): "failed"
+        case .keep: "receipt"
+        case .keepSequence: "sequence"
+        case .log(.admitted): "admitted"
+        case .log: "log"
+        case .left: "left"
+        }
+    }
+}
+
+/// What a program makes a whole node do, by name.
+public func effectsReached(_ program: [UInt8]) -> Set<String> {
+    var input = FuzzInput(program)
+    var world = PeerWorld(&input)
+    world.play(&input)
+    return world.reached
 }

@@ -32,6 +32,17 @@ import Testing
         #expect(bytes < 300_000)
     }
 
+    @Test(
+        "The corpus of whole nodes begins at work done for others, at tasks delivered and contacts admitted")
+    func depth() throws {
+        var reached: Set<String> = []
+        for input in Self.inputs(.peer) where input.lastPathComponent.hasPrefix("path-") {
+            reached.formUnion(effectsReached(Array(try Data(contentsOf: input))))
+        }
+        print("the peer's corpus reaches: \(reached.sorted().joined(separator: ", "))")
+        #expect(reached.isSuperset(of: ["start job", "awarded", "delta", "finished", "receipt", "admitted"]))
+    }
+
     /// For looking into one: a debug build names the broken rule, which a fuzzer's release build doesn't.
     @Test(.enabled(if: ProcessInfo.processInfo.environment["STARLING_FUZZ_INPUT"] != nil))
     func oneInput() throws {
