@@ -228,7 +228,7 @@ extension YAMLReader {
     }
 
     private static func signed(_ text: some StringProtocol) -> Interval? {
-        let text = text.filter { $0 != " " }
+        let text = String(text).filter { $0 != " " }
         guard text.hasPrefix("-") else { return nanoseconds(text).map { Interval(nanoseconds: $0) } }
         return nanoseconds(String(text.dropFirst())).map { Interval(nanoseconds: -$0) }
     }
