@@ -39,6 +39,9 @@ extension Report {
         lines.append("  channels                 \(carrier.streams), \(carrier.streamBytes / 1_000) kB")
         lines.append(
             "  sent per node            mean \(sentPerNode.mean) B/s, most \(sentPerNode.largest) B/s")
+        lines.append(
+            "  at rest, per node        \(Self.decimal(upkeep.perNode(upkeep.bytes, nodes: nodes))) B/s, "
+                + "\(Self.decimal(upkeep.perNode(upkeep.datagrams, nodes: nodes))) packets/s")
         if !dropped.isEmpty {
             lines.append(
                 "  dropped                  "

@@ -123,11 +123,13 @@ public final class World {
             step()
         }
         let calmFrom = clock
-        run(
-            until: MonotonicTime(
-                nanoseconds: min(clock + scenario.calm.nanoseconds, limit + scenario.calm.nanoseconds)))
+        let end = min(clock, limit) + scenario.calm.nanoseconds
+        run(until: MonotonicTime(nanoseconds: calmFrom + (end - calmFrom) / 2))
+        let (middle, before) = (clock, counts)
+        run(until: MonotonicTime(nanoseconds: end))
+        let upkeep = Upkeep(from: middle, before, until: clock, counts)
         finalChecks(calmFrom: calmFrom)
-        return Report(self)
+        return Report(self, upkeep: upkeep)
     }
 
     /// Does the next thing.
