@@ -164,7 +164,7 @@ import Wire
     func refused() {
         var bench = Bench()
         let (record, peer) = Self.registration(1, topic)
-        let (other, otherPeer) = Self.registration(2, topic)
+        let (_, otherPeer) = Self.registration(2, topic)
         #expect(bench.ask(.register(Register(registration: record.signed)), from: peer, proven: false) == nil)
         #expect(bench.ask(.register(Register(registration: record.signed)), from: otherPeer) == nil)
         let (elsewhere, _) = Self.registration(1, topic, at: .loopback(77))
