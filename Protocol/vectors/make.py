@@ -142,6 +142,7 @@ versions.sort(key=lambda v: v.id)
 envelopes = {
     "ping": dict(request=1, ping=M["Ping"]()),
     "ping with contact": dict(request=2**32 - 1, ping=M["Ping"](contact=contact)),
+    "ping of one who knows": dict(request=2, ping=M["Ping"](known=DATE)),
     "pong": dict(reply=1, pong=M["Pong"]()),
     "pong with everything": dict(reply=300, pong=M["Pong"](contact=contact, observed=v4("198.51.100.3", 40000))),
     "pong to IPv6": dict(reply=300, pong=M["Pong"](observed=v6(V6, 40000))),

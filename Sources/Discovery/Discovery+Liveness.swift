@@ -57,11 +57,6 @@ extension Discovery {
         departed.contains { $0.key == contact.publicKey && contact.sequence <= $0.sequence }
     }
 
-    func hasBeenTold(_ key: PublicKey) -> Bool {
-        guard let selfContact, let told = table.entry(key)?.toldSequence else { return false }
-        return told == selfContact.record.sequence
-    }
-
     // MARK: Probes of contacts
 
     mutating func suspect(
@@ -133,7 +128,7 @@ extension Discovery {
         case .liveness: probeEnded(question, now, &random)
         case .candidate: candidates.probeEnded()
         case .bootstrap: bootstrapEnded(peer)
-        case .lost, .lookup, .search, .register, .withdraw: break
+        case .lost, .lookup, .search, .register, .withdraw, .glance: break
         }
         let wasLost = lost.contains { $0.key == peer.key }
         prove(contact, at: peer, roundTrip, now, &random, &out)

@@ -1,7 +1,7 @@
 import Primitives
 import Wire
 
-enum LookupPurpose: Sendable { case caller, ownID, refresh }
+enum LookupPurpose: Sendable { case caller, ownID }
 
 struct RunningLookup: Sendable {
     let token: UInt64
@@ -88,7 +88,6 @@ extension Discovery {
                 provideAll(now)
                 out.append(.joined(contacts: table.count))
             }
-        case .refresh: break
         }
     }
 

@@ -195,7 +195,7 @@ extension Discovery {
             searchFailed(search, by: key, isSlow: true, now, &random, &out)
         case .register(let topic):
             registerFailed(topic, by: key, isSlow: true, now, &random, &out)
-        case .withdraw, .liveness, .candidate, .bootstrap, .lost: break
+        case .withdraw, .liveness, .candidate, .bootstrap, .lost, .glance: break
         }
     }
 }

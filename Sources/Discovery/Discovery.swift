@@ -39,6 +39,8 @@ public struct Discovery: Sendable {
         case register(TopicID)
         case withdraw
         case liveness, candidate, bootstrap, lost
+        /// A look around a point, for strangers.
+        case glance
     }
 
     struct Question: Sendable {
@@ -107,10 +109,9 @@ public struct Discovery: Sendable {
     /// first messages too.
     public func reply(to message: Message, from peer: PeerAddress, now: Now) -> Message? {
         switch message {
-        case .ping(let contact):
-            // Spare the record when the asker has shown that it knows us (300 bytes in every liveness probe).
-            let known = contact == nil && hasBeenTold(peer.key)
-            return .pong(contact: known ? nil : selfContact?.signed, observed: peer.endpoint)
+        case .ping(_, let known):
+            let isKnown = known != 0 && known == selfContact?.record.sequence
+            return .pong(contact: isKnown ? nil : selfContact?.signed, observed: peer.endpoint)
         case .find(let target):
             return .found(contacts: contactsForReply(target: target, asker: peer.key))
         case .get(let topic, let start):
@@ -129,7 +130,7 @@ public struct Discovery: Sendable {
     ) -> Message? {
         if proven {
             var stated: SignedRecord?
-            if case .ping(let contact) = message { stated = contact }
+            if case .ping(let contact, _) = message { stated = contact }
             heard(peer, contact: stated, now: now, random: &random, out: &out)
         }
         if case .register(let register) = message {
@@ -163,6 +164,9 @@ public struct Discovery: Sendable {
             prove(question.contact, at: peer, roundTrip, now.monotonic, &random, &out)
             registerAnswered(topic, question, registered, now.monotonic, &random, &out)
         case (.withdraw, .registered): break
+        case (.glance, .found(let records)):
+            prove(question.contact, at: peer, roundTrip, now.monotonic, &random, &out)
+            glanceAnswered(records, now.monotonic, &random, &out)
         case (.liveness, .pong(let record, let observed)), (.candidate, .pong(let record, let observed)),
             (.bootstrap, .pong(let record, let observed)), (.lost, .pong(let record, let observed)):
             // Who founds a mesh has nobody that it chose: the first peers are whom it has.
@@ -202,6 +206,7 @@ public struct Discovery: Sendable {
             suspect(question.peer.key, now, &random, &out)
             registerFailed(topic, by: question.peer.key, isSlow: false, now, &random, &out)
         case .withdraw: break
+        case .glance: suspect(question.peer.key, now, &random, &out)
         case .liveness: livenessFailed(question.peer.key, now, &random, &out)
         case .candidate: candidates.probeEnded()
         case .bootstrap: bootstrapEnded(question.peer)
@@ -239,7 +244,7 @@ public struct Discovery: Sendable {
     ) {
         let own = introducing ? selfContact : nil
         ask(
-            .ping(contact: own?.signed),
+            .ping(contact: own?.signed, known: contact?.record.sequence ?? 0),
             Question(purpose: purpose, peer: peer, contact: contact, told: own?.record.sequence), &out)
     }
 

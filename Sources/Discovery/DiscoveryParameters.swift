@@ -121,7 +121,7 @@ public struct DiscoveryParameters: Sendable {
     public var proofLifetime = Interval.minutes(15)
     /// Our contact goes along in a probe at first, when it changed, and again after this long, because a probe that
     /// opened a session was not believed. Smaller: 300 bytes more per probe.
-    public var introductionInterval = Interval.minutes(15)
+    public var introductionInterval = Interval.minutes(60)
     /// A new contact is introduced to us, and we to it, within this time (random). Smaller: bursts; larger: newcomers
     /// stay unknown.
     public var introductionDelayMax = Interval.milliseconds(50)
@@ -147,15 +147,19 @@ public struct DiscoveryParameters: Sendable {
     public var anchorsPerRound = 8
     /// Contacts worth saving (DESIGN §6). More: disk for nothing.
     public var anchorsMax = 64
-    /// Pause before the first refresh; doubles up to the maximum, and from `refreshSettled` on grows
-    /// eightfold when nobody new was found (50 KB a refresh in a mesh of 64). Short at first, because whoever starts together with
+    /// Pause before the second refresh; doubles up to the maximum, and from `refreshSettled` on grows
+    /// eightfold when nobody new was found (4 to 20 KB a refresh). Short at first, because whoever starts together with
     /// everybody else finds nobody; an hour later everybody was introduced (Kademlia refreshes hourly).
     public var refreshDelay = Interval.milliseconds(250)
     public var refreshSettled = Interval.seconds(2)
     public var refreshDelayMax = Interval.minutes(60)
-    /// Lookups for thin buckets in one refresh, beside that of our own id; log2(10^6 / 16) = 16 buckets lie beyond
-    /// the neighbourhood at a million nodes, filled in two refreshes.
-    public var refreshLookupsMax = 8
+    /// Thin buckets looked at in one refresh; log2(10^6 / 16) = 16 buckets lie beyond the neighbourhood at a million
+    /// nodes. Smaller: tables fill slowly; larger: a burst at a join.
+    public var refreshBucketsMax = 8
+    /// Contacts asked in a look around: of those nearest to us, and for each thin bucket. Each answer names eight. Smaller:
+    /// one liar hides newcomers until the hour's lookup; larger: 1,150 bytes each for names that we know.
+    public var glanceNear = 3
+    public var glanceFar = 2
 
     // MARK: Budgets
 

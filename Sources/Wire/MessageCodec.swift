@@ -55,8 +55,9 @@ extension Message {
 
     private func writeContent(_ w: inout ProtoWriter) {
         switch self {
-        case .ping(let contact):
+        case .ping(let contact, let known):
             if let contact { w.record(1, contact) }
+            w.uint(2, known)
         case .pong(let contact, let observed):
             if let contact { w.record(1, contact) }
             if let observed { w.message(2) { observed.write(&$0) } }
@@ -121,10 +122,15 @@ extension Message {
     private static func readPing(_ reader: ProtoReader, _ bytes: RawSpan) throws(WireError) -> Message {
         var r = reader
         var contact: SignedRecord?
+        var known: UInt64 = 0
         while try r.next(bytes) {
-            if r.field == 1, let inner = r.message { contact = try SignedRecord(inner, bytes) }
+            switch r.field {
+            case 1: if let inner = r.message { contact = try SignedRecord(inner, bytes) }
+            case 2: r.read(&known, clampedTo: WireLimits.sequenceMax)
+            default: break
+            }
         }
-        return .ping(contact: contact)
+        return .ping(contact: contact, known: known)
     }
 
     private static func readPong(_ reader: ProtoReader, _ bytes: RawSpan) throws(WireError) -> Message {

@@ -2,7 +2,8 @@ import Primitives
 
 /// One message inside a datagram session. `messages.proto`; the case order is its field order.
 public enum Message: Hashable, Sendable {
-    case ping(contact: SignedRecord?)
+    /// `known`: the sequence of the answerer's contact that the sender holds; 0: none.
+    case ping(contact: SignedRecord?, known: UInt64 = 0)
     case pong(contact: SignedRecord?, observed: Endpoint?)
     case find(target: Bytes32)
     case found(contacts: [SignedRecord])

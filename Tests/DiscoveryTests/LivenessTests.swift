@@ -171,16 +171,20 @@ import Wire
         let key = peer.record.publicKey
         bench.admit(peer)
         let first = try bench.expectRequest(to: key, within: .seconds(1))
-        #expect(first.message == .ping(contact: bench.own.signed))
+        let known = peer.record.sequence
+        #expect(first.message == .ping(contact: bench.own.signed, known: known))
         bench.answer(first.token, .pong(contact: nil, observed: nil), from: bench.address(peer))
         let second = try bench.expectRequest(to: key, within: .minutes(10))
-        #expect(second.message == .ping(contact: nil))
+        #expect(second.message == .ping(contact: nil, known: known))
         bench.answer(second.token, .pong(contact: nil, observed: nil), from: bench.address(peer))
-        let pong = bench.ask(.ping(contact: nil), from: bench.address(peer))
-        #expect(pong == .pong(contact: nil, observed: bench.address(peer).endpoint))
-        // Who introduces itself, as after a restart, gets the record.
-        let full = bench.ask(.ping(contact: peer.signed), from: bench.address(peer))
-        #expect(full == .pong(contact: bench.own.signed, observed: bench.address(peer).endpoint))
+        let own = bench.own.record.sequence
+        let bare = bench.ask(.ping(contact: nil, known: own), from: bench.address(peer))
+        #expect(bare == .pong(contact: nil, observed: bench.address(peer).endpoint))
+        // Who has none of ours, or an old one, gets the record.
+        for old in [0, own - 1, own + 1] where old != own {
+            let full = bench.ask(.ping(contact: peer.signed, known: old), from: bench.address(peer))
+            #expect(full == .pong(contact: bench.own.signed, observed: bench.address(peer).endpoint))
+        }
     }
 
     @Test("Being heard spares a probe, but not for ever")
@@ -230,6 +234,6 @@ import Wire
         let moved = TestNetwork.contact(bench.identity, at: [.loopback(3_333)], sequence: 2)
         bench.discovery.setSelf(moved, now: bench.clock, random: &bench.random, out: &bench.out)
         let second = try bench.expectRequest(to: key, within: .seconds(10))
-        #expect(second.message == .ping(contact: moved.signed))
+        #expect(second.message == .ping(contact: moved.signed, known: peer.record.sequence))
     }
 }

@@ -245,7 +245,7 @@ struct TestNetwork {
     private mutating func count(_ message: Message) {
         messages += 1
         switch message {
-        case .ping(let contact):
+        case .ping(let contact, _):
             pings += 1
             payload += contact.map { $0.body.count + 72 } ?? 0
         case .pong(let contact, _): payload += 12 + (contact.map { $0.body.count + 72 } ?? 0)

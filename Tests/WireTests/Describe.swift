@@ -169,7 +169,13 @@ func describe(_ envelope: Envelope) -> JSONValue {
 
 private func describe(_ message: Message) -> (String, JSONValue) {
     switch message {
-    case .ping(let contact): ("ping", fields { $0.put("contact", contact.map(describe)) })
+    case .ping(let contact, let known):
+        (
+            "ping",
+            fields {
+                $0.put("contact", contact.map(describe)); $0.put("known", wide: known)
+            }
+        )
     case .pong(let contact, let observed):
         (
             "pong",
