@@ -280,8 +280,7 @@ extension Discovery {
             return .callbackAnswer(called: nil)
         }
         guard callbackOrders.take(profile.group(peer.endpoint), now: now),
-            callbackCalls.take(group, now: now),
-            probes.take(profile.destination(order.endpoint), now: now)
+            probes.take(profile.destination(order.endpoint), now: now), callbackCalls.take(group, now: now)
         else {
             dropped.count(.callbackBudget)
             return .callbackAnswer(called: nil)
