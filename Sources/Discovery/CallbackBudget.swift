@@ -16,7 +16,9 @@ struct CallbackBudget: Sendable {
 
     mutating func take(_ group: Endpoint, now: MonotonicTime) -> Bool {
         while let first = recent.first, now - first.time >= Self.window { recent.removeFirst() }
-        guard recent.count < total, recent.count(where: { $0.group == group }) < perGroup else { return false }
+        guard recent.count < total, recent.count(where: { $0.group == group }) < perGroup else {
+            return false
+        }
         recent.append((group, now))
         return true
     }

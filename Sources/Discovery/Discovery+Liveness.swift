@@ -23,7 +23,8 @@ extension Discovery {
     ) {
         precondition(contact.record.publicKey == selfKey, "own contact under another key")
         let old = selfContact?.record
-        let moved = old?.endpoints != contact.record.endpoints || old?.reachability != contact.record.reachability
+        let moved =
+            old?.endpoints != contact.record.endpoints || old?.reachability != contact.record.reachability
         selfContact = contact
         guard moved else { return }
         if old?.endpoints != contact.record.endpoints { endpointMoved(now.monotonic, &random) }

@@ -15,8 +15,12 @@ extension Discovery {
     }
 
     /// Plans a test `delay` from now, unless one runs or is planned sooner.
-    mutating func planReachabilityTest(after delay: Interval, _ now: MonotonicTime, _ random: inout SeededRandom) {
-        guard profile == .internet, parameters.testsReachability, hasJoined, reachability.test == nil else { return }
+    mutating func planReachabilityTest(
+        after delay: Interval, _ now: MonotonicTime, _ random: inout SeededRandom
+    ) {
+        guard profile == .internet, parameters.testsReachability, hasJoined, reachability.test == nil else {
+            return
+        }
         let at = now + random.interval(delay * 3 / 4, delay * 5 / 4)
         guard at < reachability.plannedAt else { return }
         reachability.plannedAt = at
@@ -75,7 +79,8 @@ extension Discovery {
             reachability.test?.ask(nonce, by: profile.group(entry.endpoint))
             ask(
                 .callbackRequest(CallbackRequest(nonce: nonce, port: test.endpoint.port, channel: true)),
-                Question(purpose: .callback(nonce), peer: entry.address, contact: entry.contact, told: nil), &out)
+                Question(purpose: .callback(nonce), peer: entry.address, contact: entry.contact, told: nil),
+                &out)
         }
         timers.set(.reachability, at: now + parameters.callbackPatience)
     }
@@ -253,7 +258,8 @@ extension Discovery {
         ask(
             .callbackOrder(order),
             Question(
-                purpose: .order(order, triesLeft: triesLeft - 1), peer: caller.address, contact: caller.contact,
+                purpose: .order(order, triesLeft: triesLeft - 1), peer: caller.address,
+                contact: caller.contact,
                 told: nil), &out)
         return true
     }

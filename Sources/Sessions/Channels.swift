@@ -258,7 +258,8 @@ public struct Channels: Sendable {
         case (.hello, _): true
         case (.open, .greeted(let task)): frame.task != task
         case (.open, _): true
-        case (.bodyPart, _), (.delta, _), (.progress, _), (.finish, _), (.fail, _), (.cancel, _), (.credit, _),
+        case (.bodyPart, _), (.delta, _), (.progress, _), (.finish, _), (.fail, _), (.cancel, _),
+            (.credit, _),
             (.receipt, _):
             false
         }

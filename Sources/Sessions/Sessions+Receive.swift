@@ -103,7 +103,8 @@ extension Sessions {
                 association: number, request: envelope.request,
                 messageBytesMax: max(0, room - Packet.envelopeHeaderMax))
             return Incoming(
-                peer: peer, message: envelope.message, reply: handle, proven: false, envelopeBytes: bytes.count)
+                peer: peer, message: envelope.message, reply: handle, proven: false,
+                envelopeBytes: bytes.count)
         } catch {
             dropped.count(wire: error)
             return nil

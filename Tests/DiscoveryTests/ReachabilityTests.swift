@@ -65,7 +65,9 @@ import Wire
         bench.out = []
         bench.tick(after: .seconds(12))
         let asked = bench.out.compactMap { action -> Asked? in
-            guard case .request(let token, .callbackRequest(let request), let peer) = action else { return nil }
+            guard case .request(let token, .callbackRequest(let request), let peer) = action else {
+                return nil
+            }
             return (token, request, peer)
         }
         return (findings(&bench).first, asked)
@@ -257,7 +259,9 @@ import Wire
         .callbackRequest(CallbackRequest(nonce: nonce, port: port, channel: true))
     }
 
-    @Test("A question is passed on to one contact of a third network, for the address of the asker's session alone")
+    @Test(
+        "A question is passed on to one contact of a third network, for the address of the asker's session alone"
+    )
     func passingOn() throws {
         var bench = Self.bench()
         let asker = PeerAddress(key: TestNetwork.identity(77).publicKey, endpoint: Self.stranger(0))
@@ -289,13 +293,17 @@ import Wire
             // All of one /24.
             let endpoint = Endpoint(ipv4: 0x0900_0000 + UInt32(number), port: 7_827)
             let asker = PeerAddress(key: TestNetwork.identity(100 + number).publicKey, endpoint: endpoint)
-            if bench.ask(request(UInt64(number + 1)), from: asker) != .callbackAnswer(called: nil) { orders += 1 }
+            if bench.ask(request(UInt64(number + 1)), from: asker) != .callbackAnswer(called: nil) {
+                orders += 1
+            }
         }
         #expect(orders == bench.discovery.parameters.callbacksPerGroupMax)
         for number in 0..<1_000 {
             let asker = PeerAddress(
                 key: TestNetwork.identity(100).publicKey, endpoint: Self.stranger(number))
-            if bench.ask(request(UInt64(number + 1)), from: asker) != .callbackAnswer(called: nil) { orders += 1 }
+            if bench.ask(request(UInt64(number + 1)), from: asker) != .callbackAnswer(called: nil) {
+                orders += 1
+            }
         }
         #expect(orders == bench.discovery.parameters.callbacksMax)
         #expect(bench.discovery.dropped[.callbackBudget] == UInt64(1_100 - orders))
@@ -304,7 +312,8 @@ import Wire
     private func order(_ endpoint: Endpoint, _ nonce: UInt64 = 5) -> Message {
         .callbackOrder(
             CallbackOrder(
-                publicKey: TestNetwork.identity(78).publicKey, endpoint: endpoint, nonce: nonce, channel: true))
+                publicKey: TestNetwork.identity(78).publicKey, endpoint: endpoint, nonce: nonce, channel: true
+            ))
     }
 
     @Test("Orders of contacts are carried out, those of strangers and towards odd places are not")
@@ -321,7 +330,9 @@ import Wire
             (order(target), PeerAddress(key: TestNetwork.identity(79).publicKey, endpoint: target), true),
             (order(target), contact, false),
         ]
-        for odd in ["10.0.0.1:7827", "127.0.0.1:7827", "224.0.0.1:7827", "\(Self.own)"].compactMap({ Endpoint($0) }) {
+        for odd in ["10.0.0.1:7827", "127.0.0.1:7827", "224.0.0.1:7827", "\(Self.own)"].compactMap({
+            Endpoint($0)
+        }) {
             refused.append((order(odd), contact, true))
         }
         // The contact's own network: it could reach that itself.
@@ -341,7 +352,8 @@ import Wire
             for number in 0..<10 {
                 let victim = Endpoint(ipv4: 0x0900_0000 + UInt32(minute), port: UInt16(1_000 + number))
                 let answer = bench.ask(
-                    order(victim, UInt64(minute * 10 + number + 1)), from: bench.address(bench.contact(number)))
+                    order(victim, UInt64(minute * 10 + number + 1)),
+                    from: bench.address(bench.contact(number)))
                 if answer != .callbackAnswer(called: nil) { calls += 1 }
             }
             bench.out = []
@@ -352,7 +364,9 @@ import Wire
 
     // MARK: What is stated
 
-    @Test("A contact that states that it can't be reached leaves the table; an older record doesn't bring it back")
+    @Test(
+        "A contact that states that it can't be reached leaves the table; an older record doesn't bring it back"
+    )
     func retires() {
         var bench = Self.bench()
         let before = bench.contact(3)

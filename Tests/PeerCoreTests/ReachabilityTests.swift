@@ -51,15 +51,16 @@ import Wire
             at: .zero, networks: 3)
     }
 
-    @Test("What the test finds out is stated in contact and offer, and decides who dials and who is registered")
+    @Test(
+        "What the test finds out is stated in contact and offer, and decides who dials and who is registered")
     func stated() {
         var peer = Self.internetPeer()
         peer.serve([RendezvousTests.served()], now: Self.now(.zero))
-        let states:
-            [(ReachabilityFinding.Answer, ReachabilityFinding.Answer, Reachability)] = [
-                (.yes, .yes, .direct), (.yes, .no, .datagrams), (.unknown, .no, .datagrams), (.no, .no, .outbound),
-                (.no, .yes, .outbound), (.yes, .yes, .direct),
-            ]
+        let states: [(ReachabilityFinding.Answer, ReachabilityFinding.Answer, Reachability)] = [
+            (.yes, .yes, .direct), (.yes, .no, .datagrams), (.unknown, .no, .datagrams),
+            (.no, .no, .outbound),
+            (.no, .yes, .outbound), (.yes, .yes, .direct),
+        ]
         var time = MonotonicTime.zero
         for (datagrams, channels, expected) in states {
             // Longer than an offer's versions must keep apart.
@@ -101,14 +102,16 @@ import Wire
         var peer = Self.internetPeer { $0.reachability = .direct }
         let victim = Endpoint(ipv4: 0x0900_0001, port: 7_827)
         let bringer = PeerAddress(
-            key: PeerMesh.identity(1).publicKey, endpoint: Endpoint(ipv4: 0x0a80_0001 &+ 0x0100_0000, port: 7_827))
+            key: PeerMesh.identity(1).publicKey,
+            endpoint: Endpoint(ipv4: 0x0a80_0001 &+ 0x0100_0000, port: 7_827))
         var time = MonotonicTime.zero + .seconds(1)
         for number in 0..<40 {
             let now = Self.now(time)
             var endpoint = victim
             endpoint.port = UInt16(1_000 + number)
             _ = peer.gossip.handle(
-                .offerMail([Self.offer(number, at: endpoint, now.wall)]), from: bringer, proven: true, now: now,
+                .offerMail([Self.offer(number, at: endpoint, now.wall)]), from: bringer, proven: true,
+                now: now,
                 random: &peer.random, out: &peer.gossipActions)
             time = time + .milliseconds(100)
         }

@@ -37,7 +37,8 @@ import Wire
         for host in world.hosts {
             guard let peer = host.process?.peer.ownReachability else { continue }
             #expect(
-                Self.truth(host.plan.nat).contains(peer), "\(comment): \(host.plan.name), \(host.plan.nat), says \(peer)")
+                Self.truth(host.plan.nat).contains(peer),
+                "\(comment): \(host.plan.name), \(host.plan.nat), says \(peer)")
         }
     }
 
@@ -46,7 +47,11 @@ import Wire
         let world = World(Self.mesh(seed: seed))
         world.run(until: .zero + .minutes(6))
         expectTruth(world, "seed \(seed)")
-        for host in world.hosts { print(host.plan.name, host.plan.nat, host.process?.peer.ownReachability as Any, host.process?.peer.testedReachability as Any, host.traffic.datagramBytesSent) }
+        for host in world.hosts {
+            print(
+                host.plan.name, host.plan.nat, host.process?.peer.ownReachability as Any,
+                host.process?.peer.testedReachability as Any, host.traffic.datagramBytesSent)
+        }
         #expect(world.violations.isEmpty)
     }
 }
