@@ -24,6 +24,8 @@ struct Association: Sendable {
     var sendCounter: UInt64 = 0
     var window = ReplayWindow()
     var roundTrip = RoundTripEstimate()
+    /// The responder's: we had sent nothing to the initiator's network before.
+    var isUninvited = false
     /// When the current phase began.
     var since: MonotonicTime
 }

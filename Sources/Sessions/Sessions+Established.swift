@@ -11,9 +11,9 @@ extension Sessions {
         guard let peer = associations[number]?.peer else { return }
         let group = peer.endpoint.group(countsEndpoints: limits.countsEndpoints)
         if sessionGroups.count(group) >= limits.sessionsPerPrefix {
-            if let victim = sessionGroups.draw(group, &random) { removeSession(victim) }
+            if let victim = sessionGroups.draw(group, &random) { removeSession(victim, now) }
         } else if sessionCount >= limits.sessions, let victim = crowded(&random) {
-            removeSession(victim)
+            removeSession(victim, now)
         }
         associations[number]?.phase = .established
         associations[number]?.since = now.monotonic
@@ -24,9 +24,9 @@ extension Sessions {
         let sameAddress = list.filter { associations[$0]?.peer == peer }
         byKey[peer.key] = list
         if sameAddress.count > Self.sessionsPerAddress, let oldest = sameAddress.last {
-            removeSession(oldest)
+            removeSession(oldest, now)
         } else if list.count > Self.sessionsPerKey, let oldest = list.last {
-            removeSession(oldest)
+            removeSession(oldest, now)
         }
         out.established.append(peer)
     }
@@ -53,8 +53,9 @@ extension Sessions {
         return best?.number
     }
 
-    private mutating func removeSession(_ number: UInt32) {
+    private mutating func removeSession(_ number: UInt32, _ now: Now) {
         guard let association = associations.remove(number) else { return }
+        contacted.note(association.peer.endpoint, now.monotonic)
         sessionCount -= 1
         let peer = association.peer
         sessionGroups.remove(number, peer.endpoint.group(countsEndpoints: limits.countsEndpoints))
@@ -75,7 +76,7 @@ extension Sessions {
     {
         guard let session = associations[number] else { return false }
         scratch.removeAll(keepingCapacity: true)
-        envelope?.encode(into: &scratch)
+        envelope?.encode(into: &scratch, paddedTo: envelope?.message.envelopeSizeMin ?? 0)
         guard scratch.count <= WireLimits.envelopeSizeMax else {
             dropped.count(.messageTooLarge)
             return false

@@ -99,6 +99,7 @@ extension Sessions {
             associations.remove(number)
             return nil
         }
+        contacted.note(peer.endpoint, now.monotonic)
         return Opening.Attempt(number: number, noise: noise, sentAt: now.monotonic, mac1: mac1)
     }
 
@@ -231,10 +232,11 @@ extension Message {
     /// Whether it may ride in a first handshake message, which anyone can replay.
     var isIdempotent: Bool {
         switch self {
-        case .ping, .find, .get: true
+        case .ping, .find, .get, .callback: true
         case .pong, .found, .unsupported, .offerMail, .offerReceived, .offerDigest, .offerDifference,
             .callForBids, .bid,
-            .decline, .release, .award, .awardReply, .register, .registered, .providers:
+            .decline, .release, .award, .awardReply, .register, .registered, .providers, .callbackRequest,
+            .callbackOrder, .callbackAnswer:
             false
         }
     }
@@ -244,7 +246,16 @@ extension Message {
     var firstEnvelopeSize: Int {
         switch self {
         case .find, .get: WireLimits.envelopeSizeMax - (Packet.initiationSizeMin - Packet.responseSizeMin)
+        case .callback: 0
         default: 352
+        }
+    }
+
+    /// The size to which its envelope is padded in a session: what it makes others send must not weigh more.
+    var envelopeSizeMin: Int {
+        switch self {
+        case .callbackRequest, .callbackOrder: WireLimits.callbackEnvelopeMin
+        default: 0
         }
     }
 }

@@ -76,6 +76,11 @@ extension Sessions {
         }
         do throws(WireError) {
             let header = try Envelope.header(of: bytes.bytes)
+            if header.kind == MessageKind.callback.rawValue {
+                // Nothing is answered and nothing stored: the nonce in it is all that it says.
+                let message = try Envelope(decoding: bytes.bytes).message
+                return Incoming(peer: peer, message: message, proven: false, envelopeBytes: bytes.count)
+            }
             guard header.request != 0, header.reply == 0 else { return drop(.notIdempotent) }
             let envelope: Envelope
             do throws(WireError) {
@@ -97,7 +102,9 @@ extension Sessions {
             let handle = ReplyHandle(
                 association: number, request: envelope.request,
                 messageBytesMax: max(0, room - Packet.envelopeHeaderMax))
-            return Incoming(peer: peer, message: envelope.message, reply: handle, proven: false)
+            return Incoming(
+                peer: peer, message: envelope.message, reply: handle, proven: false,
+                envelopeBytes: bytes.count)
         } catch {
             dropped.count(wire: error)
             return nil
@@ -126,6 +133,7 @@ extension Sessions {
         }
         var association = Association(phase: .answering, peer: peer, isInitiator: false, since: now.monotonic)
         association.remoteNumber = remoteNumber
+        association.isUninvited = !isFamiliar(peer.endpoint, now)
         guard let number = associations.insert(association) else {
             dropped.count(.overBudget)
             return nil
@@ -206,6 +214,7 @@ extension Sessions {
         if phase == .halfOpen {
             halfOpen[number] = nil
             halfOpenGroups.remove(number, source.group(countsEndpoints: limits.countsEndpoints))
+            if associations[number]?.isUninvited == true { out.strangers.append(source) }
             establish(number, now, &random, &out)
             releaseWaiting(peer, on: number, now, &out)
         }
@@ -228,7 +237,7 @@ extension Sessions {
             let handle = ReplyHandle(association: number, request: envelope.request, messageBytesMax: room)
             return Incoming(
                 peer: peer, message: envelope.message, reply: envelope.request == 0 ? nil : handle,
-                proven: true)
+                proven: true, envelopeBytes: bytes.count)
         } catch {
             dropped.count(wire: error)
             if error == .unknownKind, let header = try? Envelope.header(of: bytes.bytes), header.request != 0
