@@ -253,8 +253,12 @@ extension Discovery {
             return $0.failures == 0 && $0.key != order.publicKey && other != group && other != own
                 && $0.endpoint.isIPv4 == order.endpoint.isIPv4
         }
-        guard !callers.isEmpty else { return false }
-        let caller = callers[random.below(callers.count)]
+        // It knows few of the far half of the space: there are the strangers to it, whose calls say most.
+        let called = NodeID(of: order.publicKey)
+        let far = callers.filter { called.bucketIndex(of: $0.nodeID) == 0 }
+        let pool = far.isEmpty ? callers : far
+        guard !pool.isEmpty else { return false }
+        let caller = pool[random.below(pool.count)]
         ask(
             .callbackOrder(order),
             Question(

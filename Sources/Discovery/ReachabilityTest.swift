@@ -100,7 +100,7 @@ struct ReachabilityTest: Sendable {
         if isEnough, isStranger { return .yes }
         // What else the calls say is in their number: how many came of those that were made.
         guard isRoundOver else { return .unknown }
-        if isEnough, arrivals * 4 >= passed * 3 { return .yes }
+        if isEnough, arrivals == passed || round > 1 && arrivals * 4 >= passed * 3 { return .yes }
         if strangers + arrivals == 0, isSilence { return .no }
         guard round >= Self.roundsMax else { return .unknown }
         // Only from networks that we write to, and not from the others: strangers don't get in.
