@@ -48,7 +48,7 @@ struct RoutingTable: Sendable {
         guard verdict(on: entry.nodeID, at: entry.endpoint) == .room,
             let index = selfID.bucketIndex(of: entry.nodeID)
         else { return }
-        let slot = bucket(for: index)
+        let slot = slot(for: index)
         buckets[slot].replacements.removeAll { $0.key == entry.key }
         buckets[slot].entries.append(entry)
         count += 1
@@ -59,7 +59,7 @@ struct RoutingTable: Sendable {
     mutating func fill(_ entries: [TableEntry]) {
         for entry in entries {
             guard let index = selfID.bucketIndex(of: entry.nodeID) else { continue }
-            let slot = bucket(for: index)
+            let slot = slot(for: index)
             guard buckets[slot].entries.count < parameters.bucketSize else { continue }
             buckets[slot].entries.append(entry)
             count += 1
@@ -68,7 +68,7 @@ struct RoutingTable: Sendable {
 
     mutating func remember(_ replacement: Replacement, random: inout SeededRandom) {
         guard let index = selfID.bucketIndex(of: replacement.nodeID) else { return }
-        let slot = bucket(for: index)
+        let slot = slot(for: index)
         buckets[slot].remember(replacement, parameters: parameters, profile: profile, random: &random)
     }
 
@@ -90,9 +90,11 @@ struct RoutingTable: Sendable {
         dropIfUnused(slot)
     }
 
-    func place(of key: PublicKey) -> Place? {
-        guard let index = selfID.bucketIndex(of: NodeID(of: key)), let slot = position(of: index).found,
-            let entry = buckets[slot].entries.firstIndex(where: { $0.key == key })
+    func place(of key: PublicKey) -> Place? { place(of: NodeID(of: key)) }
+
+    func place(of id: NodeID) -> Place? {
+        guard let index = selfID.bucketIndex(of: id), let slot = position(of: index).found,
+            let entry = buckets[slot].entries.firstIndex(where: { $0.nodeID == id })
         else { return nil }
         return Place(bucket: slot, entry: entry)
     }
@@ -110,10 +112,8 @@ struct RoutingTable: Sendable {
     /// All entries, far buckets first, oldest first.
     var entries: [TableEntry] { buckets.flatMap(\.entries) }
 
-    /// The entries that share exactly `index` leading bits with our id, oldest first.
-    func entries(inBucket index: Int) -> [TableEntry] {
-        position(of: index).found.map { buckets[$0].entries } ?? []
-    }
+    /// The contacts that share exactly `index` leading bits with our id.
+    func bucket(_ index: Int) -> Bucket? { position(of: index).found.map { buckets[$0] } }
 
     /// Up to `count` entries by ascending distance to `target`; suspects only when `includingSuspects`.
     ///
@@ -173,7 +173,7 @@ struct RoutingTable: Sendable {
         return (low < buckets.count && buckets[low].index == index ? low : nil, low)
     }
 
-    private mutating func bucket(for index: Int) -> Int {
+    private mutating func slot(for index: Int) -> Int {
         let (found, insertion) = position(of: index)
         if let found { return found }
         buckets.insert(Bucket(index: index), at: insertion)

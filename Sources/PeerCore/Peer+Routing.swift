@@ -11,10 +11,7 @@ extension Peer {
         let peer = incoming.peer
         guard !denied.contains(peer.key) else { return }
         // A sign of life is a sign of life, whatever it says; but only from a session that proved its address.
-        if incoming.proven {
-            auctioneer.heard(peer.key)
-            discovery.heard(peer, now: now, random: &random, out: &discoveryActions)
-        }
+        if incoming.proven { auctioneer.heard(peer.key) }
         let answer: Message?
         switch incoming.message {
         case .callback(let nonce):
@@ -29,20 +26,28 @@ extension Peer {
                 incoming.message, from: peer, proven: incoming.proven, now: now, random: &random,
                 out: &discoveryActions)
         case .offerMail, .offerDigest:
+            heard(incoming, now)
             answer = gossip.handle(
                 incoming.message, from: peer, proven: incoming.proven, now: now, random: &random,
                 out: &gossipActions)
         case .callForBids, .release, .award:
+            heard(incoming, now)
             answer = bidder.handle(
                 incoming.message, from: peer, proven: incoming.proven, now: now, out: &bidderActions)
         case .pong, .found, .unsupported, .offerReceived, .offerDifference, .bid, .decline, .awardReply,
             .registered, .providers, .callbackAnswer:
             // Answers come as completions of requests; unasked they mean nothing.
-            return
+            return heard(incoming, now)
         }
         if let answer, let reply = incoming.reply {
             sessions.reply(answer, to: reply, now: now, out: &sessionOutput)
         }
+    }
+
+    /// Discovery hears of its own messages by itself.
+    private mutating func heard(_ incoming: Incoming, _ now: Now) {
+        guard incoming.proven else { return }
+        discovery.heard(incoming.peer, now: now, random: &random, out: &discoveryActions)
     }
 
     mutating func complete(_ completion: Completion, _ now: Now) {

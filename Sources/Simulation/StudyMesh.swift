@@ -85,7 +85,7 @@ public struct StudyMesh {
 
     public internal(set) var lookups:
         [UInt64: (contacts: [Verified<Contact>], statistics: LookupStatistics)] = [:]
-    var found: [Key: [PublicKey]] = [:]
+    var found: [Key: [(provider: PublicKey, at: MonotonicTime)]] = [:]
     var searches: [Key: SearchStatistics] = [:]
     /// The topic for which liars name each other.
     var topic: TopicID?
@@ -304,7 +304,7 @@ public struct StudyMesh {
         case .lookupFinished(let token, let contacts, let statistics):
             lookups[token] = (contacts, statistics)
         case .providerFound(let token, let provider):
-            found[Key(node: node, token: token), default: []].append(provider.address.key)
+            found[Key(node: node, token: token), default: []].append((provider.address.key, now))
         case .searchFinished(let token, let statistics):
             searches[Key(node: node, token: token)] = statistics
         case .admitted, .updated, .evicted, .joined, .observedEndpointChanged, .callBack, .reachabilityTested:
