@@ -16,6 +16,11 @@ extension Peer {
         switch incoming.message {
         case .callback(let nonce):
             return calledBack(nonce, incoming, now)
+        case .callbackAnswer:
+            _ = discovery.handle(
+                incoming.message, from: peer, proven: incoming.proven, now: now, random: &random,
+                out: &discoveryActions)
+            return
         case .callbackRequest, .callbackOrder:
             guard incoming.envelopeBytes >= WireLimits.callbackEnvelopeMin else { return }
             answer = discovery.handle(
@@ -35,7 +40,7 @@ extension Peer {
             answer = bidder.handle(
                 incoming.message, from: peer, proven: incoming.proven, now: now, out: &bidderActions)
         case .pong, .found, .unsupported, .offerReceived, .offerDifference, .bid, .decline, .awardReply,
-            .registered, .providers, .callbackAnswer:
+            .registered, .providers:
             // Answers come as completions of requests; unasked they mean nothing.
             return heard(incoming, now)
         }

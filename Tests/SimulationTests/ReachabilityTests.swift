@@ -79,9 +79,11 @@ import Wire
 
     @Test("Where a node has strangers, a NAT that filters by address shows")
     func strangers() {
-        let world = World(Self.mesh(seed: 9, nodes: 100))
-        world.run(until: .zero + .minutes(3))
-        expectTruth(world, "100 nodes")
+        var scenario = Self.mesh(seed: 9, nodes: 240)
+        scenario.carrier = .plain
+        let world = World(scenario)
+        world.run(until: .zero + .seconds(75))
+        expectTruth(world, "240 nodes")
         let restricted = world.hosts.filter { $0.plan.nat == .restricted }
         let outbound = restricted.count { $0.process?.peer.ownReachability == .outbound }
         #expect(outbound * 2 >= restricted.count, "\(outbound) of \(restricted.count)")
