@@ -45,8 +45,7 @@ extension Discovery {
                 guard let endpoint = profile.endpoint(of: contact.record) else { return nil }
                 return TableEntry(
                     contact: contact, nodeID: NodeID(of: contact.record.publicKey), endpoint: endpoint,
-                    admitted: now.monotonic, lastHeard: now.monotonic, lastProof: now.monotonic,
-                    roundTrip: roundTrip)
+                    now: now.monotonic, roundTrip: roundTrip)
             })
         if roundTrip > .zero { roundTrips = RoundTrips(measured: roundTrip) }
     }

@@ -38,7 +38,7 @@ extension Discovery {
         let token = lastToken
         let wanted = max(1, min(wanted ?? parameters.providersWanted, parameters.providersWanted))
         var walk = TopicWalk(
-            topic: topic, selfKey: selfKey, known: table.count, searchingFor: wanted, parameters: parameters,
+            topic: topic, selfKey: selfKey, known: table.count, searchingFor: wanted, parameters: shared,
             profile: profile)
         guard searches.count < parameters.searchesMax else {
             dropped.count(.lookupsFull)

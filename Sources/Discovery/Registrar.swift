@@ -43,7 +43,8 @@ struct Registrar: Sendable {
         }
     }
 
-    private let parameters: DiscoveryParameters
+    private let shared: Shared<DiscoveryParameters>
+    private var parameters: DiscoveryParameters { _read { yield shared.value } }
     /// Each ascending by rank.
     private var topics: OrderedDictionary<TopicID, [Entry]> = [:]
     /// Registrations of each prefix over all topics; looked up, never walked.
@@ -52,7 +53,7 @@ struct Registrar: Sendable {
     private var secret: Bytes32?
     private var secretUntil = MonotonicTime.zero
 
-    init(_ parameters: DiscoveryParameters) { self.parameters = parameters }
+    init(_ parameters: Shared<DiscoveryParameters>) { shared = parameters }
 
     var isEmpty: Bool { count == 0 }
     func count(_ topic: TopicID) -> Int { topics[topic]?.count ?? 0 }

@@ -78,7 +78,7 @@ extension Discovery {
             table.count > 0  // the first admission starts it again
         else { return }
         var walk = TopicWalk(
-            topic: topic, selfKey: selfKey, known: table.count, parameters: parameters, profile: profile)
+            topic: topic, selfKey: selfKey, known: table.count, parameters: shared, profile: profile)
         let needless = now + parameters.registrationLifetime * 2 / 3
         for holder in ownTopics[index].holders {
             if holder.until > needless {
@@ -160,9 +160,8 @@ extension Discovery {
         if isSlow {
             ownTopics[index].walk?.slow(key)
         } else {
-            ownTopics[index].holders.removeAll {
-                $0.address.key == key && $0.until <= now + parameters.registrationRefresh
-            }
+            let soon = now + parameters.registrationRefresh
+            ownTopics[index].holders.removeAll { $0.address.key == key && $0.until <= soon }
             ownTopics[index].walk?.failed(key)
         }
         if ownTopics[index].walk != nil { advanceRegistration(index, now, &random, &out) }

@@ -29,7 +29,8 @@ struct TopicWalk: Sendable {
     private let perBucket: Int
     private let inFlightMax: Int
     private let asksNear: Bool
-    private let parameters: DiscoveryParameters
+    private let shared: Shared<DiscoveryParameters>
+    private var parameters: DiscoveryParameters { _read { yield shared.value } }
     private let profile: DiscoveryProfile
     /// In the order in which they were heard of; at most `walkNodesMax`.
     private(set) var nodes: [Node] = []
@@ -50,13 +51,14 @@ struct TopicWalk: Sendable {
     ///     answers of those under way when the last one is found are for nothing.
     init(
         topic: TopicID, selfKey: PublicKey, known: Int, searchingFor wanted: Int? = nil,
-        parameters: DiscoveryParameters, profile: DiscoveryProfile
+        parameters: Shared<DiscoveryParameters>, profile: DiscoveryProfile
     ) {
+        shared = parameters
         asksNear = wanted != nil
+        let parameters = shared.value
         inFlightMax = min(parameters.walkInFlightMax, (wanted ?? parameters.walkInFlightMax) + 2)
         self.topic = topic
         self.selfKey = selfKey
-        self.parameters = parameters
         self.profile = profile
         perBucket = known <= parameters.bucketSize ? parameters.bucketSize : parameters.registrarsPerBucket
     }

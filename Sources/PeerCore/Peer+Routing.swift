@@ -13,7 +13,6 @@ extension Peer {
         // A sign of life is a sign of life, whatever it says; but only from a session that proved its address.
         if incoming.proven {
             auctioneer.heard(peer.key)
-            discovery.heard(peer, now: now, random: &random, out: &discoveryActions)
         }
         let answer: Message?
         switch incoming.message {
@@ -22,20 +21,28 @@ extension Peer {
                 incoming.message, from: peer, proven: incoming.proven, now: now, random: &random,
                 out: &discoveryActions)
         case .offerMail, .offerDigest:
+            heard(incoming, now)
             answer = gossip.handle(
                 incoming.message, from: peer, proven: incoming.proven, now: now, random: &random,
                 out: &gossipActions)
         case .callForBids, .release, .award:
+            heard(incoming, now)
             answer = bidder.handle(
                 incoming.message, from: peer, proven: incoming.proven, now: now, out: &bidderActions)
         case .pong, .found, .unsupported, .offerReceived, .offerDifference, .bid, .decline, .awardReply,
             .registered, .providers:
-            // Answers come as completions of requests; unasked they mean nothing.
-            return
+            // Answers come as completions of requests; unasked they mean nothing but that somebody lives.
+            return heard(incoming, now)
         }
         if let answer, let reply = incoming.reply {
             sessions.reply(answer, to: reply, now: now, out: &sessionOutput)
         }
+    }
+
+    /// Discovery hears for itself what is its own.
+    private mutating func heard(_ incoming: Incoming, _ now: Now) {
+        guard incoming.proven else { return }
+        discovery.heard(incoming.peer, now: now, random: &random, out: &discoveryActions)
     }
 
     mutating func complete(_ completion: Completion, _ now: Now) {

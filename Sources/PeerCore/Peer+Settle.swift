@@ -16,9 +16,9 @@ extension Peer {
             if !sessionOutput.completions.isEmpty || !sessionOutput.established.isEmpty {
                 isQuiet = false
                 swap(&sessionOutput.completions, &spare.completions)
-                sessionOutput.established.removeAll(keepingCapacity: true)
+                sessionOutput.established.recycle()
                 for completion in spare.completions { complete(completion, now) }
-                spare.completions.removeAll(keepingCapacity: true)
+                spare.completions.recycle()
             }
             if !sessionOutput.advice.isEmpty {
                 for advice in sessionOutput.advice where versionNotices.take(now.monotonic) {
@@ -28,7 +28,7 @@ extension Peer {
                             .otherVersion(
                                 peer.key, peer.endpoint, speaks: advice.versions, ours: Sessions.versions)))
                 }
-                sessionOutput.advice.removeAll(keepingCapacity: true)
+                sessionOutput.advice.recycle()
             }
             if !channelActions.isEmpty {
                 isQuiet = false
@@ -38,7 +38,7 @@ extension Peer {
                 isQuiet = false
                 swap(&discoveryActions, &spare.discovery)
                 for action in spare.discovery { perform(action, now) }
-                spare.discovery.removeAll(keepingCapacity: true)
+                spare.discovery.recycle()
             }
             if !gossipActions.isEmpty {
                 isQuiet = false

@@ -74,9 +74,9 @@ public struct SessionOutput: Sendable {
 
     public mutating func removeAll() {
         datagrams.removeAll()
-        completions.removeAll(keepingCapacity: true)
-        established.removeAll(keepingCapacity: true)
-        advice.removeAll(keepingCapacity: true)
+        completions.recycle()
+        established.recycle()
+        advice.recycle()
     }
 }
 

@@ -9,7 +9,7 @@ import Wire
     let selfID = TestNetwork.identity(1_000_000).nodeID
 
     func table(_ profile: DiscoveryProfile = .loopback) -> RoutingTable {
-        RoutingTable(selfID: selfID, parameters: DiscoveryParameters(), profile: profile)
+        RoutingTable(selfID: selfID, parameters: Shared(DiscoveryParameters()), profile: profile)
     }
 
     func entry(_ number: Int, at endpoint: Endpoint? = nil, time: MonotonicTime = .zero) -> TableEntry {
