@@ -74,7 +74,7 @@ extension Discovery {
         guard let place = table.place(of: key), !table[place].isProbed else { return }
         let entry = table[place]
         let quietUntil = min(
-            entry.lastHeard + interval(entry, now), entry.lastProof + parameters.proofLifetime)
+            entry.lastHeard + silenceMax(entry), entry.lastProof + parameters.proofLifetime)
         if entry.failures == 0, quietUntil > now, !needsIntroduction(entry, now) {
             timers.set(.contact(key), at: jittered(from: now, until: quietUntil, &random))
             return
@@ -98,9 +98,9 @@ extension Discovery {
             || now - entry.toldAt >= parameters.introductionInterval
     }
 
-    /// Half of its age, within limits: who lived long is asked less.
-    private func interval(_ entry: TableEntry, _ now: MonotonicTime) -> Interval {
-        min(max((now - entry.admitted) / 2, parameters.livenessMin), parameters.livenessMax)
+    /// How long it may be silent: as long as it had been here when last heard, within limits; who lived long is asked less.
+    private func silenceMax(_ entry: TableEntry) -> Interval {
+        min(max(entry.lastHeard - entry.admitted, parameters.livenessMin), parameters.livenessMax)
     }
 
     /// Up to a quarter later, so that probes don't fall into step.
@@ -151,7 +151,7 @@ extension Discovery {
             table[place].toldSequence = told
             table[place].toldAt = now
         }
-        let wait = interval(table[place], now)
+        let wait = silenceMax(table[place])
         timers.set(.contact(question.peer.key), at: jittered(from: now, until: now + wait, &random))
     }
 

@@ -19,7 +19,7 @@ extension Report {
     public static let measureNames = [
         "answered", "convergence", "leave", "award_p50", "award_p99", "first_byte_p50", "first_byte_p99",
         "failovers",
-        "failover_gap", "silent_calls", "sent_mean", "sent_max",
+        "failover_gap", "silent_calls", "sent_mean", "sent_max", "upkeep_bytes", "upkeep_packets",
     ]
 
     /// What this run measured; what didn't happen is missing.
@@ -43,6 +43,8 @@ extension Report {
         list.append(Measure("silent_calls", Double(silentCalls), ""))
         list.append(Measure("sent_mean", Double(sentPerNode.mean), "B/s"))
         list.append(Measure("sent_max", Double(sentPerNode.largest), "B/s"))
+        list.append(Measure("upkeep_bytes", upkeep.perNode(upkeep.bytes, nodes: nodes), "B/s"))
+        list.append(Measure("upkeep_packets", upkeep.perNode(upkeep.datagrams, nodes: nodes), "1/s"))
         return list
     }
 

@@ -35,10 +35,13 @@ extension Report {
         lines.append(
             "  datagrams                \(carrier.datagrams) sent, \(carrier.lost) lost, \(carrier.duplicated) doubled, "
                 + "\(carrier.cutOff) cut off, \(carrier.unheard) to nobody, \(carrier.socketFull) into full sockets"
-        )
+                + (carrier.filtered > 0 ? ", \(carrier.filtered) filtered by NATs" : ""))
         lines.append("  channels                 \(carrier.streams), \(carrier.streamBytes / 1_000) kB")
         lines.append(
             "  sent per node            mean \(sentPerNode.mean) B/s, most \(sentPerNode.largest) B/s")
+        lines.append(
+            "  at rest, per node        \(Self.decimal(upkeep.perNode(upkeep.bytes, nodes: nodes))) B/s, "
+                + "\(Self.decimal(upkeep.perNode(upkeep.datagrams, nodes: nodes))) packets/s")
         if !dropped.isEmpty {
             lines.append(
                 "  dropped                  "
@@ -101,6 +104,7 @@ extension Report {
                     ("lost", "\(carrier.lost)"), ("duplicated", "\(carrier.duplicated)"),
                     ("cut_off", "\(carrier.cutOff)"),
                     ("unheard", "\(carrier.unheard)"), ("socket_full", "\(carrier.socketFull)"),
+                    ("filtered", "\(carrier.filtered)"),
                     ("channels", "\(carrier.streams)"), ("channel_bytes", "\(carrier.streamBytes)"),
                 ])
             ),

@@ -30,10 +30,12 @@ public struct Report: Sendable {
     public let failoverGaps: Distribution
     public let carrier: CarrierCounts
     public let sentPerNode: Distribution
+    public let upkeep: Upkeep
     /// Drop counters over all nodes, those above zero.
     public let dropped: [(name: String, count: UInt64)]
 
-    init(_ world: World) {
+    init(_ world: World, upkeep: Upkeep) {
+        self.upkeep = upkeep
         scenario = world.scenario.name
         seed = world.scenario.seed
         nodes = world.hosts.count

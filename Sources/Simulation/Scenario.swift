@@ -52,8 +52,12 @@ public struct NodePlan: Sendable {
     public var bootstrap: [Int]
     /// What its wall clock is ahead of the true time.
     public var clockSkew = Interval.zero
-    /// False: connections to it are refused, so that it must dial.
+    /// False: connections to it are refused, so that it must dial, and its operator says so.
     public var acceptsInbound = true
+    /// What stands before it. Behind a NAT it is told no address of its own and no reachability.
+    public var nat = NATKind.none
+    /// True: nobody told it its address, which it must learn from its peers; behind a NAT that is always so.
+    public var learnsAddress = false
     /// Its row in `NetworkPlan.regions`.
     public var region = 0
 
@@ -114,6 +118,8 @@ public struct NetworkPlan: Sendable {
     public var reorderingDelay = Interval.milliseconds(30)
     /// One way between two regions, by their numbers; the pair's own latency comes on top. Empty: one region.
     public var regions: [[Interval]] = []
+    /// Silence after which a NAT forgets a mapping.
+    public var natIdle = Interval.seconds(60)
     public init() {}
 }
 

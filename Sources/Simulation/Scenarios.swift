@@ -158,9 +158,8 @@ public enum Scenarios {
         Entry(
             name: "clock-1970", summary: "A seller and an asker live in 1970.",
             build: { scenario, _ in
-                let skew = Interval.milliseconds(-World.epochMilliseconds)
-                scenario.nodes[1].clockSkew = skew
-                scenario.nodes[scenario.nodes.count - 1].clockSkew = skew
+                scenario.nodes[1].clockSkew = World.skewTo1970
+                scenario.nodes[scenario.nodes.count - 1].clockSkew = World.skewTo1970
                 scenario.nodes[2].clockSkew = .seconds(20)
                 scenario.nodes[3].clockSkew = .seconds(-20)
                 // Only the seller with the wrong clock has it, and only the asker with the wrong clock asks for all.

@@ -26,21 +26,21 @@ extension World {
                         "\(excess) bytes too many to \(endpoint), which never proved itself")
                 }
                 if recordsHandshakes, bytes.first == 1 { record(bytes, to) }
-                send(bytes, from: Int32(host.index), to: to)
+                let from = translators.leaving(Int32(host.index), host.plan.nat, to: to, at: clock)
+                send(bytes, from: from, to: to)
             }
         }
     }
 
-    /// Lets a datagram travel: once, twice or never.
+    /// Lets a datagram travel between two addresses: once, twice or never.
     func send(_ bytes: UnsafeRawBufferPointer, from: Int32, to: Int32) {
-        let receiver = hosts.indices.contains(Int(to)) ? hosts[Int(to)] : nil
-        if isPartitioned, let receiver, hosts.indices.contains(Int(from)),
-            hosts[Int(from)].side != receiver.side
-        {
+        let (sender, target) = (Int(translators.machine(of: from)), Int(translators.machine(of: to)))
+        let receiver = hosts.indices.contains(target) ? hosts[target] : nil
+        if isPartitioned, let receiver, hosts.indices.contains(sender), hosts[sender].side != receiver.side {
             counts.cutOff += 1
             return
         }
-        let copies = links.datagram(Int(from), Int(to))
+        let copies = links.datagram(sender, target)
         if copies.isDoubled {
             counts.duplicated += 1
             fly(bytes, from, to, receiver, copies.second)
@@ -63,8 +63,13 @@ extension World {
         queue.push(.datagram(slot: slot, length: Int32(bytes.count), to: to, from: from), at: clock + delay)
     }
 
-    func arrive(_ slot: Int32, _ length: Int32, to: Int32, from: Int32, _ event: Event) {
-        let host = hosts[Int(to)]
+    func arrive(_ slot: Int32, _ length: Int32, to: Int32, from: Int32) {
+        if to < 0, !translators.admits(to, from: from, at: clock) {
+            pool.release(slot)
+            counts.filtered += 1
+            return
+        }
+        let host = hosts[Int(translators.machine(of: to))]
         guard let process = host.process, !host.isSilent else {
             pool.release(slot)
             counts.unheard += 1
@@ -77,6 +82,7 @@ extension World {
                 return
             }
             process.inboxDatagrams += 1
+            let event = Event.datagram(slot: slot, length: length, to: Int32(host.index), from: from)
             process.inbox.append(event)
             return
         }
@@ -91,7 +97,7 @@ extension World {
         digest.mix(UInt64(bitPattern: clock))
         digest.mixEnds(UnsafeRawBufferPointer(bytes))
         process.paths.received(bytes, from: from, isGenuine: Int(from) < hosts.count)
-        process.peer.receive(bytes, from: Self.endpoint(from), now: now(host))
+        process.peer.receive(bytes, from: endpoint(of: from), now: now(host))
         pool.release(slot)
         flush(host, process)
     }

@@ -21,9 +21,12 @@ extension World {
                 domain: purpose, host.identity.publicKey.value.bytes,
                 Bytes32(seed, UInt64(host.index), UInt64(host.incarnation), 0).bytes)
         }
+        let isTold = host.plan.nat == .none && !host.plan.learnsAddress
         var settings = PeerSettings(
-            mesh: MeshIdentity(name: "simulation"), name: host.plan.name, endpoints: [host.endpoint],
-            reachability: host.plan.acceptsInbound ? .direct : .outbound, profile: .internet,
+            mesh: MeshIdentity(name: "simulation"), name: host.plan.name,
+            endpoints: isTold ? [host.endpoint] : [],
+            reachability: !host.plan.acceptsInbound ? .outbound : isTold ? .direct : .unknown,
+            profile: .internet,
             bootstrap: host.plan.bootstrap.filter { $0 != host.index }.map {
                 PeerAddress(key: hosts[$0].identity.publicKey, endpoint: hosts[$0].endpoint)
             }, anchors: host.anchors)

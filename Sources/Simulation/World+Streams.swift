@@ -42,7 +42,7 @@ extension World {
         let acceptor = hosts[Int(streams[Int(id)].ends.acceptor.host)]
         digest.mix(5, dialler.index, acceptor.index)
         if acceptor.state == .off || acceptor.state == .planned || acceptor.isSilent
-            || isCut(dialler, acceptor)
+            || acceptor.plan.nat != .none || isCut(dialler, acceptor)
         {
             queue.push(.dialFailed(stream: id), at: clock + Self.dialTimeout)
             return

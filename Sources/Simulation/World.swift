@@ -30,6 +30,7 @@ public final class World {
     var queue = EventQueue()
     var hosts: [Host] = []
     var links: LinkModel
+    var translators: Translators
     let pool = DatagramPool()
     var streams: [Stream] = []
     var clients: [Client] = []
@@ -49,6 +50,8 @@ public final class World {
 
     /// True time at the start: 1 January 2026.
     static let epochMilliseconds: Int64 = 1_767_225_600_000
+    /// Of a machine without a battery for its clock.
+    public static let skewTo1970 = Interval.milliseconds(-epochMilliseconds)
 
     public init(_ scenario: Scenario) {
         self.scenario = scenario
@@ -60,13 +63,15 @@ public final class World {
         }
         links = LinkModel(
             plan: scenario.network, regions: scenario.nodes.map(\.region), random: generator(1))
+        translators = Translators(idle: scenario.network.natIdle, random: generator(6))
         faultRandom = generator(2)
         var setting = generator(3)
         for (index, plan) in scenario.nodes.enumerated() {
             let identity = Identity(
                 seed: Blake2b.hash(domain: "starling simulation key", seed.bytes, World.words(UInt64(index))))
             let host = Host(
-                index: index, plan: plan, identity: identity, endpoint: World.endpoint(Int32(index)),
+                index: index, plan: plan, identity: identity,
+                endpoint: plan.nat == .none ? World.endpoint(Int32(index)) : World.inside(Int32(index)),
                 monotonicOffset: Int64(setting.below(1 << 40)), random: generator(4, index))
             hosts.append(host)
             queue.push(.start(host: Int32(index)), at: plan.startsAt.nanoseconds)
@@ -118,11 +123,13 @@ public final class World {
             step()
         }
         let calmFrom = clock
-        run(
-            until: MonotonicTime(
-                nanoseconds: min(clock + scenario.calm.nanoseconds, limit + scenario.calm.nanoseconds)))
+        let end = min(clock, limit) + scenario.calm.nanoseconds
+        run(until: MonotonicTime(nanoseconds: calmFrom + (end - calmFrom) / 2))
+        let (middle, before) = (clock, counts)
+        run(until: MonotonicTime(nanoseconds: end))
+        let upkeep = Upkeep(from: middle, before, until: clock, counts)
         finalChecks(calmFrom: calmFrom)
-        return Report(self)
+        return Report(self, upkeep: upkeep)
     }
 
     /// Does the next thing.
@@ -137,7 +144,7 @@ public final class World {
         switch event {
         case .start(let host): start(hosts[Int(host)])
         case .datagram(let slot, let length, let to, let from):
-            arrive(slot, length, to: to, from: from, event)
+            arrive(slot, length, to: to, from: from)
         case .wake(let host): wake(hosts[Int(host)])
         case .caughtUp(let host): caughtUp(hosts[Int(host)])
         case .handOver(let host, let incarnation): handOver(hosts[Int(host)], incarnation)
@@ -169,21 +176,41 @@ public final class World {
 
     // MARK: Addresses
 
+    static let port: UInt16 = 7_827
+    private static let network: UInt32 = 0x1400_0001
+
     /// Each machine in a network of its own; beyond the machines lie addresses where nobody is.
-    static func endpoint(_ address: Int32) -> Endpoint {
-        Endpoint(ipv4: 0x1400_0001 + UInt32(address) << 8, port: 7_827)
+    static func endpoint(_ machine: Int32, port: UInt16 = port) -> Endpoint {
+        Endpoint(ipv4: network + UInt32(machine) << 8, port: port)
     }
 
-    /// Who is at `endpoint`; nil: no machine.
+    /// What a machine behind a NAT is called at home.
+    static func inside(_ machine: Int32) -> Endpoint {
+        Endpoint(ipv4: 0x0a00_0001 + UInt32(machine), port: port)
+    }
+
+    /// What others see of an address: a machine's own, or that of a mapping.
+    func endpoint(of address: Int32) -> Endpoint {
+        Self.endpoint(translators.machine(of: address), port: translators.port(of: address))
+    }
+
+    private func machine(at endpoint: Endpoint) -> Int32? {
+        guard let v4 = endpoint.ipv4, v4 >= Self.network, v4 & 0xff == 1 else { return nil }
+        return Int32((v4 - Self.network) >> 8)
+    }
+
+    /// Who is at, or behind, `endpoint`; nil: no machine.
     func host(at endpoint: Endpoint) -> Host? {
-        address(of: endpoint).flatMap { hosts.indices.contains(Int($0)) ? hosts[Int($0)] : nil }
+        guard let number = machine(at: endpoint), hosts.indices.contains(Int(number)) else { return nil }
+        let host = hosts[Int(number)]
+        return endpoint.port == Self.port || host.plan.nat != .none ? host : nil
     }
 
     func address(of endpoint: Endpoint) -> Int32? {
-        guard let v4 = endpoint.ipv4, endpoint.port == 7_827, v4 >= 0x1400_0001, v4 & 0xff == 1 else {
-            return nil
-        }
-        return Int32((v4 - 0x1400_0001) >> 8)
+        guard let number = machine(at: endpoint) else { return nil }
+        let isTranslated = hosts.indices.contains(Int(number)) && hosts[Int(number)].plan.nat != .none
+        if isTranslated { return translators.number(number, port: endpoint.port) }
+        return endpoint.port == Self.port ? number : nil
     }
 }
 
@@ -197,6 +224,8 @@ public struct CarrierCounts: Sendable {
     public var duplicated = 0
     public var cutOff = 0
     public var unheard = 0
+    /// By NATs.
+    public var filtered = 0
     public var socketFull = 0
     public var streams = 0
     public var streamBytes = 0

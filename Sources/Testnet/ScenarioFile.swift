@@ -8,7 +8,8 @@ import Primitives
 public struct ScenarioFile: Sendable {
     /// The keys that a scenario has beside those of a testnet.
     static let keys = [
-        "about", "start", "links", "load", "events", "churn", "byzantine", "calm", "limit", "expect",
+        "about", "start", "links", "clocks", "load", "events", "churn", "byzantine", "calm", "limit",
+        "expect",
     ]
 
     public var testnet: TestnetFile
@@ -17,6 +18,7 @@ public struct ScenarioFile: Sendable {
     /// The nodes start evenly spread over so long.
     public var startsWithin: Interval
     public var links: Links?
+    public var clocks: Clocks?
     public var load: [Load] = []
     public var events: [Event] = []
     public var churn: Churn?
@@ -36,6 +38,18 @@ public struct ScenarioFile: Sendable {
         public var regions: [(name: String, share: Int)] = []
         /// One way, by the places of two regions; `latency` comes on top.
         public var matrix: [[Interval]] = []
+        /// Kinds of NATs with their shares of the nodes, in parts of a million.
+        public var nat: [(kind: TestnetFile.NAT, share: Int)] = []
+        /// Silence after which a NAT forgets a mapping.
+        public var natIdle = Interval.seconds(60)
+    }
+
+    /// What wall clocks show.
+    public struct Clocks: Sendable {
+        /// How far they are ahead, uniform in between.
+        public var skew = Interval.seconds(-1)...Interval.seconds(1)
+        /// Nodes that start in 1970, in parts of a million.
+        public var stuckIn1970 = 0
     }
 
     /// Tasks, `rate` a second from `from` on.
@@ -102,187 +116,10 @@ public struct ScenarioFile: Sendable {
         public func holds(_ value: Double) -> Bool { relation == .atLeast ? value >= bound : value <= bound }
     }
 
-    /// Reads `text`. `nodeCountMax` is what can be played; `size` scales the groups to so many nodes.
-    public init(
-        parsing text: String, path: String, folder: String, nodeCountMax: Int = TestnetFile.nodeCountMax,
-        size: Int? = nil
-    ) throws(ConfigurationError) {
-        let root = try YAMLReader(parsing: text, source: .init(file: path))
-        try root.allow(TestnetFile.keys + Self.keys)
-        testnet = try TestnetFile(root, path: path, folder: folder, countMax: nodeCountMax, size: size)
-        about = try root.string("about") ?? ""
-        startsWithin = try root.interval("start") ?? .seconds(2)
-        links = try Self.links(root.child("links"))
-        for reader in try root.items("load") { load.append(try readLoad(reader)) }
-        for reader in try root.list("events") { events.append(try readEvent(reader)) }
-        churn = try readChurn(root.child("churn"))
-        for reader in try root.items("byzantine") { byzantine.append(try Self.byzantine(reader)) }
-        calm = try root.interval("calm")
-        limit = try root.interval("limit")
-        for reader in try root.list("expect") { expect.append(try Self.threshold(reader)) }
-    }
-
     /// The places of the nodes that `names` name, each itself or its group.
     public func places(_ names: [String]) -> [Int] {
         testnet.nodes.indices.filter {
             names.contains(testnet.nodes[$0].name) || names.contains(testnet.nodes[$0].group)
         }
-    }
-}
-
-// MARK: Reading
-
-extension ScenarioFile {
-    private func known(_ names: [String], _ reader: YAMLReader) throws(ConfigurationError) {
-        for name in names where places([name]).isEmpty {
-            let all = testnet.nodes.map(\.name) + testnet.nodes.map(\.group)
-            throw reader.failure(
-                "`\(name)` is no node of this file",
-                mend: Nearest.match(name, in: all).map { "did you mean \($0)?" }
-                    ?? "name nodes or groups of `nodes:`")
-        }
-    }
-
-    private static func links(_ reader: YAMLReader) throws(ConfigurationError) -> Links? {
-        if reader.isAbsent { return nil }
-        try reader.allow(["latency", "jitter", "loss", "duplication", "reordering", "regions", "matrix"])
-        var links = Links()
-        if let range = try reader.nanosecondsRange("latency") {
-            links.latency = Interval(nanoseconds: range.lowerBound)...Interval(nanoseconds: range.upperBound)
-        }
-        links.jitter = try reader.interval("jitter") ?? links.jitter
-        links.loss = try reader.perMillion("loss") ?? 0
-        links.duplication = try reader.perMillion("duplication") ?? 0
-        links.reordering = try reader.perMillion("reordering") ?? 0
-        let regions = reader.child("regions")
-        for (name, _) in regions.entries {
-            links.regions.append((name, try regions.perMillion(name) ?? 0))
-        }
-        guard links.regions.count <= 64 else {
-            throw regions.failure("\(links.regions.count) regions", mend: "at most 64")
-        }
-        guard links.regions.isEmpty || links.regions.map(\.share).reduce(0, +) == 1_000_000 else {
-            throw regions.failure("the regions' shares don't add up to 100 %", mend: "change one of them")
-        }
-        let matrix = reader.child("matrix")
-        let names = links.regions.map(\.name)
-        try matrix.allow(names)
-        guard matrix.isAbsent == names.isEmpty else {
-            throw reader.failure(
-                "`regions` and `matrix` need each other",
-                mend: "matrix: one row a region, such as eu: {eu: 5ms, us: 45ms}")
-        }
-        links.matrix = names.map { _ in names.map { _ in .zero } }
-        for (a, name) in names.enumerated() {
-            let row = matrix.child(name)
-            try row.allow(names)
-            for (b, other) in names.enumerated() {
-                var time = try row.interval(other)
-                // Half a matrix is enough: the way back is as long.
-                if time == nil { time = try matrix.child(other).interval(name) }
-                guard let time else {
-                    throw row.failure("no latency from \(name) to \(other)", mend: "add `\(other): 45ms`")
-                }
-                links.matrix[a][b] = time
-            }
-        }
-        return links
-    }
-
-    private func readLoad(_ reader: YAMLReader) throws(ConfigurationError) -> Load {
-        try reader.allow(["model", "count", "rate", "from", "via", "tokens", "deadline", "prompt"])
-        let models = testnet.nodes.compactMap { $0.sale?.model }
-        guard let model = try reader.string("model") ?? models.first else {
-            throw reader.failure("no node sells a model", mend: "add `serves:` to one")
-        }
-        let via = try reader.words("via")
-        try known(via, reader.child("via"))
-        return Load(
-            model: model, count: try reader.integer("count", in: 1...1_000_000) ?? 1,
-            rate: try reader.number("rate", in: 0.001...100_000) ?? 1,
-            from: try reader.interval("from") ?? .seconds(5),
-            via: via, tokens: try reader.integerRange("tokens", in: 1...100_000) ?? 10...30,
-            deadline: try reader.interval("deadline") ?? .seconds(60),
-            prompt: try reader.string("prompt") ?? "What can you do?")
-    }
-
-    private func readEvent(_ reader: YAMLReader) throws(ConfigurationError) -> Event {
-        let actions = Event.Action.allCases.map(\.rawValue)
-        try reader.allow(["at", "for"] + actions)
-        let found = Event.Action.allCases.filter { !reader.child($0.rawValue).isAbsent }
-        guard let at = try reader.interval("at"), found.count == 1, let action = found.first else {
-            throw reader.failure(
-                "an event needs `at` and one action",
-                mend: "write {at: 5s, kill: ada}; actions: \(actions.joined(separator: ", "))")
-        }
-        let nodes = try reader.words(action.rawValue)
-        let lasts = try reader.interval("for")
-        if nodes == ["busy"] {
-            guard action == .kill || (action == .freeze && lasts != nil) else {
-                throw reader.failure(
-                    "`\(action.rawValue): busy` can't be", mend: "kill: busy, or freeze: busy with `for: 6s`")
-            }
-        } else if action != .heal {
-            try known(nodes, reader.child(action.rawValue))
-        }
-        guard lasts == nil || action == .freeze || action == .partition else {
-            throw reader.failure(
-                "`for` goes with freeze and partition", mend: "plan a restart as an event of its own")
-        }
-        return Event(at: at, action: action, nodes: nodes, lasts: lasts, line: reader.line)
-    }
-
-    private func readChurn(_ reader: YAMLReader) throws(ConfigurationError) -> Churn? {
-        if reader.isAbsent { return nil }
-        try reader.allow(["nodes", "mean_life", "downtime", "from", "until"])
-        let nodes = try reader.words("nodes")
-        try known(nodes, reader.child("nodes"))
-        guard let life = try reader.interval("mean_life"), life >= .milliseconds(100),
-            let until = try reader.interval("until")
-        else {
-            throw reader.failure(
-                "churn needs `mean_life` (100 ms at least) and `until`",
-                mend: "write {mean_life: 5 min, until: 2 min}")
-        }
-        return Churn(
-            nodes: nodes, meanLife: life, downtime: try reader.interval("downtime") ?? .seconds(10),
-            from: try reader.interval("from") ?? .seconds(5), until: until)
-    }
-
-    private static func byzantine(_ reader: YAMLReader) throws(ConfigurationError) -> Byzantine {
-        try reader.allow(["behaviour", "share", "from"])
-        guard let behaviour = try reader.choice("behaviour", as: Byzantine.Behaviour.self),
-            let share = try reader.perMillion("share")
-        else {
-            let known = Byzantine.Behaviour.allCases.map(\.rawValue).joined(separator: ", ")
-            throw reader.failure(
-                "`byzantine` needs `behaviour` and `share`",
-                mend: "write {behaviour: drop, share: 10 %}; known: \(known)")
-        }
-        return Byzantine(behaviour: behaviour, share: share, from: try reader.interval("from") ?? .seconds(5))
-    }
-
-    private static func threshold(_ reader: YAMLReader) throws(ConfigurationError) -> Threshold {
-        let text = reader.text ?? ""
-        let words = text.split(separator: " ", omittingEmptySubsequences: true).map(String.init)
-        guard words.count >= 3, let relation = Threshold.Relation(rawValue: words[1]),
-            let bound = quantity(words[2...].joined())
-        else {
-            throw reader.failure(
-                "`\(text)` is no threshold", mend: "write `answered >= 99.5 %` or `convergence <= 2 s`")
-        }
-        return Threshold(measure: words[0], relation: relation, bound: bound, text: text, line: reader.line)
-    }
-
-    /// `99.5%`, `2s` (in seconds), `900B/s`, `3`.
-    private static func quantity(_ text: String) -> Double? {
-        for unit in ["%", "B/s"] where text.hasSuffix(unit) { return Double(text.dropLast(unit.count)) }
-        return Double(text) ?? YAMLReader.nanoseconds(text).map { Double($0) / 1e9 }
-    }
-}
-
-extension YAMLReader {
-    func interval(_ key: String) throws(ConfigurationError) -> Interval? {
-        try nanoseconds(key).map { Interval(nanoseconds: $0) }
     }
 }

@@ -11,7 +11,23 @@ public struct TestnetFile: Sendable {
         public var sale: Sale?
         /// False: accepts no channel, as behind a home router.
         public var inbound: Bool
+        /// What `starling sim` puts before it; nil: what `links.nat` draws.
+        public var nat: NAT?
+        /// Whether nobody tells it its address.
+        public var learnsAddress: Bool
+        /// What its clock is ahead; nil: what `clocks` draws.
+        public var clockSkew: Interval?
     }
+    /// Network address translators by their names of RFC 3489 §5; `Simulation.NATKind` says what each does.
+    public enum NAT: String, Sendable, CaseIterable {
+        case none
+        case fullCone = "full-cone"
+        case restricted
+        case portRestricted = "port-restricted"
+        case symmetric
+    }
+    /// Whether the operator states a node's address or the node learns it from its peers.
+    enum Address: String, CaseIterable { case stated, learnt }
     public struct Sale: Sendable {
         public var model: String
         public var file: String
@@ -39,6 +55,8 @@ public struct TestnetFile: Sendable {
     public var nodes: [NodePlan]
     public var question: Question?
 
+    /// The nodes at the beginning of a file by which all join.
+    public static let entryNodes = 2
     /// At most so many processes on one machine.
     public static let nodeCountMax = 256
 
@@ -82,7 +100,10 @@ public struct TestnetFile: Sendable {
             else {
                 throw reader.failure("a node is named `\(name)`", mend: "use small letters, digits and -")
             }
-            try reader.allow(["serves", "file", "url", "price", "speed", "slots", "count", "inbound"])
+            try reader.allow([
+                "serves", "file", "url", "price", "speed", "slots", "count", "inbound", "nat", "address",
+                "clock_skew",
+            ])
             let sale = try Self.sale(reader, folder: folder)
             let count = scale(try reader.integer("count", in: 1...1_000_000) ?? 1)
             let inbound = try reader.boolean("inbound") ?? true
@@ -93,11 +114,19 @@ public struct TestnetFile: Sendable {
                         ? "at most \(countMax)"
                         : "at most \(countMax) processes; use `starling sim` for more")
             }
+            let nat = try reader.choice("nat", as: NAT.self)
+            if let nat, nat != .none, nodes.count < Self.entryNodes {
+                throw reader.child("nat").failure(
+                    "`\(name)` is behind a NAT", mend: "the first two nodes are those that all join by")
+            }
+            let learnsAddress = try reader.choice("address", as: Address.self) == .learnt
+            let clockSkew = try reader.signedInterval("clock_skew")
             for index in 1...count {
                 nodes.append(
                     NodePlan(
-                        name: count == 1 ? name : "\(name)\(index)", group: name, sale: sale, inbound: inbound
-                    ))
+                        name: count == 1 ? name : "\(name)\(index)", group: name, sale: sale,
+                        inbound: inbound,
+                        nat: nat, learnsAddress: learnsAddress, clockSkew: clockSkew))
             }
         }
         if let first = ports, first + 2 * nodes.count > 65536 {

@@ -206,6 +206,25 @@ import Wire
         #expect(seconds > 600 && seconds <= 1_200)
     }
 
+    @Test("Waiting for a contact that was heard meanwhile takes few ticks")
+    func fewTicks() throws {
+        var bench = Bench()
+        let peer = bench.contact(1)
+        bench.admit(peer)
+        let first = try bench.expectRequest(to: peer.record.publicKey, within: .seconds(1))
+        bench.answer(first.token, .pong(contact: nil, observed: nil), from: bench.address(peer))
+        bench.discovery.timers.cancel(.refresh)
+        bench.now = bench.now + .seconds(50)
+        bench.discovery.heard(bench.address(peer), now: bench.clock, random: &bench.random, out: &bench.out)
+        var ticks = 0
+        while bench.requests().isEmpty, ticks < 100 {
+            bench.now = max(bench.now, bench.discovery.nextDeadline())
+            bench.tick(after: .zero)
+            ticks += 1
+        }
+        #expect(ticks <= 3)
+    }
+
     @Test("Case 31: after a stall of a minute nobody is evicted, and nobody asked twice")
     func stall() {
         var bench = Bench()

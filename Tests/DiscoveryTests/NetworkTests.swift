@@ -125,6 +125,33 @@ import Wire
         }
     }
 
+    @Test("Nodes that join one after another know their neighbours, and their far buckets fill")
+    func joinInTurn() {
+        var network = TestNetwork(seed: 15)
+        network.add(160)
+        let bootstrap = network.address(0)
+        for index in 0..<160 {
+            network.act(index) { $0.join(bootstrap: [bootstrap], now: $1, random: &$2, out: &$3) }
+            network.run(for: .milliseconds(20))
+        }
+        network.run(for: .seconds(30))
+        var known = 0
+        for node in network.nodes {
+            let id = node.identity.nodeID
+            let others = network.nodes.filter { $0.identity.publicKey != node.identity.publicKey }
+                .sorted {
+                    $0.identity.nodeID.distance(to: id.value) < $1.identity.nodeID.distance(to: id.value)
+                }
+            known += others.prefix(8).count { node.discovery.contact(of: $0.identity.publicKey) != nil }
+        }
+        #expect(known >= 160 * 8 * 99 / 100)
+        // Half of the mesh is in bucket 0, a quarter in bucket 1: enough to fill each.
+        let full = network.nodes.count { node in
+            node.discovery.table.buckets.count { $0.index < 2 && $0.entries.count == 16 } == 2
+        }
+        #expect(full >= 155)
+    }
+
     @Test("The same seed gives the same actions in the same order, another seed others")
     func determinism() {
         func digest(_ seed: UInt64) -> UInt64 {
@@ -233,7 +260,7 @@ import Wire
         }
     }
 
-    @Test("A quiet network of 64 costs each node at most 64 bytes a second each way (issue 3, point 8)")
+    @Test("A quiet network of 64 costs each node at most 64 bytes a second each way")
     func quiet() {
         var network = TestNetwork(seed: 21)
         network.add(64)

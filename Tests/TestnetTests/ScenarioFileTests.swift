@@ -6,15 +6,19 @@ import Testing
 @testable import Testnet
 
 @Suite struct ScenarioFileTests {
-    private func scenario(_ yaml: String, size: Int? = nil) throws -> ScenarioFile {
+    private func scenario(
+        _ yaml: String, size: Int? = nil, nodes: String = "{ada: {serves: wren-m}, bob: {count: 3}, cyd: {}}"
+    ) throws -> ScenarioFile {
         try ScenarioFile(
-            parsing: "mesh: testnet-s\nnodes: {ada: {serves: wren-m}, bob: {count: 3}, cyd: {}}\n" + yaml,
+            parsing: "mesh: testnet-s\nnodes: \(nodes)\n" + yaml,
             path: "s.yaml", folder: "/t", nodeCountMax: 10_000, size: size)
     }
 
-    private func problem(_ yaml: String) -> String {
+    private func problem(_ yaml: String, nodes: String = "{ada: {serves: wren-m}, bob: {count: 3}, cyd: {}}")
+        -> String
+    {
         do {
-            _ = try scenario(yaml)
+            _ = try scenario(yaml, nodes: nodes)
             return "none"
         } catch {
             return "\((error as? ConfigurationError)?.problem ?? "\(error)")"
@@ -31,7 +35,7 @@ import Testing
             let scenario = try ScenarioFile(
                 parsing: String(contentsOf: file, encoding: .utf8), path: name, folder: "/t",
                 nodeCountMax: 10_000)
-            #expect(!scenario.expect.isEmpty && !scenario.load.isEmpty, "\(name)")
+            #expect(!scenario.expect.isEmpty && (!scenario.load.isEmpty || scenario.calm != nil), "\(name)")
         }
     }
 
@@ -64,6 +68,26 @@ import Testing
         #expect(read.expect[0].holds(99.5) && !read.expect[0].holds(99.4) && !read.expect[1].holds(2.1))
     }
 
+    @Test func whatStandsBeforeANodeIsRead() throws {
+        let read = try scenario(
+            "links: {nat: {symmetric: 10 %, port-restricted: 30 %}, nat_idle: 30 s}\n",
+            nodes: "{ada: {}, bob: {}, cyd: {nat: full-cone, count: 2}, dot: {nat: none, address: learnt}}")
+        #expect(read.links?.nat.map(\.kind) == [.portRestricted, .symmetric])
+        #expect(read.links?.nat.map(\.share) == [300_000, 100_000])
+        #expect(read.links?.natIdle == .seconds(30))
+        #expect(read.testnet.nodes.map(\.nat) == [nil, nil, .fullCone, .fullCone, TestnetFile.NAT.none])
+        #expect(read.testnet.nodes.map(\.learnsAddress) == [false, false, false, false, true])
+    }
+
+    @Test func clocksAreRead() throws {
+        let read = try scenario(
+            "clocks: {skew: -1h..2 min, stuck_1970: 5 %}\n",
+            nodes: "{ada: {clock_skew: 30s}, bob: {clock_skew: -1.5 min}, cyd: {}}")
+        #expect(read.clocks?.skew == (.minutes(-60))...(.minutes(2)))
+        #expect(read.clocks?.stuckIn1970 == 50_000)
+        #expect(read.testnet.nodes.map(\.clockSkew) == [.seconds(30), .seconds(-90), nil])
+    }
+
     @Test func groupsGrowAndSingleNodesStayOne() throws {
         let read = try scenario("", size: 1_002)
         #expect(read.testnet.nodes.count == 1_002)
@@ -81,6 +105,13 @@ import Testing
         #expect(
             problem("links: {regions: {eu: 50 %}, matrix: {eu: {eu: 1ms}}}")
                 == "the regions' shares don't add up to 100 %")
+        #expect(problem("", nodes: "{ada: {}, bob: {nat: symmetric}}") == "`bob` is behind a NAT")
+        #expect(problem("", nodes: "{ada: {nat: cone}}") == "`nodes.ada.nat` is cone")
+        #expect(problem("links: {nat: {symmetric: 60 %, restricted: 50 %}}") == "the NATs' shares pass 100 %")
+        #expect(problem("links: {nat: {none: 60 %}}") == "unknown key `links.nat.none`")
+        #expect(problem("", nodes: "{ada: {clock_skew: 30}}") == "`nodes.ada.clock_skew` is 30")
+        #expect(problem("clocks: {skew: 1h}") == "`clocks.skew` is 1h")
+        #expect(problem("clocks: {skew: 1h..-1h}") == "`clocks.skew` is 1h..-1h")
         #expect(problem("links: {speed: 3}") == "unknown key `links.speed`")
         #expect(problem("byzantine: {behaviour: drip, share: 1 %}") == "`byzantine.behaviour` is drip")
         #expect(problem("expect: [answered > 3]") == "`answered > 3` is no threshold")

@@ -1,9 +1,12 @@
-"""What an idle node's upkeep costs: bytes/s and packets/s a node in a quiet network of 64 processes.
+"""What an idle node's upkeep costs: bytes/s and packets/s a node, in 64 processes, and in simulated meshes of 100 to 10,000.
 
 Counted on a loopback interface of the network's own, IP and UDP headers included, each datagram once (at its sender).
 Upkeep falls while the network ages, because old contacts are asked less often: the first minutes are the dearest, and
 --full waits longer. "With offers": half of the nodes sell one model each, whose offers are mailed anew each minute.
+The simulated ones run testnet/scenarios/quiet.yaml: minutes 20 to 40 after the joins; --full: 100,000 nodes too.
 """
+import json
+import subprocess
 import time
 
 import harness
@@ -38,8 +41,23 @@ def upkeep(bench, name, command, settling, seconds, goal):
         network.end()
 
 
+def simulated(bench, nodes):
+    scenario = harness.ROOT / "testnet" / "scenarios" / "quiet.yaml"
+    words = [bench.program("starling"), "sim", str(scenario), "--nodes", str(nodes), "--carrier", "plain", "--json"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=7_200)
+    if not done.stdout:
+        raise harness.CannotMeasure(done.stderr.strip())
+    measures = json.loads(done.stdout)["measures"]
+    bench.figure(f"simulated_{nodes}_bytes", measures["upkeep_bytes"], "B/s", "<= 300")
+    bench.figure(f"simulated_{nodes}_packets", measures["upkeep_packets"], "1/s")
+    return measures["upkeep_bytes"]
+
+
 def run(bench):
-    settling, seconds = (180, 300) if bench.full else (45, 65)
+    sizes = [100, 1_000, 10_000] + ([100_000] if bench.full else [])
+    costs = [simulated(bench, nodes) for nodes in sizes]
+    bench.figure("simulated_dearest_by_cheapest", max(costs) / min(costs), "x")
+    settling, seconds = (180, 300) if bench.full else (150, 120)
     plain, selling = ours(bench), ours(bench, offers=1)
     with quiet() as is_own:
         if not is_own:

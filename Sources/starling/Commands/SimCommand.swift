@@ -96,7 +96,7 @@ struct SimCommand: AsyncParsableCommand {
             let more = [
                 ("expect", Verdict.json(verdicts)), ("real_ms", "\(real.milliseconds)"),
                 ("events_per_s", "\(eventsPerSecond)"), ("times_real_time", String(format: "%.2f", speed)),
-                ("times_real_time_second_half", String(format: "%.2f", pace.secondHalf)),
+                ("times_real_time_at_rest", String(format: "%.2f", pace.speed(report.upkeep))),
                 ("resident_bytes_per_node", "\(Pace.residentBytes() / max(1, report.nodes))"),
             ]
             emit(report.json(replay: replay, more: more))
@@ -185,8 +185,7 @@ struct SimCommand: AsyncParsableCommand {
 
 extension Carrier: ExpressibleByArgument {}
 
-/// How fast virtual time goes by: a line that a terminal shows over and over, and the speed of a run's second half, when
-/// everybody has joined.
+/// How fast virtual time goes by: a line that a terminal shows over and over, and the speed at rest.
 final class Pace {
     let showsProgress: Bool
     private let start = ContinuousClock.now
@@ -206,12 +205,12 @@ final class Pace {
         FileHandle.standardError.write(Data(line.utf8))
     }
 
-    /// Virtual seconds a second.
-    var secondHalf: Double {
-        guard let end = marks.last, let middle = marks.first(where: { $0.virtual >= end.virtual / 2 }),
-            end.real > middle.real
+    /// Virtual seconds a second while nothing was asked or broken.
+    func speed(_ upkeep: Upkeep) -> Double {
+        guard let from = marks.first(where: { $0.virtual >= upkeep.from.seconds }),
+            let until = marks.last(where: { $0.virtual <= upkeep.until.seconds }), until.real > from.real
         else { return 0 }
-        return (end.virtual - middle.virtual) / (end.real - middle.real)
+        return (until.virtual - from.virtual) / (until.real - from.real)
     }
 
     /// Memory that the process holds now.

@@ -15,8 +15,8 @@ extension TestnetCommand {
             abstract: "Play a scenario with processes: its load, its events, what it expects.",
             discussion: """
                 Times count from when every node knows every offer. What processes can't \
-                play is refused by name: links, churn, byzantine, partitions, power cuts, \
-                `busy`. `starling sim` plays everything.
+                play is refused by name: links, NATs, clocks, churn, byzantine, partitions, \
+                power cuts, `busy`. `starling sim` plays everything.
 
                 Exit codes: 0 all thresholds hold, 1 one is missed.
                 """)
@@ -63,9 +63,20 @@ extension ScenarioFile {
                 file: testnet.path, line: line, problem: "processes can't play \(what)",
                 mend: "starling sim \(testnet.path)")
         }
+        if let links, !links.nat.isEmpty { throw refuse("`links.nat`", nil) }
         if links != nil { throw refuse("`links`", nil) }
+        if clocks != nil { throw refuse("`clocks`", nil) }
+        for node in testnet.nodes {
+            if let nat = node.nat, nat != .none {
+                throw refuse("`nat: \(nat.rawValue)` (\(node.group))", nil)
+            }
+            if node.clockSkew != nil { throw refuse("`clock_skew` (\(node.group))", nil) }
+            if node.learnsAddress { throw refuse("`address: learnt` (\(node.group))", nil) }
+        }
         if churn != nil { throw refuse("`churn`", nil) }
-        if !byzantine.isEmpty { throw refuse("`byzantine`", nil) }
+        if let first = byzantine.first {
+            throw refuse("`byzantine: {behaviour: \(first.behaviour.rawValue)}`", nil)
+        }
         for event in events {
             switch event.action {
             case .partition, .heal, .powerOff: throw refuse("`\(event.action.rawValue)`", event.line)

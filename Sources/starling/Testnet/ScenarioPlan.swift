@@ -13,7 +13,7 @@ extension ScenarioFile {
     func plan(name: String, seed: UInt64) throws(ConfigurationError) -> Scenario {
         try check(Report.measureNames)
         var scenario = Scenario(
-            name: name, summary: about, seed: seed, nodes: nodePlans(), network: NetworkPlan(links))
+            name: name, summary: about, seed: seed, nodes: nodePlans(seed), network: NetworkPlan(links))
         for load in load {
             var plan = LoadPlan(
                 tasks: load.count, from: load.from, every: Interval(nanoseconds: Int64(1e9 / load.rate)),
@@ -61,8 +61,10 @@ extension ScenarioFile {
         return idle.isEmpty ? Array(testnet.nodes.indices) : idle
     }
 
-    private func nodePlans() -> [Simulation.NodePlan] {
+    private func nodePlans(_ seed: UInt64) -> [Simulation.NodePlan] {
         let count = testnet.nodes.count
+        let nats = drawnNATs(seed)
+        var clockRandom = SeededRandom(seed: Bytes32(seed, 0x636c_6f63_6b73, 0, 0))
         return testnet.nodes.enumerated().map { index, node in
             var plan = Simulation.NodePlan(name: node.name, bootstrap: [0, 1].filter { $0 < count })
             // The first two find each other before the others come.
@@ -70,7 +72,9 @@ extension ScenarioFile {
                 index < 2
                 ? .milliseconds(Int64(index))
                 : .milliseconds(100) + startsWithin * Int64(index) / Int64(count)
-            plan.clockSkew = .milliseconds(Int64(index * 37 % 2_001) - 1_000)
+            plan.clockSkew = clockSkew(index, node, &clockRandom)
+            plan.nat = NATKind(rawValue: (node.nat ?? nats[index] ?? .none).rawValue) ?? .none
+            plan.learnsAddress = node.learnsAddress
             plan.acceptsInbound = node.inbound
             plan.region = region(index)
             if let sale = node.sale {
@@ -83,6 +87,37 @@ extension ScenarioFile {
             }
             return plan
         }
+    }
+
+    /// What `links.nat` puts before which nodes; those by which all join are spared, and those that say it themselves.
+    private func drawnNATs(_ seed: UInt64) -> [Int: TestnetFile.NAT] {
+        var random = SeededRandom(seed: Bytes32(seed, 0x6e61_7473, 0, 0))
+        var places = testnet.nodes.indices.dropFirst(TestnetFile.entryNodes).filter {
+            testnet.nodes[$0].nat == nil
+        }
+        var drawn: [Int: TestnetFile.NAT] = [:]
+        for (kind, share) in links?.nat ?? [] {
+            for _ in 0..<testnet.nodes.count * share / 1_000_000 where !places.isEmpty {
+                let index = random.below(places.count)
+                drawn[places[index]] = kind
+                places.swapAt(index, places.count - 1)
+                places.removeLast()
+            }
+        }
+        return drawn
+    }
+
+    /// What a node says of itself, what `clocks` draws, or up to a second either way.
+    private func clockSkew(
+        _ index: Int, _ node: TestnetFile.NodePlan, _ random: inout SeededRandom
+    ) -> Interval {
+        guard let clocks else {
+            return node.clockSkew ?? .milliseconds(Int64(index * 37 % 2_001) - 1_000)
+        }
+        let range = clocks.skew
+        let drawn = range.lowerBound + random.interval(.zero, range.upperBound - range.lowerBound)
+        let isStuck = random.chance(clocks.stuckIn1970, in: 1_000_000)
+        return node.clockSkew ?? (isStuck ? World.skewTo1970 : drawn)
     }
 
     /// Spread by the golden ratio, so that each group has its share of each region.
@@ -166,6 +201,7 @@ extension NetworkPlan {
         duplication = Chance(perMillion: links.duplication)
         reordering = Chance(perMillion: links.reordering)
         regions = links.matrix
+        natIdle = links.natIdle
     }
 }
 
