@@ -149,8 +149,8 @@ public struct Peer: ~Copyable {
     /// there are none.
     @discardableResult
     public mutating func takeEffects(into out: inout [Effect]) -> Bool {
-        guard !effects.isEmpty else { return false }
         out.recycle()
+        guard !effects.isEmpty else { return false }
         swap(&effects, &out)
         return true
     }
