@@ -1,4 +1,4 @@
-// Finding providers beside ids that were ground next to their topic: issue 3, `rendezvous-ground-ids`.
+// Finding providers beside ids that were ground next to their topic: `scripts/bench rendezvous-ground-ids`.
 
 import Cryptography
 import Discovery

@@ -1,4 +1,4 @@
-// Lookups among up to a million nodes: issue 3, `lookup-rounds` and `lookup-colluders`.
+// Lookups among up to a million nodes: `scripts/bench lookup-rounds` and `lookup-colluders`.
 
 import Discovery
 import Primitives

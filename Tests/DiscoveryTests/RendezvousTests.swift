@@ -5,7 +5,7 @@ import Wire
 
 @testable import Discovery
 
-/// Providers and searchers among many nodes: DESIGN §6, Rendezvous; issue 3, point 3.
+/// Providers and searchers among many nodes: Protocol/rules.md, Rendezvous.
 @Suite struct RendezvousTests {
     let topic = TopicID(model: "llama-3.1-8b-instruct")
 

@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-/// What strangers and clumsy friends send: issue 2, "Bad input".
+/// What strangers and clumsy friends send.
 extension ProcessTests.OnMarket {
     @Suite(.serialized) struct BadInput {
         /// A request as bytes; the answer's status line and body.

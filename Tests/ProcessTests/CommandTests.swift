@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-/// The commands that talk to a node: issue 2, point 3.
+/// The commands that talk to a node.
 extension ProcessTests.OnMarket {
     @Suite(.serialized) struct Commands {
         @Test func `ask prints the answer alone on stdout and the bill on stderr`() async throws {

@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-/// Nodes that go, with and without a word: issue 2, point 7.
+/// Nodes that go, with and without a word.
 extension ProcessTests {
     @Suite(.serialized) struct Departure {
         static let mesh = Failover.sellers + "\ngus: {}"

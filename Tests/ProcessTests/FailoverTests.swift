@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-/// Workers that die or freeze in the middle of an answer: issue 2, point 5. Three sell wren-m; each can finish what
+/// Workers that die or freeze in the middle of an answer. Three sell wren-m; each can finish what
 /// another began.
 extension ProcessTests {
     @Suite(.serialized) struct Failover {

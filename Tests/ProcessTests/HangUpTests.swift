@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-/// A client that hangs up stops the backend's work, in any phase: issue 2, point 6. Its goal of 200 ms is printed and
+/// A client that hangs up stops the backend's work, in any phase. Its goal of 200 ms is printed and
 /// not asserted, for the machine may be busy.
 extension ProcessTests {
     @Suite(.serialized) struct HangUp {

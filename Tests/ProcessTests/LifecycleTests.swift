@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-/// `starling testnet`: issue 2, point 3.
+/// `starling testnet`.
 extension ProcessTests {
     @Suite(.serialized) struct Lifecycle {
         static let two = """

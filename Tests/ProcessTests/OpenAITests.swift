@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-/// The official `openai` package at nodes of the market: issue 2, point 4.
+/// The official `openai` package at nodes of the market.
 extension ProcessTests.OnMarket {
     @Suite(.serialized) struct OpenAI {
         private func outcome(

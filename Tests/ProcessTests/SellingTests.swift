@@ -93,7 +93,7 @@ extension ProcessTests {
         }
     }
 
-    /// A model server that fails: issue 2, "Bad input".
+    /// A model server that fails.
     @Suite(.serialized) struct BackendTrouble {
         /// ada is cheap and has the troubled backend, bob is dear and well.
         private func withPair(_ body: (ScriptedBackend, TestMesh, TestMesh.Node) async throws -> Void)
