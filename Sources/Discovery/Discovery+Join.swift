@@ -114,6 +114,7 @@ extension Discovery {
     /// which finds the same newcomers at a tenth of the cost.
     mutating func refresh(_ now: MonotonicTime, _ random: inout SeededRandom, _ out: inout [DiscoveryAction])
     {
+        probes.sweep(now)
         guard table.count > 0 else { return }  // the first admission starts it again
         let isThorough =
             refreshDelay <= parameters.refreshDelay || refreshDelay >= parameters.refreshDelayMax

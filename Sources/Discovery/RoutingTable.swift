@@ -23,7 +23,7 @@ struct RoutingTable: Sendable {
     private(set) var buckets: [Bucket] = []
     private(set) var count = 0
     /// In which bucket each key is.
-    private var keys = BucketOfKey()
+    private var keys = KeyPlaces()
 
     init(selfID: NodeID, parameters: Shared<DiscoveryParameters>, profile: DiscoveryProfile) {
         self.selfID = selfID
@@ -54,7 +54,7 @@ struct RoutingTable: Sendable {
         let slot = bucket(for: index)
         buckets[slot].replacements.removeAll { $0.key == entry.key }
         buckets[slot].append(entry)
-        keys.insert(entry.key, index)
+        keys.insert(entry.key.value, at: index)
         count += 1
     }
 
@@ -66,7 +66,7 @@ struct RoutingTable: Sendable {
             let slot = bucket(for: index)
             guard buckets[slot].entries.count < parameters.bucketSize else { continue }
             buckets[slot].append(entry)
-            keys.insert(entry.key, index)
+            keys.insert(entry.key.value, at: index)
             count += 1
         }
     }
@@ -80,7 +80,7 @@ struct RoutingTable: Sendable {
     /// Removes the contact. `successor` is the most recent replacement, to be probed: it has not answered yet.
     mutating func remove(_ key: PublicKey) -> (entry: TableEntry, successor: Replacement?)? {
         guard let place = place(of: key) else { return nil }
-        keys.remove(key, buckets[place.bucket].index)
+        keys.remove(key.value, at: buckets[place.bucket].index)
         let entry = buckets[place.bucket].entries.remove(at: place.entry)
         count -= 1
         let successor = buckets[place.bucket].replacements.popLast()
@@ -97,12 +97,12 @@ struct RoutingTable: Sendable {
     }
 
     func place(of key: PublicKey) -> Place? {
-        var next = keys.first(key)
+        var next = keys.first(key.value)
         while let candidate = next {
-            if let slot = position(of: candidate.bucket).found, let entry = buckets[slot].place(of: key) {
+            if let slot = position(of: candidate.place).found, let entry = buckets[slot].place(of: key) {
                 return Place(bucket: slot, entry: entry)
             }
-            next = keys.next(key, after: candidate)
+            next = keys.next(key.value, after: candidate)
         }
         return nil
     }
