@@ -185,6 +185,12 @@ envelopes = {
     "get zero": dict(request=8, get=M["Get"](topic=bytes(32))),
     "providers": dict(reply=8, providers=M["Providers"](registrations=[registration] * 4, contacts=[contact] * 2)),
     "no providers": dict(reply=8, providers=M["Providers"]()),
+    "call me back": dict(request=11, callback_request=M["CallbackRequest"](nonce=2**64 - 2, port=7827, channel=True)),
+    "call that node": dict(request=12, callback_order=M["CallbackOrder"](
+        public_key=public("cyd"), endpoint=v6(V6, 65_535), nonce=5, channel=True)),
+    "somebody calls": dict(reply=11, callback_answer=M["CallbackAnswer"](called=v4("203.0.113.7", 7827))),
+    "nobody calls": dict(reply=12, callback_answer=M["CallbackAnswer"]()),
+    "the call": dict(callback=M["Callback"](nonce=5)),
     "padded get": dict(request=8, get=M["Get"](topic=HASH), padding=bytes(200)),
     "padded ping": dict(request=1, ping=M["Ping"](), padding=bytes(40)),
     "padded call": dict(request=1, call_for_bids=M["CallForBids"](task=TASK, attempt=1, model="m"), padding=bytes(200)),
@@ -357,6 +363,12 @@ def refused_vectors():
     yield entry("a topic of 31 bytes", "Envelope", data(34, data(1, bytes(31))), "malformed")
     yield entry("no topic", "Envelope", data(34, b""), "missingField")
     yield entry("no registration", "Envelope", data(32, number(2, 1)), "missingField")
+    yield entry("a callback without nonce", "Envelope", data(43, b""), "missingField")
+    yield entry("a request for a callback without nonce", "Envelope", data(40, number(2, 7827)), "missingField")
+    yield entry("a request for a callback to port 0", "Envelope", data(40, fixed64(1, 5)), "outOfRange")
+    yield entry("a request for a callback to port 65,536", "Envelope", data(40, fixed64(1, 5) + number(2, 65_536)), "outOfRange")
+    yield entry("an order without key", "Envelope", data(41, data(2, data(1, bytes([9, 9, 9, 9])) + number(2, 1)) + fixed64(3, 5)), "missingField")
+    yield entry("an order without endpoint", "Envelope", data(41, data(1, bytes(32)) + fixed64(3, 5)), "missingField")
     yield entry("a registration without topic", "Registration", KEY, "missingField")
     yield entry("a registration of 201 bytes", "Registration", KEY + data(2, bytes(32)) + data(99, bytes(130)), "tooLarge")
     yield entry("nine quantisations", "Envelope", data(24, data(1, TASK) + data(3, b"m") + data(5, b"") * 9), "outOfRange")

@@ -18,6 +18,9 @@ extension Discovery {
         if lost.contains(where: { $0.key == peer.key && !$0.isTried }) {
             timers.set(.lost(peer.key), at: now.monotonic)
         }
+        if let record, retires(record, by: peer.key, now.monotonic) {
+            return forget(peer.key, now.monotonic, &random, &out)
+        }
         guard let record, let stated = screened(record) else { return }
         guard stated.publicKey == peer.key else { return dropped.count(.wrongAuthor) }
         guard let contact = verified(record, now.monotonic) else { return }

@@ -16,19 +16,31 @@ struct LostContact: Sendable {
 /// Keeping the table true. Eviction happens on our own schedule only (discv5's rule): nothing that others say or
 /// send removes a contact, and a stranger can't hasten or delay it.
 extension Discovery {
-    /// Sets our own contact; a changed endpoint is announced to every contact within ten seconds, anything else goes
+    /// Sets our own contact; a changed endpoint or reachability is announced to every contact within ten seconds, anything else goes
     /// along in the next probe.
     public mutating func setSelf(
         _ contact: Verified<Contact>, now: Now, random: inout SeededRandom, out: inout [DiscoveryAction]
     ) {
         precondition(contact.record.publicKey == selfKey, "own contact under another key")
-        let moved = selfContact.map { $0.record.endpoints != contact.record.endpoints } ?? true
+        let old = selfContact?.record
+        let moved =
+            old?.endpoints != contact.record.endpoints || old?.reachability != contact.record.reachability
         selfContact = contact
         guard moved else { return }
+        if old?.endpoints != contact.record.endpoints { endpointMoved(now.monotonic, &random) }
         for entry in table.entries where !entry.isProbed && entry.failures == 0 {
             timers.set(
                 .contact(entry.key),
                 at: now.monotonic + random.interval(.zero, parameters.announcementDelayMax))
+        }
+    }
+
+    /// Takes the leave: every contact is told at once by `contact`, which says that nobody reaches us.
+    public mutating func leave(_ contact: Verified<Contact>, out: inout [DiscoveryAction]) {
+        selfContact = contact
+        timers.cancel(.reachability)
+        for entry in table.entries where entry.failures == 0 {
+            ping(entry.address, for: .withdraw, knowing: entry.contact, introducing: true, &out)
         }
     }
 
@@ -43,14 +55,30 @@ extension Discovery {
     public mutating func forget(
         _ key: PublicKey, now: Now, random: inout SeededRandom, out: inout [DiscoveryAction]
     ) {
+        forget(key, now.monotonic, &random, &out)
+    }
+
+    mutating func forget(
+        _ key: PublicKey, _ now: MonotonicTime, _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+    ) {
         candidates.remove(key)
         table.forgetReplacement(key)
         lost.removeAll { $0.key == key }
         timers.cancel(.lost(key))
-        guard let removed = remove(key, now.monotonic, &random, &out) else { return }
+        guard let removed = remove(key, now, &random, &out) else { return }
         if departed.count >= parameters.departedMax { departed.removeFirst() }
         departed.append((key, removed.contact.record.sequence))
-        probeCandidates(now.monotonic, &random, &out)
+        probeCandidates(now, &random, &out)
+    }
+
+    /// Whether `record` is the statement of `key`, which is in the table, that it can't be reached (any longer): its
+    /// test says so, or it takes its leave.
+    mutating func retires(_ record: SignedRecord, by key: PublicKey, _ now: MonotonicTime) -> Bool {
+        guard let entry = table.entry(key), record != entry.contact.signed,
+            let stated = try? Contact(decoding: record.body), stated.publicKey == key,
+            stated.reachability == .outbound, stated.sequence > entry.contact.record.sequence
+        else { return false }
+        return verified(record, now) != nil
     }
 
     func hasDeparted(_ contact: Contact) -> Bool {
@@ -117,6 +145,14 @@ extension Discovery {
     ) {
         let peer = question.peer
         var contact = question.contact
+        if let record, retires(record, by: peer.key, now) {
+            switch question.purpose {
+            case .candidate: candidates.probeEnded()
+            case .bootstrap: bootstrapEnded(peer)
+            case .liveness, .lost, .lookup, .search, .register, .withdraw, .glance, .callback, .order: break
+            }
+            return forget(peer.key, now, &random, &out)
+        }
         if let record, record != contact?.signed, let stated = screened(record) {
             if stated.publicKey != peer.key {
                 dropped.count(.wrongAuthor)
@@ -128,7 +164,7 @@ extension Discovery {
         case .liveness: probeEnded(question, now, &random)
         case .candidate: candidates.probeEnded()
         case .bootstrap: bootstrapEnded(peer)
-        case .lost, .lookup, .search, .register, .withdraw, .glance: break
+        case .lost, .lookup, .search, .register, .withdraw, .glance, .callback, .order: break
         }
         let wasLost = lost.contains { $0.key == peer.key }
         prove(contact, at: peer, roundTrip, now, &random, &out)

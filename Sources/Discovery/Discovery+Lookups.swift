@@ -87,6 +87,7 @@ extension Discovery {
                 hasJoined = true
                 provideAll(now)
                 out.append(.joined(contacts: table.count))
+                beginReachabilityTests(now)
             }
         }
     }

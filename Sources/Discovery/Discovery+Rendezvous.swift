@@ -129,6 +129,8 @@ extension Discovery {
 
     /// Whether a node that a stranger named may be sent something now: contacts always, others within the budget for
     /// their address.
+    public mutating func mayAsk(_ address: PeerAddress, now: Now) -> Bool { mayAsk(address, now.monotonic) }
+
     mutating func mayAsk(_ address: PeerAddress, _ now: MonotonicTime) -> Bool {
         if table.entry(address.key)?.endpoint == address.endpoint { return true }
         if probes.take(profile.destination(address.endpoint), now: now) { return true }
@@ -195,7 +197,7 @@ extension Discovery {
             searchFailed(search, by: key, isSlow: true, now, &random, &out)
         case .register(let topic):
             registerFailed(topic, by: key, isSlow: true, now, &random, &out)
-        case .withdraw, .liveness, .candidate, .bootstrap, .lost, .glance: break
+        case .callback, .order, .withdraw, .liveness, .candidate, .bootstrap, .lost, .glance: break
         }
     }
 }

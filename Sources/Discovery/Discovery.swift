@@ -9,7 +9,7 @@ import Wire
 /// timeouts and the one repetition of an unanswered request; what arrives here is authentic. Where things are:
 /// this file dispatches; `Discovery+Contacts` judges contacts, `+Liveness` keeps the table true, `+Lookups` runs
 /// lookups, `+Rendezvous` keeps others' registrations (`Registrar`), `Registrations` makes our own, `ProviderSearch` finds
-/// providers, `+Join` starts and refreshes, `+Snapshots` answers questions about it all.
+/// providers, `+Join` starts and refreshes, `+Reachability` finds out whether strangers reach us, `+Snapshots` answers questions about it all.
 ///
 /// Trust, in order of how much a source may do: an unproven first message gets a reply and changes nothing; a proven
 /// peer that states its contact becomes a candidate; a contact that others list is asked in lookups; only who
@@ -32,6 +32,7 @@ public struct Discovery: Sendable {
         case patience(UInt64)
         case registrar
         case provide(TopicID)
+        case reachability
     }
 
     enum Purpose: Sendable {
@@ -42,6 +43,10 @@ public struct Discovery: Sendable {
         case liveness, candidate, bootstrap, lost
         /// A look around a point, for strangers.
         case glance
+        /// Have somebody call us back, with that nonce.
+        case callback(UInt64)
+        /// Call that node; so many others are asked if this one doesn't.
+        case order(CallbackOrder, triesLeft: Int)
     }
 
     struct Question: Sendable {
@@ -74,6 +79,10 @@ public struct Discovery: Sendable {
     var checkedContacts = CheckedRecords<Contact>()
     var checkedRegistrations = CheckedRecords<Registration>()
     var votes: ObservedVotes
+    var reachability: ReachabilityState
+    var callbackRequests: CallbackBudget
+    var callbackOrders: CallbackBudget
+    var callbackCalls: CallbackBudget
     var lost: [LostContact] = []
     var departed: Deque<(key: PublicKey, sequence: UInt64)> = []
     var bootstrap: [BootstrapAddress] = []
@@ -97,6 +106,13 @@ public struct Discovery: Sendable {
         probes = ProbeBudget(parameters)
         verifications = TokenBucket(rate: parameters.verificationRate, burst: parameters.verificationBurst)
         votes = ObservedVotes(parameters, profile: profile)
+        reachability = ReachabilityState(retry: parameters.reachabilityRetry)
+        callbackRequests = CallbackBudget(
+            perGroup: parameters.callbacksPerGroupMax, total: parameters.callbacksMax)
+        callbackOrders = CallbackBudget(
+            perGroup: parameters.callbacksPerGroupMax, total: parameters.callbacksMax)
+        callbackCalls = CallbackBudget(
+            perGroup: parameters.callbacksPerGroupMax, total: parameters.callbacksMax)
         registrar = Registrar(shared)
         registrationChecks = TokenBucket(
             rate: parameters.registrationCheckRate, burst: parameters.registrationCheckRate)
@@ -119,7 +135,8 @@ public struct Discovery: Sendable {
             return .providers(providers(of: topic, start: start, asker: peer.key, now.monotonic))
         case .pong, .found, .unsupported, .offerMail, .offerReceived, .offerDigest, .offerDifference,
             .callForBids,
-            .bid, .decline, .release, .award, .awardReply, .register, .registered, .providers:
+            .bid, .decline, .release, .award, .awardReply, .register, .registered, .providers,
+            .callbackRequest, .callbackOrder, .callbackAnswer, .callback:
             return nil
         }
     }
@@ -137,7 +154,13 @@ public struct Discovery: Sendable {
         if case .register(let register) = message {
             return proven ? self.register(register, from: peer, now.monotonic, &random) : nil
         }
-        return reply(to: message, from: peer, now: now)
+        switch message {
+        case .callbackRequest(let request):
+            return proven ? passOn(request, from: peer, now.monotonic, &random, &out) : nil
+        case .callbackOrder(let order):
+            return proven ? call(order, from: peer, now.monotonic, &out) : nil
+        default: return reply(to: message, from: peer, now: now)
+        }
     }
 
     // MARK: Completions of our requests
@@ -165,7 +188,13 @@ public struct Discovery: Sendable {
         case (.register(let topic), .registered(let registered)):
             prove(question.contact, at: peer, roundTrip, now.monotonic, &random, &out)
             registerAnswered(topic, question, registered, now.monotonic, &random, &out)
-        case (.withdraw, .registered): break
+        case (.withdraw, .registered), (.withdraw, .pong): break
+        case (.callback(let nonce), .callbackAnswer(let called)):
+            prove(question.contact, at: peer, roundTrip, now.monotonic, &random, &out)
+            callbackAnswered(nonce, called, now.monotonic, &random, &out)
+        case (.order(let order, let triesLeft), .callbackAnswer(let called)):
+            prove(question.contact, at: peer, roundTrip, now.monotonic, &random, &out)
+            if called != order.endpoint { orderFailed(order, triesLeft: triesLeft, &random, &out) }
         case (.glance, .found(let records)):
             prove(question.contact, at: peer, roundTrip, now.monotonic, &random, &out)
             glanceAnswered(records, now.monotonic, &random, &out)
@@ -209,7 +238,10 @@ public struct Discovery: Sendable {
             suspect(question.peer.key, now, &random, &out)
             registerFailed(topic, by: question.peer.key, isSlow: false, now, &random, &out)
         case .withdraw: break
-        case .glance: suspect(question.peer.key, now, &random, &out)
+        case .glance, .callback: suspect(question.peer.key, now, &random, &out)
+        case .order(let order, let triesLeft):
+            suspect(question.peer.key, now, &random, &out)
+            orderFailed(order, triesLeft: triesLeft, &random, &out)
         case .liveness: livenessFailed(question.peer.key, now, &random, &out)
         case .candidate: candidates.probeEnded()
         case .bootstrap: bootstrapEnded(question.peer)
@@ -234,6 +266,7 @@ public struct Discovery: Sendable {
             case .patience(let token): patienceEnded(token, now.monotonic, &random, &out)
             case .registrar: sweepRegistrar(now.monotonic, &random)
             case .provide(let topic): provideDue(topic, now.monotonic, &random, &out)
+            case .reachability: reachabilityDue(now.monotonic, &random, &out)
             }
         }
     }

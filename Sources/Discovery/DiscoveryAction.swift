@@ -19,6 +19,10 @@ public enum DiscoveryAction: Sendable {
     case searchFinished(token: UInt64, SearchStatistics)
     /// The first lookup of our own id has ended, with so many contacts in the table.
     case joined(contacts: Int)
+    /// A contact asks us to call that node: one CALLBACK from a port that it knows nothing of, and a channel if wanted.
+    case callBack(PeerAddress, nonce: UInt64, channel: Bool)
+    /// A test of whether strangers reach us has ended.
+    case reachabilityTested(ReachabilityFinding)
     /// Enough peers agree on where they see us, and it is not what they said before.
     case observedEndpointChanged(Endpoint)
 }
@@ -69,6 +73,10 @@ public enum DiscoveryDropReason: Int, CaseIterable, Sendable {
     case registrationsFull
     /// A contact in an answer about a topic that isn't nearer to it than its answerer.
     case notNearer
+    /// A callback with a nonce that we don't wait for, or from a network that must not call.
+    case unknownCallback, wrongCaller
+    /// A callback that others want, refused: over its budget, or not theirs to want.
+    case callbackBudget, callbackRefused
     /// More topics of our own than are registered.
     case topicsFull
 

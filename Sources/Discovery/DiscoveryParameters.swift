@@ -161,6 +161,35 @@ public struct DiscoveryParameters: Sendable {
     public var glanceNear = 3
     public var glanceFar = 2
 
+    // MARK: Reachability
+
+    /// Whether the node finds out whether strangers reach it; it helps others either way. One whose operator says that
+    /// nobody can has nothing to find out.
+    public var testsReachability = true
+    /// Pause from joining, from a changed endpoint and from a contradiction to a test, up to a quarter more or less. Shorter:
+    /// the table has too few networks; larger: a node that can't be reached says otherwise for longer.
+    public var reachabilityDelay = Interval.seconds(10)
+    /// Pause between two tests. A round costs 4 questions, orders and calls, about 3 KB of datagrams in all: 2 B/s. Longer: a
+    /// router that restarted goes unnoticed; shorter: traffic.
+    public var reachabilityInterval = Interval.minutes(30)
+    /// First pause after a test that could not tell; doubles up to the interval.
+    public var reachabilityRetry = Interval.minutes(1)
+    /// A call that contradicts a finding starts a test, unless that is younger than this. Shorter: whoever calls us at will
+    /// keeps us testing.
+    public var contradictionPause = Interval.minutes(5)
+    /// Questions of one round, of different networks: one more than silence needs, as one of them may be lost.
+    public var callbacksPerRound = 4
+    /// How long a round takes: the question and the order may each take `SessionLimits.requestMax`, a dial 3 s. Shorter: slow
+    /// calls look like none.
+    public var callbackPatience = Interval.seconds(12)
+    /// Contacts that a node asks in turn to make one call.
+    public var callbackTries = 2
+    /// What others make us do of their tests in ten minutes: of one network, and in all; each for questions passed on, for
+    /// orders of one network's contacts, and for calls to one network. A test takes at most three of a node. Larger: more is
+    /// aimed at a victim (one datagram of 200 bytes and one SYN each); smaller: nodes of one network can't all test.
+    public var callbacksPerGroupMax = 8
+    public var callbacksMax = 256
+
     // MARK: Budgets
 
     /// Strangers waiting to be probed. Larger: memory for a flood; smaller: joins of many at once take longer.

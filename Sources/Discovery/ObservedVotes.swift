@@ -30,6 +30,9 @@ struct ObservedVotes: Sendable {
         self.profile = profile
     }
 
+    /// What the last voter said.
+    var latest: Endpoint? { votes.last?.endpoint }
+
     /// True when the winner changed. `isChosen`: the voter is one that the operator named.
     mutating func vote(
         _ endpoint: Endpoint, by voter: Endpoint, isChosen: Bool, now: MonotonicTime

@@ -146,7 +146,8 @@ public struct Gossip: Sendable {
             return answer(digest, from: from, now, &random)
         case .offerReceived, .offerDifference, .ping, .pong, .find, .found, .unsupported, .callForBids, .bid,
             .decline,
-            .release, .award, .awardReply, .register, .registered, .get, .providers:
+            .release, .award, .awardReply, .register, .registered, .get, .providers, .callbackRequest,
+            .callbackOrder, .callbackAnswer, .callback:
             dropped.count(.wrongAnswer)
             return nil
         }

@@ -92,7 +92,9 @@ public struct Bidder: Sendable {
             return .awardReply(AwardReply(task: award.task, attempt: award.attempt, status: status))
         case .ping, .pong, .find, .found, .unsupported, .offerMail, .offerReceived, .offerDigest,
             .offerDifference,
-            .bid, .decline, .awardReply, .register, .registered, .get, .providers:
+            .bid, .decline, .awardReply, .register, .registered, .get, .providers, .callbackRequest,
+            .callbackOrder,
+            .callbackAnswer, .callback:
             return nil
         }
     }

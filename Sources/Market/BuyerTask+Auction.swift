@@ -87,7 +87,7 @@ extension BuyerTask {
         if let out = excluded.first(where: { $0.key == candidate.key }) { consider(out.reason) }
         if desk.sellers.isSilent(candidate.key) { consider(.unreachable) }
         // To itself a node needs no connection.
-        if offer.reachability == .outbound && !requirements.selfReachable
+        if !offer.reachability.acceptsChannels && !requirements.selfReachable
             && candidate.key != desk.identity.publicKey
         {
             consider(.unreachable)

@@ -48,28 +48,56 @@ public struct SelfDocument: Codable, Sendable, Equatable {
 
 /// How a node can be reached, how that is known, and what would mend it.
 public struct ReachDocument: Codable, Sendable, Equatable {
-    /// `direct`, `outbound`, `unknown` or `alone`.
+    /// What the last test found out: others called this node back.
+    public struct Test: Codable, Sendable, Equatable {
+        /// Whether strangers' datagrams arrive, and whether their connections do: `yes`, `no` or `unknown`.
+        public var datagrams: String
+        public var channels: String
+        public var endpoint: String
+        /// How many networks took part.
+        public var networks: Int
+        public var ageSeconds: Int64
+
+        public init(datagrams: String, channels: String, endpoint: String, networks: Int, ageSeconds: Int64) {
+            self.datagrams = datagrams
+            self.channels = channels
+            self.endpoint = endpoint
+            self.networks = networks
+            self.ageSeconds = ageSeconds
+        }
+
+        enum CodingKeys: String, CodingKey {
+            case datagrams, channels, endpoint, networks
+            case ageSeconds = "age_s"
+        }
+    }
+
+    /// What the node says of itself, `direct`, `datagrams` (it accepts no channels), `outbound` or `unknown`; or `alone`.
     public var state: String
     @Nullable public var endpoint: String?
     /// How the endpoint is known: `loopback`, `configured`, `observed`, …
     @Nullable public var how: String?
+    /// Networks of the last test; before one, contacts.
     public var confirmedBy: Int
+    @Nullable public var tested: Test?
     @Nullable public var mend: String?
 
     public init(
-        state: String, endpoint: String? = nil, how: String? = nil, confirmedBy: Int = 0, mend: String? = nil
+        state: String, endpoint: String? = nil, how: String? = nil, confirmedBy: Int = 0,
+        tested: Test? = nil, mend: String? = nil
     ) {
         self.state = state
         self.endpoint = endpoint
         self.how = how
         self.confirmedBy = confirmedBy
+        self.tested = tested
         self.mend = mend
     }
 
     enum CodingKeys: String, CodingKey {
         case state, endpoint, how
         case confirmedBy = "confirmed_by"
-        case mend
+        case tested, mend
     }
 }
 

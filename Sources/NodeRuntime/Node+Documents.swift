@@ -29,7 +29,7 @@ extension Node: MeshNode {
                 nodeID: contact.nodeID.description, publicKey: contact.publicKey.description,
                 name: contact.name,
                 endpoints: contact.endpoints.flatMap {
-                    ["udp://\($0)"] + (contact.reachability == .outbound ? [] : ["tcp://\($0)"])
+                    ["udp://\($0)"] + (contact.reachability.acceptsChannels ? ["tcp://\($0)"] : [])
                 },
                 reach: contact.reachability.name, state: contact.state.rawValue, inTable: contact.inTable,
                 roundTripMilliseconds: contact.roundTrip > .zero
@@ -71,10 +71,18 @@ extension Node: MeshNode {
             mend = nil
         } else if endpoint == nil {
             mend = "nobody has told us our address yet: join a node, or set mesh.public"
+        } else {
+            mend = peer.testedReachability?.mend
+        }
+        let tested = peer.testedReachability.map { finding in
+            ReachDocument.Test(
+                datagrams: finding.datagrams.rawValue, channels: finding.channels.rawValue,
+                endpoint: finding.endpoint.description, networks: finding.networks,
+                ageSeconds: max(0, (SystemClock.monotonic - finding.at).milliseconds / 1_000))
         }
         return ReachDocument(
             state: isAlone ? "alone" : peer.ownReachability.name, endpoint: endpoint?.description, how: how,
-            confirmedBy: count, mend: mend)
+            confirmedBy: tested?.networks ?? count, tested: tested, mend: mend)
     }
 
     public func offers(model: String?) async -> OffersDocument {
@@ -185,7 +193,18 @@ extension Reachability {
         case .unknown: "unknown"
         case .direct: "direct"
         case .outbound: "outbound"
+        case .datagrams: "datagrams"
         }
+    }
+}
+
+extension ReachabilityFinding {
+    /// What the operator should do; nil: nothing.
+    var mend: String? {
+        guard datagrams == .no || channels == .no else { return nil }
+        let what = datagrams == .no ? (channels == .no ? "UDP and TCP" : "UDP") : "TCP"
+        return
+            "port \(endpoint.port) \(what) can't be reached from outside: forward it, or say mesh.inbound: false"
     }
 }
 

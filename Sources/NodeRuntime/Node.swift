@@ -6,6 +6,7 @@
 // datagrams in one call, then the one timer.
 
 import Cryptography
+import Discovery
 import Inference
 import Logging
 import Market
@@ -32,6 +33,8 @@ public actor Node {
     private var effects: [Effect] = []
     private var isFlushing = false
     private var udp: UDPSocket?
+    /// A port of its own for calls that others' tests of reachability ask of us; opened by the first.
+    private var apart: UDPSocket?
     private var listener: TCPListener?
     private var timer: UVLoop.Timer?
     private var deferredSince: MonotonicTime?
@@ -148,6 +151,7 @@ public actor Node {
         for connection in connections.values { connection.socket.close() }
         await saveEverything()
         udp?.close()
+        apart?.close()
         timer?.close()
         receiptTimer?.close()
         let loop = loop
@@ -210,6 +214,7 @@ public actor Node {
     private func perform(_ effect: Effect) {
         let now = SystemClock.now()
         switch effect {
+        case .sendApart(let datagram, let endpoint): sendApart(datagram, to: endpoint)
         case .dial(let id, let endpoint): dial(id, endpoint, now)
         case .write(let id, let bytes): write(id, bytes)
         case .closeChannel(let id): connections.removeValue(forKey: id)?.socket.close()
@@ -226,6 +231,15 @@ public actor Node {
             leftWaiter?.resume()
             leftWaiter = nil
         }
+    }
+
+    private func sendApart(_ datagram: [UInt8], to endpoint: Endpoint) {
+        if apart == nil {
+            var own = settings.mesh.listen
+            own.port = 0
+            apart = try? UDPSocket(on: loop, bind: own)
+        }
+        apart?.send(datagram, to: endpoint)
     }
 
     // MARK: Channels
@@ -296,6 +310,17 @@ public actor Node {
             log.debug("peer", metadata: ["node": "\(NodeID(of: key).short)", "at": "\(endpoint)"])
         case .evicted(let key): log.info("peer gone", metadata: ["node": "\(NodeID(of: key).short)"])
         case .observed(let endpoint): log.info("others see us", metadata: ["at": "\(endpoint)"])
+        case .reachability(let finding, let stated):
+            let details: Logger.Metadata = [
+                "at": "\(finding.endpoint)", "datagrams": "\(finding.datagrams.rawValue)",
+                "channels": "\(finding.channels.rawValue)", "networks": "\(finding.networks)",
+                "stated": "\(stated.name)",
+            ]
+            if let mend = finding.mend {
+                log.warning("\(mend)", metadata: details)
+            } else {
+                log.notice("tested whether strangers reach us", metadata: details)
+            }
         case .otherVersion(let key, let endpoint, let speaks, let ours):
             let theirs = speaks.map(String.init).joined(separator: ", ")
             let own = ours.map(String.init).joined(separator: ", ")

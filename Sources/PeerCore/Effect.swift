@@ -1,3 +1,4 @@
+import Discovery
 import Market
 import Primitives
 import Sessions
@@ -5,6 +6,8 @@ import Wire
 
 /// What the shell must do, in order. Datagrams are not here: they lie sealed in `Peer.datagrams`.
 public enum Effect: Sendable {
+    /// Send this datagram from a port of its own, to which nothing was ever sent; what comes back there means nothing.
+    case sendApart([UInt8], Endpoint)
     /// Connect to `endpoint`, then tell `channelConnected`, or `channelClosed` if it can't be.
     case dial(ChannelID, Endpoint)
     /// Write these bytes, then tell `channelWritten` with their count.
@@ -36,6 +39,8 @@ public enum Notice: Sendable {
     case admitted(PublicKey, Endpoint)
     case evicted(PublicKey)
     case observed(Endpoint)
+    /// A test of whether strangers reach us found out something new, and what we say of it.
+    case reachability(ReachabilityFinding, stated: Reachability)
     case offer(PublicKey, model: String)
     case offerGone(PublicKey, model: String, expired: Bool)
     /// A node that speaks no wire version of ours, as it says unproven. Four in a row, then one a minute.

@@ -102,6 +102,8 @@ extension Peer {
         bidder.leave()
         for model in served { withdrawTopic(model.model, now) }
         let others = discovery.contacts.map { PeerAddress(key: $0.publicKey, endpoint: $0.address) }
+        // Also those who never bought or sold anything here.
+        discovery.leave(contact(.outbound, [], now), out: &discoveryActions)
         gossip.leave(alsoTo: others, now: now, random: &random, out: &gossipActions)
         settle(now)
     }

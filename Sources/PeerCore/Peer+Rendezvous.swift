@@ -13,7 +13,7 @@ extension Peer {
     /// Registers the topics of what we serve, and withdraws others. A node that accepts nothing from strangers is not
     /// registered: who finds it there could not call it.
     mutating func registerServed(_ now: Now) {
-        guard leaving == .no, reachability != .outbound, !endpoints.isEmpty else { return }
+        guard leaving == .no, reachability.answersStrangers, !endpoints.isEmpty else { return }
         for model in served {
             let registration = Registration(
                 publicKey: identity.publicKey, topic: TopicID(model: model.model),
@@ -128,11 +128,9 @@ extension Peer {
             for offer in gossip.offers(model: model) {
                 let key = offer.record.publicKey
                 guard key != identity.publicKey, discovery.contact(of: key) == nil, !denied.contains(key),
-                    let endpoint = offer.record.endpoints.first
+                    let address = address(of: offer)
                 else { continue }
-                _ = gossip.pull(
-                    model: model, of: PeerAddress(key: key, endpoint: endpoint), now: now, out: &gossipActions
-                )
+                _ = gossip.pull(model: model, of: address, now: now, out: &gossipActions)
             }
         }
     }

@@ -16,6 +16,14 @@ extension Peer {
         }
         let answer: Message?
         switch incoming.message {
+        case .callback(let nonce):
+            heard(incoming, now)
+            return calledBack(nonce, incoming, now)
+        case .callbackRequest, .callbackOrder:
+            guard incoming.envelopeBytes >= WireLimits.callbackEnvelopeMin else { return }
+            answer = discovery.handle(
+                incoming.message, from: peer, proven: incoming.proven, now: now, random: &random,
+                out: &discoveryActions)
         case .ping, .find, .get, .register:
             answer = discovery.handle(
                 incoming.message, from: peer, proven: incoming.proven, now: now, random: &random,
@@ -30,7 +38,7 @@ extension Peer {
             answer = bidder.handle(
                 incoming.message, from: peer, proven: incoming.proven, now: now, out: &bidderActions)
         case .pong, .found, .unsupported, .offerReceived, .offerDifference, .bid, .decline, .awardReply,
-            .registered, .providers:
+            .registered, .providers, .callbackAnswer:
             // Answers come as completions of requests; unasked they mean nothing but that somebody lives.
             return heard(incoming, now)
         }
@@ -77,6 +85,9 @@ extension Peer {
     /// The auctioneer's request; to ourselves it is answered on the spot.
     mutating func request(_ token: UInt64, _ message: Message, to peer: PeerAddress, _ now: Now) {
         guard peer.key == identity.publicKey else {
+            guard mayContact(peer, now) else {
+                return auctioneer.unanswered(token, now: now, random: &random, out: &auctioneerActions)
+            }
             return sessions.request(
                 message, to: peer, owner: .market(token), now: now, random: &random, out: &sessionOutput)
         }
@@ -115,11 +126,9 @@ extension Peer {
                     offer: offer, address: PeerAddress(key: key, endpoint: endpoints.first ?? .loopback(1)),
                     hasSession: true)
             }
-            guard let endpoint = offer.record.endpoints.first ?? discovery.contact(of: key)?.address.endpoint
-            else { return nil }
+            guard let address = address(of: offer) else { return nil }
             return Candidate(
-                offer: offer, address: PeerAddress(key: key, endpoint: endpoint),
-                hasSession: discovery.contact(of: key) != nil)
+                offer: offer, address: address, hasSession: discovery.contact(of: key) != nil)
         }
         let models = gossip.models
         var known: Set<PublicKey> = []
@@ -130,7 +139,7 @@ extension Peer {
                 (model: $0.name, outputPrice: $0.lowest.output)
             }
             .sorted { ($0.outputPrice, $0.model) < ($1.outputPrice, $1.model) }.prefix(8).map { $0 },
-            catalogueKnows: models.contains { $0.name == model }, selfReachable: reachability != .outbound)
+            catalogueKnows: models.contains { $0.name == model }, selfReachable: reachability.acceptsChannels)
         auctioneer.offersFound(task, found, now: now, random: &random, out: &auctioneerActions)
     }
 }

@@ -15,6 +15,10 @@ extension Peer {
             var isQuiet = true
             if !sessionOutput.completions.isEmpty || !sessionOutput.established.isEmpty {
                 isQuiet = false
+                for source in sessionOutput.strangers {
+                    discovery.strangerCame(from: source, now: now, random: &random, out: &discoveryActions)
+                }
+                sessionOutput.strangers.removeAll(keepingCapacity: true)
                 swap(&sessionOutput.completions, &spare.completions)
                 sessionOutput.established.recycle()
                 for completion in spare.completions { complete(completion, now) }
@@ -103,6 +107,10 @@ extension Peer {
             if !note(token, .over(search: token, statistics)) { providerSearchFinished(token, now) }
         case .joined(let contacts):
             effects.append(.log(.joined(contacts: contacts)))
+        case .callBack(let address, let nonce, let channel):
+            callBack(address, nonce: nonce, channel: channel, now)
+        case .reachabilityTested(let finding):
+            reachabilityTested(finding, now)
         case .observedEndpointChanged(let endpoint):
             effects.append(.log(.observed(endpoint)))
             // What the operator states wins over what peers see.
@@ -118,6 +126,9 @@ extension Peer {
     private mutating func perform(_ action: GossipAction, _ now: Now) {
         switch action {
         case .request(let token, let message, let peer):
+            guard mayContact(peer, now) else {
+                return gossip.unanswered(token, now: now, random: &random, out: &gossipActions)
+            }
             sessions.request(
                 message, to: peer, owner: .gossip(token), now: now, random: &random, out: &sessionOutput)
         case .offerLearnt(let offer):
@@ -209,6 +220,9 @@ extension Peer {
         case .close(let id): effects.append(.closeChannel(id))
         case .opened(let id, let peer, let inbound):
             if inbound, denied.contains(peer) { return channels.close(id, out: &channelActions) }
+            if inbound, let source = channels.endpoint(of: id) {
+                discovery.channelCame(from: source, now: now, random: &random, out: &discoveryActions)
+            }
             switch dialling.removeValue(forKey: id) {
             case .auctioneer(let task, let attempt, let address):
                 auctioneer.channelOpened(
@@ -218,6 +232,7 @@ extension Peer {
                 bidder.channelOpened(
                     task, attempt: attempt, channel: id.rawValue, peer: address.key, now: now,
                     out: &bidderActions)
+            case .test: channels.close(id, out: &channelActions)
             case nil: break
             }
         case .frame(let id, let peer, let frame):
@@ -230,6 +245,7 @@ extension Peer {
                     out: &auctioneerActions)
             case .bidder(let task, let attempt, let address):
                 bidder.channelFailed(task, attempt: attempt, peer: address.key, now: now, out: &bidderActions)
+            case .test: break
             case nil:
                 channelFailed(id.rawValue, now)
             }

@@ -13,6 +13,8 @@ extension Peer {
     public var isJoined: Bool { discovery.isJoined }
     public var ownEndpoints: [Endpoint] { endpoints }
     public var ownReachability: Reachability { reachability }
+    /// What the last test of whether strangers reach us found out.
+    public var testedReachability: ReachabilityFinding? { tested }
     public var observedEndpoint: Endpoint? { discovery.observedEndpoint }
 
     public var allOffers: [Verified<Offer>] { gossip.allOffers }

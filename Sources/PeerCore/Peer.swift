@@ -6,7 +6,8 @@
 // and a simulator on virtual time run the same bytes the same way.
 //
 // Read on in this order: `Peer+Inputs` (what comes in), `Peer+Routing` (who gets a message), `Peer+Settle` (how actions
-// of one machine reach another and become effects), `Peer+Rendezvous` (how sellers are found), `Peer+Snapshots` (what people may look at).
+// of one machine reach another and become effects), `Peer+Rendezvous` (how sellers are found),
+// `Peer+Reachability` (what it says of itself), `Peer+Snapshots` (what people may look at).
 
 import Cryptography
 import Discovery
@@ -52,7 +53,12 @@ public struct Peer: ~Copyable {
     var findings: [Finding] = []
 
     var endpoints: [Endpoint]
+    /// As stated in contact and offers.
     var reachability: Reachability
+    /// Whether that is the operator's word, which no test changes.
+    let isReachabilityStated: Bool
+    /// What the last test found out.
+    var tested: ReachabilityFinding?
     /// Whether `endpoints` is what peers observe and not what the operator says.
     var isEndpointObserved = false
     var contactSequence: UInt64 = 0
@@ -65,6 +71,8 @@ public struct Peer: ~Copyable {
 
     enum Dialler {
         case auctioneer(TaskID, attempt: UInt32, PeerAddress), bidder(TaskID, attempt: UInt32, PeerAddress)
+        /// For another's test of reachability.
+        case test
     }
     enum Leaving { case no, saying, said, done }
 
@@ -78,6 +86,7 @@ public struct Peer: ~Copyable {
         denied = Set(settings.denied)
         endpoints = settings.endpoints
         reachability = settings.reachability
+        isReachabilityStated = settings.reachability != .unknown
         offerSequences = settings.offerSequences
         random = SeededRandom(seed: seed)
         sessions = Sessions(
@@ -88,12 +97,14 @@ public struct Peer: ~Copyable {
             identity: identity, mesh: settings.mesh,
             entropy: Blake2b.hash(domain: "starling channels", entropy.bytes),
             limits: settings.channels)
+        var discovering = settings.discovery
+        if !settings.reachability.acceptsChannels { discovering.testsReachability = false }
         discovery = Discovery(
-            selfKey: identity.publicKey, parameters: settings.discovery, profile: settings.profile)
+            selfKey: identity.publicKey, parameters: discovering, profile: settings.profile)
         gossip = Gossip(identity: identity, parameters: settings.gossip)
         auctioneer = Auctioneer(identity: identity, parameters: settings.market)
         bidder = Bidder(identity: identity, parameters: settings.market)
-        bidder.acceptsChannels = settings.reachability != .outbound
+        bidder.acceptsChannels = settings.reachability.acceptsChannels
         stateContact(now)
         discovery.join(bootstrap: settings.bootstrap, now: now, random: &random, out: &discoveryActions)
         if !settings.anchors.isEmpty {
@@ -157,11 +168,17 @@ public struct Peer: ~Copyable {
 
     /// Signs our contact anew.
     mutating func stateContact(_ now: Now) {
+        let contact = contact(reachability, Array(endpoints.prefix(4)), now)
+        discovery.setSelf(contact, now: now, random: &random, out: &discoveryActions)
+    }
+
+    mutating func contact(
+        _ reachability: Reachability, _ endpoints: [Endpoint], _ now: Now
+    ) -> Verified<Contact> {
         contactSequence = max(contactSequence + 1, UInt64(clamping: now.wall.milliseconds))
         let contact = Contact(
-            publicKey: identity.publicKey, endpoints: Array(endpoints.prefix(4)), reachability: reachability,
+            publicKey: identity.publicKey, endpoints: endpoints, reachability: reachability,
             sequence: contactSequence, issuedAt: now.wall, name: name)
-        discovery.setSelf(
-            Verified(signing: contact, with: identity), now: now, random: &random, out: &discoveryActions)
+        return Verified(signing: contact, with: identity)
     }
 }

@@ -15,10 +15,16 @@ struct Association: Sendable {
         case established
     }
 
+    enum Role: Sendable {
+        case initiator, responder
+        /// The responder, who had sent nothing to the initiator's network before.
+        case uninvited
+    }
+
     // In this order there is no padding between them.
     var peer: PeerAddress
     var phase: Phase
-    var isInitiator: Bool
+    var role: Role
     var remoteNumber: UInt32 = 0
     var sendKey = Secret32(.zero)
     var receiveKey = Secret32(.zero)
@@ -27,6 +33,9 @@ struct Association: Sendable {
     var roundTrip = RoundTripEstimate()
     /// When the current phase began.
     var since: MonotonicTime
+
+    var isInitiator: Bool { role == .initiator }
+    var isUninvited: Bool { role == .uninvited }
 }
 
 /// RFC 6298 §2: smoothed round trip, its variance, and the timeout that follows.

@@ -17,6 +17,8 @@ public enum ChannelFailure: String, Error, Sendable {
     case badHandshake = "bad_handshake"
     /// A record did not decrypt, had no allowed length, or was no frame.
     case badRecord = "bad_record"
+    /// The end that was dialled began a task: only the dialler may.
+    case wrongDirection = "wrong_direction"
     case selfDial = "self_dial"
     /// Our own bound on channels or queued bytes.
     case limit

@@ -16,6 +16,9 @@ public struct Channels: Sendable {
         case idle
     }
 
+    /// OPEN makes the acceptor the worker; HELLO makes it the auctioneer, who then opens that task and no other.
+    private enum Begun: Sendable { case opened, greeted(TaskID) }
+
     private struct Entry: Sendable {
         var phase: Phase
         let isInbound: Bool
@@ -24,6 +27,8 @@ public struct Channels: Sendable {
         var peer: PublicKey?
         var secure: SecureChannel?
         var queuedBytes = 0
+        /// A dialler's: how it began the last task here, which the acceptor answers.
+        var begun: Begun?
 
         /// Whether somebody waits to hear of its end: not for an idle one, nor for a stranger's handshake.
         var isOwed: Bool {
@@ -79,6 +84,11 @@ public struct Channels: Sendable {
             out.append(.opened(pooled, peer: peer.key, inbound: false))
             return pooled
         }
+        return dial(peer, now: now, out: &out)
+    }
+
+    /// A new channel, whatever the pool holds. `.opened` or `.failed` follows, perhaps at once.
+    public mutating func dial(_ peer: PeerAddress, now: Now, out: inout [ChannelAction]) -> ChannelID {
         lastID += 1
         let id = ChannelID(rawValue: lastID)
         guard peer.key != publicKey else {
@@ -102,6 +112,13 @@ public struct Channels: Sendable {
         guard let queued = entries[id]?.queuedBytes, queued < limits.queuedBytes,
             let record = entries[id]?.secure?.record(frame)
         else { return false }
+        if entries[id]?.isInbound == false {
+            switch frame.body {
+            case .open: entries[id]?.begun = .opened
+            case .hello: entries[id]?.begun = .greeted(frame.task)
+            case .bodyPart, .delta, .progress, .finish, .fail, .cancel, .credit, .receipt: break
+            }
+        }
         entries[id]?.queuedBytes += record.count
         out.append(.write(id, record))
         return true
@@ -137,6 +154,9 @@ public struct Channels: Sendable {
     public func queuedBytes(on id: ChannelID) -> Int { entries[id]?.queuedBytes ?? 0 }
 
     public func peer(of id: ChannelID) -> PublicKey? { entries[id]?.peer }
+
+    /// The other end's address; an acceptor sees the port that the dialler happened to have.
+    public func endpoint(of id: ChannelID) -> Endpoint? { entries[id]?.endpoint }
 
     // MARK: For the shell
 
@@ -219,6 +239,9 @@ public struct Channels: Sendable {
             out.append(.opened(id, peer: peer, inbound: entry.isInbound))
         case .frame(let frame):
             guard let peer = entry.peer else { return }
+            guard entry.isInbound || !Self.begins(frame, entry.begun) else {
+                return end(id, .wrongDirection, &out)
+            }
             if entry.isInbound, entry.phase == .idle || entry.phase == .busy {
                 entries[id]?.phase = .busy
                 timers.cancel(id)
@@ -226,6 +249,19 @@ public struct Channels: Sendable {
             out.append(.frame(id, peer, frame))
         case .broken(let reason):
             end(id, reason, &out)
+        }
+    }
+
+    /// Whether the acceptor begins a task of its own with `frame`.
+    private static func begins(_ frame: Frame, _ begun: Begun?) -> Bool {
+        switch (frame.body, begun) {
+        case (.hello, _): true
+        case (.open, .greeted(let task)): frame.task != task
+        case (.open, _): true
+        case (.bodyPart, _), (.delta, _), (.progress, _), (.finish, _), (.fail, _), (.cancel, _),
+            (.credit, _),
+            (.receipt, _):
+            false
         }
     }
 

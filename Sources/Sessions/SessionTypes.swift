@@ -54,8 +54,10 @@ public struct Incoming: Sendable {
     /// nil: no answer is expected.
     public var reply: ReplyHandle?
     /// False for a message that rode in a first handshake message: it may be a replay from a spoofed address. It must
-    /// be answered (Sessions lets only PING, FIND and GET through) and must change nothing.
+    /// be answered (Sessions lets only PING, FIND, GET and the unanswered CALLBACK through) and must change nothing.
     public var proven: Bool
+    /// What the envelope weighed, padding included.
+    public var envelopeBytes: Int
 }
 
 /// What a call leaves to be done. The shell empties it after each call (`removeAll`), so that its memory is reused.
@@ -65,6 +67,8 @@ public struct SessionOutput: Sendable {
     /// Peers that have just proven key and endpoint to us: a session with them begins. Named again when one is renewed,
     /// or when both sides opened at once.
     public var established: [PeerAddress] = []
+    /// From where somebody whom we had sent nothing before has just proven key and endpoint to us.
+    public var strangers: [Endpoint] = []
     /// What peers that we can't talk to say that they speak: at most one for each opening.
     public var advice: [VersionAdvice] = []
 
@@ -76,6 +80,7 @@ public struct SessionOutput: Sendable {
         datagrams.removeAll()
         completions.recycle()
         established.recycle()
+        strangers.recycle()
         advice.recycle()
     }
 }

@@ -12,9 +12,9 @@ extension Sessions {
         let group = peer.endpoint.group(countsEndpoints: limits.countsEndpoints)
         let alike = sessions(ofGroup: group)
         if alike.count >= limits.sessionsPerPrefix {
-            removeSession(alike[random.below(alike.count)])
+            removeSession(alike[random.below(alike.count)], now)
         } else if sessionCount >= limits.sessions, let victim = crowded(&random) {
-            removeSession(victim)
+            removeSession(victim, now)
         }
         associations[number]?.phase = .established
         associations[number]?.since = now.monotonic
@@ -24,9 +24,9 @@ extension Sessions {
         let list = sessions(with: peer.key)
         let sameAddress = list.filter { associations[$0]?.peer == peer }
         if sameAddress.count > Self.sessionsPerAddress, let oldest = sameAddress.last {
-            removeSession(oldest)
+            removeSession(oldest, now)
         } else if list.count > Self.sessionsPerKey, let oldest = list.last {
-            removeSession(oldest)
+            removeSession(oldest, now)
         }
         out.established.append(peer)
     }
@@ -80,8 +80,9 @@ extension Sessions {
         return best?.number
     }
 
-    private mutating func removeSession(_ number: UInt32) {
+    private mutating func removeSession(_ number: UInt32, _ now: Now) {
         guard let peer = associations.remove(number)?.peer else { return }
+        contacted.note(peer.endpoint, now.monotonic)
         let slot = UInt16(truncatingIfNeeded: number)
         byKey.remove(slot, peer.key.value.w0)
         byGroup.remove(slot, peer.endpoint.group(countsEndpoints: limits.countsEndpoints))
@@ -105,7 +106,7 @@ extension Sessions {
             })
         else { return false }
         scratch.removeAll(keepingCapacity: true)
-        envelope?.encode(into: &scratch)
+        envelope?.encode(into: &scratch, paddedTo: envelope?.message.envelopeSizeMin ?? 0)
         guard scratch.count <= WireLimits.envelopeSizeMax else {
             dropped.count(.messageTooLarge)
             return false

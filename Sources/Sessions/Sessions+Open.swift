@@ -63,7 +63,7 @@ extension Sessions {
     private mutating func initiate(
         _ peer: PeerAddress, _ opening: Opening, _ now: Now, _ out: inout SessionOutput
     ) -> Opening.Attempt? {
-        let association = Association(peer: peer, phase: .opening, isInitiator: true, since: now.monotonic)
+        let association = Association(peer: peer, phase: .opening, role: .initiator, since: now.monotonic)
         guard let number = associations.insert(association) else {
             dropped.count(.overBudget)
             return nil
@@ -99,6 +99,7 @@ extension Sessions {
             associations.remove(number)
             return nil
         }
+        contacted.note(peer.endpoint, now.monotonic)
         return Opening.Attempt(number: number, noise: noise, sentAt: now.monotonic, mac1: mac1)
     }
 
@@ -233,10 +234,11 @@ extension Message {
     /// Whether it may ride in a first handshake message, which anyone can replay.
     var isIdempotent: Bool {
         switch self {
-        case .ping, .find, .get: true
+        case .ping, .find, .get, .callback: true
         case .pong, .found, .unsupported, .offerMail, .offerReceived, .offerDigest, .offerDifference,
             .callForBids, .bid,
-            .decline, .release, .award, .awardReply, .register, .registered, .providers:
+            .decline, .release, .award, .awardReply, .register, .registered, .providers, .callbackRequest,
+            .callbackOrder, .callbackAnswer:
             false
         }
     }
@@ -246,7 +248,16 @@ extension Message {
     var firstEnvelopeSize: Int {
         switch self {
         case .find, .get: WireLimits.envelopeSizeMax - (Packet.initiationSizeMin - Packet.responseSizeMin)
+        case .callback: 0
         default: 352
+        }
+    }
+
+    /// The size to which its envelope is padded in a session: what it makes others send must not weigh more.
+    var envelopeSizeMin: Int {
+        switch self {
+        case .callbackRequest, .callbackOrder: WireLimits.callbackEnvelopeMin
+        default: 0
         }
     }
 }

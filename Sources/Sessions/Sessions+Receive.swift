@@ -76,6 +76,11 @@ extension Sessions {
         }
         do throws(WireError) {
             let header = try Envelope.header(of: bytes.bytes)
+            if header.kind == MessageKind.callback.rawValue {
+                // Nothing is answered and nothing stored: the nonce in it is all that it says.
+                let message = try Envelope(decoding: bytes.bytes).message
+                return Incoming(peer: peer, message: message, proven: false, envelopeBytes: bytes.count)
+            }
             guard header.request != 0, header.reply == 0 else { return drop(.notIdempotent) }
             let envelope: Envelope
             do throws(WireError) {
@@ -97,7 +102,9 @@ extension Sessions {
             let handle = ReplyHandle(
                 association: number, request: envelope.request,
                 messageBytesMax: max(0, room - Packet.envelopeHeaderMax))
-            return Incoming(peer: peer, message: envelope.message, reply: handle, proven: false)
+            return Incoming(
+                peer: peer, message: envelope.message, reply: handle, proven: false,
+                envelopeBytes: bytes.count)
         } catch {
             dropped.count(wire: error)
             return nil
@@ -124,8 +131,9 @@ extension Sessions {
             guard let oldest = halfOpenOrder.popFirst() else { break }
             removeHalfOpen(oldest)
         }
-        var association = Association(peer: peer, phase: .answering, isInitiator: false, since: now.monotonic)
+        var association = Association(peer: peer, phase: .answering, role: .responder, since: now.monotonic)
         association.remoteNumber = remoteNumber
+        if !isFamiliar(peer.endpoint, now) { association.role = .uninvited }
         guard let number = associations.insert(association) else {
             dropped.count(.overBudget)
             return nil
@@ -208,6 +216,7 @@ extension Sessions {
             halfOpen[number] = nil
             halfOpen.releaseIfEmpty()
             halfOpenGroups.remove(number, source.group(countsEndpoints: limits.countsEndpoints))
+            if associations[number]?.isUninvited == true { out.strangers.append(source) }
             establish(number, now, &random, &out)
             releaseWaiting(peer, on: number, now, &out)
         }
@@ -230,7 +239,7 @@ extension Sessions {
             let handle = ReplyHandle(association: number, request: envelope.request, messageBytesMax: room)
             return Incoming(
                 peer: peer, message: envelope.message, reply: envelope.request == 0 ? nil : handle,
-                proven: true)
+                proven: true, envelopeBytes: bytes.count)
         } catch {
             dropped.count(wire: error)
             if error == .unknownKind, let header = try? Envelope.header(of: bytes.bytes), header.request != 0

@@ -50,6 +50,7 @@ public struct Sessions: Sendable {
     var pending: [UInt32: PendingRequest] = [:]
     var lastRequest: UInt32
     var timers = DeadlineQueue<Timer>()
+    var contacted = ContactedAddresses()
     var scratch: [UInt8] = []
 
     public init(identity: Identity, mesh: MeshIdentity, entropy: Bytes32, limits: SessionLimits = .init()) {
@@ -161,6 +162,11 @@ public struct Sessions: Sendable {
     // MARK: What may be known
 
     public func hasSession(to peer: PeerAddress) -> Bool { session(to: peer) != nil }
+
+    /// Where the newest session with that key is.
+    public func endpoint(of key: PublicKey) -> Endpoint? {
+        sessions(with: key).first.flatMap { associations[$0]?.peer.endpoint }
+    }
 
     /// The smoothed round trip to `peer`, once measured.
     public func roundTrip(to peer: PeerAddress) -> Interval? {

@@ -49,6 +49,8 @@ struct Translators {
     /// The newest mapping of each outside address and port.
     private var byOutside: [UInt64: Int32] = [:]
     private var random: SeededRandom
+    /// The newest fresh port of each machine that needed one.
+    private var apart: [Int32: Int32] = [:]
 
     /// Beyond so many permissions of one mapping those that are over are forgotten.
     private static let permissionsMax = 512
@@ -81,6 +83,21 @@ struct Translators {
         }
         return number
     }
+
+    /// The outside address of the machine's other port, by which datagrams leave that must come from a fresh one. What
+    /// comes back there is nobody's.
+    mutating func leavingApart(_ machine: Int32, _ kind: NATKind, at time: Int64) -> Int32 {
+        if let known = apart[machine], time - mappings[Int(-1 - known)].lastSent <= idle {
+            mappings[Int(-1 - known)].lastSent = time
+            return known
+        }
+        let number = map(machine, kind, time)
+        apart[machine] = number
+        return number
+    }
+
+    /// Whether the address is such a port.
+    func isApart(_ address: Int32) -> Bool { address < 0 && apart[machine(of: address)] == address }
 
     private mutating func map(_ machine: Int32, _ kind: NATKind, _ time: Int64) -> Int32 {
         var port: UInt16

@@ -307,7 +307,8 @@ public struct StudyMesh {
             found[Key(node: node, token: token), default: []].append(provider.address.key)
         case .searchFinished(let token, let statistics):
             searches[Key(node: node, token: token)] = statistics
-        case .admitted, .updated, .evicted, .joined, .observedEndpointChanged: break
+        case .admitted, .updated, .evicted, .joined, .observedEndpointChanged, .callBack, .reachabilityTested:
+            break
         }
     }
 

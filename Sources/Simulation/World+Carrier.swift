@@ -32,6 +32,17 @@ extension World {
         }
     }
 
+    /// A datagram from a port of its own.
+    func sendApart(_ bytes: [UInt8], to endpoint: Endpoint, _ host: Host) {
+        host.traffic.datagramsSent += 1
+        host.traffic.datagramBytesSent += bytes.count
+        counts.datagrams += 1
+        counts.datagramBytes += bytes.count
+        guard let to = address(of: endpoint) else { return }
+        let from = translators.leavingApart(Int32(host.index), host.plan.nat, at: clock)
+        bytes.withUnsafeBytes { send($0, from: from, to: to) }
+    }
+
     /// Lets a datagram travel between two addresses: once, twice or never.
     func send(_ bytes: UnsafeRawBufferPointer, from: Int32, to: Int32) {
         let (sender, target) = (Int(translators.machine(of: from)), Int(translators.machine(of: to)))
@@ -67,6 +78,11 @@ extension World {
         if to < 0, !translators.admits(to, from: from, at: clock) {
             pool.release(slot)
             counts.filtered += 1
+            return
+        }
+        if translators.isApart(to) {
+            pool.release(slot)
+            counts.unheard += 1
             return
         }
         let host = hosts[Int(translators.machine(of: to))]

@@ -170,6 +170,9 @@ extension World {
 
     private func perform(_ effect: Effect, _ host: Host, _ process: NodeProcess) {
         switch effect {
+        case .sendApart(let bytes, let endpoint):
+            digest.mix(22, host.index, bytes.count)
+            sendApart(bytes, to: endpoint, host)
         case .dial(let id, let endpoint):
             digest.mix(10, host.index, Int(truncatingIfNeeded: id.rawValue))
             dial(id, endpoint, host, process)
@@ -216,6 +219,8 @@ extension World {
         case .alone: digest.mix(31, host.index, 0)
         case .admitted(let key, _): digest.mix(32, host.index, Int(truncatingIfNeeded: key.value.w0))
         case .evicted(let key): digest.mix(33, host.index, Int(truncatingIfNeeded: key.value.w0))
+        case .reachability(let finding, let stated):
+            digest.mix(39, host.index, finding.networks << 8 | Int(stated.rawValue))
         case .observed(let endpoint): digest.mix(34, host.index, Int(truncatingIfNeeded: endpoint.low))
         case .offer(let key, _): digest.mix(35, host.index, Int(truncatingIfNeeded: key.value.w0))
         case .offerGone(let key, _, let expired):

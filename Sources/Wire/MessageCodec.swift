@@ -6,6 +6,7 @@ public enum MessageKind: UInt32, Sendable {
     case offerMail = 16, offerReceived, offerDigest, offerDifference
     case callForBids = 24, bid, decline, release, award, awardReply
     case register = 32, registered, get, providers
+    case callbackRequest = 40, callbackOrder, callbackAnswer, callback
 }
 
 extension Message {
@@ -33,6 +34,10 @@ extension Message {
         case .registered: .registered
         case .get: .get
         case .providers: .providers
+        case .callbackRequest: .callbackRequest
+        case .callbackOrder: .callbackOrder
+        case .callbackAnswer: .callbackAnswer
+        case .callback: .callback
         }
     }
 
@@ -42,7 +47,8 @@ extension Message {
         case .bid(let record): w.record(kind, record)
         case .offerMail, .offerDigest, .offerDifference, .found, .register, .registered, .providers:
             w.message(kind, expecting: 128) { writeContent(&$0) }
-        case .ping, .pong, .find, .unsupported, .offerReceived, .decline, .release, .award, .awardReply, .get:
+        case .ping, .pong, .find, .unsupported, .offerReceived, .decline, .release, .award, .awardReply, .get,
+            .callbackRequest, .callbackOrder, .callbackAnswer, .callback:
             w.message(kind) { writeContent(&$0) }
         }
     }
@@ -74,6 +80,11 @@ extension Message {
             w.bytes32(1, topic.value)
             w.uint(2, start)
         case .providers(let providers): providers.write(&w)
+        case .callbackRequest(let request): request.write(&w)
+        case .callbackOrder(let order): order.write(&w)
+        case .callbackAnswer(let called):
+            if let called { w.message(1) { called.write(&$0) } }
+        case .callback(let nonce): w.fixed64(1, nonce)
         }
     }
 
@@ -101,6 +112,10 @@ extension Message {
         case .registered: self = .registered(try Registered(r, bytes))
         case .get: self = try .readGet(r, bytes)
         case .providers: self = .providers(try Providers(r, bytes))
+        case .callbackRequest: self = .callbackRequest(try CallbackRequest(r, bytes))
+        case .callbackOrder: self = .callbackOrder(try CallbackOrder(r, bytes))
+        case .callbackAnswer: self = try .readCallbackAnswer(r, bytes)
+        case .callback: self = try .readCallback(r, bytes)
         }
     }
 

@@ -26,6 +26,11 @@ public enum Message: Hashable, Sendable {
     case registered(Registered)
     case get(topic: TopicID, start: UInt32)
     case providers(Providers)
+
+    case callbackRequest(CallbackRequest)
+    case callbackOrder(CallbackOrder)
+    case callbackAnswer(called: Endpoint?)
+    case callback(nonce: UInt64)
 }
 
 /// A message with the numbers that pair requests and replies; 0: neither.

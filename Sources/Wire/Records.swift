@@ -1,7 +1,16 @@
 import Primitives
 
-/// How far a node can be reached.
-public enum Reachability: UInt32, Sendable { case unknown = 0, direct, outbound }
+/// How far a node can be reached. `records.proto`.
+public enum Reachability: UInt32, Sendable {
+    case unknown = 0, direct, outbound
+    /// Answers datagrams from strangers, but accepts no channels.
+    case datagrams
+
+    /// Whether it is a client of the DHT only.
+    public var answersStrangers: Bool { self != .outbound }
+    /// Whether others may dial it.
+    public var acceptsChannels: Bool { self != .outbound && self != .datagrams }
+}
 
 /// How to reach a node: key, endpoints and a sequence number, signed by the node itself. `records.proto`.
 public struct Contact: Hashable, Sendable {

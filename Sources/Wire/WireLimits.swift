@@ -13,6 +13,8 @@ public enum WireLimits {
     public static let frameSizeMax = 16_000
     public static let recordBodyMax = 512
     public static let contactBodyMax = 300
+    /// What CALLBACK_REQUEST and CALLBACK_ORDER are padded to: more than the CALLBACK and the SYNs that they cause.
+    public static let callbackEnvelopeMin = 352
     public static let registrationBodyMax = 200
     public static let bidBodyMax = 384
     public static let receiptBodyMax = 300

@@ -4,7 +4,7 @@ import Wire
 /// Bytes out ÷ bytes in before an address has proven itself, from a seed.
 public enum Amplification {
     /// Message kinds that `MessageMaker` makes.
-    public static let kinds = 20
+    public static let kinds = 24
 
     /// What a victim knows of an address that has proven nothing.
     public enum State: String, CaseIterable, Sendable {

@@ -27,7 +27,7 @@ package struct MessageMaker {
     }
 
     package func message(_ input: inout FuzzInput) -> Message {
-        switch input.choice(20) {
+        switch input.choice(24) {
         case 0: .ping(contact: input.flag() ? contact(&input) : nil)
         case 1:
             .pong(contact: input.flag() ? contact(&input) : nil, observed: input.flag() ? place(&input) : nil)
@@ -60,6 +60,18 @@ package struct MessageMaker {
             .providers(
                 Providers(registrations: list(&input, 9, registration), contacts: list(&input, 9, contact)))
         case 18: .award(Award(task: task(&input), attempt: attempt(&input), workerDials: input.flag()))
+        case 20:
+            .callbackRequest(
+                CallbackRequest(
+                    nonce: max(1, input.number()), port: max(1, UInt16(truncatingIfNeeded: input.number())),
+                    channel: input.flag()))
+        case 21:
+            .callbackOrder(
+                CallbackOrder(
+                    publicKey: input.flag() ? author.publicKey : victim, endpoint: place(&input),
+                    nonce: max(1, input.number()), channel: input.flag()))
+        case 22: .callbackAnswer(called: input.flag() ? place(&input) : nil)
+        case 23: .callback(nonce: max(1, input.number()))
         default:
             .awardReply(
                 AwardReply(

@@ -326,6 +326,8 @@ package struct PeerWorld: ~Copyable {
             case .awarded, .delta, .progress:
                 precondition(running.contains(task), "task \(task) goes on after its end")
             }
+        case .sendApart(let datagram, let endpoint):
+            precondition(datagram.count <= 1_200, "\(datagram.count) bytes to \(endpoint)")
         case .keep, .keepSequence, .log, .left: break
         }
     }
@@ -345,6 +347,7 @@ package struct PeerWorld: ~Copyable {
 
     private static func name(_ effect: Effect) -> String {
         switch effect {
+        case .sendApart: "call back"
         case .dial: "dial"
         case .write: "write"
         case .closeChannel: "close channel"

@@ -12,11 +12,16 @@ private func json(_ value: some Encodable) throws -> String {
     let reach = ReachDocument(state: "direct", endpoint: "127.0.0.1:7410", how: "loopback", confirmedBy: 3)
     #expect(
         try json(reach)
-            == #"{"confirmed_by":3,"endpoint":"127.0.0.1:7410","how":"loopback","mend":null,"state":"direct"}"#
+            == #"{"confirmed_by":3,"endpoint":"127.0.0.1:7410","how":"loopback","mend":null,"state":"direct","tested":null}"#
     )
     let read = try JSONDecoder().decode(
         ReachDocument.self, from: Data(#"{"state":"alone","confirmed_by":0,"endpoint":null}"#.utf8))
     #expect(read == ReachDocument(state: "alone"))
+    let tested = ReachDocument(
+        state: "datagrams", confirmedBy: 4,
+        tested: .init(
+            datagrams: "yes", channels: "no", endpoint: "203.0.113.7:7827", networks: 4, ageSeconds: 240))
+    #expect(try JSONDecoder().decode(ReachDocument.self, from: Data(try json(tested).utf8)) == tested)
 }
 
 @Test func timesAreUTCWithMilliseconds() {

@@ -335,4 +335,34 @@ final class Carriers {
         }
         #expect(sent == 70)
     }
+
+    @Test("Only the dialler begins tasks: an acceptor that does loses the channel, in use or idle")
+    func direction() throws {
+        let task = TaskID(high: 1, low: 1)
+        let other = TaskID(high: 2, low: 2)
+        func frame(_ body: FrameBody, _ task: TaskID) -> Frame { Frame(task: task, attempt: 1, body: body) }
+        let open = FrameBody.open(TaskOpen(kind: .chat, bodyBytes: 2))
+        // What the dialler sends first, whether it then releases the channel, and what the acceptor answers.
+        let cases: [(first: Frame, isIdle: Bool, answer: Frame, isAllowed: Bool)] = [
+            (frame(.hello, task), false, frame(open, task), true),
+            (frame(.hello, task), true, frame(open, task), true),
+            (frame(.hello, task), false, frame(open, other), false),
+            (frame(open, task), false, frame(open, task), false),
+            (frame(open, task), false, frame(open, other), false),
+            (frame(open, task), true, frame(open, other), false),
+            (frame(open, task), true, frame(.hello, other), false),
+            (frame(open, task), true, frame(.cancel, task), true),
+            (frame(open, task), true, frame(.progress(Progress(phase: .queued, tokens: 0)), task), true),
+        ]
+        for (number, entry) in cases.enumerated() {
+            let carriers = Carriers()
+            let dialled = carriers.open(0, to: 1)
+            let accepted = try #require(carriers.links.first?.3)
+            #expect(carriers.send(entry.first, 0, dialled))
+            if entry.isIdle { carriers.run(0) { $0.release(dialled, now: $1, out: &$2) } }
+            _ = carriers.send(entry.answer, 1, accepted)
+            #expect(
+                (carriers.nodes[0].channels.peer(of: dialled) != nil) == entry.isAllowed, "case \(number)")
+        }
+    }
 }

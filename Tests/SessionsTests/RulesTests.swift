@@ -34,6 +34,14 @@ import Wire
         ("REGISTER", .register(Register(registration: record))),
         ("REGISTERED", .registered(Registered(heldMilliseconds: 0))),
         ("GET", .get(topic: TopicID(.zero), start: 0)), ("PROVIDERS", .providers(Providers())),
+        ("CALLBACK_REQUEST", .callbackRequest(CallbackRequest(nonce: 1, port: 1, channel: false))),
+        (
+            "CALLBACK_ORDER",
+            .callbackOrder(
+                CallbackOrder(
+                    publicKey: PublicKey(.zero), endpoint: .loopback(1), nonce: 1, channel: false))
+        ),
+        ("CALLBACK_ANSWER", .callbackAnswer(called: nil)), ("CALLBACK", .callback(nonce: 1)),
     ]
 
     private static func rows() throws -> [Row] {

@@ -52,6 +52,7 @@ final class Net {
         var incoming: [Incoming] = []
         var completions: [Completion] = []
         var established: [PeerAddress] = []
+        var strangers: [Endpoint] = []
         var advice: [VersionAdvice] = []
         var pongContact: SignedRecord?
         var address: PeerAddress { PeerAddress(key: identity.publicKey, endpoint: endpoint) }
@@ -160,6 +161,7 @@ final class Net {
         }
         nodes[index].completions += out.completions
         nodes[index].established += out.established
+        nodes[index].strangers += out.strangers
         nodes[index].advice += out.advice
         nodes[index].out.removeAll()
     }

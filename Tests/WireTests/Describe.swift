@@ -43,7 +43,8 @@ func fields(_ fill: (inout Fields) -> Void) -> JSONValue {
     return fields.json
 }
 
-private let reachabilities = "REACHABILITY_UNKNOWN REACHABILITY_DIRECT REACHABILITY_OUTBOUND"
+private let reachabilities =
+    "REACHABILITY_UNKNOWN REACHABILITY_DIRECT REACHABILITY_OUTBOUND REACHABILITY_DATAGRAMS"
 private let declines = """
     DECLINE_UNSPECIFIED DECLINE_BUSY DECLINE_PAUSED DECLINE_BACKEND_DOWN DECLINE_OVER_MAX_PRICE DECLINE_TOO_SLOW \
     DECLINE_LACKS_PARAMETER DECLINE_NOT_SERVED DECLINE_CONTEXT_TOO_SMALL DECLINE_LEAVING DECLINE_UNTRUSTED \
@@ -287,6 +288,28 @@ private func describe(_ message: Message) -> (String, JSONValue) {
                 $0.put("contacts", providers.contacts.map(describe))
             }
         )
+    case .callbackRequest(let request):
+        (
+            "callback_request",
+            fields {
+                $0.put("nonce", wide: request.nonce)
+                $0.put("port", UInt32(request.port))
+                $0.put("channel", request.channel)
+            }
+        )
+    case .callbackOrder(let order):
+        (
+            "callback_order",
+            fields {
+                $0.put("public_key", order.publicKey)
+                $0.put("endpoint", describe(order.endpoint))
+                $0.put("nonce", wide: order.nonce)
+                $0.put("channel", order.channel)
+            }
+        )
+    case .callbackAnswer(let called):
+        ("callback_answer", fields { $0.put("called", called.map(describe)) })
+    case .callback(let nonce): ("callback", fields { $0.put("nonce", wide: nonce) })
     }
 }
 

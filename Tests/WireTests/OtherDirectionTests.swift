@@ -104,6 +104,14 @@ import Testing
             .registered(Registered(heldMilliseconds: small(WireLimits.durationMax), contacts: records(2))),
             .get(topic: TopicID(random.bytes32()), start: small(.max)),
             .providers(Providers(registrations: records(1), contacts: records(1))),
+            .callbackRequest(
+                CallbackRequest(
+                    nonce: 1 + number(.max - 1), port: UInt16(1 + small(65_534)), channel: flag())),
+            .callbackOrder(
+                CallbackOrder(
+                    publicKey: key(), endpoint: endpoint(), nonce: 1 + number(.max - 1), channel: flag())),
+            .callbackAnswer(called: flag() ? endpoint() : nil),
+            .callback(nonce: 1 + number(.max - 1)),
         ]
         let bodies: [FrameBody] = [
             .open(

@@ -21,7 +21,7 @@ struct StatusCommand: AsyncParsableCommand {
                 status.name.isEmpty
                 ? String(status.nodeID.prefix(8)) : "\(status.name) (\(status.nodeID.prefix(8)))"
             var text =
-                "\(name)  \(status.state.rawValue) · reach \(status.reach.state) · \(Self.count(status.peers, "peer")) · mesh \(status.mesh) · up \(Self.duration(status.uptimeSeconds))\n"
+                "\(name)  \(status.state.rawValue) · reach \(Self.text(status.reach)) · \(Self.count(status.peers, "peer")) · mesh \(status.mesh) · up \(Self.duration(status.uptimeSeconds))\n"
             text += "join with   starling://\(status.publicKey)@\(status.reach.endpoint ?? "ADDRESS:PORT")\n"
             for model in status.models {
                 let backend =
@@ -44,6 +44,13 @@ struct StatusCommand: AsyncParsableCommand {
             if let next = status.next { text += "next        \(next)\n" }
             emit(printable(text))
         }
+    }
+
+    /// `direct (tested 4 min ago by 3 networks)`
+    static func text(_ reach: ReachDocument) -> String {
+        guard let tested = reach.tested else { return reach.state }
+        return
+            "\(reach.state) (tested \(duration(tested.ageSeconds)) ago by \(count(tested.networks, "network")))"
     }
 
     private static func count(_ number: Int, _ thing: String) -> String {
@@ -109,6 +116,8 @@ struct PeersCommand: AsyncParsableCommand {
                 ])
             }
             emit(table.text())
+            remark(printable("this node: reach \(StatusCommand.text(document.own.reach))"))
+            if let mend = document.own.reach.mend { remark(printable(mend)) }
             let dropped = document.dropped.filter { $0.value > 0 }.sorted { $0.key < $1.key }
             if !dropped.isEmpty {
                 remark(

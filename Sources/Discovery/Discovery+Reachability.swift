@@ -1,0 +1,310 @@
+import Cryptography
+import Primitives
+import Wire
+
+/// The test whether strangers reach us (Protocol/discovery.md, Reachability), in its three roles: who asks (we, about
+/// ourselves), who passes on, and who calls.
+extension Discovery {
+    // MARK: Who asks
+
+    /// We have joined: the first test follows soon.
+    mutating func beginReachabilityTests(_ now: MonotonicTime) {
+        guard profile == .internet, parameters.testsReachability else { return }
+        reachability.plannedAt = now + parameters.reachabilityDelay
+        timers.set(.reachability, at: reachability.plannedAt)
+    }
+
+    /// Plans a test `delay` from now, unless one runs or is planned sooner.
+    mutating func planReachabilityTest(
+        after delay: Interval, _ now: MonotonicTime, _ random: inout SeededRandom
+    ) {
+        guard profile == .internet, parameters.testsReachability, hasJoined, reachability.test == nil else {
+            return
+        }
+        let at = now + random.interval(delay * 3 / 4, delay * 5 / 4)
+        guard at < reachability.plannedAt else { return }
+        reachability.plannedAt = at
+        timers.set(.reachability, at: at)
+    }
+
+    /// Where we would be called: where we say that we are, else where somebody saw us last (a NAT that shows everyone
+    /// another port lets nobody agree, and no call in either).
+    private var testedEndpoint: Endpoint? {
+        selfContact?.record.endpoints.first(where: profile.accepts) ?? votes.latest
+    }
+
+    mutating func reachabilityDue(
+        _ now: MonotonicTime, _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+    ) {
+        reachability.plannedAt = .never
+        if reachability.test == nil {
+            if isConfirmedUnasked(now, &out) { return planNextTest(isDecided: true, now, &random) }
+            guard let endpoint = testedEndpoint else { return planNextTest(isDecided: false, now, &random) }
+            reachability.test = ReachabilityTest(endpoint: endpoint, now: now)
+        } else if judge(isRoundOver: true, now, &random, &out) {
+            return
+        }
+        startRound(now, &random, &out)
+    }
+
+    /// Strangers kept coming since the last test said that they can: no need to ask again.
+    private mutating func isConfirmedUnasked(_ now: MonotonicTime, _ out: inout [DiscoveryAction]) -> Bool {
+        guard var finding = reachability.finding, finding.endpoint == testedEndpoint,
+            finding.datagrams == .yes, finding.channels == .yes
+        else { return false }
+        let strangers = reachability.strangers.groups(since: finding.at)
+        guard strangers.count >= ReachabilityTest.callsMin,
+            reachability.dialled.groups(since: finding.at).count >= ReachabilityTest.callsMin
+        else { return false }
+        finding.at = now
+        finding.networks = strangers.count
+        reachability.finding = finding
+        out.append(.reachabilityTested(finding))
+        return true
+    }
+
+    private mutating func startRound(
+        _ now: MonotonicTime, _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+    ) {
+        guard let test = reachability.test else { return }
+        let asked = chooseAsked(test, &random)
+        guard asked.count >= ReachabilityTest.silenceMin else {
+            // Too small a mesh: what isn't known stays unknown.
+            reachability.test = nil
+            return planNextTest(isDecided: false, now, &random)
+        }
+        reachability.test?.beginRound()
+        for entry in asked {
+            let nonce = max(1, random.next())
+            reachability.test?.ask(nonce, by: profile.group(entry.endpoint))
+            ask(
+                .callbackRequest(CallbackRequest(nonce: nonce, port: test.endpoint.port, channel: true)),
+                Question(purpose: .callback(nonce), peer: entry.address, contact: entry.contact, told: nil),
+                &out)
+        }
+        timers.set(.reachability, at: now + parameters.callbackPatience)
+    }
+
+    /// Contacts of different networks, those first that were not asked in this test.
+    private func chooseAsked(_ test: ReachabilityTest, _ random: inout SeededRandom) -> [TableEntry] {
+        var used = [profile.group(test.endpoint)]
+        let usable = table.entries.filter { $0.failures == 0 && $0.endpoint.isIPv4 == test.endpoint.isIPv4 }
+        let asked = test.groups
+        var chosen: [TableEntry] = []
+        let shuffled = random.sample(usable.count, of: usable)
+        for isFresh in [true, false] {
+            for entry in shuffled where chosen.count < parameters.callbacksPerRound {
+                let group = profile.group(entry.endpoint)
+                guard !used.contains(group), asked.contains(group) != isFresh else { continue }
+                used.append(group)
+                chosen.append(entry)
+            }
+        }
+        return chosen
+    }
+
+    mutating func callbackAnswered(
+        _ nonce: UInt64, _ called: Endpoint?, _ now: MonotonicTime, _ random: inout SeededRandom,
+        _ out: inout [DiscoveryAction]
+    ) {
+        // Elsewhere called is not called: the answerer sees us at another address than we say that we have.
+        guard let called, called == reachability.test?.endpoint else { return }
+        reachability.test?.acknowledged(nonce)
+        _ = judge(isRoundOver: false, now, &random, &out)
+    }
+
+    /// Whether a callback with that nonce is waited for: before anything costly is asked about its source.
+    public func awaitsCallback(_ nonce: UInt64) -> Bool {
+        reachability.test?.ask(nonce).map { !$0.hasArrived } ?? false
+    }
+
+    /// Another callback came: of a nonce that nobody waits for, or from where it proves nothing.
+    public mutating func countUnknownCallback() { dropped.count(.unknownCallback) }
+
+    /// A callback that we wait for came from `source`; `isStranger`: we sent nothing to its network before.
+    public mutating func calledBack(
+        _ nonce: UInt64, from source: Endpoint, isStranger: Bool, now: Now, random: inout SeededRandom,
+        out: inout [DiscoveryAction]
+    ) {
+        guard let test = reachability.test, let ask = test.ask(nonce) else { return }
+        let caller = profile.group(source)
+        // The node asked must not call itself: our NAT may let it in alone.
+        guard profile.accepts(source), caller != ask.group, caller != profile.group(test.endpoint) else {
+            return dropped.count(.wrongCaller)
+        }
+        reachability.test?.arrived(nonce, from: caller, isStranger: isStranger)
+        _ = judge(isRoundOver: false, now.monotonic, &random, &out)
+    }
+
+    /// A node to whose network we had sent nothing has opened a session with us.
+    public mutating func strangerCame(
+        from source: Endpoint, now: Now, random: inout SeededRandom, out: inout [DiscoveryAction]
+    ) {
+        guard isElsewhere(source) else { return }
+        reachability.strangers.note(profile.group(source), now.monotonic)
+        contradicted(by: reachability.finding?.datagrams == .no, now.monotonic, &random, &out)
+    }
+
+    /// A node has dialled a channel to us.
+    public mutating func channelCame(
+        from source: Endpoint, now: Now, random: inout SeededRandom, out: inout [DiscoveryAction]
+    ) {
+        guard isElsewhere(source) else { return }
+        reachability.dialled.note(profile.group(source), now.monotonic)
+        contradicted(by: reachability.finding?.channels == .no, now.monotonic, &random, &out)
+    }
+
+    private func isElsewhere(_ source: Endpoint) -> Bool {
+        guard profile == .internet, profile.accepts(source) else { return false }
+        return testedEndpoint.map { profile.group($0) != profile.group(source) } ?? true
+    }
+
+    private mutating func contradicted(
+        by isContradiction: Bool, _ now: MonotonicTime, _ random: inout SeededRandom,
+        _ out: inout [DiscoveryAction]
+    ) {
+        if reachability.test != nil {
+            _ = judge(isRoundOver: false, now, &random, &out)
+        } else if isContradiction, let finding = reachability.finding,
+            now - finding.at >= parameters.contradictionPause
+        {
+            planReachabilityTest(after: parameters.reachabilityDelay, now, &random)
+        }
+    }
+
+    /// Our endpoint has changed: what was found out about the old one says nothing.
+    mutating func endpointMoved(_ now: MonotonicTime, _ random: inout SeededRandom) {
+        guard reachability.test?.endpoint ?? reachability.finding?.endpoint != testedEndpoint else { return }
+        reachability.test = nil
+        reachability.strangers.removeAll()
+        reachability.dialled.removeAll()
+        reachability.retry = parameters.reachabilityRetry
+        reachability.plannedAt = .never
+        planReachabilityTest(after: parameters.reachabilityDelay, now, &random)
+    }
+
+    /// Ends the test when nothing is left to find out; true when it has.
+    private mutating func judge(
+        isRoundOver: Bool, _ now: MonotonicTime, _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+    ) -> Bool {
+        guard let test = reachability.test, test.round > 0 else { return false }
+        let strangers = reachability.strangers.groups(since: test.startedAt)
+        let dialled = reachability.dialled.groups(since: test.startedAt)
+        var datagrams = test.datagrams(strangers: strangers.count, isRoundOver: isRoundOver)
+        var channels = test.channels(callers: dialled.count, isRoundOver: isRoundOver)
+        let isDecided = datagrams != .unknown && channels != .unknown
+        guard isDecided || isRoundOver && test.round >= ReachabilityTest.roundsMax else { return false }
+        reachability.test = nil
+        // What this test could not tell is as it was, if it was about the same place.
+        let old = reachability.finding.flatMap { $0.endpoint == test.endpoint ? $0 : nil }
+        if datagrams == .unknown { datagrams = old?.datagrams ?? .unknown }
+        if channels == .unknown { channels = old?.channels ?? .unknown }
+        var networks = test.callers
+        for group in strangers + dialled where !networks.contains(group) { networks.append(group) }
+        let finding = ReachabilityFinding(
+            datagrams: datagrams, channels: channels, endpoint: test.endpoint, at: now,
+            networks: networks.isEmpty ? test.passed : networks.count)
+        reachability.finding = finding
+        out.append(.reachabilityTested(finding))
+        planNextTest(isDecided: isDecided, now, &random)
+        return true
+    }
+
+    private mutating func planNextTest(isDecided: Bool, _ now: MonotonicTime, _ random: inout SeededRandom) {
+        reachability.plannedAt = .never
+        if isDecided {
+            reachability.retry = parameters.reachabilityRetry
+            planReachabilityTest(after: parameters.reachabilityInterval, now, &random)
+        } else {
+            planReachabilityTest(after: reachability.retry, now, &random)
+            reachability.retry = min(reachability.retry * 2, parameters.reachabilityInterval)
+        }
+    }
+
+    // MARK: Who passes on
+
+    /// Has a third node call `peer` at the address from which its session comes, and at no other.
+    mutating func passOn(
+        _ request: CallbackRequest, from peer: PeerAddress, _ now: MonotonicTime,
+        _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+    ) -> Message {
+        var endpoint = peer.endpoint
+        endpoint.port = request.port
+        let order = CallbackOrder(
+            publicKey: peer.key, endpoint: endpoint, nonce: request.nonce, channel: request.channel)
+        guard profile == .internet, profile.accepts(endpoint) else { return .callbackAnswer(called: nil) }
+        guard callbackRequests.take(profile.group(endpoint), now: now) else {
+            dropped.count(.callbackBudget)
+            return .callbackAnswer(called: nil)
+        }
+        let isSent = orderCallback(order, triesLeft: parameters.callbackTries, &random, &out)
+        return .callbackAnswer(called: isSent ? endpoint : nil)
+    }
+
+    /// Asks one of our contacts, of another network than ours and the called one's.
+    private mutating func orderCallback(
+        _ order: CallbackOrder, triesLeft: Int, _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+    ) -> Bool {
+        guard triesLeft > 0 else { return false }
+        let group = profile.group(order.endpoint)
+        let own = selfContact?.record.endpoints.first.map(profile.group)
+        let callers = table.entries.filter {
+            let other = profile.group($0.endpoint)
+            return $0.failures == 0 && $0.key != order.publicKey && other != group && other != own
+                && $0.endpoint.isIPv4 == order.endpoint.isIPv4
+        }
+        guard !callers.isEmpty else { return false }
+        let caller = callers[random.below(callers.count)]
+        ask(
+            .callbackOrder(order),
+            Question(
+                purpose: .order(order, triesLeft: triesLeft - 1), peer: caller.address,
+                contact: caller.contact,
+                told: nil), &out)
+        return true
+    }
+
+    mutating func orderFailed(
+        _ order: CallbackOrder, triesLeft: Int, _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+    ) {
+        _ = orderCallback(order, triesLeft: triesLeft, &random, &out)
+    }
+
+    // MARK: Who calls
+
+    /// Calls the node that a contact of ours names. It may be a victim: so few of one network are called, and few for
+    /// one network's contacts.
+    mutating func call(
+        _ order: CallbackOrder, from peer: PeerAddress, _ now: MonotonicTime, _ out: inout [DiscoveryAction]
+    ) -> Message {
+        let group = profile.group(order.endpoint)
+        guard profile == .internet, order.publicKey != selfKey, profile.accepts(order.endpoint),
+            table.entry(peer.key)?.endpoint == peer.endpoint, group != profile.group(peer.endpoint),
+            selfContact?.record.endpoints.contains(where: { profile.group($0) == group }) != true
+        else {
+            dropped.count(.callbackRefused)
+            return .callbackAnswer(called: nil)
+        }
+        guard callbackOrders.take(profile.group(peer.endpoint), now: now),
+            probes.take(profile.destination(order.endpoint), now: now), callbackCalls.take(group, now: now)
+        else {
+            dropped.count(.callbackBudget)
+            return .callbackAnswer(called: nil)
+        }
+        let address = PeerAddress(key: order.publicKey, endpoint: order.endpoint)
+        out.append(.callBack(address, nonce: order.nonce, channel: order.channel))
+        return .callbackAnswer(called: order.endpoint)
+    }
+}
+
+/// What a node knows of its own reachability, and the test that runs.
+struct ReachabilityState: Sendable {
+    var finding: ReachabilityFinding?
+    var test: ReachabilityTest?
+    /// When the next test begins; `.never`: none is planned, or one runs.
+    var plannedAt = MonotonicTime.never
+    /// Pause after a test that could not tell; doubles.
+    var retry: Interval
+    var strangers = RecentCallers()
+    var dialled = RecentCallers()
+}

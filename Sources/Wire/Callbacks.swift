@@ -1,0 +1,107 @@
+import Primitives
+
+// CALLBACK_REQUEST, CALLBACK_ORDER, CALLBACK_ANSWER and CALLBACK: `Protocol/messages.proto`, Reachability.
+
+/// Asks that somebody call the sender back, at the address from which its session comes.
+public struct CallbackRequest: Hashable, Sendable {
+    /// Not 0; comes back in CALLBACK.
+    public var nonce: UInt64
+    /// Where the sender believes to be reached; not 0.
+    public var port: UInt16
+    /// A channel is to be dialled too.
+    public var channel: Bool
+    public init(nonce: UInt64, port: UInt16, channel: Bool) {
+        self.nonce = nonce
+        self.port = port
+        self.channel = channel
+    }
+}
+
+/// Asks a contact to call a third node.
+public struct CallbackOrder: Hashable, Sendable {
+    public var publicKey: PublicKey
+    public var endpoint: Endpoint
+    public var nonce: UInt64
+    public var channel: Bool
+    public init(publicKey: PublicKey, endpoint: Endpoint, nonce: UInt64, channel: Bool) {
+        self.publicKey = publicKey
+        self.endpoint = endpoint
+        self.nonce = nonce
+        self.channel = channel
+    }
+}
+
+extension CallbackRequest {
+    func write(_ w: inout ProtoWriter) {
+        w.fixed64(1, nonce)
+        w.uint(2, UInt32(port))
+        w.bool(3, channel)
+    }
+
+    init(_ reader: ProtoReader, _ bytes: RawSpan) throws(WireError) {
+        var r = reader
+        var nonce: UInt64 = 0
+        var port: UInt32 = 0
+        var channel = false
+        while try r.next(bytes) {
+            switch r.field {
+            case 1: r.read(fixed64: &nonce)
+            case 2: r.read(&port)
+            case 3: r.read(&channel)
+            default: break
+            }
+        }
+        guard nonce != 0 else { throw .missingField }
+        guard let port = UInt16(exactly: port), port != 0 else { throw .outOfRange }
+        self.init(nonce: nonce, port: port, channel: channel)
+    }
+}
+
+extension CallbackOrder {
+    func write(_ w: inout ProtoWriter) {
+        w.bytes32(1, publicKey.value)
+        w.message(2) { endpoint.write(&$0) }
+        w.fixed64(3, nonce)
+        w.bool(4, channel)
+    }
+
+    init(_ reader: ProtoReader, _ bytes: RawSpan) throws(WireError) {
+        var r = reader
+        var key: Bytes32?
+        var endpoint: Endpoint?
+        var nonce: UInt64 = 0
+        var channel = false
+        while try r.next(bytes) {
+            switch r.field {
+            case 1: try r.read(&key, bytes)
+            case 2: if let inner = r.message { endpoint = try Endpoint(inner, bytes) }
+            case 3: r.read(fixed64: &nonce)
+            case 4: r.read(&channel)
+            default: break
+            }
+        }
+        guard let key, let endpoint, nonce != 0 else { throw .missingField }
+        self.init(publicKey: PublicKey(key), endpoint: endpoint, nonce: nonce, channel: channel)
+    }
+}
+
+extension Message {
+    static func readCallbackAnswer(_ reader: ProtoReader, _ bytes: RawSpan) throws(WireError) -> Message {
+        var r = reader
+        var called: Endpoint?
+        while try r.next(bytes) {
+            if r.field == 1, let inner = r.message { called = try Endpoint(inner, bytes) }
+        }
+        return .callbackAnswer(called: called)
+    }
+
+    static func readCallback(_ reader: ProtoReader, _ bytes: RawSpan) throws(WireError) -> Message {
+        var r = reader
+        var nonce: UInt64 = 0
+        while try r.next(bytes) {
+            if r.field == 1 { r.read(fixed64: &nonce) }
+        }
+        guard nonce != 0 else { throw .missingField }
+        return .callback(nonce: nonce)
+    }
+}
