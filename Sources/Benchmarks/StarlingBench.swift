@@ -12,7 +12,8 @@ struct StarlingBench: ParsableCommand {
             "Helpers of scripts/bench: a scripted model server, load generators, a lean node, micro-benchmarks.",
         subcommands: [
             BackendCommand.self, LoadCommand.self, CryptoCommand.self, AmplificationCommand.self,
-            DHTNodeCommand.self, PingLoadCommand.self, FloodCommand.self, LookupStudyCommand.self,
+            DHTNodeCommand.self, DHTInMemoryCommand.self, PingLoadCommand.self, FloodCommand.self,
+            LookupStudyCommand.self,
             RendezvousStudyCommand.self,
         ])
 }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Discovery
 import Primitives
 import Simulation
 
@@ -44,25 +45,44 @@ struct RendezvousStudyCommand: ParsableCommand {
         commandName: "rendezvous-study",
         abstract: "Provider searches among ground ids; prints one JSON object.")
     @Option var nodes = 10_000
-    @Option(help: "Ids ground next to the topic, lying and dropping in turn.") var hostile = 64
+    @Option(help: "Ids ground next to the topic.") var hostile = 64
     @Flag(help: "Put them where searches and registrations meet instead of nearest to the topic.")
     var meeting = false
+    @Option(help: "What they do: lying, dropping, or both in turn.") var behaviour = "both"
     @Option var providers = 20
     @Option var searches = 100
+    @Option(help: "Every how many-th question of a search goes to the near end; 0: none.") var nearEvery =
+        DiscoveryParameters().searchNearEvery
     @Option var seed: UInt64 = 1
 
-    func run() {
+    func run() throws {
         var plan = RendezvousStudy.Plan()
         plan.nodes = nodes
         plan.hostile = hostile
         plan.placement = meeting ? .meeting : .nearest
+        switch behaviour {
+        case "lying": plan.behaviours = [.lying]
+        case "dropping": plan.behaviours = [.dropping]
+        case "both": break
+        default: throw ValidationError("--behaviour \(behaviour): lying, dropping or both")
+        }
         plan.providers = providers
         plan.searches = searches
+        plan.parameters.searchNearEvery = max(0, nearEvery)
         plan.seed = seed
         let report = RendezvousStudy.run(plan)
-        let asked = RoutingStudy.Report.quantile(500, of: report.asked) ?? 0
-        print(
-            "{\"succeeded\": \(report.succeeded), \"closest_succeeded\": \(report.closestSucceeded), "
-                + "\"searches\": \(report.searches), \"asked_p50\": \(asked)}")
+        func quantile(_ perMille: Int, _ values: [Int]) -> Int {
+            RoutingStudy.Report.quantile(perMille, of: values) ?? 0
+        }
+        let fields = [
+            "\"succeeded\": \(report.succeeded)", "\"closest_succeeded\": \(report.closestSucceeded)",
+            "\"searches\": \(report.searches)", "\"asked_p50\": \(quantile(500, report.asked))",
+            "\"honest_least\": \(report.honest.first ?? 0)",
+            "\"honest_p50\": \(quantile(500, report.honest))",
+            "\"lies_p50\": \(quantile(500, report.lies))",
+            "\"first_ms_p50\": \(quantile(500, report.firstHonest))",
+            "\"first_ms_p99\": \(quantile(990, report.firstHonest))",
+        ]
+        print("{\(fields.joined(separator: ", "))}")
     }
 }

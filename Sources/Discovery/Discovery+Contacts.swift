@@ -13,7 +13,7 @@ extension Discovery {
         guard peer.key != selfKey else { return }
         if let place = table.place(of: peer.key) {
             if table[place].endpoint == peer.endpoint { table[place].lastHeard = now.monotonic }
-            if table[place].contact.signed == record { return }
+            guard let record, table[place].contact.signed != record else { return }
         }
         if lost.contains(where: { $0.key == peer.key && !$0.isTried }) {
             timers.set(.lost(peer.key), at: now.monotonic)
@@ -57,13 +57,21 @@ extension Discovery {
         }
     }
 
+    /// A question of ours was answered by whom it was for.
+    mutating func prove(
+        _ question: Question, _ roundTrip: Interval, _ now: MonotonicTime, _ random: inout SeededRandom,
+        _ out: inout [DiscoveryAction]
+    ) {
+        prove(question.contact, at: question.peer, question.id, roundTrip, now, &random, &out)
+    }
+
     /// `peer` answered a question of ours at its address. With its record, that is what admits.
     mutating func prove(
-        _ contact: Verified<Contact>?, at peer: PeerAddress, _ roundTrip: Interval, _ now: MonotonicTime,
-        _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+        _ contact: Verified<Contact>?, at peer: PeerAddress, _ id: NodeID, _ roundTrip: Interval,
+        _ now: MonotonicTime, _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
     ) {
         guard peer.key != selfKey else { return dropped.count(.ownKey) }
-        if let place = table.place(of: peer.key) {
+        if let place = table.place(of: id) {
             return renew(place, contact, at: peer, roundTrip, now, &out)
         }
         guard let contact else { return dropped.count(.noContact) }
@@ -73,7 +81,6 @@ extension Discovery {
             return note(contact, now, &random, &out)
         }
         guard !hasDeparted(contact.record) else { return }
-        let id = NodeID(of: peer.key)
         switch table.verdict(on: id, at: peer.endpoint) {
         case .room:
             let wasEmpty = table.count == 0

@@ -167,7 +167,7 @@ extension Discovery {
         case .lost, .lookup, .search, .register, .withdraw, .glance, .callback, .order: break
         }
         let wasLost = lost.contains { $0.key == peer.key }
-        prove(contact, at: peer, roundTrip, now, &random, &out)
+        prove(contact, at: peer, question.id, roundTrip, now, &random, &out)
         if wasLost, table.place(of: peer.key) == nil { lostFailed(peer.key, now) }
         if let contact, contact.record.publicKey == peer.key, table.place(of: peer.key) != nil,
             profile.endpoint(of: contact.record) != peer.endpoint

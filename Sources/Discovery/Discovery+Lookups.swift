@@ -73,7 +73,7 @@ extension Discovery {
                 let question = Question(
                     purpose: .lookup(token), peer: ask.address, contact: ask.contact, told: nil)
                 self.ask(.find(target: lookups[index].lookup.target), question, &out)
-                setPatience(ask.key, now)
+                setPatience(NodeID(of: ask.key), now)
             }
         }
         guard lookups[index].lookup.isFinished else { return }

@@ -11,25 +11,22 @@ extension Discovery {
     func providers(
         of topic: TopicID, start: UInt32, asker: PublicKey, _ now: MonotonicTime
     ) -> Providers {
-        var records = registrar.entries(topic, now).filter { $0.key != asker }.map(\.record)
-        if !records.isEmpty {
-            let first = Int(start) % records.count
-            records = Array(records[first...] + records[..<first])
-        }
-        if let own = ownTopics.first(where: { $0.topic == topic }) {
-            records.insert(own.registration.signed, at: 0)
-        }
-        let contacts = contactsNearer(to: topic, start: start, asker: asker)
+        var records: [SignedRecord] = []
+        if let own = ownTopics.first(where: { $0.topic == topic }) { records.append(own.registration.signed) }
+        records += registrar.sample(
+            topic, from: start, atMost: WireLimits.registrationsMax - records.count, but: asker, now)
+        let contacts = contactsNearer(
+            to: topic, start: start, asker: asker, atMost: parameters.contactsPerReplyMax)
         let kept = contacts.prefix(parameters.contactsKeptForTopic).reduce(0) { $0 + $1.fieldSize }
         var left = parameters.replyBytesMax - kept
         var answer = Providers()
-        for record in records.prefix(WireLimits.registrationsMax) {
+        for record in records {
             guard record.fieldSize <= left else { break }
             left -= record.fieldSize
             answer.registrations.append(record)
         }
         left += kept
-        for record in contacts.prefix(parameters.contactsPerReplyMax) {
+        for record in contacts {
             guard record.fieldSize <= left else { break }
             left -= record.fieldSize
             answer.contacts.append(record)
@@ -37,8 +34,11 @@ extension Discovery {
         return answer
     }
 
-    /// Keeps, renews or forgets a registration of `peer`, whose session is proven; nil when it isn't the peer's own or
-    /// leads elsewhere.
+    /// Keeps, renews or forgets a registration of `peer`, whose session is proven; nil when it isn't the peer's own.
+    ///
+    /// Its signature is not checked: the session has authenticated its author, and searchers check it before they rely on
+    /// it (a check costs as much as twenty datagrams, and a provider asks two dozen registrars at a time). What a false
+    /// one costs them is in `Protocol/discovery.md`.
     mutating func register(
         _ register: Register, from peer: PeerAddress, _ now: MonotonicTime, _ random: inout SeededRandom
     ) -> Message? {
@@ -56,10 +56,11 @@ extension Discovery {
         }
         var answer = Registered(heldMilliseconds: 0)
         var left = parameters.replyBytesMax / 2
-        for record in contactsNearer(to: stated.topic, start: register.start, asker: peer.key) {
-            guard record.fieldSize <= left, answer.contacts.count < parameters.contactsPerReplyMax else {
-                break
-            }
+        let nearer = contactsNearer(
+            to: stated.topic, start: register.start, asker: peer.key,
+            atMost: parameters.contactsPerReplyMax / 2)
+        for record in nearer {
+            guard record.fieldSize <= left else { break }
             left -= record.fieldSize
             answer.contacts.append(record)
         }
@@ -68,22 +69,12 @@ extension Discovery {
             dropped.count(.notUsable)
             return .registered(answer)
         }
+        if registrar.isEmpty { timers.set(.registrar, at: now + parameters.registrarSweep) }
         let group = profile.group(peer.endpoint)
-        switch registrar.verdict(on: peer.key, group, stated.topic, now, &random) {
-        case .refused: dropped.count(.registrationsFull)
-        case .kept(let instead):
-            guard registrationChecks.take(now) else {
-                dropped.count(.verificationBudget)
-                return .registered(answer)
-            }
-            guard (try? Verified<Registration>(checking: register.registration)) != nil else {
-                dropped.count(.badRegistration)
-                return nil
-            }
-            if registrar.isEmpty { timers.set(.registrar, at: now + parameters.registrarSweep) }
-            registrar.keep(
-                register.registration, of: peer.key, group, stated.topic, instead: instead, now)
+        if registrar.keep(register.registration, of: peer.key, group, stated.topic, now, &random) {
             answer.heldMilliseconds = UInt32(clamping: parameters.registrationLifetime.milliseconds)
+        } else {
+            dropped.count(.registrationsFull)
         }
         return .registered(answer)
     }
@@ -99,30 +90,38 @@ extension Discovery {
     ///
     /// They are exactly the entries of one bucket of the table: with i bits shared between us and the topic, a node
     /// shares more with it if it differs from us in bit i.
-    func contactsNearer(to topic: TopicID, start: UInt32, asker: PublicKey) -> [SignedRecord] {
-        let entries = table.entries(inBucket: selfID.topicBucket(topic))
-        var places: [(bucket: Int, index: Int)] = []
-        for index in entries.indices where entries[index].failures == 0 && entries[index].key != asker {
-            places.append((entries[index].nodeID.topicBucket(topic), index))
-        }
-        places.sort { $0 < $1 }
-        var rows: [Range<Int>] = []
-        for place in places.indices {
-            if let row = rows.last, places[row.lowerBound].bucket == places[place].bucket {
-                rows[rows.count - 1] = row.lowerBound..<place + 1
-            } else {
-                rows.append(place..<place + 1)
-            }
+    func contactsNearer(
+        to topic: TopicID, start: UInt32, asker: PublicKey, atMost wanted: Int
+    ) -> [SignedRecord] {
+        guard let bucket = table.bucket(selfID.topicBucket(topic)) else { return [] }
+        let entries = bucket.entries
+        // Places by distance bucket, far ones first: a row for each.
+        var places: [(bucket: UInt8, index: UInt8)] = []
+        places.reserveCapacity(entries.count)
+        for index in entries.indices.prefix(256) where entries[index].failures == 0 {
+            let place = (UInt8(entries[index].nodeID.topicBucket(topic)), UInt8(index))
+            var position = places.count
+            while position > 0, places[position - 1].bucket > place.0 { position -= 1 }
+            places.insert(place, at: position)
         }
         var chosen: [SignedRecord] = []
-        for round in 0..<parameters.contactsPerReplyMax {
-            for row in rows where round < row.count {
-                let place = row.lowerBound + (Int(start) + round) % row.count
-                chosen.append(entries[places[place].index].contact.signed)
+        chosen.reserveCapacity(min(places.count, wanted))
+        var round = 0
+        while round < places.count, chosen.count < wanted {
+            var first = 0
+            while first < places.count, chosen.count < wanted {
+                var end = first + 1
+                while end < places.count, places[end].bucket == places[first].bucket { end += 1 }
+                if round < end - first {
+                    let entry = Int(places[first + (Int(start) + round) % (end - first)].index)
+                    let contact = entries[entry].contact
+                    if contact.record.publicKey != asker { chosen.append(contact.signed) }
+                }
+                first = end
             }
-            if chosen.count >= parameters.contactsPerReplyMax { break }
+            round += 1
         }
-        return Array(chosen.prefix(parameters.contactsPerReplyMax))
+        return chosen
     }
 
     // MARK: Questions of ours
@@ -169,15 +168,15 @@ extension Discovery {
 
     /// After how long another is asked beside `key`, without giving it up: max(100 ms, 2 × RTO). Sessions repeats a
     /// lost request much later, and a dead contact must not hold up a path for that long.
-    func patience(with key: PublicKey) -> Interval {
-        let typical = table.entry(key).map(\.roundTrip) ?? roundTrips.smoothed
+    func patience(with id: NodeID) -> Interval {
+        let typical = table.place(of: id).map { table[$0].roundTrip } ?? roundTrips.smoothed
         let timeout = typical + roundTrips.deviation * 4
         return min(max(timeout * 2, parameters.patienceMin), parameters.patienceMax)
     }
 
     /// For the question that was asked last.
-    mutating func setPatience(_ key: PublicKey, _ now: MonotonicTime) {
-        timers.set(.patience(lastToken), at: now + patience(with: key))
+    mutating func setPatience(_ id: NodeID, _ now: MonotonicTime) {
+        timers.set(.patience(lastToken), at: now + patience(with: id))
     }
 
     mutating func patienceEnded(
@@ -189,14 +188,14 @@ extension Discovery {
         case .lookup(let lookup):
             if !question.isSlow {
                 questions[token]?.isSlow = true
-                timers.set(.patience(token), at: now + patience(with: key))
+                timers.set(.patience(token), at: now + patience(with: question.id))
             }
             lookupSlow(lookup, by: key, isLost: question.isSlow, now, &random, &out)
         case .search(let search):
             questions[token]?.isSlow = true
-            searchFailed(search, by: key, isSlow: true, now, &random, &out)
+            searchFailed(search, by: question.id, isSlow: true, now, &random, &out)
         case .register(let topic):
-            registerFailed(topic, by: key, isSlow: true, now, &random, &out)
+            registerFailed(topic, question, isSlow: true, now, &random, &out)
         case .callback, .order, .withdraw, .liveness, .candidate, .bootstrap, .lost, .glance: break
         }
     }

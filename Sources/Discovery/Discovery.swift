@@ -52,12 +52,24 @@ public struct Discovery: Sendable {
     struct Question: Sendable {
         var purpose: Purpose
         var peer: PeerAddress
+        /// The peer's, so that its answer need not be hashed for.
+        var id: NodeID
         /// What we knew of the peer when we asked.
         var contact: Verified<Contact>?
         /// The sequence of our own contact that went along.
         var told: UInt64?
         /// Its patience has ended once.
         var isSlow = false
+
+        init(
+            purpose: Purpose, peer: PeerAddress, id: NodeID? = nil, contact: Verified<Contact>?, told: UInt64?
+        ) {
+            self.purpose = purpose
+            self.peer = peer
+            self.id = id ?? NodeID(of: peer.key)
+            self.contact = contact
+            self.told = told
+        }
     }
 
     var table: RoutingTable
@@ -70,7 +82,6 @@ public struct Discovery: Sendable {
     var waitingLookups: Deque<WaitingLookup> = []
     var roundTrips = RoundTrips()
     var registrar: Registrar
-    var registrationChecks: TokenBucket
     var ownTopics: [OwnTopic] = []
     var searches: [ProviderSearch] = []
     var candidates: CandidateQueue
@@ -114,8 +125,6 @@ public struct Discovery: Sendable {
         callbackCalls = CallbackBudget(
             perGroup: parameters.callbacksPerGroupMax, total: parameters.callbacksMax)
         registrar = Registrar(shared)
-        registrationChecks = TokenBucket(
-            rate: parameters.registrationCheckRate, burst: parameters.registrationCheckRate)
         bootstrapDelay = parameters.bootstrapDelay
         refreshDelay = parameters.refreshDelay
     }
@@ -178,25 +187,25 @@ public struct Discovery: Sendable {
         }
         switch (question.purpose, message) {
         case (.lookup(let lookup), .found(let records)):
-            prove(question.contact, at: peer, roundTrip, now.monotonic, &random, &out)
+            prove(question, roundTrip, now.monotonic, &random, &out)
             roundTrips.sample(roundTrip, isSlow: question.isSlow)
             lookupAnswered(lookup, by: peer.key, records, now.monotonic, &random, &out)
         case (.search(let search), .providers(let providers)):
-            prove(question.contact, at: peer, roundTrip, now.monotonic, &random, &out)
+            prove(question, roundTrip, now.monotonic, &random, &out)
             roundTrips.sample(roundTrip, isSlow: question.isSlow)
-            searchAnswered(search, by: peer.key, providers, now.monotonic, &random, &out)
+            searchAnswered(search, by: question.id, providers, now.monotonic, &random, &out)
         case (.register(let topic), .registered(let registered)):
-            prove(question.contact, at: peer, roundTrip, now.monotonic, &random, &out)
+            prove(question, roundTrip, now.monotonic, &random, &out)
             registerAnswered(topic, question, registered, now.monotonic, &random, &out)
         case (.withdraw, .registered), (.withdraw, .pong): break
         case (.callback(let nonce), .callbackAnswer(let called)):
-            prove(question.contact, at: peer, roundTrip, now.monotonic, &random, &out)
+            prove(question, roundTrip, now.monotonic, &random, &out)
             callbackAnswered(nonce, called, now.monotonic, &random, &out)
         case (.order(let order, let triesLeft), .callbackAnswer(let called)):
-            prove(question.contact, at: peer, roundTrip, now.monotonic, &random, &out)
+            prove(question, roundTrip, now.monotonic, &random, &out)
             if called != order.endpoint { orderFailed(order, triesLeft: triesLeft, &random, &out) }
         case (.glance, .found(let records)):
-            prove(question.contact, at: peer, roundTrip, now.monotonic, &random, &out)
+            prove(question, roundTrip, now.monotonic, &random, &out)
             glanceAnswered(records, now.monotonic, &random, &out)
         case (.liveness, .pong(let record, let observed)), (.candidate, .pong(let record, let observed)),
             (.bootstrap, .pong(let record, let observed)), (.lost, .pong(let record, let observed)):
@@ -233,10 +242,10 @@ public struct Discovery: Sendable {
             lookupFailed(lookup, by: question.peer.key, now, &random, &out)
         case .search(let search):
             suspect(question.peer.key, now, &random, &out)
-            searchFailed(search, by: question.peer.key, isSlow: false, now, &random, &out)
+            searchFailed(search, by: question.id, isSlow: false, now, &random, &out)
         case .register(let topic):
             suspect(question.peer.key, now, &random, &out)
-            registerFailed(topic, by: question.peer.key, isSlow: false, now, &random, &out)
+            registerFailed(topic, question, isSlow: false, now, &random, &out)
         case .withdraw: break
         case .glance, .callback: suspect(question.peer.key, now, &random, &out)
         case .order(let order, let triesLeft):

@@ -80,8 +80,6 @@ public struct DiscoveryParameters: Sendable {
     /// How long the registrar's hash key lives. Longer: an unlucky provider stays out for longer.
     public var registrarKeyLifetime = Interval.minutes(24 * 60)
     public var registrarSweep = Interval.minutes(1)
-    /// Signature checks of registrations a second, apart from those of contacts.
-    public var registrationCheckRate = 200
     /// Topics of our own (Gossip: eight offers a node).
     public var ownTopicsMax = 8
     /// Providers that end a search (TopDisc: 30). An auction calls 8.
@@ -89,8 +87,14 @@ public struct DiscoveryParameters: Sendable {
     /// How many of one answer's new providers count towards that. Larger: a dozen liars, each with eight of its own, end a
     /// search before it has met the honest; smaller: more questions for popular topics (15 for 30).
     public var providersCountedPerAnswer = 2
-    /// Questions of one walk in flight: two buckets' worth, so that a walk takes half a round trip per bucket.
-    public var walkInFlightMax = 10
+    /// Questions of one search in flight: two buckets' worth, so that a search takes half a round trip per bucket.
+    public var searchInFlightMax = 10
+    /// Every how many-th question of a search goes to the near end instead of the far one; 0: none.
+    public var searchNearEvery = 3
+    /// Registrations of one walk in flight: everybody that it knows of at once, 5 in each bucket of a table at a million
+    /// nodes, so that a walk with a full table takes one round trip. Smaller: more round trips; larger: bursts of
+    /// handshakes (about 300 bytes and 150 µs each where no session is).
+    public var registrationsInFlightMax = 32
     /// Questions of one walk. 5 in each of 16 buckets is 80 at a million nodes; the rest is for the dead.
     public var walkQuestionsMax = 128
     /// Nodes of one walk. 16 in each of 20 buckets, and some.

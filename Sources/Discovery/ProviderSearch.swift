@@ -14,19 +14,31 @@ struct ProviderSearch: Sendable {
     let wanted: Int
     var walk: TopicWalk
     var found: [(key: PublicKey, group: Endpoint)] = []
+    /// Registrations whose signature was wrong, so that one which every registrar holds is checked once; at most
+    /// `forgedMax`, of which nothing but time is lost.
+    var forged: [SignedRecord] = []
+    static let forgedMax = 16
     var topic: TopicID { walk.topic }
-    /// Of `found`, those that count towards `wanted`: a few of each answer, so that liars can't end a search with their own.
+    /// Of `found`, those that count towards `wanted`: a few of each answer, so that liars can't end a search with their own;
+    /// and of those, what answers of the near end brought, where an attacker can own every node.
     var counted = 0
+    var countedAhead = 0
+    /// A share of the wanted like that of the questions.
+    func countedAheadMax(_ parameters: DiscoveryParameters) -> Int {
+        max(1, wanted / max(1, parameters.searchNearEvery))
+    }
     var isEnough: Bool { counted >= wanted }
 }
 
-/// The searcher's side of rendezvous: asks a few registrars in each distance bucket around the topic, far to near and a
-/// third of them near to far, and stops when enough providers were found or nobody is left.
+/// The searcher's side of rendezvous: asks a few registrars in each distance bucket around the topic, far to near, and
+/// stops when enough providers were found or nobody is left.
 ///
 /// What comes back is believed as far as it can be checked: each registration is signed by the provider and names the
 /// topic, so that a liar can only hide providers or bring its own; its address must be usable, is one of at most two
 /// of its prefix in the result, and takes from the budget of probes to strangers, so that no search aims us at a
 /// victim.
+///
+/// A search that moves is out of `searches` meanwhile: in there, its walk would be copied.
 extension Discovery {
     /// Starts a search. Each provider comes as `providerFound` under the returned token as soon as it is known, then
     /// `searchFinished`, at once when the table is empty or too many searches run.
@@ -37,114 +49,117 @@ extension Discovery {
         lastToken += 1
         let token = lastToken
         let wanted = max(1, min(wanted ?? parameters.providersWanted, parameters.providersWanted))
-        var walk = TopicWalk(
-            topic: topic, selfKey: selfKey, known: table.count, searchingFor: wanted, parameters: shared,
-            profile: profile)
+        let walk = TopicWalk(
+            topic: topic, known: table.count, searchingFor: wanted, parameters: shared, profile: profile)
         guard searches.count < parameters.searchesMax else {
             dropped.count(.lookupsFull)
             out.append(.searchFinished(token: token, walk.statistics))
             return token
         }
-        seed(&walk, &random)
-        searches.append(ProviderSearch(token: token, wanted: wanted, walk: walk))
-        let index = searches.count - 1
-        for entry in registrar.entries(topic, now.monotonic).prefix(searches[index].wanted) {
-            accept(entry.record, in: index, now.monotonic, &out)
+        var search = ProviderSearch(token: token, wanted: wanted, walk: walk)
+        for record in registrar.sample(topic, from: 0, atMost: wanted, but: selfKey, now.monotonic) {
+            accept(record, in: &search, now.monotonic, &out)
         }
-        searches[index].counted = searches[index].found.count
-        advanceSearch(index, now.monotonic, &random, &out)
+        search.counted = search.found.count
+        if !search.isEnough { seed(&search.walk, &random) }
+        goOn(search, at: searches.count, now.monotonic, &random, &out)
         return token
     }
 
     /// Ends a search whose result is no longer needed; `searchFinished` still comes.
     public mutating func stopSearch(_ token: UInt64, out: inout [DiscoveryAction]) {
         guard let index = searches.firstIndex(where: { $0.token == token }) else { return }
-        endSearch(index, &out)
+        let stopped = searches.remove(at: index)
+        out.append(.searchFinished(token: token, stopped.walk.statistics))
     }
 
-    private mutating func endSearch(_ index: Int, _ out: inout [DiscoveryAction]) {
-        let ended = searches.remove(at: index)
-        out.append(.searchFinished(token: ended.token, ended.walk.statistics))
-    }
-
-    private mutating func advanceSearch(
-        _ index: Int, _ now: MonotonicTime, _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+    /// Asks more, and puts `search` back into its place, or ends it.
+    private mutating func goOn(
+        _ search: consuming ProviderSearch, at index: Int, _ now: MonotonicTime,
+        _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
     ) {
-        let token = searches[index].token
-        while !searches[index].isEnough, let node = searches[index].walk.next(random: &random) {
-            guard mayAsk(node.address, now) else {
-                searches[index].walk.failed(node.key)
-                continue
+        let topic = search.topic
+        let token = search.token
+        if !search.isEnough {
+            advance(&search.walk, for: .search(token), now, &random, &out) { random in
+                .get(topic: topic, start: UInt32(random.below(1 << 16)))
             }
-            ask(
-                .get(topic: searches[index].topic, start: UInt32(random.below(1 << 16))),
-                Question(purpose: .search(token), peer: node.address, contact: node.contact, told: nil), &out)
-            setPatience(node.key, now)
         }
-        if searches[index].isEnough || searches[index].walk.inFlight == 0 { endSearch(index, &out) }
+        if search.isEnough || search.walk.inFlight == 0 {
+            out.append(.searchFinished(token: token, search.walk.statistics))
+        } else {
+            searches.insert(search, at: index)
+        }
     }
 
     mutating func searchAnswered(
-        _ token: UInt64, by key: PublicKey, _ providers: Providers, _ now: MonotonicTime,
+        _ token: UInt64, by id: NodeID, _ providers: Providers, _ now: MonotonicTime,
         _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
     ) {
         guard let index = searches.firstIndex(where: { $0.token == token }) else { return }
-        let before = searches[index].found.count
+        var search = searches.remove(at: index)
+        let before = search.found.count
         for record in providers.registrations.prefix(WireLimits.registrationsMax) {
-            accept(record, in: index, now, &out)
+            accept(record, in: &search, now, &out)
         }
-        let news = searches[index].found.count - before
-        searches[index].counted += min(news, parameters.providersCountedPerAnswer)
-        if searches[index].isEnough {
-            _ = searches[index].walk.answered(key, contacts: [], random: &random)
-            return endSearch(index, &out)
+        let node = search.walk.answered(id)
+        var news = min(search.found.count - before, parameters.providersCountedPerAnswer)
+        if node?.isAhead == true {
+            news = min(news, search.countedAheadMax(parameters) - search.countedAhead)
+            search.countedAhead += news
         }
-        // Keys alone: a copy of the walk would be a copy of all its nodes as soon as it goes on.
-        let known = searches[index].walk.nodes.map(\.key)
-        let contacts = listed(providers.contacts, now, &random, &out) { !known.contains($0) }
-        let refused = searches[index].walk.answered(key, contacts: contacts, random: &random)
-        for _ in 0..<refused { dropped.count(.notNearer) }
-        advanceSearch(index, now, &random, &out)
+        search.counted += news
+        if let node, !search.isEnough {
+            hear(providers.contacts, nearerThan: node.bucket, in: &search.walk, now, &random, &out)
+        }
+        goOn(search, at: index, now, &random, &out)
     }
 
     mutating func searchFailed(
-        _ token: UInt64, by key: PublicKey, isSlow: Bool, _ now: MonotonicTime, _ random: inout SeededRandom,
+        _ token: UInt64, by id: NodeID, isSlow: Bool, _ now: MonotonicTime, _ random: inout SeededRandom,
         _ out: inout [DiscoveryAction]
     ) {
         guard let index = searches.firstIndex(where: { $0.token == token }) else { return }
-        if isSlow { searches[index].walk.slow(key) } else { searches[index].walk.failed(key) }
-        advanceSearch(index, now, &random, &out)
+        var search = searches.remove(at: index)
+        if isSlow { search.walk.slow(id) } else { search.walk.failed(id) }
+        goOn(search, at: index, now, &random, &out)
     }
 
     /// Judges one registration, cheapest checks first.
     private mutating func accept(
-        _ record: SignedRecord, in index: Int, _ now: MonotonicTime, _ out: inout [DiscoveryAction]
+        _ record: SignedRecord, in search: inout ProviderSearch, _ now: MonotonicTime,
+        _ out: inout [DiscoveryAction]
     ) {
-        guard let stated = try? Registration(decoding: record.body), stated.topic == searches[index].topic
-        else {
+        // Most were found before: they need not be decoded again.
+        if let key = record.leadingKey, search.found.contains(where: { $0.key == key }) { return }
+        guard let stated = try? Registration(decoding: record.body), stated.topic == search.topic else {
             return dropped.count(.badRegistration)
         }
         let key = stated.publicKey
-        guard key != selfKey, !searches[index].found.contains(where: { $0.key == key }) else { return }
+        guard key != selfKey, !search.found.contains(where: { $0.key == key }) else { return }
         guard let endpoint = stated.endpoints.first(where: profile.accepts) else {
             return dropped.count(.notUsable)
         }
         let group = profile.group(endpoint)
-        guard searches[index].found.count(where: { $0.group == group }) < parameters.groupBucketMax else {
+        guard search.found.count(where: { $0.group == group }) < parameters.groupBucketMax else {
             return dropped.count(.groupFull)
         }
         var known = checkedRegistrations.find(record)
         if known == nil {
+            guard !search.forged.contains(record) else { return dropped.count(.badRegistration) }
             guard verifications.take(now) else { return dropped.count(.verificationBudget) }
             known = try? Verified<Registration>(checking: record)
             if let known { checkedRegistrations.insert(known) }
         }
-        guard let checked = known else { return dropped.count(.badRegistration) }
+        guard let checked = known else {
+            if search.forged.count < ProviderSearch.forgedMax { search.forged.append(record) }
+            return dropped.count(.badRegistration)
+        }
         let address = PeerAddress(key: key, endpoint: endpoint)
         guard mayAsk(address, now) else { return }
-        searches[index].found.append((key, group))
-        searches[index].walk.found(searches[index].found.count)
+        search.found.append((key, group))
+        search.walk.found(search.found.count)
         out.append(
-            .providerFound(token: searches[index].token, Provider(registration: checked, address: address)))
+            .providerFound(token: search.token, Provider(registration: checked, address: address)))
     }
 }

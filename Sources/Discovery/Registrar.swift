@@ -29,20 +29,6 @@ struct Registrar: Sendable {
         var expires: MonotonicTime
     }
 
-    /// What would become of a registration; asked before its signature is checked.
-    enum Verdict: Equatable, Sendable {
-        /// Kept, in the place of the one with this key of that topic, if any.
-        case kept(instead: (topic: TopicID, key: PublicKey)?)
-        case refused
-        static func == (a: Verdict, b: Verdict) -> Bool {
-            switch (a, b) {
-            case (.kept(let a), .kept(let b)): a?.topic == b?.topic && a?.key == b?.key
-            case (.refused, .refused): true
-            case (.kept, .refused), (.refused, .kept): false
-            }
-        }
-    }
-
     private let shared: Shared<DiscoveryParameters>
     private var parameters: DiscoveryParameters { _read { yield shared.value } }
     /// Each ascending by rank.
@@ -50,7 +36,7 @@ struct Registrar: Sendable {
     /// Registrations of each prefix over all topics; looked up, never walked.
     private var groups: [Endpoint: Int] = [:]
     private(set) var count = 0
-    private var secret: Bytes32?
+    private var secret: Secret32?
     private var secretUntil = MonotonicTime.zero
 
     init(_ parameters: Shared<DiscoveryParameters>) { shared = parameters }
@@ -64,59 +50,108 @@ struct Registrar: Sendable {
         topics[topic]?.filter { $0.expires > now } ?? []
     }
 
-    mutating func verdict(
-        on key: PublicKey, _ group: Endpoint, _ topic: TopicID, _ now: MonotonicTime,
+    /// At most `wanted` live registrations of `topic` in the order of their ranks, but without `excluded`'s: from the
+    /// `start`-th of them on, modulo their number, and round.
+    func sample(
+        _ topic: TopicID, from start: UInt32, atMost wanted: Int, but excluded: PublicKey,
+        _ now: MonotonicTime
+    ) -> [SignedRecord] {
+        guard let slot = topics.index(forKey: topic) else { return [] }
+        let list = topics.values[slot]
+        func counts(_ index: Int) -> Bool { list[index].expires > now && list[index].key != excluded }
+        let live = list.indices.count(where: counts)
+        guard live > 0 else { return [] }
+        var records: [SignedRecord] = []
+        records.reserveCapacity(min(live, wanted))
+        let first = Int(start) % live
+        // Those from `first` on, then those before.
+        for turn in 0..<2 {
+            var place = 0
+            for index in list.indices where counts(index) {
+                if records.count < min(live, wanted), (place >= first) == (turn == 0) {
+                    records.append(list[index].record)
+                }
+                place += 1
+            }
+        }
+        return records
+    }
+
+    /// Keeps `record` until its lifetime is over, in the place of another if need be; false when its rank is too high.
+    mutating func keep(
+        _ record: SignedRecord, of key: PublicKey, _ group: Endpoint, _ topic: TopicID, _ now: MonotonicTime,
         _ random: inout SeededRandom
-    ) -> Verdict {
+    ) -> Bool {
         rotate(now, &random)
+        let expires = now + parameters.registrationLifetime
+        guard let slot = topics.index(forKey: topic) else {
+            guard makeRoom(for: rank(key, group), group, topic) else { return false }
+            insert(
+                Entry(key: key, group: group, record: record, rank: rank(key, group), expires: expires), topic
+            )
+            return true
+        }
+        if let index = topics.values[slot].firstIndex(where: { $0.key == key }),
+            topics.values[slot][index].group == group
+        {
+            topics.values[slot][index].record = record
+            topics.values[slot][index].expires = expires
+            return true
+        }
         let rank = rank(key, group)
-        let list = topics[topic] ?? []
-        if list.contains(where: { $0.key == key && $0.group == group }) {
-            return .kept(instead: (topic, key))
+        guard makeRoom(for: rank, group, topic, but: key) else { return false }
+        remove(key, topic)
+        insert(Entry(key: key, group: group, record: record, rank: rank, expires: expires), topic)
+        return true
+    }
+
+    private mutating func insert(_ entry: Entry, _ topic: TopicID) {
+        let place = topics[topic]?.firstIndex { entry.rank < $0.rank } ?? topics[topic]?.count ?? 0
+        topics[topic, default: []].insert(entry, at: place)
+        groups[entry.group, default: 0] += 1
+        count += 1
+    }
+
+    /// Lets whoever is in the way of a registration with this rank give way; false when that is nobody. One of `key`
+    /// itself, from elsewhere, is about to go.
+    private mutating func makeRoom(
+        for rank: Rank, _ group: Endpoint, _ topic: TopicID, but key: PublicKey? = nil
+    ) -> Bool {
+        if let list = topics[topic] {
+            var alike = 0
+            var worst: Entry?
+            for entry in list where entry.group == group && entry.key != key {
+                alike += 1
+                worst = entry
+            }
+            if alike >= parameters.groupBucketMax { return replace(worst, rank, topic) }
         }
-        let alike = list.filter { $0.group == group && $0.key != key }
-        if alike.count >= parameters.groupBucketMax {
-            guard let worst = alike.last, rank < worst.rank else { return .refused }
-            return .kept(instead: (topic, worst.key))
+        guard count(of: group) < parameters.groupRegistrationsMax else { return false }
+        if let list = topics[topic], list.count >= parameters.registrationsPerTopicMax {
+            return replace(list.last, rank, topic)
         }
-        guard count(of: group) < parameters.groupRegistrationsMax else { return .refused }
-        if list.count >= parameters.registrationsPerTopicMax {
-            guard let worst = list.last, rank < worst.rank else { return .refused }
-            return .kept(instead: (topic, worst.key))
-        }
-        guard count >= parameters.registrationsMax else { return .kept(instead: nil) }
+        guard count >= parameters.registrationsMax else { return true }
         var worst: (topic: TopicID, entry: Entry)?
         for (topic, entries) in topics {
             guard let last = entries.last else { continue }
             if worst.map({ $0.entry.rank < last.rank }) ?? true { worst = (topic, last) }
         }
-        guard let worst, rank < worst.entry.rank else { return .refused }
-        return .kept(instead: (worst.topic, worst.entry.key))
+        return replace(worst?.entry, rank, worst?.topic ?? topic)
     }
 
-    /// Keeps `record` until its lifetime is over, after the verdict that allows it.
-    mutating func keep(
-        _ record: SignedRecord, of key: PublicKey, _ group: Endpoint, _ topic: TopicID,
-        instead: (topic: TopicID, key: PublicKey)?, _ now: MonotonicTime
-    ) {
-        if let instead { remove(instead.key, instead.topic) }
-        remove(key, topic)
-        let entry = Entry(
-            key: key, group: group, record: record, rank: rank(key, group),
-            expires: now + parameters.registrationLifetime)
-        var list = topics[topic] ?? []
-        list.insert(entry, at: list.firstIndex { entry.rank < $0.rank } ?? list.count)
-        topics[topic] = list
-        groups[group, default: 0] += 1
-        count += 1
+    /// `worst` goes if it ranks higher.
+    private mutating func replace(_ worst: Entry?, _ rank: Rank, _ topic: TopicID) -> Bool {
+        guard let worst, rank < worst.rank else { return false }
+        remove(worst.key, topic)
+        return true
     }
 
     mutating func remove(_ key: PublicKey, _ topic: TopicID) {
-        guard let index = topics[topic]?.firstIndex(where: { $0.key == key }),
-            let removed = topics[topic]?.remove(at: index)
+        guard let slot = topics.index(forKey: topic),
+            let index = topics.values[slot].firstIndex(where: { $0.key == key })
         else { return }
-        forget(removed)
-        if topics[topic]?.isEmpty == true { topics[topic] = nil }
+        forget(topics.values[slot].remove(at: index))
+        if topics.values[slot].isEmpty { topics[topic] = nil }
     }
 
     /// Drops what has run out, and gives all that remain new ranks once a day.
@@ -139,15 +174,17 @@ struct Registrar: Sendable {
 
     private func rank(_ key: PublicKey, _ group: Endpoint) -> Rank {
         guard let secret else { return Rank(prefix: .max, key: .max) }
-        let prefix = Bytes32(group.high, group.low, UInt64(group.port), 0).bytes
-        let outer = Blake2b.keyed(secret.bytes, prefix)
-        let inner = Blake2b.keyed(secret.bytes, prefix + key.value.bytes)
-        return Rank(prefix: outer.w0, key: inner.w0)
+        let (prefix, value) = (group, key.value)
+        return Rank(
+            prefix: ShortHash.keyed(secret, [prefix.high, prefix.low, UInt64(prefix.port)]),
+            key: ShortHash.keyed(
+                secret,
+                [prefix.high, prefix.low, UInt64(prefix.port), value.w0, value.w1, value.w2, value.w3]))
     }
 
     private mutating func rotate(_ now: MonotonicTime, _ random: inout SeededRandom) {
         guard secret == nil || now >= secretUntil else { return }
-        secret = random.bytes32()
+        secret = Secret32(random.bytes32())
         secretUntil = now + parameters.registrarKeyLifetime
         for topic in Array(topics.keys) {
             var list = topics[topic] ?? []

@@ -5,7 +5,6 @@ import Wire
 struct OwnTopic: Sendable {
     struct Holder: Sendable {
         let address: PeerAddress
-        let bucket: Int
         var until: MonotonicTime
     }
 
@@ -77,51 +76,35 @@ extension Discovery {
         guard let index = ownTopics.firstIndex(where: { $0.topic == topic }), ownTopics[index].walk == nil,
             table.count > 0  // the first admission starts it again
         else { return }
-        var walk = TopicWalk(
-            topic: topic, selfKey: selfKey, known: table.count, parameters: shared, profile: profile)
+        var walk = TopicWalk(topic: topic, known: table.count, parameters: shared, profile: profile)
         let needless = now + parameters.registrationLifetime * 2 / 3
         for holder in ownTopics[index].holders {
+            let (key, endpoint) = (holder.address.key, holder.address.endpoint)
             if holder.until > needless {
-                walk.addAnswered(holder.address, bucket: holder.bucket)
+                walk.addAnswered(key, at: endpoint)
             } else {
-                walk.add(holder.address, nil, bucket: holder.bucket, preferred: true, random: &random)
+                walk.add(NodeID(of: key), at: endpoint, .holder(key), random: &random)
             }
         }
         seed(&walk, &random)
-        ownTopics[index].walk = walk
-        advanceRegistration(index, now, &random, &out)
+        goOn(walk, of: index, now, &random, &out)
     }
 
-    /// Fills a walk with the contacts that answer.
-    func seed(_ walk: inout TopicWalk, _ random: inout SeededRandom) {
-        walk.reserve(table.count)
-        for bucket in table.buckets {
-            for entry in bucket.entries where entry.failures == 0 {
-                walk.add(
-                    entry.address, entry.contact, bucket: entry.nodeID.topicBucket(walk.topic),
-                    random: &random)
-            }
-        }
-    }
-
-    private mutating func advanceRegistration(
-        _ index: Int, _ now: MonotonicTime, _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+    /// Registers with more, and leaves the walk with its topic until it is over. (While it moves it is not in there, where
+    /// it would be copied.)
+    private mutating func goOn(
+        _ walk: consuming TopicWalk, of index: Int, _ now: MonotonicTime, _ random: inout SeededRandom,
+        _ out: inout [DiscoveryAction]
     ) {
-        let topic = ownTopics[index].topic
-        while let node = ownTopics[index].walk?.next(random: &random) {
-            guard node.isPreferred || mayAsk(node.address, now) else {
-                ownTopics[index].walk?.failed(node.key)
-                continue
-            }
-            let register = Register(
-                registration: ownTopics[index].registration.signed, start: UInt32(random.below(1 << 16)))
-            ask(
-                .register(register),
-                Question(purpose: .register(topic), peer: node.address, contact: node.contact, told: nil),
-                &out)
-            setPatience(node.key, now)
+        let topic = walk.topic
+        let record = ownTopics[index].registration.signed
+        advance(&walk, for: .register(topic), now, &random, &out) { random in
+            .register(Register(registration: record, start: UInt32(random.below(1 << 16))))
         }
-        guard ownTopics[index].walk?.inFlight == 0 else { return }
+        guard walk.inFlight == 0 else {
+            ownTopics[index].walk = walk
+            return
+        }
         ownTopics[index].walk = nil
         ownTopics[index].holders.removeAll { $0.until <= now }
         let delay = ownTopics[index].delay
@@ -133,37 +116,33 @@ extension Discovery {
         _ topic: TopicID, _ question: Question, _ registered: Registered, _ now: MonotonicTime,
         _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
     ) {
-        let contacts = listed(registered.contacts, now, &random, &out) { _ in true }
         guard let index = ownTopics.firstIndex(where: { $0.topic == topic }) else { return }
         let key = question.peer.key
         ownTopics[index].holders.removeAll { $0.address.key == key }
         if registered.heldMilliseconds > 0, ownTopics[index].holders.count < parameters.walkQuestionsMax {
             let held = min(
                 Interval.milliseconds(Int64(registered.heldMilliseconds)), parameters.registrationLifetime)
-            ownTopics[index].holders.append(
-                OwnTopic.Holder(
-                    address: question.peer, bucket: NodeID(of: key).topicBucket(topic), until: now + held))
+            ownTopics[index].holders.append(OwnTopic.Holder(address: question.peer, until: now + held))
         }
-        guard let refused = ownTopics[index].walk?.answered(key, contacts: contacts, random: &random) else {
-            return
+        guard var walk = ownTopics[index].walk.take() else { return }
+        if let node = walk.answered(question.id) {
+            hear(registered.contacts, nearerThan: node.bucket, in: &walk, now, &random, &out)
         }
-        for _ in 0..<refused { dropped.count(.notNearer) }
-        advanceRegistration(index, now, &random, &out)
+        goOn(walk, of: index, now, &random, &out)
     }
 
     /// Unanswered for good, or only slow.
     mutating func registerFailed(
-        _ topic: TopicID, by key: PublicKey, isSlow: Bool, _ now: MonotonicTime, _ random: inout SeededRandom,
-        _ out: inout [DiscoveryAction]
+        _ topic: TopicID, _ question: Question, isSlow: Bool, _ now: MonotonicTime,
+        _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
     ) {
         guard let index = ownTopics.firstIndex(where: { $0.topic == topic }) else { return }
-        if isSlow {
-            ownTopics[index].walk?.slow(key)
-        } else {
+        if !isSlow {
             let soon = now + parameters.registrationRefresh
-            ownTopics[index].holders.removeAll { $0.address.key == key && $0.until <= soon }
-            ownTopics[index].walk?.failed(key)
+            ownTopics[index].holders.removeAll { $0.address.key == question.peer.key && $0.until <= soon }
         }
-        if ownTopics[index].walk != nil { advanceRegistration(index, now, &random, &out) }
+        guard var walk = ownTopics[index].walk.take() else { return }
+        if isSlow { walk.slow(question.id) } else { walk.failed(question.id) }
+        goOn(walk, of: index, now, &random, &out)
     }
 }

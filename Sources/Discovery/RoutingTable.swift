@@ -51,7 +51,7 @@ struct RoutingTable: Sendable {
         guard verdict(on: entry.nodeID, at: entry.endpoint) == .room,
             let index = selfID.bucketIndex(of: entry.nodeID)
         else { return }
-        let slot = bucket(for: index)
+        let slot = slot(for: index)
         buckets[slot].replacements.removeAll { $0.key == entry.key }
         buckets[slot].append(entry)
         keys.insert(entry.key.value, at: index)
@@ -63,7 +63,7 @@ struct RoutingTable: Sendable {
     mutating func fill(_ entries: [TableEntry]) {
         for entry in entries {
             guard let index = selfID.bucketIndex(of: entry.nodeID) else { continue }
-            let slot = bucket(for: index)
+            let slot = slot(for: index)
             guard buckets[slot].entries.count < parameters.bucketSize else { continue }
             buckets[slot].append(entry)
             keys.insert(entry.key.value, at: index)
@@ -73,7 +73,7 @@ struct RoutingTable: Sendable {
 
     mutating func remember(_ replacement: Replacement, random: inout SeededRandom) {
         guard let index = selfID.bucketIndex(of: replacement.nodeID) else { return }
-        let slot = bucket(for: index)
+        let slot = slot(for: index)
         buckets[slot].remember(replacement, parameters: parameters, profile: profile, random: &random)
     }
 
@@ -107,6 +107,13 @@ struct RoutingTable: Sendable {
         return nil
     }
 
+    func place(of id: NodeID) -> Place? {
+        guard let index = selfID.bucketIndex(of: id), let slot = position(of: index).found,
+            let entry = buckets[slot].entries.firstIndex(where: { $0.nodeID == id })
+        else { return nil }
+        return Place(bucket: slot, entry: entry)
+    }
+
     func entry(_ key: PublicKey) -> TableEntry? {
         place(of: key).map { buckets[$0.bucket].entries[$0.entry] }
     }
@@ -120,10 +127,8 @@ struct RoutingTable: Sendable {
     /// All entries, far buckets first, oldest first.
     var entries: [TableEntry] { buckets.flatMap(\.entries) }
 
-    /// The entries that share exactly `index` leading bits with our id, oldest first.
-    func entries(inBucket index: Int) -> [TableEntry] {
-        position(of: index).found.map { buckets[$0].entries } ?? []
-    }
+    /// The contacts that share exactly `index` leading bits with our id.
+    func bucket(_ index: Int) -> Bucket? { position(of: index).found.map { buckets[$0] } }
 
     /// Up to `count` entries by ascending distance to `target`; suspects only when `includingSuspects`.
     ///
@@ -183,7 +188,7 @@ struct RoutingTable: Sendable {
         return (low < buckets.count && buckets[low].index == index ? low : nil, low)
     }
 
-    private mutating func bucket(for index: Int) -> Int {
+    private mutating func slot(for index: Int) -> Int {
         let (found, insertion) = position(of: index)
         if let found { return found }
         buckets.insert(Bucket(index: index), at: insertion)

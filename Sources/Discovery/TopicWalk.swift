@@ -3,7 +3,10 @@ import Primitives
 import Wire
 
 /// Whom to ask about a topic: nodes by *distance bucket around the topic* (bucket i: the ids that share exactly i
-/// leading bits with it), asked far to near, so many in each. Providers walk so to register and searchers to find.
+/// leading bits with it), asked far to near, so many in each. Providers walk so to register and searchers to find, who
+/// send one question in three ahead, to the near end: a rare topic's registrations are met there, so that the first
+/// provider is found after a round trip or two instead of half a one per bucket (`Protocol/discovery.md` has the order and
+/// what keeps liars at that end from gaining by it).
 ///
 /// Why buckets and not "the k nearest": a bucket far from the topic holds too many honest nodes to be owned, and one
 /// near it so few that provider and searcher meet there; 64 ids ground next to the topic own its nearest buckets and
@@ -12,186 +15,211 @@ import Wire
 struct TopicWalk: Sendable {
     enum State: Sendable { case fresh, asked, slow, answered, failed }
 
+    /// How a walk knows a node.
+    enum Origin: Sendable {
+        /// It is in our table. The contact stays there: an untouched one costs nothing.
+        case table
+        /// Somebody named it. The signature is checked when it is asked, which most never are.
+        case named(SignedRecord)
+        /// The same, checked.
+        case checked(Verified<Contact>)
+        /// It holds our registration, which runs out: asked before others of its bucket.
+        case holder(PublicKey)
+    }
+
     struct Node: Sendable {
-        let address: PeerAddress
-        let contact: Verified<Contact>?
+        let id: NodeID
+        let endpoint: Endpoint
         let bucket: Int
         let group: Endpoint
-        /// Asked before others of its bucket: it holds our registration, which runs out.
-        let isPreferred: Bool
+        var origin: Origin
         var state = State.fresh
-        var key: PublicKey { address.key }
-        var mayGiveWay: Bool { state == .fresh && !isPreferred }
+        /// The question went to the near end, out of turn.
+        var isAhead = false
+        var isHolder: Bool { if case .holder = origin { true } else { false } }
     }
 
     let topic: TopicID
-    private let selfKey: PublicKey
     private let perBucket: Int
     private let inFlightMax: Int
-    private let asksNear: Bool
+    private var nearEvery: Int
+    /// Questions to the near end that went unanswered for long; after `aheadSlowMax` of them the walk leaves it alone until
+    /// its turn comes: silent nodes there would hold up the rest.
+    private var aheadSlow = 0
+    private static let aheadSlowMax = 2
     private let shared: Shared<DiscoveryParameters>
     private var parameters: DiscoveryParameters { _read { yield shared.value } }
     private let profile: DiscoveryProfile
     /// In the order in which they were heard of; at most `walkNodesMax`.
     private(set) var nodes: [Node] = []
-    /// Nodes heard of in each bucket, for drawing fairly among more than are kept.
-    private var heard = [Int](repeating: 0, count: 256)
+    /// By bucket, as far as one is used: nodes heard of, for drawing fairly among more than are kept, and nodes asked that
+    /// have answered or still may.
+    private var counts: [(heard: UInt32, taken: UInt32)] = []
     private(set) var inFlight = 0
     private(set) var statistics = SearchStatistics()
-
-    /// One question in three goes to the near end: few nodes are there, so that most of them hold the registrations of a
-    /// rare topic, and a search finds the first provider after a round trip or two instead of half a one per bucket.
-    /// An attacker who owns that end gets a third of the questions until they are spent, and the caps per address group
-    /// on what it answers.
-    private static let nearEvery = 3
 
     /// - Parameters:
     ///   - known: contacts in the table; a mesh in which they fit one bucket is asked as a whole.
     ///   - searchingFor: providers that end the walk; nil: it registers. Few need fewer questions at a time, since the
     ///     answers of those under way when the last one is found are for nothing.
     init(
-        topic: TopicID, selfKey: PublicKey, known: Int, searchingFor wanted: Int? = nil,
-        parameters: Shared<DiscoveryParameters>, profile: DiscoveryProfile
+        topic: TopicID, known: Int, searchingFor wanted: Int? = nil, parameters: Shared<DiscoveryParameters>,
+        profile: DiscoveryProfile
     ) {
         shared = parameters
-        asksNear = wanted != nil
         let parameters = shared.value
-        inFlightMax = min(parameters.walkInFlightMax, (wanted ?? parameters.walkInFlightMax) + 2)
+        nearEvery = wanted == nil ? 0 : parameters.searchNearEvery
+        inFlightMax =
+            wanted.map { min(parameters.searchInFlightMax, $0 + 2) } ?? parameters.registrationsInFlightMax
         self.topic = topic
-        self.selfKey = selfKey
         self.profile = profile
         perBucket = known <= parameters.bucketSize ? parameters.bucketSize : parameters.registrarsPerBucket
     }
 
     mutating func reserve(_ count: Int) { nodes.reserveCapacity(min(count, parameters.walkNodesMax)) }
 
-    func bucket(of key: PublicKey) -> Int { NodeID(of: key).topicBucket(topic) }
+    func node(_ id: NodeID) -> Node? { nodes.first { $0.id == id } }
 
     /// Adds a node that may be asked; when its bucket is full it takes a random one's place, so that all that were heard
     /// of have the same chance and a liar can't push out the rest by naming many.
     mutating func add(
-        _ address: PeerAddress, _ contact: Verified<Contact>?, bucket known: Int? = nil,
-        preferred: Bool = false,
-        random: inout SeededRandom
+        _ id: NodeID, at endpoint: Endpoint, _ origin: Origin, random: inout SeededRandom
     ) {
-        guard address.key != selfKey else { return }
-        let bucket = known ?? bucket(of: address.key)
-        let group = profile.group(address.endpoint)
+        let bucket = id.topicBucket(topic)
+        let group = profile.group(endpoint)
         var alike = 0
         var waiting = 0
         for index in nodes.indices where nodes[index].bucket == bucket {
-            if nodes[index].address.key == address.key { return }
+            if nodes[index].id == id { return }
             if nodes[index].group == group { alike += 1 }
-            if nodes[index].mayGiveWay { waiting += 1 }
+            if nodes[index].state == .fresh, !nodes[index].isHolder { waiting += 1 }
         }
-        let node = Node(
-            address: address, contact: contact, bucket: bucket, group: group, isPreferred: preferred)
-        if preferred {
+        let node = Node(id: id, endpoint: endpoint, bucket: bucket, group: group, origin: origin)
+        if node.isHolder {
             if nodes.count < parameters.walkNodesMax { nodes.append(node) }
             return
         }
-        heard[bucket] += 1
+        grow(to: bucket)
+        counts[bucket].heard += 1
         guard alike < parameters.groupBucketMax else { return }
         if waiting < parameters.bucketSize {
             if nodes.count < parameters.walkNodesMax { nodes.append(node) }
-        } else if random.chance(waiting, in: heard[bucket]) {
-            let others = nodes.indices.filter { nodes[$0].bucket == bucket && nodes[$0].mayGiveWay }
+        } else if random.chance(waiting, in: Int(counts[bucket].heard)) {
+            let others = nodes.indices.filter {
+                nodes[$0].bucket == bucket && nodes[$0].state == .fresh && !nodes[$0].isHolder
+            }
             nodes[others[random.below(others.count)]] = node
         }
     }
 
     /// A node that needs no asking: it counts as one that has answered.
-    mutating func addAnswered(_ address: PeerAddress, bucket: Int) {
+    mutating func addAnswered(_ key: PublicKey, at endpoint: Endpoint) {
         guard nodes.count < parameters.walkNodesMax else { return }
-        let group = profile.group(address.endpoint)
+        let id = NodeID(of: key)
+        let bucket = id.topicBucket(topic)
         nodes.append(
             Node(
-                address: address, contact: nil, bucket: bucket, group: group, isPreferred: true,
-                state: .answered))
+                id: id, endpoint: endpoint, bucket: bucket, group: profile.group(endpoint),
+                origin: .holder(key), state: .answered))
+        grow(to: bucket)
+        counts[bucket].taken += 1
     }
 
-    /// Whom to ask next: of the farthest bucket in which too few were asked, and each third time, when searching, of the
+    /// `contact` was checked: it takes the place of what somebody else named under the same key, which may be a forgery.
+    mutating func replace(_ id: NodeID, with contact: Verified<Contact>, at endpoint: Endpoint) {
+        guard let index = nodes.firstIndex(where: { $0.id == id && $0.state == .fresh }) else { return }
+        nodes[index] = Node(
+            id: id, endpoint: endpoint, bucket: nodes[index].bucket, group: profile.group(endpoint),
+            origin: .checked(contact))
+    }
+
+    /// Whom to ask next: of the farthest bucket in which too few were asked, and now and then, when searching, of the
     /// nearest; nil while enough are in flight, and when nobody is left. The node counts as asked.
     mutating func next(random: inout SeededRandom) -> Node? {
         guard inFlight < inFlightMax, statistics.asked < parameters.walkQuestionsMax else { return nil }
-        var taken = InlineArray<256, UInt16>(repeating: 0)
-        for index in nodes.indices where nodes[index].state == .asked || nodes[index].state == .answered {
-            taken[nodes[index].bucket] += 1
-        }
-        let fromNear = asksNear && statistics.asked % Self.nearEvery == 0
-        // Those of the bucket whose turn it is; among them the preferred ones alone, if there are any.
-        var best: [Int] = []
-        for index in nodes.indices where nodes[index].state == .fresh {
-            let bucket = nodes[index].bucket
-            guard Int(taken[bucket]) < perBucket else { continue }
-            if let first = best.first {
-                let other = nodes[first].bucket
-                if bucket == other {
-                    guard nodes[first].isPreferred == nodes[index].isPreferred else {
-                        if nodes[index].isPreferred { best = [index] }
-                        continue
-                    }
-                } else if (bucket < other) == fromNear {
-                    continue
-                } else {
-                    best.removeAll(keepingCapacity: true)
-                }
-            }
-            best.append(index)
-        }
-        guard !best.isEmpty else { return nil }
-        let chosen = best[random.below(best.count)]
-        nodes[chosen].state = .asked
-        inFlight += 1
-        statistics.asked += 1
-        return nodes[chosen]
-    }
-
-    /// `key` answered and named `contacts`, of which those nearer to the topic than itself count: whoever answers a
-    /// question about a topic has no reason to name others (`Protocol/rules.md`), so the check costs nothing honest.
-    /// Returns how many it refused.
-    mutating func answered(
-        _ key: PublicKey, contacts: [(contact: Verified<Contact>, endpoint: Endpoint)],
-        random: inout SeededRandom
-    ) -> Int {
-        guard let bucket = close(key, as: .answered) else { return 0 }
-        statistics.answered += 1
-        statistics.nearestBucket = max(statistics.nearestBucket, bucket)
-        var refused = 0
-        for (contact, endpoint) in contacts {
-            let named = self.bucket(of: contact.record.publicKey)
-            guard named > bucket else {
-                refused += 1
+        let fromNear = nearEvery > 0 && statistics.asked % nearEvery == 0
+        // The bucket whose turn it is, and how many there may be asked: holders alone, if there are any.
+        var turn: (bucket: Int, isHolder: Bool, count: Int)?
+        for node in nodes where node.state == .fresh {
+            guard node.bucket >= counts.count || counts[node.bucket].taken < perBucket else { continue }
+            guard let best = turn else {
+                turn = (node.bucket, node.isHolder, 1)
                 continue
             }
-            add(
-                PeerAddress(key: contact.record.publicKey, endpoint: endpoint), contact, bucket: named,
-                random: &random)
+            if node.bucket == best.bucket {
+                if node.isHolder == best.isHolder {
+                    turn?.count += 1
+                } else if node.isHolder {
+                    turn = (node.bucket, true, 1)
+                }
+            } else if (node.bucket > best.bucket) == fromNear {
+                turn = (node.bucket, node.isHolder, 1)
+            }
         }
-        return refused
+        guard let turn else { return nil }
+        var left = random.below(turn.count)
+        for index in nodes.indices where nodes[index].state == .fresh && nodes[index].bucket == turn.bucket {
+            guard nodes[index].isHolder == turn.isHolder else { continue }
+            guard left == 0 else {
+                left -= 1
+                continue
+            }
+            grow(to: turn.bucket)
+            counts[turn.bucket].taken += 1
+            nodes[index].state = .asked
+            nodes[index].isAhead = fromNear
+            inFlight += 1
+            statistics.asked += 1
+            return nodes[index]
+        }
+        return nil
     }
 
-    mutating func failed(_ key: PublicKey) {
-        if close(key, as: .failed) != nil { statistics.failed += 1 }
+    /// Returns the node that was asked and has answered.
+    mutating func answered(_ id: NodeID) -> Node? {
+        guard let node = close(id, as: .answered) else { return nil }
+        statistics.answered += 1
+        statistics.nearestBucket = max(statistics.nearestBucket, node.bucket)
+        return node
+    }
+
+    mutating func failed(_ id: NodeID) {
+        if close(id, as: .failed) != nil { statistics.failed += 1 }
     }
 
     /// It takes long: another is asked in its place, and its answer is still welcome.
-    mutating func slow(_ key: PublicKey) {
-        guard let index = nodes.firstIndex(where: { $0.key == key && $0.state == .asked }) else { return }
+    mutating func slow(_ id: NodeID) {
+        guard let index = nodes.firstIndex(where: { $0.id == id && $0.state == .asked }) else { return }
         nodes[index].state = .slow
+        noteSlow(nodes[index])
         inFlight -= 1
+        counts[nodes[index].bucket].taken -= 1
     }
 
     mutating func found(_ count: Int) { statistics.providers = count }
 
-    private mutating func close(_ key: PublicKey, as state: State) -> Int? {
+    private mutating func close(_ id: NodeID, as state: State) -> Node? {
         guard
-            let index = nodes.firstIndex(where: { $0.key == key && ($0.state == .asked || $0.state == .slow) }
-            )
+            let index = nodes.firstIndex(where: { $0.id == id && ($0.state == .asked || $0.state == .slow) })
         else { return nil }
-        if nodes[index].state == .asked { inFlight -= 1 }
+        let bucket = nodes[index].bucket
+        let wasTaken = nodes[index].state == .asked
+        if wasTaken { inFlight -= 1 }
         nodes[index].state = state
-        return nodes[index].bucket
+        if wasTaken, state == .failed { noteSlow(nodes[index]) }
+        if wasTaken, state == .failed { counts[bucket].taken -= 1 }
+        if !wasTaken, state == .answered { counts[bucket].taken += 1 }
+        return nodes[index]
+    }
+
+    private mutating func noteSlow(_ node: Node) {
+        if node.isAhead { aheadSlow += 1 }
+        if aheadSlow >= Self.aheadSlowMax { nearEvery = 0 }
+    }
+
+    /// Buckets are at most 255.
+    private mutating func grow(to bucket: Int) {
+        while counts.count <= bucket { counts.append((0, 0)) }
     }
 }
 

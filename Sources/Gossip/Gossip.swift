@@ -54,6 +54,8 @@ public struct Gossip: Sendable {
     var rumours: [UInt64: Rumour] = [:]
     var budget = CheckBudget()
     var clocks = PeerClocks()
+    /// Exchanges at once when our clock is set; who can set it over and over gets no more than these.
+    var clockExchanges = TokenBucket(every: .seconds(20), burst: 4)
     var timers = DeadlineQueue<Timer>()
     /// Looked up by token, never walked.
     var requests: [UInt64: Pending] = [:]

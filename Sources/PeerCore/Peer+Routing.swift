@@ -11,9 +11,7 @@ extension Peer {
         let peer = incoming.peer
         guard !denied.contains(peer.key) else { return }
         // A sign of life is a sign of life, whatever it says; but only from a session that proved its address.
-        if incoming.proven {
-            auctioneer.heard(peer.key)
-        }
+        if incoming.proven { auctioneer.heard(peer.key) }
         let answer: Message?
         switch incoming.message {
         case .callback(let nonce):
@@ -47,7 +45,7 @@ extension Peer {
         }
     }
 
-    /// Discovery hears for itself what is its own.
+    /// Discovery hears of its own messages by itself.
     private mutating func heard(_ incoming: Incoming, _ now: Now) {
         guard incoming.proven else { return }
         discovery.heard(incoming.peer, now: now, random: &random, out: &discoveryActions)

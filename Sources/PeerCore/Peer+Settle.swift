@@ -99,8 +99,8 @@ extension Peer {
         case .evicted(let key):
             effects.append(.log(.evicted(key)))
             gossip.memberLeft(key)
-        case .lookupFinished:
-            break
+        case .lookupFinished(let token, let contacts, _):
+            _ = note(token, .nearest(lookup: token, contacts))
         case .providerFound(let token, let provider):
             if !note(token, .provider(search: token, provider)) { providerFound(token, provider, now) }
         case .searchFinished(let token, let statistics):

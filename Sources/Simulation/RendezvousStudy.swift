@@ -39,6 +39,8 @@ public enum RendezvousStudy {
         public var honest: [Int] = []
         public var lies: [Int] = []
         public var asked: [Int] = []
+        /// Milliseconds until the first honest provider was found, ascending; searches that found none are not in it.
+        public var firstHonest: [Int] = []
         /// The same searches against closest-k storage.
         public var closestSucceeded = 0
         public var closestHonest: [Int] = []
@@ -49,7 +51,6 @@ public enum RendezvousStudy {
     public static func run(_ plan: Plan) -> Report {
         var mesh = StudyMesh(seed: plan.seed, parameters: plan.parameters)
         let topic = TopicID(model: "study-\(plan.seed)")
-        mesh.topic = topic
         mesh.tablesMax = plan.nodes + plan.hostile
         let ground = ground(plan, mesh, topic)
         // With enough keys tried no honest id is nearer than the ground ones; those that are, by chance, stay out, so
@@ -85,9 +86,13 @@ public enum RendezvousStudy {
             var token: UInt64 = 0
             mesh.act(searcher) { token = $0.findProviders(of: topic, now: $1, random: &$2, out: &$3) }
             let key = StudyMesh.Key(node: searcher, token: token)
+            let started = mesh.now
             mesh.run(for: .seconds(60)) { $0.searches[key] != nil }
             let found = mesh.found[key] ?? []
-            let honest = found.count { keys.contains($0) }
+            let honest = found.count { keys.contains($0.provider) }
+            if let first = found.first(where: { keys.contains($0.provider) }) {
+                report.firstHonest.append(Int((first.at - started).milliseconds))
+            }
             report.searches += 1
             report.honest.append(honest)
             report.lies.append(found.count - honest)
@@ -98,6 +103,7 @@ public enum RendezvousStudy {
         report.honest.sort()
         report.lies.sort()
         report.asked.sort()
+        report.firstHonest.sort()
         report.closestHonest.sort()
         return report
     }

@@ -85,10 +85,8 @@ public struct StudyMesh {
 
     public internal(set) var lookups:
         [UInt64: (contacts: [Verified<Contact>], statistics: LookupStatistics)] = [:]
-    var found: [Key: [PublicKey]] = [:]
+    var found: [Key: [(provider: PublicKey, at: MonotonicTime)]] = [:]
     var searches: [Key: SearchStatistics] = [:]
-    /// The topic for which liars name each other.
-    var topic: TopicID?
 
     public init(seed: UInt64, parameters: DiscoveryParameters = DiscoveryParameters()) {
         self.seed = seed
@@ -304,7 +302,7 @@ public struct StudyMesh {
         case .lookupFinished(let token, let contacts, let statistics):
             lookups[token] = (contacts, statistics)
         case .providerFound(let token, let provider):
-            found[Key(node: node, token: token), default: []].append(provider.address.key)
+            found[Key(node: node, token: token), default: []].append((provider.address.key, now))
         case .searchFinished(let token, let statistics):
             searches[Key(node: node, token: token)] = statistics
         case .admitted, .updated, .evicted, .joined, .observedEndpointChanged, .callBack, .reachabilityTested:
@@ -368,22 +366,16 @@ public struct StudyMesh {
         return reply
     }
 
-    private mutating func lie(_ message: Message, at node: Int, to asker: Int) -> Message? {
-        func own(_ target: Bytes32, _ count: Int) -> [SignedRecord] {
-            nearest(count, to: target, in: liars).map { contacts[$0].signed }
-        }
-        switch message {
-        case .ping: return .pong(contact: contacts[node].signed, observed: address(asker).endpoint)
-        case .find(let target): return .found(contacts: own(target, 8))
-        case .get(let topic, let start):
-            let named = (0..<5).map { liars[(Int(start) + $0 * 7) % liars.count] }
-            let registrations = named.map { registration(Int($0), topic).signed }
-            return .providers(Providers(registrations: registrations, contacts: own(topic.value, 2)))
-        case .register:
-            return .registered(
-                Registered(heldMilliseconds: 900_000, contacts: topic.map { own($0.value, 3) } ?? []))
-        default: return nil
-        }
+    private func lie(_ message: Message, at node: Int, to asker: Int) -> Message? {
+        let lies = Lies(
+            own: contacts[node].signed,
+            nearest: { target, count in
+                nearest(count, to: target, in: liars).map { contacts[$0].signed }
+            },
+            registrations: { topic, start in
+                (0..<5).map { registration(Int(liars[(Int(start) + $0 * 7) % liars.count]), topic).signed }
+            })
+        return lies.answer(message, to: address(asker).endpoint)
     }
 
     func registration(_ node: Int, _ topic: TopicID) -> Verified<Registration> {

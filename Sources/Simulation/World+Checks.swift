@@ -105,6 +105,7 @@ extension World {
             violate(.oneEnd, host: host, "task \(client.task.map { "\($0)" } ?? "?") has no end")
         }
         for host in hosts where host.isUp { checkRest(host) }
+        if !liars.isEmpty { checkContacts() }
         checkCalmOffers()
         checkExpectations()
     }
@@ -139,6 +140,18 @@ extension World {
             for index in sums.indices { sums[index].count += tables[index].count }
         }
         return sums.map { ($0.name, Double($0.count) / Double(max(1, nodes))) }
+    }
+
+    private func checkContacts() {
+        var owners: [PublicKey: Int] = [:]
+        for host in hosts where host.impostor == nil { owners[host.identity.publicKey] = host.index }
+        for host in hosts where host.isUp {
+            for contact in host.process?.peer.contacts ?? [] {
+                guard let owner = owners[contact.publicKey], self.host(at: contact.address)?.index != owner
+                else { continue }
+                violate(.contactsGenuine, host: host, "\(hosts[owner].plan.name) at \(contact.address)")
+            }
+        }
     }
 
     /// In the calm everybody who is there knows everybody who sells.

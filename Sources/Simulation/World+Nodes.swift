@@ -12,7 +12,7 @@ extension World {
     // MARK: Life
 
     func start(_ host: Host) {
-        guard host.process == nil else { return }
+        guard host.process == nil, host.state != .hostile else { return }
         host.incarnation += 1
         host.state = .running
         let seed = scenario.seed
@@ -23,7 +23,7 @@ extension World {
         }
         let isTold = host.plan.nat == .none && !host.plan.learnsAddress
         var settings = PeerSettings(
-            mesh: MeshIdentity(name: "simulation"), name: host.plan.name,
+            mesh: MeshIdentity(name: Self.meshName), name: host.plan.name,
             endpoints: isTold ? [host.endpoint] : [],
             reachability: !host.plan.acceptsInbound ? .outbound : isTold ? .direct : .unknown,
             profile: .internet,
@@ -76,6 +76,7 @@ extension World {
         }
         for job in host.backend.jobs.keys.sorted() { dropJob(host, job) }
         for (_, client) in process.tasks.sorted(by: { $0.key < $1.key }) { askerLost(client) }
+        voidProbes(process)
         host.process = nil
         host.state = state
         host.diedAt = clock
@@ -128,6 +129,7 @@ extension World {
             swap(&batch, &process.effects)
         }
         process.isFlushing = false
+        if !process.probes.isEmpty { takeFindings(host, process) }
         sendDatagrams(host, process)
         if process.stoodStillSince == nil { arm(host, process) }
     }

@@ -64,7 +64,9 @@ struct Bench {
 
     /// Puts `contact` into the table the usual way, and swallows what follows from it.
     mutating func admit(_ contact: Verified<Contact>) {
-        discovery.prove(contact, at: address(contact), .milliseconds(20), now, &random, &out)
+        discovery.prove(
+            contact, at: address(contact), NodeID(of: contact.record.publicKey), .milliseconds(20), now,
+            &random, &out)
         out = []
     }
 

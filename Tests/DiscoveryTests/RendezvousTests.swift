@@ -139,6 +139,68 @@ import Wire
         #expect(found == [address])
     }
 
+    @Test("A registration with a false signature, which a registrar may relay, costs a search one check")
+    func relayed() {
+        var bench = Bench()
+        for number in 1...3 { bench.admit(bench.contact(number)) }
+        _ = bench.discovery.findProviders(of: topic, now: bench.clock, random: &bench.random, out: &bench.out)
+        let good = RegisterMessageTests.registration(20, topic).0.signed
+        let forged = SignedRecord(
+            body: RegisterMessageTests.registration(21, topic).0.signed.body, signature: good.signature)
+        let questions = bench.requests()
+        #expect(questions.count == 3)
+        for question in questions {
+            bench.answer(
+                question.token, .providers(Providers(registrations: [forged])), from: question.peer)
+        }
+        #expect(!bench.out.contains { if case .providerFound = $0 { true } else { false } })
+        #expect(bench.discovery.dropped[.badRegistration] == 3)
+    }
+
+    @Test(
+        "A registrar keeps what its author registers without checking the signature, which is for searchers")
+    func unchecked() {
+        var bench = Bench()
+        let (record, peer) = RegisterMessageTests.registration(1, topic)
+        let other = RegisterMessageTests.registration(2, topic).0
+        let false1 = SignedRecord(body: record.signed.body, signature: other.signed.signature)
+        let answer = bench.ask(.register(Register(registration: false1)), from: peer)
+        #expect(answer == .registered(Registered(heldMilliseconds: 900_000)))
+        _ = bench.ask(.register(Register(registration: record.signed)), from: peer)
+        #expect(bench.discovery.registrar.entries(topic, bench.now).map(\.record) == [record.signed])
+    }
+
+    @Test("A forged contact doesn't hide the node that it names, and takes no question")
+    func forgedContact() throws {
+        var bench = Bench()
+        let peer = bench.contact(1)
+        bench.admit(peer)
+        var point = NodeID(of: peer.record.publicKey).value
+        point.w0 ^= 1 << 63  // the answerer is in bucket 0
+        _ = bench.discovery.findProviders(
+            of: TopicID(point), now: bench.clock, random: &bench.random, out: &bench.out)
+        let question = bench.requests()[0]
+        let named = (100..<140).map { bench.contact($0) }.filter {
+            NodeID(of: $0.record.publicKey).topicBucket(TopicID(point)) > 0
+        }
+        let (hidden, forgedOnly) = (named[0], named[1])
+        let forged = [hidden, forgedOnly].map {
+            SignedRecord(
+                body: TestNetwork.contact(TestNetwork.identity(999), at: [.loopback(9)]).signed.body,
+                signature: $0.signed.signature)
+        }
+        // Under the same keys, but leading elsewhere.
+        let lies = zip([hidden, forgedOnly], forged).map { honest, lie in
+            SignedRecord(
+                body: Contact(
+                    publicKey: honest.record.publicKey, endpoints: [.loopback(9)], sequence: 7
+                ).encoded(), signature: lie.signature)
+        }
+        bench.answer(
+            question.token, .providers(Providers(contacts: lies + [hidden.signed])), from: question.peer)
+        #expect(bench.requests().map(\.peer) == [bench.address(hidden)])
+    }
+
     @Test("A contact that is not nearer to the topic than its answerer is refused")
     func notNearer() {
         var bench = Bench()

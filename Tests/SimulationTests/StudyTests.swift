@@ -56,6 +56,18 @@ import Testing
         }
     }
 
+    @Test("Case 16: liars who own the near end of a topic end no search with their own")
+    func liars() {
+        var plan = RendezvousStudy.Plan()
+        plan.nodes = 600
+        plan.hostile = 128
+        plan.behaviours = [.lying]
+        plan.population = 20_000
+        plan.searches = 12
+        let report = RendezvousStudy.run(plan)
+        #expect(report.succeeded >= 11, "\(report.honest)")
+    }
+
     @Test(
         "Case 16: ids ground into the buckets where provider and searcher meet hide few",
         arguments: [64, 128])

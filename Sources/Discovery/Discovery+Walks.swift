@@ -1,0 +1,102 @@
+import Cryptography
+import Primitives
+import Wire
+
+/// What registrations and searches share: filling their walks, asking the next node, hearing of others.
+extension Discovery {
+    /// Fills a walk with the contacts that answer.
+    func seed(_ walk: inout TopicWalk, _ random: inout SeededRandom) {
+        walk.reserve(table.count)
+        for bucket in table.buckets {
+            for index in bucket.entries.indices where bucket.entries[index].failures == 0 {
+                walk.add(
+                    bucket.entries[index].nodeID, at: bucket.entries[index].endpoint, .table, random: &random)
+            }
+        }
+    }
+
+    /// Asks nodes of `walk`, far to near, as long as it wants more.
+    mutating func advance(
+        _ walk: inout TopicWalk, for purpose: Purpose, _ now: MonotonicTime, _ random: inout SeededRandom,
+        _ out: inout [DiscoveryAction], _ message: (inout SeededRandom) -> Message
+    ) {
+        while let node = walk.next(random: &random) {
+            guard let (peer, contact) = whom(node, now) else {
+                walk.failed(node.id)
+                continue
+            }
+            ask(
+                message(&random),
+                Question(purpose: purpose, peer: peer, id: node.id, contact: contact, told: nil), &out)
+            setPatience(node.id, now)
+        }
+    }
+
+    /// Whom a node of a walk is, if something may be sent to it now: contacts and holders always, others within the budget
+    /// for their address and when their contact is their own.
+    private mutating func whom(_ node: TopicWalk.Node, _ now: MonotonicTime)
+        -> (PeerAddress, Verified<Contact>?)?
+    {
+        let contact: Verified<Contact>
+        switch node.origin {
+        case .holder(let key): return (PeerAddress(key: key, endpoint: node.endpoint), nil)
+        case .table:
+            guard let place = table.place(of: node.id) else { return nil }
+            return (table[place].address, table[place].contact)
+        case .checked(let checked): contact = checked
+        case .named(let record):
+            guard let checked = verified(record, now) else { return nil }
+            contact = checked
+        }
+        let peer = PeerAddress(key: contact.record.publicKey, endpoint: node.endpoint)
+        return mayAsk(peer, now) ? (peer, contact) : nil
+    }
+
+    /// Adds the contacts of an answer to the walk, of which those nearer to the topic than `bucket`, the answerer's, count:
+    /// whoever answers a question about a topic has no reason to name others (`Protocol/rules.md`), so the check costs
+    /// nothing honest. Cheapest checks first, and no signature yet.
+    mutating func hear(
+        _ records: [SignedRecord], nearerThan bucket: Int, in walk: inout TopicWalk, _ now: MonotonicTime,
+        _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+    ) {
+        if records.count > parameters.contactsPerReplyMax { dropped.count(.tooMany) }
+        for record in records.prefix(parameters.contactsPerReplyMax) {
+            // Most are contacts of ours, record for record: they need not even be decoded.
+            var id: NodeID?
+            if let key = record.leadingKey {
+                let guess = NodeID(of: key)
+                id = guess
+                guard guess.topicBucket(walk.topic) > bucket else {
+                    dropped.count(.notNearer)
+                    continue
+                }
+                if let place = table.place(of: guess), table[place].contact.signed == record {
+                    walk.add(guess, at: table[place].endpoint, .table, random: &random)
+                    continue
+                }
+                if case .named(record)? = walk.node(guess)?.origin { continue }
+            }
+            guard let stated = screened(record), let endpoint = profile.endpoint(of: stated) else { continue }
+            if id == nil || stated.publicKey != record.leadingKey {
+                id = NodeID(of: stated.publicKey)
+            }
+            guard let id, id.topicBucket(walk.topic) > bucket else {
+                dropped.count(.notNearer)
+                continue
+            }
+            if let place = table.place(of: id) {
+                walk.add(id, at: table[place].endpoint, .table, random: &random)
+                if stated.sequence > table[place].contact.record.sequence,
+                    let contact = verified(record, now)
+                {
+                    note(contact, now, &random, &out)
+                }
+            } else if case .named? = walk.node(id)?.origin, walk.node(id)?.state == .fresh {
+                // Two records under one key: one may be forged to hide the node.
+                if let contact = verified(record, now) { walk.replace(id, with: contact, at: endpoint) }
+            } else {
+                walk.add(id, at: endpoint, .named(record), random: &random)
+            }
+        }
+    }
+}
