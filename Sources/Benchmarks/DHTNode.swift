@@ -132,6 +132,7 @@ final class DHTNode {
                 if search.found == 0 {
                     lines.append("{\"first\": \(search.id), \"ms\": \(elapsed(search.since))}")
                 }
+            case .nearest: break
             case .over(let number, let statistics):
                 guard let search = searches.removeValue(forKey: number) else { continue }
                 lines.append(

@@ -27,6 +27,11 @@ extension Gossip {
         case .duplicate:
             members.served(from.key, id)
             if isDirect { cancelRumour(id) }
+            // Who learnt it another way first has a clock to set right as well, or drops everything before its time.
+            if isDirect, byMail, clocks.hearAgain(offer.issuedAt, from: from.endpoint.prefix, wall: now.wall)
+            {
+                clockWasSet(now)
+            }
             return drop(.duplicate)
         case .collision:
             return drop(.idCollision)
@@ -38,7 +43,7 @@ extension Gossip {
         }
         // The sender is who it says, so its own date needs no signature: it may set our clock right.
         if isDirect, byMail, clocks.hear(offer.issuedAt, from: from.endpoint.prefix, wall: now.wall) {
-            signAnew(now)
+            clockWasSet(now)
         }
         if let fault = fault(inDatesOf: offer, now) { return drop(fault) }
 
@@ -46,7 +51,7 @@ extension Gossip {
         else {
             return drop(.rateLimited)
         }
-        let isKnown = book.knows(offer.publicKey) || members[offer.publicKey] != nil
+        let isKnown = book.knows(offer.publicKey) || members.contains(offer.publicKey)
         let verified: Verified<Offer>
         switch check(signed, from: from, isKnown ? (isDirect ? .direct : .passedOn) : .strangers, now) {
         case .right(let checked): verified = checked
@@ -115,6 +120,12 @@ extension Gossip {
         if offer.sequence >= GossipLimits.sequenceMax { return .oddSequence }
         if !offer.endpoints.allSatisfy(\.isUnicast) { return .oddEndpoint }
         return nil
+    }
+
+    /// Our offers had wrong dates, and others' were refused for theirs.
+    private mutating func clockWasSet(_ now: Now) {
+        signAnew(now)
+        if clockExchanges.take(now.monotonic) { timers.set(.exchange, at: now.monotonic) }
     }
 
     /// What our clock, set right by the others', says about it. Acceptance and expiry end at the same moment, or two

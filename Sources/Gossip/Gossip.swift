@@ -54,6 +54,8 @@ public struct Gossip: Sendable {
     var rumours: [UInt64: Rumour] = [:]
     var budget = CheckBudget()
     var clocks = PeerClocks()
+    /// Exchanges at once when our clock is set; who can set it over and over gets no more than these.
+    var clockExchanges = TokenBucket(every: .seconds(20), burst: 4)
     var timers = DeadlineQueue<Timer>()
     /// Looked up by token, never walked.
     var requests: [UInt64: Pending] = [:]
@@ -100,7 +102,7 @@ public struct Gossip: Sendable {
         _ address: PeerAddress, now: Now, random: inout SeededRandom, out: inout [GossipAction]
     ) {
         guard address.key != identity.publicKey else { return }
-        let isNew = members[address.key] == nil
+        let isNew = !members.contains(address.key)
         guard members.join(address) else { return dropped.count(.membersFull) }
         guard isNew, leaving == nil else { return }
         for id in owns.keys where book.passable(id, at: clocks.judge(now.wall)) { mail.add(id, to: address) }

@@ -12,6 +12,16 @@ struct PeerClocks: Sendable {
 
     func judge(_ wall: WallTime) -> WallTime { WallTime(milliseconds: wall.milliseconds &+ ahead) }
 
+    /// A version that we hold already comes late, by up to the time between two versions: that alone is no difference
+    /// of clocks.
+    private static let ageMax: Int64 = 90_000
+
+    mutating func hearAgain(_ issuedAt: WallTime, from network: UInt64, wall: WallTime) -> Bool {
+        let (difference, overflow) = issuedAt.milliseconds.subtractingReportingOverflow(wall.milliseconds)
+        guard !overflow, abs(difference) > Self.ageMax else { return false }
+        return hear(issuedAt, from: network, wall: wall)
+    }
+
     /// `issuedAt` must have been checked to be a sane date. True when the correction moved.
     mutating func hear(_ issuedAt: WallTime, from network: UInt64, wall: WallTime) -> Bool {
         let (difference, overflow) = issuedAt.milliseconds.subtractingReportingOverflow(wall.milliseconds)

@@ -7,6 +7,8 @@ import Wire
 public enum Finding: Sendable {
     case provider(search: UInt64, Provider)
     case over(search: UInt64, SearchStatistics)
+    /// The nodes nearest to the point of a `lookup`.
+    case nearest(lookup: UInt64, [Verified<Contact>])
 }
 
 // The DHT by itself: topics that are no model's. The market has `serve` and `submit`; these are for whoever measures
@@ -45,6 +47,14 @@ extension Peer {
         return search
     }
 
+    /// Starts a lookup of the nodes nearest to `target`; they follow in `takeFindings` under the returned number.
+    public mutating func lookup(_ target: Bytes32, now: Now) -> UInt64 {
+        let lookup = discovery.lookup(target, now: now, random: &random, out: &discoveryActions)
+        topicSearches.insert(lookup)
+        settle(now)
+        return lookup
+    }
+
     /// At most `DiscoveryParameters.searchesMax` × `providersWanted` between two calls of the shell.
     public mutating func takeFindings() -> [Finding] {
         guard !findings.isEmpty else { return [] }
@@ -55,7 +65,10 @@ extension Peer {
     /// True when the search is one of `findProviders`.
     mutating func note(_ search: UInt64, _ finding: Finding) -> Bool {
         guard topicSearches.contains(search) else { return false }
-        if case .over = finding { topicSearches.remove(search) }
+        switch finding {
+        case .provider: break
+        case .over, .nearest: topicSearches.remove(search)
+        }
         findings.append(finding)
         return true
     }

@@ -28,6 +28,9 @@ enum Event: BitwiseCopyable {
     case hangUp(client: Int32)
     case cancelDue(client: Int32)
     case fault(index: Int32)
+    /// An attacker's program acts.
+    case hostile(host: Int32)
+    case probe(index: Int32)
     case thaw(host: Int32)
     case watch
 

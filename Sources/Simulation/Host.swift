@@ -17,16 +17,20 @@ final class Host {
         case off
         /// It took its leave and ended.
         case left
+        /// No process but an attacker's program.
+        case hostile
     }
 
     let index: Int
     let plan: NodePlan
     let identity: Identity
+    let nodeID: NodeID
     let endpoint: Endpoint
     /// Its monotonic clock starts elsewhere than everybody else's.
     let monotonicOffset: Int64
     var state = State.planned
     var process: NodeProcess?
+    var impostor: Impostor?
     var incarnation = 0
     var backend: ScriptedBackend
     /// Which side of a partition it is on.
@@ -51,6 +55,7 @@ final class Host {
         self.index = index
         self.plan = plan
         self.identity = identity
+        nodeID = identity.nodeID
         self.endpoint = endpoint
         self.monotonicOffset = monotonicOffset
         backend = ScriptedBackend(random: random)
@@ -85,6 +90,8 @@ final class NodeProcess {
     var tasks: [TaskID: Int32] = [:]
     var paths = PathAccounts()
     var isLeaving = false
+    /// Lookups and searches that run, by their numbers.
+    var probes: [UInt64: Int32] = [:]
 
     // Frozen
     var inbox: [Event] = []

@@ -51,7 +51,6 @@ public enum RendezvousStudy {
     public static func run(_ plan: Plan) -> Report {
         var mesh = StudyMesh(seed: plan.seed, parameters: plan.parameters)
         let topic = TopicID(model: "study-\(plan.seed)")
-        mesh.topic = topic
         mesh.tablesMax = plan.nodes + plan.hostile
         let ground = ground(plan, mesh, topic)
         // With enough keys tried no honest id is nearer than the ground ones; those that are, by chance, stay out, so

@@ -19,7 +19,8 @@ extension Report {
     public static let measureNames = [
         "answered", "convergence", "leave", "award_p50", "award_p99", "first_byte_p50", "first_byte_p99",
         "failovers",
-        "failover_gap", "silent_calls", "sent_mean", "sent_max", "upkeep_bytes", "upkeep_packets",
+        "failover_gap", "lookup_success", "lookup_p50", "lookup_p99", "search_success", "search_p50",
+        "search_p99", "silent_calls", "sent_mean", "sent_max", "upkeep_bytes", "upkeep_packets",
     ]
 
     /// What this run measured; what didn't happen is missing.
@@ -40,6 +41,11 @@ extension Report {
         }
         list.append(Measure("failovers", Double(failovers), ""))
         seconds("failover_gap", failoverGaps.largest)
+        for (name, result) in [("lookup", lookups), ("search", searches)] where result.count > 0 {
+            list.append(Measure("\(name)_success", result.successPercent, "%"))
+            seconds("\(name)_p50", result.times.percentile(50))
+            seconds("\(name)_p99", result.times.percentile(99))
+        }
         list.append(Measure("silent_calls", Double(silentCalls), ""))
         list.append(Measure("sent_mean", Double(sentPerNode.mean), "B/s"))
         list.append(Measure("sent_max", Double(sentPerNode.largest), "B/s"))

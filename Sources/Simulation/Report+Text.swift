@@ -32,10 +32,16 @@ extension Report {
             lines.append("  to the first byte        " + milliseconds(firstBytes))
             lines.append("  failovers                \(failovers); gap \(milliseconds(failoverGaps))")
         }
+        for (name, result) in [("lookups ", lookups), ("searches", searches)] where result.count > 0 {
+            lines.append(
+                "  \(name)                 \(result.succeeded) of \(result.count) found what they should; "
+                    + milliseconds(result.times))
+        }
         lines.append(
             "  datagrams                \(carrier.datagrams) sent, \(carrier.lost) lost, \(carrier.duplicated) doubled, "
                 + "\(carrier.cutOff) cut off, \(carrier.unheard) to nobody, \(carrier.socketFull) into full sockets"
-                + (carrier.filtered > 0 ? ", \(carrier.filtered) filtered by NATs" : ""))
+                + (carrier.filtered > 0 ? ", \(carrier.filtered) filtered by NATs" : "")
+                + (carrier.hostile > 0 ? ", beside \(carrier.hostile) hostile ones" : ""))
         lines.append("  channels                 \(carrier.streams), \(carrier.streamBytes / 1_000) kB")
         lines.append(
             "  sent per node            mean \(sentPerNode.mean) B/s, most \(sentPerNode.largest) B/s")
@@ -104,7 +110,7 @@ extension Report {
                     ("lost", "\(carrier.lost)"), ("duplicated", "\(carrier.duplicated)"),
                     ("cut_off", "\(carrier.cutOff)"),
                     ("unheard", "\(carrier.unheard)"), ("socket_full", "\(carrier.socketFull)"),
-                    ("filtered", "\(carrier.filtered)"),
+                    ("filtered", "\(carrier.filtered)"), ("hostile", "\(carrier.hostile)"),
                     ("channels", "\(carrier.streams)"), ("channel_bytes", "\(carrier.streamBytes)"),
                 ])
             ),

@@ -31,6 +31,9 @@ public struct Report: Sendable {
     public let carrier: CarrierCounts
     public let sentPerNode: Distribution
     public let upkeep: Upkeep
+    /// Lookups and searches of the DHT that ended, and those that found what they should; their times.
+    public let lookups: ProbeResult
+    public let searches: ProbeResult
     /// Drop counters over all nodes, those above zero.
     public let dropped: [(name: String, count: UInt64)]
 
@@ -65,10 +68,12 @@ public struct Report: Sendable {
         failoverGaps = Distribution(clients.map(\.longestFailoverGap).filter { $0 > 0 })
         carrier = world.counts
         sentPerNode = Distribution(
-            world.hosts.map { host in
+            world.hosts.filter { $0.impostor == nil }.map { host in
                 let bytes = Int64(host.traffic.datagramBytesSent + host.traffic.streamBytesSent)
                 return world.clock > 0 ? bytes * 1_000 / max(1, world.clock / 1_000_000) : 0
             })
+        lookups = ProbeResult(world.probes.filter { $0.kind == .lookup })
+        searches = ProbeResult(world.probes.filter { $0.kind != .lookup })
         var sums: [(name: String, count: UInt64)] = []
         for host in world.hosts {
             for (name, count) in world.dropped(host) where count > 0 {

@@ -15,6 +15,7 @@ public struct Scenario: Sendable {
     public var network: NetworkPlan
     public var carrier = Carrier.sealed
     public var load: [LoadPlan] = []
+    public var probes: [ProbePlan] = []
     public var events: [PlannedEvent] = []
     public var expect = Expectations()
     /// After the last task has ended and the last event has happened, nothing is asked or broken for so long; then the
@@ -58,6 +59,9 @@ public struct NodePlan: Sendable {
     public var nat = NATKind.none
     /// True: nobody told it its address, which it must learn from its peers; behind a NAT that is always so.
     public var learnsAddress = false
+    /// Its key was ground so that its id is near this model's topic. Such a node has no process: `Fault.turn` starts the
+    /// attacker's program.
+    public var groundNear: String?
     /// Its row in `NetworkPlan.regions`.
     public var region = 0
 
@@ -190,6 +194,9 @@ public enum Fault: Sendable {
     case fallSilent(Int)
     /// Handshakes heard before are sent again, as if they came from so many addresses that never asked.
     case spoof(Int)
+    /// From now on the attacker's program runs in the node's place, with its key and at its address. It counts neither as
+    /// up nor as selling: what must hold must hold among the others.
+    case turn(Int, Hostility)
 }
 
 /// Thresholds by name; what is nil is not demanded.

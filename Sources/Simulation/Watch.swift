@@ -13,6 +13,8 @@ public enum Invariant: String, CaseIterable, Sendable {
     case nothingLeaks = "nothing_leaks"
     /// Every table stays within its bound.
     case tablesBounded = "tables_bounded"
+    /// No honest node keeps a contact that says that another honest node is where it is not.
+    case contactsGenuine = "contacts_genuine"
     /// Answers to an address that never proved itself don't outweigh what came from there.
     case outNotOverIn = "out_not_over_in"
     /// In the calm every node knows every offer.
@@ -60,6 +62,7 @@ struct Watch {
     }
 
     var openClients = 0
+    var openProbes = 0
     var lastStart: Int64 = 0
     /// When every node knew every offer for the first time.
     var convergedAt: Int64?

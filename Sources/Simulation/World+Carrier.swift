@@ -2,18 +2,16 @@
 
 import PeerCore
 import Primitives
+import Sessions
 
 extension World {
     func sendDatagrams(_ host: Host, _ process: NodeProcess) {
-        guard !process.peer.datagrams.isEmpty else { return }
-        sendEntries(host, process)
-        process.peer.clearDatagrams()
+        process.peer.takeDatagrams { sendAll($0, host, process) }
     }
 
-    private func sendEntries(_ host: Host, _ process: NodeProcess) {
-        let count = process.peer.datagrams.count
-        for index in 0..<count {
-            process.peer.datagrams.withDatagram(index) { bytes, endpoint in
+    private func sendAll(_ datagrams: DatagramSlab, _ host: Host, _ process: NodeProcess) {
+        for index in 0..<datagrams.count {
+            datagrams.withDatagram(index) { bytes, endpoint in
                 host.traffic.datagramsSent += 1
                 host.traffic.datagramBytesSent += bytes.count
                 counts.datagrams += 1
@@ -29,6 +27,7 @@ extension World {
                 }
                 if recordsHandshakes, bytes.first == 1 { record(bytes, to) }
                 let from = translators.leaving(Int32(host.index), host.plan.nat, to: to, at: clock)
+                if overhears { overhear(bytes, from, to) }
                 send(bytes, from: from, to: to)
             }
         }
@@ -45,8 +44,8 @@ extension World {
         bytes.withUnsafeBytes { send($0, from: from, to: to) }
     }
 
-    /// Lets a datagram travel between two addresses: once, twice or never.
-    func send(_ bytes: UnsafeRawBufferPointer, from: Int32, to: Int32) {
+    /// Lets a datagram travel between two addresses: once, twice or never. `isForged`: it doesn't come from there.
+    func send(_ bytes: UnsafeRawBufferPointer, from: Int32, to: Int32, isForged: Bool = false) {
         let (sender, target) = (Int(translators.machine(of: from)), Int(translators.machine(of: to)))
         let receiver = hosts.indices.contains(target) ? hosts[target] : nil
         if isPartitioned, let receiver, hosts.indices.contains(sender), hosts[sender].side != receiver.side {
@@ -56,13 +55,14 @@ extension World {
         let copies = links.datagram(sender, target)
         if copies.isDoubled {
             counts.duplicated += 1
-            fly(bytes, from, to, receiver, copies.second)
+            fly(bytes, from, to, receiver, copies.second, isForged)
         }
-        fly(bytes, from, to, receiver, copies.first)
+        fly(bytes, from, to, receiver, copies.first, isForged)
     }
 
     private func fly(
-        _ bytes: UnsafeRawBufferPointer, _ from: Int32, _ to: Int32, _ receiver: Host?, _ delay: Int64?
+        _ bytes: UnsafeRawBufferPointer, _ from: Int32, _ to: Int32, _ receiver: Host?, _ delay: Int64?,
+        _ isForged: Bool
     ) {
         guard let delay else {
             counts.lost += 1
@@ -73,29 +73,34 @@ extension World {
             return
         }
         let slot = pool.store(bytes)
+        if isForged || Int(from) >= hosts.count { forged.insert(slot) }
         queue.push(.datagram(slot: slot, length: Int32(bytes.count), to: to, from: from), at: clock + delay)
     }
 
     func arrive(_ slot: Int32, _ length: Int32, to: Int32, from: Int32) {
         if to < 0, !translators.admits(to, from: from, at: clock) {
-            pool.release(slot)
+            release(slot)
             counts.filtered += 1
             return
         }
         if translators.isApart(to) {
-            pool.release(slot)
+            release(slot)
             counts.unheard += 1
             return
         }
         let host = hosts[Int(translators.machine(of: to))]
+        if let impostor = host.impostor {
+            hear(host, impostor, pool.bytes(slot, length), from: from)
+            return release(slot)
+        }
         guard let process = host.process, !host.isSilent else {
-            pool.release(slot)
+            release(slot)
             counts.unheard += 1
             return
         }
         if host.state == .frozen {
             guard process.inboxDatagrams < NodeProcess.socketDatagramsMax else {
-                pool.release(slot)
+                release(slot)
                 counts.socketFull += 1
                 return
             }
@@ -114,10 +119,15 @@ extension World {
         digest.mix(4, host.index, Int(from))
         digest.mix(UInt64(bitPattern: clock))
         digest.mixEnds(UnsafeRawBufferPointer(bytes))
-        process.paths.received(bytes, from: from, isGenuine: Int(from) < hosts.count)
+        process.paths.received(bytes, from: from, isGenuine: !forged.contains(slot))
         process.peer.receive(bytes, from: endpoint(of: from), now: now(host))
-        pool.release(slot)
+        release(slot)
         flush(host, process)
+    }
+
+    func release(_ slot: Int32) {
+        forged.remove(slot)
+        pool.release(slot)
     }
 
     /// Kept for those who send again what they heard.

@@ -105,6 +105,7 @@ extension World {
             violate(.oneEnd, host: host, "task \(client.task.map { "\($0)" } ?? "?") has no end")
         }
         for host in hosts where host.isUp { checkRest(host) }
+        if !liars.isEmpty { checkContacts() }
         checkCalmOffers()
         checkExpectations()
     }
@@ -125,6 +126,31 @@ extension World {
         }
         for (name, count, bound) in process.peer.tables where count > bound {
             violate(.tablesBounded, host: host, "\(name): \(count), at most \(bound)")
+        }
+    }
+
+    /// What a node that is up holds on average, by table.
+    public var holdings: [(name: String, mean: Double)] {
+        var sums: [(name: String, count: Int)] = []
+        var nodes = 0
+        for host in hosts where host.isUp {
+            guard let tables = host.process?.peer.tables else { continue }
+            nodes += 1
+            if sums.isEmpty { sums = tables.map { ($0.name, 0) } }
+            for index in sums.indices { sums[index].count += tables[index].count }
+        }
+        return sums.map { ($0.name, Double($0.count) / Double(max(1, nodes))) }
+    }
+
+    private func checkContacts() {
+        var owners: [PublicKey: Int] = [:]
+        for host in hosts where host.impostor == nil { owners[host.identity.publicKey] = host.index }
+        for host in hosts where host.isUp {
+            for contact in host.process?.peer.contacts ?? [] {
+                guard let owner = owners[contact.publicKey], self.host(at: contact.address)?.index != owner
+                else { continue }
+                violate(.contactsGenuine, host: host, "\(hosts[owner].plan.name) at \(contact.address)")
+            }
         }
     }
 

@@ -31,6 +31,7 @@ extension World {
             queue.push(.thaw(host: Int32(host.index)), at: clock + time.nanoseconds)
         case .fallSilent(let index): fallSilent(hosts[index])
         case .spoof(let addresses): spoof(addresses)
+        case .turn(let index, let hostility): turn(hosts[index], hostility)
         }
     }
 
@@ -98,7 +99,7 @@ extension World {
     /// What waited for a process that is gone.
     func discard(_ event: Event) {
         switch event {
-        case .datagram(let slot, _, _, _): pool.release(slot)
+        case .datagram(let slot, _, _, _): release(slot)
         case .submit(let client): dispatch(.submit(client: client))
         default: break
         }

@@ -12,7 +12,7 @@ extension World {
     // MARK: Life
 
     func start(_ host: Host) {
-        guard host.process == nil else { return }
+        guard host.process == nil, host.state != .hostile else { return }
         host.incarnation += 1
         host.state = .running
         let seed = scenario.seed
@@ -23,7 +23,7 @@ extension World {
         }
         let isTold = host.plan.nat == .none && !host.plan.learnsAddress
         var settings = PeerSettings(
-            mesh: MeshIdentity(name: "simulation"), name: host.plan.name,
+            mesh: MeshIdentity(name: Self.meshName), name: host.plan.name,
             endpoints: isTold ? [host.endpoint] : [],
             reachability: !host.plan.acceptsInbound ? .outbound : isTold ? .direct : .unknown,
             profile: .internet,
@@ -76,6 +76,7 @@ extension World {
         }
         for job in host.backend.jobs.keys.sorted() { dropJob(host, job) }
         for (_, client) in process.tasks.sorted(by: { $0.key < $1.key }) { askerLost(client) }
+        voidProbes(process)
         host.process = nil
         host.state = state
         host.diedAt = clock
@@ -113,18 +114,22 @@ extension World {
     func flush(_ host: Host, _ process: NodeProcess) {
         guard !process.isFlushing else { return }
         process.isFlushing = true
-        while process.peer.hasEffects {
+        while true {
             var batch: [Effect] = []
             swap(&batch, &process.effects)
-            process.peer.takeEffects(into: &batch)
+            guard process.peer.takeEffects(into: &batch) else {
+                swap(&batch, &process.effects)
+                break
+            }
             for effect in batch {
                 perform(effect, host, process)
                 guard host.process === process else { return }
             }
-            batch.removeAll(keepingCapacity: true)
+            batch.recycle()
             swap(&batch, &process.effects)
         }
         process.isFlushing = false
+        if !process.probes.isEmpty { takeFindings(host, process) }
         sendDatagrams(host, process)
         if process.stoodStillSince == nil { arm(host, process) }
     }

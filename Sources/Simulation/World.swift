@@ -44,11 +44,22 @@ public final class World {
     /// Handshakes heard, for those who send them again.
     var recorded: [(bytes: [UInt8], to: Int32)] = []
     var recordsHandshakes = false
+    /// Hostile machines that lie together, in the order of their turning.
+    var liars: [Int32] = []
+    var hostileRandom: SeededRandom
+    /// What attackers overheard, if there are any who do.
+    var overhears = false
+    var overheard: [(bytes: [UInt8], from: Int32, to: Int32)] = []
+    /// Datagrams in flight that don't come from where they say.
+    var forged: Set<Int32> = []
+    var probes: [Probe] = []
+    var probeRandom: SeededRandom
     /// Jobs that backends run, by task: what a hang-up must end.
     var jobsByTask: [TaskID: Int] = [:]
     var lastTicket: UInt32 = 0
 
     /// True time at the start: 1 January 2026.
+    static let meshName = "simulation"
     static let epochMilliseconds: Int64 = 1_767_225_600_000
     /// Of a machine without a battery for its clock.
     public static let skewTo1970 = Interval.milliseconds(-epochMilliseconds)
@@ -65,16 +76,20 @@ public final class World {
             plan: scenario.network, regions: scenario.nodes.map(\.region), random: generator(1))
         translators = Translators(idle: scenario.network.natIdle, random: generator(6))
         faultRandom = generator(2)
+        hostileRandom = generator(7)
+        probeRandom = generator(8)
         var setting = generator(3)
+        let ground = World.ground(scenario, seed)
         for (index, plan) in scenario.nodes.enumerated() {
-            let identity = Identity(
-                seed: Blake2b.hash(domain: "starling simulation key", seed.bytes, World.words(UInt64(index))))
+            let identity = ground[index] ?? World.identity(seed, index)
             let host = Host(
                 index: index, plan: plan, identity: identity,
                 endpoint: plan.nat == .none ? World.endpoint(Int32(index)) : World.inside(Int32(index)),
                 monotonicOffset: Int64(setting.below(1 << 40)), random: generator(4, index))
             hosts.append(host)
-            queue.push(.start(host: Int32(index)), at: plan.startsAt.nanoseconds)
+            if ground[index] == nil {
+                queue.push(.start(host: Int32(index)), at: plan.startsAt.nanoseconds)
+            }
         }
         for event in scenario.events {
             queue.push(.fault(index: Int32(faults.count)), at: event.at.nanoseconds)
@@ -83,8 +98,14 @@ public final class World {
         }
         var loadRandom = generator(5)
         for load in scenario.load { plan(load, &loadRandom) }
-        watch.lastStart = scenario.nodes.map(\.startsAt.nanoseconds).max() ?? 0
+        for probes in scenario.probes { plan(probes) }
+        watch.lastStart =
+            scenario.nodes.filter { $0.groundNear == nil }.map(\.startsAt.nanoseconds).max() ?? 0
         queue.push(.watch, at: Watch.every)
+    }
+
+    static func identity(_ seed: Bytes32, _ number: Int) -> Identity {
+        Identity(seed: Blake2b.hash(domain: "starling simulation key", seed.bytes, words(UInt64(number))))
     }
 
     private static func words(_ words: UInt64...) -> [UInt8] {
@@ -119,7 +140,7 @@ public final class World {
         let lastEvent = scenario.events.map(\.at.nanoseconds).max() ?? 0
         let busyUntil = max(lastEvent, watch.lastStart)
         while let next = queue.nextTime, next <= limit {
-            if watch.openClients == 0, clock >= busyUntil, isSettled { break }
+            if watch.openClients == 0, watch.openProbes == 0, clock >= busyUntil, isSettled { break }
             step()
         }
         let calmFrom = clock
@@ -161,6 +182,8 @@ public final class World {
         case .hangUp(let client): hangUp(client, event)
         case .cancelDue(let client): checkCancelled(client)
         case .fault(let index): happen(faults[Int(index)])
+        case .hostile(let host): actHostile(hosts[Int(host)])
+        case .probe(let index): probe(index)
         case .thaw(let host): thaw(hosts[Int(host)])
         case .watch:
             lookAround()
@@ -226,6 +249,8 @@ public struct CarrierCounts: Sendable {
     public var unheard = 0
     /// By NATs.
     public var filtered = 0
+    /// Sent by attackers' programs, and among none of the other counts of what was sent.
+    public var hostile = 0
     public var socketFull = 0
     public var streams = 0
     public var streamBytes = 0

@@ -17,9 +17,15 @@ extension ScenarioFile {
         links = try Self.links(root.child("links"))
         clocks = try Self.clocks(root.child("clocks"))
         for reader in try root.items("load") { load.append(try readLoad(reader)) }
+        for reader in try root.items("lookups") {
+            lookups.append(try readProbes(reader, isSearch: false))
+        }
+        for reader in try root.items("searches") {
+            searches.append(try readProbes(reader, isSearch: true))
+        }
         for reader in try root.list("events") { events.append(try readEvent(reader)) }
         churn = try readChurn(root.child("churn"))
-        for reader in try root.items("byzantine") { byzantine.append(try Self.byzantine(reader)) }
+        for reader in try root.items("byzantine") { byzantine.append(try readByzantine(reader)) }
         calm = try root.interval("calm")
         limit = try root.interval("limit")
         for reader in try root.list("expect") { expect.append(try Self.threshold(reader)) }
@@ -111,10 +117,7 @@ extension ScenarioFile {
 
     private func readLoad(_ reader: YAMLReader) throws(ConfigurationError) -> Load {
         try reader.allow(["model", "count", "rate", "from", "via", "tokens", "deadline", "prompt"])
-        let models = testnet.nodes.compactMap { $0.sale?.model }
-        guard let model = try reader.string("model") ?? models.first else {
-            throw reader.failure("no node sells a model", mend: "add `serves:` to one")
-        }
+        let model = try soldModel(reader, "model")
         let via = try reader.words("via")
         try known(via, reader.child("via"))
         return Load(
@@ -169,17 +172,52 @@ extension ScenarioFile {
             from: try reader.interval("from") ?? .seconds(5), until: until)
     }
 
-    private static func byzantine(_ reader: YAMLReader) throws(ConfigurationError) -> Byzantine {
-        try reader.allow(["behaviour", "share", "from"])
-        guard let behaviour = try reader.choice("behaviour", as: Byzantine.Behaviour.self),
-            let share = try reader.perMillion("share")
-        else {
+    private func readProbes(_ reader: YAMLReader, isSearch: Bool) throws(ConfigurationError) -> Probes {
+        try reader.allow((isSearch ? ["model"] : []) + ["count", "rate", "from"])
+        return Probes(
+            model: isSearch ? try soldModel(reader, "model") : nil,
+            count: try reader.integer("count", in: 1...100_000) ?? 1,
+            rate: try reader.number("rate", in: 0.001...10_000) ?? 1,
+            from: try reader.interval("from") ?? .seconds(5))
+    }
+
+    /// The model that `key` names, or the first that is sold.
+    private func soldModel(_ reader: YAMLReader, _ key: String) throws(ConfigurationError) -> String {
+        guard let model = try reader.string(key) ?? testnet.nodes.lazy.compactMap({ $0.sale?.model }).first
+        else { throw reader.failure("no node sells a model", mend: "add `serves:` to one") }
+        return model
+    }
+
+    private func readByzantine(_ reader: YAMLReader) throws(ConfigurationError) -> Byzantine {
+        guard let behaviour = try reader.choice("behaviour", as: Byzantine.Behaviour.self) else {
             let known = Byzantine.Behaviour.allCases.map(\.rawValue).joined(separator: ", ")
             throw reader.failure(
-                "`byzantine` needs `behaviour` and `share`",
+                "`byzantine` needs a `behaviour`",
                 mend: "write {behaviour: drop, share: 10 %}; known: \(known)")
         }
-        return Byzantine(behaviour: behaviour, share: share, from: try reader.interval("from") ?? .seconds(5))
+        var keys = ["behaviour", "count", "from"]
+        if behaviour != .ground { keys += ["share", "nodes"] }
+        if behaviour == .ground { keys.append("near") }
+        if behaviour.hasRate { keys.append("rate") }
+        if behaviour == .flood { keys.append("victims") }
+        try reader.allow(keys)
+        let share = try reader.perMillion("share")
+        let count = try reader.integer("count", in: 1...1_000)
+        guard (share == nil) != (count == nil) else {
+            throw reader.failure(
+                "`behaviour: \(behaviour.rawValue)` needs to know how many",
+                mend: behaviour == .ground ? "add `count: 16`" : "add `share: 10 %` or `count: 3`")
+        }
+        var byzantine = Byzantine(
+            behaviour: behaviour, share: share, count: count ?? 0,
+            from: try reader.interval("from") ?? .seconds(5))
+        byzantine.nodes = try reader.words("nodes")
+        try known(byzantine.nodes, reader.child("nodes"))
+        byzantine.rate = try reader.integer("rate", in: 1...10_000) ?? byzantine.rate
+        byzantine.victims = try reader.words("victims")
+        try known(byzantine.victims, reader.child("victims"))
+        if behaviour == .ground { byzantine.near = try soldModel(reader, "near") }
+        return byzantine
     }
 
     private static func threshold(_ reader: YAMLReader) throws(ConfigurationError) -> Threshold {

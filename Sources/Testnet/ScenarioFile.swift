@@ -8,8 +8,8 @@ import Primitives
 public struct ScenarioFile: Sendable {
     /// The keys that a scenario has beside those of a testnet.
     static let keys = [
-        "about", "start", "links", "clocks", "load", "events", "churn", "byzantine", "calm", "limit",
-        "expect",
+        "about", "start", "links", "clocks", "load", "lookups", "searches", "events", "churn", "byzantine",
+        "calm", "limit", "expect",
     ]
 
     public var testnet: TestnetFile
@@ -20,6 +20,8 @@ public struct ScenarioFile: Sendable {
     public var links: Links?
     public var clocks: Clocks?
     public var load: [Load] = []
+    public var lookups: [Probes] = []
+    public var searches: [Probes] = []
     public var events: [Event] = []
     public var churn: Churn?
     public var byzantine: [Byzantine] = []
@@ -65,6 +67,15 @@ public struct ScenarioFile: Sendable {
         public var prompt: String
     }
 
+    /// Questions to the DHT whose answers are known, by honest nodes drawn at random, `rate` a second from `from` on.
+    public struct Probes: Sendable {
+        /// Whose providers are searched; nil: lookups of random points.
+        public var model: String?
+        public var count: Int
+        public var rate: Double
+        public var from: Interval
+    }
+
     public struct Event: Sendable {
         public enum Action: String, Sendable, CaseIterable {
             case kill, freeze, thaw, restart, stop, partition, heal
@@ -93,13 +104,31 @@ public struct ScenarioFile: Sendable {
         public enum Behaviour: String, Sendable, CaseIterable {
             /// It hears nothing and says nothing of what it is asked; its own timers go on.
             case drop
-            /// It sends the handshakes that it overheard once more, from others' addresses.
+            /// The handshakes that were overheard are sent once more, from others' addresses.
             case spoof
+            /// It answers, and names only its fellows: as contacts and as providers.
+            case lie
+            /// The same by nodes that come on top, whose ids are ground to lie near the topic of `near`.
+            case ground
+            /// It sends `rate` handshakes and invented offers a second, half of each, to honest nodes.
+            case flood
+            /// It sends `rate` overheard datagrams a second again, to whom they were meant for and to others.
+            case replay
+
+            var hasRate: Bool { self == .flood || self == .replay }
         }
         public var behaviour: Behaviour
-        /// Of the nodes, in parts of a million.
-        public var share: Int
+        /// Of the nodes, in parts of a million; nil: `count`.
+        public var share: Int?
+        public var count = 0
+        /// Of which they are drawn; empty: all but the first two, by which the others join.
+        public var nodes: [String] = []
         public var from: Interval
+        /// A second, of each of them.
+        public var rate = 100
+        public var near = ""
+        /// Whom a flood hits; empty: all.
+        public var victims: [String] = []
     }
 
     /// `answered >= 99.5 %`.

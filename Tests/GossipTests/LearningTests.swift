@@ -283,6 +283,24 @@ struct LearningTests {
         #expect(newcomer.takeMails().isEmpty)
     }
 
+    @Test("A clock minutes ahead is set right also by publishers whose offers came another way before")
+    func clockOfOneWhoKnowsAll() {
+        var machine = Machine()
+        machine.wallError = 196_000
+        for index in 1...3 { machine.mail([offer(of: index)], from: 9) }
+        #expect(machine.gossip.allOffers.count == 3 && machine.gossip.clockCorrection == 0)
+        for index in 1...3 { machine.mail([offer(of: index)], from: index) }
+        #expect(machine.gossip.clockCorrection == -196_000)
+        machine.pass(.seconds(60))
+        #expect(machine.gossip.allOffers.count == 3)
+        // A mail that comes late says nothing of clocks.
+        var right = Machine()
+        for index in 1...3 { right.mail([offer(of: index)], from: 9) }
+        right.pass(.seconds(59))
+        for index in 1...3 { right.mail([offer(of: index)], from: index) }
+        #expect(right.gossip.clockCorrection == 0)
+    }
+
     @Test("A machine that boots in 1970 is set right by the offers of publishers in three networks")
     func clock() {
         var machine = Machine()

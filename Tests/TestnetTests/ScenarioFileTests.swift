@@ -63,7 +63,7 @@ import Testing
         #expect(read.events[0].at == .seconds(5) && read.events[0].action == .kill)
         #expect(read.events[1].lasts == .seconds(2) && read.places(read.events[1].nodes) == [1, 2, 3, 4])
         #expect(read.churn?.meanLife == .minutes(5))
-        #expect(read.byzantine[0].share == 100_000)
+        #expect(read.byzantine[0].share == 100_000 && read.byzantine[0].behaviour == .drop)
         #expect(read.expect.map(\.bound) == [99.5, 2, 900])
         #expect(read.expect[0].holds(99.5) && !read.expect[0].holds(99.4) && !read.expect[1].holds(2.1))
     }
@@ -86,6 +86,25 @@ import Testing
         #expect(read.clocks?.skew == (.minutes(-60))...(.minutes(2)))
         #expect(read.clocks?.stuckIn1970 == 50_000)
         #expect(read.testnet.nodes.map(\.clockSkew) == [.seconds(30), .seconds(-90), nil])
+    }
+
+    @Test func whoMisbehavesIsRead() throws {
+        let read = try scenario(
+            """
+            byzantine:
+              - {behaviour: lie, share: 10 %, nodes: [bob], from: 8s}
+              - {behaviour: ground, count: 16}
+              - {behaviour: flood, count: 2, rate: 300, victims: ada}
+              - {behaviour: replay, count: 1, rate: 50}
+            lookups: {count: 20, rate: 4, from: 9s}
+            searches: {count: 3}
+            """)
+        #expect(read.byzantine.map(\.behaviour) == [.lie, .ground, .flood, .replay])
+        #expect(read.byzantine[0].nodes == ["bob"] && read.byzantine[0].from == .seconds(8))
+        #expect(read.byzantine[1].near == "wren-m" && read.byzantine[1].count == 16)
+        #expect(read.byzantine[2].rate == 300 && read.byzantine[2].victims == ["ada"])
+        #expect(read.lookups[0].model == nil && read.lookups[0].count == 20 && read.lookups[0].rate == 4)
+        #expect(read.searches[0].model == "wren-m" && read.searches[0].from == .seconds(5))
     }
 
     @Test func groupsGrowAndSingleNodesStayOne() throws {
@@ -114,6 +133,22 @@ import Testing
         #expect(problem("clocks: {skew: 1h..-1h}") == "`clocks.skew` is 1h..-1h")
         #expect(problem("links: {speed: 3}") == "unknown key `links.speed`")
         #expect(problem("byzantine: {behaviour: drip, share: 1 %}") == "`byzantine.behaviour` is drip")
+        #expect(problem("byzantine: {share: 1 %}") == "`byzantine` needs a `behaviour`")
+        #expect(
+            problem("byzantine: {behaviour: lie}") == "`behaviour: lie` needs to know how many")
+        #expect(
+            problem("byzantine: {behaviour: lie, share: 1 %, count: 2}")
+                == "`behaviour: lie` needs to know how many")
+        #expect(
+            problem("byzantine: {behaviour: ground, share: 3 %}") == "unknown key `byzantine.share`")
+        #expect(
+            problem("byzantine: {behaviour: lie, count: 3, rate: 5}") == "unknown key `byzantine.rate`")
+        #expect(
+            problem("byzantine: {behaviour: flood, count: 3, rate: 50000}")
+                == "`byzantine.rate` is 50000")
+        #expect(
+            problem("byzantine: {behaviour: lie, count: 1, nodes: [dan]}") == "`dan` is no node of this file")
+        #expect(problem("searches: {model: wren-m, rate: 0}") == "`searches.rate` is 0")
         #expect(problem("expect: [answered > 3]") == "`answered > 3` is no threshold")
         #expect(problem("expect: [answered >= many]") == "`answered >= many` is no threshold")
     }

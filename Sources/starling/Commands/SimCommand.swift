@@ -13,8 +13,13 @@ struct SimCommand: AsyncParsableCommand {
             are scripted. The same seed takes the same course: a failure is repeated \
             by the line printed with it.
 
-            A scenario is a file, such as testnet/scenarios/market-200.yaml, or one \
-            that is built in:
+            A scenario is a file, such as testnet/scenarios/market-200.yaml: nodes, \
+            links (latency, loss, regions, NATs), clocks, load, lookups, searches, \
+            events, churn, byzantine nodes (\(ScenarioFile.Byzantine.Behaviour.allCases.map(\.rawValue).joined(separator: ", "))), \
+            and what to `expect` of the honest ones. It may expect \
+            \(Report.measureNames.joined(separator: ", ")).
+
+            Or it is one that is built in:
             \(Scenarios.names.map { "  \($0.name.padding(toLength: 18, withPad: " ", startingAt: 0))\($0.summary)" }.joined(separator: "\n"))
 
             Exit codes: 0 everything held, 1 an invariant or an `expect:` broke.

@@ -15,8 +15,8 @@ extension TestnetCommand {
             abstract: "Play a scenario with processes: its load, its events, what it expects.",
             discussion: """
                 Times count from when every node knows every offer. What processes can't \
-                play is refused by name: links, NATs, clocks, churn, byzantine, partitions, \
-                power cuts, `busy`. `starling sim` plays everything.
+                play is refused by name: links, NATs, clocks, lookups, searches, churn, \
+                byzantine behaviours, partitions, power cuts, `busy`. `starling sim` plays everything.
 
                 Exit codes: 0 all thresholds hold, 1 one is missed.
                 """)
@@ -73,6 +73,8 @@ extension ScenarioFile {
             if node.clockSkew != nil { throw refuse("`clock_skew` (\(node.group))", nil) }
             if node.learnsAddress { throw refuse("`address: learnt` (\(node.group))", nil) }
         }
+        if !lookups.isEmpty { throw refuse("`lookups`", nil) }
+        if !searches.isEmpty { throw refuse("`searches`", nil) }
         if churn != nil { throw refuse("`churn`", nil) }
         if let first = byzantine.first {
             throw refuse("`byzantine: {behaviour: \(first.behaviour.rawValue)}`", nil)

@@ -25,10 +25,16 @@ extension ScenarioFile {
             plan.deadline = load.deadline
             scenario.load.append(plan)
         }
+        for probes in lookups + searches {
+            scenario.probes.append(
+                ProbePlan(
+                    probes.model.map { .search(model: $0) } ?? .lookup, count: probes.count,
+                    from: probes.from, every: Interval(nanoseconds: Int64(1e9 / probes.rate))))
+        }
         for event in events { scenario.events += planned(event) }
         var random = SeededRandom(seed: Bytes32(seed, 0x636875726e, 0, 0))
         if let churn { scenario.events += planned(churn, &random) }
-        for behaviour in byzantine { scenario.events += planned(behaviour, &random) }
+        turn(&scenario, &random)
         scenario.events.sort { $0.at < $1.at }
         if let calm { scenario.calm = calm }
         if let limit { scenario.timeLimit = limit }
@@ -121,7 +127,7 @@ extension ScenarioFile {
     }
 
     /// Spread by the golden ratio, so that each group has its share of each region.
-    private func region(_ index: Int) -> Int {
+    func region(_ index: Int) -> Int {
         var rest = index * 618_034 % 1_000_000
         for (place, region) in (links?.regions ?? []).enumerated() {
             if rest < region.share { return place }
@@ -174,19 +180,6 @@ extension ScenarioFile {
             }
         }
         return planned
-    }
-
-    private func planned(_ byzantine: Byzantine, _ random: inout SeededRandom) -> [PlannedEvent] {
-        let count = testnet.nodes.count * byzantine.share / 1_000_000
-        switch byzantine.behaviour {
-        case .spoof: return [PlannedEvent(at: byzantine.from, .spoof(max(1, count)))]
-        case .drop:
-            // The first two are how the others join.
-            var places = Array(testnet.nodes.indices.dropFirst(2))
-            return (0..<min(count, places.count)).map { _ in
-                PlannedEvent(at: byzantine.from, .fallSilent(places.remove(at: random.below(places.count))))
-            }
-        }
     }
 }
 

@@ -1,0 +1,82 @@
+import Foundation
+import Testing
+
+/// `starling sim FILE` and `starling testnet run FILE` on the files of testnet/scenarios and on broken ones: issue 3.
+extension ProcessTests {
+    @Suite(.serialized) struct ScenarioFiles {
+        private func run(_ arguments: String...) async throws -> Spawned.Finished {
+            let folder = try Project.folder("scenarios")
+            defer { Project.remove(folder) }
+            return try await Spawned(Project.program, arguments, folder: folder).finished(within: 120)
+        }
+
+        private func withFile<T>(_ yaml: String, _ body: (String) async throws -> T) async throws -> T {
+            let folder = try Project.folder("scenario")
+            defer { Project.remove(folder) }
+            let file = "\(folder)/s.yaml"
+            try yaml.write(toFile: file, atomically: true, encoding: .utf8)
+            return try await body(file)
+        }
+
+        @Test(arguments: ["nats", "clocks", "liars", "ground-ids", "flood", "replay"])
+        func `a scenario holds what it expects`(name: String) async throws {
+            let ran = try await run(
+                "sim", "\(Project.root)/testnet/scenarios/\(name).yaml", "--seed", "1", "--carrier", "plain")
+            #expect(ran.status == 0, "\(ran.out)\(ran.err)")
+            #expect(ran.out.contains("  holds   answered >= "), "\(ran.out)")
+        }
+
+        private let rigged = """
+            mesh: testnet-rigged
+            nodes: {hub: {count: 2}, ada: {serves: wren-m, speed: 20}, fay: {}, gus: {count: 6}}
+            load: {count: 8, rate: 4, from: 6s, via: fay, tokens: 60}
+            lookups: {count: 20, rate: 10, from: 6s}
+            byzantine: {behaviour: lie, count: 1, nodes: [ada], from: 7s}
+            expect: [answered >= 100 %]
+            """
+
+        @Test func `what is missed ends with 1, its name and the line that repeats it`() async throws {
+            try await withFile(rigged) { file in
+                let ran = try await run("sim", file, "--seed", "5")
+                #expect(ran.status == 1)
+                #expect(ran.out.contains("MISSED  answered >= 100 %"), "\(ran.out)")
+                #expect(ran.err.contains("repeat it:  starling sim \(file) --seed 5"), "\(ran.err)")
+                let again = try await run("sim", file, "--seed", "5", "--digest")
+                let once = try await run("sim", file, "--seed", "5", "--digest")
+                #expect(again.out == once.out && again.status == 1)
+            }
+        }
+
+        @Test(arguments: [
+            ("byzantine: {behaviour: lie, share: 50 %}", "`byzantine: {behaviour: lie}`"),
+            ("byzantine: {behaviour: ground, count: 3}", "`byzantine: {behaviour: ground}`"),
+            ("byzantine: {behaviour: flood, count: 1}", "`byzantine: {behaviour: flood}`"),
+            ("byzantine: {behaviour: replay, count: 1}", "`byzantine: {behaviour: replay}`"),
+            ("links: {nat: {symmetric: 50 %}}", "`links.nat`"), ("links: {loss: 1 %}", "`links`"),
+            ("clocks: {skew: -1h..1h}", "`clocks`"), ("lookups: {count: 3}", "`lookups`"),
+            ("searches: {count: 3}", "`searches`"),
+            ("events: [{at: 5s, partition: fay}]", "`partition`"),
+        ])
+        func `processes refuse by name what they can't play`(line: String, name: String) async throws {
+            try await withFile("mesh: testnet-x\nnodes: {ada: {serves: wren-m}, bob: {}, fay: {}}\n\(line)\n")
+            {
+                let ran = try await run("testnet", "run", $0)
+                #expect(ran.status != 0 && ran.out.isEmpty)
+                #expect(ran.err.contains("processes can't play \(name)"), "\(ran.err)")
+                #expect(ran.err.contains("starling sim \($0)"), "\(ran.err)")
+            }
+        }
+
+        @Test(arguments: [
+            ("nat: full-cone", "`nat: full-cone` (fay)"), ("clock_skew: 30s", "`clock_skew` (fay)"),
+            ("address: learnt", "`address: learnt` (fay)"),
+        ])
+        func `processes refuse what a node can't be`(key: String, name: String) async throws {
+            try await withFile("mesh: testnet-x\nnodes: {ada: {serves: wren-m}, bob: {}, fay: {\(key)}}\n") {
+                let ran = try await run("testnet", "run", $0)
+                #expect(ran.status != 0)
+                #expect(ran.err.contains("processes can't play \(name)"), "\(ran.err)")
+            }
+        }
+    }
+}
