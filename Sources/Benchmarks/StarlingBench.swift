@@ -14,7 +14,7 @@ struct StarlingBench: ParsableCommand {
             BackendCommand.self, LoadCommand.self, CryptoCommand.self, AmplificationCommand.self,
             DHTNodeCommand.self, DHTInMemoryCommand.self, PingLoadCommand.self, FloodCommand.self,
             LookupStudyCommand.self,
-            RendezvousStudyCommand.self,
+            RendezvousStudyCommand.self, EclipseStudyCommand.self,
         ])
 }
 

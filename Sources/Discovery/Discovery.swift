@@ -17,7 +17,8 @@ import Wire
 public struct Discovery: Sendable {
     public let selfKey: PublicKey
     public let selfID: NodeID
-    public let parameters: DiscoveryParameters
+    public var parameters: DiscoveryParameters { _read { yield shared.value } }
+    let shared: Shared<DiscoveryParameters>
     public let profile: DiscoveryProfile
     /// Our own signed contact, which goes along in PING and PONG.
     public internal(set) var selfContact: Verified<Contact>?
@@ -109,9 +110,9 @@ public struct Discovery: Sendable {
     ) {
         self.selfKey = selfKey
         selfID = NodeID(of: selfKey)
-        self.parameters = parameters
+        shared = Shared(parameters)
         self.profile = profile
-        table = RoutingTable(selfID: selfID, parameters: parameters, profile: profile)
+        table = RoutingTable(selfID: selfID, parameters: shared, profile: profile)
         candidates = CandidateQueue(parameters, profile: profile)
         probes = ProbeBudget(parameters)
         verifications = TokenBucket(rate: parameters.verificationRate, burst: parameters.verificationBurst)
@@ -123,7 +124,7 @@ public struct Discovery: Sendable {
             perGroup: parameters.callbacksPerGroupMax, total: parameters.callbacksMax)
         callbackCalls = CallbackBudget(
             perGroup: parameters.callbacksPerGroupMax, total: parameters.callbacksMax)
-        registrar = Registrar(parameters)
+        registrar = Registrar(shared)
         bootstrapDelay = parameters.bootstrapDelay
         refreshDelay = parameters.refreshDelay
     }
@@ -178,6 +179,7 @@ public struct Discovery: Sendable {
         random: inout SeededRandom, out: inout [DiscoveryAction]
     ) {
         guard let question = questions.removeValue(forKey: token) else { return dropped.count(.wrongReply) }
+        questions.releaseIfEmpty()
         timers.cancel(.patience(token))
         guard question.peer == peer else {
             dropped.count(.wrongReply)
@@ -224,6 +226,7 @@ public struct Discovery: Sendable {
         _ token: UInt64, now: Now, random: inout SeededRandom, out: inout [DiscoveryAction]
     ) {
         guard let question = questions.removeValue(forKey: token) else { return }
+        questions.releaseIfEmpty()
         timers.cancel(.patience(token))
         fail(question, now.monotonic, &random, &out)
         probeCandidates(now.monotonic, &random, &out)

@@ -15,6 +15,7 @@ extension Peer {
         let answer: Message?
         switch incoming.message {
         case .callback(let nonce):
+            heard(incoming, now)
             return calledBack(nonce, incoming, now)
         case .callbackRequest, .callbackOrder:
             guard incoming.envelopeBytes >= WireLimits.callbackEnvelopeMin else { return }
@@ -36,7 +37,7 @@ extension Peer {
                 incoming.message, from: peer, proven: incoming.proven, now: now, out: &bidderActions)
         case .pong, .found, .unsupported, .offerReceived, .offerDifference, .bid, .decline, .awardReply,
             .registered, .providers, .callbackAnswer:
-            // Answers come as completions of requests; unasked they mean nothing.
+            // Answers come as completions of requests; unasked they mean nothing but that somebody lives.
             return heard(incoming, now)
         }
         if let answer, let reply = incoming.reply {

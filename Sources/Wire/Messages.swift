@@ -14,7 +14,8 @@ public enum Message: Hashable, Sendable {
     case offerDigest(OfferDigest)
     case offerDifference(OfferDifference)
 
-    case callForBids(CallForBids)
+    /// Apart: it is twice as large as the next, and seldom there.
+    indirect case callForBids(CallForBids)
     case bid(SignedRecord)
     case decline(Decline)
     case release(Release)
