@@ -48,7 +48,7 @@ let core: [Target] = [
     target("OpenAIFormat", ["Primitives"]),
     // What fuzzers and hostile tests do to the core; Tests/Fuzz builds it for libFuzzer.
     .target(
-        name: "FuzzEntries", dependencies: ["PeerCore", "OpenAIFormat"], path: "Tests/FuzzEntries",
+        name: "FuzzEntries", dependencies: machines + ["PeerCore", "OpenAIFormat"], path: "Tests/FuzzEntries",
         swiftSettings: strict),
 
     tests("PrimitivesTests", ["Primitives"]),
@@ -58,8 +58,8 @@ let core: [Target] = [
     tests("DiscoveryTests", ["Discovery"]),
     tests("GossipTests", ["Gossip"]),
     tests("MarketTests", ["Market", product("HeapModule", "swift-collections")]),
-    tests("PeerCoreTests", ["PeerCore"] + collections),
-    tests("SimulationTests", ["Simulation"]),
+    tests("PeerCoreTests", ["PeerCore"] + machines + collections),
+    tests("SimulationTests", ["Simulation", "PeerCore"] + machines),
     tests("OpenAIFormatTests", ["OpenAIFormat", "Primitives"]),
     tests("HostileTests", ["FuzzEntries"]),
 ]

@@ -46,7 +46,11 @@ struct CandidateQueue: Sendable {
         return true
     }
 
-    mutating func takeFirst() -> Candidate? { waiting.popFirst() }
+    mutating func takeFirst() -> Candidate? {
+        let first = waiting.popFirst()
+        if first != nil, waiting.isEmpty { waiting = [] }
+        return first
+    }
     mutating func putBack(_ candidate: Candidate) { waiting.append(candidate) }
     mutating func remove(_ key: PublicKey) { waiting.removeAll { $0.key == key } }
     mutating func probeStarted() { probed += 1 }

@@ -87,9 +87,7 @@ extension Discovery {
             admissions += 1
             table.admit(
                 TableEntry(
-                    contact: contact, nodeID: id, endpoint: peer.endpoint, admitted: now, lastHeard: now,
-                    lastProof: now,
-                    roundTrip: roundTrip))
+                    contact: contact, nodeID: id, endpoint: peer.endpoint, now: now, roundTrip: roundTrip))
             lost.removeAll { $0.key == peer.key }
             timers.cancel(.lost(peer.key))
             timers.set(.contact(peer.key), at: now + random.interval(.zero, parameters.introductionDelayMax))
@@ -144,7 +142,7 @@ extension Discovery {
         return hasDeparted(contact) ? nil : contact
     }
 
-    private func objection(to contact: Contact) -> DiscoveryDropReason? {
+    private mutating func objection(to contact: Contact) -> DiscoveryDropReason? {
         if contact.publicKey == selfKey { return .ownKey }
         if contact.reachability == .outbound { return .notReachable }
         guard let endpoint = profile.endpoint(of: contact) else { return .notUsable }

@@ -45,8 +45,7 @@ extension Discovery {
                 guard let endpoint = profile.endpoint(of: contact.record) else { return nil }
                 return TableEntry(
                     contact: contact, nodeID: NodeID(of: contact.record.publicKey), endpoint: endpoint,
-                    admitted: now.monotonic, lastHeard: now.monotonic, lastProof: now.monotonic,
-                    roundTrip: roundTrip)
+                    now: now.monotonic, roundTrip: roundTrip)
             })
         if roundTrip > .zero { roundTrips = RoundTrips(measured: roundTrip) }
     }
@@ -115,6 +114,7 @@ extension Discovery {
     /// which finds the same newcomers at a tenth of the cost.
     mutating func refresh(_ now: MonotonicTime, _ random: inout SeededRandom, _ out: inout [DiscoveryAction])
     {
+        probes.sweep(now)
         guard table.count > 0 else { return }  // the first admission starts it again
         let isThorough =
             refreshDelay <= parameters.refreshDelay || refreshDelay >= parameters.refreshDelayMax

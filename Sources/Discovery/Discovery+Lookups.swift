@@ -52,7 +52,7 @@ extension Discovery {
             if starts.isEmpty {
                 starts = table.closest(to: next.target, count: parameters.bucketSize, includingSuspects: true)
             }
-            let lookup = Lookup(target: next.target, starts: starts, parameters: parameters, profile: profile)
+            let lookup = Lookup(target: next.target, starts: starts, parameters: shared, profile: profile)
             lookups.append(RunningLookup(token: next.token, purpose: next.purpose, lookup: lookup))
             advance(lookups.count - 1, now, &out)
         }

@@ -17,7 +17,8 @@ import Wire
 public struct Discovery: Sendable {
     public let selfKey: PublicKey
     public let selfID: NodeID
-    public let parameters: DiscoveryParameters
+    public var parameters: DiscoveryParameters { _read { yield shared.value } }
+    let shared: Shared<DiscoveryParameters>
     public let profile: DiscoveryProfile
     /// Our own signed contact, which goes along in PING and PONG.
     public internal(set) var selfContact: Verified<Contact>?
@@ -42,10 +43,8 @@ public struct Discovery: Sendable {
         case liveness, candidate, bootstrap, lost
         /// A look around a point, for strangers.
         case glance
-        /// Have somebody call us back, with that nonce.
-        case callback(UInt64)
-        /// Call that node; so many others are asked if this one doesn't.
-        case order(CallbackOrder, triesLeft: Int)
+        /// Call the node that asked us for it; so many others are asked if this one doesn't.
+        case order(CallbackOrder, for: PeerAddress, triesLeft: Int)
     }
 
     struct Question: Sendable {
@@ -109,9 +108,9 @@ public struct Discovery: Sendable {
     ) {
         self.selfKey = selfKey
         selfID = NodeID(of: selfKey)
-        self.parameters = parameters
+        shared = Shared(parameters)
         self.profile = profile
-        table = RoutingTable(selfID: selfID, parameters: parameters, profile: profile)
+        table = RoutingTable(selfID: selfID, parameters: shared, profile: profile)
         candidates = CandidateQueue(parameters, profile: profile)
         probes = ProbeBudget(parameters)
         verifications = TokenBucket(rate: parameters.verificationRate, burst: parameters.verificationBurst)
@@ -123,7 +122,7 @@ public struct Discovery: Sendable {
             perGroup: parameters.callbacksPerGroupMax, total: parameters.callbacksMax)
         callbackCalls = CallbackBudget(
             perGroup: parameters.callbacksPerGroupMax, total: parameters.callbacksMax)
-        registrar = Registrar(parameters)
+        registrar = Registrar(shared)
         bootstrapDelay = parameters.bootstrapDelay
         refreshDelay = parameters.refreshDelay
     }
@@ -164,9 +163,13 @@ public struct Discovery: Sendable {
         }
         switch message {
         case .callbackRequest(let request):
-            return proven ? passOn(request, from: peer, now.monotonic, &random, &out) : nil
+            if proven { passOn(request, from: peer, now.monotonic, &random, &out) }
+            return nil
         case .callbackOrder(let order):
             return proven ? call(order, from: peer, now.monotonic, &out) : nil
+        case .callbackAnswer(let nonce, let called):
+            if proven { callbackAnswered(nonce, called, by: peer, now.monotonic, &random, &out) }
+            return nil
         default: return reply(to: message, from: peer, now: now)
         }
     }
@@ -178,6 +181,7 @@ public struct Discovery: Sendable {
         random: inout SeededRandom, out: inout [DiscoveryAction]
     ) {
         guard let question = questions.removeValue(forKey: token) else { return dropped.count(.wrongReply) }
+        questions.releaseIfEmpty()
         timers.cancel(.patience(token))
         guard question.peer == peer else {
             dropped.count(.wrongReply)
@@ -196,12 +200,13 @@ public struct Discovery: Sendable {
             prove(question, roundTrip, now.monotonic, &random, &out)
             registerAnswered(topic, question, registered, now.monotonic, &random, &out)
         case (.withdraw, .registered), (.withdraw, .pong): break
-        case (.callback(let nonce), .callbackAnswer(let called)):
+        case (.order(let order, let asker, let triesLeft), .callbackAnswer(_, let called)):
             prove(question, roundTrip, now.monotonic, &random, &out)
-            callbackAnswered(nonce, called, now.monotonic, &random, &out)
-        case (.order(let order, let triesLeft), .callbackAnswer(let called)):
-            prove(question, roundTrip, now.monotonic, &random, &out)
-            if called != order.endpoint { orderFailed(order, triesLeft: triesLeft, &random, &out) }
+            if called == order.endpoint {
+                out.append(.send(.callbackAnswer(nonce: order.nonce, called: called), to: asker))
+            } else {
+                orderCallback(order, for: asker, triesLeft: triesLeft, &random, &out)
+            }
         case (.glance, .found(let records)):
             prove(question, roundTrip, now.monotonic, &random, &out)
             glanceAnswered(records, now.monotonic, &random, &out)
@@ -224,6 +229,7 @@ public struct Discovery: Sendable {
         _ token: UInt64, now: Now, random: inout SeededRandom, out: inout [DiscoveryAction]
     ) {
         guard let question = questions.removeValue(forKey: token) else { return }
+        questions.releaseIfEmpty()
         timers.cancel(.patience(token))
         fail(question, now.monotonic, &random, &out)
         probeCandidates(now.monotonic, &random, &out)
@@ -244,10 +250,10 @@ public struct Discovery: Sendable {
             suspect(question.peer.key, now, &random, &out)
             registerFailed(topic, question, isSlow: false, now, &random, &out)
         case .withdraw: break
-        case .glance, .callback: suspect(question.peer.key, now, &random, &out)
-        case .order(let order, let triesLeft):
+        case .glance: suspect(question.peer.key, now, &random, &out)
+        case .order(let order, let asker, let triesLeft):
             suspect(question.peer.key, now, &random, &out)
-            orderFailed(order, triesLeft: triesLeft, &random, &out)
+            orderCallback(order, for: asker, triesLeft: triesLeft, &random, &out)
         case .liveness: livenessFailed(question.peer.key, now, &random, &out)
         case .candidate: candidates.probeEnded()
         case .bootstrap: bootstrapEnded(question.peer)

@@ -34,18 +34,22 @@ struct Lookup: Sendable {
     }
 
     let target: Bytes32
-    private let parameters: DiscoveryParameters
+    private let shared: Shared<DiscoveryParameters>
+    private var parameters: DiscoveryParameters { _read { yield shared.value } }
     private let profile: DiscoveryProfile
     /// Ascending by distance; at most paths × candidatesPerPathMax fresh ones, and those asked.
     private(set) var candidates: [Candidate] = []
     private var inFlight: [Int]
     private(set) var statistics = LookupStatistics()
 
-    init(target: Bytes32, starts: [TableEntry], parameters: DiscoveryParameters, profile: DiscoveryProfile) {
+    init(
+        target: Bytes32, starts: [TableEntry], parameters: Shared<DiscoveryParameters>,
+        profile: DiscoveryProfile
+    ) {
         self.target = target
-        self.parameters = parameters
+        shared = parameters
         self.profile = profile
-        inFlight = Array(repeating: 0, count: max(1, parameters.paths))
+        inFlight = Array(repeating: 0, count: max(1, parameters.value.paths))
         for (number, start) in starts.enumerated() {
             candidates.append(
                 Candidate(

@@ -15,9 +15,16 @@ struct ProbeBudget: Sendable {
         perSecond = parameters.probesPerSecondMax
     }
 
+    /// Forgets what is older than a second; after a burst its memory too.
+    mutating func sweep(_ now: MonotonicTime) {
+        guard let last = recent.last else { return }
+        guard now - last.time < .seconds(1) else { return recent = [] }
+        while let first = recent.first, now - first.time >= .seconds(1) { recent.removeFirst() }
+    }
+
     /// Takes one probe towards `destination` if the last second leaves room for it.
     mutating func take(_ destination: Endpoint, now: MonotonicTime) -> Bool {
-        while let first = recent.first, now - first.time >= .seconds(1) { recent.removeFirst() }
+        sweep(now)
         guard recent.count < perSecond,
             recent.count(where: { $0.destination == destination }) < perDestination
         else {

@@ -50,7 +50,7 @@ extension Discovery {
         let token = lastToken
         let wanted = max(1, min(wanted ?? parameters.providersWanted, parameters.providersWanted))
         let walk = TopicWalk(
-            topic: topic, known: table.count, searchingFor: wanted, parameters: parameters, profile: profile)
+            topic: topic, known: table.count, searchingFor: wanted, parameters: shared, profile: profile)
         guard searches.count < parameters.searchesMax else {
             dropped.count(.lookupsFull)
             out.append(.searchFinished(token: token, walk.statistics))

@@ -29,7 +29,8 @@ struct Registrar: Sendable {
         var expires: MonotonicTime
     }
 
-    private let parameters: DiscoveryParameters
+    private let shared: Shared<DiscoveryParameters>
+    private var parameters: DiscoveryParameters { _read { yield shared.value } }
     /// Each ascending by rank.
     private var topics: OrderedDictionary<TopicID, [Entry]> = [:]
     /// Registrations of each prefix over all topics; looked up, never walked.
@@ -38,7 +39,7 @@ struct Registrar: Sendable {
     private var secret: Secret32?
     private var secretUntil = MonotonicTime.zero
 
-    init(_ parameters: DiscoveryParameters) { self.parameters = parameters }
+    init(_ parameters: Shared<DiscoveryParameters>) { shared = parameters }
 
     var isEmpty: Bool { count == 0 }
     func count(_ topic: TopicID) -> Int { topics[topic]?.count ?? 0 }

@@ -76,7 +76,7 @@ extension Discovery {
         guard let index = ownTopics.firstIndex(where: { $0.topic == topic }), ownTopics[index].walk == nil,
             table.count > 0  // the first admission starts it again
         else { return }
-        var walk = TopicWalk(topic: topic, known: table.count, parameters: parameters, profile: profile)
+        var walk = TopicWalk(topic: topic, known: table.count, parameters: shared, profile: profile)
         let needless = now + parameters.registrationLifetime * 2 / 3
         for holder in ownTopics[index].holders {
             let (key, endpoint) = (holder.address.key, holder.address.endpoint)
@@ -138,9 +138,8 @@ extension Discovery {
     ) {
         guard let index = ownTopics.firstIndex(where: { $0.topic == topic }) else { return }
         if !isSlow {
-            ownTopics[index].holders.removeAll {
-                $0.address.key == question.peer.key && $0.until <= now + parameters.registrationRefresh
-            }
+            let soon = now + parameters.registrationRefresh
+            ownTopics[index].holders.removeAll { $0.address.key == question.peer.key && $0.until <= soon }
         }
         guard var walk = ownTopics[index].walk.take() else { return }
         if isSlow { walk.slow(question.id) } else { walk.failed(question.id) }

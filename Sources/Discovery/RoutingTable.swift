@@ -16,15 +16,18 @@ struct RoutingTable: Sendable {
     }
 
     let selfID: NodeID
-    let parameters: DiscoveryParameters
+    private let shared: Shared<DiscoveryParameters>
+    var parameters: DiscoveryParameters { _read { yield shared.value } }
     let profile: DiscoveryProfile
     /// Ascending by index.
     private(set) var buckets: [Bucket] = []
     private(set) var count = 0
+    /// In which bucket each key is.
+    private var keys = KeyPlaces()
 
-    init(selfID: NodeID, parameters: DiscoveryParameters, profile: DiscoveryProfile) {
+    init(selfID: NodeID, parameters: Shared<DiscoveryParameters>, profile: DiscoveryProfile) {
         self.selfID = selfID
-        self.parameters = parameters
+        shared = parameters
         self.profile = profile
     }
 
@@ -50,7 +53,8 @@ struct RoutingTable: Sendable {
         else { return }
         let slot = slot(for: index)
         buckets[slot].replacements.removeAll { $0.key == entry.key }
-        buckets[slot].entries.append(entry)
+        buckets[slot].append(entry)
+        keys.insert(entry.key.value, at: index)
         count += 1
     }
 
@@ -61,7 +65,8 @@ struct RoutingTable: Sendable {
             guard let index = selfID.bucketIndex(of: entry.nodeID) else { continue }
             let slot = slot(for: index)
             guard buckets[slot].entries.count < parameters.bucketSize else { continue }
-            buckets[slot].entries.append(entry)
+            buckets[slot].append(entry)
+            keys.insert(entry.key.value, at: index)
             count += 1
         }
     }
@@ -75,6 +80,7 @@ struct RoutingTable: Sendable {
     /// Removes the contact. `successor` is the most recent replacement, to be probed: it has not answered yet.
     mutating func remove(_ key: PublicKey) -> (entry: TableEntry, successor: Replacement?)? {
         guard let place = place(of: key) else { return nil }
+        keys.remove(key.value, at: buckets[place.bucket].index)
         let entry = buckets[place.bucket].entries.remove(at: place.entry)
         count -= 1
         let successor = buckets[place.bucket].replacements.popLast()
@@ -90,7 +96,16 @@ struct RoutingTable: Sendable {
         dropIfUnused(slot)
     }
 
-    func place(of key: PublicKey) -> Place? { place(of: NodeID(of: key)) }
+    func place(of key: PublicKey) -> Place? {
+        var next = keys.first(key.value)
+        while let candidate = next {
+            if let slot = position(of: candidate.place).found, let entry = buckets[slot].place(of: key) {
+                return Place(bucket: slot, entry: entry)
+            }
+            next = keys.next(key.value, after: candidate)
+        }
+        return nil
+    }
 
     func place(of id: NodeID) -> Place? {
         guard let index = selfID.bucketIndex(of: id), let slot = position(of: index).found,

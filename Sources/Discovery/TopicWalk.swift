@@ -47,7 +47,8 @@ struct TopicWalk: Sendable {
     /// its turn comes: silent nodes there would hold up the rest.
     private var aheadSlow = 0
     private static let aheadSlowMax = 2
-    private let parameters: DiscoveryParameters
+    private let shared: Shared<DiscoveryParameters>
+    private var parameters: DiscoveryParameters { _read { yield shared.value } }
     private let profile: DiscoveryProfile
     /// In the order in which they were heard of; at most `walkNodesMax`.
     private(set) var nodes: [Node] = []
@@ -62,14 +63,15 @@ struct TopicWalk: Sendable {
     ///   - searchingFor: providers that end the walk; nil: it registers. Few need fewer questions at a time, since the
     ///     answers of those under way when the last one is found are for nothing.
     init(
-        topic: TopicID, known: Int, searchingFor wanted: Int? = nil, parameters: DiscoveryParameters,
+        topic: TopicID, known: Int, searchingFor wanted: Int? = nil, parameters: Shared<DiscoveryParameters>,
         profile: DiscoveryProfile
     ) {
+        shared = parameters
+        let parameters = shared.value
         nearEvery = wanted == nil ? 0 : parameters.searchNearEvery
         inFlightMax =
             wanted.map { min(parameters.searchInFlightMax, $0 + 2) } ?? parameters.registrationsInFlightMax
         self.topic = topic
-        self.parameters = parameters
         self.profile = profile
         perBucket = known <= parameters.bucketSize ? parameters.bucketSize : parameters.registrarsPerBucket
     }

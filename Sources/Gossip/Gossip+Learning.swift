@@ -51,7 +51,7 @@ extension Gossip {
         else {
             return drop(.rateLimited)
         }
-        let isKnown = book.knows(offer.publicKey) || members[offer.publicKey] != nil
+        let isKnown = book.knows(offer.publicKey) || members.contains(offer.publicKey)
         let verified: Verified<Offer>
         switch check(signed, from: from, isKnown ? (isDirect ? .direct : .passedOn) : .strangers, now) {
         case .right(let checked): verified = checked

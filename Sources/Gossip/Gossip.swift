@@ -102,7 +102,7 @@ public struct Gossip: Sendable {
         _ address: PeerAddress, now: Now, random: inout SeededRandom, out: inout [GossipAction]
     ) {
         guard address.key != identity.publicKey else { return }
-        let isNew = members[address.key] == nil
+        let isNew = !members.contains(address.key)
         guard members.join(address) else { return dropped.count(.membersFull) }
         guard isNew, leaving == nil else { return }
         for id in owns.keys where book.passable(id, at: clocks.judge(now.wall)) { mail.add(id, to: address) }

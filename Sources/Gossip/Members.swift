@@ -1,4 +1,3 @@
-import OrderedCollections
 import Primitives
 
 /// The nodes that gossip talks to: the contacts that discovery has probed. Bounded; a full table refuses newcomers,
@@ -17,52 +16,87 @@ struct Members: Sendable {
         var awaited: [UInt64] = []
     }
 
-    private var table: OrderedDictionary<PublicKey, Member> = [:]
+    /// In no meaningful but a repeatable order.
+    private var table: [Member] = []
+    private var places = KeyPlaces()
 
     var count: Int { table.count }
-    subscript(key: PublicKey) -> Member? { table[key] }
+    subscript(key: PublicKey) -> Member? { place(of: key).map { table[$0] } }
+    func contains(_ key: PublicKey) -> Bool { place(of: key) != nil }
 
     /// False when the table is full.
     mutating func join(_ address: PeerAddress) -> Bool {
-        if table[address.key] == nil, table.count >= GossipLimits.membersMax { return false }
-        table[address.key, default: Member(address: address)].address = address
-        table[address.key]?.isSilent = false
+        if let place = place(of: address.key) {
+            table[place].address = address
+            table[place].isSilent = false
+            return true
+        }
+        guard table.count < GossipLimits.membersMax else { return false }
+        if table.count == table.capacity { table.reserveCapacity(table.count + max(8, table.count / 8)) }
+        places.insert(address.key.value, at: table.count)
+        table.append(Member(address: address))
         return true
     }
 
-    mutating func leave(_ key: PublicKey) { table[key] = nil }
-    mutating func heard(_ key: PublicKey) { table[key]?.isSilent = false }
-    mutating func silent(_ key: PublicKey) { table[key]?.isSilent = true }
+    mutating func leave(_ key: PublicKey) {
+        guard let place = place(of: key) else { return }
+        places.remove(key.value, at: place)
+        let last = table.removeLast()
+        guard place < table.count else { return }
+        places.remove(last.address.key.value, at: table.count)
+        places.insert(last.address.key.value, at: place)
+        table[place] = last
+    }
 
-    mutating func asked(_ key: PublicKey, for ids: [UInt64]) { table[key]?.awaited += ids }
+    mutating func heard(_ key: PublicKey) {
+        if let place = place(of: key), table[place].isSilent { table[place].isSilent = false }
+    }
+    mutating func silent(_ key: PublicKey) {
+        if let place = place(of: key) { table[place].isSilent = true }
+    }
+
+    mutating func asked(_ key: PublicKey, for ids: [UInt64]) {
+        if !ids.isEmpty, let place = place(of: key) { table[place].awaited += ids }
+    }
     mutating func served(_ key: PublicKey, _ id: UInt64) {
-        if let at = table[key]?.awaited.firstIndex(of: id) { table[key]?.awaited.remove(at: at) }
+        guard let place = place(of: key), let at = table[place].awaited.firstIndex(of: id) else { return }
+        table[place].awaited.remove(at: at)
     }
     mutating func forgive() {
-        for index in table.values.indices {
-            let count = table.values[index].awaited.count
-            table.values[index].awaited.removeFirst((count + 1) / 2)
+        for place in table.indices where !table[place].awaited.isEmpty {
+            let count = table[place].awaited.count
+            table[place].awaited.removeFirst((count + 1) / 2)
+            if table[place].awaited.isEmpty { table[place].awaited = [] }
         }
     }
 
     /// Those who should hold the offer `id`.
-    func holders(of id: UInt64) -> [PeerAddress] { table.values.map(\.address) }
+    func holders(of id: UInt64) -> [PeerAddress] { table.map(\.address) }
 
     /// Up to `count` random members, those that answer first.
     func partners(
         _ count: Int, except excluded: [PublicKey] = [], random: inout SeededRandom
     ) -> [PeerAddress] {
-        var answering: [PeerAddress] = []
-        var silent: [PeerAddress] = []
-        for member in table.values where !excluded.contains(member.address.key) {
-            if member.isSilent { silent.append(member.address) } else { answering.append(member.address) }
+        var answering: [Int] = []
+        var silent: [Int] = []
+        for place in table.indices where !excluded.contains(table[place].address.key) {
+            if table[place].isSilent { silent.append(place) } else { answering.append(place) }
         }
         let chosen = random.sample(count, of: answering)
-        return chosen + random.sample(count - chosen.count, of: silent)
+        return (chosen + random.sample(count - chosen.count, of: silent)).map { table[$0].address }
     }
 
     /// One member, silent or not: how two halves of a parted mesh find each other again.
     func anyone(random: inout SeededRandom) -> PeerAddress? {
-        table.isEmpty ? nil : table.values[random.below(table.count)].address
+        table.isEmpty ? nil : table[random.below(table.count)].address
+    }
+
+    private func place(of key: PublicKey) -> Int? {
+        var next = places.first(key.value)
+        while let candidate = next {
+            if table[candidate.place].address.key == key { return candidate.place }
+            next = places.next(key.value, after: candidate)
+        }
+        return nil
     }
 }

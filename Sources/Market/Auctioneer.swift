@@ -199,6 +199,7 @@ public struct Auctioneer: Sendable {
     public mutating func nextDeadline() -> MonotonicTime { desk.timers.next() }
 
     public mutating func tick(now: Now, random: inout SeededRandom, out: inout [AuctioneerAction]) {
+        guard desk.timers.next() <= now.monotonic || !ended.isEmpty else { return }
         begin(now, random)
         while let due = desk.timers.popDue(now.monotonic) { change(due.task) { $0.timer(due.kind, &$1) } }
         ended.expire(now.monotonic)
@@ -269,6 +270,7 @@ struct TranscriptStore: Sendable {
         self.age = age
     }
 
+    var isEmpty: Bool { order.isEmpty }
     subscript(task: TaskID) -> TaskTranscript? { transcripts[task] }
 
     mutating func insert(_ transcript: TaskTranscript, at now: MonotonicTime) {

@@ -165,25 +165,28 @@ public actor Node {
     func flush() {
         guard !isFlushing else { return }
         isFlushing = true
-        while peer.hasEffects {
+        while true {
             var batch: [Effect] = []
             swap(&batch, &effects)
-            peer.takeEffects(into: &batch)
-            for effect in batch { perform(effect) }
-            batch.removeAll(keepingCapacity: true)
+            let isDone = !peer.takeEffects(into: &batch)
+            if !isDone { for effect in batch { perform(effect) } }
+            batch.recycle()
             swap(&batch, &effects)
+            if isDone { break }
         }
         isFlushing = false
-        if let udp, peer.datagrams.count > 0 {
-            let entries = peer.datagrams.entries
-            peer.datagrams.bytes.withUnsafeBytes { bytes in
-                udp.send(bytes, count: entries.count) { index in
-                    let entry = entries[index]
-                    return DatagramSlot(
-                        offset: entry.range.lowerBound, length: entry.range.count, endpoint: entry.endpoint)
+        if let udp {
+            peer.takeDatagrams { datagrams in
+                let entries = datagrams.entries
+                datagrams.bytes.withUnsafeBytes { bytes in
+                    udp.send(bytes, count: entries.count) { index in
+                        let entry = entries[index]
+                        return DatagramSlot(
+                            offset: entry.range.lowerBound, length: entry.range.count,
+                            endpoint: entry.endpoint)
+                    }
                 }
             }
-            peer.clearDatagrams()
         }
         if deferredSince == nil { timer?.arm(at: peer.nextDeadline()) }
     }
@@ -313,7 +316,7 @@ public actor Node {
                 "channels": "\(finding.channels.rawValue)", "networks": "\(finding.networks)",
                 "stated": "\(stated.name)",
             ]
-            if let mend = finding.mend {
+            if let mend = mend(of: finding) {
                 log.warning("\(mend)", metadata: details)
             } else {
                 log.notice("tested whether strangers reach us", metadata: details)

@@ -20,9 +20,9 @@ extension Peer {
                 }
                 sessionOutput.strangers.removeAll(keepingCapacity: true)
                 swap(&sessionOutput.completions, &spare.completions)
-                sessionOutput.established.removeAll(keepingCapacity: true)
+                sessionOutput.established.recycle()
                 for completion in spare.completions { complete(completion, now) }
-                spare.completions.removeAll(keepingCapacity: true)
+                spare.completions.recycle()
             }
             if !sessionOutput.advice.isEmpty {
                 for advice in sessionOutput.advice where versionNotices.take(now.monotonic) {
@@ -32,7 +32,7 @@ extension Peer {
                             .otherVersion(
                                 peer.key, peer.endpoint, speaks: advice.versions, ours: Sessions.versions)))
                 }
-                sessionOutput.advice.removeAll(keepingCapacity: true)
+                sessionOutput.advice.recycle()
             }
             if !channelActions.isEmpty {
                 isQuiet = false
@@ -42,7 +42,7 @@ extension Peer {
                 isQuiet = false
                 swap(&discoveryActions, &spare.discovery)
                 for action in spare.discovery { perform(action, now) }
-                spare.discovery.removeAll(keepingCapacity: true)
+                spare.discovery.recycle()
             }
             if !gossipActions.isEmpty {
                 isQuiet = false
@@ -90,6 +90,8 @@ extension Peer {
         case .request(let token, let message, let peer):
             sessions.request(
                 message, to: peer, owner: .discovery(token), now: now, random: &random, out: &sessionOutput)
+        case .send(let message, let peer):
+            sessions.send(message, to: peer, now: now, random: &random, out: &sessionOutput)
         case .admitted(let contact, let address):
             effects.append(.log(.admitted(contact.record.publicKey, address.endpoint)))
             auctioneer.heard(address.key)

@@ -124,12 +124,15 @@ public struct Peer: ~Copyable {
 
     /// Does everything that is due.
     public mutating func tick(now: Now) {
-        sessions.tick(now: now, random: &random, out: &sessionOutput)
-        channels.tick(now: now, out: &channelActions)
-        discovery.tick(now: now, random: &random, out: &discoveryActions)
-        gossip.tick(now: now, random: &random, out: &gossipActions)
+        let time = now.monotonic
+        if sessions.nextDeadline() <= time { sessions.tick(now: now, random: &random, out: &sessionOutput) }
+        if channels.nextDeadline() <= time { channels.tick(now: now, out: &channelActions) }
+        if discovery.nextDeadline() <= time {
+            discovery.tick(now: now, random: &random, out: &discoveryActions)
+        }
+        if gossip.nextDeadline() <= time { gossip.tick(now: now, random: &random, out: &gossipActions) }
         auctioneer.tick(now: now, random: &random, out: &auctioneerActions)
-        bidder.tick(now: now, out: &bidderActions)
+        if bidder.nextDeadline() <= time { bidder.tick(now: now, out: &bidderActions) }
         tickSearches(now)
         settle(now)
     }
@@ -137,16 +140,30 @@ public struct Peer: ~Copyable {
     // MARK: Outputs
 
     /// Sealed datagrams to send; `clearDatagrams` when they have been.
+    ///
+    /// A shell that keeps the peer in an object asks by the mutating calls: a look at a part of a noncopyable value there
+    /// may move all of it to and fro.
     public var datagrams: DatagramSlab { _read { yield sessionOutput.datagrams } }
+
+    /// Hands over the datagrams and takes them back empty: their memory is reused.
+    public mutating func takeDatagrams(_ send: (DatagramSlab) -> Void) {
+        guard !sessionOutput.datagrams.isEmpty else { return }
+        send(sessionOutput.datagrams)
+        sessionOutput.datagrams.removeAll()
+    }
 
     public mutating func clearDatagrams() { sessionOutput.datagrams.removeAll() }
 
     public var hasEffects: Bool { !effects.isEmpty }
 
-    /// Moves the effects into `out`, whose old content is dropped and whose memory is reused for the next ones.
-    public mutating func takeEffects(into out: inout [Effect]) {
-        out.removeAll(keepingCapacity: true)
+    /// Moves the effects into `out`, whose old content is dropped and whose memory is reused for the next ones; false when
+    /// there are none.
+    @discardableResult
+    public mutating func takeEffects(into out: inout [Effect]) -> Bool {
+        out.recycle()
+        guard !effects.isEmpty else { return false }
         swap(&effects, &out)
+        return true
     }
 
     /// Signs our contact anew.

@@ -1,74 +1,232 @@
-import HeapModule
-
-/// Deadlines by key with lazy deletion: a machine asks for the earliest and is handed what is due; nothing ever
-/// scans a table. A key has one live deadline; setting it again replaces the old one, which is skipped when it
-/// comes up. Stale entries never outnumber the live ones by more than `slack`: then the heap is rebuilt.
+/// Deadlines by key: a machine asks for the earliest and is handed what is due; nothing ever scans a table. A key has one
+/// deadline; setting it again moves it. Of equal deadlines the one that was set first comes first.
 ///
-/// Inlinable, like all generic code of this target: not specialised, each call looks up metadata of the heap and of the
-/// dictionary, and every event ends with six of them.
+/// A heap whose entries know their key's hash, and beside it a table from hash to place in the heap, so that a deadline
+/// moves where it is: nothing stale is kept, and to ask for the earliest, which every event does of every machine, is to
+/// look at the first entry. A few keys are found without the table. What a burst took is given back.
+///
+/// Inlinable, like all generic code of this target: not specialised, each call looks up metadata.
 public struct DeadlineQueue<Key: Hashable & Sendable>: Sendable {
     @usableFromInline
-    struct Entry: Comparable, Sendable {
+    struct Entry: Sendable {
+        @usableFromInline var key: Key
+        @usableFromInline var hash: UInt32
         @usableFromInline var time: MonotonicTime
         @usableFromInline var sequence: UInt64
-        @usableFromInline var key: Key
 
         @inlinable
-        init(time: MonotonicTime, sequence: UInt64, key: Key) {
+        init(key: Key, hash: UInt32, time: MonotonicTime, sequence: UInt64) {
+            self.key = key
+            self.hash = hash
             self.time = time
             self.sequence = sequence
-            self.key = key
         }
 
         @inlinable
-        static func < (a: Entry, b: Entry) -> Bool { (a.time, a.sequence) < (b.time, b.sequence) }
-        @inlinable
-        static func == (a: Entry, b: Entry) -> Bool { a.time == b.time && a.sequence == b.sequence }
+        func isBefore(_ other: Entry) -> Bool {
+            time != other.time ? time < other.time : sequence < other.sequence
+        }
     }
 
-    @inlinable static var slack: Int { 64 }
-    @usableFromInline var heap = Heap<Entry>()
-    @usableFromInline var live: [Key: UInt64] = [:]
+    /// With four children a node: shallower than a binary heap, and siblings share cache lines.
+    @usableFromInline var heap: [Entry] = []
+    /// Linear probing from the hash on: one more than a place in `heap`; 0: free. Empty, or a power of two at least twice
+    /// as large as the heap.
+    @usableFromInline var places: [UInt32] = []
     @usableFromInline var sequence: UInt64 = 0
+
+    /// So many keys are found by comparing them all.
+    @inlinable static var scannedMax: Int { 8 }
 
     @inlinable
     public init() {}
 
     @inlinable
-    public var count: Int { live.count }
+    public var count: Int { heap.count }
 
     /// Sets or moves the deadline of `key`.
     @inlinable
     public mutating func set(_ key: Key, at time: MonotonicTime) {
         sequence += 1
-        live[key] = sequence
-        heap.insert(Entry(time: time, sequence: sequence, key: key))
-        if heap.count > 2 * live.count + Self.slack { rebuild() }
-    }
-
-    @inlinable
-    public mutating func cancel(_ key: Key) { live[key] = nil }
-
-    /// The earliest live deadline, or `.never`.
-    @inlinable
-    public mutating func next() -> MonotonicTime {
-        while let first = heap.min {
-            if live[first.key] == first.sequence { return first.time }
-            heap.removeMin()
+        let hash = hash(key)
+        let found = place(of: key, hash)
+        if found >= 0 {
+            let isEarlier = time < heap[found].time
+            heap[found].time = time
+            heap[found].sequence = sequence
+            if isEarlier { rise(found) } else { sink(found) }
+            return
         }
-        return .never
+        heap.append(Entry(key: key, hash: hash, time: time, sequence: sequence))
+        if places.isEmpty ? heap.count > Self.scannedMax : heap.count * 2 > places.count {
+            index()
+        } else if !places.isEmpty {
+            places[freeSlot(hash)] = UInt32(truncatingIfNeeded: heap.count)
+        }
+        rise(heap.count - 1)
     }
+
+    @inlinable
+    public mutating func cancel(_ key: Key) {
+        guard !heap.isEmpty else { return }
+        let found = place(of: key, hash(key))
+        if found >= 0 { _ = remove(found) }
+    }
+
+    /// The earliest deadline, or `.never`.
+    @inlinable
+    public func next() -> MonotonicTime { heap.isEmpty ? .never : heap[0].time }
 
     /// Removes and returns one key whose deadline is at or before `now`, the earliest first.
     @inlinable
     public mutating func popDue(_ now: MonotonicTime) -> Key? {
-        guard next() <= now, let first = heap.popMin() else { return nil }
-        live[first.key] = nil
-        return first.key
+        next() <= now && !heap.isEmpty ? remove(0) : nil
+    }
+
+    // MARK: The heap
+
+    @inlinable
+    mutating func remove(_ position: Int) -> Key {
+        let removed = heap[position]
+        if !places.isEmpty { clear(slot(of: position, removed.hash)) }
+        let last = heap.removeLast()
+        if position < heap.count {
+            move(last, from: heap.count, to: position)
+            rise(position)
+            sink(position)
+        }
+        if heap.capacity > 32, heap.count * 4 < heap.capacity { shrink() }
+        return removed.key
     }
 
     @inlinable
-    mutating func rebuild() {
-        heap = Heap(heap.unordered.filter { live[$0.key] == $0.sequence })
+    mutating func shrink() {
+        var kept: [Entry] = []
+        kept.reserveCapacity(heap.count + heap.count / 4)
+        kept.append(contentsOf: heap)
+        heap = kept
+        index()
+    }
+
+    @inlinable
+    mutating func move(_ entry: Entry, from old: Int, to new: Int) {
+        heap[new] = entry
+        if !places.isEmpty { places[slot(of: old, entry.hash)] = UInt32(truncatingIfNeeded: new + 1) }
+    }
+
+    @inlinable
+    mutating func rise(_ start: Int) {
+        var position = start
+        while position > 0 {
+            let parent = (position - 1) >> 2
+            guard heap[position].isBefore(heap[parent]) else { return }
+            exchange(position, parent)
+            position = parent
+        }
+    }
+
+    @inlinable
+    mutating func sink(_ start: Int) {
+        var position = start
+        while true {
+            let first = position << 2 + 1
+            guard first < heap.count else { return }
+            var least = first
+            var child = first + 1
+            while child < min(first + 4, heap.count) {
+                if heap[child].isBefore(heap[least]) { least = child }
+                child += 1
+            }
+            guard heap[least].isBefore(heap[position]) else { return }
+            exchange(position, least)
+            position = least
+        }
+    }
+
+    @inlinable
+    mutating func exchange(_ a: Int, _ b: Int) {
+        if !places.isEmpty {
+            let first = slot(of: a, heap[a].hash)
+            let second = slot(of: b, heap[b].hash)
+            places[first] = UInt32(truncatingIfNeeded: b + 1)
+            places[second] = UInt32(truncatingIfNeeded: a + 1)
+        }
+        heap.swapAt(a, b)
+    }
+
+    // MARK: The table
+
+    @inlinable
+    func hash(_ key: Key) -> UInt32 { UInt32(truncatingIfNeeded: key.hashValue) }
+
+    /// Where `key` is in the heap; −1: nowhere.
+    @inlinable
+    func place(of key: Key, _ hash: UInt32) -> Int {
+        guard !places.isEmpty else {
+            var position = 0
+            while position < heap.count {
+                if heap[position].hash == hash, heap[position].key == key { return position }
+                position += 1
+            }
+            return -1
+        }
+        let mask = places.count - 1
+        var slot = Int(hash) & mask
+        while places[slot] != 0 {
+            let position = Int(places[slot]) - 1
+            if heap[position].hash == hash, heap[position].key == key { return position }
+            slot = (slot + 1) & mask
+        }
+        return -1
+    }
+
+    /// The slot that names `position`, whose entry has that hash.
+    @inlinable
+    func slot(of position: Int, _ hash: UInt32) -> Int {
+        let mask = places.count - 1
+        let wanted = UInt32(truncatingIfNeeded: position + 1)
+        var slot = Int(hash) & mask
+        while places[slot] != wanted { slot = (slot + 1) & mask }
+        return slot
+    }
+
+    @inlinable
+    func freeSlot(_ hash: UInt32) -> Int {
+        let mask = places.count - 1
+        var slot = Int(hash) & mask
+        while places[slot] != 0 { slot = (slot + 1) & mask }
+        return slot
+    }
+
+    /// Frees `slot`, and moves back what was pushed beyond it.
+    @inlinable
+    mutating func clear(_ slot: Int) {
+        let mask = places.count - 1
+        var hole = slot
+        var next = (slot + 1) & mask
+        while places[next] != 0 {
+            let home = Int(heap[Int(places[next]) - 1].hash) & mask
+            if (next &- home) & mask >= (next &- hole) & mask {
+                places[hole] = places[next]
+                hole = next
+            }
+            next = (next + 1) & mask
+        }
+        places[hole] = 0
+    }
+
+    /// Builds the table anew, as large as the heap needs.
+    @inlinable
+    mutating func index() {
+        guard heap.count > Self.scannedMax else {
+            places = []
+            return
+        }
+        var size = 32
+        while size < heap.count * 5 / 2 { size *= 2 }
+        places = [UInt32](repeating: 0, count: size)
+        for position in heap.indices {
+            places[freeSlot(heap[position].hash)] = UInt32(truncatingIfNeeded: position + 1)
+        }
     }
 }

@@ -15,35 +15,46 @@ struct Association: Sendable {
         case established
     }
 
-    var phase: Phase
+    enum Role: Sendable {
+        case initiator, responder
+        /// The responder, who had sent nothing to the initiator's network before.
+        case uninvited
+    }
+
+    // In this order there is no padding between them.
     var peer: PeerAddress
-    var isInitiator: Bool
+    var phase: Phase
+    var role: Role
     var remoteNumber: UInt32 = 0
     var sendKey = Secret32(.zero)
     var receiveKey = Secret32(.zero)
     var sendCounter: UInt64 = 0
     var window = ReplayWindow()
     var roundTrip = RoundTripEstimate()
-    /// The responder's: we had sent nothing to the initiator's network before.
-    var isUninvited = false
     /// When the current phase began.
     var since: MonotonicTime
+
+    var isInitiator: Bool { role == .initiator }
+    var isUninvited: Bool { role == .uninvited }
 }
 
 /// RFC 6298 §2: smoothed round trip, its variance, and the timeout that follows.
 struct RoundTripEstimate: Sendable {
-    private(set) var smoothed: Interval?
+    private var average = Interval(nanoseconds: -1)
     private var variance = Interval.zero
+    /// nil until the first sample.
+    var smoothed: Interval? { average.nanoseconds < 0 ? nil : average }
 
-    mutating func sample(_ measured: Interval) {
+    mutating func sample(_ sampled: Interval) {
+        let measured = max(sampled, .zero)
         guard let old = smoothed else {
-            smoothed = measured
+            average = measured
             variance = measured / 2
             return
         }
         let error = old > measured ? old - measured : measured - old
         variance = variance - variance / 4 + error / 4
-        smoothed = old - old / 8 + measured / 8
+        average = old - old / 8 + measured / 8
     }
 
     func timeout(_ limits: SessionLimits) -> Interval {
@@ -55,7 +66,7 @@ struct RoundTripEstimate: Sendable {
 /// A handshake that a stranger began, until it proves itself or the ring comes round.
 struct HalfOpen: Sendable {
     /// Until message 2 is written.
-    var noise: NoiseIK?
+    var noise: Shared<NoiseIK>?
     var datagramBytes: Int
 }
 

@@ -32,17 +32,13 @@ public struct DatagramSlab: Sendable {
         }
     }
 
-    /// What an idle node keeps of the buffer; a burst's megabyte goes back.
-    private static let keptBytesMax = 1 << 18
-
     /// Appended by copying: element by element takes a third of a simulation's time in a debug build.
     private static let zeros = [UInt8](repeating: 0, count: datagramBytesMax)
 
-    /// Forgets the datagrams and keeps the memory, unless it is much.
+    /// Forgets the datagrams and keeps the memory, unless these took little of it.
     public mutating func removeAll() {
-        let keeps = bytes.capacity <= Self.keptBytesMax
-        bytes.removeAll(keepingCapacity: keeps)
-        entries.removeAll(keepingCapacity: keeps)
+        bytes.recycle()
+        entries.recycle()
     }
 
     /// Appends `count` zero bytes for `endpoint` and has them filled by `fill`; false when the slab is full.

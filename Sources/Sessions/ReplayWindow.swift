@@ -3,8 +3,9 @@
 struct ReplayWindow: Sendable {
     static let size: UInt64 = 2_048
     private static let words = 33
-    /// Empty until the first counter, since most handshakes never get so far.
+    /// Empty until the first word is full: most handshakes never get so far, nor do most sessions of a node at rest.
     private var bits: [UInt64] = []
+    private var firstWord: UInt64 = 0
     /// One more than the highest counter that was accepted; 0: none was.
     private var next: UInt64 = 0
 
@@ -13,13 +14,21 @@ struct ReplayWindow: Sendable {
         guard counter < .max else { return false }
         if counter >= next { return true }
         guard next - counter <= Self.size else { return false }
-        return bits[Self.slot(counter >> 6)] & 1 << (counter & 63) == 0
+        return (bits.isEmpty ? firstWord : bits[Self.slot(counter >> 6)]) & 1 << (counter & 63) == 0
     }
 
     /// Marks `counter` as seen: only after its packet has proven authentic.
     mutating func accept(_ counter: UInt64) {
         guard counter < .max else { return }
-        if bits.isEmpty { bits = Array(repeating: 0, count: Self.words) }
+        if bits.isEmpty {
+            guard counter > 63 else {
+                firstWord |= 1 << counter
+                next = max(next, counter + 1)
+                return
+            }
+            bits = Array(repeating: 0, count: Self.words)
+            bits[0] = firstWord
+        }
         if counter >= next {
             let from = next == 0 ? 0 : (next - 1) >> 6
             let steps = min((counter >> 6) - from, UInt64(Self.words))

@@ -78,10 +78,10 @@ public struct SessionOutput: Sendable {
 
     public mutating func removeAll() {
         datagrams.removeAll()
-        completions.removeAll(keepingCapacity: true)
-        established.removeAll(keepingCapacity: true)
-        strangers.removeAll(keepingCapacity: true)
-        advice.removeAll(keepingCapacity: true)
+        completions.recycle()
+        established.recycle()
+        strangers.recycle()
+        advice.recycle()
     }
 }
 

@@ -10,25 +10,51 @@ extension Sessions {
     ) {
         guard let peer = associations[number]?.peer else { return }
         let group = peer.endpoint.group(countsEndpoints: limits.countsEndpoints)
-        if sessionGroups.count(group) >= limits.sessionsPerPrefix {
-            if let victim = sessionGroups.draw(group, &random) { removeSession(victim, now) }
+        let alike = sessions(ofGroup: group)
+        if alike.count >= limits.sessionsPerPrefix {
+            removeSession(alike[random.below(alike.count)], now)
         } else if sessionCount >= limits.sessions, let victim = crowded(&random) {
             removeSession(victim, now)
         }
         associations[number]?.phase = .established
         associations[number]?.since = now.monotonic
-        sessionCount += 1
-        sessionGroups.insert(number, group)
-        var list = byKey[peer.key] ?? []
-        list.insert(number, at: 0)
+        let slot = UInt16(truncatingIfNeeded: number)
+        byKey.insert(slot, peer.key.value.w0)
+        byGroup.insert(slot, group)
+        let list = sessions(with: peer.key)
         let sameAddress = list.filter { associations[$0]?.peer == peer }
-        byKey[peer.key] = list
         if sameAddress.count > Self.sessionsPerAddress, let oldest = sameAddress.last {
             removeSession(oldest, now)
         } else if list.count > Self.sessionsPerKey, let oldest = list.last {
             removeSession(oldest, now)
         }
         out.established.append(peer)
+    }
+
+    /// The established sessions with `key`, the newest first.
+    func sessions(with key: PublicKey) -> [UInt32] {
+        var found: [UInt32] = []
+        var next = byKey.first(key.value.w0)
+        while let slot = next {
+            if associations[slot: slot]?.peer.key == key { found.append(associations.number(slot)) }
+            next = byKey.next(after: slot)
+        }
+        return found
+    }
+
+    /// Those whose endpoint is in `group`: at most `sessionsPerPrefix`.
+    func sessions(ofGroup group: UInt64) -> [UInt32] {
+        var found: [UInt32] = []
+        var next = byGroup.first(group)
+        while let slot = next {
+            if let endpoint = associations[slot: slot]?.peer.endpoint,
+                endpoint.group(countsEndpoints: limits.countsEndpoints) == group
+            {
+                found.append(associations.number(slot))
+            }
+            next = byGroup.next(after: slot)
+        }
+        return found
     }
 
     /// Crossed opens leave two; the older one still receives.
@@ -46,21 +72,20 @@ extension Sessions {
             guard let number = associations.draw(&random), let found = associations[number],
                 found.phase == .established
             else { continue }
-            let count = sessionGroups.count(
-                found.peer.endpoint.group(countsEndpoints: limits.countsEndpoints))
+            let count = sessions(
+                ofGroup: found.peer.endpoint.group(countsEndpoints: limits.countsEndpoints)
+            ).count
             if count > best?.count ?? 0 { best = (number, count) }
         }
         return best?.number
     }
 
     private mutating func removeSession(_ number: UInt32, _ now: Now) {
-        guard let association = associations.remove(number) else { return }
-        contacted.note(association.peer.endpoint, now.monotonic)
-        sessionCount -= 1
-        let peer = association.peer
-        sessionGroups.remove(number, peer.endpoint.group(countsEndpoints: limits.countsEndpoints))
-        byKey[peer.key]?.removeAll { $0 == number }
-        if byKey[peer.key]?.isEmpty == true { byKey[peer.key] = nil }
+        guard let peer = associations.remove(number)?.peer else { return }
+        contacted.note(peer.endpoint, now.monotonic)
+        let slot = UInt16(truncatingIfNeeded: number)
+        byKey.remove(slot, peer.key.value.w0)
+        byGroup.remove(slot, peer.endpoint.group(countsEndpoints: limits.countsEndpoints))
     }
 
     /// Use after this many packets opens a fresh session.
@@ -74,7 +99,12 @@ extension Sessions {
     mutating func transmit(_ envelope: Envelope?, on number: UInt32, _ now: Now, _ out: inout SessionOutput)
         -> Bool
     {
-        guard let session = associations[number] else { return false }
+        // Only what is needed is copied, which counts no references.
+        guard
+            let (peer, key, remoteNumber, counter, since, isInitiator) = associations[number].map({
+                ($0.peer, $0.sendKey, $0.remoteNumber, $0.sendCounter, $0.since, $0.isInitiator)
+            })
+        else { return false }
         scratch.removeAll(keepingCapacity: true)
         envelope?.encode(into: &scratch, paddedTo: envelope?.message.envelopeSizeMin ?? 0)
         guard scratch.count <= WireLimits.envelopeSizeMax else {
@@ -84,20 +114,20 @@ extension Sessions {
         associations[number]?.sendCounter += 1
         scratch.withUnsafeBytes { plain in
             let size = Packet.transportSealedOffset + plain.count + Aead.tagSize
-            out.datagrams.append(size, to: session.peer.endpoint) { packet in
+            out.datagrams.append(size, to: peer.endpoint) { packet in
                 Packet.writeHeader(packet, .transport)
-                packet.storeBytes(of: session.remoteNumber.littleEndian, toByteOffset: 4, as: UInt32.self)
-                packet.storeBytes(of: session.sendCounter.littleEndian, toByteOffset: 8, as: UInt64.self)
+                packet.storeBytes(of: remoteNumber.littleEndian, toByteOffset: 4, as: UInt32.self)
+                packet.storeBytes(of: counter.littleEndian, toByteOffset: 8, as: UInt64.self)
                 let sealed = packet.from(Packet.transportSealedOffset)
                 sealed.copyMemory(from: plain)
                 guard !limits.carriesPlain else { return }
-                Aead.seal(sealed, count: plain.count, key: session.sendKey, counter: session.sendCounter)
+                Aead.seal(sealed, count: plain.count, key: key, counter: counter)
             }
         }
-        let lifetime = limits.rekeyAfter + (session.isInitiator ? .zero : Self.responderPatience)
-        let old = session.since + lifetime < now.monotonic || session.sendCounter >= Self.rekeyPackets
-        if old, openings[session.peer] == nil {
-            _ = open(session.peer, tries: 1, timeout: limits.timeoutMax, riding: nil, now, &out)
+        let lifetime = limits.rekeyAfter + (isInitiator ? .zero : Self.responderPatience)
+        let old = since + lifetime < now.monotonic || counter >= Self.rekeyPackets
+        if old, openings[peer] == nil {
+            _ = open(peer, tries: 1, timeout: limits.timeoutMax, riding: nil, now, &out)
         }
         return true
     }

@@ -63,7 +63,7 @@ extension Sessions {
     private mutating func initiate(
         _ peer: PeerAddress, _ opening: Opening, _ now: Now, _ out: inout SessionOutput
     ) -> Opening.Attempt? {
-        let association = Association(phase: .opening, peer: peer, isInitiator: true, since: now.monotonic)
+        let association = Association(peer: peer, phase: .opening, role: .initiator, since: now.monotonic)
         guard let number = associations.insert(association) else {
             dropped.count(.overBudget)
             return nil
@@ -118,9 +118,11 @@ extension Sessions {
     @discardableResult
     mutating func closeOpening(_ peer: PeerAddress, keeping kept: UInt32? = nil) -> Opening? {
         guard let opening = openings.removeValue(forKey: peer) else { return nil }
+        openings.releaseIfEmpty()
         timers.cancel(.opening(peer))
         for attempt in opening.attempts {
             openingByMac[attempt.mac1.low] = nil
+            openingByMac.releaseIfEmpty()
             if attempt.number != kept { associations.remove(attempt.number) }
         }
         return opening

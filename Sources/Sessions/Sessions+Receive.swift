@@ -131,14 +131,14 @@ extension Sessions {
             guard let oldest = halfOpenOrder.popFirst() else { break }
             removeHalfOpen(oldest)
         }
-        var association = Association(phase: .answering, peer: peer, isInitiator: false, since: now.monotonic)
+        var association = Association(peer: peer, phase: .answering, role: .responder, since: now.monotonic)
         association.remoteNumber = remoteNumber
-        association.isUninvited = !isFamiliar(peer.endpoint, now)
+        if !isFamiliar(peer.endpoint, now) { association.role = .uninvited }
         guard let number = associations.insert(association) else {
             dropped.count(.overBudget)
             return nil
         }
-        halfOpen[number] = HalfOpen(noise: noise, datagramBytes: datagramBytes)
+        halfOpen[number] = HalfOpen(noise: Shared(noise), datagramBytes: datagramBytes)
         halfOpenOrder.append(number)
         halfOpenGroups.insert(number, group)
         return number
@@ -153,7 +153,8 @@ extension Sessions {
 
     /// Message 2, with the answer to what rode in message 1. Never longer than message 1 was.
     mutating func respond(_ envelope: Envelope?, to number: UInt32, _ now: Now, _ out: inout SessionOutput) {
-        guard let entry = halfOpen[number], var noise = entry.noise, let association = associations[number]
+        guard let entry = halfOpen[number], var noise = entry.noise?.value,
+            let association = associations[number]
         else {
             return dropped.count(.replyLate)
         }
@@ -213,6 +214,7 @@ extension Sessions {
         associations[number]?.window.accept(counter)
         if phase == .halfOpen {
             halfOpen[number] = nil
+            halfOpen.releaseIfEmpty()
             halfOpenGroups.remove(number, source.group(countsEndpoints: limits.countsEndpoints))
             if associations[number]?.isUninvited == true { out.strangers.append(source) }
             establish(number, now, &random, &out)

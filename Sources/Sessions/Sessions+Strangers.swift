@@ -47,7 +47,7 @@ extension Sessions {
 
     /// Whether we sent something to that network lately, or talk to somebody there.
     mutating func isFamiliar(_ endpoint: Endpoint, _ now: Now) -> Bool {
-        sessionGroups.count(endpoint.group(countsEndpoints: limits.countsEndpoints)) > 0
+        !sessions(ofGroup: endpoint.group(countsEndpoints: limits.countsEndpoints)).isEmpty
             || contacted.covers(endpoint, now.monotonic)
     }
 }

@@ -24,7 +24,8 @@ public struct Sessions: Sendable {
 
     let publicKey: PublicKey
     let mesh: MeshIdentity
-    let limits: SessionLimits
+    private let shared: Shared<SessionLimits>
+    var limits: SessionLimits { _read { yield shared.value } }
     let keyPair: NoiseIK.KeyPair
     let noiseStart: NoiseSymmetricState
     let responderStart: NoiseIK
@@ -36,9 +37,10 @@ public struct Sessions: Sendable {
 
     var associations: SlotTable<Association>
     /// Established sessions by key, the newest confirmed first: at most two for one endpoint, four in all.
-    var byKey: [PublicKey: [UInt32]] = [:]
-    public internal(set) var sessionCount = 0
-    var sessionGroups = GroupIndex()
+    var byKey: SlotChains
+    /// Established sessions by the address group of their endpoint.
+    var byGroup: SlotChains
+    public var sessionCount: Int { byKey.count }
     var halfOpen: [UInt32: HalfOpen] = [:]
     var halfOpenOrder = Deque<UInt32>()
     var halfOpenGroups = GroupIndex()
@@ -54,7 +56,7 @@ public struct Sessions: Sendable {
     public init(identity: Identity, mesh: MeshIdentity, entropy: Bytes32, limits: SessionLimits = .init()) {
         publicKey = identity.publicKey
         self.mesh = mesh
-        self.limits = limits
+        shared = Shared(limits)
         keyPair = NoiseIK.KeyPair(secret: identity.agreementSecret)
         noiseStart = NoiseSymmetricState(
             protocolName: NoiseIK.protocolName, prologue: Packet.prologue("starling datagram", mesh: mesh),
@@ -67,6 +69,8 @@ public struct Sessions: Sendable {
         associations = SlotTable(
             capacity: limits.sessions + limits.halfOpen + 2 * limits.openings,
             firstGeneration: UInt16(truncatingIfNeeded: first.w1))
+        byKey = SlotChains(secret: first.w2)
+        byGroup = SlotChains(secret: first.w3)
         cookies = CookieJar(
             secret: ratchet.next(), key: Packet.cookieKey(receiver: publicKey, mesh: mesh),
             limits: limits)
@@ -161,7 +165,7 @@ public struct Sessions: Sendable {
 
     /// Where the newest session with that key is.
     public func endpoint(of key: PublicKey) -> Endpoint? {
-        byKey[key]?.first.flatMap { associations[$0]?.peer.endpoint }
+        sessions(with: key).first.flatMap { associations[$0]?.peer.endpoint }
     }
 
     /// The smoothed round trip to `peer`, once measured.
@@ -178,7 +182,12 @@ public struct Sessions: Sendable {
 
     /// The newest confirmed session with that key at that endpoint.
     func session(to peer: PeerAddress) -> UInt32? {
-        byKey[peer.key]?.first { associations[$0]?.peer.endpoint == peer.endpoint }
+        var next = byKey.first(peer.key.value.w0)
+        while let slot = next {
+            if associations[slot: slot]?.peer == peer { return associations.number(slot) }
+            next = byKey.next(after: slot)
+        }
+        return nil
     }
 
     private mutating func canSend(to peer: PeerAddress) -> Bool {
@@ -190,6 +199,7 @@ public struct Sessions: Sendable {
 
     mutating func finish(_ id: UInt32, _ result: Completion.Result, _ out: inout SessionOutput) {
         guard let request = pending.removeValue(forKey: id) else { return }
+        pending.releaseIfEmpty()
         timers.cancel(.request(id))
         out.completions.append(Completion(owner: request.owner, peer: request.peer, result: result))
     }

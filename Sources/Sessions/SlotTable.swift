@@ -1,7 +1,8 @@
 import Primitives
 
 /// Values under 32-bit numbers that a stranger's packet names: number = generation ‖ slot, so that a number of a value
-/// that is gone finds nothing. At most 65,536 values; drawing a random one costs nothing.
+/// that is gone finds nothing. At most 65,535 values; drawing a random one costs nothing. It grows by an eighth: a value
+/// may be large, and a node at rest keeps as many as it needs.
 struct SlotTable<Value: Sendable>: Sendable {
     private var slots: [Value?] = []
     private var generations: [UInt16] = []
@@ -13,7 +14,7 @@ struct SlotTable<Value: Sendable>: Sendable {
     let capacity: Int
 
     init(capacity: Int, firstGeneration: UInt16) {
-        self.capacity = min(capacity, 65_536)
+        self.capacity = min(capacity, 65_535)
         self.firstGeneration = firstGeneration
     }
 
@@ -36,6 +37,9 @@ struct SlotTable<Value: Sendable>: Sendable {
         } else {
             guard slots.count < capacity else { return nil }
             slot = UInt16(slots.count)
+            if slots.count == slots.capacity {
+                slots.reserveCapacity(min(slots.count + max(8, slots.count / 8), capacity))
+            }
             slots.append(nil)
             generations.append(firstGeneration)
             place.append(0)
@@ -47,8 +51,22 @@ struct SlotTable<Value: Sendable>: Sendable {
         return UInt32(generations[Int(slot)]) << 16 | UInt32(slot)
     }
 
+    /// The number of the value in `slot`.
+    func number(_ slot: UInt16) -> UInt32 { UInt32(generations[Int(slot)]) << 16 | UInt32(slot) }
+
+    /// The value in a slot that an index names.
+    subscript(slot slot: UInt16) -> Value? {
+        _read { yield slots[Int(slot)] }
+    }
+
     subscript(_ number: UInt32) -> Value? {
-        get { contains(number) ? slots[Int(number & 0xffff)] : nil }
+        _read {
+            if contains(number) {
+                yield slots[Int(number & 0xffff)]
+            } else {
+                yield nil
+            }
+        }
         _modify {
             if contains(number) {
                 yield &slots[Int(number & 0xffff)]
@@ -81,6 +99,96 @@ struct SlotTable<Value: Sendable>: Sendable {
     }
 }
 
+/// Slots of a `SlotTable` by a hash of something in their values (a key, an address group): chains of 16-bit links, the
+/// latest first. Two bytes for a link, two for the hash and two to four for the head, where a dictionary of arrays takes
+/// a hundred. Whoever walks a chain compares the values themselves.
+struct SlotChains: Sendable {
+    /// One more than a slot; 0: none. A power of two, at least as many as slots were ever in use.
+    private var heads: [UInt16] = []
+    private var links: [UInt16] = []
+    private var hashes: [UInt16] = []
+    /// Odd and secret: nobody outside can aim at one chain.
+    private let mixer: UInt64
+    private(set) var count = 0
+
+    init(secret: UInt64) { mixer = secret | 1 }
+
+    private func short(_ hash: UInt64) -> UInt16 {
+        UInt16(truncatingIfNeeded: ((hash ^ mixer >> 32) &* mixer) >> 48)
+    }
+
+    mutating func insert(_ slot: UInt16, _ hash: UInt64) {
+        while links.count <= Int(slot) {
+            links.append(0)
+            hashes.append(0)
+        }
+        count += 1
+        if count > heads.count { grow() }
+        hashes[Int(slot)] = short(hash)
+        link(slot)
+    }
+
+    private mutating func link(_ slot: UInt16) {
+        let head = Int(hashes[Int(slot)]) & (heads.count - 1)
+        links[Int(slot)] = heads[head]
+        heads[head] = slot + 1
+    }
+
+    mutating func remove(_ slot: UInt16, _ hash: UInt64) {
+        guard !heads.isEmpty else { return }
+        let head = Int(short(hash)) & (heads.count - 1)
+        if heads[head] == slot + 1 {
+            heads[head] = links[Int(slot)]
+            count -= 1
+            return
+        }
+        var at = heads[head]
+        while at != 0 {
+            if links[Int(at - 1)] == slot + 1 {
+                links[Int(at - 1)] = links[Int(slot)]
+                count -= 1
+                return
+            }
+            at = links[Int(at - 1)]
+        }
+    }
+
+    /// The latest slot with that hash, or one that only looks like it.
+    func first(_ hash: UInt64) -> UInt16? {
+        guard !heads.isEmpty else { return nil }
+        let wanted = short(hash)
+        return next(from: heads[Int(wanted) & (heads.count - 1)], wanted)
+    }
+
+    func next(after slot: UInt16) -> UInt16? { next(from: links[Int(slot)], hashes[Int(slot)]) }
+
+    private func next(from start: UInt16, _ wanted: UInt16) -> UInt16? {
+        var at = start
+        while at != 0 {
+            if hashes[Int(at - 1)] == wanted { return at - 1 }
+            at = links[Int(at - 1)]
+        }
+        return nil
+    }
+
+    /// Keeps the order in each chain: the links of old chains are gone through from their ends.
+    private mutating func grow() {
+        var slots: [UInt16] = []
+        slots.reserveCapacity(count)
+        for head in heads {
+            let start = slots.count
+            var at = head
+            while at != 0 {
+                slots.append(at - 1)
+                at = links[Int(at - 1)]
+            }
+            slots[start...].reverse()
+        }
+        heads = [UInt16](repeating: 0, count: max(8, 2 * heads.count))
+        for slot in slots { link(slot) }
+    }
+}
+
 /// Numbers by group (an address prefix, or an endpoint where those are counted), with a random one on demand. Nothing
 /// iterates over the groups.
 struct GroupIndex: Sendable {
@@ -93,7 +201,11 @@ struct GroupIndex: Sendable {
     mutating func remove(_ number: UInt32, _ group: UInt64) {
         guard let position = members[group]?.firstIndex(of: number) else { return }
         let last = count(group) - 1
-        guard last > 0 else { return members[group] = nil }
+        guard last > 0 else {
+            members[group] = nil
+            members.releaseIfEmpty()
+            return
+        }
         members[group]?.swapAt(position, last)
         members[group]?.removeLast()
     }

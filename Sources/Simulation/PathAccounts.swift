@@ -1,3 +1,5 @@
+import Primitives
+
 /// The carrier's book of who sent how much to whom before the other end proved its address. The protocol's promise:
 /// answers to an unproven address never outweigh what came from there (DESIGN §5). First messages are our own doing and
 /// have a budget of their own, so they don't count.
@@ -9,24 +11,29 @@ struct PathAccounts {
     private struct Path {
         var bytesIn = 0
         var bytesOut = 0
-        var isProven = false
     }
 
+    /// Those that have not proven themselves.
     private var paths: [Int32: Path] = [:]
+    private var proven = WordSet()
 
     /// `isGenuine`: the bytes really come from that address.
     mutating func received(_ bytes: UnsafeMutableRawBufferPointer, from address: Int32, isGenuine: Bool) {
-        guard let kind = bytes.first, paths[address]?.isProven != true else { return }
-        paths[address, default: Path()].bytesIn += bytes.count
-        if isGenuine, kind == Self.response || kind == Self.transport { paths[address]?.isProven = true }
+        guard let kind = bytes.first, !proven.contains(UInt32(bitPattern: address)) else { return }
+        if isGenuine, kind == Self.response || kind == Self.transport {
+            proven.insert(UInt32(bitPattern: address))
+            paths[address] = nil
+            paths.releaseIfEmpty()
+        } else {
+            paths[address, default: Path()].bytesIn += bytes.count
+        }
     }
 
     /// Bytes beyond what is allowed; 0: in order.
     mutating func sent(_ bytes: UnsafeRawBufferPointer, to address: Int32) -> Int {
-        guard let kind = bytes.first, kind != Self.initiation, var path = paths[address] else {
-            return bytes.first == Self.initiation ? 0 : bytes.count
-        }
-        if path.isProven { return 0 }
+        guard let kind = bytes.first, kind != Self.initiation, !proven.contains(UInt32(bitPattern: address))
+        else { return 0 }
+        guard var path = paths[address] else { return bytes.count }
         path.bytesOut += bytes.count
         paths[address] = path
         return max(0, path.bytesOut - path.bytesIn)

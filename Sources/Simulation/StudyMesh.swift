@@ -346,7 +346,8 @@ public struct StudyMesh {
             found[Key(node: node, token: token), default: []].append((provider.address.key, now))
         case .searchFinished(let token, let statistics):
             searches[Key(node: node, token: token)] = statistics
-        case .admitted, .updated, .evicted, .joined, .observedEndpointChanged, .callBack, .reachabilityTested:
+        case .admitted, .updated, .evicted, .joined, .observedEndpointChanged, .send, .callBack,
+            .reachabilityTested:
             break
         }
     }

@@ -2,18 +2,16 @@
 
 import PeerCore
 import Primitives
+import Sessions
 
 extension World {
     func sendDatagrams(_ host: Host, _ process: NodeProcess) {
-        guard !process.peer.datagrams.isEmpty else { return }
-        sendEntries(host, process)
-        process.peer.clearDatagrams()
+        process.peer.takeDatagrams { sendAll($0, host, process) }
     }
 
-    private func sendEntries(_ host: Host, _ process: NodeProcess) {
-        let count = process.peer.datagrams.count
-        for index in 0..<count {
-            process.peer.datagrams.withDatagram(index) { bytes, endpoint in
+    private func sendAll(_ datagrams: DatagramSlab, _ host: Host, _ process: NodeProcess) {
+        for index in 0..<datagrams.count {
+            datagrams.withDatagram(index) { bytes, endpoint in
                 host.traffic.datagramsSent += 1
                 host.traffic.datagramBytesSent += bytes.count
                 counts.datagrams += 1

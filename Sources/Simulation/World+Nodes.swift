@@ -114,15 +114,18 @@ extension World {
     func flush(_ host: Host, _ process: NodeProcess) {
         guard !process.isFlushing else { return }
         process.isFlushing = true
-        while process.peer.hasEffects {
+        while true {
             var batch: [Effect] = []
             swap(&batch, &process.effects)
-            process.peer.takeEffects(into: &batch)
+            guard process.peer.takeEffects(into: &batch) else {
+                swap(&batch, &process.effects)
+                break
+            }
             for effect in batch {
                 perform(effect, host, process)
                 guard host.process === process else { return }
             }
-            batch.removeAll(keepingCapacity: true)
+            batch.recycle()
             swap(&batch, &process.effects)
         }
         process.isFlushing = false

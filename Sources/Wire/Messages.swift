@@ -14,7 +14,8 @@ public enum Message: Hashable, Sendable {
     case offerDigest(OfferDigest)
     case offerDifference(OfferDifference)
 
-    case callForBids(CallForBids)
+    /// Apart: it is twice as large as the next, and seldom there.
+    indirect case callForBids(CallForBids)
     case bid(SignedRecord)
     case decline(Decline)
     case release(Release)
@@ -28,7 +29,7 @@ public enum Message: Hashable, Sendable {
 
     case callbackRequest(CallbackRequest)
     case callbackOrder(CallbackOrder)
-    case callbackAnswer(called: Endpoint?)
+    case callbackAnswer(nonce: UInt64, called: Endpoint?)
     case callback(nonce: UInt64)
 }
 

@@ -16,7 +16,9 @@ import Wire
         var now = MonotonicTime.zero
         let record = SignedRecord(body: [1], signature: Signature(r: .zero, s: .zero))
 
-        init(_ parameters: DiscoveryParameters = DiscoveryParameters()) { registrar = Registrar(parameters) }
+        init(_ parameters: DiscoveryParameters = DiscoveryParameters()) {
+            registrar = Registrar(Shared(parameters))
+        }
 
         /// True when it is kept.
         mutating func offer(_ number: Int, network: Int, _ topic: TopicID) -> Bool {

@@ -9,7 +9,7 @@ import Wire
     let selfID = TestNetwork.identity(1_000_000).nodeID
 
     func table(_ profile: DiscoveryProfile = .loopback) -> RoutingTable {
-        RoutingTable(selfID: selfID, parameters: DiscoveryParameters(), profile: profile)
+        RoutingTable(selfID: selfID, parameters: Shared(DiscoveryParameters()), profile: profile)
     }
 
     func entry(_ number: Int, at endpoint: Endpoint? = nil, time: MonotonicTime = .zero) -> TableEntry {
@@ -18,7 +18,7 @@ import Wire
         return TableEntry(
             contact: TestNetwork.contact(identity, at: [endpoint]), nodeID: identity.nodeID,
             endpoint: endpoint,
-            admitted: time, lastHeard: time, lastProof: time, roundTrip: .zero)
+            now: time, roundTrip: .zero)
     }
 
     @Test("Bucket i holds ids that share exactly i leading bits (Kademlia §2.4)")
@@ -122,8 +122,7 @@ import Wire
                     TableEntry(
                         contact: model.contact, nodeID: id,
                         endpoint: Endpoint(ipv4: UInt32(truncatingIfNeeded: random.next()), port: 1),
-                        admitted: .zero,
-                        lastHeard: .zero, lastProof: .zero, roundTrip: .zero))
+                        now: .zero, roundTrip: .zero))
             default: break
             }
         }

@@ -442,10 +442,10 @@ import Wire
             net.request(.ping(contact: nil), from: other, to: 0)
             net.run(.milliseconds(50))
             #expect(net.nodes[0].sessions.sessionCount <= limits.sessions)
-            #expect(net.nodes[0].sessions.sessionGroups.count(net.nodes[other].endpoint.prefix) <= 4)
+            #expect(net.nodes[0].sessions.sessions(ofGroup: net.nodes[other].endpoint.prefix).count <= 4)
         }
         #expect(net.nodes[0].sessions.hasSession(to: net.nodes[honest].address))
-        #expect(net.nodes[0].sessions.byKey.count == net.nodes[0].sessions.sessionCount)
+        #expect(net.nodes[0].sessions.byGroup.count == net.nodes[0].sessions.sessionCount)
     }
 
     @Test func requestsAreBounded() {

@@ -28,7 +28,7 @@ import Wire
         #expect(network.nodes[0].sessions.tables.allSatisfy { $0.count == 0 })
     }
 
-    @Test("A stranger is who comes from a network to which nothing was sent for ten minutes")
+    @Test("A stranger is who comes from a network to which nothing was sent for ten minutes, or fifteen")
     func familiarity() {
         var addresses = ContactedAddresses()
         let endpoint = Endpoint(ipv4: 0x0900_0001, port: 7_827)
@@ -40,7 +40,7 @@ import Wire
         #expect(!before && after && addresses.contains(endpoint) && !addresses.contains(neighbour))
         now = now + .minutes(10)
         let atTheEnd = addresses.covers(endpoint, now)
-        now = now + .seconds(1)
+        now = now + .minutes(5)
         let later = addresses.covers(endpoint, now)
         #expect(atTheEnd && !later && !addresses.contains(endpoint))
         // Full: in doubt everybody is known.
@@ -48,7 +48,7 @@ import Wire
             addresses.note(Endpoint(ipv4: 0x0b00_0001 + UInt32(number) << 8, port: 1), now)
         }
         let doubtful = addresses.covers(endpoint, now)
-        let certain = addresses.covers(endpoint, now + .minutes(11))
+        let certain = addresses.covers(endpoint, now + .minutes(15))
         #expect(doubtful && !certain)
     }
 

@@ -1,0 +1,22 @@
+// A buffer that is used over and over keeps what it needs most of the time and gives back what a burst took: a node at
+// rest is small, and a busy one allocates nothing.
+
+extension Array {
+    /// Forgets the elements; the memory stays if this time a quarter of it was used, or it is small.
+    @inlinable
+    public mutating func recycle() {
+        if count * 4 >= capacity || capacity * MemoryLayout<Element>.stride <= 512 {
+            removeAll(keepingCapacity: true)
+        } else {
+            self = []
+        }
+    }
+}
+
+extension Dictionary {
+    /// Gives its memory back when it is empty and has more than that of a few entries.
+    @inlinable
+    public mutating func releaseIfEmpty() {
+        if isEmpty, capacity > 3 { self = [:] }
+    }
+}
