@@ -134,6 +134,12 @@ public struct Discovery: Sendable {
     /// The reply to a PING, FIND or GET; nil for every other message. Changes nothing, so it serves replayed and spoofed
     /// first messages too.
     public func reply(to message: Message, from peer: PeerAddress, now: Now) -> Message? {
+        var copy = self
+        return copy.ownReply(to: message, from: peer, now)
+    }
+
+    /// `mutating` so that it is called in place: otherwise all of the machine is copied.
+    private mutating func ownReply(to message: Message, from peer: PeerAddress, _ now: Now) -> Message? {
         switch message {
         case .ping(_, let known):
             let isKnown = known != 0 && known == selfContact?.record.sequence
@@ -168,7 +174,7 @@ public struct Discovery: Sendable {
             return proven ? passOn(request, from: peer, now.monotonic, &random, &out) : nil
         case .callbackOrder(let order):
             return proven ? call(order, from: peer, now.monotonic, &out) : nil
-        default: return reply(to: message, from: peer, now: now)
+        default: return ownReply(to: message, from: peer, now)
         }
     }
 
