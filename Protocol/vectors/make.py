@@ -188,8 +188,8 @@ envelopes = {
     "call me back": dict(request=11, callback_request=M["CallbackRequest"](nonce=2**64 - 2, port=7827, channel=True)),
     "call that node": dict(request=12, callback_order=M["CallbackOrder"](
         public_key=public("cyd"), endpoint=v6(V6, 65_535), nonce=5, channel=True)),
-    "somebody calls": dict(reply=11, callback_answer=M["CallbackAnswer"](called=v4("203.0.113.7", 7827))),
-    "nobody calls": dict(reply=12, callback_answer=M["CallbackAnswer"]()),
+    "somebody calls": dict(callback_answer=M["CallbackAnswer"](nonce=2**64 - 2, called=v4("203.0.113.7", 7827))),
+    "nobody calls": dict(reply=12, callback_answer=M["CallbackAnswer"](nonce=5)),
     "the call": dict(callback=M["Callback"](nonce=5)),
     "padded get": dict(request=8, get=M["Get"](topic=HASH), padding=bytes(200)),
     "padded ping": dict(request=1, ping=M["Ping"](), padding=bytes(40)),
@@ -364,6 +364,7 @@ def refused_vectors():
     yield entry("no topic", "Envelope", data(34, b""), "missingField")
     yield entry("no registration", "Envelope", data(32, number(2, 1)), "missingField")
     yield entry("a callback without nonce", "Envelope", data(43, b""), "missingField")
+    yield entry("an answer without nonce", "Envelope", data(42, b""), "missingField")
     yield entry("a request for a callback without nonce", "Envelope", data(40, number(2, 7827)), "missingField")
     yield entry("a request for a callback to port 0", "Envelope", data(40, fixed64(1, 5)), "outOfRange")
     yield entry("a request for a callback to port 65,536", "Envelope", data(40, fixed64(1, 5) + number(2, 65_536)), "outOfRange")

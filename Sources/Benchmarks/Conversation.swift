@@ -82,7 +82,7 @@ final class Conversation {
         backend.requests += 1
         backend.lastBody = body
         backend.lastPath = path
-        let tokens = min(script.tokens, request.tokensMax)
+        let tokens = min(max(0, script.tokens - request.delivered), request.tokensMax)
         if script.interval == .zero, script.first == .zero {
             backend.finished += 1
             if request.isStreamed {
@@ -116,7 +116,7 @@ final class Conversation {
         }
         var due = ""
         while said < total, nextAt <= now {
-            due += backend.event(said, isChat: request.isChat)
+            due += backend.event(request.delivered + said, isChat: request.isChat)
             said += 1
             nextAt = nextAt + backend.script.interval
         }

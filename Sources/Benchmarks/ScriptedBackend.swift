@@ -71,7 +71,7 @@ final class ScriptedBackend {
 
     /// What follows the last token.
     func ending(_ tokens: Int, request: AnswerRequest) -> String {
-        let reason = tokens < script.tokens ? "length" : "stop"
+        let reason = request.delivered + tokens < script.tokens ? "length" : "stop"
         let end = request.isChat ? "\"delta\":{}" : "\"text\":\"\""
         return chunk("{\"index\":0,\(end),\"finish_reason\":\"\(reason)\"}")
             + (request.wantsUsage ? chunk("", usage: usage(tokens, request)) : "") + "data: [DONE]\n\n"
@@ -91,18 +91,18 @@ final class ScriptedBackend {
     /// A whole streamed answer, made once for each length and kind.
     func streamAtOnce(_ tokens: Int, _ request: AnswerRequest) -> [UInt8] {
         let key = tokens << 2 | (request.isChat ? 2 : 0) | (request.wantsUsage ? 1 : 0)
-        if let made = ready[key] { return made }
-        let events = (0..<tokens).map { event($0, isChat: request.isChat) }.joined()
+        if request.delivered == 0, let made = ready[key] { return made }
+        let events = (0..<tokens).map { event(request.delivered + $0, isChat: request.isChat) }.joined()
         let made =
             Array(Self.streamHead.utf8) + Self.chunked(events + ending(tokens, request: request))
             + Array("0\r\n\r\n".utf8)
-        if ready.count < 64 { ready[key] = made }
+        if request.delivered == 0, ready.count < 64 { ready[key] = made }
         return made
     }
 
     func whole(_ tokens: Int, _ request: AnswerRequest) -> String {
-        let text = (0..<tokens).map(word).joined()
-        let reason = tokens < script.tokens ? "length" : "stop"
+        let text = (0..<tokens).map { word(request.delivered + $0) }.joined()
+        let reason = request.delivered + tokens < script.tokens ? "length" : "stop"
         let choice =
             request.isChat
             ? "{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"\(text)\"},\"finish_reason\":\"\(reason)\"}"
@@ -124,6 +124,8 @@ struct AnswerRequest {
     var wantsUsage: Bool
     var tokensMax: Int
     var promptTokens: Int
+    /// Words of the answer that it is to go on with.
+    var delivered: Int
 
     init(path: String, body: [UInt8]) {
         isChat = path.hasSuffix("/chat/completions")
@@ -136,5 +138,18 @@ struct AnswerRequest {
             body.firstRange(of: "\"max_tokens\":") ?? body.firstRange(of: "\"max_completion_tokens\":")
         tokensMax = limit.flatMap { body.number(at: $0.upperBound) } ?? .max
         promptTokens = max(1, body.count / 4)
+        delivered = isChat ? Self.wordsOfLastAnswer(body) : 0
+    }
+
+    /// Where the last message is the assistant's, as model servers that can continue want it.
+    private static func wordsOfLastAnswer(_ body: [UInt8]) -> Int {
+        var start: Int?
+        while let found = body.firstRange(of: "\"role\":\"assistant\",\"content\":\"", from: start ?? 0) {
+            start = found.upperBound
+        }
+        guard let start, let end = body.firstRange(of: "\"", from: start),
+            body.firstRange(of: "\"}]", from: start)?.lowerBound == end.lowerBound
+        else { return 0 }
+        return body[start..<end.lowerBound].count { $0 == UInt8(ascii: " ") }
     }
 }

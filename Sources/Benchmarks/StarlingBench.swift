@@ -14,7 +14,7 @@ struct StarlingBench: ParsableCommand {
             BackendCommand.self, LoadCommand.self, CryptoCommand.self, AmplificationCommand.self,
             DHTNodeCommand.self, DHTInMemoryCommand.self, PingLoadCommand.self, FloodCommand.self,
             LookupStudyCommand.self,
-            RendezvousStudyCommand.self,
+            RendezvousStudyCommand.self, EclipseStudyCommand.self,
         ])
 }
 
@@ -23,7 +23,8 @@ struct BackendCommand: ParsableCommand {
         commandName: "backend",
         abstract: "A scripted model server with OpenAI's API, on the loopback address.",
         discussion: """
-            Answers every chat with "w0 w1 w2 …", at once or paced. Prints one line of JSON, {"url", "pid"}, when it listens.
+            Answers every chat with "w0 w1 w2 …", at once or paced; a chat that ends with a beginning of that goes on where it \
+            ends, as with vLLM (`backend: vllm`). Prints one line of JSON, {"url", "pid"}, when it listens.
             GET /stats: {"requests", "running", "finished", "aborted", "last_body", "last_path"}; an answer is aborted when \
             its client leaves before the end.
             """)

@@ -86,3 +86,39 @@ struct RendezvousStudyCommand: ParsableCommand {
         print("{\(fields.joined(separator: ", "))}")
     }
 }
+
+/// A node under attackers' introductions, and restarts amid them.
+struct EclipseStudyCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "eclipse-study",
+        abstract: "Tables and restarts among many ids in few networks; prints one JSON object.")
+    @Option var nodes = 1_000
+    @Option(help: "Ids of the attackers.") var hostile = 1_000
+    @Option(help: "Their /24s.") var networks = 4
+    @Option(help: "Introductions of attackers a second, at each victim.") var pushes = 200
+    @Option var restarts = 200
+    @Option(help: "Honest live ones of a restarting node's 64 anchors.") var anchors = 8
+    @Option var seed: UInt64 = 1
+
+    func run() {
+        var plan = EclipseStudy.Plan()
+        plan.nodes = nodes
+        plan.hostile = hostile
+        plan.networks = networks
+        plan.pushesPerSecond = pushes
+        plan.restarts = restarts
+        plan.anchorsHonest = anchors
+        plan.seed = seed
+        let report = EclipseStudy.run(plan)
+        let fields = [
+            "\"slots_per_24_max\": \(report.slotsMax)",
+            "\"hostile_share_settled\": \(Double(report.hostileSettled) / 1_000)",
+            "\"hostile_share_restarted\": \(Double(report.hostileRestarted) / 1_000)",
+            "\"restarts\": \(report.restarts)", "\"reached_two\": \(report.reachedTwo)",
+            "\"reached_ms_p50\": \(RoutingStudy.Report.quantile(500, of: report.reachedAfter) ?? -1)",
+            "\"reached_ms_p99\": \(RoutingStudy.Report.quantile(990, of: report.reachedAfter) ?? -1)",
+            "\"lookups\": \(report.lookups)", "\"found\": \(report.found)",
+        ]
+        print("{\(fields.joined(separator: ", "))}")
+    }
+}

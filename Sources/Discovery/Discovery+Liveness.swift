@@ -149,7 +149,7 @@ extension Discovery {
             switch question.purpose {
             case .candidate: candidates.probeEnded()
             case .bootstrap: bootstrapEnded(peer)
-            case .liveness, .lost, .lookup, .search, .register, .withdraw, .glance, .callback, .order: break
+            case .liveness, .lost, .lookup, .search, .register, .withdraw, .glance, .order: break
             }
             return forget(peer.key, now, &random, &out)
         }
@@ -164,7 +164,7 @@ extension Discovery {
         case .liveness: probeEnded(question, now, &random)
         case .candidate: candidates.probeEnded()
         case .bootstrap: bootstrapEnded(peer)
-        case .lost, .lookup, .search, .register, .withdraw, .glance, .callback, .order: break
+        case .lost, .lookup, .search, .register, .withdraw, .glance, .order: break
         }
         let wasLost = lost.contains { $0.key == peer.key }
         prove(contact, at: peer, question.id, roundTrip, now, &random, &out)

@@ -76,22 +76,24 @@ extension Discovery {
         reachability.test?.beginRound()
         for entry in asked {
             let nonce = max(1, random.next())
-            reachability.test?.ask(nonce, by: profile.group(entry.endpoint))
-            ask(
-                .callbackRequest(CallbackRequest(nonce: nonce, port: test.endpoint.port, channel: true)),
-                Question(purpose: .callback(nonce), peer: entry.address, contact: entry.contact, told: nil),
-                &out)
+            reachability.test?.ask(nonce, of: entry.address, group: profile.group(entry.endpoint))
+            let request = CallbackRequest(nonce: nonce, port: test.endpoint.port, channel: true)
+            out.append(.send(.callbackRequest(request), to: entry.address))
         }
         timers.set(.reachability, at: now + parameters.callbackPatience)
     }
 
-    /// Contacts of different networks, those first that were not asked in this test.
+    /// Contacts of different networks, those first that were not asked in this test; and first those of the far half of
+    /// the space, whose neighbours are mostly strangers to us.
     private func chooseAsked(_ test: ReachabilityTest, _ random: inout SeededRandom) -> [TableEntry] {
         var used = [profile.group(test.endpoint)]
         let usable = table.entries.filter { $0.failures == 0 && $0.endpoint.isIPv4 == test.endpoint.isIPv4 }
         let asked = test.groups
         var chosen: [TableEntry] = []
-        let shuffled = random.sample(usable.count, of: usable)
+        let mixed = random.sample(usable.count, of: usable)
+        let shuffled =
+            mixed.filter { selfID.bucketIndex(of: $0.nodeID) == 0 }
+            + mixed.filter { selfID.bucketIndex(of: $0.nodeID) != 0 }
         for isFresh in [true, false] {
             for entry in shuffled where chosen.count < parameters.callbacksPerRound {
                 let group = profile.group(entry.endpoint)
@@ -103,13 +105,14 @@ extension Discovery {
         return chosen
     }
 
+    /// A node that we asked says that somebody calls.
     mutating func callbackAnswered(
-        _ nonce: UInt64, _ called: Endpoint?, _ now: MonotonicTime, _ random: inout SeededRandom,
-        _ out: inout [DiscoveryAction]
+        _ nonce: UInt64, _ called: Endpoint?, by peer: PeerAddress, _ now: MonotonicTime,
+        _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
     ) {
         // Elsewhere called is not called: the answerer sees us at another address than we say that we have.
         guard let called, called == reachability.test?.endpoint else { return }
-        reachability.test?.acknowledged(nonce)
+        reachability.test?.acknowledged(nonce, by: peer)
         _ = judge(isRoundOver: false, now, &random, &out)
     }
 
@@ -227,47 +230,43 @@ extension Discovery {
     mutating func passOn(
         _ request: CallbackRequest, from peer: PeerAddress, _ now: MonotonicTime,
         _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
-    ) -> Message {
+    ) {
         var endpoint = peer.endpoint
         endpoint.port = request.port
+        guard profile == .internet, profile.accepts(endpoint) else { return dropped.count(.callbackRefused) }
+        guard callbackRequests.take(profile.group(endpoint), now: now) else {
+            return dropped.count(.callbackBudget)
+        }
         let order = CallbackOrder(
             publicKey: peer.key, endpoint: endpoint, nonce: request.nonce, channel: request.channel)
-        guard profile == .internet, profile.accepts(endpoint) else { return .callbackAnswer(called: nil) }
-        guard callbackRequests.take(profile.group(endpoint), now: now) else {
-            dropped.count(.callbackBudget)
-            return .callbackAnswer(called: nil)
-        }
-        let isSent = orderCallback(order, triesLeft: parameters.callbackTries, &random, &out)
-        return .callbackAnswer(called: isSent ? endpoint : nil)
+        orderCallback(order, for: peer, triesLeft: parameters.callbackTries, &random, &out)
     }
 
-    /// Asks one of our contacts, of another network than ours and the called one's.
-    private mutating func orderCallback(
-        _ order: CallbackOrder, triesLeft: Int, _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
-    ) -> Bool {
-        guard triesLeft > 0 else { return false }
+    /// Asks one of our contacts, of another network than ours and the called one's. One of our neighbours, because they
+    /// know us as we know them, and do nothing for others; of these one in the half of the space that is far from the
+    /// called node, if there is one: it knows few there, and strangers' calls say most.
+    mutating func orderCallback(
+        _ order: CallbackOrder, for asker: PeerAddress, triesLeft: Int, _ random: inout SeededRandom,
+        _ out: inout [DiscoveryAction]
+    ) {
+        guard triesLeft > 0 else { return }
         let group = profile.group(order.endpoint)
         let own = selfContact?.record.endpoints.first.map(profile.group)
-        let callers = table.entries.filter {
+        let callers = table.closest(to: selfID.value, count: 2 * parameters.bucketSize).filter {
             let other = profile.group($0.endpoint)
-            return $0.failures == 0 && $0.key != order.publicKey && other != group && other != own
+            return $0.key != order.publicKey && other != group && other != own
                 && $0.endpoint.isIPv4 == order.endpoint.isIPv4
-        }
-        guard !callers.isEmpty else { return false }
-        let caller = callers[random.below(callers.count)]
+        }.prefix(parameters.bucketSize)
+        let called = NodeID(of: order.publicKey)
+        let far = callers.filter { called.bucketIndex(of: $0.nodeID) == 0 }
+        let pool = far.isEmpty ? Array(callers) : far
+        guard !pool.isEmpty else { return }
+        let caller = pool[random.below(pool.count)]
         ask(
             .callbackOrder(order),
             Question(
-                purpose: .order(order, triesLeft: triesLeft - 1), peer: caller.address,
-                contact: caller.contact,
-                told: nil), &out)
-        return true
-    }
-
-    mutating func orderFailed(
-        _ order: CallbackOrder, triesLeft: Int, _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
-    ) {
-        _ = orderCallback(order, triesLeft: triesLeft, &random, &out)
+                purpose: .order(order, for: asker, triesLeft: triesLeft - 1), peer: caller.address,
+                contact: caller.contact, told: nil), &out)
     }
 
     // MARK: Who calls
@@ -283,17 +282,17 @@ extension Discovery {
             selfContact?.record.endpoints.contains(where: { profile.group($0) == group }) != true
         else {
             dropped.count(.callbackRefused)
-            return .callbackAnswer(called: nil)
+            return .callbackAnswer(nonce: order.nonce, called: nil)
         }
         guard callbackOrders.take(profile.group(peer.endpoint), now: now),
             probes.take(profile.destination(order.endpoint), now: now), callbackCalls.take(group, now: now)
         else {
             dropped.count(.callbackBudget)
-            return .callbackAnswer(called: nil)
+            return .callbackAnswer(nonce: order.nonce, called: nil)
         }
         let address = PeerAddress(key: order.publicKey, endpoint: order.endpoint)
         out.append(.callBack(address, nonce: order.nonce, channel: order.channel))
-        return .callbackAnswer(called: order.endpoint)
+        return .callbackAnswer(nonce: order.nonce, called: order.endpoint)
     }
 }
 

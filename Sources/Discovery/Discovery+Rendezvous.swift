@@ -196,7 +196,7 @@ extension Discovery {
             searchFailed(search, by: question.id, isSlow: true, now, &random, &out)
         case .register(let topic):
             registerFailed(topic, question, isSlow: true, now, &random, &out)
-        case .callback, .order, .withdraw, .liveness, .candidate, .bootstrap, .lost, .glance: break
+        case .order, .withdraw, .liveness, .candidate, .bootstrap, .lost, .glance: break
         }
     }
 }

@@ -43,10 +43,8 @@ public struct Discovery: Sendable {
         case liveness, candidate, bootstrap, lost
         /// A look around a point, for strangers.
         case glance
-        /// Have somebody call us back, with that nonce.
-        case callback(UInt64)
-        /// Call that node; so many others are asked if this one doesn't.
-        case order(CallbackOrder, triesLeft: Int)
+        /// Call the node that asked us for it; so many others are asked if this one doesn't.
+        case order(CallbackOrder, for: PeerAddress, triesLeft: Int)
     }
 
     struct Question: Sendable {
@@ -171,9 +169,13 @@ public struct Discovery: Sendable {
         }
         switch message {
         case .callbackRequest(let request):
-            return proven ? passOn(request, from: peer, now.monotonic, &random, &out) : nil
+            if proven { passOn(request, from: peer, now.monotonic, &random, &out) }
+            return nil
         case .callbackOrder(let order):
             return proven ? call(order, from: peer, now.monotonic, &out) : nil
+        case .callbackAnswer(let nonce, let called):
+            if proven { callbackAnswered(nonce, called, by: peer, now.monotonic, &random, &out) }
+            return nil
         default: return ownReply(to: message, from: peer, now)
         }
     }
@@ -204,12 +206,13 @@ public struct Discovery: Sendable {
             prove(question, roundTrip, now.monotonic, &random, &out)
             registerAnswered(topic, question, registered, now.monotonic, &random, &out)
         case (.withdraw, .registered), (.withdraw, .pong): break
-        case (.callback(let nonce), .callbackAnswer(let called)):
+        case (.order(let order, let asker, let triesLeft), .callbackAnswer(_, let called)):
             prove(question, roundTrip, now.monotonic, &random, &out)
-            callbackAnswered(nonce, called, now.monotonic, &random, &out)
-        case (.order(let order, let triesLeft), .callbackAnswer(let called)):
-            prove(question, roundTrip, now.monotonic, &random, &out)
-            if called != order.endpoint { orderFailed(order, triesLeft: triesLeft, &random, &out) }
+            if called == order.endpoint {
+                out.append(.send(.callbackAnswer(nonce: order.nonce, called: called), to: asker))
+            } else {
+                orderCallback(order, for: asker, triesLeft: triesLeft, &random, &out)
+            }
         case (.glance, .found(let records)):
             prove(question, roundTrip, now.monotonic, &random, &out)
             glanceAnswered(records, now.monotonic, &random, &out)
@@ -253,10 +256,10 @@ public struct Discovery: Sendable {
             suspect(question.peer.key, now, &random, &out)
             registerFailed(topic, question, isSlow: false, now, &random, &out)
         case .withdraw: break
-        case .glance, .callback: suspect(question.peer.key, now, &random, &out)
-        case .order(let order, let triesLeft):
+        case .glance: suspect(question.peer.key, now, &random, &out)
+        case .order(let order, let asker, let triesLeft):
             suspect(question.peer.key, now, &random, &out)
-            orderFailed(order, triesLeft: triesLeft, &random, &out)
+            orderCallback(order, for: asker, triesLeft: triesLeft, &random, &out)
         case .liveness: livenessFailed(question.peer.key, now, &random, &out)
         case .candidate: candidates.probeEnded()
         case .bootstrap: bootstrapEnded(question.peer)

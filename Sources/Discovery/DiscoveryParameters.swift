@@ -183,11 +183,11 @@ public struct DiscoveryParameters: Sendable {
     public var contradictionPause = Interval.minutes(5)
     /// Questions of one round, of different networks: one more than silence needs, as one of them may be lost.
     public var callbacksPerRound = 4
-    /// How long a round takes: the question and the order may each take `SessionLimits.requestMax`, a dial 3 s. Shorter: slow
+    /// How long a round takes: an order may take `SessionLimits.requestMax` and be given twice, a dial takes 3 s. Shorter: slow
     /// calls look like none.
     public var callbackPatience = Interval.seconds(12)
     /// Contacts that a node asks in turn to make one call.
-    public var callbackTries = 2
+    public var callbackTries = 3
     /// What others make us do of their tests in ten minutes: of one network, and in all; each for questions passed on, for
     /// orders of one network's contacts, and for calls to one network. A test takes at most three of a node. Larger: more is
     /// aimed at a victim (one datagram of 200 bytes and one SYN each); smaller: nodes of one network can't all test.

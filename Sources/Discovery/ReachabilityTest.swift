@@ -32,7 +32,8 @@ public struct ReachabilityFinding: Hashable, Sendable {
 struct ReachabilityTest: Sendable {
     struct Ask: Sendable {
         let nonce: UInt64
-        /// Of the node asked.
+        let asked: PeerAddress
+        /// Its network.
         let group: Endpoint
         /// It says that somebody calls where we are.
         var isAcknowledged = false
@@ -64,14 +65,14 @@ struct ReachabilityTest: Sendable {
 
     mutating func beginRound() { round += 1 }
 
-    mutating func ask(_ nonce: UInt64, by group: Endpoint) {
-        asks.append(Ask(nonce: nonce, group: group))
+    mutating func ask(_ nonce: UInt64, of peer: PeerAddress, group: Endpoint) {
+        asks.append(Ask(nonce: nonce, asked: peer, group: group))
     }
 
     func ask(_ nonce: UInt64) -> Ask? { asks.first { $0.nonce == nonce } }
 
-    mutating func acknowledged(_ nonce: UInt64) {
-        guard let index = asks.firstIndex(where: { $0.nonce == nonce }) else { return }
+    mutating func acknowledged(_ nonce: UInt64, by peer: PeerAddress) {
+        guard let index = asks.firstIndex(where: { $0.nonce == nonce && $0.asked == peer }) else { return }
         asks[index].isAcknowledged = true
     }
 
@@ -100,7 +101,7 @@ struct ReachabilityTest: Sendable {
         if isEnough, isStranger { return .yes }
         // What else the calls say is in their number: how many came of those that were made.
         guard isRoundOver else { return .unknown }
-        if isEnough, arrivals * 4 >= passed * 3 { return .yes }
+        if isEnough, arrivals == passed || round > 1 && arrivals * 4 >= passed * 3 { return .yes }
         if strangers + arrivals == 0, isSilence { return .no }
         guard round >= Self.roundsMax else { return .unknown }
         // Only from networks that we write to, and not from the others: strangers don't get in.

@@ -72,7 +72,7 @@ extension Node: MeshNode {
         } else if endpoint == nil {
             mend = "nobody has told us our address yet: join a node, or set mesh.public"
         } else {
-            mend = peer.testedReachability?.mend
+            mend = peer.testedReachability.flatMap(mend(of:))
         }
         let tested = peer.testedReachability.map { finding in
             ReachDocument.Test(
@@ -83,6 +83,16 @@ extension Node: MeshNode {
         return ReachDocument(
             state: isAlone ? "alone" : peer.ownReachability.name, endpoint: endpoint?.description, how: how,
             confirmedBy: tested?.networks ?? count, tested: tested, mend: mend)
+    }
+
+    /// What the operator should do about what the test found out; nil: nothing.
+    func mend(of finding: ReachabilityFinding) -> String? {
+        guard finding.datagrams == .no || finding.channels == .no else { return nil }
+        // The port to forward is ours, not the one that a router happened to show.
+        let port = settings.mesh.publicEndpoint?.port ?? meshEndpoint.port
+        let what =
+            finding.datagrams == .no ? (finding.channels == .no ? "UDP and TCP" : "UDP") : "TCP"
+        return "port \(port) \(what) can't be reached from outside: forward it, or say mesh.inbound: false"
     }
 
     public func offers(model: String?) async -> OffersDocument {
@@ -195,16 +205,6 @@ extension Reachability {
         case .outbound: "outbound"
         case .datagrams: "datagrams"
         }
-    }
-}
-
-extension ReachabilityFinding {
-    /// What the operator should do; nil: nothing.
-    var mend: String? {
-        guard datagrams == .no || channels == .no else { return nil }
-        let what = datagrams == .no ? (channels == .no ? "UDP and TCP" : "UDP") : "TCP"
-        return
-            "port \(endpoint.port) \(what) can't be reached from outside: forward it, or say mesh.inbound: false"
     }
 }
 

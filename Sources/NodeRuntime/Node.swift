@@ -316,7 +316,7 @@ public actor Node {
                 "channels": "\(finding.channels.rawValue)", "networks": "\(finding.networks)",
                 "stated": "\(stated.name)",
             ]
-            if let mend = finding.mend {
+            if let mend = mend(of: finding) {
                 log.warning("\(mend)", metadata: details)
             } else {
                 log.notice("tested whether strangers reach us", metadata: details)

@@ -17,6 +17,11 @@ extension Peer {
         case .callback(let nonce):
             heard(incoming, now)
             return calledBack(nonce, incoming, now)
+        case .callbackAnswer:
+            _ = discovery.handle(
+                incoming.message, from: peer, proven: incoming.proven, now: now, random: &random,
+                out: &discoveryActions)
+            return
         case .callbackRequest, .callbackOrder:
             guard incoming.envelopeBytes >= WireLimits.callbackEnvelopeMin else { return }
             answer = discovery.handle(
@@ -36,7 +41,7 @@ extension Peer {
             answer = bidder.handle(
                 incoming.message, from: peer, proven: incoming.proven, now: now, out: &bidderActions)
         case .pong, .found, .unsupported, .offerReceived, .offerDifference, .bid, .decline, .awardReply,
-            .registered, .providers, .callbackAnswer:
+            .registered, .providers:
             // Answers come as completions of requests; unasked they mean nothing but that somebody lives.
             return heard(incoming, now)
         }

@@ -90,6 +90,8 @@ extension Peer {
         case .request(let token, let message, let peer):
             sessions.request(
                 message, to: peer, owner: .discovery(token), now: now, random: &random, out: &sessionOutput)
+        case .send(let message, let peer):
+            sessions.send(message, to: peer, now: now, random: &random, out: &sessionOutput)
         case .admitted(let contact, let address):
             effects.append(.log(.admitted(contact.record.publicKey, address.endpoint)))
             auctioneer.heard(address.key)

@@ -100,17 +100,20 @@ public struct StudyMesh {
     public func identity(_ number: Int) -> Identity { Identity(seed: Bytes32(seed, UInt64(number), 0x1d, 0)) }
 
     /// Each in its own /24.
-    static func endpoint(_ number: Int) -> Endpoint {
+    public static func endpoint(_ number: Int) -> Endpoint {
         Endpoint(ipv4: 0x2000_0001 &+ UInt32(truncatingIfNeeded: number) << 8, port: 7827)
     }
 
     /// Adds nodes by their numbers in the population. `seal` follows when all are there.
-    public mutating func add(_ numbers: some Collection<Int>, _ behaviour: StudyBehaviour) {
+    public mutating func add(
+        _ numbers: some Collection<Int>, _ behaviour: StudyBehaviour,
+        at endpoint: (Int) -> Endpoint = StudyMesh.endpoint
+    ) {
         contacts.reserveCapacity(contacts.count + numbers.count)
         for number in numbers {
             let identity = identity(number)
             let contact = Contact(
-                publicKey: identity.publicKey, endpoints: [Self.endpoint(number)], reachability: .direct,
+                publicKey: identity.publicKey, endpoints: [endpoint(number)], reachability: .direct,
                 sequence: 1, issuedAt: WallTime(milliseconds: 1_800_000_000_000))
             byKey[identity.publicKey] = Int32(contacts.count)
             contacts.append(Verified(signing: contact, with: identity))
@@ -186,9 +189,11 @@ public struct StudyMesh {
         return bound { $0 < prefix }..<bound { !(prefix < $0) }
     }
 
-    /// Up to k random nodes of each distance bucket, at most two of a /24 in a bucket.
+    /// Up to k random nodes of each distance bucket, at most two of a /24 in a bucket and ten in all.
     private func table(of node: Int, _ random: inout SeededRandom) -> [Verified<Contact>] {
         var chosen: [Verified<Contact>] = []
+        // Honest nodes have networks of their own.
+        var crowded: [UInt64: Int] = [:]
         let own = ids[node].value
         var outer = order.indices
         for bit in 0..<256 where outer.count > 1 {
@@ -215,6 +220,10 @@ public struct StudyMesh {
             for candidate in pick where taken < parameters.bucketSize {
                 let prefix = contacts[Int(candidate)].record.endpoints[0].prefix
                 guard prefixes.count(where: { $0 == prefix }) < parameters.groupBucketMax else { continue }
+                if behaviours[Int(candidate)] == .lying {
+                    guard crowded[prefix, default: 0] < parameters.groupTableMax else { continue }
+                    crowded[prefix, default: 0] += 1
+                }
                 prefixes.append(prefix)
                 chosen.append(contacts[Int(candidate)])
                 taken += 1
@@ -246,6 +255,38 @@ public struct StudyMesh {
     public mutating func forget(_ node: Int) { boxes[node] = nil }
 
     public mutating func discovery(_ node: Int) -> Discovery { box(node).discovery }
+
+    /// A node begins anew: an empty table, what it saved, and a list to join by.
+    mutating func restart(_ node: Int, anchors: [Int], bootstrap: [Int]) {
+        let discovery = Discovery(
+            selfKey: contacts[node].record.publicKey, parameters: parameters, profile: .internet)
+        boxes[node] = Box(discovery, SeededRandom(seed: random.bytes32()))
+        let own = contacts[node]
+        let addresses = bootstrap.map { address($0) }
+        let saved = anchors.map { contacts[$0] }
+        act(node) { discovery, now, random, out in
+            discovery.setSelf(own, now: now, random: &random, out: &out)
+            discovery.join(bootstrap: addresses, now: now, random: &random, out: &out)
+            discovery.restore(anchors: saved, now: now, random: &random, out: &out)
+        }
+    }
+
+    /// `node` sends PING with its contact, in a session that it has proven.
+    mutating func introduce(_ node: Int, to other: Int) {
+        let ping = Message.ping(contact: contacts[node].signed, known: 0)
+        let peer = address(node)
+        act(other) {
+            _ = $0.handle(ping, from: peer, proven: true, now: $1, random: &$2, out: &$3)
+        }
+    }
+
+    func contacts(of node: Int) -> [Int] {
+        boxes[node]?.discovery.contacts.filter(\.inTable).compactMap { self.node($0.publicKey) } ?? []
+    }
+
+    func isContact(_ other: Int, of node: Int) -> Bool {
+        boxes[node]?.discovery.contact(of: contacts[other].record.publicKey) != nil
+    }
 
     // MARK: Time
 
@@ -305,7 +346,8 @@ public struct StudyMesh {
             found[Key(node: node, token: token), default: []].append((provider.address.key, now))
         case .searchFinished(let token, let statistics):
             searches[Key(node: node, token: token)] = statistics
-        case .admitted, .updated, .evicted, .joined, .observedEndpointChanged, .callBack, .reachabilityTested:
+        case .admitted, .updated, .evicted, .joined, .observedEndpointChanged, .send, .callBack,
+            .reachabilityTested:
             break
         }
     }

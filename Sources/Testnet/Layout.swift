@@ -108,7 +108,7 @@ extension TestnetFile {
             if let sale = node.sale {
                 yaml += "serve:\n  - model: \(quoted(sale.model))\n    sell_as: \(quoted(sale.model))\n"
                 yaml +=
-                    sale.url.map { "    backend: openai\n    url: \(quoted($0))\n" }
+                    sale.url.map { "    backend: \(sale.backend.rawValue)\n    url: \(quoted($0))\n" }
                     ?? "    backend: managed\n    file: \(quoted(sale.file))\n"
                 yaml += """
                         price: {input: \(MicroCredits.text(sale.inputPrice)), cached_input: \(MicroCredits.text(sale.cachedInputPrice)), output: \(MicroCredits.text(sale.outputPrice))}

@@ -33,6 +33,8 @@ public struct TestnetFile: Sendable {
         public var file: String
         /// A model server that runs already; nil: a managed llama.cpp.
         public var url: String?
+        /// What that server is: whether it can go on with another's text depends on it.
+        public var backend: ServeSettings.Backend
         public var inputPrice: Int64
         public var cachedInputPrice: Int64
         public var outputPrice: Int64
@@ -101,7 +103,8 @@ public struct TestnetFile: Sendable {
                 throw reader.failure("a node is named `\(name)`", mend: "use small letters, digits and -")
             }
             try reader.allow([
-                "serves", "file", "url", "price", "speed", "slots", "count", "inbound", "nat", "address",
+                "serves", "file", "url", "backend", "price", "speed", "slots", "count", "inbound", "nat",
+                "address",
                 "clock_skew",
             ])
             let sale = try Self.sale(reader, folder: folder)
@@ -169,9 +172,15 @@ public struct TestnetFile: Sendable {
         let price = reader.child("price")
         try price.allow(["input", "cached_input", "output"])
         let input = try price.microCredits("input") ?? 0
+        let url = try reader.string("url")
+        let backend = try reader.choice("backend", as: ServeSettings.Backend.self)
+        guard (backend ?? .managed) == .managed || url != nil else {
+            throw reader.child("backend").failure(
+                "a `backend` without `url`", mend: "say where it listens, such as url: http://127.0.0.1:8000")
+        }
         return Sale(
             model: model, file: try reader.string("file") ?? "\(folder)/models/\(model).gguf",
-            url: try reader.string("url"),
+            url: url, backend: backend ?? (url == nil ? .managed : .openai),
             inputPrice: input, cachedInputPrice: try price.microCredits("cached_input") ?? input / 10,
             outputPrice: try price.microCredits("output") ?? 0,
             speed: try reader.integer("speed", in: 0...1_000_000) ?? 0,

@@ -88,11 +88,17 @@ extension CallbackOrder {
 extension Message {
     static func readCallbackAnswer(_ reader: ProtoReader, _ bytes: RawSpan) throws(WireError) -> Message {
         var r = reader
+        var nonce: UInt64 = 0
         var called: Endpoint?
         while try r.next(bytes) {
-            if r.field == 1, let inner = r.message { called = try Endpoint(inner, bytes) }
+            switch r.field {
+            case 1: r.read(fixed64: &nonce)
+            case 2: if let inner = r.message { called = try Endpoint(inner, bytes) }
+            default: break
+            }
         }
-        return .callbackAnswer(called: called)
+        guard nonce != 0 else { throw .missingField }
+        return .callbackAnswer(nonce: nonce, called: called)
     }
 
     static func readCallback(_ reader: ProtoReader, _ bytes: RawSpan) throws(WireError) -> Message {

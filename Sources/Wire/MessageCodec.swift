@@ -82,8 +82,9 @@ extension Message {
         case .providers(let providers): providers.write(&w)
         case .callbackRequest(let request): request.write(&w)
         case .callbackOrder(let order): order.write(&w)
-        case .callbackAnswer(let called):
-            if let called { w.message(1) { called.write(&$0) } }
+        case .callbackAnswer(let nonce, let called):
+            w.fixed64(1, nonce)
+            if let called { w.message(2) { called.write(&$0) } }
         case .callback(let nonce): w.fixed64(1, nonce)
         }
     }

@@ -29,7 +29,7 @@ public enum Message: Hashable, Sendable {
 
     case callbackRequest(CallbackRequest)
     case callbackOrder(CallbackOrder)
-    case callbackAnswer(called: Endpoint?)
+    case callbackAnswer(nonce: UInt64, called: Endpoint?)
     case callback(nonce: UInt64)
 }
 

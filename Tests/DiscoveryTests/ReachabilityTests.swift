@@ -19,7 +19,7 @@ import Wire
     /// Somebody whom nobody knows, from a port of his own.
     static func stranger(_ number: Int) -> Endpoint { Bench.endpoint(5_000 + number, .internet) }
 
-    typealias Asked = (token: UInt64, request: CallbackRequest, peer: PeerAddress)
+    typealias Asked = (request: CallbackRequest, peer: PeerAddress)
 
     /// The questions of the next round; liveness probes and lookups meanwhile are answered by silence.
     static func round(_ bench: inout Bench, within limit: Interval = .minutes(2)) -> [Asked] {
@@ -27,19 +27,22 @@ import Wire
         while bench.discovery.nextDeadline() <= end {
             bench.now = max(bench.now, bench.discovery.nextDeadline())
             bench.discovery.tick(now: bench.clock, random: &bench.random, out: &bench.out)
-            var asked: [Asked] = []
+            let asked = questions(bench)
             for action in bench.out {
-                guard case .request(let token, let message, let peer) = action else { continue }
-                if case .callbackRequest(let request) = message {
-                    asked.append((token, request, peer))
-                } else if case .ping = message {
-                    bench.answer(token, .pong(contact: nil, observed: nil), from: peer)
-                }
+                guard case .request(let token, .ping, let peer) = action else { continue }
+                bench.answer(token, .pong(contact: nil, observed: nil), from: peer)
             }
             findings(&bench)
             if !asked.isEmpty { return asked }
         }
         return []
+    }
+
+    static func questions(_ bench: Bench) -> [Asked] {
+        bench.out.compactMap {
+            guard case .send(.callbackRequest(let request), let peer) = $0 else { return nil }
+            return (request, peer)
+        }
     }
 
     /// What the last actions say of reachability; forgets them.
@@ -64,17 +67,14 @@ import Wire
     static func endRound(_ bench: inout Bench) -> (finding: ReachabilityFinding?, asked: [Asked]) {
         bench.out = []
         bench.tick(after: .seconds(12))
-        let asked = bench.out.compactMap { action -> Asked? in
-            guard case .request(let token, .callbackRequest(let request), let peer) = action else {
-                return nil
-            }
-            return (token, request, peer)
-        }
+        let asked = questions(bench)
         return (findings(&bench).first, asked)
     }
 
     static func acknowledge(_ bench: inout Bench, _ asked: [Asked]) {
-        for (token, _, peer) in asked { bench.answer(token, .callbackAnswer(called: own), from: peer) }
+        for (request, peer) in asked {
+            _ = bench.ask(.callbackAnswer(nonce: request.nonce, called: own), from: peer)
+        }
     }
 
     /// Lets rounds pass in which everybody says that somebody calls and nobody does; the finding.
@@ -138,12 +138,15 @@ import Wire
     func refusals() {
         var bench = Self.bench()
         for _ in 0..<6 {
-            for (index, (token, _, peer)) in Self.round(&bench, within: .minutes(90)).enumerated() {
+            let other = bench.address(bench.contact(20))
+            for (index, (request, peer)) in Self.round(&bench, within: .minutes(90)).enumerated() {
+                let answer = Message.callbackAnswer(nonce: request.nonce, called: index == 0 ? nil : Self.own)
+                let elsewhere = Message.callbackAnswer(nonce: request.nonce, called: Self.stranger(7))
                 switch index {
-                case 0: bench.answer(token, .callbackAnswer(called: nil), from: peer)
-                case 1: bench.answer(token, .callbackAnswer(called: Self.stranger(7)), from: peer)
-                case 2: bench.answer(token, .unsupported(kind: 40), from: peer)
-                default: bench.fail(token)
+                case 0: _ = bench.ask(answer, from: peer)
+                case 1: _ = bench.ask(elsewhere, from: peer)
+                case 2: _ = bench.ask(answer, from: other)
+                default: _ = bench.ask(answer, from: peer, proven: false)
                 }
             }
             bench.out = []
@@ -156,7 +159,7 @@ import Wire
         var bench = Self.bench()
         let asked = Self.round(&bench)
         // One says that somebody called, and nobody did; the others' callers come.
-        bench.answer(asked[0].token, .callbackAnswer(called: Self.own), from: asked[0].peer)
+        Self.acknowledge(&bench, [asked[0]])
         for index in 1..<4 {
             Self.call(&bench, asked[index].request.nonce, from: Self.stranger(index))
             Self.dial(&bench, from: Self.stranger(index))
@@ -166,8 +169,8 @@ import Wire
         // A NAT lets in the network that was asked, and no other: that is no call.
         var second = Self.bench()
         let questions = Self.round(&second)
-        for (token, request, peer) in questions {
-            second.answer(token, .callbackAnswer(called: Self.own), from: peer)
+        Self.acknowledge(&second, questions)
+        for (request, peer) in questions {
             Self.call(&second, request.nonce, from: Endpoint(high: 0, low: peer.endpoint.low, port: 9))
         }
         #expect(second.discovery.dropped[.wrongCaller] == 4)
@@ -191,7 +194,7 @@ import Wire
         var known = Self.bench()
         let questions = Self.round(&known)
         Self.acknowledge(&known, questions)
-        for (_, request, peer) in questions {
+        for (request, peer) in questions {
             Self.call(&known, request.nonce, from: Self.stranger(0), isStranger: false)
             Self.dial(&known, from: peer.endpoint)
         }
@@ -269,20 +272,25 @@ import Wire
         #expect(bench.requests().isEmpty)
         var called = asker.endpoint
         called.port = 4_321
-        #expect(bench.ask(request(port: 4_321), from: asker) == .callbackAnswer(called: called))
+        _ = bench.ask(request(port: 4_321), from: asker)
         let sent = bench.requests()
         #expect(sent.count == 1)
         let order = try #require(sent.first)
-        #expect(
-            order.message
-                == .callbackOrder(
-                    CallbackOrder(publicKey: asker.key, endpoint: called, nonce: 5, channel: true)))
+        let ordered = CallbackOrder(publicKey: asker.key, endpoint: called, nonce: 5, channel: true)
+        #expect(order.message == .callbackOrder(ordered))
         #expect(order.peer.endpoint.prefix != asker.endpoint.prefix)
-        // Who doesn't call is replaced, once.
-        bench.answer(order.token, .callbackAnswer(called: nil), from: order.peer)
-        let other = try #require(bench.requests().first)
-        bench.fail(other.token)
-        #expect(!bench.requests().contains { if case .callbackOrder = $0.message { true } else { false } })
+        // Who doesn't call, for whatever reason, is replaced, twice.
+        bench.answer(order.token, .callbackAnswer(nonce: 5, called: nil), from: order.peer)
+        let second = try #require(bench.requests().first)
+        bench.answer(second.token, .unsupported(kind: 41), from: second.peer)
+        let third = bench.requests().first { if case .callbackOrder = $0.message { true } else { false } }
+        let last = try #require(third)
+        // The asker is told when somebody calls, and not before.
+        bench.answer(last.token, .callbackAnswer(nonce: 5, called: called), from: last.peer)
+        let told = bench.out.compactMap { action -> Message? in
+            if case .send(let message, asker) = action { message } else { nil }
+        }
+        #expect(told == [.callbackAnswer(nonce: 5, called: called)])
     }
 
     @Test("Case 14: questions of one network, and all of them, are passed on only so often")
@@ -293,17 +301,15 @@ import Wire
             // All of one /24.
             let endpoint = Endpoint(ipv4: 0x0900_0000 + UInt32(number), port: 7_827)
             let asker = PeerAddress(key: TestNetwork.identity(100 + number).publicKey, endpoint: endpoint)
-            if bench.ask(request(UInt64(number + 1)), from: asker) != .callbackAnswer(called: nil) {
-                orders += 1
-            }
+            _ = bench.ask(request(UInt64(number + 1)), from: asker)
+            orders += bench.requests().count { if case .callbackOrder = $0.message { true } else { false } }
         }
         #expect(orders == bench.discovery.parameters.callbacksPerGroupMax)
         for number in 0..<1_000 {
             let asker = PeerAddress(
                 key: TestNetwork.identity(100).publicKey, endpoint: Self.stranger(number))
-            if bench.ask(request(UInt64(number + 1)), from: asker) != .callbackAnswer(called: nil) {
-                orders += 1
-            }
+            _ = bench.ask(request(UInt64(number + 1)), from: asker)
+            orders += bench.requests().count { if case .callbackOrder = $0.message { true } else { false } }
         }
         #expect(orders == bench.discovery.parameters.callbacksMax)
         #expect(bench.discovery.dropped[.callbackBudget] == UInt64(1_100 - orders))
@@ -321,7 +327,7 @@ import Wire
         var bench = Self.bench()
         let contact = bench.address(bench.contact(1))
         let target = Self.stranger(4)
-        #expect(bench.ask(order(target), from: contact) == .callbackAnswer(called: target))
+        #expect(bench.ask(order(target), from: contact) == .callbackAnswer(nonce: 5, called: target))
         let calls = bench.out.filter { if case .callBack = $0 { true } else { false } }
         #expect(calls.count == 1)
         bench.out = []
@@ -339,7 +345,7 @@ import Wire
         refused.append((order(Endpoint(high: 0, low: contact.endpoint.low + 1, port: 1)), contact, true))
         for (message, peer, proven) in refused {
             let answer = bench.ask(message, from: peer, proven: proven)
-            #expect(answer == (proven ? .callbackAnswer(called: nil) : nil))
+            #expect(answer == (proven ? .callbackAnswer(nonce: 5, called: nil) : nil))
         }
         #expect(!bench.out.contains { if case .callBack = $0 { true } else { false } })
     }
@@ -354,7 +360,7 @@ import Wire
                 let answer = bench.ask(
                     order(victim, UInt64(minute * 10 + number + 1)),
                     from: bench.address(bench.contact(number)))
-                if answer != .callbackAnswer(called: nil) { calls += 1 }
+                if case .callbackAnswer(_, .some) = answer { calls += 1 }
             }
             bench.out = []
             bench.now = bench.now + .seconds(29)

@@ -196,7 +196,7 @@ struct TestNetwork {
                 nodes[index].searches[token] = statistics
             case .joined: nodes[index].isJoined = true
             case .observedEndpointChanged(let endpoint): mix(endpoint.low)
-            case .callBack, .reachabilityTested: break
+            case .send, .callBack, .reachabilityTested: break
             }
         }
         let next = nodes[index].discovery.nextDeadline()

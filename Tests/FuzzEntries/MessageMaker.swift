@@ -70,7 +70,7 @@ package struct MessageMaker {
                 CallbackOrder(
                     publicKey: input.flag() ? author.publicKey : victim, endpoint: place(&input),
                     nonce: max(1, input.number()), channel: input.flag()))
-        case 22: .callbackAnswer(called: input.flag() ? place(&input) : nil)
+        case 22: .callbackAnswer(nonce: max(1, input.number()), called: input.flag() ? place(&input) : nil)
         case 23: .callback(nonce: max(1, input.number()))
         default:
             .awardReply(

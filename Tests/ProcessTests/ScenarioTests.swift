@@ -47,6 +47,48 @@ extension ProcessTests {
             }
         }
 
+        /// Three sellers of whom the cheapest dies and the next freezes while they answer.
+        private func deaths(_ backend: ScriptedBackend, _ kind: String, _ expect: String) -> String {
+            """
+            mesh: testnet-deaths
+            ports: auto
+            nodes:
+              \(backend.seller("ada", slots: 4, output: 1, backend: kind))
+              \(backend.seller("bob", slots: 4, output: 2, backend: kind))
+              \(backend.seller("cyd", slots: 8, output: 3, backend: kind))
+              fay: {}
+            load: {count: 8, rate: 4, from: 200 ms, via: fay, tokens: 40}
+            events: [{at: 1s, kill: ada}, {at: 2s, freeze: bob, for: 3s}]
+            expect: [\(expect)]
+            """
+        }
+
+        private func play(_ kind: String, expecting: String) async throws -> Spawned.Finished {
+            try await ScriptedBackend.with(#"{"tokens": 60, "every": 0.03}"#) { backend in
+                try await withFile(deaths(backend, kind, expecting)) { file in
+                    let folder = URL(fileURLWithPath: file).deletingLastPathComponent().path
+                    return try await Spawned(
+                        Project.program, ["testnet", "run", file, "--timeout", "30"],
+                        environment: ["STARLING_TESTNET": folder], folder: folder
+                    ).finished(within: 60)
+                }
+            }
+        }
+
+        @Test func `every answer is whole where model servers go on with another's text`() async throws {
+            let ran = try await play("vllm", expecting: "answered >= 100 %")
+            #expect(ran.status == 0, "\(ran.out)\(ran.err)")
+            #expect(ran.out.contains("8 delivered"), "\(ran.out)")
+        }
+
+        @Test func `where they can't, what had begun is broken off, and the run says so`() async throws {
+            let ran = try await play("openai", expecting: "answered >= 100 %")
+            #expect(ran.status == 1, "\(ran.out)\(ran.err)")
+            #expect(
+                ran.out.contains("failed:broken_off") && ran.out.contains("MISSED  answered"), "\(ran.out)")
+            #expect(ran.err.contains("repeat it:  starling testnet run "), "\(ran.err)")
+        }
+
         @Test(arguments: [
             ("byzantine: {behaviour: lie, share: 50 %}", "`byzantine: {behaviour: lie}`"),
             ("byzantine: {behaviour: ground, count: 3}", "`byzantine: {behaviour: ground}`"),

@@ -51,6 +51,12 @@ def chunk(delta, reason=None):
     return f"data: {json.dumps(data)}\n\n".encode()
 
 
+def words_of_last_answer(body):
+    """Where the last message is the assistant's, the answer goes on after it, as with vLLM."""
+    last = (body.get("messages") or [{}])[-1]
+    return last["content"].count(" ") if last.get("role") == "assistant" else 0
+
+
 async def answer(writer, body):
     mode, after = script["mode"], script["after"]
     if mode == "error":
@@ -62,9 +68,10 @@ async def answer(writer, body):
         writer.write(b"data: {this is no JSON\n\n")
         return await writer.drain()
     await asyncio.sleep(script["first"])
-    count = min(script["tokens"], body.get("max_tokens", 1 << 30))
-    for index in range(count):
-        if mode != "answer" and index >= after:
+    said = words_of_last_answer(body)
+    count = min(script["tokens"] - said, body.get("max_tokens", 1 << 30))
+    for index in range(said, said + count):
+        if mode != "answer" and index - said >= after:
             if mode == "close":
                 return
             if mode == "garbage":
@@ -103,6 +110,8 @@ async def serve(reader, writer):
             reply(writer, script)
         elif path == "/log":
             reply(writer, {"requests": log, "now": time.time()})
+        elif path == "/health":
+            reply(writer, {"status": "ok"})
         elif path == "/v1/models":
             reply(writer, {"object": "list", "data": [{"id": "parrot", "object": "model", "context_length": 2048}]})
         elif path in ("/v1/chat/completions", "/v1/completions"):

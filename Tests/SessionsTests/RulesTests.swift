@@ -41,7 +41,7 @@ import Wire
                 CallbackOrder(
                     publicKey: PublicKey(.zero), endpoint: .loopback(1), nonce: 1, channel: false))
         ),
-        ("CALLBACK_ANSWER", .callbackAnswer(called: nil)), ("CALLBACK", .callback(nonce: 1)),
+        ("CALLBACK_ANSWER", .callbackAnswer(nonce: 1, called: nil)), ("CALLBACK", .callback(nonce: 1)),
     ]
 
     private static func rows() throws -> [Row] {

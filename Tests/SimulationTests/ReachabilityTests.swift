@@ -10,10 +10,9 @@ import Wire
 @Suite struct ReachabilityTests {
     static let kinds: [NATKind] = [.fullCone, .restricted, .portRestricted, .symmetric]
 
-    /// 24 nodes that nobody told their address; every third is behind a NAT. Tables of three a bucket, so that nodes
-    /// have strangers.
-    static func mesh(seed: UInt64, loss: Int = 0) -> Scenario {
-        var scenario = Scenarios.mesh("reachability", "", seed: seed, nodes: 24)
+    /// Nodes that nobody told their address; every third is behind a NAT.
+    static func mesh(seed: UInt64, nodes: Int = 24, loss: Int = 0) -> Scenario {
+        var scenario = Scenarios.mesh("reachability", "", seed: seed, nodes: nodes)
         for index in scenario.nodes.indices {
             scenario.nodes[index].learnsAddress = true
             if index % 3 == 2 { scenario.nodes[index].nat = kinds[index / 3 % kinds.count] }
@@ -47,11 +46,46 @@ import Wire
         let world = World(Self.mesh(seed: seed))
         world.run(until: .zero + .minutes(6))
         expectTruth(world, "seed \(seed)")
-        for host in world.hosts {
-            print(
-                host.plan.name, host.plan.nat, host.process?.peer.ownReachability as Any,
-                host.process?.peer.testedReachability as Any, host.traffic.datagramBytesSent)
-        }
         #expect(world.violations.isEmpty)
+    }
+
+    private func bytesSent(_ world: World) -> Int {
+        world.hosts.reduce(0) {
+            $0 + $1.traffic.datagramBytesSent + $1.traffic.datagramsSent * Upkeep.headerBytes
+        }
+    }
+
+    @Test(
+        "Loss makes nobody say otherwise, nor does an hour, and at rest a node sends 64 bytes a second at most"
+    )
+    func lasting() {
+        var scenario = Self.mesh(seed: 4, loss: 5)
+        // Offers have their own upkeep.
+        for index in scenario.nodes.indices { scenario.nodes[index].serves = [] }
+        let world = World(scenario)
+        world.run(until: .zero + .minutes(6))
+        expectTruth(world, "soon")
+        world.run(until: .zero + .minutes(20))
+        let before = bytesSent(world)
+        for minute in [40, 60] as [Int64] {
+            world.run(until: .zero + .minutes(minute))
+            expectTruth(world, "after \(minute) minutes")
+        }
+        let rate = (bytesSent(world) - before) / (40 * 60 * world.hosts.count)
+        print("bytes per second and node with tests of reachability: \(rate)")
+        #expect(rate <= 64)
+        #expect(world.violations.isEmpty)
+    }
+
+    @Test("Where a node has strangers, a NAT that filters by address shows")
+    func strangers() {
+        var scenario = Self.mesh(seed: 9, nodes: 240)
+        scenario.carrier = .plain
+        let world = World(scenario)
+        world.run(until: .zero + .seconds(75))
+        expectTruth(world, "240 nodes")
+        let restricted = world.hosts.filter { $0.plan.nat == .restricted }
+        let outbound = restricted.count { $0.process?.peer.ownReachability == .outbound }
+        #expect(outbound * 2 >= restricted.count, "\(outbound) of \(restricted.count)")
     }
 }

@@ -81,4 +81,22 @@ import Testing
         let report = RendezvousStudy.run(plan)
         #expect(report.succeeded >= 11, "\(report.honest)")
     }
+
+    @Test(
+        "Eclipse: ids in four /24s hold ten slots each, and restarts amid their attack reach two honest anchors"
+    )
+    func eclipse() {
+        var plan = EclipseStudy.Plan()
+        plan.nodes = 200
+        plan.hostile = 200
+        plan.pushesPerSecond = 20
+        plan.settled = 1
+        plan.pushedFor = .seconds(20)
+        plan.restarts = 5
+        plan.time = .seconds(10)
+        plan.lookups = 2
+        let report = EclipseStudy.run(plan)
+        #expect(report.slotsMax <= 10 && report.reachedTwo == 5)
+        #expect(report.found >= 8)
+    }
 }

@@ -307,8 +307,14 @@ private func describe(_ message: Message) -> (String, JSONValue) {
                 $0.put("channel", order.channel)
             }
         )
-    case .callbackAnswer(let called):
-        ("callback_answer", fields { $0.put("called", called.map(describe)) })
+    case .callbackAnswer(let nonce, let called):
+        (
+            "callback_answer",
+            fields {
+                $0.put("nonce", wide: nonce)
+                $0.put("called", called.map(describe))
+            }
+        )
     case .callback(let nonce): ("callback", fields { $0.put("nonce", wide: nonce) })
     }
 }

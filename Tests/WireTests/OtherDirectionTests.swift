@@ -110,7 +110,7 @@ import Testing
             .callbackOrder(
                 CallbackOrder(
                     publicKey: key(), endpoint: endpoint(), nonce: 1 + number(.max - 1), channel: flag())),
-            .callbackAnswer(called: flag() ? endpoint() : nil),
+            .callbackAnswer(nonce: 1 + number(.max - 1), called: flag() ? endpoint() : nil),
             .callback(nonce: 1 + number(.max - 1)),
         ]
         let bodies: [FrameBody] = [

@@ -25,8 +25,8 @@ final class ScriptedBackend: Sendable {
     }
 
     /// A line for a testnet's `nodes:`.
-    func seller(_ name: String, slots: Int = 1, output: Double = 1) -> String {
-        #"\#(name): {serves: parrot, url: "\#(url)", price: {input: 0.1, output: \#(output)}, slots: \#(slots)}"#
+    func seller(_ name: String, slots: Int = 1, output: Double = 1, backend: String = "openai") -> String {
+        #"\#(name): {serves: parrot, url: "\#(url)", backend: \#(backend), price: {input: 0.1, output: \#(output)}, slots: \#(slots)}"#
     }
 
     /// Changes how it answers from now on.
