@@ -77,7 +77,8 @@ import Wire
         #expect(world.violations.isEmpty)
     }
 
-    @Test("Case 13: callers that only say that they call change nobody's mind", arguments: [6, 7] as [UInt64])
+    @Test(
+        "Case 13: callers that only say that they call change nobody's mind", arguments: [6, 7] as [UInt64])
     func liars(seed: UInt64) {
         let world = World(Self.mesh(seed: seed))
         for index in [4, 7, 13] { world.hosts[index].callsNobody = true }
