@@ -47,7 +47,6 @@ struct TableEntry: Sendable {
 /// A contact that would like a place: signed, but not proven.
 struct Replacement: Sendable {
     var contact: Verified<Contact>
-    let nodeID: NodeID
     var endpoint: Endpoint
     var key: PublicKey { contact.record.publicKey }
 }

@@ -51,7 +51,7 @@ extension Discovery {
         switch table.verdict(on: id, at: endpoint) {
         case .room: if !candidates.add(candidate) { dropped.count(.candidatesFull) }
         case .bucketFull:
-            table.remember(Replacement(contact: contact, nodeID: id, endpoint: endpoint), random: &random)
+            table.remember(Replacement(contact: contact, endpoint: endpoint), id, random: &random)
         case .groupFull: dropped.count(.groupFull)
         case .ownKey: dropped.count(.ownKey)
         }
@@ -95,7 +95,7 @@ extension Discovery {
             if wasEmpty { tableFilled(now) }
         case .bucketFull:
             table.remember(
-                Replacement(contact: contact, nodeID: id, endpoint: peer.endpoint), random: &random)
+                Replacement(contact: contact, endpoint: peer.endpoint), id, random: &random)
         case .groupFull: dropped.count(.groupFull)
         case .ownKey: dropped.count(.ownKey)
         }

@@ -168,7 +168,7 @@ extension Discovery {
 
     /// After how long another is asked beside `key`, without giving it up: max(100 ms, 2 × RTO). Sessions repeats a
     /// lost request much later, and a dead contact must not hold up a path for that long.
-    func patience(with id: NodeID) -> Interval {
+    mutating func patience(with id: NodeID) -> Interval {
         let typical = table.place(of: id).map { table[$0].roundTrip } ?? roundTrips.smoothed
         let timeout = typical + roundTrips.deviation * 4
         return min(max(timeout * 2, parameters.patienceMin), parameters.patienceMax)

@@ -132,6 +132,12 @@ public struct Discovery: Sendable {
     /// The reply to a PING, FIND or GET; nil for every other message. Changes nothing, so it serves replayed and spoofed
     /// first messages too.
     public func reply(to message: Message, from peer: PeerAddress, now: Now) -> Message? {
+        var copy = self
+        return copy.ownReply(to: message, from: peer, now)
+    }
+
+    /// `mutating` so that it is called in place: otherwise all of the machine is copied.
+    private mutating func ownReply(to message: Message, from peer: PeerAddress, _ now: Now) -> Message? {
         switch message {
         case .ping(_, let known):
             let isKnown = known != 0 && known == selfContact?.record.sequence
@@ -170,7 +176,7 @@ public struct Discovery: Sendable {
         case .callbackAnswer(let nonce, let called):
             if proven { callbackAnswered(nonce, called, by: peer, now.monotonic, &random, &out) }
             return nil
-        default: return reply(to: message, from: peer, now: now)
+        default: return ownReply(to: message, from: peer, now)
         }
     }
 

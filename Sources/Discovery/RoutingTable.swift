@@ -71,8 +71,8 @@ struct RoutingTable: Sendable {
         }
     }
 
-    mutating func remember(_ replacement: Replacement, random: inout SeededRandom) {
-        guard let index = selfID.bucketIndex(of: replacement.nodeID) else { return }
+    mutating func remember(_ replacement: Replacement, _ id: NodeID, random: inout SeededRandom) {
+        guard let index = selfID.bucketIndex(of: id) else { return }
         let slot = slot(for: index)
         buckets[slot].remember(replacement, parameters: parameters, profile: profile, random: &random)
     }

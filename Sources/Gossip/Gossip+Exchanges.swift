@@ -149,6 +149,7 @@ extension Gossip {
         _ number: UInt64, _ now: Now, _ random: inout SeededRandom, _ out: inout [GossipAction]
     ) {
         guard let exchange = exchanges.removeValue(forKey: number) else { return }
+        if exchanges.isEmpty { exchanges = [:] }
         switch exchange.purpose {
         case .periodic:
             break

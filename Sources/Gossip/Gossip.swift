@@ -161,6 +161,7 @@ public struct Gossip: Sendable {
         random: inout SeededRandom, out: inout [GossipAction]
     ) {
         guard let pending = requests.removeValue(forKey: token) else { return }
+        requests.releaseIfEmpty()
         members.heard(from.key)
         switch (pending, message) {
         case (.mail(_, let isLeave), .offerReceived):
@@ -179,6 +180,7 @@ public struct Gossip: Sendable {
         _ token: UInt64, now: Now, random: inout SeededRandom, out: inout [GossipAction]
     ) {
         guard let pending = requests.removeValue(forKey: token) else { return }
+        requests.releaseIfEmpty()
         abandon(pending, now, &random, &out)
         settle(now, &out)
     }

@@ -34,6 +34,8 @@ struct MailQueue: Sendable {
         box.ids.removeFirst(count)
         if box.ids.isEmpty {
             boxes[key] = nil
+            boxes.releaseIfEmpty()
+            if turns.isEmpty { turns = [] }
         } else {
             boxes[key] = box
             turns.append(key)

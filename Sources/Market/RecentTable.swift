@@ -33,7 +33,7 @@ struct RecentTable<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     /// Changes the value of `key`; false when there is none.
     @discardableResult
     mutating func change(_ key: Key, _ body: (inout Value) -> Void) -> Bool {
-        slots[key]?.apply(body) != nil
+        !slots.isEmpty && slots[key]?.apply(body) != nil
     }
 
     mutating func insert(_ key: Key, _ value: Value) {

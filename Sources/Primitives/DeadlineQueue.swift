@@ -30,8 +30,8 @@ public struct DeadlineQueue<Key: Hashable & Sendable>: Sendable {
 
     /// With four children a node: shallower than a binary heap, and siblings share cache lines.
     @usableFromInline var heap: [Entry] = []
-    /// Linear probing from the hash on: one more than a place in `heap`; 0: free. Empty, or a power of two at least twice
-    /// as large as the heap.
+    /// Linear probing from the hash on: one more than a place in `heap`; 0: free. Empty, or a power of two at least a
+    /// third larger than the heap.
     @usableFromInline var places: [UInt32] = []
     @usableFromInline var sequence: UInt64 = 0
 
@@ -57,8 +57,9 @@ public struct DeadlineQueue<Key: Hashable & Sendable>: Sendable {
             if isEarlier { rise(found) } else { sink(found) }
             return
         }
+        if heap.count == heap.capacity { heap.reserveCapacity(heap.count + max(4, heap.count / 8)) }
         heap.append(Entry(key: key, hash: hash, time: time, sequence: sequence))
-        if places.isEmpty ? heap.count > Self.scannedMax : heap.count * 2 > places.count {
+        if places.isEmpty ? heap.count > Self.scannedMax : heap.count * 4 > places.count * 3 {
             index()
         } else if !places.isEmpty {
             places[freeSlot(hash)] = UInt32(truncatingIfNeeded: heap.count)
@@ -223,7 +224,7 @@ public struct DeadlineQueue<Key: Hashable & Sendable>: Sendable {
             return
         }
         var size = 32
-        while size < heap.count * 5 / 2 { size *= 2 }
+        while size * 3 < heap.count * 5 { size *= 2 }
         places = [UInt32](repeating: 0, count: size)
         for position in heap.indices {
             places[freeSlot(heap[position].hash)] = UInt32(truncatingIfNeeded: position + 1)

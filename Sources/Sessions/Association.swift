@@ -26,8 +26,8 @@ struct Association: Sendable {
     var phase: Phase
     var role: Role
     var remoteNumber: UInt32 = 0
-    var sendKey = Secret32(.zero)
-    var receiveKey = Secret32(.zero)
+    /// From message 2 on; never on a plain carrier. Apart, so that openings and the simulator do without.
+    var keys: Shared<SessionKeys>?
     var sendCounter: UInt64 = 0
     var window = ReplayWindow()
     var roundTrip = RoundTripEstimate()
@@ -36,6 +36,12 @@ struct Association: Sendable {
 
     var isInitiator: Bool { role == .initiator }
     var isUninvited: Bool { role == .uninvited }
+}
+
+/// What seals the packets of a session, one key a direction.
+struct SessionKeys: Sendable {
+    let send: Secret32
+    let receive: Secret32
 }
 
 /// RFC 6298 §2: smoothed round trip, its variance, and the timeout that follows.

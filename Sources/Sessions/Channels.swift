@@ -281,6 +281,7 @@ public struct Channels: Sendable {
         leaveHandshake(id, entry)
         leavePool(id)
         timers.cancel(id)
+        defer { entries.releaseIfEmpty() }
         return entries.removeValue(forKey: id)
     }
 

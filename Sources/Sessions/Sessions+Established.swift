@@ -32,7 +32,7 @@ extension Sessions {
     }
 
     /// The established sessions with `key`, the newest first.
-    func sessions(with key: PublicKey) -> [UInt32] {
+    mutating func sessions(with key: PublicKey) -> [UInt32] {
         var found: [UInt32] = []
         var next = byKey.first(key.value.w0)
         while let slot = next {
@@ -43,7 +43,7 @@ extension Sessions {
     }
 
     /// Those whose endpoint is in `group`: at most `sessionsPerPrefix`.
-    func sessions(ofGroup group: UInt64) -> [UInt32] {
+    mutating func sessions(ofGroup group: UInt64) -> [UInt32] {
         var found: [UInt32] = []
         var next = byGroup.first(group)
         while let slot = next {
@@ -101,11 +101,11 @@ extension Sessions {
     {
         // Only what is needed is copied, which counts no references.
         guard
-            let (peer, key, remoteNumber, counter, since, isInitiator) = associations[number].map({
-                ($0.peer, $0.sendKey, $0.remoteNumber, $0.sendCounter, $0.since, $0.isInitiator)
-            })
+            let (peer, keys, remoteNumber, counter, since, isInitiator) = associations[number].map({
+                ($0.peer, $0.keys, $0.remoteNumber, $0.sendCounter, $0.since, $0.isInitiator)
+            }), limits.carriesPlain || keys != nil
         else { return false }
-        scratch.removeAll(keepingCapacity: true)
+        scratch.recycle()
         envelope?.encode(into: &scratch, paddedTo: envelope?.message.envelopeSizeMin ?? 0)
         guard scratch.count <= WireLimits.envelopeSizeMax else {
             dropped.count(.messageTooLarge)
@@ -120,8 +120,9 @@ extension Sessions {
                 packet.storeBytes(of: counter.littleEndian, toByteOffset: 8, as: UInt64.self)
                 let sealed = packet.from(Packet.transportSealedOffset)
                 sealed.copyMemory(from: plain)
-                guard !limits.carriesPlain else { return }
-                Aead.seal(sealed, count: plain.count, key: key, counter: counter)
+                if let keys {
+                    Aead.seal(sealed, count: plain.count, key: keys.value.send, counter: counter)
+                }
             }
         }
         let lifetime = limits.rekeyAfter + (isInitiator ? .zero : Self.responderPatience)

@@ -68,7 +68,7 @@ extension Sessions {
             dropped.count(.overBudget)
             return nil
         }
-        scratch.removeAll(keepingCapacity: true)
+        scratch.recycle()
         if let id = opening.riding, let message = pending[id]?.message {
             Envelope(request: id, message: message).encode(
                 into: &scratch, paddedTo: message.firstEnvelopeSize)
@@ -147,8 +147,9 @@ extension Sessions {
         guard key == association.peer.key else { return dropped.count(.badIdentity) }
 
         let keys = noise.split()
-        associations[number]?.sendKey = keys.initiator
-        associations[number]?.receiveKey = keys.responder
+        if !limits.carriesPlain {
+            associations[number]?.keys = Shared(SessionKeys(send: keys.initiator, receive: keys.responder))
+        }
         associations[number]?.remoteNumber = remoteNumber
         associations[number]?.roundTrip.sample(now.monotonic - attempt.sentAt)
         let opening = closeOpening(association.peer, keeping: number)

@@ -158,7 +158,7 @@ extension Sessions {
         else {
             return dropped.count(.replyLate)
         }
-        scratch.removeAll(keepingCapacity: true)
+        scratch.recycle()
         envelope?.encode(into: &scratch)
         let payloadCount = Packet.identitySize + scratch.count
         let size = Packet.responseNoiseOffset + NoiseIK.secondPayloadOffset + payloadCount + NoiseIK.tagSize
@@ -179,8 +179,9 @@ extension Sessions {
         }
         guard sent, written else { return }
         let keys = noise.split()
-        associations[number]?.sendKey = keys.responder
-        associations[number]?.receiveKey = keys.initiator
+        if !limits.carriesPlain {
+            associations[number]?.keys = Shared(SessionKeys(send: keys.responder, receive: keys.initiator))
+        }
         associations[number]?.phase = .halfOpen
         halfOpen[number]?.noise = nil
     }
@@ -194,8 +195,8 @@ extension Sessions {
         let number = Packet.word(packet, at: 4)
         // Only what is needed is copied: a second reference to the window would make `accept` copy it.
         guard
-            let (phase, peer, key, since) = associations[number].map({
-                ($0.phase, $0.peer, $0.receiveKey, $0.since)
+            let (phase, peer, keys, since) = associations[number].map({
+                ($0.phase, $0.peer, $0.keys, $0.since)
             })
         else { return drop(.noSession) }
         switch phase {
@@ -209,7 +210,8 @@ extension Sessions {
         let sealed = packet.from(Packet.transportSealedOffset)
         guard
             let count = limits.carriesPlain
-                ? sealed.count - Aead.tagSize : Aead.open(sealed, key: key, counter: counter)
+                ? sealed.count - Aead.tagSize
+                : keys.flatMap({ Aead.open(sealed, key: $0.value.receive, counter: counter) })
         else { return drop(.badSeal) }
         associations[number]?.window.accept(counter)
         if phase == .halfOpen {

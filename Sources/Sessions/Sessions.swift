@@ -161,16 +161,23 @@ public struct Sessions: Sendable {
 
     // MARK: What may be known
 
-    public func hasSession(to peer: PeerAddress) -> Bool { session(to: peer) != nil }
+    // What asks the indexes is `mutating`: called otherwise it would copy all of the machine.
+
+    public func hasSession(to peer: PeerAddress) -> Bool {
+        var copy = self
+        return copy.session(to: peer) != nil
+    }
 
     /// Where the newest session with that key is.
     public func endpoint(of key: PublicKey) -> Endpoint? {
-        sessions(with: key).first.flatMap { associations[$0]?.peer.endpoint }
+        var copy = self
+        return copy.sessions(with: key).first.flatMap { associations[$0]?.peer.endpoint }
     }
 
     /// The smoothed round trip to `peer`, once measured.
     public func roundTrip(to peer: PeerAddress) -> Interval? {
-        session(to: peer).flatMap { associations[$0]?.roundTrip.smoothed }
+        var copy = self
+        return copy.session(to: peer).flatMap { associations[$0]?.roundTrip.smoothed }
     }
 
     /// Everyone with an established session, in no meaningful but a repeatable order.
@@ -181,7 +188,7 @@ public struct Sessions: Sendable {
     }
 
     /// The newest confirmed session with that key at that endpoint.
-    func session(to peer: PeerAddress) -> UInt32? {
+    mutating func session(to peer: PeerAddress) -> UInt32? {
         var next = byKey.first(peer.key.value.w0)
         while let slot = next {
             if associations[slot: slot]?.peer == peer { return associations.number(slot) }

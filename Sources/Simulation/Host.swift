@@ -37,6 +37,8 @@ final class Host {
     var side = 0
     /// It drops what it hears.
     var isSilent = false
+    /// It says that it calls others back, and sends nothing.
+    var callsNobody = false
     var diedAt: Int64?
     var leftAt: Int64?
 
@@ -80,11 +82,12 @@ final class NodeProcess {
     static let socketDatagramsMax = 166
 
     let incarnation: Int
-    var peer: Peer
     var effects: [Effect] = []
     var isFlushing = false
     /// When the timer fires; `.max`: not set.
     var armedAt = Int64.max
+    /// When the core must be woken; its timer may fire sooner, for nothing.
+    var dueAt = Int64.max
     var idleTicks = 0
     var channels: [ChannelID: Int32] = [:]
     var tasks: [TaskID: Int32] = [:]
@@ -97,6 +100,9 @@ final class NodeProcess {
     var inbox: [Event] = []
     var inboxDatagrams = 0
     var stoodStillSince: Int64?
+
+    /// Behind the rest, which is looked at more often: it takes kilobytes.
+    var peer: Peer
 
     init(incarnation: Int, peer: consuming Peer) {
         self.incarnation = incarnation

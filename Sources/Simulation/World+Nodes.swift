@@ -136,8 +136,8 @@ extension World {
 
     private func arm(_ host: Host, _ process: NodeProcess) {
         let deadline = process.peer.nextDeadline()
-        guard deadline != .never else { return }
-        let at = max(deadline.nanoseconds - host.monotonicOffset, clock)
+        let at = deadline == .never ? .max : max(deadline.nanoseconds - host.monotonicOffset, clock)
+        process.dueAt = at
         guard at < process.armedAt else { return }
         process.armedAt = at
         queue.push(.wake(host: Int32(host.index)), at: at)
@@ -151,6 +151,12 @@ extension World {
             process.stoodStillSince == nil
         else { return }
         process.armedAt = .max
+        guard process.dueAt <= clock else {
+            // What it was set for came off, as most timeouts do.
+            guard process.dueAt < .max else { return }
+            process.armedAt = process.dueAt
+            return queue.push(.wake(host: Int32(host.index)), at: process.armedAt)
+        }
         let now = now(host)
         guard process.peer.nextDeadline() <= now.monotonic else { return arm(host, process) }
         digest.mix(2, host.index, 0)

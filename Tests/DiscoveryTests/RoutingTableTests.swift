@@ -42,7 +42,7 @@ import Wire
             case .room: table.admit(entry)
             default:
                 table.remember(
-                    Replacement(contact: entry.contact, nodeID: entry.nodeID, endpoint: entry.endpoint),
+                    Replacement(contact: entry.contact, endpoint: entry.endpoint), entry.nodeID,
                     random: &random)
             }
             if number == 60 { first = table.entries.map(\.key) }

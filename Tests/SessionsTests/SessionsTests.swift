@@ -259,7 +259,9 @@ extension Net {
         var packet = [UInt8](repeating: 0, count: 16) + plain + [UInt8](repeating: 0, count: 16)
         packet.withUnsafeMutableBytes { bytes in
             Sessions.packetHeader(bytes, session.remoteNumber, counter)
-            Aead.seal(bytes.from(16), count: plain.count, key: session.sendKey, counter: counter)
+            Aead.seal(
+                bytes.from(16), count: plain.count, key: session.keys?.value.send ?? Secret32(.zero),
+                counter: counter)
         }
         inject(packet, into: to, from: nodes[from].endpoint)
     }
