@@ -41,7 +41,7 @@ struct TopicWalk: Sendable {
 
     let topic: TopicID
     private let perBucket: Int
-    private let inFlightMax: Int
+    private var inFlightMax: Int
     private var nearEvery: Int
     /// Questions to the near end that went unanswered for long; after `aheadSlowMax` of them the walk leaves it alone until
     /// its turn comes: silent nodes there would hold up the rest.
@@ -187,12 +187,14 @@ struct TopicWalk: Sendable {
         if close(id, as: .failed) != nil { statistics.failed += 1 }
     }
 
-    /// It takes long: another is asked in its place, and its answer is still welcome.
+    /// It takes long: others are asked in its place, and its answer is still welcome. Two for one, in a search that asks few at
+    /// a time: where three in ten are dead, three silent ones in a row are common, and six are not.
     mutating func slow(_ id: NodeID) {
         guard let index = nodes.firstIndex(where: { $0.id == id && $0.state == .asked }) else { return }
         nodes[index].state = .slow
         noteSlow(nodes[index])
         inFlight -= 1
+        inFlightMax = max(inFlightMax, min(inFlightMax + 1, parameters.searchInFlightMax))
         counts[nodes[index].bucket].taken -= 1
     }
 
