@@ -37,6 +37,8 @@ final class Host {
     var side = 0
     /// It drops what it hears.
     var isSilent = false
+    /// It says that it calls others back, and sends nothing.
+    var callsNobody = false
     var diedAt: Int64?
     var leftAt: Int64?
 

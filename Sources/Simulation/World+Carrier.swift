@@ -35,6 +35,7 @@ extension World {
 
     /// A datagram from a port of its own.
     func sendApart(_ bytes: [UInt8], to endpoint: Endpoint, _ host: Host) {
+        guard !host.callsNobody else { return }
         host.traffic.datagramsSent += 1
         host.traffic.datagramBytesSent += bytes.count
         counts.datagrams += 1

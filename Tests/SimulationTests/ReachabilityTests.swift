@@ -77,6 +77,17 @@ import Wire
         #expect(world.violations.isEmpty)
     }
 
+    @Test(
+        "Case 13: callers that only say that they call change nobody's mind", arguments: [6, 7] as [UInt64])
+    func liars(seed: UInt64) {
+        let world = World(Self.mesh(seed: seed))
+        for index in [4, 7, 13] { world.hosts[index].callsNobody = true }
+        for minute in [3, 8] as [Int64] {
+            world.run(until: .zero + .minutes(minute))
+            expectTruth(world, "seed \(seed), minute \(minute)")
+        }
+    }
+
     @Test("Where a node has strangers, a NAT that filters by address shows")
     func strangers() {
         var scenario = Self.mesh(seed: 9, nodes: 240)
