@@ -1,4 +1,5 @@
-// Many datagrams in one system call: sendmmsg(2), which libuv 1.44 doesn't offer without a request for each.
+// Many datagrams in one system call: sendmmsg(2), which libuv 1.44 doesn't offer without a request for each, and
+// recvmmsg(2).
 
 import CLibuv
 import Glibc
@@ -67,5 +68,63 @@ final class DatagramBatch {
 
     func bytes(_ i: Int) -> UnsafeRawBufferPointer {
         UnsafeRawBufferPointer(start: vectors[i].iov_base, count: vectors[i].iov_len)
+    }
+}
+
+/// What recvmmsg(2) fills: slots for datagrams in a buffer of its owner, and their senders.
+final class ReceiveBatch {
+    /// Datagrams in one call. Their answers leave when all have been looked at, so that more would delay an honest one in a
+    /// flood (3 µs each); fewer would share the call among too few.
+    static let capacity = 16
+    static let slotBytes = 2_048
+    private static let addressStride = 32
+
+    private let messages: UnsafeMutablePointer<cuv_message>
+    private let vectors: UnsafeMutablePointer<iovec>
+    private let addresses: UnsafeMutableRawPointer
+    private let slots: UnsafeMutableRawBufferPointer
+
+    /// `buffer` must outlive the batch, and is used only from `receive` until its datagrams have been looked at.
+    init(into buffer: UnsafeMutableRawBufferPointer) {
+        precondition(buffer.count >= Self.capacity * Self.slotBytes, "a batch needs a larger buffer")
+        slots = buffer
+        messages = .allocate(capacity: Self.capacity)
+        messages.initialize(repeating: cuv_message(), count: Self.capacity)
+        vectors = .allocate(capacity: Self.capacity)
+        addresses = .allocate(byteCount: Self.capacity * Self.addressStride, alignment: 16)
+        for index in 0..<Self.capacity {
+            vectors[index] = iovec(
+                iov_base: buffer.baseAddress.map { $0 + index * Self.slotBytes }, iov_len: Self.slotBytes)
+            messages[index].header.msg_iov = vectors + index
+            messages[index].header.msg_iovlen = 1
+            messages[index].header.msg_name = addresses + index * Self.addressStride
+            messages[index].header.msg_namelen = socklen_t(Self.addressStride)
+        }
+    }
+
+    deinit {
+        messages.deallocate()
+        vectors.deallocate()
+        addresses.deallocate()
+    }
+
+    /// How many datagrams there were, or a negative errno.
+    func receive(_ descriptor: Int32) -> Int32 {
+        let count = cuv_recvmmsg(descriptor, messages, UInt32(Self.capacity), Int32(MSG_DONTWAIT), nil)
+        return count < 0 ? -errno : count
+    }
+
+    func bytes(_ index: Int) -> UnsafeMutableRawBufferPointer {
+        let start = index * Self.slotBytes
+        let count = min(Int(messages[index].length), Self.slotBytes)
+        return UnsafeMutableRawBufferPointer(rebasing: slots[start..<start + count])
+    }
+
+    /// The sender of a datagram; nil when it has no address that we know. Asked once for each.
+    func source(_ index: Int) -> Endpoint? {
+        // The kernel wrote the address's length where it reads the room for the next one.
+        messages[index].header.msg_namelen = socklen_t(Self.addressStride)
+        return SocketAddress.load(
+            (addresses + index * Self.addressStride).assumingMemoryBound(to: sockaddr.self))
     }
 }

@@ -34,8 +34,8 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
     static let roundsPerWakeUpMax = 16
     /// Batches that the loop's thread still runs after its handles are closed; what follows runs late.
     static let roundsAtStopMax = 1_000
-    /// libuv's bound on one recvmmsg: twenty datagrams, each in a slot of 64 KiB. Pages are touched as used.
-    static let scratchBytes = 20 * 64 * 1024
+    /// A batch of datagrams, or what one read of a connection brings. Pages are touched as used.
+    static let scratchBytes = 256 * 1024
 
     private let lock: UnsafeMutablePointer<pthread_mutex_t>
     private let stopped: UnsafeMutablePointer<pthread_cond_t>

@@ -1,5 +1,7 @@
-// Datagrams in batches. Receiving: libuv's recvmmsg mode, up to twenty datagrams a system call, into the loop's one
-// buffer; the owner sees each, then `onBatchEnd`, where it sends what they caused. Sending: one sendmmsg for a slab.
+// Datagrams in batches. Receiving: one recvmmsg(2) into the loop's one buffer each time that libuv's poll says that there is
+// something; the owner sees each, then `onBatchEnd`, where it sends what they caused. Sending: one sendmmsg(2) for a slab.
+// (The socket is ours and libuv polls it: its own uv_udp_t asks again after each batch until the kernel has nothing, and
+// gives each datagram 64 KiB of its own.)
 //
 // Nothing that the network does is fatal here: a datagram that can't leave is counted and forgotten. When the
 // kernel's buffer is full, up to `waitingMax` datagrams wait, the oldest dropped first: for the protocol an old
@@ -30,6 +32,9 @@ public final class UDPSocket: LoopHandle {
     /// Datagrams that wait while the kernel takes none: about 1.2 MB. Smaller loses bursts, larger keeps stale ones.
     public static let waitingMax = 1_024
 
+    /// Longer ones arrive cut to this: the protocol's are at most 1,200 bytes.
+    public static let datagramBytesMax = ReceiveBatch.slotBytes
+
     /// Called for each datagram; the bytes may be changed in place and are gone after the call.
     public var onDatagram: ((UnsafeMutableRawBufferPointer, Endpoint) -> Void)?
     /// Called after the last datagram of a batch.
@@ -39,10 +44,9 @@ public final class UDPSocket: LoopHandle {
     public private(set) var endpoint: Endpoint
     private let family: Int32
     private var descriptor: Int32 = -1
-    private var arrived: [(UnsafeMutableRawBufferPointer, Endpoint)] = []
+    private let arrived: ReceiveBatch
     private let batch = DatagramBatch()
     private var waiting = Deque<(bytes: [UInt8], endpoint: Endpoint)>()
-    private var isWaiting = false
     /// sendmmsg(2) with a negative errno for a failure. Replaced by tests: loopback never refuses.
     var kernelSend: (Int32, UnsafeMutablePointer<cuv_message>, UInt32) -> Int32 = {
         descriptor, messages, count in
@@ -54,12 +58,14 @@ public final class UDPSocket: LoopHandle {
     public init(on loop: EventLoop, bind endpoint: Endpoint) throws(SocketError) {
         self.endpoint = endpoint
         family = SocketAddress.family(of: endpoint)
+        arrived = ReceiveBatch(into: loop.scratch)
         try super.init(
-            on: loop, bytes: MemoryLayout<uv_udp_t>.size, stoppingError: .stopping(.udpBind, endpoint))
-        let flags = UInt32(family) | UInt32(UV_UDP_RECVMMSG.rawValue)
-        try adopt(uv_udp_init_ex(loop.uv, handle(), flags)) { SocketError(status: $0, .udpBind, endpoint) }
-        arrived.reserveCapacity(20)
-        let status = open(endpoint)
+            on: loop, bytes: MemoryLayout<uv_poll_t>.size, stoppingError: .stopping(.udpBind, endpoint))
+        var status = open(endpoint)
+        if status == 0 { status = uv_poll_init(loop.uv, handle(), descriptor) }
+        if status != 0 { closeDescriptor() }
+        try adopt(status) { SocketError(status: $0, .udpBind, endpoint) }
+        status = poll(UV_READABLE)
         if status != 0 {
             beginClose()
             throw SocketError(status: status, .udpBind, endpoint)
@@ -67,31 +73,52 @@ public final class UDPSocket: LoopHandle {
     }
 
     private func open(_ wanted: Endpoint) -> Int32 {
-        guard let udp = handle(as: uv_udp_t.self), let raw else { return -EBADF }
-        var status = SocketAddress.with(wanted) { uv_udp_bind(udp, $0, 0) }
-        if status == 0 { status = uv_fileno(raw, &descriptor) }
+        let kind = Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
+        descriptor = socket(family, kind, 0)
+        guard descriptor >= 0 else { return -errno }
+        let descriptor = descriptor
+        let status = SocketAddress.with(wanted) { address in
+            let length = family == AF_INET ? MemoryLayout<sockaddr_in>.size : MemoryLayout<sockaddr_in6>.size
+            return bind(descriptor, address, socklen_t(length)) == 0 ? 0 : -errno
+        }
         guard status == 0 else { return status }
-        switch SocketAddress.read({ uv_udp_getsockname(udp, $0, $1) }) {
+        switch SocketAddress.read({ address, length in
+            var size = socklen_t(length.pointee)
+            return getsockname(descriptor, address, &size) == 0 ? 0 : -errno
+        }) {
         case .success(let bound): endpoint = bound
         case .failure(let failure): return failure.code
         }
-        var bytes = UDPSocket.kernelBufferBytes
-        uv_recv_buffer_size(raw, &bytes)
-        bytes = UDPSocket.kernelBufferBytes
-        uv_send_buffer_size(raw, &bytes)
-        return uv_udp_recv_start(
-            udp,
-            { handle, _, buffer in
-                guard let socket = LoopHandle.object(handle, as: UDPSocket.self) else { return }
-                let scratch = socket.loop.scratch
-                buffer?.pointee = uv_buf_t(
-                    base: scratch.baseAddress?.assumingMemoryBound(to: CChar.self), len: scratch.count)
-            },
-            { handle, count, buffer, address, flags in
-                guard let socket = LoopHandle.object(handle, as: UDPSocket.self) else { return }
-                socket.receive(count, buffer?.pointee.base, address, flags)
-            })
+        for option in [SO_RCVBUF, SO_SNDBUF] {
+            var bytes = UDPSocket.kernelBufferBytes
+            setsockopt(descriptor, SOL_SOCKET, option, &bytes, socklen_t(MemoryLayout<Int32>.size))
+        }
+        return 0
     }
+
+    private func poll(_ events: uv_poll_event) -> Int32 {
+        guard let poll = handle(as: uv_poll_t.self) else { return -EBADF }
+        return uv_poll_start(poll, Int32(events.rawValue)) { handle, status, events in
+            guard let socket = LoopHandle.object(handle, as: UDPSocket.self) else { return }
+            socket.polled(status, events)
+        }
+    }
+
+    private func polled(_ status: Int32, _ events: Int32) {
+        guard status == 0 else {
+            // The socket's pending error, which libuv takes for its end: it is about one datagram.
+            counters.receiveErrors += 1
+            var error: Int32 = 0
+            var size = socklen_t(MemoryLayout<Int32>.size)
+            getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &error, &size)
+            _ = poll(waiting.isEmpty ? UV_READABLE : Self.both)
+            return
+        }
+        if events & Int32(UV_WRITABLE.rawValue) != 0 { sendWaiting() }
+        if events & Int32(UV_READABLE.rawValue) != 0, isOpen { receive() }
+    }
+
+    private static let both = uv_poll_event(rawValue: UV_READABLE.rawValue | UV_WRITABLE.rawValue)
 
     /// Stops receiving and sending; what waits is dropped.
     public func close() {
@@ -101,35 +128,30 @@ public final class UDPSocket: LoopHandle {
     }
 
     override func didClose() {
+        closeDescriptor()
         onDatagram = nil
         onBatchEnd = nil
     }
 
-    // MARK: Receiving
-
-    /// libuv calls this for each datagram of a recvmmsg (MMSG_CHUNK), then once to give the buffer back (MMSG_FREE):
-    /// the batch is delivered there. Without recvmmsg there is one call a datagram, with neither flag.
-    private func receive(
-        _ count: Int, _ base: UnsafeMutablePointer<CChar>?, _ address: UnsafePointer<sockaddr>?,
-        _ flags: UInt32
-    ) {
-        if count < 0 {
-            counters.receiveErrors += 1
-        } else if let address, flags & UInt32(UV_UDP_PARTIAL.rawValue) == 0, let base,
-            let source = SocketAddress.load(address)
-        {
-            arrived.append((UnsafeMutableRawBufferPointer(start: base, count: count), source))
-        }
-        if flags & UInt32(UV_UDP_MMSG_CHUNK.rawValue) == 0 { deliver() }
+    private func closeDescriptor() {
+        if descriptor >= 0 { Glibc.close(descriptor) }
+        descriptor = -1
     }
 
-    private func deliver() {
-        if arrived.isEmpty { return }
-        for (bytes, source) in arrived where isOpen {
-            counters.received += 1
-            onDatagram?(bytes, source)
+    // MARK: Receiving
+
+    /// One batch; if the kernel has more, poll says so again, after timers and other sockets had their turn.
+    private func receive() {
+        let count = arrived.receive(descriptor)
+        guard count > 0 else {
+            if count != -EAGAIN, count != -EINTR { counters.receiveErrors += 1 }
+            return
         }
-        arrived.removeAll(keepingCapacity: true)
+        for index in 0..<Int(count) where isOpen {
+            guard let source = arrived.source(index) else { continue }
+            counters.received += 1
+            onDatagram?(arrived.bytes(index), source)
+        }
         if isOpen { onBatchEnd?() }
     }
 
@@ -172,11 +194,11 @@ public final class UDPSocket: LoopHandle {
 
     /// The batch leaves, or waits for the kernel behind those that wait already.
     private func transmit() {
-        if isWaiting { return wait(from: 0) }
+        guard waiting.isEmpty else { return wait(from: 0) }
         let taken = push()
         if taken < batch.count {
             wait(from: taken)
-            sendHeadWhenWritable()
+            _ = poll(Self.both)
         }
     }
 
@@ -210,42 +232,14 @@ public final class UDPSocket: LoopHandle {
         }
     }
 
-    /// libuv says when the kernel takes datagrams again by finishing a request, so the oldest one goes as one.
-    private func sendHeadWhenWritable() {
-        while let head = waiting.popFirst() {
-            let status = SocketAddress.with(head.endpoint, family: family) { submit(head.bytes, $0) }
-            if status == 0 {
-                isWaiting = true
-                return
-            }
-            counters.sendErrors += 1
-        }
-    }
-
-    /// The request and its bytes are one block, which the callback frees.
-    private func submit(_ bytes: [UInt8], _ address: UnsafePointer<sockaddr>) -> Int32 {
-        guard let udp = handle(as: uv_udp_t.self) else { return -EBADF }
-        let block = RequestBlock<uv_udp_send_t>(copying: bytes)
-        var buffer = block.buffer
-        let status = uv_udp_send(block.request, udp, &buffer, 1, address) { request, status in
-            guard let request else { return }
-            let socket = LoopHandle.object(request.pointee.handle, as: UDPSocket.self)
-            RequestBlock(request).free()
-            socket?.headLeft(status)
-        }
-        if status != 0 { block.free() }
-        return status
-    }
-
-    private func headLeft(_ status: Int32) {
-        isWaiting = false
-        guard isOpen else { return }
-        if status == 0 { counters.sent += 1 } else { counters.sendErrors += 1 }
+    /// The kernel takes datagrams again.
+    private func sendWaiting() {
         while !waiting.isEmpty {
             let taken = pushWaiting(waiting.prefix(DatagramBatch.capacity))
             waiting.removeFirst(taken.done)
-            if taken.isBlocked { return sendHeadWhenWritable() }
+            if taken.isBlocked { return }
         }
+        _ = poll(UV_READABLE)
     }
 
     /// The oldest of those that wait, through one slab as usual.
