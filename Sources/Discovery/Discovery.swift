@@ -3,7 +3,7 @@ import DequeModule
 import Primitives
 import Wire
 
-/// The Kademlia-like DHT of one node: whom it knows, whether they live, and how to find others. DESIGN §6.
+/// The Kademlia-like DHT of one node: whom it knows, whether they live, and how to find others.
 ///
 /// A value: messages, completions and time go in, `DiscoveryAction`s are appended to `out`. Sessions does encryption,
 /// timeouts and the one repetition of an unanswered request; what arrives here is authentic. Where things are:

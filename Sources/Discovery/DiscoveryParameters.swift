@@ -149,7 +149,7 @@ public struct DiscoveryParameters: Sendable {
     public var bootstrapDelayIdleMax = Interval.minutes(10)
     /// Saved contacts tried in one such round beside the bootstrap addresses.
     public var anchorsPerRound = 8
-    /// Contacts worth saving (DESIGN §6). More: disk for nothing.
+    /// Contacts worth saving. More: disk for nothing.
     public var anchorsMax = 64
     /// Pause before the second refresh; doubles up to the maximum, and from `refreshSettled` on grows
     /// eightfold when nobody new was found (4 to 20 KB a refresh). Short at first, because whoever starts together with

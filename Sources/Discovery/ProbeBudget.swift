@@ -4,7 +4,7 @@ import Primitives
 /// Limits what we send to addresses that never answered us: per destination and in all, over the last second.
 ///
 /// Contacts are signed by their authors, who may name any address; without this, eight lying contacts aim us at a
-/// victim (DESIGN §5). A window of the last second's probes rather than a table of buckets: exact, and empty when idle.
+/// victim. A window of the last second's probes rather than a table of buckets: exact, and empty when idle.
 struct ProbeBudget: Sendable {
     private let perDestination: Int
     private let perSecond: Int

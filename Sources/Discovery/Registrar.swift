@@ -9,7 +9,7 @@ import Wire
 /// Every registration has a rank, a keyed hash that only this node knows: first of the address prefix, then of prefix
 /// and key. A full topic keeps the 64 lowest, at most two of one prefix; a full node the lowest of all topics. The
 /// prefix comes first because a provider is told whether it is kept: a rank by (prefix, key) alone would let one
-/// network try keys until two of them rank low, and 32 networks own every topic (DESIGN §6 names the plain hash). The
+/// network try keys until two of them rank low, and 32 networks own every topic. The
 /// hash key rotates daily, so that nobody is at an advantage for long. No tickets and no waiting times: TopDisc needs
 /// them because its registrars keep whoever comes first.
 ///

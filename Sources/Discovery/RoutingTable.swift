@@ -5,7 +5,7 @@ import Wire
 /// Kademlia's routing table: up to 256 buckets of k contacts by the length of the shared prefix, of which only used
 /// ones are stored (about log2(N / k) + 4 of them).
 ///
-/// Rules, all of DESIGN §6: who enters was proven by a probe of ours (the caller's duty); who is in stays, whatever
+/// Rules (`Protocol/discovery.md`): who enters was proven by a probe of ours (the caller's duty); who is in stays, whatever
 /// newcomers do; caps per address group for a bucket and the table. Deviations from the paper: buckets are not split
 /// (the shared-prefix form is equivalent for an id that stays), and being heard never changes the order of entries.
 struct RoutingTable: Sendable {

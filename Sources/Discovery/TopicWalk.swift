@@ -10,7 +10,7 @@ import Wire
 ///
 /// Why buckets and not "the k nearest": a bucket far from the topic holds too many honest nodes to be owned, and one
 /// near it so few that provider and searcher meet there; 64 ids ground next to the topic own its nearest buckets and
-/// nothing else (Ethereum's TopDisc, devp2p PR 270; DESIGN §6). Which nodes of a bucket are asked is drawn at random
+/// nothing else (Ethereum's TopDisc, devp2p PR 270). Which nodes of a bucket are asked is drawn at random
 /// among those heard of, never the nearest, and at most two of one address group.
 struct TopicWalk: Sendable {
     enum State: Sendable { case fresh, asked, slow, answered, failed }

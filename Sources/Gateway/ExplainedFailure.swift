@@ -1,6 +1,6 @@
 // Why a task failed, as HTTP says it: status, OpenAI's error object, and whether the SDK should try again. Trying again
 // is said only where time alone may help (busy, unreachable, leaving, over the rate): an SDK's two retries
-// would otherwise make three auctions of one refusal, or buy a failed answer three times. Source: surfaces §4.6.
+// would otherwise make three auctions of one refusal, or buy a failed answer three times.
 
 import Cryptography
 import HTTPTypes

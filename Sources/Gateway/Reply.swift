@@ -1,4 +1,4 @@
-// The responses that are not streamed, and the names of the headers of surfaces §4.5.
+// The responses that are not streamed, and the names of their headers.
 
 import HTTPTypes
 import Hummingbird

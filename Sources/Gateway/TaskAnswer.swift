@@ -1,4 +1,4 @@
-// One task's answer: submitted, watched for a hang-up, put together or streamed. The headers are those of surfaces §4.5.
+// One task's answer: submitted, watched for a hang-up, put together or streamed.
 
 import Cryptography
 import Foundation

@@ -1,7 +1,7 @@
 import Primitives
 import Wire
 
-/// The knobs of gossip, each with what it is worth and what breaks beyond it. DESIGN §7.
+/// The knobs of gossip, each with what it is worth and what breaks beyond it.
 public struct GossipParameters: Sendable {
     /// Shared by simulated peers; a real one has none.
     public var memo: (any VerifiedMemo)?
@@ -19,7 +19,7 @@ public struct GossipParameters: Sendable {
     public var reassertEvery: Interval = .seconds(10)
 
     /// Mails leave in ticks, so that an offer for 160 members is no burst: 8 every 10 ms is 800 a second, which
-    /// takes 0.2 s for 160. Faster overruns receive buffers; slower misses the half second of DESIGN §12.
+    /// takes 0.2 s for 160. Faster overruns receive buffers; slower misses the half second in which an offer is to be known.
     public var mailTick: Interval = .milliseconds(10)
     public var mailsPerTick = 8
     /// Members to whom a node passes a fresh offer that its publisher did not mail to it itself.
@@ -72,7 +72,7 @@ public enum GossipLimits {
     public static let offersMax = 4_096
     /// Live offers of one key; as many tombstones again.
     public static let offersPerKeyMax = 8
-    /// Models in the book: DESIGN §10, catalogue.
+    /// Models in the book: what a catalogue lists.
     public static let modelsMax = 512
     public static let membersMax = 512
 

@@ -3,7 +3,7 @@ import Primitives
 /// The nodes that gossip talks to: the contacts that discovery has probed. Bounded; a full table refuses newcomers,
 /// since those in it are alive as far as discovery can tell.
 ///
-/// Who is mailed and who is asked is decided here. Today: everybody, and anybody. With neighbourhoods (DESIGN §7)
+/// Who is mailed and who is asked is decided here. Today: everybody, and anybody. With neighbourhoods
 /// `holders` becomes the 160 members nearest to the offer's point, and `partners` of a search those around two
 /// random points of the topic.
 struct Members: Sendable {

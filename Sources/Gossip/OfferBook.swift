@@ -7,7 +7,7 @@ import Wire
 /// (and the offer that they withdrew) would have run out, so that an old copy can't bring the offer back.
 ///
 /// What is held is decided in `room(for:)` alone. Today that is everything, up to fixed bounds; the neighbourhood of
-/// 128 offers nearest to a member's own point (DESIGN §7) is another answer of the same function.
+/// 128 offers nearest to a member's own point is another answer of the same function.
 struct OfferBook: Sendable {
     struct Entry: Sendable {
         var offer: Verified<Offer>

@@ -2,7 +2,7 @@ import Primitives
 
 /// How far our wall clock is off the others', judged by the offers that publishers mail themselves: they were signed
 /// a moment ago. The median over networks, and only with three of them, so that one operator can't set our clock;
-/// small differences are left alone. A machine that boots in 1970 joins and trades (DESIGN §5).
+/// small differences are left alone. A machine that boots in 1970 joins and trades.
 struct PeerClocks: Sendable {
     private static let networksMin = 3
     private static let correctedFrom: Int64 = 15_000

@@ -5,7 +5,7 @@ import Primitives
 import Wire
 
 /// The buyer's side of the market: turns the requests of this node's clients into auctions, awards and streams, and
-/// sees each of them to exactly one end (DESIGN §8). A sub-machine: events in, actions out; PeerCore routes both.
+/// sees each of them to exactly one end. A sub-machine: events in, actions out; PeerCore routes both.
 ///
 /// Here is the dispatch alone. A task's life is in `BuyerTask` and its extensions; what all tasks share is the desk.
 public struct Auctioneer: Sendable {

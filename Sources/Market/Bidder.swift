@@ -22,7 +22,7 @@ public enum BidderAction: Sendable {
 }
 
 /// The seller's side of the market: answers calls with bids that hold a slot, turns awards into leases and tasks into
-/// jobs, and streams their answers within the buyer's credit (DESIGN §8). A sub-machine: events in, actions out.
+/// jobs, and streams their answers within the buyer's credit. A sub-machine: events in, actions out.
 ///
 /// Here are the dispatch and the calls; jobs are in the extension, slots in `HoldTable`, one job in `RunningJob`.
 public struct Bidder: Sendable {

@@ -49,7 +49,7 @@ struct ModelVersion: Hashable, Sendable {
     var quantization: String
 }
 
-/// The hard filters (DESIGN §8): what a seller must satisfy before its price matters, in the order of
+/// The hard filters: what a seller must satisfy before its price matters, in the order of
 /// `ExclusionReason`, so that every seller is counted once.
 struct Requirements: Sendable {
     var request: TaskRequest
@@ -146,7 +146,7 @@ struct Eligible: Sendable {
 
 /// Who of the eligible is asked: the client's `order` first, then a draw without replacement weighted by free
 /// capacity and expected score, with one place kept for a newcomer. Never simply the best: everybody's favourite
-/// would be overloaded (DESIGN §8, §12).
+/// would be overloaded.
 enum Sampling {
     /// Draws are made among 2^20 steps of weight; a session, which saves a handshake, counts four times.
     private static let scale: UInt64 = 1 << 20

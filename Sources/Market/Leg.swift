@@ -105,7 +105,7 @@ struct Leg: Sendable {
         received - credited > parameters.windowBytes / 2
     }
 
-    /// When the worker counts as stalled if nothing comes until then; nil while we hold it back. (DESIGN §8)
+    /// When the worker counts as stalled if nothing comes until then; nil while we hold it back.
     func stallsAt(_ parameters: MarketParameters) -> MonotonicTime? {
         guard !isHeldBack(parameters) else { return nil }
         if firstDeltaAt == nil {
@@ -140,7 +140,7 @@ struct Leg: Sendable {
     }
 
     /// What is owed. `finish`: the worker's own count, believed as far as the bytes allow; `input`: the prompt is
-    /// charged, to the worker that finishes or that the client cancels (DESIGN §9).
+    /// charged, to the worker that finishes or that the client cancels.
     func bill(finish: Finish?, input: UInt32?, promptMax: UInt64) -> Bill {
         var bill = Bill(completion: UInt64(tokens))
         if let finish {

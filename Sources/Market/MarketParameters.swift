@@ -7,7 +7,7 @@ public struct MarketParameters: Sendable {
     // MARK: - Choosing and calling
 
     /// Sellers asked in one auction. 8: seven drawn by weight and a newcomer came within 6 % of an omniscient
-    /// scheduler (DESIGN §12). Fewer: worse winners; more: slots held in vain, and bursts of answers.
+    /// scheduler. Fewer: worse winners; more: slots held in vain, and bursts of answers.
     public var candidatesMax = 8
     /// Bounds of the window for bids, which is 2 × the slowest candidate's smoothed reply time + `windowMargin`.
     /// Below 20 ms a busy machine's scheduler alone makes bids late; above 120 ms a chat user feels the wait.
@@ -17,7 +17,7 @@ public struct MarketParameters: Sendable {
     /// When the window closes without a single bid while calls are unanswered, the first bid wins until this much
     /// after the call. Long enough for two round trips around the world, or first contacts never sell.
     public var noBidPatience = Interval.milliseconds(1_000)
-    /// How long a bid may be asked to hold its slot (DESIGN §8); the call asks for 2 × the window. Too long and a
+    /// How long a bid may be asked to hold its slot; the call asks for 2 × the window. Too long and a
     /// buyer that never awards blocks a seller; too short and awards meet sold slots.
     public var holdMax = Interval.milliseconds(250)
     /// A task whose candidates are all busy waits for the earliest slot and asks again, if one is likely to be free
@@ -50,7 +50,7 @@ public struct MarketParameters: Sendable {
     public var windowBytes: UInt64 = 65_536
     /// A worker that has sent this many windows without credit ignores the rule, and its attempt ends.
     public var windowsOverrunMax: UInt64 = 16
-    /// Silence that means a stall: at least three progress frames (DESIGN §8). Shorter: a pause of the kernel's
+    /// Silence that means a stall: at least three progress frames. Shorter: a pause of the kernel's
     /// scheduler kills healthy answers; longer: the client waits.
     public var stallMin = Interval.milliseconds(1_500)
     /// Multiples: of the bid's first token before anything is heard, of the median gap between deltas afterwards.
@@ -59,7 +59,7 @@ public struct MarketParameters: Sendable {
     /// 40 GB model from a slow disk takes a minute), and once tokens have come (its backend hangs).
     public var preparingMax = Interval.seconds(90)
     public var generatingQuietMax = Interval.seconds(10)
-    /// A worker's exposure is what it delivers between two receipts (DESIGN §9); a signature costs us 25 µs.
+    /// A worker's exposure is what it delivers between two receipts; a signature costs us 25 µs.
     public var receiptInterval = Interval.milliseconds(1_000)
     /// Largest text, in bytes, that is kept so that another worker can continue it. Beyond, a lost worker ends the task.
     public var deliveredBytesMax = 1 << 20
@@ -94,7 +94,7 @@ public struct MarketParameters: Sendable {
     public var leaseTime = Interval.milliseconds(2_000)
     /// From a task's first frame until its whole body must be there: 8 MiB at 5 Mbit/s.
     public var bodyWait = Interval.seconds(15)
-    /// Without a delta for this long a worker says that it lives (DESIGN §8).
+    /// Without a delta for this long a worker says that it lives.
     public var progressInterval = Interval.milliseconds(500)
     /// Longest deadline that a task is given, whatever its buyer says.
     public var deadlineMax = Interval.minutes(60)

@@ -1,7 +1,7 @@
 import Primitives
 import Wire
 
-/// The published rule by which a call's bids are compared (DESIGN §8), in integers so that every implementation gets
+/// The published rule by which a call's bids are compared, in integers so that every implementation gets
 /// the same numbers and a loser can recompute them:
 ///
 ///     estimate   = ⌈(input − cached) · price.input + cached · price.cached_input + output · price.output⌉ / 10⁶  µcr

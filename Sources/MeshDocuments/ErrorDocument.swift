@@ -1,4 +1,4 @@
-// Errors in OpenAI's shape with the explanation of a refusal in `metadata` (surfaces §4.6). Read by the CLI; the
+// Errors in OpenAI's shape with the explanation of a refusal in `metadata`. Read by the CLI; the
 // gateway writes them by hand, `message` first.
 
 /// The body of every HTTP error, and of an error event in mid-stream.

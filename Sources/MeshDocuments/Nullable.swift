@@ -1,5 +1,5 @@
 // Codable leaves nil out; our documents say `null`, so that a reader sees which fields exist
-// (surfaces §4.4). Decoding accepts both.
+//. Decoding accepts both.
 
 /// An optional field that is written as `null` when it is nil.
 @propertyWrapper

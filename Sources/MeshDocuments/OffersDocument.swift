@@ -1,4 +1,4 @@
-// `GET /mesh/offers?model=…` and `starling offers --json` (surfaces §4.4).
+// `GET /mesh/offers?model=…` and `starling offers --json`.
 
 /// The offers that this node holds.
 public struct OffersDocument: Codable, Sendable, Equatable {

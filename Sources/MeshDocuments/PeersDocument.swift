@@ -1,4 +1,4 @@
-// `GET /mesh/peers` and `starling peers --json` (surfaces §4.4).
+// `GET /mesh/peers` and `starling peers --json`.
 
 /// Who this node is, whom it knows, and what it threw away.
 public struct PeersDocument: Codable, Sendable, Equatable {

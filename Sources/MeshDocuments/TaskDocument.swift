@@ -1,4 +1,4 @@
-// `GET /mesh/tasks/ID` and `starling why ID --json` (surfaces §4.4). Never the prompt or the answer.
+// `GET /mesh/tasks/ID` and `starling why ID --json`. Never the prompt or the answer.
 
 /// Everything that this node knows of one task.
 public struct TaskDocument: Codable, Sendable, Equatable {

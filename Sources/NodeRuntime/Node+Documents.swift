@@ -223,7 +223,7 @@ extension DigestSource {
 }
 
 extension TaskDocument {
-    /// A transcript as the document of surfaces §4.4: never the prompt or the answer.
+    /// A transcript as a document: never the prompt or the answer.
     init(_ transcript: TaskTranscript, via: String) {
         func milliseconds(_ interval: Interval?) -> Double? {
             interval.map { Double($0.microseconds) / 1000 }

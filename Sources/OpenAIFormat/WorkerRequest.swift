@@ -7,7 +7,7 @@ public enum WorkerRequestError: Error, Hashable, Sendable {
 
 /// The request that a worker sends to its model server, made of a stranger's.
 ///
-/// The gateway takes every field; the worker passes on only what is listed here (DESIGN §10, trust boundary): model
+/// The gateway takes every field; the worker passes on only what is listed here (the trust boundary): model
 /// servers fetch URLs, compile templates and grammars and reload models on a request's word. What was dropped is
 /// named, so that the receipt can say it. The answer is always streamed and always limited, because a server doesn't
 /// notice that the client of an unstreamed answer has left.

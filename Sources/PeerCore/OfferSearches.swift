@@ -2,7 +2,7 @@ import OrderedCollections
 import Primitives
 import Wire
 
-/// Tasks that wait until a model's sellers are found, one search a model however many tasks wait. DESIGN §4: the asker
+/// Tasks that wait until a model's sellers are found, one search a model however many tasks wait. The asker
 /// asks the DHT for the topic when its book is thin.
 ///
 /// A search has three sources: members' books (Gossip), registrars of the topic (Discovery), and the offer of each

@@ -117,7 +117,7 @@ extension Peer {
     }
 
     /// Fetches again the offers of models that are in use from sellers who don't mail to us: those that Discovery's
-    /// table has no place for. (Neighbourhoods, DESIGN §7, will do this by pulling around two random points.)
+    /// table has no place for. (Neighbourhoods will do this by pulling around two random points.)
     private mutating func refreshUsed(_ now: Now) {
         let models = searches.remembered.filter { now.monotonic < $0.value.used + OfferSearches.usedFor }.map(
             \.key)

@@ -1,7 +1,7 @@
 import Primitives
 
 /// The carrier's book of who sent how much to whom before the other end proved its address. The protocol's promise:
-/// answers to an unproven address never outweigh what came from there (DESIGN §5). First messages are our own doing and
+/// answers to an unproven address never outweigh what came from there. First messages are our own doing and
 /// have a budget of their own, so they don't count.
 struct PathAccounts {
     private static let initiation: UInt8 = 1

@@ -6,7 +6,7 @@ import Wire
 @testable import Discovery
 
 @Suite struct DiscoveryTests {
-    @Test("An unproven request is answered and changes nothing (DESIGN §5: message 1 is assumed replayed)")
+    @Test("An unproven request is answered and changes nothing (message 1 is assumed replayed)")
     func unproven() {
         var bench = Bench()
         for number in 0..<20 { bench.admit(bench.contact(number)) }
@@ -26,7 +26,7 @@ import Wire
         #expect(bench.out.isEmpty)
     }
 
-    @Test("A proven peer that states its contact is probed, and enters only after it answered (DESIGN §6)")
+    @Test("A proven peer that states its contact is probed, and enters only after it answered")
     func admission() {
         var bench = Bench()
         let peer = bench.contact(1)

@@ -6,7 +6,7 @@ import Wire
 @testable import Discovery
 
 @Suite struct LivenessTests {
-    @Test("Only three failures of our own probes in a row evict (DESIGN §6)")
+    @Test("Only three failures of our own probes in a row evict")
     func eviction() throws {
         var bench = Bench()
         let peer = bench.contact(1)

@@ -5,7 +5,7 @@ import Wire
 
 @testable import Discovery
 
-/// What a registrar keeps: DESIGN §6, Rendezvous.
+/// What a registrar keeps: Protocol/rules.md, Rendezvous.
 @Suite struct RegistrarTests {
     let topic = TopicID(Bytes32(1, 2, 3, 4))
     let parameters = DiscoveryParameters()

@@ -31,7 +31,7 @@ import Wire
         }
     }
 
-    @Test("At most k contacts enter a bucket; those already there stay (DESIGN §6)")
+    @Test("At most k contacts enter a bucket; those already there stay")
     func longLivedStay() {
         var table = table()
         var random = SeededRandom(seed: 2)
@@ -55,7 +55,7 @@ import Wire
         #expect(table.buckets.map(\.index) == table.buckets.map(\.index).sorted())
     }
 
-    @Test("Two contacts of one /24 in a bucket, ten in the table (DESIGN §6; discv5)")
+    @Test("Two contacts of one /24 in a bucket, ten in the table (discv5)")
     func groupCaps() {
         var table = table(.internet)
         for number in 0..<200 {
@@ -69,7 +69,7 @@ import Wire
         #expect(table.verdict(on: other.nodeID, at: other.endpoint) == .room)
     }
 
-    @Test("The loopback profile counts endpoints instead of networks (DESIGN §6)")
+    @Test("The loopback profile counts endpoints instead of networks")
     func loopbackCaps() {
         var table = table(.loopback)
         for number in 0..<60 {

@@ -4,7 +4,7 @@ import Wire
 
 @testable import Market
 
-@Suite("Auctions (DESIGN §8)") struct AuctionTests {
+@Suite("Auctions") struct AuctionTests {
     @Test(
         "A task asks for offers, calls every seller when they are few, and never sends the prompt with the call"
     )

@@ -84,7 +84,7 @@ extension [BidderAction] {
     var fails: [Fail] { frames.compactMap { if case .fail(let fail) = $0 { fail } else { nil } } }
 }
 
-@Suite("Bids, holds and jobs (DESIGN §8)") struct BidderTests {
+@Suite("Bids, holds and jobs") struct BidderTests {
     let one = asker(2_001)
     let two = asker(2_002)
 

@@ -4,7 +4,7 @@ import Wire
 
 @testable import Market
 
-@Suite("Candidates and explanations (DESIGN §8, surfaces §4.6)") struct CandidateTests {
+@Suite("Candidates and explanations") struct CandidateTests {
     func refusal(_ sellers: [Seller], known: Int = 5, change: (inout Preferences) -> Void) -> TaskFailure? {
         var buyer = Buyer()
         let task = buyer.submit(request { change(&$0.preferences) })

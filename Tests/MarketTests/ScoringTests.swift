@@ -4,7 +4,7 @@ import Wire
 
 @testable import Market
 
-@Suite("Scoring (DESIGN §8)") struct ScoringTests {
+@Suite("Scoring") struct ScoringTests {
     /// 8 tokens in, 64 out, 40 µcr a second, trust 1. The printed auction of the surfaces' page, to the unit that its
     /// rounded columns allow.
     @Test(

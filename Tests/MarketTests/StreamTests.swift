@@ -4,7 +4,7 @@ import Wire
 
 @testable import Market
 
-@Suite("Streams and failover (DESIGN §8)") struct StreamTests {
+@Suite("Streams and failover") struct StreamTests {
     @Test("An answer streams to the client and ends with one bill")
     func answer() {
         var buyer = Buyer()

@@ -4,7 +4,7 @@ import Wire
 
 @testable import Market
 
-/// The guarantees that hold for every interleaving (DESIGN §8): each task ends once; what a client gets is a prefix of
+/// The guarantees that hold for every interleaving: each task ends once; what a client gets is a prefix of
 /// the one right answer, whole when it is told so; nothing is left behind.
 @Suite("The market among many nodes") struct WorldTests {
     /// Sends `tasks` tasks over 20 s, lets everything end, and checks.

@@ -130,7 +130,7 @@ import Wire
         #expect(net.log.count == logged + 2)
     }
 
-    /// DESIGN §5: message 1 is assumed replayed. It is answered, at most with as many bytes, and changes nothing.
+    /// Message 1 is assumed replayed. It is answered, at most with as many bytes, and changes nothing.
     @Test("Case 10: a replayed initiation makes no session and disturbs none, from wherever it comes")
     func aReplayedInitiationMakesNoSessionAndDisturbsNone() {
         let (net, initiation, _, _) = real()

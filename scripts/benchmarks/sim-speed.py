@@ -2,7 +2,8 @@
 
 Full peers on the plain carrier (the same packets without cryptography, one memo of checked signatures), as in
 testnet/scenarios/steady-10000.yaml; 1,000 nodes with real cryptography beside it. The speed is that of the second half of
-its calm, when everybody has joined. Bytes are the resident memory of the whole process, divided by the nodes.
+its calm, when everybody has joined. Bytes are the resident memory that the world
+takes (after it less before, what the allocator keeps for later given back), divided by the nodes.
 """
 import json
 import subprocess

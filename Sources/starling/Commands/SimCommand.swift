@@ -65,6 +65,8 @@ struct SimCommand: AsyncParsableCommand {
         try await reporting {
             var (plan, thresholds) = try plan()
             plan.carrier = carrier ?? (plan.nodes.count > Self.sealedNodesMax ? .plain : .sealed)
+            if plan.nodes.count >= Self.sealedNodesMax { ProcessMemory.restartWithLargePages() }
+            let before = ProcessMemory.resident()
             let world = World(plan)
             let pace = Pace(showsProgress: !trace && isatty(2) == 1)
             world.progress = pace.reached
@@ -75,9 +77,12 @@ struct SimCommand: AsyncParsableCommand {
             let report = world.run()
             let real = Interval(nanoseconds: max(1, Int64((ContinuousClock.now - start) / .nanoseconds(1))))
             if pace.showsProgress { FileHandle.standardError.write(Data("\r\u{1b}[K".utf8)) }
+            let memory = withExtendedLifetime(world) {
+                (held: ProcessMemory.resident() - before, used: ProcessMemory.residentTrimmed() - before)
+            }
             let verdicts = thresholds.map { Verdict($0, report.measures) }
             let replay = replay(plan.seed)
-            print(report, verdicts, real, pace, replay)
+            print(report, verdicts, real, pace, memory, replay)
             if let out { try write(report, verdicts, to: out, replay) }
             if !report.holds || !verdicts.allSatisfy(\.holds) {
                 if digest { remark(report.text(replay: replay)) }
@@ -91,7 +96,8 @@ struct SimCommand: AsyncParsableCommand {
     private static let sealedNodesMax = 1_000
 
     private func print(
-        _ report: Report, _ verdicts: [Verdict], _ real: Interval, _ pace: Pace, _ replay: String
+        _ report: Report, _ verdicts: [Verdict], _ real: Interval, _ pace: Pace,
+        _ memory: (held: Int, used: Int), _ replay: String
     ) {
         let eventsPerSecond = Int(Double(report.events) / real.seconds)
         let speed = report.virtualTime.seconds / real.seconds
@@ -102,7 +108,8 @@ struct SimCommand: AsyncParsableCommand {
                 ("expect", Verdict.json(verdicts)), ("real_ms", "\(real.milliseconds)"),
                 ("events_per_s", "\(eventsPerSecond)"), ("times_real_time", String(format: "%.2f", speed)),
                 ("times_real_time_at_rest", String(format: "%.2f", pace.speed(report.upkeep))),
-                ("resident_bytes_per_node", "\(Pace.residentBytes() / max(1, report.nodes))"),
+                ("resident_bytes_per_node", "\(memory.used / max(1, report.nodes))"),
+                ("resident_bytes_per_node_untrimmed", "\(memory.held / max(1, report.nodes))"),
             ]
             emit(report.json(replay: replay, more: more))
         } else {
@@ -112,7 +119,8 @@ struct SimCommand: AsyncParsableCommand {
             remark(
                 String(
                     format: "%.1f s: %d events/s, %.1f × real time, ", real.seconds, eventsPerSecond, speed)
-                    + "\(nodeSeconds) node-seconds a second")
+                    + "\(nodeSeconds) node-seconds a second, \(memory.used / max(1, report.nodes) / 1_000) kB a node"
+            )
         }
     }
 
@@ -216,13 +224,5 @@ final class Pace {
             let until = marks.last(where: { $0.virtual <= upkeep.until.seconds }), until.real > from.real
         else { return 0 }
         return (until.virtual - from.virtual) / (until.real - from.real)
-    }
-
-    /// Memory that the process holds now.
-    static func residentBytes() -> Int {
-        guard let text = try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8),
-            let pages = text.split(separator: " ").dropFirst().first.flatMap({ Int($0) })
-        else { return 0 }
-        return pages * Int(sysconf(Int32(_SC_PAGESIZE)))
     }
 }
