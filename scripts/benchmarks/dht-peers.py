@@ -140,6 +140,10 @@ def measure(bench, all_systems, keys, operations, choice):
 
 
 def figures(bench, all_systems, memories, joins):
+    # What of our CPU is the core's: the same operations among peers in one process, without sockets.
+    core = bench.study("dht-in-memory")
+    bench.figure("starling_put_core_cpu", core["put_us"] / 1e3, "ms")
+    bench.figure("starling_get_core_cpu", core["get_us"] / 1e3, "ms")
     for system in all_systems:
         name, get, put = system.name, system.get, system.put
         harness.histogram(f"{name}: first value", get.first, "ms")

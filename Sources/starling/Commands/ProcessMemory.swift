@@ -19,7 +19,7 @@ enum ProcessMemory {
     }
 
     /// Thousands of peers are gigabytes of small objects, and every event finds its peer far from the last one's: with pages
-    /// of 2 MiB a run takes a quarter less time. glibc asks for them only if a variable says so when the program starts, so
+    /// of 2 MiB a run took a quarter less time in the one comparison made. glibc asks for them only if a variable says so when the program starts, so
     /// it starts once more in the same process; where that fails, everything goes on as it is.
     static func restartWithLargePages() {
         let tunables = "GLIBC_TUNABLES"
