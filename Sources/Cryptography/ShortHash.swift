@@ -5,13 +5,12 @@ import Primitives
 /// key can foresee, whose values are shown to nobody; not a mac, and not for secrets that outlive a day.
 public enum ShortHash {
     /// Of words, in the memory order of this machine: a value that never leaves it. The key is the first half of `key`.
-    public static func keyed<let count: Int>(_ key: Secret32, _ words: InlineArray<count, UInt64>) -> UInt64 {
+    /// (Not generic over their number: across modules that looks types up at run time, ten times the hash's price.)
+    public static func keyed(_ key: Secret32, _ words: UnsafeRawBufferPointer) -> UInt64 {
         var out: UInt64 = 0
         let status = withUnsafeMutableBytes(of: &out) { outBytes in
-            withUnsafeBytes(of: words) { inBytes in
-                key.withPointer { keyBytes in
-                    crypto_shorthash(outBytes.start, inBytes.start, UInt64(inBytes.count), keyBytes)
-                }
+            key.withPointer { keyBytes in
+                crypto_shorthash(outBytes.start, words.start, UInt64(words.count), keyBytes)
             }
         }
         precondition(status == 0, "crypto_shorthash failed")

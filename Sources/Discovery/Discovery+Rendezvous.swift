@@ -99,10 +99,12 @@ extension Discovery {
         var places: [(bucket: UInt8, index: UInt8)] = []
         places.reserveCapacity(entries.count)
         for index in entries.indices.prefix(256) where entries[index].failures == 0 {
-            let place = (UInt8(entries[index].nodeID.topicBucket(topic)), UInt8(index))
             var position = places.count
-            while position > 0, places[position - 1].bucket > place.0 { position -= 1 }
-            places.insert(place, at: position)
+            places.append((UInt8(entries[index].nodeID.topicBucket(topic)), UInt8(index)))
+            while position > 0, places[position - 1].bucket > places[position].bucket {
+                places.swapAt(position - 1, position)
+                position -= 1
+            }
         }
         var chosen: [SignedRecord] = []
         chosen.reserveCapacity(min(places.count, wanted))

@@ -64,13 +64,15 @@ extension Discovery {
             // Most are contacts of ours, record for record: they need not even be decoded.
             var id: NodeID?
             if let key = record.leadingKey {
-                let guess = NodeID(of: key)
+                // The id of a contact is in the table: a hash costs more than the look.
+                let place = table.place(of: key)
+                let guess = place.map { table[$0].nodeID } ?? NodeID(of: key)
                 id = guess
                 guard guess.topicBucket(walk.topic) > bucket else {
                     dropped.count(.notNearer)
                     continue
                 }
-                if let place = table.place(of: guess), table[place].contact.signed == record {
+                if let place, table[place].contact.signed == record {
                     walk.add(guess, at: table[place].endpoint, .table, random: &random)
                     continue
                 }

@@ -85,10 +85,9 @@ struct Registrar: Sendable {
         rotate(now, &random)
         let expires = now + parameters.registrationLifetime
         guard let slot = topics.index(forKey: topic) else {
-            guard makeRoom(for: rank(key, group), group, topic) else { return false }
-            insert(
-                Entry(key: key, group: group, record: record, rank: rank(key, group), expires: expires), topic
-            )
+            let rank = rank(key, group)
+            guard makeRoom(for: rank, group, topic) else { return false }
+            insert(Entry(key: key, group: group, record: record, rank: rank, expires: expires), topic)
             return true
         }
         if let index = topics.values[slot].firstIndex(where: { $0.key == key }),
@@ -175,11 +174,14 @@ struct Registrar: Sendable {
     private func rank(_ key: PublicKey, _ group: Endpoint) -> Rank {
         guard let secret else { return Rank(prefix: .max, key: .max) }
         let (prefix, value) = (group, key.value)
-        return Rank(
-            prefix: ShortHash.keyed(secret, [prefix.high, prefix.low, UInt64(prefix.port)]),
-            key: ShortHash.keyed(
-                secret,
-                [prefix.high, prefix.low, UInt64(prefix.port), value.w0, value.w1, value.w2, value.w3]))
+        let words: InlineArray<7, UInt64> = [
+            prefix.high, prefix.low, UInt64(prefix.port), value.w0, value.w1, value.w2, value.w3,
+        ]
+        return withUnsafeBytes(of: words) { bytes in
+            Rank(
+                prefix: ShortHash.keyed(secret, UnsafeRawBufferPointer(rebasing: bytes[..<24])),
+                key: ShortHash.keyed(secret, bytes))
+        }
     }
 
     private mutating func rotate(_ now: MonotonicTime, _ random: inout SeededRandom) {

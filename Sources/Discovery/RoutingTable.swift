@@ -120,7 +120,7 @@ struct RoutingTable: Sendable {
 
     /// The entry at a place that `place(of:)` gave, valid until the next change of the table.
     subscript(place: Place) -> TableEntry {
-        get { buckets[place.bucket].entries[place.entry] }
+        _read { yield buckets[place.bucket].entries[place.entry] }
         _modify { yield &buckets[place.bucket].entries[place.entry] }
     }
 
