@@ -53,6 +53,11 @@ struct RendezvousStudyCommand: ParsableCommand {
     @Option var searches = 100
     @Option(help: "Every how many-th question of a search goes to the near end; 0: none.") var nearEvery =
         DiscoveryParameters().searchNearEvery
+    @Option(help: "Registrars of a provider in each distance bucket.") var registrars =
+        DiscoveryParameters().registrarsPerBucket
+    @Option(help: "Nodes that a search asks in each distance bucket.") var asked =
+        DiscoveryParameters().askedPerBucket
+    @Option(help: "Questions of a search in flight.") var inFlight = DiscoveryParameters().searchInFlightMax
     @Option var seed: UInt64 = 1
 
     func run() throws {
@@ -69,6 +74,9 @@ struct RendezvousStudyCommand: ParsableCommand {
         plan.providers = providers
         plan.searches = searches
         plan.parameters.searchNearEvery = max(0, nearEvery)
+        plan.parameters.registrarsPerBucket = max(1, registrars)
+        plan.parameters.askedPerBucket = max(1, asked)
+        plan.parameters.searchInFlightMax = max(1, inFlight)
         plan.seed = seed
         let report = RendezvousStudy.run(plan)
         func quantile(_ perMille: Int, _ values: [Int]) -> Int {

@@ -73,7 +73,8 @@ struct TopicWalk: Sendable {
             wanted.map { min(parameters.searchInFlightMax, $0 + 2) } ?? parameters.registrationsInFlightMax
         self.topic = topic
         self.profile = profile
-        perBucket = known <= parameters.bucketSize ? parameters.bucketSize : parameters.registrarsPerBucket
+        let few = wanted == nil ? parameters.registrarsPerBucket : parameters.askedPerBucket
+        perBucket = known <= parameters.bucketSize ? parameters.bucketSize : few
     }
 
     mutating func reserve(_ count: Int) { nodes.reserveCapacity(min(count, parameters.walkNodesMax)) }
