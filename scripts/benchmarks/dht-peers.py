@@ -3,9 +3,10 @@
 All three networks run side by side, one process a node, and take turns every few operations, so that a slow moment of the
 machine hits all alike. Put: OpenDHT stores a value of 400 bytes, libtorrent a signed BEP 44 item of 400 bytes; ours
 registers a provider (a signed record) with the topic's registrars. Get: until the first value, or the first provider whose
-signature was checked. A random node for each, sessions and routing tables warm; what a cold node costs is in new_node_….
-CPU is that of all 64 processes, user and system, without what they use when idle; RSS counts shared libraries in full,
-private is what one more node costs.
+signature was checked. A random node for each, sessions and routing tables warm: every node has searched in vain a few times
+before. What a cold node costs is in new_node_…. CPU is that of all 64 processes, user and system, without what they use when
+idle; RSS counts shared libraries in full, private is what one more node costs. bare_put_cpu is what as many datagrams as a
+put of ours takes cost between 64 processes that do nothing else.
 """
 import hashlib
 import random
@@ -54,6 +55,14 @@ def systems(bench):
     ]
 
 
+def bare():
+    """64 processes that only send a put's datagrams to and fro."""
+    program, port = install.burst(), 9_500
+    return System(
+        "bare", Network("bare", lambda index, own, joins: [program, str(own), str(port), str(NODES)], port),
+        lambda key: [key], lambda key: [key])
+
+
 def take_turns(systems, result, jobs):
     """The jobs of each system in slices, one system after the other."""
     lists = [(system, jobs(system)) for system in systems]
@@ -68,6 +77,13 @@ def idle(systems, seconds):
         system.network.pump(seconds / len(systems))
     for system, cpu, started in before:
         system.idle = (system.network.cpu() - cpu) / (time.monotonic() - started)
+
+
+def acquaint(systems):
+    """Every node searches in vain a few times, so that whoever has business with whom has met before."""
+    for system in systems:
+        jobs = [(node, "get", *system.get_words(f"nobody{round_}-{node}")) for round_ in range(6) for node in range(NODES)]
+        system.network.run(jobs, Result(), at_once=4)
 
 
 def newcomers(system, count, keys, owners):
@@ -95,28 +111,33 @@ def run(bench):
     made = min(operations, 400)  # A node of ours provides at most eight topics.
     choice = random.Random(7)
     keys = [f"key{number}" for number in range(made)]
-    all_systems = systems(bench)
+    all_systems, floor = systems(bench), bare()
     print(f"  {install.versions()}; {NODES} processes each")
     with quiet():
         try:
-            measure(bench, all_systems, keys, operations, choice)
+            measure(bench, all_systems, floor, keys, operations, choice)
         finally:
-            for system in all_systems:
+            for system in [*all_systems, floor]:
                 system.network.end()
 
 
-def measure(bench, all_systems, keys, operations, choice):
+def measure(bench, all_systems, floor, keys, operations, choice):
+    floor.network.start(NODES)
     for system in all_systems:
         started = time.monotonic()
         system.network.start(NODES)
         bench.figure(f"{system.name}_network_start", time.monotonic() - started, "s")
     idle(all_systems, 15)
+    acquaint(all_systems)
     idle(all_systems, 12)
 
     owners = [number % NODES for number in range(len(keys))]
     choice.shuffle(owners)
     readers = [(choice.choice([n for n in range(NODES) if n != owners[number % len(keys)]]), keys[number % len(keys)]) for number in range(operations)]
-    take_turns(all_systems, lambda s: s.put, lambda s: [(owner, "put", *s.put_words(key)) for owner, key in zip(owners, keys)])
+    puts = [*all_systems, floor]
+    take_turns(puts, lambda s: s.put, lambda s: [(owner, "put", *s.put_words(key)) for owner, key in zip(owners, keys)])
+    bench.figure("bare_put_cpu", floor.put.cpu_each, "ms")
+    bench.figure("bare_put_p50", harness.percentile(floor.put.done, 50), "ms")
     for system in all_systems:
         system.network.pump(2)
     take_turns(all_systems, lambda s: s.get, lambda s: [(reader, "get", *s.get_words(key)) for reader, key in readers])

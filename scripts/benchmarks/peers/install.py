@@ -65,8 +65,17 @@ def versions():
 
 def echo():
     """The path of the bare libuv echo."""
-    program, source = FOLDER / "echo", SOURCES / "echo.c"
+    return compiled("echo", "-luv")
+
+
+def burst():
+    """The path of the node that does nothing but datagrams."""
+    return compiled("burst")
+
+
+def compiled(name, *libraries):
+    program, source = FOLDER / name, SOURCES / f"{name}.c"
     if not newer(program, source):
         FOLDER.mkdir(parents=True, exist_ok=True)
-        call(os.environ.get("CC", "cc"), "-O2", source, "-o", program, "-luv")
+        call(os.environ.get("CC", "cc"), "-O2", source, "-o", program, *libraries)
     return str(program)
