@@ -4,7 +4,6 @@ import Wire
 /// A contact that answered a probe of ours, with what we know from our own experience. 64 bytes, a cache line: a node
 /// keeps hundreds, and a simulation millions.
 struct TableEntry: Sendable {
-    private(set) var contact: Verified<Contact>
     let admitted: MonotonicTime
     /// Any authentic packet from it.
     var lastHeard: MonotonicTime
@@ -16,19 +15,17 @@ struct TableEntry: Sendable {
     /// Parts of key and id: what is compared before the contact is looked at, which lies elsewhere.
     let keyMark: UInt32
     let idMark: UInt32
-    private var roundTripMicroseconds: UInt32
-    /// Which of the endpoints that the contact states.
-    private var endpointIndex: UInt8
+    private var place: ContactAddress
     /// Unanswered probes in a row.
     var failures: UInt8 = 0
     /// A probe of our schedule is in flight.
     var isProbed = false
+    private var roundTripMicroseconds: UInt32
 
     /// nil when the contact does not state `endpoint`: passing it on must lead others to where it answers.
     init?(contact: Verified<Contact>, endpoint: Endpoint, now: MonotonicTime, roundTrip: Interval) {
-        guard let index = Self.index(of: endpoint, in: contact) else { return nil }
-        self.contact = contact
-        endpointIndex = index
+        guard let place = ContactAddress(contact, at: endpoint) else { return nil }
+        self.place = place
         roundTripMicroseconds = roundTrip.microseconds
         keyMark = Self.mark(contact.record.publicKey.value)
         idMark = Self.mark(contact.nodeID.value)
@@ -39,23 +36,19 @@ struct TableEntry: Sendable {
 
     /// A newer record of the same key; false, and no change, when it does not state `endpoint`.
     mutating func restate(_ newer: Verified<Contact>, at endpoint: Endpoint) -> Bool {
-        guard let index = Self.index(of: endpoint, in: newer) else { return false }
-        contact = newer
-        endpointIndex = index
+        guard let place = ContactAddress(newer, at: endpoint) else { return false }
+        self.place = place
         return true
-    }
-
-    private static func index(of endpoint: Endpoint, in contact: Verified<Contact>) -> UInt8? {
-        contact.record.endpoints.firstIndex(of: endpoint).flatMap { UInt8(exactly: $0) }
     }
 
     static func mark(_ value: Bytes32) -> UInt32 { UInt32(truncatingIfNeeded: value.w0) }
 
-    var key: PublicKey { contact.record.publicKey }
+    var contact: Verified<Contact> { place.contact }
+    var key: PublicKey { place.key }
     var nodeID: NodeID { contact.nodeID }
     /// Where it answered us.
-    var endpoint: Endpoint { contact.record.endpoints[Int(endpointIndex)] }
-    var address: PeerAddress { PeerAddress(key: key, endpoint: endpoint) }
+    var endpoint: Endpoint { place.endpoint }
+    var address: PeerAddress { place.address }
     /// Smoothed by an eighth (RFC 6298), to the microsecond.
     var roundTrip: Interval {
         get { .microseconds(Int64(roundTripMicroseconds)) }
@@ -85,8 +78,7 @@ struct Bucket: Sendable {
 
     /// By a few at a time: most buckets near us are never full.
     mutating func append(_ entry: TableEntry) {
-        if entries.count == entries.capacity { entries.reserveCapacity(entries.count + 4) }
-        entries.append(entry)
+        entries.appendSparingly(entry, room: 4)
     }
 
     func place(of key: PublicKey) -> Int? {

@@ -62,8 +62,7 @@ struct RoutingTable: Sendable {
     private mutating func insert(_ entry: TableEntry, _ slot: Int) {
         buckets[slot].append(entry)
         keys.insert(entry.key.value, at: buckets[slot].index)
-        if groups.count == groups.capacity { groups.reserveCapacity(groups.count + max(8, groups.count / 8)) }
-        groups.append(Self.mark(profile.group(entry.endpoint)))
+        groups.appendSparingly(Self.mark(profile.group(entry.endpoint)))
         count += 1
     }
 
