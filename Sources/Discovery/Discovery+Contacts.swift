@@ -86,7 +86,8 @@ extension Discovery {
             table.admit(entry)
             lost.removeAll { $0.key == peer.key }
             timers.cancel(.lost(peer.key.word))
-            timers.set(.contact(peer.key.word), at: now + random.interval(.zero, parameters.introductionDelayMax))
+            timers.set(
+                .contact(peer.key.word), at: now + random.interval(.zero, parameters.introductionDelayMax))
             out.append(.admitted(contact, at: peer))
             if wasEmpty { tableFilled(now) }
         case .bucketFull:

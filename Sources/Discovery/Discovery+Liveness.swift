@@ -199,7 +199,8 @@ extension Discovery {
         table[place].failures += 1
         let failures = Int(table[place].failures)
         guard failures >= parameters.failuresMax else {
-            timers.set(.contact(key.word), at: now + parameters.retryDelay * (1 << Int64(min(failures - 1, 16))))
+            timers.set(
+                .contact(key.word), at: now + parameters.retryDelay * (1 << Int64(min(failures - 1, 16))))
             return
         }
         guard let entry = remove(key, now, &random, &out) else { return }

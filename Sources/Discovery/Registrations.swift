@@ -73,10 +73,12 @@ extension Discovery {
     mutating func provideDue(
         _ word: UInt64, _ now: MonotonicTime, _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
     ) {
-        guard let index = ownTopics.firstIndex(where: { $0.topic.value.w0 == word }), ownTopics[index].walk == nil,
+        guard let index = ownTopics.firstIndex(where: { $0.topic.value.w0 == word }),
+            ownTopics[index].walk == nil,
             table.count > 0  // the first admission starts it again
         else { return }
-        var walk = TopicWalk(topic: ownTopics[index].topic, known: table.count, parameters: shared, profile: profile)
+        var walk = TopicWalk(
+            topic: ownTopics[index].topic, known: table.count, parameters: shared, profile: profile)
         let needless = now + parameters.registrationLifetime * 2 / 3
         for holder in ownTopics[index].holders {
             let (key, endpoint) = (holder.address.key, holder.address.endpoint)

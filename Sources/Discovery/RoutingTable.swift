@@ -44,7 +44,9 @@ struct RoutingTable: Sendable {
         for group in groups where group == mark { alikeAtMost += 1 }
         if alikeAtMost >= min(parameters.groupBucketMax, parameters.groupTableMax) {
             let group = profile.group(endpoint)
-            func alike(_ entries: [TableEntry]) -> Int { entries.count { profile.group($0.endpoint) == group } }
+            func alike(_ entries: [TableEntry]) -> Int {
+                entries.count { profile.group($0.endpoint) == group }
+            }
             if let slot = slot.found, alike(buckets[slot].entries) >= parameters.groupBucketMax {
                 return .groupFull
             }
@@ -55,7 +57,8 @@ struct RoutingTable: Sendable {
     }
 
     private static func mark(_ group: Endpoint) -> UInt32 {
-        let word = group.high &* 0x9e37_79b9_7f4a_7c15 ^ group.low &* 0xbf58_476d_1ce4_e5b9 ^ UInt64(group.port)
+        let word =
+            group.high &* 0x9e37_79b9_7f4a_7c15 ^ group.low &* 0xbf58_476d_1ce4_e5b9 ^ UInt64(group.port)
         return UInt32(truncatingIfNeeded: (word ^ word >> 32) &* 0x94d0_49bb_1331_11eb >> 32)
     }
 

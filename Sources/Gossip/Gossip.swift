@@ -100,7 +100,8 @@ public struct Gossip: Sendable {
     /// Somebody to exchange offers with, or a new endpoint of one. It is mailed our own offers. `contact` is where we have
     /// its address from, if it states that.
     public mutating func memberJoined(
-        _ address: PeerAddress, contact: Verified<Contact>? = nil, now: Now, random: inout SeededRandom, out: inout [GossipAction]
+        _ address: PeerAddress, contact: Verified<Contact>? = nil, now: Now, random: inout SeededRandom,
+        out: inout [GossipAction]
     ) {
         guard address.key != identity.publicKey else { return }
         let isNew = !members.contains(address.key)

@@ -15,9 +15,12 @@ import Wire
     func entry(_ number: Int, at endpoint: Endpoint? = nil, time: MonotonicTime = .zero) -> TableEntry {
         let identity = TestNetwork.identity(number)
         let endpoint = endpoint ?? .loopback(UInt16(1_000 + number))
-        return TableEntry(
-            contact: TestNetwork.contact(identity, at: [endpoint]), endpoint: endpoint, now: time,
-            roundTrip: .zero)!
+        guard
+            let entry = TableEntry(
+                contact: TestNetwork.contact(identity, at: [endpoint]), endpoint: endpoint, now: time,
+                roundTrip: .zero)
+        else { preconditionFailure("the contact states the endpoint") }
+        return entry
     }
 
     @Test("Bucket i holds ids that share exactly i leading bits (Kademlia §2.4)")
