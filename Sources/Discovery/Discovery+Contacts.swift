@@ -16,7 +16,7 @@ extension Discovery {
             guard let record, table[place].contact.signed != record else { return }
         }
         if lost.contains(where: { $0.key == peer.key && !$0.isTried }) {
-            timers.set(.lost(peer.key), at: now.monotonic)
+            timers.set(.lost(peer.key.word), at: now.monotonic)
         }
         if let record, retires(record, by: peer.key, now.monotonic) {
             return forget(peer.key, now.monotonic, &random, &out)
@@ -39,15 +39,14 @@ extension Discovery {
         if let place = table.place(of: candidate.key) {
             let entry = table[place]
             guard contact.record.sequence > entry.contact.record.sequence else { return }
-            if endpoint == entry.endpoint {
-                table[place].contact = contact
+            if endpoint == entry.endpoint, table.restate(contact, at: endpoint, in: place) {
                 out.append(.updated(contact, at: entry.address))
             } else if !candidates.add(candidate) {  // moves once it answers there
                 dropped.count(.candidatesFull)
             }
             return
         }
-        let id = NodeID(of: candidate.key)
+        let id = contact.nodeID
         switch table.verdict(on: id, at: endpoint) {
         case .room: if !candidates.add(candidate) { dropped.count(.candidatesFull) }
         case .bucketFull:
@@ -76,21 +75,19 @@ extension Discovery {
         }
         guard let contact else { return dropped.count(.noContact) }
         guard contact.record.reachability != .outbound else { return dropped.count(.notReachable) }
-        guard contact.record.endpoints.contains(peer.endpoint) else {
-            // Passing it on must lead others to where it answers, so it has to answer there.
-            return note(contact, now, &random, &out)
-        }
+        guard
+            let entry = TableEntry(contact: contact, endpoint: peer.endpoint, now: now, roundTrip: roundTrip)
+        else { return note(contact, now, &random, &out) }
         guard !hasDeparted(contact.record) else { return }
         switch table.verdict(on: id, at: peer.endpoint) {
         case .room:
             let wasEmpty = table.count == 0
             admissions += 1
-            table.admit(
-                TableEntry(
-                    contact: contact, nodeID: id, endpoint: peer.endpoint, now: now, roundTrip: roundTrip))
+            table.admit(entry)
             lost.removeAll { $0.key == peer.key }
-            timers.cancel(.lost(peer.key))
-            timers.set(.contact(peer.key), at: now + random.interval(.zero, parameters.introductionDelayMax))
+            timers.cancel(.lost(peer.key.word))
+            timers.set(
+                .contact(peer.key.word), at: now + random.interval(.zero, parameters.introductionDelayMax))
             out.append(.admitted(contact, at: peer))
             if wasEmpty { tableFilled(now) }
         case .bucketFull:
@@ -115,12 +112,10 @@ extension Discovery {
         table[place].lastProof = now
         table[place].failures = 0
         table[place].roundTrip = moved ? roundTrip : smoothed(table[place].roundTrip, roundTrip)
-        if let contact, isNewer {
-            table[place].contact = contact
-            table[place].endpoint = peer.endpoint
+        if let contact, isNewer, table.restate(contact, at: peer.endpoint, in: place) {
             out.append(.updated(contact, at: peer))
         }
-        if failed { timers.set(.contact(peer.key), at: now + parameters.livenessMin) }
+        if failed { timers.set(.contact(peer.key.word), at: now + parameters.livenessMin) }
     }
 
     private func smoothed(_ old: Interval, _ sample: Interval) -> Interval { old + (sample - old) / 8 }
@@ -193,7 +188,7 @@ extension Discovery {
         if let entry = table.entry(candidate.key) {
             return candidate.contact.record.sequence > entry.contact.record.sequence
         }
-        return table.verdict(on: NodeID(of: candidate.key), at: candidate.endpoint) == .room
+        return table.verdict(on: candidate.contact.nodeID, at: candidate.endpoint) == .room
             && !hasDeparted(candidate.contact.record)
     }
 

@@ -44,8 +44,7 @@ extension Discovery {
             contacts.compactMap { contact in
                 guard let endpoint = profile.endpoint(of: contact.record) else { return nil }
                 return TableEntry(
-                    contact: contact, nodeID: NodeID(of: contact.record.publicKey), endpoint: endpoint,
-                    now: now.monotonic, roundTrip: roundTrip)
+                    contact: contact, endpoint: endpoint, now: now.monotonic, roundTrip: roundTrip)
             })
         if roundTrip > .zero { roundTrips = RoundTrips(measured: roundTrip) }
     }

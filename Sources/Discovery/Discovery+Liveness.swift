@@ -30,7 +30,7 @@ extension Discovery {
         if old?.endpoints != contact.record.endpoints { endpointMoved(now.monotonic, &random) }
         for entry in table.entries where !entry.isProbed && entry.failures == 0 {
             timers.set(
-                .contact(entry.key),
+                .contact(entry.key.word),
                 at: now.monotonic + random.interval(.zero, parameters.announcementDelayMax))
         }
     }
@@ -64,7 +64,7 @@ extension Discovery {
         candidates.remove(key)
         table.forgetReplacement(key)
         lost.removeAll { $0.key == key }
-        timers.cancel(.lost(key))
+        timers.cancel(.lost(key.word))
         guard let removed = remove(key, now, &random, &out) else { return }
         if departed.count >= parameters.departedMax { departed.removeFirst() }
         departed.append((key, removed.contact.record.sequence))
@@ -97,14 +97,14 @@ extension Discovery {
     }
 
     mutating func contactDue(
-        _ key: PublicKey, _ now: MonotonicTime, _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+        _ word: UInt64, _ now: MonotonicTime, _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
     ) {
-        guard let place = table.place(of: key), !table[place].isProbed else { return }
+        guard let place = table.place(ofWord: word), !table[place].isProbed else { return }
         let entry = table[place]
         let quietUntil = min(
             entry.lastHeard + silenceMax(entry), entry.lastProof + parameters.proofLifetime)
         if entry.failures == 0, quietUntil > now, !needsIntroduction(entry, now) {
-            timers.set(.contact(key), at: jittered(from: now, until: quietUntil, &random))
+            timers.set(.contact(word), at: jittered(from: now, until: quietUntil, &random))
             return
         }
         probe(place, now, &out)
@@ -188,7 +188,7 @@ extension Discovery {
             table[place].toldAt = now
         }
         let wait = silenceMax(table[place])
-        timers.set(.contact(question.peer.key), at: jittered(from: now, until: now + wait, &random))
+        timers.set(.contact(question.peer.key.word), at: jittered(from: now, until: now + wait, &random))
     }
 
     mutating func livenessFailed(
@@ -199,7 +199,8 @@ extension Discovery {
         table[place].failures += 1
         let failures = Int(table[place].failures)
         guard failures >= parameters.failuresMax else {
-            timers.set(.contact(key), at: now + parameters.retryDelay * (1 << Int64(min(failures - 1, 16))))
+            timers.set(
+                .contact(key.word), at: now + parameters.retryDelay * (1 << Int64(min(failures - 1, 16))))
             return
         }
         guard let entry = remove(key, now, &random, &out) else { return }
@@ -210,7 +211,7 @@ extension Discovery {
         _ key: PublicKey, _ now: MonotonicTime, _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
     ) -> TableEntry? {
         guard let (entry, successor) = table.remove(key) else { return nil }
-        timers.cancel(.contact(key))
+        timers.cancel(.contact(key.word))
         out.append(.evicted(key))
         if let successor, !candidates.add(.init(contact: successor.contact, endpoint: successor.endpoint)) {
             dropped.count(.candidatesFull)
@@ -227,21 +228,21 @@ extension Discovery {
             guard let least = lost.indices.min(by: { lost[$0].residence < lost[$1].residence }),
                 lost[least].residence < residence
             else { return }
-            timers.cancel(.lost(lost[least].key))
+            timers.cancel(.lost(lost[least].key.word))
             lost.remove(at: least)
         }
         lost.append(
             LostContact(
                 contact: entry.contact, endpoint: entry.endpoint, residence: residence,
                 lastHeard: entry.lastHeard))
-        timers.set(.lost(entry.key), at: now + parameters.lostDelay)
+        timers.set(.lost(entry.key.word), at: now + parameters.lostDelay)
     }
 
-    mutating func lostDue(_ key: PublicKey, _ now: MonotonicTime, _ out: inout [DiscoveryAction]) {
-        guard let index = lost.firstIndex(where: { $0.key == key && !$0.isTried }) else { return }
+    mutating func lostDue(_ word: UInt64, _ now: MonotonicTime, _ out: inout [DiscoveryAction]) {
+        guard let index = lost.firstIndex(where: { $0.key.word == word && !$0.isTried }) else { return }
         lost[index].isTried = true
         lost[index].tries += 1
-        let peer = PeerAddress(key: key, endpoint: lost[index].endpoint)
+        let peer = PeerAddress(key: lost[index].key, endpoint: lost[index].endpoint)
         ping(peer, for: .lost, knowing: lost[index].contact, introducing: true, &out)
     }
 
@@ -252,6 +253,6 @@ extension Discovery {
             lost.remove(at: index)
             return
         }
-        timers.set(.lost(key), at: now + parameters.lostDelay * (1 << Int64(min(lost[index].tries, 16))))
+        timers.set(.lost(key.word), at: now + parameters.lostDelay * (1 << Int64(min(lost[index].tries, 16))))
     }
 }

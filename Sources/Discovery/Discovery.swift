@@ -24,14 +24,16 @@ public struct Discovery: Sendable {
     public internal(set) var selfContact: Verified<Contact>?
     public internal(set) var dropped = DiscoveryDropCounters()
 
+    /// Keys and topics are named by their first words: a queue holds one entry a contact. Whoever grinds two keys with one word (2^32
+    /// tries) gets one of them probed less often.
     enum Timer: Hashable, Sendable {
         case bootstrap, refresh, candidates
-        case contact(PublicKey)
-        case lost(PublicKey)
+        case contact(UInt64)
+        case lost(UInt64)
         /// A question takes long.
         case patience(UInt64)
         case registrar
-        case provide(TopicID)
+        case provide(UInt64)
         case reachability
     }
 
@@ -279,11 +281,11 @@ public struct Discovery: Sendable {
             case .bootstrap: tryBootstrap(now.monotonic, &random, &out)
             case .refresh: refresh(now.monotonic, &random, &out)
             case .candidates: probeCandidates(now.monotonic, &random, &out)
-            case .contact(let key): contactDue(key, now.monotonic, &random, &out)
-            case .lost(let key): lostDue(key, now.monotonic, &out)
+            case .contact(let word): contactDue(word, now.monotonic, &random, &out)
+            case .lost(let word): lostDue(word, now.monotonic, &out)
             case .patience(let token): patienceEnded(token, now.monotonic, &random, &out)
             case .registrar: sweepRegistrar(now.monotonic, &random)
-            case .provide(let topic): provideDue(topic, now.monotonic, &random, &out)
+            case .provide(let word): provideDue(word, now.monotonic, &random, &out)
             case .reachability: reachabilityDue(now.monotonic, &random, &out)
             }
         }

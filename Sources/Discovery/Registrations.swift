@@ -41,14 +41,14 @@ extension Discovery {
             guard ownTopics.count < parameters.ownTopicsMax else { return dropped.count(.topicsFull) }
             ownTopics.append(OwnTopic(registration: registration, delay: parameters.registrationDelay))
         }
-        if table.count > 0 { timers.set(.provide(topic), at: now.monotonic) }
+        if table.count > 0 { timers.set(.provide(topic.value.w0), at: now.monotonic) }
     }
 
     /// Tells all holders to forget the registration.
     public mutating func withdraw(_ topic: TopicID, now: Now, out: inout [DiscoveryAction]) {
         guard let index = ownTopics.firstIndex(where: { $0.topic == topic }) else { return }
         let gone = ownTopics.remove(at: index)
-        timers.cancel(.provide(topic))
+        timers.cancel(.provide(topic.value.w0))
         for holder in gone.holders where holder.until > now.monotonic {
             ask(
                 .register(Register(registration: gone.registration.signed, withdrawn: true)),
@@ -67,16 +67,18 @@ extension Discovery {
 
     /// The table has its first contact, or the first lookup has ended: there is somebody to register with.
     mutating func provideAll(_ now: MonotonicTime) {
-        for own in ownTopics where own.walk == nil { timers.set(.provide(own.topic), at: now) }
+        for own in ownTopics where own.walk == nil { timers.set(.provide(own.topic.value.w0), at: now) }
     }
 
     mutating func provideDue(
-        _ topic: TopicID, _ now: MonotonicTime, _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+        _ word: UInt64, _ now: MonotonicTime, _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
     ) {
-        guard let index = ownTopics.firstIndex(where: { $0.topic == topic }), ownTopics[index].walk == nil,
+        guard let index = ownTopics.firstIndex(where: { $0.topic.value.w0 == word }),
+            ownTopics[index].walk == nil,
             table.count > 0  // the first admission starts it again
         else { return }
-        var walk = TopicWalk(topic: topic, known: table.count, parameters: shared, profile: profile)
+        var walk = TopicWalk(
+            topic: ownTopics[index].topic, known: table.count, parameters: shared, profile: profile)
         let needless = now + parameters.registrationLifetime * 2 / 3
         for holder in ownTopics[index].holders {
             let (key, endpoint) = (holder.address.key, holder.address.endpoint)
@@ -108,7 +110,7 @@ extension Discovery {
         ownTopics[index].walk = nil
         ownTopics[index].holders.removeAll { $0.until <= now }
         let delay = ownTopics[index].delay
-        timers.set(.provide(topic), at: now + random.interval(delay * 3 / 4, delay))
+        timers.set(.provide(topic.value.w0), at: now + random.interval(delay * 3 / 4, delay))
         ownTopics[index].delay = min(delay * 4, parameters.registrationRefresh)
     }
 

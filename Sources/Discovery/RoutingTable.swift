@@ -24,6 +24,9 @@ struct RoutingTable: Sendable {
     private(set) var count = 0
     /// In which bucket each key is.
     private var keys = KeyPlaces()
+    /// A word of each contact's address group, in no order: almost always they tell that a cap is far, and no contact need
+    /// be looked at.
+    private var groups: [UInt32] = []
 
     init(selfID: NodeID, parameters: Shared<DiscoveryParameters>, profile: DiscoveryProfile) {
         self.selfID = selfID
@@ -34,16 +37,54 @@ struct RoutingTable: Sendable {
     /// Whether a new contact with this id and endpoint could enter.
     func verdict(on id: NodeID, at endpoint: Endpoint) -> Verdict {
         guard let index = selfID.bucketIndex(of: id) else { return .ownKey }
-        let group = profile.group(endpoint)
-        func alike(_ entries: [TableEntry]) -> Int { entries.count { profile.group($0.endpoint) == group } }
         let slot = position(of: index)
-        if let slot = slot.found {
-            // The cap comes first: a full bucket must not remember whom it could never take.
-            if alike(buckets[slot].entries) >= parameters.groupBucketMax { return .groupFull }
+        // The caps come first: a full bucket must not remember whom it could never take.
+        let mark = Self.mark(profile.group(endpoint))
+        var alikeAtMost = 0
+        for group in groups where group == mark { alikeAtMost += 1 }
+        if alikeAtMost >= min(parameters.groupBucketMax, parameters.groupTableMax) {
+            let group = profile.group(endpoint)
+            func alike(_ entries: [TableEntry]) -> Int {
+                entries.count { profile.group($0.endpoint) == group }
+            }
+            if let slot = slot.found, alike(buckets[slot].entries) >= parameters.groupBucketMax {
+                return .groupFull
+            }
+            if buckets.reduce(0, { $0 + alike($1.entries) }) >= parameters.groupTableMax { return .groupFull }
         }
-        if buckets.reduce(0, { $0 + alike($1.entries) }) >= parameters.groupTableMax { return .groupFull }
         if let slot = slot.found, buckets[slot].entries.count >= parameters.bucketSize { return .bucketFull }
         return .room
+    }
+
+    private static func mark(_ group: Endpoint) -> UInt32 {
+        let word =
+            group.high &* 0x9e37_79b9_7f4a_7c15 ^ group.low &* 0xbf58_476d_1ce4_e5b9 ^ UInt64(group.port)
+        return UInt32(truncatingIfNeeded: (word ^ word >> 32) &* 0x94d0_49bb_1331_11eb >> 32)
+    }
+
+    private mutating func insert(_ entry: TableEntry, _ slot: Int) {
+        buckets[slot].append(entry)
+        keys.insert(entry.key.value, at: buckets[slot].index)
+        groups.appendSparingly(Self.mark(profile.group(entry.endpoint)))
+        count += 1
+    }
+
+    private mutating func forgetGroup(_ endpoint: Endpoint) {
+        let mark = Self.mark(profile.group(endpoint))
+        guard let place = groups.firstIndex(of: mark) else { return }
+        groups.swapAt(place, groups.count - 1)
+        groups.removeLast()
+    }
+
+    /// A newer record of a contact, which answers at `endpoint`; false, and no change, when it does not state that.
+    mutating func restate(_ contact: Verified<Contact>, at endpoint: Endpoint, in place: Place) -> Bool {
+        let old = self[place].endpoint
+        guard self[place].restate(contact, at: endpoint) else { return false }
+        if old != endpoint {
+            forgetGroup(old)
+            groups.append(Self.mark(profile.group(endpoint)))
+        }
+        return true
     }
 
     /// Adds a contact that answered us; the caller has asked for the verdict.
@@ -53,9 +94,7 @@ struct RoutingTable: Sendable {
         else { return }
         let slot = slot(for: index)
         buckets[slot].replacements.removeAll { $0.key == entry.key }
-        buckets[slot].append(entry)
-        keys.insert(entry.key.value, at: index)
-        count += 1
+        insert(entry, slot)
     }
 
     /// Adds up to k of `entries` to each bucket without asking for verdicts: whoever fills a table from a study's id
@@ -65,9 +104,7 @@ struct RoutingTable: Sendable {
             guard let index = selfID.bucketIndex(of: entry.nodeID) else { continue }
             let slot = slot(for: index)
             guard buckets[slot].entries.count < parameters.bucketSize else { continue }
-            buckets[slot].append(entry)
-            keys.insert(entry.key.value, at: index)
-            count += 1
+            insert(entry, slot)
         }
     }
 
@@ -82,6 +119,7 @@ struct RoutingTable: Sendable {
         guard let place = place(of: key) else { return nil }
         keys.remove(key.value, at: buckets[place.bucket].index)
         let entry = buckets[place.bucket].entries.remove(at: place.entry)
+        forgetGroup(entry.endpoint)
         count -= 1
         let successor = buckets[place.bucket].replacements.popLast()
         dropIfUnused(place.bucket)
@@ -107,9 +145,26 @@ struct RoutingTable: Sendable {
         return nil
     }
 
+    /// The contact whose key begins with that word.
+    func place(ofWord word: UInt64) -> Place? {
+        let start = Bytes32(word, 0, 0, 0)
+        var next = keys.first(start)
+        while let candidate = next {
+            if let slot = position(of: candidate.place).found,
+                let entry = buckets[slot].entries.firstIndex(where: {
+                    $0.keyMark == TableEntry.mark(start) && $0.key.value.w0 == word
+                })
+            {
+                return Place(bucket: slot, entry: entry)
+            }
+            next = keys.next(start, after: candidate)
+        }
+        return nil
+    }
+
     func place(of id: NodeID) -> Place? {
         guard let index = selfID.bucketIndex(of: id), let slot = position(of: index).found,
-            let entry = buckets[slot].entries.firstIndex(where: { $0.nodeID == id })
+            let entry = buckets[slot].place(of: id)
         else { return nil }
         return Place(bucket: slot, entry: entry)
     }

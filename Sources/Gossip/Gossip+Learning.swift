@@ -72,10 +72,10 @@ extension Gossip {
         watchExpiry(id, now)
         tell(verified, replacing: old, &out)
         let endsOne = offer.withdrawn && old.map { !$0.isTombstone } ?? false
+        let isRefresh = old.map { !$0.isTombstone && OwnOffer.sameTerms($0.offer.record, offer) } ?? false
         spread(
             id, offer, from: from, isDirect: isDirect, isConflict: standing == .winsTie, endsOne: endsOne,
-            now,
-            &random)
+            isRefresh: isRefresh, now, &random)
         return .merged
     }
 
@@ -150,7 +150,7 @@ extension Gossip {
     /// what we listed (`endsOne`). While we join, what is news to us is not to the mesh.
     private mutating func spread(
         _ id: UInt64, _ offer: Offer, from: PeerAddress, isDirect: Bool, isConflict: Bool, endsOne: Bool,
-        _ now: Now, _ random: inout SeededRandom
+        isRefresh: Bool, _ now: Now, _ random: inout SeededRandom
     ) {
         cancelRumour(id)
         guard joining == nil, leaving == nil else { return }
@@ -161,7 +161,7 @@ extension Gossip {
         } else if endsOne, isFresh {
             fanout = parameters.withdrawalFanout
         } else if !isDirect, isFresh {
-            fanout = parameters.rumourFanout
+            fanout = isRefresh ? parameters.refreshFanout : parameters.rumourFanout
         } else if isDirect, random.chance(1, in: max(1, parameters.spotCheckOneIn)) {
             fanout = 1
         } else {

@@ -97,13 +97,15 @@ public struct Gossip: Sendable {
 
     // MARK: Members
 
-    /// A contact to exchange offers with, or a new endpoint of one. It is mailed our own offers.
+    /// Somebody to exchange offers with, or a new endpoint of one. It is mailed our own offers. `contact` is where we have
+    /// its address from, if it states that.
     public mutating func memberJoined(
-        _ address: PeerAddress, now: Now, random: inout SeededRandom, out: inout [GossipAction]
+        _ address: PeerAddress, contact: Verified<Contact>? = nil, now: Now, random: inout SeededRandom,
+        out: inout [GossipAction]
     ) {
         guard address.key != identity.publicKey else { return }
         let isNew = !members.contains(address.key)
-        guard members.join(address) else { return dropped.count(.membersFull) }
+        guard members.join(address, contact) else { return dropped.count(.membersFull) }
         guard isNew, leaving == nil else { return }
         for id in owns.keys where book.passable(id, at: clocks.judge(now.wall)) { mail.add(id, to: address) }
         if members.count == 1 {

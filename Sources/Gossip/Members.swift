@@ -1,4 +1,5 @@
 import Primitives
+import Wire
 
 /// The nodes that gossip talks to: the contacts that discovery has probed. Bounded; a full table refuses newcomers,
 /// since those in it are alive as far as discovery can tell.
@@ -8,9 +9,23 @@ import Primitives
 /// random points of the topic.
 struct Members: Sendable {
     struct Member: Sendable {
-        var address: PeerAddress
+        enum Place: Sendable {
+            case stated(ContactAddress)
+            /// Found as a provider: there is no contact.
+            case other(Shared<PeerAddress>)
+        }
+
+        var place: Place
+        var address: PeerAddress {
+            switch place {
+            case .stated(let stated): stated.address
+            case .other(let address): address.value
+            }
+        }
         /// Its last request went unanswered: others are asked first, if there are enough.
         var isSilent = false
+        /// A part of the key: what is compared before the place is looked at, which lies elsewhere.
+        let mark: UInt32
         /// Short ids that it listed, that we asked for and that have not come: not asked for again, and at most
         /// `awaitedMax`, so that who lists what it can't serve is soon asked for nothing. Half is forgiven each minute.
         var awaited: [UInt64] = []
@@ -25,16 +40,18 @@ struct Members: Sendable {
     func contains(_ key: PublicKey) -> Bool { place(of: key) != nil }
 
     /// False when the table is full.
-    mutating func join(_ address: PeerAddress) -> Bool {
+    mutating func join(_ address: PeerAddress, _ contact: Verified<Contact>?) -> Bool {
+        let whereabouts =
+            contact.flatMap { ContactAddress($0, at: address.endpoint) }.map(Member.Place.stated)
+            ?? .other(Shared(address))
         if let place = place(of: address.key) {
-            table[place].address = address
+            table[place].place = whereabouts
             table[place].isSilent = false
             return true
         }
         guard table.count < GossipLimits.membersMax else { return false }
-        if table.count == table.capacity { table.reserveCapacity(table.count + max(8, table.count / 8)) }
         places.insert(address.key.value, at: table.count)
-        table.append(Member(address: address))
+        table.appendSparingly(Member(place: whereabouts, mark: Self.mark(address.key)))
         return true
     }
 
@@ -79,7 +96,8 @@ struct Members: Sendable {
     ) -> [PeerAddress] {
         var answering: [Int] = []
         var silent: [Int] = []
-        for place in table.indices where !excluded.contains(table[place].address.key) {
+        let without = excluded.compactMap { place(of: $0) }
+        for place in table.indices where !without.contains(place) {
             if table[place].isSilent { silent.append(place) } else { answering.append(place) }
         }
         let chosen = random.sample(count, of: answering)
@@ -94,9 +112,12 @@ struct Members: Sendable {
     private func place(of key: PublicKey) -> Int? {
         var next = places.first(key.value)
         while let candidate = next {
-            if table[candidate.place].address.key == key { return candidate.place }
+            let member = candidate.place
+            if table[member].mark == Self.mark(key), table[member].address.key == key { return member }
             next = places.next(key.value, after: candidate)
         }
         return nil
     }
+
+    private static func mark(_ key: PublicKey) -> UInt32 { UInt32(truncatingIfNeeded: key.word) }
 }

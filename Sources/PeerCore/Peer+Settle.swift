@@ -95,9 +95,11 @@ extension Peer {
         case .admitted(let contact, let address):
             effects.append(.log(.admitted(contact.record.publicKey, address.endpoint)))
             auctioneer.heard(address.key)
-            gossip.memberJoined(address, now: now, random: &random, out: &gossipActions)
-        case .updated(_, let address):
-            gossip.memberJoined(address, now: now, random: &random, out: &gossipActions)
+            gossip.memberJoined(
+                address, contact: contact, now: now, random: &random, out: &gossipActions)
+        case .updated(let contact, let address):
+            gossip.memberJoined(
+                address, contact: contact, now: now, random: &random, out: &gossipActions)
         case .evicted(let key):
             effects.append(.log(.evicted(key)))
             gossip.memberLeft(key)

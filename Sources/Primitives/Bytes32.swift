@@ -88,6 +88,8 @@ public struct NodeID: Hashable, Comparable, Sendable, CustomStringConvertible {
 public struct PublicKey: Hashable, Comparable, Sendable, CustomStringConvertible {
     public var value: Bytes32
     public init(_ value: Bytes32) { self.value = value }
+    /// Its first 64 bits: a name among a few hundred keys that nobody has ground.
+    public var word: UInt64 { value.w0 }
     public static func < (a: PublicKey, b: PublicKey) -> Bool { a.value < b.value }
     public var description: String { Base32.encode(value.bytes) }
 }

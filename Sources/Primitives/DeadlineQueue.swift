@@ -57,8 +57,7 @@ public struct DeadlineQueue<Key: Hashable & Sendable>: Sendable {
             if isEarlier { rise(found) } else { sink(found) }
             return
         }
-        if heap.count == heap.capacity { heap.reserveCapacity(heap.count + max(4, heap.count / 8)) }
-        heap.append(Entry(key: key, hash: hash, time: time, sequence: sequence))
+        heap.appendSparingly(Entry(key: key, hash: hash, time: time, sequence: sequence), room: 4)
         if places.isEmpty ? heap.count > Self.scannedMax : heap.count * 4 > places.count * 3 {
             index()
         } else if !places.isEmpty {
@@ -96,7 +95,7 @@ public struct DeadlineQueue<Key: Hashable & Sendable>: Sendable {
             rise(position)
             sink(position)
         }
-        if heap.capacity > 32, heap.count * 4 < heap.capacity { shrink() }
+        if heap.capacity > 8, heap.count * 4 < heap.capacity { shrink() }
         return removed.key
     }
 

@@ -2,6 +2,14 @@
 // rest is small, and a busy one allocates nothing.
 
 extension Array {
+    /// Appends; a full array grows by an eighth, at least by `room`, in place of doubling: for what grows seldom and is
+    /// there in thousands.
+    @inlinable
+    public mutating func appendSparingly(_ element: Element, room: Int = 8) {
+        if count == capacity { reserveCapacity(count + Swift.max(room, count / 8)) }
+        append(element)
+    }
+
     /// Forgets the elements; the memory stays if this time a quarter of it was used, or it is small.
     @inlinable
     public mutating func recycle() {

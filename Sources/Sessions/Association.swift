@@ -44,23 +44,27 @@ struct SessionKeys: Sendable {
     let receive: Secret32
 }
 
-/// RFC 6298 §2: smoothed round trip, its variance, and the timeout that follows.
+/// RFC 6298 §2: smoothed round trip, its variance, and the timeout that follows. In microseconds, for there is one in
+/// each session.
 struct RoundTripEstimate: Sendable {
-    private var average = Interval(nanoseconds: -1)
-    private var variance = Interval.zero
+    private var averageMicroseconds = UInt32.max
+    private var varianceMicroseconds: UInt32 = 0
     /// nil until the first sample.
-    var smoothed: Interval? { average.nanoseconds < 0 ? nil : average }
+    var smoothed: Interval? {
+        averageMicroseconds == .max ? nil : .microseconds(Int64(averageMicroseconds))
+    }
+    private var variance: Interval { .microseconds(Int64(varianceMicroseconds)) }
 
     mutating func sample(_ sampled: Interval) {
-        let measured = max(sampled, .zero)
-        guard let old = smoothed else {
-            average = measured
-            variance = measured / 2
-            return
-        }
+        let measured = min(max(sampled, .zero), .minutes(1))
+        guard let old = smoothed else { return keep(measured, measured / 2) }
         let error = old > measured ? old - measured : measured - old
-        variance = variance - variance / 4 + error / 4
-        average = old - old / 8 + measured / 8
+        keep(old - old / 8 + measured / 8, variance - variance / 4 + error / 4)
+    }
+
+    private mutating func keep(_ average: Interval, _ variance: Interval) {
+        averageMicroseconds = UInt32(average.nanoseconds / 1_000)
+        varianceMicroseconds = UInt32(variance.nanoseconds / 1_000)
     }
 
     func timeout(_ limits: SessionLimits) -> Interval {

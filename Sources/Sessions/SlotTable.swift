@@ -37,17 +37,14 @@ struct SlotTable<Value: Sendable>: Sendable {
         } else {
             guard slots.count < capacity else { return nil }
             slot = UInt16(slots.count)
-            if slots.count == slots.capacity {
-                slots.reserveCapacity(min(slots.count + max(8, slots.count / 8), capacity))
-            }
-            slots.append(nil)
-            generations.append(firstGeneration)
-            place.append(0)
+            slots.appendSparingly(nil)
+            generations.appendSparingly(firstGeneration)
+            place.appendSparingly(0)
         }
         slots[Int(slot)] = value
         generations[Int(slot)] &+= 1
         place[Int(slot)] = UInt16(used.count)
-        used.append(slot)
+        used.appendSparingly(slot)
         return UInt32(generations[Int(slot)]) << 16 | UInt32(slot)
     }
 
@@ -119,8 +116,8 @@ struct SlotChains: Sendable {
 
     mutating func insert(_ slot: UInt16, _ hash: UInt64) {
         while links.count <= Int(slot) {
-            links.append(0)
-            hashes.append(0)
+            links.appendSparingly(0)
+            hashes.appendSparingly(0)
         }
         count += 1
         if count > heads.count { grow() }

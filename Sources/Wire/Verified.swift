@@ -17,10 +17,13 @@ public protocol Record: Hashable, Sendable {
 public final class Verified<R: Record>: Sendable {
     public let record: R
     public let signed: SignedRecord
+    /// Its author's, hashed once.
+    public let nodeID: NodeID
 
     private init(record: R, signed: SignedRecord) {
         self.record = record
         self.signed = signed
+        nodeID = NodeID(of: record.author)
     }
 
     /// Decodes and checks `signed`: throws `.badSignature` when it is not its author's.

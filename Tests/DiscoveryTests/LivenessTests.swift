@@ -104,7 +104,7 @@ import Wire
         bench.fail(bench.requests()[0].token)
         for _ in 0..<2 {
             bench.now = bench.now + .seconds(5)
-            bench.discovery.timers.set(.contact(victim), at: bench.now)
+            bench.discovery.timers.set(.contact(victim.word), at: bench.now)
             bench.discovery.tick(now: bench.clock, random: &bench.random, out: &bench.out)
             let requests = bench.requests()
             let probe = try #require(requests.first { $0.peer.key == victim })

@@ -271,7 +271,7 @@ import Wire
             network.act(index) { discovery, now, random, _ in
                 for key in keys {
                     discovery.timers.set(
-                        .contact(key), at: now.monotonic + random.interval(.zero, .seconds(1)))
+                        .contact(key.word), at: now.monotonic + random.interval(.zero, .seconds(1)))
                 }
                 discovery.timers.set(.refresh, at: now.monotonic + .seconds(1))
                 discovery.refreshDelay = discovery.parameters.refreshDelayMax

@@ -251,6 +251,19 @@ struct LearningTests {
         #expect(machine.takeMails().isEmpty, "its publisher mails it to everybody")
     }
 
+    @Test("An offer that only holds longer goes to three members, one with another price to six")
+    func refreshes() {
+        var machine = Machine.joined(members: 1..<40)
+        func mails(_ offer: SignedRecord) -> Int {
+            machine.mail([offer], from: 3)
+            machine.pass(.milliseconds(1_500))
+            return machine.takeMails().count
+        }
+        #expect(mails(offer(of: 50)) == 6)
+        #expect(mails(offer(of: 50, sequence: 2)) == 3)
+        #expect(mails(offer(of: 50, sequence: 3, output: 9)) == 6)
+    }
+
     @Test("Whoever learns a withdrawal of what it listed passes it on to twelve members at once")
     func withdrawalsArePassedOn() {
         var machine = Machine.joined(members: 1..<40)
