@@ -146,7 +146,7 @@ public struct TaskSummary: Sendable {
 }
 
 /// Why a known node was not asked or did not bid; the order is the order in which filters apply, and each known
-/// node is counted once, under the first that it failed. Raw values are the JSON keys of `surfaces` §4.6.
+/// node is counted once, under the first that it failed. Raw values are JSON keys.
 public enum ExclusionReason: String, CaseIterable, Sendable {
     case otherModel = "other_model"
     case excluded = "excluded"

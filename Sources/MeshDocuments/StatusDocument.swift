@@ -1,4 +1,4 @@
-// `GET /mesh/status` and `starling status --json` (surfaces A4): one screen for the operator.
+// `GET /mesh/status` and `starling status --json`: one screen for the operator.
 
 /// How this node is doing, and the one thing to change.
 public struct StatusDocument: Codable, Sendable, Equatable {

@@ -62,9 +62,9 @@ public struct StudyMesh {
     public private(set) var ids: [NodeID] = []
     public private(set) var behaviours: [StudyBehaviour] = []
     /// Node numbers by ascending id.
-    private var order: [Int32] = []
-    private var byKey: [PublicKey: Int32] = [:]
-    private var liars: [Int32] = []
+    var order: [Int32] = []
+    var byKey: [PublicKey: Int32] = [:]
+    var liars: [Int32] = []
 
     public var roundTrip: Interval = .milliseconds(100)
     /// Of questions and answers together; a lost one is repeated once.
@@ -139,101 +139,7 @@ public struct StudyMesh {
 
     func identityOf(_ node: Int) -> Identity { identity(Int(numberOf[node])) }
 
-    /// The `count` nodes of `sorted` that are nearest to `target`.
-    private func nearest(_ count: Int, to target: Bytes32, in sorted: [Int32]) -> [Int] {
-        var range = sorted.indices
-        var bits = 0
-        while bits < 256 {
-            let inner = Self.range(sorted, ids, range, target, bits: bits + 1)
-            if inner.count < count { break }
-            range = inner
-            bits += 1
-        }
-        let near = sorted[range].sorted { ids[Int($0)].value ^ target < ids[Int($1)].value ^ target }
-        return near.prefix(count).map(Int.init)
-    }
-
-    /// The honest node that is nearest to `target`.
-    public func nearestHonest(to target: Bytes32, but excluded: Int) -> Int? {
-        var wanted = 8
-        while true {
-            let near = nearest(wanted, to: target, in: order)
-            if let first = near.first(where: { behaviours[$0] == .honest && $0 != excluded }) { return first }
-            guard near.count < count else { return nil }
-            wanted *= 4
-        }
-    }
-
-    /// The part of `within` whose ids share the first `bits` bits with `point`.
-    private static func range(
-        _ sorted: [Int32], _ ids: [NodeID], _ within: Range<Int>, _ point: Bytes32, bits: Int
-    ) -> Range<Int> {
-        func mask(_ word: Int) -> UInt64 {
-            let kept = min(max(bits - 64 * word, 0), 64)
-            return kept == 64 ? .max : ~(UInt64.max >> UInt64(kept))
-        }
-        let masks = (mask(0), mask(1), mask(2), mask(3))
-        func cut(_ v: Bytes32) -> Bytes32 {
-            Bytes32(v.w0 & masks.0, v.w1 & masks.1, v.w2 & masks.2, v.w3 & masks.3)
-        }
-        let prefix = cut(point)
-        func bound(_ isBefore: (Bytes32) -> Bool) -> Int {
-            var low = within.lowerBound
-            var high = within.upperBound
-            while low < high {
-                let middle = (low + high) / 2
-                if isBefore(cut(ids[Int(sorted[middle])].value)) { low = middle + 1 } else { high = middle }
-            }
-            return low
-        }
-        return bound { $0 < prefix }..<bound { !(prefix < $0) }
-    }
-
-    /// Up to k random nodes of each distance bucket, at most two of a /24 in a bucket and ten in all.
-    private func table(of node: Int, _ random: inout SeededRandom) -> [Verified<Contact>] {
-        var chosen: [Verified<Contact>] = []
-        // Honest nodes have networks of their own.
-        var crowded: [UInt64: Int] = [:]
-        let own = ids[node].value
-        var outer = order.indices
-        for bit in 0..<256 where outer.count > 1 {
-            let inner = Self.range(order, ids, outer, own, bits: bit + 1)
-            let bucket = Array(order[outer.lowerBound..<inner.lowerBound])
-            let other = order[inner.upperBound..<outer.upperBound]
-            var pick: [Int32]
-            let size = bucket.count + other.count
-            func at(_ index: Int) -> Int32 {
-                index < bucket.count ? bucket[index] : other[other.startIndex + index - bucket.count]
-            }
-            if size <= 2 * parameters.bucketSize {
-                pick = random.sample(size, of: bucket + Array(other))
-            } else {
-                pick = []
-                var drawn: Set<Int> = []
-                while pick.count < 2 * parameters.bucketSize {
-                    let index = random.below(size)
-                    if drawn.insert(index).inserted { pick.append(at(index)) }
-                }
-            }
-            var taken = 0
-            var prefixes: [UInt64] = []
-            for candidate in pick where taken < parameters.bucketSize {
-                let prefix = contacts[Int(candidate)].record.endpoints[0].prefix
-                guard prefixes.count(where: { $0 == prefix }) < parameters.groupBucketMax else { continue }
-                if behaviours[Int(candidate)] == .lying {
-                    guard crowded[prefix, default: 0] < parameters.groupTableMax else { continue }
-                    crowded[prefix, default: 0] += 1
-                }
-                prefixes.append(prefix)
-                chosen.append(contacts[Int(candidate)])
-                taken += 1
-            }
-            outer = inner
-        }
-        return chosen
-    }
-
-    private mutating func box(_ node: Int) -> Box {
+    mutating func box(_ node: Int) -> Box {
         if let box = boxes[node] { return box }
         var random = SeededRandom(seed: Bytes32(seed, UInt64(node), 0xb0, 0))
         var discovery = Discovery(
@@ -381,49 +287,5 @@ public struct StudyMesh {
             box.nextTick = .never
             act(node) { $0.tick(now: $1, random: &$2, out: &$3) }
         }
-    }
-
-    // MARK: Answers
-
-    private mutating func reply(to message: Message, at node: Int, from asker: Int) -> Message? {
-        switch behaviours[node] {
-        case .dead: return nil
-        case .honest: return honestReply(to: message, at: node, from: asker)
-        case .dropping:
-            switch message {
-            case .get, .register: return nil
-            default: return honestReply(to: message, at: node, from: asker)
-            }
-        case .lying: return lie(message, at: node, to: asker)
-        }
-    }
-
-    private mutating func honestReply(to message: Message, at node: Int, from asker: Int) -> Message? {
-        let peer = address(asker)
-        guard case .register = message else {
-            return box(node).discovery.reply(to: message, from: peer, now: clock)
-        }
-        var reply: Message?
-        act(node) { reply = $0.handle(message, from: peer, proven: true, now: $1, random: &$2, out: &$3) }
-        return reply
-    }
-
-    private func lie(_ message: Message, at node: Int, to asker: Int) -> Message? {
-        let lies = Lies(
-            own: contacts[node].signed,
-            nearest: { target, count in
-                nearest(count, to: target, in: liars).map { contacts[$0].signed }
-            },
-            registrations: { topic, start in
-                (0..<5).map { registration(Int(liars[(Int(start) + $0 * 7) % liars.count]), topic).signed }
-            })
-        return lies.answer(message, to: address(asker).endpoint)
-    }
-
-    func registration(_ node: Int, _ topic: TopicID) -> Verified<Registration> {
-        let record = Registration(
-            publicKey: contacts[node].record.publicKey, topic: topic, endpoints: [address(node).endpoint],
-            issuedAt: clock.wall)
-        return Verified(signing: record, with: identityOf(node))
     }
 }

@@ -5,7 +5,7 @@ import Wire
 @testable import Market
 
 @Suite("Scoring") struct ScoringTests {
-    /// 8 tokens in, 64 out, 40 µcr a second, trust 1. The printed auction of the surfaces' page, to the unit that its
+    /// 8 tokens in, 64 out, 40 µcr a second, trust 1. A printed auction, to the unit that its
     /// rounded columns allow.
     @Test(
         "The printed auction's sellers get the printed estimates and scores",
