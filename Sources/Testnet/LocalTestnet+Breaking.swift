@@ -63,12 +63,12 @@ extension LocalTestnet {
         _ = line.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
     }
 
-    private func isAlive(_ state: TestnetState) -> Bool {
+    func isAlive(_ state: TestnetState) -> Bool {
         ProcessTable.state(state.supervisor, startTicks: state.supervisorTicks) == .running
     }
 
     /// Tells the supervisor; starts one if it is gone.
-    private func command(_ line: String) throws {
+    func command(_ line: String) throws {
         let state = try load()
         if !isAlive(state) { try startSupervisor(state.program) }
         let descriptor = open(layout.control, O_WRONLY | O_NONBLOCK)
