@@ -32,14 +32,17 @@ extension BuyerTask {
             tokensOutMax: tokensLeft, continuing: continuing, selfReachable: selfReachable)
     }
 
+    private typealias Pool = [(Eligible, UInt64)]
+
     /// Each seller once: into the pool, or counted under the first filter that it failed.
     private mutating func filter(_ found: OffersFound, _ requirements: Requirements, _ desk: AuctionDesk)
         -> [Eligible]
     {
         let now = desk.now.monotonic
         let basis = requirements.basis
-        var pool: [(Eligible, UInt64)] = []
-        var overdue: [(Eligible, UInt64)] = []
+        // Each is asked only where nobody of those before it is left. Whoever owes us an answer comes last: a dead node
+        // costs one call. Sellers that must dial us wait until we know that they can.
+        var (pool, dialling, overdue): (Pool, Pool, Pool) = ([], [], [])
         for candidate in found.sellers {
             let offer = candidate.offer.record
             let trust = desk.sellers.trust(candidate.key, now)
@@ -54,15 +57,20 @@ extension BuyerTask {
             let entry = (eligible, basis.expect(offer, millitrust: trust).score)
             if desk.sellers.isOverdue(candidate.key, now) {
                 overdue.append(entry)
+            } else if found.isReachabilityUntested, !offer.reachability.acceptsChannels,
+                candidate.key != desk.identity.publicKey
+            {
+                dialling.append(entry)
             } else {
                 pool.append(entry)
             }
         }
-        // Whoever owes us an answer is asked again only where nobody else is left: a dead node costs one call.
-        if pool.isEmpty {
-            pool = overdue
-        } else {
-            for (late, _) in overdue { survey.count(late.candidate.offer.record, .unreachable) }
+        for second in [dialling, overdue] {
+            if pool.isEmpty {
+                pool = second
+            } else {
+                for (left, _) in second { survey.count(left.candidate.offer.record, .unreachable) }
+            }
         }
         let best = pool.reduce(UInt64.max) { min($0, $1.1) }
         return pool.map { eligible, score in

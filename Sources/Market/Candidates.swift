@@ -28,18 +28,22 @@ public struct OffersFound: Sendable {
     public var alternatives: [(model: String, outputPrice: Int64)]
     /// Whether the model is sold somewhere, though nobody was found: "none now" rather than "no such model".
     public var catalogueKnows: Bool
-    /// Whether other nodes can open a channel to this one.
+    /// Whether other nodes can open a channel to this one, as far as it knows.
     public var selfReachable: Bool
+    /// It has not found out yet.
+    public var isReachabilityUntested: Bool
 
     public init(
         sellers: [Candidate], known: Int, alternatives: [(model: String, outputPrice: Int64)] = [],
-        catalogueKnows: Bool = false, selfReachable: Bool = true
+        catalogueKnows: Bool = false, selfReachable: Bool = true,
+        isReachabilityUntested: Bool = false
     ) {
         self.sellers = sellers
         self.known = known
         self.alternatives = alternatives
         self.catalogueKnows = catalogueKnows
         self.selfReachable = selfReachable
+        self.isReachabilityUntested = isReachabilityUntested
     }
 }
 

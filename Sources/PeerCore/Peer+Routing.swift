@@ -142,7 +142,8 @@ extension Peer {
                 (model: $0.name, outputPrice: $0.lowest.output)
             }
             .sorted { ($0.outputPrice, $0.model) < ($1.outputPrice, $1.model) }.prefix(8).map { $0 },
-            catalogueKnows: models.contains { $0.name == model }, selfReachable: reachability.acceptsChannels)
+            catalogueKnows: models.contains { $0.name == model }, selfReachable: reachability.acceptsChannels,
+            isReachabilityUntested: reachability == .unknown && profile == .internet)
         auctioneer.offersFound(task, found, now: now, random: &random, out: &auctioneerActions)
     }
 }

@@ -315,6 +315,20 @@ import Wire
         #expect(buyer.actions.frames.first.map { if case .open = $0 { true } else { false } } == true)
     }
 
+    @Test(
+        "Who doesn't know yet whether it can be dialled asks sellers that must dial it where there is no other"
+    )
+    func untested() {
+        var buyer = Buyer()
+        let eve = Seller(4, "eve", reachability: .outbound)
+        buyer.found(buyer.submit(), [ada, eve], tested: false)
+        #expect(buyer.take().calls.map(\.2) == [ada.key])
+        buyer.found(buyer.submit(), [ada, eve])
+        #expect(buyer.take().calls.count == 2)
+        buyer.found(buyer.submit(), [eve], tested: false)
+        #expect(buyer.take().calls.map(\.2) == [eve.key])
+    }
+
     @Test("Two unreachable ends are no candidates, and counted as such")
     func bothUnreachable() {
         var buyer = Buyer()

@@ -98,12 +98,15 @@ struct Buyer {
         auctioneer.submit(request, now: now, random: &random, out: &actions)
     }
 
-    mutating func found(_ task: TaskID, _ sellers: [Seller], known: Int? = nil, reachable: Bool = true) {
+    mutating func found(
+        _ task: TaskID, _ sellers: [Seller], known: Int? = nil, reachable: Bool = true, tested: Bool = true
+    ) {
         auctioneer.offersFound(
             task,
             OffersFound(
                 sellers: sellers.map(\.candidate), known: known ?? sellers.count,
-                alternatives: [("wren-s", 500_000)], selfReachable: reachable),
+                alternatives: [("wren-s", 500_000)], selfReachable: reachable,
+                isReachabilityUntested: !tested),
             now: now, random: &random, out: &actions)
     }
 
