@@ -53,7 +53,8 @@ extension BuyerTask {
             let rank = request.preferences.order.firstIndex(of: candidate.key) ?? .max
             let eligible = Eligible(
                 candidate: candidate, millitrust: trust, rank: rank,
-                newcomer: desk.sellers.isNewcomer(candidate.key), weight: 1)
+                newcomer: desk.sellers.isNewcomer(candidate.key),
+                isMet: candidate.hasSession || desk.sellers[candidate.key]?.reply != nil, weight: 1)
             let entry = (eligible, basis.expect(offer, millitrust: trust).score)
             if desk.sellers.isOverdue(candidate.key, now) {
                 overdue.append(entry)

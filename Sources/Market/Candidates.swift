@@ -144,13 +144,16 @@ struct Eligible: Sendable {
     /// Place in the client's `order`; those not in it share the last.
     var rank: Int
     var newcomer: Bool
+    /// It has answered us before, or has a session with us: it exists, which an offer alone does not show.
+    var isMet: Bool
     /// For drawing; see `Sampling`.
     var weight: UInt64
 }
 
 /// Who of the eligible is asked: the client's `order` first, then a draw without replacement weighted by free
 /// capacity and expected score, with one place kept for a newcomer. Never simply the best: everybody's favourite
-/// would be overloaded.
+/// would be overloaded. Sellers that we have never met get at most half of the places while there are others: an offer
+/// costs nothing, and thousands of invented ones at the best price would keep every auction waiting for nobody.
 enum Sampling {
     /// Draws are made among 2^20 steps of weight; a session, which saves a handshake, counts four times.
     private static let scale: UInt64 = 1 << 20
@@ -178,7 +181,20 @@ enum Sampling {
             }
         }
         var total = rest.reduce(UInt64(0)) { $0 &+ $1.weight }
-        while chosen.count < most && !rest.isEmpty {
+        var strangersLeft = most / 2
+        var setAside: [Eligible] = []
+        while chosen.count < most {
+            if strangersLeft == 0, setAside.isEmpty, rest.contains(where: \.isMet) {
+                setAside = rest.filter { !$0.isMet }
+                rest.removeAll { !$0.isMet }
+                total = rest.reduce(UInt64(0)) { $0 &+ $1.weight }
+            }
+            if rest.isEmpty {
+                guard !setAside.isEmpty else { break }
+                rest = setAside
+                setAside = []
+                total = rest.reduce(UInt64(0)) { $0 &+ $1.weight }
+            }
             let last = chosen.count == most - 1
             let index: Int
             if last, !chosen.contains(where: \.newcomer), let drawn = newcomer(in: rest, &random) {
@@ -187,6 +203,7 @@ enum Sampling {
                 index = draw(rest, total, &random)
             }
             total &-= rest[index].weight
+            if !rest[index].isMet { strangersLeft -= 1 }
             chosen.append(rest[index])
             rest.swapAt(index, rest.count - 1)
             rest.removeLast()

@@ -130,8 +130,8 @@ extension Peer {
                     hasSession: true)
             }
             guard let address = address(of: offer) else { return nil }
-            return Candidate(
-                offer: offer, address: address, hasSession: discovery.contact(of: key) != nil)
+            let hasSession = discovery.contact(of: key) != nil || sessions.hasSession(to: address)
+            return Candidate(offer: offer, address: address, hasSession: hasSession)
         }
         let models = gossip.models
         var known: Set<PublicKey> = []

@@ -93,7 +93,7 @@ import Wire
         let pool = (0..<100).map { number -> Eligible in
             Eligible(
                 candidate: Seller(UInt64(100 + number)).candidate, millitrust: 1_000, rank: .max,
-                newcomer: number >= 90,
+                newcomer: number >= 90, isMet: true,
                 weight: number < 10 ? 1_000 : 10)
         }
         var counts = [Int](repeating: 0, count: 100)
@@ -111,6 +111,25 @@ import Wire
         #expect(counts[0..<10].reduce(0, +) > 1_000, "the better are asked more often")
         #expect(counts[0..<10].allSatisfy { $0 < 200 }, "but nobody always")
         #expect(counts[10..<90].reduce(0, +) > 50)
+    }
+
+    @Test("A thousand sellers that were invented get half of the places of an auction, or what is left over")
+    func invented() {
+        var random = SeededRandom(seed: 5)
+        func sellers(_ numbers: Range<Int>, isMet: Bool) -> [Eligible] {
+            numbers.map {
+                Eligible(
+                    candidate: Seller(UInt64(100 + $0)).candidate, millitrust: 1_000, rank: .max,
+                    newcomer: true, isMet: isMet, weight: isMet ? 1 : 1 << 20)
+            }
+        }
+        let invented = sellers(0..<1_000, isMet: false)
+        for (real, met) in [(12, 4), (2, 2), (0, 0)] {
+            let chosen = Sampling.choose(
+                invented + sellers(2_000..<2_000 + real, isMet: true), most: 8, random: &random)
+            #expect(chosen.count == 8)
+            #expect(chosen.count(where: \.isMet) == met)
+        }
     }
 
     @Test("Weights fall with the square of the score, and with the tasks that a seller does for us")
