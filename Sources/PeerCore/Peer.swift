@@ -122,8 +122,18 @@ public struct Peer: ~Copyable {
             min(min(auctioneer.nextDeadline(), bidder.nextDeadline()), searches.timers.next()))
     }
 
-    /// Does everything that is due.
+    /// Does everything that is due, and what of that becomes due at once.
     public mutating func tick(now: Now) {
+        tickOnce(now)
+        // What one machine does may set another's timer to now: for the shell that would be one more turn.
+        var turnsLeft = 8
+        while turnsLeft > 0, nextDeadline() <= now.monotonic {
+            turnsLeft -= 1
+            tickOnce(now)
+        }
+    }
+
+    private mutating func tickOnce(_ now: Now) {
         let time = now.monotonic
         if sessions.nextDeadline() <= time { sessions.tick(now: now, random: &random, out: &sessionOutput) }
         if channels.nextDeadline() <= time { channels.tick(now: now, out: &channelActions) }
