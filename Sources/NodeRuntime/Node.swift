@@ -7,6 +7,7 @@
 
 import Cryptography
 import Discovery
+import Glibc
 import Inference
 import Logging
 import Market
@@ -96,27 +97,46 @@ public actor Node {
 
     /// Opens the sockets and starts the model servers. Throws `SocketError` when a port is taken.
     public func start() throws {
-        // Weak: the loop's handles must not keep a node that nobody holds.
-        let udp = try UDPSocket(on: loop, bind: settings.mesh.listen)
-        udp.onDatagram = { [weak self] bytes, source in
-            nonisolated(unsafe) let bytes = bytes
-            self?.assumeIsolated { $0.peer.receive(bytes, from: source, now: SystemClock.now()) }
-        }
-        udp.onBatchEnd = { [weak self] in self?.assumeIsolated { $0.flush() } }
-        self.udp = udp
+        try openSockets()
         timer = try UVLoop.Timer(on: loop) { [weak self] in self?.assumeIsolated { $0.timerFired() } }
         receiptTimer = try UVLoop.Timer(on: loop) { [weak self] in self?.assumeIsolated { $0.saveReceipts() }
         }
-        if settings.mesh.inbound {
-            var endpoint = settings.mesh.listen
-            endpoint.port = udp.endpoint.port
-            listener = try TCPListener(on: loop, bind: endpoint) { [weak self] connection in
-                nonisolated(unsafe) let connection = connection
-                self?.assumeIsolated { $0.accepted(connection) }
-            }
-        }
         startBackends()
         flush()
+    }
+
+    /// One port for datagrams and channels. Where the system chooses it for the one, another program may have it for the
+    /// other: then once more.
+    private func openSockets() throws(SocketError) {
+        var attemptsLeft = settings.mesh.listen.port == 0 ? 16 : 1
+        while true {
+            attemptsLeft -= 1
+            let udp = try UDPSocket(on: loop, bind: settings.mesh.listen)
+            do {
+                if settings.mesh.inbound { try listen(at: udp.endpoint.port) }
+            } catch {
+                udp.close()
+                guard attemptsLeft > 0, error.code == EADDRINUSE else { throw error }
+                continue
+            }
+            // Weak: the loop's handles must not keep a node that nobody holds.
+            udp.onDatagram = { [weak self] bytes, source in
+                nonisolated(unsafe) let bytes = bytes
+                self?.assumeIsolated { $0.peer.receive(bytes, from: source, now: SystemClock.now()) }
+            }
+            udp.onBatchEnd = { [weak self] in self?.assumeIsolated { $0.flush() } }
+            self.udp = udp
+            return
+        }
+    }
+
+    private func listen(at port: UInt16) throws(SocketError) {
+        var endpoint = settings.mesh.listen
+        endpoint.port = port
+        listener = try TCPListener(on: loop, bind: endpoint) { [weak self] connection in
+            nonisolated(unsafe) let connection = connection
+            self?.assumeIsolated { $0.accepted(connection) }
+        }
     }
 
     /// Where the mesh socket is bound.
