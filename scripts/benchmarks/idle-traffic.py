@@ -3,8 +3,8 @@
 Counted on a loopback interface of the network's own, IP and UDP headers included, each datagram once (at its sender).
 Upkeep falls while the network ages, because old contacts are asked less often: the first minutes are the dearest, and
 --full waits longer. "With offers": half of the nodes sell one model each, whose offers are mailed anew each minute.
-The simulated ones run testnet/scenarios/quiet.yaml: minutes 20 to 40 after the joins; --full: 100,000 nodes too (an hour
-and a half of one core, 14 GB), which join in ten minutes: two bootstrap nodes are all that they have.
+The simulated ones run testnet/scenarios/quiet.yaml: minutes 20 to 40 after the joins; --full: 100,000 nodes too (two and a
+half hours of one core, 14 GB), which join in ten minutes: two bootstrap nodes are all that they have.
 """
 import json
 import re
