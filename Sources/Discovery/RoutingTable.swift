@@ -39,7 +39,7 @@ struct RoutingTable: Sendable {
         guard let index = selfID.bucketIndex(of: id) else { return .ownKey }
         let slot = position(of: index)
         // The caps come first: a full bucket must not remember whom it could never take.
-        let mark = Self.mark(profile.group(endpoint))
+        let mark = profile.group(endpoint).mixed
         var alikeAtMost = 0
         for group in groups where group == mark { alikeAtMost += 1 }
         if alikeAtMost >= min(parameters.groupBucketMax, parameters.groupTableMax) {
@@ -56,21 +56,15 @@ struct RoutingTable: Sendable {
         return .room
     }
 
-    private static func mark(_ group: Endpoint) -> UInt32 {
-        let word =
-            group.high &* 0x9e37_79b9_7f4a_7c15 ^ group.low &* 0xbf58_476d_1ce4_e5b9 ^ UInt64(group.port)
-        return UInt32(truncatingIfNeeded: (word ^ word >> 32) &* 0x94d0_49bb_1331_11eb >> 32)
-    }
-
     private mutating func insert(_ entry: TableEntry, _ slot: Int) {
         buckets[slot].append(entry)
         keys.insert(entry.key.value, at: buckets[slot].index)
-        groups.appendSparingly(Self.mark(profile.group(entry.endpoint)))
+        groups.appendSparingly(profile.group(entry.endpoint).mixed)
         count += 1
     }
 
     private mutating func forgetGroup(_ endpoint: Endpoint) {
-        let mark = Self.mark(profile.group(endpoint))
+        let mark = profile.group(endpoint).mixed
         guard let place = groups.firstIndex(of: mark) else { return }
         groups.swapAt(place, groups.count - 1)
         groups.removeLast()
@@ -82,7 +76,7 @@ struct RoutingTable: Sendable {
         guard self[place].restate(contact, at: endpoint) else { return false }
         if old != endpoint {
             forgetGroup(old)
-            groups.append(Self.mark(profile.group(endpoint)))
+            groups.append(profile.group(endpoint).mixed)
         }
         return true
     }

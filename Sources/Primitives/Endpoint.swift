@@ -34,6 +34,17 @@ public struct Endpoint: Hashable, Comparable, Sendable, CustomStringConvertible 
         return v4 >> 24 != 0 && v4 >> 28 < 0xe
     }
 
+    /// 32 bits that depend on all of it, for sets where a rare stranger under the same word does no harm. Without a secret:
+    /// whoever has many addresses can find two that share it.
+    public var mixed: UInt32 {
+        Self.mixed(high &* 0x9e37_79b9_7f4a_7c15 ^ low &* 0xbf58_476d_1ce4_e5b9 ^ UInt64(port))
+    }
+
+    /// The same of a word, such as a prefix.
+    public static func mixed(_ word: UInt64) -> UInt32 {
+        UInt32(truncatingIfNeeded: ((word ^ word >> 32) &* 0x94d0_49bb_1331_11eb) >> 32)
+    }
+
     /// What address-diversity limits count: the /24 of an IPv4 address, the /56 of an IPv6 one.
     public var prefix: UInt64 {
         isIPv4 ? 0xffff_0000_0000_0000 | low >> 8 & 0xff_ffff : high >> 8

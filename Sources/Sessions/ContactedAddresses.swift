@@ -38,7 +38,7 @@ struct ContactedAddresses: Sendable {
             return generations[last].isFull = true
         }
         generations[last].networks.insert(Self.network(endpoint))
-        generations[last].endpoints.insert(Self.hash(endpoint))
+        generations[last].endpoints.insert(endpoint.mixed)
     }
 
     /// Whether something in its network was written to, or that can't be excluded.
@@ -50,7 +50,7 @@ struct ContactedAddresses: Sendable {
 
     /// Whether that very endpoint was.
     func contains(_ endpoint: Endpoint) -> Bool {
-        let hash = Self.hash(endpoint)
+        let hash = endpoint.mixed
         return generations.contains { $0.endpoints.contains(hash) }
     }
 
@@ -67,13 +67,5 @@ struct ContactedAddresses: Sendable {
         }
     }
 
-    private static func network(_ endpoint: Endpoint) -> UInt32 { mixed(endpoint.prefix) }
-    private static func hash(_ endpoint: Endpoint) -> UInt32 {
-        mixed(
-            endpoint.high &* 0x9e37_79b9_7f4a_7c15 ^ endpoint.low &* 0xbf58_476d_1ce4_e5b9
-                ^ UInt64(endpoint.port))
-    }
-    private static func mixed(_ word: UInt64) -> UInt32 {
-        UInt32(truncatingIfNeeded: ((word ^ word >> 32) &* 0x94d0_49bb_1331_11eb) >> 32)
-    }
+    private static func network(_ endpoint: Endpoint) -> UInt32 { Endpoint.mixed(endpoint.prefix) }
 }

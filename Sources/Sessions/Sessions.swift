@@ -163,10 +163,7 @@ public struct Sessions: Sendable {
 
     // What asks the indexes is `mutating`: called otherwise it would copy all of the machine.
 
-    public func hasSession(to peer: PeerAddress) -> Bool {
-        var copy = self
-        return copy.session(to: peer) != nil
-    }
+    public mutating func hasSession(to peer: PeerAddress) -> Bool { session(to: peer) != nil }
 
     /// Where the newest session with that key is.
     public func endpoint(of key: PublicKey) -> Endpoint? {

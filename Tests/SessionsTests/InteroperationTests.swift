@@ -100,7 +100,8 @@ import Wire
         // The response; then a confirmation and an offer over the session.
         try socket.exchange(&node)
         #expect(node.out.completions.first?.answer == .pong(contact: nil, observed: nil))
-        #expect(node.sessions.hasSession(to: peer))
+        let holds = node.sessions.hasSession(to: peer)
+        #expect(holds)
         node.request(.offerMail([]), to: peer, 2, moment(.zero))
         try socket.exchange(&node)
         #expect(node.out.completions.map(\.owner) == [.peer(1), .peer(2)])
