@@ -1,13 +1,6 @@
 import Primitives
 import Wire
 
-/// One channel of this node; never reused.
-public struct ChannelID: Hashable, Comparable, Sendable {
-    public var rawValue: UInt64
-    public init(rawValue: UInt64) { self.rawValue = rawValue }
-    public static func < (a: ChannelID, b: ChannelID) -> Bool { a.rawValue < b.rawValue }
-}
-
 /// Why a channel ended. The raw values are what logs and transcripts show.
 public enum ChannelFailure: String, Error, Sendable {
     /// The carrier was closed, by the peer or the network.

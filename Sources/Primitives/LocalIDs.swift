@@ -1,0 +1,25 @@
+// Names that one node gives to its own things. They never travel, and a shell only hands them back.
+
+/// One channel of this node; never reused.
+public struct ChannelID: Hashable, Comparable, Sendable {
+    public var rawValue: UInt64
+    public init(rawValue: UInt64) { self.rawValue = rawValue }
+    @inlinable
+    public static func < (a: ChannelID, b: ChannelID) -> Bool { a.rawValue < b.rawValue }
+}
+
+/// One piece of work of this node's model servers; never reused.
+public struct JobID: Hashable, Comparable, Sendable {
+    public var rawValue: UInt64
+    public init(rawValue: UInt64) { self.rawValue = rawValue }
+    @inlinable
+    public static func < (a: JobID, b: JobID) -> Bool { a.rawValue < b.rawValue }
+}
+
+/// Pairs a machine's request with its one completion. Unique within the machine that chose it.
+public struct RequestToken: Hashable, Comparable, Sendable {
+    public var rawValue: UInt64
+    public init(rawValue: UInt64) { self.rawValue = rawValue }
+    @inlinable
+    public static func < (a: RequestToken, b: RequestToken) -> Bool { a.rawValue < b.rawValue }
+}
