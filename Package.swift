@@ -43,8 +43,9 @@ let core: [Target] = [
     target("Discovery", ["Wire"] + collections),
     target("Gossip", ["Wire"] + collections),
     target("Market", ["Wire"] + collections),
+    target("Credit", ["Wire"]),
     target("PeerCore", machines),
-    target("Simulation", ["PeerCore"] + machines + collections),
+    target("Simulation", ["PeerCore", "Credit"] + machines + collections),
     target("OpenAIFormat", ["Primitives"]),
     // What fuzzers and hostile tests do to the core; Tests/Fuzz builds it for libFuzzer.
     .target(
@@ -58,6 +59,7 @@ let core: [Target] = [
     tests("DiscoveryTests", ["Discovery"]),
     tests("GossipTests", ["Gossip"]),
     tests("MarketTests", ["Market", product("HeapModule", "swift-collections")]),
+    tests("CreditTests", ["Credit"]),
     tests("PeerCoreTests", ["PeerCore"] + machines + collections),
     tests("SimulationTests", ["Simulation", "PeerCore"] + machines),
     tests("OpenAIFormatTests", ["OpenAIFormat", "Primitives"]),
@@ -82,7 +84,8 @@ let shell: [Target] = [
     target(
         "NodeRuntime",
         machines + [
-            "PeerCore", "UVLoop", "Inference", "OpenAIFormat", "Store", "MeshDocuments", "NodeConfiguration",
+            "PeerCore", "Credit", "UVLoop", "Inference", "OpenAIFormat", "Store", "MeshDocuments",
+            "NodeConfiguration",
             product("Logging", "swift-log"),
         ]),
     target(

@@ -41,7 +41,7 @@ extension Node: MeshNode {
                 tasks: .init(
                     won: peer.experience(of: contact.publicKey)?.won ?? 0,
                     failed: peer.experience(of: contact.publicKey)?.failed ?? 0),
-                balance: accounts.byPeer[contact.publicKey] ?? 0)
+                balance: balances[contact.publicKey])
         }
         var dropped: [String: UInt64] = [:]
         for (name, count) in peer.dropped { dropped[name, default: 0] += count }
@@ -147,10 +147,10 @@ extension Node: MeshNode {
             tasks: MeshDocuments.TaskCounts(
                 running: counts.running, delivered: counts.delivered, refused: counts.refused,
                 cancelled: counts.cancelled, failed: counts.failed),
-            earned: accounts.earned, earnedFrom: accounts.byPeer.values.count { $0 > 0 },
-            spent: accounts.spent,
-            owedToUs: accounts.byPeer.values.reduce(0) { $0 + max(0, $1) },
-            owedByUs: accounts.byPeer.values.reduce(0) { $0 + max(0, -$1) },
+            earned: balances.earned, earnedFrom: balances.debtorCount,
+            spent: balances.spent,
+            owedToUs: balances.owedToOwner,
+            owedByUs: balances.owedByOwner,
             next: advice(models))
     }
 

@@ -5,6 +5,7 @@
 // it as an actor. After each entry `flush` drains the core: effects first (they may enter the core again), then all
 // datagrams in one call, then the one timer.
 
+import Credit
 import Cryptography
 import Discovery
 import Glibc
@@ -46,7 +47,7 @@ public actor Node {
     var jobs: [UInt64: Int] = [:]
     var isPaused = false
     var isLeaving = false
-    var accounts: Accounts
+    var balances: Balances
     var pendingReceipts: [ReceiptKey: Verified<Receipt>] = [:]
     var receiptTimer: UVLoop.Timer?
     let startedAt = SystemClock.monotonic
@@ -70,7 +71,8 @@ public actor Node {
         public var anchors: [SignedRecord] = []
         public var sequences: [(model: String, sequence: UInt64)] = []
         public var speeds: [String: SpeedRecord] = [:]
-        public var accounts = Accounts()
+        /// Nil: no receipts were kept.
+        public var balances: Balances?
         public init() {}
     }
 
@@ -83,7 +85,7 @@ public actor Node {
         self.ledger = ledger
         self.version = version
         self.log = log
-        accounts = memory.accounts
+        balances = memory.balances ?? Balances(of: identity.publicKey)
         loop = try EventLoop(name: "starling")
         peer = Peer(
             identity: identity, settings: settings.peerSettings(memory: memory),
