@@ -101,6 +101,10 @@ public struct Discovery: Sendable {
     var bootstrapDelay: Interval
     var refreshDelay: Interval
     var hasJoined = false
+    /// Since when the table is empty; nil: it isn't, or there are no bootstrap addresses.
+    var lonelySince: MonotonicTime?
+    /// This node has told that it is alone, and no contact was admitted since.
+    public internal(set) var isAlone = false
     /// Contacts that ever entered the table; and how many had at the last refresh.
     var admissions = 0
     var admissionsAtRefresh = 0
@@ -264,7 +268,9 @@ public struct Discovery: Sendable {
             orderCallback(order, for: asker, triesLeft: triesLeft, &random, &out)
         case .liveness: livenessFailed(question.peer.key, now, &random, &out)
         case .candidate: candidates.probeEnded()
-        case .bootstrap: bootstrapEnded(question.peer)
+        case .bootstrap:
+            bootstrapEnded(question.peer)
+            checkAlone(now, &out)
         case .lost: lostFailed(question.peer.key, now)
         }
     }

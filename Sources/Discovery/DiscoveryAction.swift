@@ -21,6 +21,8 @@ public enum DiscoveryAction: Sendable {
     case searchFinished(token: UInt64, SearchStatistics)
     /// The first lookup of our own id has ended, with so many contacts in the table.
     case joined(contacts: Int)
+    /// No bootstrap address has answered and no contact was in the table for `aloneAfter`; once until a contact is admitted.
+    case alone(tried: [PeerAddress])
     /// A contact asks us to call that node: one CALLBACK from a port that it knows nothing of, and a channel if wanted.
     case callBack(PeerAddress, nonce: UInt64, channel: Bool)
     /// A test of whether strangers reach us has ended.

@@ -152,6 +152,9 @@ public struct DiscoveryParameters: Sendable {
     public var bootstrapDelayMax = Interval.seconds(60)
     /// The maximum when the table is not empty: an unreached bootstrap may be another part of a split mesh.
     public var bootstrapDelayIdleMax = Interval.minutes(10)
+    /// How long a node with bootstrap addresses is without a contact, and unanswered, before it says that it is alone.
+    /// Shorter: it says so while it starts beside its bootstrap node; longer: its operator looks elsewhere.
+    public var aloneAfter = Interval.seconds(10)
     /// Saved contacts tried in one such round beside the bootstrap addresses.
     public var anchorsPerRound = 8
     /// Contacts worth saving. More: disk for nothing.

@@ -72,7 +72,8 @@ public struct ReachDocument: Codable, Sendable, Equatable {
         }
     }
 
-    /// What the node says of itself, `direct`, `datagrams` (it accepts no channels), `outbound` or `unknown`; or `alone`.
+    /// What the node says of itself, `direct`, `datagrams` (it accepts no channels), `outbound` or `unknown`; or `alone`:
+    /// no node that it was told to join by has answered for ten seconds, and it knows no other.
     public var state: String
     @Nullable public var endpoint: String?
     /// How the endpoint is known: `loopback`, `configured`, `observed`, …

@@ -58,15 +58,14 @@ extension Node: MeshNode {
     private var reach: ReachDocument {
         let count = peer.contacts.count
         let endpoint = peer.ownEndpoints.first ?? peer.observedEndpoint
-        let isAlone = count == 0 && !settings.mesh.join.isEmpty
+        let isAlone = peer.isAlone
         let how =
             settings.mesh.publicEndpoint != nil
             ? "configured"
             : settings.mesh.listen.isLoopback ? "loopback" : peer.ownEndpoints.isEmpty ? nil : "observed"
         var mend: String?
         if isAlone {
-            mend =
-                "none of the \(settings.mesh.join.count) nodes in mesh.join answers: check their addresses and your network"
+            mend = Self.aloneHint
         } else if !settings.mesh.inbound {
             mend = nil
         } else if endpoint == nil {
@@ -84,6 +83,10 @@ extension Node: MeshNode {
             state: isAlone ? "alone" : peer.ownReachability.name, endpoint: endpoint?.description, how: how,
             confirmedBy: tested?.networks ?? count, tested: tested, mend: mend)
     }
+
+    /// What the operator should do about `Notice.alone`.
+    static let aloneHint =
+        "none of the nodes in mesh.join answers: check their addresses, and that UDP leaves your network"
 
     /// What the operator should do about what the test found out; nil: nothing.
     func mend(of finding: ReachabilityFinding) -> String? {

@@ -327,7 +327,10 @@ public actor Node {
     private func note(_ notice: Notice) {
         switch notice {
         case .joined(let contacts): log.notice("joined", metadata: ["contacts": "\(contacts)"])
-        case .alone: log.notice("alone: no bootstrap node answers")
+        case .alone(let tried):
+            log.warning(
+                "\(Self.aloneHint)",
+                metadata: ["tried": "\(tried.map(\.description).joined(separator: ", "))"])
         case .admitted(let key, let endpoint):
             log.debug("peer", metadata: ["node": "\(NodeID(of: key).short)", "at": "\(endpoint)"])
         case .evicted(let key): log.info("peer gone", metadata: ["node": "\(NodeID(of: key).short)"])

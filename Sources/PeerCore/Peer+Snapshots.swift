@@ -11,6 +11,8 @@ extension Peer {
     public var contacts: [ContactSummary] { discovery.contacts }
     public var anchors: [Verified<Contact>] { discovery.anchors }
     public var isJoined: Bool { discovery.isJoined }
+    /// Whether the last of `Notice.alone` and a first contact was `alone`.
+    public var isAlone: Bool { discovery.isAlone }
     public var ownEndpoints: [Endpoint] { endpoints }
     public var ownReachability: Reachability { reachability }
     /// What the last test of whether strangers reach us found out.

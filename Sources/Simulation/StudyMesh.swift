@@ -252,7 +252,7 @@ public struct StudyMesh {
             found[Key(node: node, token: token), default: []].append((provider.address.key, now))
         case .searchFinished(let token, let statistics):
             searches[Key(node: node, token: token)] = statistics
-        case .admitted, .updated, .evicted, .joined, .observedEndpointChanged, .send, .callBack,
+        case .admitted, .updated, .evicted, .joined, .alone, .observedEndpointChanged, .send, .callBack,
             .reachabilityTested:
             break
         }
