@@ -87,6 +87,13 @@ public struct Gossip: Sendable {
     public var allOffers: [Verified<Offer>] { book.live }
     /// One summary a model, by name.
     public var models: [ModelSummary] { book.summaries }
+    /// Nodes with a live offer of any model, this one included.
+    public var sellerCount: Int { book.sellerCount }
+    /// Models other than `model` with the lowest price of output that is on offer for each, the cheapest first; at most
+    /// `limit`.
+    public func cheapest(except model: String, limit: Int) -> [(model: String, outputPrice: Int64)] {
+        book.cheapest(except: model, limit: limit)
+    }
     /// Tombstones included: what bounds count.
     public var heldCount: Int { book.count }
     public var memberCount: Int { members.count }
