@@ -4,7 +4,7 @@ import Primitives
 import Sessions
 import Wire
 
-// What comes in from the shell. Each call ends with `settle`, after which the outputs are to be drained.
+// What comes in from the shell. Each call ends with `settle`: its outputs lie ready, until the shell drains them.
 extension Peer {
     // MARK: Network
 
