@@ -1,3 +1,4 @@
+import Credit
 import Cryptography
 import PeerCore
 import Primitives
@@ -45,6 +46,8 @@ final class Host {
     // What the process keeps on disk.
     var anchors: [Verified<Contact>] = []
     var sequences: [(model: String, sequence: UInt64)] = []
+    /// From the receipts that it keeps.
+    var balances: Balances
 
     var traffic = Traffic()
     /// Drop counters of processes that ended.
@@ -58,6 +61,7 @@ final class Host {
         self.plan = plan
         self.identity = identity
         nodeID = identity.nodeID
+        balances = Balances(of: identity.publicKey)
         self.endpoint = endpoint
         self.monotonicOffset = monotonicOffset
         backend = ScriptedBackend(random: random)

@@ -106,6 +106,7 @@ extension World {
         }
         for host in hosts where host.isUp { checkRest(host) }
         if !liars.isEmpty { checkContacts() }
+        checkBalances()
         checkCalmOffers()
         checkExpectations()
     }
@@ -151,6 +152,14 @@ extension World {
                 else { continue }
                 violate(.contactsGenuine, host: host, "\(hosts[owner].plan.name) at \(contact.address)")
             }
+        }
+    }
+
+    private func checkBalances() {
+        let sum = hosts.reduce(0) { $0 + $1.balances.net }
+        let mayLoseReceipts = !scenario.events.isEmpty
+        if sum > 0 || sum < 0 && !mayLoseReceipts {
+            violate(.balancesSum, host: nil, "the balances of all nodes sum to \(sum) micro-credits")
         }
     }
 

@@ -208,6 +208,7 @@ extension World {
         case .keep(let receipt):
             digest.mix(18, host.index, Int(truncatingIfNeeded: receipt.record.cost))
             counts.receipts += 1
+            host.balances.add(receipt.record)
         case .keepSequence(let model, let sequence):
             digest.mix(19, host.index, Int(truncatingIfNeeded: sequence))
             host.sequences.removeAll { $0.model == model }
