@@ -320,7 +320,6 @@ final class World {
             }
         case .openChannel(let task, let attempt, let to):
             dial(task, attempt, node, index(to.key), byBuyer: true)
-        case .expectChannel: break
         case .sendFrame(let channel, let frame): send(frame, on: channel, from: node)
         case .releaseChannel(let channel): release(channel, node)
         case .closeChannel(let channel): end(channel, by: node)
