@@ -61,6 +61,7 @@ public struct TestnetState: Codable, Sendable {
         case file, plan, program, supervisor, supervisorTicks = "supervisor_ticks", nodes
     }
 
+    /// Reads the state; nil when there is none or it can't be read.
     public static func load(_ layout: Layout) -> TestnetState? {
         guard let data = FileManager.default.contents(atPath: layout.state) else { return nil }
         let decoder = JSONDecoder()

@@ -29,6 +29,7 @@ public struct LocalTestnet: Sendable {
         layout = Layout(root: root, name: self.name)
     }
 
+    /// Names of the testnets that run under `root`, sorted.
     public static func running(root: String) -> [String] {
         let names = (try? FileManager.default.contentsOfDirectory(atPath: "\(root)/.run")) ?? []
         return names.sorted().filter {
@@ -197,6 +198,7 @@ public struct LocalTestnet: Sendable {
 
     // MARK: State
 
+    /// The recorded state. Throws when no such testnet runs.
     public func load() throws(TestnetError) -> TestnetState {
         guard let state = TestnetState.load(layout) else {
             throw TestnetError(
@@ -227,6 +229,7 @@ public struct LocalTestnet: Sendable {
         public var node: String
     }
 
+    /// The last action that was requested for a node.
     public func lastEvent(_ node: String) -> Event? {
         guard let data = FileManager.default.contents(atPath: layout.events) else { return nil }
         let decoder = JSONDecoder()
@@ -267,6 +270,7 @@ public struct LocalTestnet: Sendable {
                 ? String(format: "%.0f min", seconds / 60) : String(format: "%.0f h", seconds / 3600)
     }
 
+    /// The record of a node. The error lists the existing names.
     public func node(named name: String) throws(TestnetError) -> NodeRecord {
         let state = try load()
         guard let node = state.nodes.first(where: { $0.name == name }) else {

@@ -23,6 +23,7 @@ public enum ProcessTable {
 
     public static func startTicks(_ pid: Int32) -> UInt64? { stat(pid)?.ticks }
 
+    /// The state of the process; `gone` if the pid now belongs to another one.
     public static func state(_ pid: Int32, startTicks: UInt64) -> State {
         guard let found = stat(pid), found.ticks == startTicks, found.letter != "Z", found.letter != "X"
         else { return .gone }

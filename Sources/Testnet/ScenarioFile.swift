@@ -77,6 +77,7 @@ public struct ScenarioFile: Sendable {
         public var from: Interval
     }
 
+    /// One action at a point in time.
     public struct Event: Sendable {
         public enum Action: String, Sendable, CaseIterable {
             case kill, freeze, thaw, restart, stop, partition, heal

@@ -3,6 +3,7 @@ import Primitives
 
 /// A file in `testnet/`: which nodes to start, and how.
 public struct TestnetFile: Sendable {
+    /// One node of a testnet.
     public struct NodePlan: Sendable {
         public var name: String
         /// The name in the file, which all nodes made by one `count:` share.
@@ -28,6 +29,7 @@ public struct TestnetFile: Sendable {
     }
     /// Whether the operator states a node's address or the node learns it from its peers.
     enum Address: String, CaseIterable { case stated, learnt }
+    /// One model that a node sells.
     public struct Sale: Sendable {
         public var model: String
         public var file: String
@@ -41,6 +43,7 @@ public struct TestnetFile: Sendable {
         public var speed: Int
         public var slots: Int
     }
+    /// The default question of `testnet ask`.
     public struct Question: Sendable {
         public var via: String
         public var model: String
