@@ -142,7 +142,7 @@ extension Peer {
             offerLearnt(offer.record.model, now)
         case .offerWithdrawn(let key, let model):
             effects.append(.log(.offerGone(key, model: model, expired: false)))
-            auctioneer.sellerLeft(key, now: now, random: &random, out: &auctioneerActions)
+            buy(now) { $0.sellerLeft(key, turn: &$1, out: &$2) }
         case .offerExpired(let key, let model):
             effects.append(.log(.offerGone(key, model: model, expired: true)))
         case .searchFinished(let token, _):
@@ -175,13 +175,11 @@ extension Peer {
                 let id = channels.open(to: peer, now: now, out: &channelActions)
                 dialling[id] = .auctioneer(task, attempt: attempt, peer)
             }
-        case .expectChannel:
-            break
         case .sendFrame(let channel, let frame):
             if OwnChannels.isOwn(channel) {
                 ownChannels.send(frame, on: channel, .toBidder)
             } else {
-                channels.send(frame, on: ChannelID(rawValue: channel), now: now, out: &channelActions)
+                channels.send(frame, on: channel, now: now, out: &channelActions)
             }
         case .releaseChannel(let channel):
             release(channel, telling: .toBidder, now)
@@ -201,19 +199,20 @@ extension Peer {
         case .cancelJob(let id): effects.append(.cancelJob(id))
         case .pauseJob(let id): effects.append(.pauseJob(id))
         case .resumeJob(let id): effects.append(.resumeJob(id))
-        case .sendFrame(let channel, let frame):
+        case .sendFrame(let id, let frame):
+            let channel = ChannelID(rawValue: id)
             if OwnChannels.isOwn(channel) {
                 ownChannels.send(frame, on: channel, .toAuctioneer)
             } else {
-                channels.send(frame, on: ChannelID(rawValue: channel), now: now, out: &channelActions)
+                channels.send(frame, on: channel, now: now, out: &channelActions)
             }
         case .openChannel(let task, let attempt, let peer):
             let id = channels.open(to: peer, now: now, out: &channelActions)
             dialling[id] = .bidder(task, attempt: attempt, peer)
         case .releaseChannel(let channel):
-            release(channel, telling: .toAuctioneer, now)
+            release(ChannelID(rawValue: channel), telling: .toAuctioneer, now)
         case .closeChannel(let channel):
-            close(channel, telling: .toAuctioneer)
+            close(ChannelID(rawValue: channel), telling: .toAuctioneer)
         case .receiptAccepted(let receipt):
             effects.append(.keep(receipt))
         }
@@ -231,9 +230,10 @@ extension Peer {
             }
             switch dialling.removeValue(forKey: id) {
             case .auctioneer(let task, let attempt, let address):
-                auctioneer.channelOpened(
-                    task, attempt: attempt, channel: id.rawValue, peer: address.key, now: now,
-                    random: &random, out: &auctioneerActions)
+                buy(now) {
+                    $0.channelOpened(
+                        task, attempt: attempt, channel: id, peer: address.key, turn: &$1, out: &$2)
+                }
             case .bidder(let task, let attempt, let address):
                 bidder.channelOpened(
                     task, attempt: attempt, channel: id.rawValue, peer: address.key, now: now,
@@ -242,18 +242,16 @@ extension Peer {
             case nil: break
             }
         case .frame(let id, let peer, let frame):
-            self.frame(frame, from: peer, on: id.rawValue, now)
+            self.frame(frame, from: peer, on: id, now)
         case .failed(let id, _):
             switch dialling.removeValue(forKey: id) {
             case .auctioneer(let task, let attempt, let address):
-                auctioneer.channelFailed(
-                    task, attempt: attempt, peer: address.key, now: now, random: &random,
-                    out: &auctioneerActions)
+                buy(now) { $0.channelFailed(task, attempt: attempt, peer: address.key, turn: &$1, out: &$2) }
             case .bidder(let task, let attempt, let address):
                 bidder.channelFailed(task, attempt: attempt, peer: address.key, now: now, out: &bidderActions)
             case .test: break
             case nil:
-                channelFailed(id.rawValue, now)
+                channelFailed(id, now)
             }
         }
     }
@@ -261,35 +259,36 @@ extension Peer {
     private mutating func perform(_ item: OwnChannels.Item, _ now: Now) {
         switch item {
         case .opened(let channel, let task, let attempt):
-            auctioneer.channelOpened(
-                task, attempt: attempt, channel: channel, peer: identity.publicKey, now: now, random: &random,
-                out: &auctioneerActions)
+            let key = identity.publicKey
+            buy(now) {
+                $0.channelOpened(task, attempt: attempt, channel: channel, peer: key, turn: &$1, out: &$2)
+            }
         case .frame(let channel, let frame, .toBidder):
-            bidder.received(frame, from: identity.publicKey, channel: channel, now: now, out: &bidderActions)
+            bidder.received(
+                frame, from: identity.publicKey, channel: channel.rawValue, now: now, out: &bidderActions)
         case .frame(let channel, let frame, .toAuctioneer):
-            auctioneer.received(
-                frame, from: identity.publicKey, channel: channel, now: now, random: &random,
-                out: &auctioneerActions)
+            let key = identity.publicKey
+            buy(now) { $0.received(frame, from: key, channel: channel, turn: &$1, out: &$2) }
         case .closed(let channel, .toBidder):
-            bidder.channelClosed(channel, now: now, out: &bidderActions)
+            bidder.channelClosed(channel.rawValue, now: now, out: &bidderActions)
         case .closed(let channel, .toAuctioneer):
-            auctioneer.channelClosed(channel, now: now, random: &random, out: &auctioneerActions)
+            buy(now) { $0.channelClosed(channel, turn: &$1, out: &$2) }
         }
     }
 
-    private mutating func release(_ channel: UInt64, telling side: OwnChannels.Direction, _ now: Now) {
+    private mutating func release(_ channel: ChannelID, telling side: OwnChannels.Direction, _ now: Now) {
         if OwnChannels.isOwn(channel) {
             ownChannels.close(channel, telling: side)
         } else {
-            channels.release(ChannelID(rawValue: channel), now: now, out: &channelActions)
+            channels.release(channel, now: now, out: &channelActions)
         }
     }
 
-    private mutating func close(_ channel: UInt64, telling side: OwnChannels.Direction) {
+    private mutating func close(_ channel: ChannelID, telling side: OwnChannels.Direction) {
         if OwnChannels.isOwn(channel) {
             ownChannels.close(channel, telling: side)
         } else {
-            channels.close(ChannelID(rawValue: channel), out: &channelActions)
+            channels.close(channel, out: &channelActions)
         }
     }
 }
