@@ -52,12 +52,6 @@ extension Discovery {
     }
 
     /// The peer took its leave: out of the table at once, and not back before it states a newer contact.
-    public mutating func forget(
-        _ key: PublicKey, now: Now, random: inout SeededRandom, out: inout [DiscoveryAction]
-    ) {
-        forget(key, now.monotonic, &random, &out)
-    }
-
     mutating func forget(
         _ key: PublicKey, _ now: MonotonicTime, _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
     ) {

@@ -38,16 +38,6 @@ extension Discovery {
         table.entry(key).map { ($0.contact, $0.address) }
     }
 
-    /// Up to `count` different contacts that answer, at random.
-    public func randomContacts(_ count: Int, random: inout SeededRandom) -> [Verified<Contact>] {
-        random.sample(max(0, count), of: table.entries.filter { $0.failures == 0 }).map(\.contact)
-    }
-
-    /// Up to `count` contacts that answer, nearest to `target` first.
-    public func closest(to target: Bytes32, count: Int) -> [Verified<Contact>] {
-        table.closest(to: target, count: max(0, count)).map(\.contact)
-    }
-
     /// The longest known contacts, at most 64: what to save for a restart.
     public var anchors: [Verified<Contact>] {
         let oldest = table.entries.sorted { ($0.admitted, $0.key) < ($1.admitted, $1.key) }

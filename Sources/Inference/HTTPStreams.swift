@@ -103,9 +103,6 @@ public final class HTTPStreams {
 
     deinit { precondition(multi == nil, "HTTPStreams was dropped without close()") }
 
-    /// Transfers in progress.
-    public var count: Int { transfers.count }
-
     // MARK: For owners
 
     /// Starts a transfer; `sink` is retained until it ends. After `close` nothing is sent and `sink` is never

@@ -50,13 +50,6 @@ public struct SpeedMeter: Sendable, Hashable, Codable {
 
     public init() {}
 
-    /// For figures that the operator states.
-    public init(tokensPerSecond: Double, warmFirstTokenSeconds: Double, coldFirstTokenSeconds: Double = 0) {
-        self.tokensPerSecond = tokensPerSecond
-        self.warmFirstTokenSeconds = warmFirstTokenSeconds
-        self.coldFirstTokenSeconds = coldFirstTokenSeconds
-    }
-
     /// The warm time, or the cold one while only that is known: a first answer is cold.
     public var firstTokenSeconds: Double {
         warmFirstTokenSeconds > 0 ? warmFirstTokenSeconds : coldFirstTokenSeconds

@@ -61,19 +61,6 @@ public struct ServerSentEvents: Sendable {
         if start < bytes.count { try append(bytes[start..<bytes.count]) }
     }
 
-    /// For complete arrays, in tests and small answers.
-    public mutating func feed(
-        _ bytes: [UInt8], into events: inout [ServerSentEvent]
-    ) throws(ServerSentEventsError) {
-        do {
-            try bytes.withUnsafeBytes { try feed($0, into: &events) }
-        } catch let error as ServerSentEventsError {
-            throw error
-        } catch {
-            throw .tooLong
-        }
-    }
-
     private mutating func append(_ bytes: Slice<UnsafeRawBufferPointer>) throws(ServerSentEventsError) {
         guard bytes.count <= lengthMax - line.count else { throw .tooLong }
         line.append(contentsOf: bytes)

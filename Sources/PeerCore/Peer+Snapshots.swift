@@ -39,7 +39,6 @@ extension Peer {
     public func experience(of key: PublicKey) -> SellerExperience? { auctioneer.experience(of: key) }
     public var bidderRecord: BidderRecord { bidder.record }
     public func slotsTaken(_ model: String) -> Int { bidder.slotsTaken(model) }
-    public var runningJobs: Int { bidder.runningJobs.count }
     /// What must be zero when nothing runs. For checkers.
     public var outstanding:
         (tasks: Int, requests: Int, taskChannels: Int, holds: Int, jobs: Int, jobChannels: Int)
@@ -59,11 +58,6 @@ extension Peer {
             ("members", gossip.memberCount, GossipLimits.membersMax),
             ("contacts", discovery.count, 256 * discovery.parameters.bucketSize),
         ]
-    }
-
-    /// How many nodes keep our registration as a provider of the model.
-    public func registrars(_ model: String, now: Now) -> Int {
-        discovery.registrars(TopicID(model: model), now: now)
     }
 
     /// Datagrams and records dropped, by named reason; every reason is listed, those that never happened with 0.

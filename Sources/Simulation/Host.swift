@@ -40,8 +40,6 @@ final class Host {
     var isSilent = false
     /// It says that it calls others back, and sends nothing.
     var callsNobody = false
-    var diedAt: Int64?
-    var leftAt: Int64?
 
     // What the process keeps on disk.
     var anchors: [Verified<Contact>] = []

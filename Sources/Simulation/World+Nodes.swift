@@ -79,13 +79,11 @@ extension World {
         voidProbes(process)
         host.process = nil
         host.state = state
-        host.diedAt = clock
     }
 
     func leave(_ host: Host) {
         guard host.state == .running, let process = host.process, !process.isLeaving else { return }
         process.isLeaving = true
-        host.leftAt = clock
         if !host.plan.serves.isEmpty {
             updateServed(host, process)
             watch.leaves.append(Watch.Leave(host: Int32(host.index), at: clock))

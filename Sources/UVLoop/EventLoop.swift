@@ -339,9 +339,4 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
         preconditionOnLoop()
         resources[ObjectIdentifier(resource)] = nil
     }
-
-    // MARK: Time
-
-    /// Both clocks, read at the call. Safe from any thread.
-    public var now: Now { SystemClock.now() }
 }

@@ -73,7 +73,7 @@ import Wire
             peer.record.publicKey, now: bench.clock, random: &bench.random, out: &bench.out)
         let probe = bench.requests()[0]
         bench.discovery.forget(
-            peer.record.publicKey, now: bench.clock, random: &bench.random, out: &bench.out)
+            peer.record.publicKey, bench.clock.monotonic, &bench.random, &bench.out)
         #expect(bench.discovery.count == 0)
         bench.answer(probe.token, .pong(contact: nil, observed: nil), from: probe.peer)
         _ = bench.ask(.ping(contact: peer.signed), from: bench.address(peer))
