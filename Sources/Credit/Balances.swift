@@ -10,10 +10,10 @@ import Wire
 
 /// One assignment between two nodes: what its receipts have in common, and what a later receipt replaces.
 public struct ReceiptKey: Hashable, Sendable {
-    public let task: TaskID
-    public let attempt: UInt32
-    public let buyer: PublicKey
-    public let worker: PublicKey
+    let task: TaskID
+    let attempt: UInt32
+    let buyer: PublicKey
+    let worker: PublicKey
 
     public init(_ receipt: Receipt) {
         task = receipt.task

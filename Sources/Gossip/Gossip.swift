@@ -98,9 +98,9 @@ public struct Gossip: Sendable {
     public var heldCount: Int { book.count }
     public var memberCount: Int { members.count }
     /// What our clock is taken to be behind the other nodes', milliseconds; 0 unless it is far off.
-    public var clockCorrection: Int64 { clocks.ahead }
+    var clockCorrection: Int64 { clocks.ahead }
     /// Whether the first exchanges after the first member have not come to an end yet.
-    public var isJoining: Bool { joining != nil }
+    var isJoining: Bool { joining != nil }
 
     // MARK: Members
 

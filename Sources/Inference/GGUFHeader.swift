@@ -2,12 +2,12 @@ import Glibc
 
 /// What the metadata at the front of a GGUF file says
 /// (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md). A missing entry is nil.
-public struct GGUFHeader: Sendable, Hashable {
+struct GGUFHeader: Sendable, Hashable {
     /// Lower case: `q8_0`, `q4_k_m`; `type-N` for an unknown one.
-    public var quantization: String?
+    var quantization: String?
 
     /// Why a header can't be read.
-    public enum ReadError: Error, Hashable, Sendable {
+    enum ReadError: Error, Hashable, Sendable {
         case unreadable(errno: Int32)
         case notGGUF
         /// Truncated, or a length points outside the file.
@@ -20,7 +20,7 @@ public struct GGUFHeader: Sendable, Hashable {
     static let stringsMax: UInt64 = 1 << 24
 
     /// Reads the header only, never the tensors. Every length is checked against the file.
-    public init(path: String) throws(ReadError) {
+    init(path: String) throws(ReadError) {
         let file = open(path, O_RDONLY | O_CLOEXEC)
         guard file >= 0 else { throw .unreadable(errno: errno) }
         defer { close(file) }

@@ -28,7 +28,7 @@ import Wire
 
 public struct Peer: ~Copyable {
     public let identity: Identity
-    public let name: String
+    let name: String
     let profile: DiscoveryProfile
     let denied: Set<PublicKey>
 
