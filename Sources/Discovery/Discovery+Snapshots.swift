@@ -6,6 +6,8 @@ import Wire
 extension Discovery {
     /// Contacts in the table.
     public var count: Int { table.count }
+    /// How many `contacts` are: with the evicted ones that are still tried.
+    public var contactCount: Int { table.count + lost.count }
 
     /// Everyone in the table, far buckets first, then evicted contacts that are still tried.
     public var contacts: [ContactSummary] {

@@ -25,7 +25,8 @@ extension Node: MeshNode {
         for offer in peer.allOffers { sells[offer.record.publicKey, default: []].append(offer.record.model) }
         let now = SystemClock.now()
         let documents = peer.contacts.map { contact in
-            PeerDocument(
+            let experience = peer.experience(of: contact.publicKey)
+            return PeerDocument(
                 nodeID: contact.nodeID.description, publicKey: contact.publicKey.description,
                 name: contact.name,
                 endpoints: contact.endpoints.flatMap {
@@ -38,9 +39,7 @@ extension Node: MeshNode {
                     milliseconds: now.wall.milliseconds - (now.monotonic - contact.lastHeard).milliseconds),
                 version: nil, sells: sells[contact.publicKey] ?? [],
                 trust: Double(peer.millitrust(contact.publicKey, now: now)) / 1000,
-                tasks: .init(
-                    won: peer.experience(of: contact.publicKey)?.won ?? 0,
-                    failed: peer.experience(of: contact.publicKey)?.failed ?? 0),
+                tasks: .init(won: experience?.won ?? 0, failed: experience?.failed ?? 0),
                 balance: balances[contact.publicKey])
         }
         var dropped: [String: UInt64] = [:]
@@ -56,7 +55,7 @@ extension Node: MeshNode {
     }
 
     private var reach: ReachDocument {
-        let count = peer.contacts.count
+        let count = peer.contactCount
         let endpoint = peer.ownEndpoints.first ?? peer.observedEndpoint
         let isAlone = peer.isAlone
         let how =
@@ -146,7 +145,7 @@ extension Node: MeshNode {
             publicKey: identity.publicKey.description, mesh: settings.mesh.name,
             version: version, uptimeSeconds: (SystemClock.monotonic - startedAt).milliseconds / 1000,
             state: state, reach: reach,
-            peers: peer.contacts.count, models: models,
+            peers: peer.contactCount, models: models,
             tasks: MeshDocuments.TaskCounts(
                 running: counts.running, delivered: counts.delivered, refused: counts.refused,
                 cancelled: counts.cancelled, failed: counts.failed),

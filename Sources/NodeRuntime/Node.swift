@@ -32,6 +32,8 @@ public actor Node {
     let log: Logger
     let ledger: Ledger
 
+    /// Each event enters it by mutating calls, which work in place. A call that doesn't mutate copies all of it first:
+    /// only for what people look at.
     var peer: Peer
     private var effects: [Effect] = []
     private var isFlushing = false

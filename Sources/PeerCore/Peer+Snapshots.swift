@@ -9,6 +9,8 @@ import Wire
 // What people may look at. Copies: nothing here changes anything.
 extension Peer {
     public var contacts: [ContactSummary] { discovery.contacts }
+    /// How many `contacts` are.
+    public var contactCount: Int { discovery.contactCount }
     public var anchors: [Verified<Contact>] { discovery.anchors }
     public var isJoined: Bool { discovery.isJoined }
     /// Whether the last of `Notice.alone` and a first contact was `alone`.
