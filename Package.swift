@@ -61,7 +61,7 @@ let core: [Target] = [
     tests("MarketTests", ["Market", product("HeapModule", "swift-collections")]),
     tests("CreditTests", ["Credit"]),
     tests("PeerCoreTests", ["PeerCore"] + machines + collections),
-    tests("SimulationTests", ["Simulation", "PeerCore"] + machines),
+    tests("SimulationTests", ["Simulation", "PeerCore", "Credit"] + machines),
     tests("OpenAIFormatTests", ["OpenAIFormat", "Primitives"]),
     tests("HostileTests", ["FuzzEntries"]),
 ]
