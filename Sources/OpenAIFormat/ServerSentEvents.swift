@@ -61,6 +61,19 @@ public struct ServerSentEvents: Sendable {
         if start < bytes.count { try append(bytes[start..<bytes.count]) }
     }
 
+    /// For whole arrays, in tests and fuzzing.
+    public mutating func feed(
+        _ bytes: [UInt8], into events: inout [ServerSentEvent]
+    ) throws(ServerSentEventsError) {
+        do {
+            try bytes.withUnsafeBytes { try feed($0, into: &events) }
+        } catch let error as ServerSentEventsError {
+            throw error
+        } catch {
+            throw .tooLong
+        }
+    }
+
     private mutating func append(_ bytes: Slice<UnsafeRawBufferPointer>) throws(ServerSentEventsError) {
         guard bytes.count <= lengthMax - line.count else { throw .tooLong }
         line.append(contentsOf: bytes)

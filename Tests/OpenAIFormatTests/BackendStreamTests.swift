@@ -3,12 +3,6 @@ import Testing
 
 @testable import OpenAIFormat
 
-extension ServerSentEvents {
-    fileprivate mutating func feed(_ bytes: [UInt8], into events: inout [ServerSentEvent]) throws {
-        try bytes.withUnsafeBytes { try feed($0, into: &events) }
-    }
-}
-
 private func parse(_ pieces: [[UInt8]]) throws -> [ServerSentEvent] {
     var parser = ServerSentEvents()
     var events: [ServerSentEvent] = []
