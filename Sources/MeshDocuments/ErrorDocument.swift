@@ -8,7 +8,7 @@ public struct ErrorDocument: Codable, Sendable, Equatable {
     public init(error: Body) { self.error = error }
 
     public struct Body: Codable, Sendable, Equatable {
-        /// A sentence that names the thing and the mend.
+        /// A sentence that names the thing and the fix.
         public var message: String
         public var type: String
         @Nullable public var code: String?

@@ -46,7 +46,7 @@ public struct SelfDocument: Codable, Sendable, Equatable {
     }
 }
 
-/// How a node can be reached, how that is known, and what would mend it.
+/// How a node can be reached, how that is known, and what would fix it.
 public struct ReachDocument: Codable, Sendable, Equatable {
     /// What the last test found out: others called this node back.
     public struct Test: Codable, Sendable, Equatable {
@@ -80,24 +80,24 @@ public struct ReachDocument: Codable, Sendable, Equatable {
     /// Networks of the last test; before one, contacts.
     public var confirmedBy: Int
     @Nullable public var tested: Test?
-    @Nullable public var mend: String?
+    @Nullable public var fix: String?
 
     public init(
         state: String, endpoint: String? = nil, how: String? = nil, confirmedBy: Int = 0,
-        tested: Test? = nil, mend: String? = nil
+        tested: Test? = nil, fix: String? = nil
     ) {
         self.state = state
         self.endpoint = endpoint
         self.how = how
         self.confirmedBy = confirmedBy
         self.tested = tested
-        self.mend = mend
+        self.fix = fix
     }
 
     enum CodingKeys: String, CodingKey {
         case state, endpoint, how
         case confirmedBy = "confirmed_by"
-        case tested, mend
+        case tested, fix
     }
 }
 

@@ -63,16 +63,16 @@ extension Node: MeshNode {
             settings.mesh.publicEndpoint != nil
             ? "configured"
             : settings.mesh.listen.isLoopback ? "loopback" : peer.ownEndpoints.isEmpty ? nil : "observed"
-        var mend: String?
+        var fix: String?
         if isAlone {
-            mend =
+            fix =
                 "none of the \(settings.mesh.join.count) nodes in mesh.join answers: check their addresses and your network"
         } else if !settings.mesh.inbound {
-            mend = nil
+            fix = nil
         } else if endpoint == nil {
-            mend = "nobody has told us our address yet: join a node, or set mesh.public"
+            fix = "nobody has told us our address yet: join a node, or set mesh.public"
         } else {
-            mend = peer.testedReachability.flatMap(mend(of:))
+            fix = peer.testedReachability.flatMap(fix(of:))
         }
         let tested = peer.testedReachability.map { finding in
             ReachDocument.Test(
@@ -82,11 +82,11 @@ extension Node: MeshNode {
         }
         return ReachDocument(
             state: isAlone ? "alone" : peer.ownReachability.name, endpoint: endpoint?.description, how: how,
-            confirmedBy: tested?.networks ?? count, tested: tested, mend: mend)
+            confirmedBy: tested?.networks ?? count, tested: tested, fix: fix)
     }
 
     /// What the operator should do about what the test found out; nil: nothing.
-    func mend(of finding: ReachabilityFinding) -> String? {
+    func fix(of finding: ReachabilityFinding) -> String? {
         guard finding.datagrams == .no || finding.channels == .no else { return nil }
         // The port to forward is ours, not the one that a router happened to show.
         let port = settings.mesh.publicEndpoint?.port ?? meshEndpoint.port
@@ -158,7 +158,7 @@ extension Node: MeshNode {
     private func advice(_ models: [MeshDocuments.ServedModel]) -> String? {
         if isPaused { return "paused: `starling resume` takes work again" }
         if let down = models.first(where: { $0.backend.state == "down" }) {
-            return "mend the model server of \(down.model): \(down.backend.error ?? "it is down")"
+            return "fix the model server of \(down.model): \(down.backend.error ?? "it is down")"
         }
         for model in models where model.bids.made >= 20 && model.bids.won * 10 < model.bids.made {
             return model.bids.lostOnPrice > model.bids.lostOnSpeed
@@ -270,12 +270,15 @@ extension TaskDocument {
                 award: milliseconds(transcript.phases.award),
                 firstToken: milliseconds(transcript.phases.firstToken),
                 stream: milliseconds(transcript.phases.stream)),
-            legs: transcript.legs.map { leg in
-                TaskLeg(
-                    nodeID: NodeID(of: leg.worker).description, name: leg.name, fromToken: Int(leg.fromToken),
-                    tokens: Int(leg.tokens),
-                    ended: leg.ended.rawValue, cost: leg.cost, gapMilliseconds: milliseconds(leg.gap),
-                    receipt: leg.receipt.map { Base32.encode($0.bytes) }, droppedFields: leg.droppedFields)
+            assignments: transcript.legs.map { assignment in
+                TaskAssignment(
+                    nodeID: NodeID(of: assignment.worker).description, name: assignment.name,
+                    fromToken: Int(assignment.fromToken),
+                    tokens: Int(assignment.tokens),
+                    ended: assignment.ended.rawValue, cost: assignment.cost,
+                    gapMilliseconds: milliseconds(assignment.gap),
+                    receipt: assignment.receipt.map { Base32.encode($0.bytes) },
+                    droppedFields: assignment.droppedFields)
             },
             resume: transcript.resume.rawValue, failovers: max(0, transcript.legs.count - 1),
             usage: TaskUsage(

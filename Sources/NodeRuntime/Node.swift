@@ -336,8 +336,8 @@ public actor Node {
                 "channels": "\(finding.channels.rawValue)", "networks": "\(finding.networks)",
                 "stated": "\(stated.name)",
             ]
-            if let mend = mend(of: finding) {
-                log.warning("\(mend)", metadata: details)
+            if let fix = fix(of: finding) {
+                log.warning("\(fix)", metadata: details)
             } else {
                 log.notice("tested whether strangers reach us", metadata: details)
             }

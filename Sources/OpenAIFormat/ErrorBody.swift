@@ -2,7 +2,7 @@
 
 /// What the client did wrong, or what happened to its task.
 public struct ErrorBody: Error, Hashable, Sendable {
-    /// A sentence that names the thing and the mend.
+    /// A sentence that names the thing and the fix.
     public var message: String
     public var type: String
     public var code: String?

@@ -1,4 +1,4 @@
-// The world's faults with sockets, as values that can be shown to the person who can mend them.
+// The world's faults with sockets, as values that can be shown to the person who can fix them.
 
 import CLibuv
 import Glibc

@@ -53,7 +53,7 @@ struct DoorOptions: ParsableArguments {
         }
         throw fail(
             "no testnet node is called \(via)",
-            mend: "give an address (http://127.0.0.1:7828), or see `starling testnet status`", .unavailable)
+            fix: "give an address (http://127.0.0.1:7828), or see `starling testnet status`", .unavailable)
     }
 
     /// The document at `path`: printed as it came under `--json` (nil is returned), decoded otherwise.
@@ -70,7 +70,7 @@ struct DoorOptions: ParsableArguments {
         } catch {
             throw fail(
                 "\(try client().base) answers something else: \(error)",
-                mend: "is it a Starling node of this version?", .failed)
+                fix: "is it a Starling node of this version?", .failed)
         }
     }
 
@@ -93,7 +93,7 @@ struct DoorOptions: ParsableArguments {
         }
         if !json {
             remark("starling: \(printable(message))")
-            if let mend = body?.metadata?.nearest.flatMap(Self.flag) { remark("  mend: \(mend)") }
+            if let fix = body?.metadata?.nearest.flatMap(Self.flag) { remark("  fix: \(fix)") }
         }
         return ExitCode(status.rawValue)
     }

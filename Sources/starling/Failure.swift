@@ -19,9 +19,9 @@ enum ExitStatus: Int32 {
 }
 
 /// Says on stderr what happened and what to do, and ends the program with `status`.
-func fail(_ problem: String, mend: String?, _ status: ExitStatus) -> ExitCode {
+func fail(_ problem: String, fix: String?, _ status: ExitStatus) -> ExitCode {
     remark("starling: \(problem)")
-    if let mend { remark("  mend: \(mend)") }
+    if let fix { remark("  fix: \(fix)") }
     return ExitCode(status.rawValue)
 }
 
@@ -37,24 +37,24 @@ func remark(_ line: String) { FileHandle.standardError.write(Data((line + "\n").
 /// Text on stdout, unbuffered, without a line end.
 func emit(_ text: String) { FileHandle.standardOutput.write(Data(text.utf8)) }
 
-/// Runs a command's body and turns every error into a sentence, a mend and an exit code.
+/// Runs a command's body and turns every error into a sentence, a fix and an exit code.
 func reporting(_ body: () async throws -> Void) async throws {
     do {
         try await body()
     } catch let error as ExitCode {
         throw error
     } catch let error as ConfigurationError {
-        throw fail(error.description, mend: error.mend, .configuration)
+        throw fail(error.description, fix: error.fix, .configuration)
     } catch let error as KeyFileError {
-        throw fail(error.description, mend: error.mend, .permission)
+        throw fail(error.description, fix: error.fix, .permission)
     } catch let error as MeshClientError {
         throw fail(
             error.description,
-            mend: error.isUnreachable
+            fix: error.isUnreachable
                 ? "start one with `starling node`, or say where it is: --via http://host:port" : "try again",
             .unavailable)
     } catch let error as TestnetError {
-        throw fail(error.description, mend: error.mend, ExitStatus(rawValue: error.exitCode) ?? .failed)
+        throw fail(error.description, fix: error.fix, ExitStatus(rawValue: error.exitCode) ?? .failed)
     }
 }
 

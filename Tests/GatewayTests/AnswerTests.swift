@@ -366,7 +366,7 @@ import Wire
         }
     }
 
-    @Test func theExplainedRefusalAddsUpAndNamesTheMend() async throws {
+    @Test func theExplainedRefusalAddsUpAndNamesTheFix() async throws {
         let node = FakeNode(script: { task in
             task.fail(.overMaxPrice, "No node sells wren-m at 1.00 cr per million output tokens.") {
                 $0.known = 5

@@ -16,7 +16,7 @@ import Wire
         failure?.reasons.first { $0.reason == reason }?.nodes
     }
 
-    @Test("Nobody within the price: the sentence names the cheapest, the mend and the alternative")
+    @Test("Nobody within the price: the sentence names the cheapest, the fix and the alternative")
     func overMaxPrice() {
         let failure = refusal([ada, bob, cyd]) { $0.maxOutputPrice = 1_000_000 }
         #expect(failure?.code == .overMaxPrice)

@@ -43,7 +43,7 @@ import Testing
         let error = try failure("name: ann\nmesh:\n  prot: 7000\n")
         #expect(error.line == 3)
         #expect(error.description == "node.yaml:3: unknown key `mesh.prot`")
-        #expect(error.mend == "did you mean `port`?")
+        #expect(error.fix == "did you mean `port`?")
     }
 
     @Test(arguments: [
@@ -67,7 +67,7 @@ import Testing
     func badInputGetsASentenceThatNamesTheKey(yaml: String, problem: String) throws {
         let error = try failure(yaml)
         #expect(error.problem == problem)
-        #expect(!error.mend.isEmpty)
+        #expect(!error.fix.isEmpty)
     }
 
     @Test func whatIsNotYAMLSaysWhere() throws {

@@ -73,7 +73,7 @@ struct Survey: Sendable {
         }
     }
 
-    /// Why nobody does it: the commonest reason among the model's sellers, in a sentence that names the mend.
+    /// Why nobody does it: the commonest reason among the model's sellers, in a sentence that names the fix.
     func explanation() -> TaskFailure {
         guard sellers > 0 else { return nobodySells() }
         var commonest = ExclusionReason.busy

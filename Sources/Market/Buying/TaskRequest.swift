@@ -182,7 +182,7 @@ public struct TaskFailure: Error, Sendable {
         case leaving = "leaving"
     }
     public var code: Code
-    /// A sentence for the client that names the thing and the mend.
+    /// A sentence for the client that names the thing and the fix.
     public var message: String
     public var known: Int = 0
     public var asked: Int = 0
