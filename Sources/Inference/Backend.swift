@@ -17,7 +17,7 @@ public final class Backend {
 
     let http: HTTPStreams
     private let alarm: LoopAlarm
-    private var jobs: [UInt64: Job] = [:]
+    private var jobs: [JobID: Job] = [:]
     private var draining: [(transfer: TransferID, until: MonotonicTime)] = []
     private var nextOwnJob = Backend.ownJobs + 1
     private var isTicking = false
@@ -130,14 +130,16 @@ public final class Backend {
     public func start(_ request: JobRequest) -> BackendFailure? {
         guard case .up = health.state else { return BackendFailure(.down, "The model server is down.") }
         guard busySlots < configuration.slots else { return BackendFailure(.busy, "All slots are taken.") }
-        precondition(jobs[request.id] == nil && request.id <= Self.ownJobs, "job \(request.id) runs already")
+        precondition(
+            jobs[request.id] == nil && request.id.rawValue <= Self.ownJobs,
+            "job \(request.id.rawValue) runs already")
         return begin(request, observer: nil)
     }
 
     /// Ends a job at once: the connection closes, no event follows. An unknown id is ignored. If the server had been
     /// silent for unusually long (the buyer may have given up for that), it is asked a short question before it is
     /// sold again.
-    public func cancel(_ id: UInt64) {
+    public func cancel(_ id: JobID) {
         guard let job = jobs[id] else { return }
         let isSilent = isSilent(job)
         drop(id)
@@ -155,7 +157,7 @@ public final class Backend {
         tellStatus()
     }
 
-    private func drop(_ id: UInt64) {
+    private func drop(_ id: JobID) {
         guard let job = jobs.removeValue(forKey: id) else { return }
         job.over()
         if let transfer = job.transfer { http.cancel(transfer) }
@@ -163,13 +165,13 @@ public final class Backend {
     }
 
     /// Withholds the job's events, and makes the server feel it. Time doesn't count as hanging meanwhile.
-    public func pause(_ id: UInt64) {
+    public func pause(_ id: JobID) {
         jobs[id]?.hold(true, now: now())
         rearm()
     }
 
     /// Lets events come again.
-    public func resume(_ id: UInt64) {
+    public func resume(_ id: JobID) {
         jobs[id]?.hold(false, now: now())
         rearm()
     }
@@ -178,7 +180,7 @@ public final class Backend {
     func startOwn(
         body: JSONTree, delivered: [UInt8] = [], timeout: Interval, observer: @escaping (JobEvent) -> Void
     ) -> BackendFailure? {
-        let id = nextOwnJob
+        let id = JobID(rawValue: nextOwnJob)
         nextOwnJob += 1
         return begin(
             JobRequest(

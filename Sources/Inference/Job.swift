@@ -20,7 +20,7 @@ final class Job: TransferSink {
     /// Bytes that are no event stream before the answer is called garbage.
     static let ignoredMax = 16 << 10
 
-    let id: UInt64
+    let id: JobID
     let kind: InferenceKind
     let deadline: MonotonicTime
     let droppedFields: [String]

@@ -4,7 +4,7 @@ import Primitives
 /// One task for a model server.
 public struct JobRequest: Sendable {
     /// Chosen by the caller; unique among the backend's running jobs.
-    public var id: UInt64
+    public var id: JobID
     public var kind: InferenceKind
     /// The client's JSON, unfiltered.
     public var body: [UInt8]
@@ -15,7 +15,7 @@ public struct JobRequest: Sendable {
     public var deadline: MonotonicTime
 
     public init(
-        id: UInt64, kind: InferenceKind, body: [UInt8], delivered: [UInt8] = [], maxTokens: UInt32? = nil,
+        id: JobID, kind: InferenceKind, body: [UInt8], delivered: [UInt8] = [], maxTokens: UInt32? = nil,
         deadline: MonotonicTime = .never
     ) {
         self.id = id

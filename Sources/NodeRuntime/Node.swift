@@ -43,7 +43,7 @@ public actor Node {
     var streams: [TaskID: ClientStream] = [:]
     var backends: [ServedBackend] = []
     var http: HTTPStreams?
-    var jobs: [UInt64: Int] = [:]
+    var jobs: [JobID: Int] = [:]
     var isPaused = false
     var isLeaving = false
     var accounts: Accounts

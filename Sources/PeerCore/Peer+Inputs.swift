@@ -87,7 +87,7 @@ extension Peer {
     }
 
     /// What the driver reports of a job.
-    public mutating func job(_ id: UInt64, _ event: JobEvent, now: Now) {
+    public mutating func job(_ id: JobID, _ event: JobEvent, now: Now) {
         bidder.jobEvent(id, event, now: now, out: &bidderActions)
         settle(now)
     }

@@ -104,18 +104,19 @@ extension Peer {
     }
 
     /// A frame belongs to the auctioneer or to the bidder by its kind.
-    mutating func frame(_ frame: Frame, from peer: PublicKey, on channel: UInt64, _ now: Now) {
+    mutating func frame(_ frame: Frame, from peer: PublicKey, on channel: ChannelID, _ now: Now) {
         switch frame.body {
         case .open, .bodyPart, .cancel, .credit, .receipt:
             bidder.received(frame, from: peer, channel: channel, now: now, out: &bidderActions)
         case .delta, .progress, .finish, .fail, .hello:
             auctioneer.received(
-                frame, from: peer, channel: channel, now: now, random: &random, out: &auctioneerActions)
+                frame, from: peer, channel: channel.rawValue, now: now, random: &random,
+                out: &auctioneerActions)
         }
     }
 
-    mutating func channelFailed(_ channel: UInt64, _ now: Now) {
-        auctioneer.channelClosed(channel, now: now, random: &random, out: &auctioneerActions)
+    mutating func channelFailed(_ channel: ChannelID, _ now: Now) {
+        auctioneer.channelClosed(channel.rawValue, now: now, random: &random, out: &auctioneerActions)
         bidder.channelClosed(channel, now: now, out: &bidderActions)
     }
 

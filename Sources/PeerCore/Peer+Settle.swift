@@ -175,16 +175,17 @@ extension Peer {
             }
         case .expectChannel:
             break
-        case .sendFrame(let channel, let frame):
+        case .sendFrame(let number, let frame):
+            let channel = ChannelID(rawValue: number)
             if OwnChannels.isOwn(channel) {
                 ownChannels.send(frame, on: channel, .toBidder)
             } else {
-                channels.send(frame, on: ChannelID(rawValue: channel), now: now, out: &channelActions)
+                channels.send(frame, on: channel, now: now, out: &channelActions)
             }
         case .releaseChannel(let channel):
-            release(channel, telling: .toBidder, now)
+            release(ChannelID(rawValue: channel), telling: .toBidder, now)
         case .closeChannel(let channel):
-            close(channel, telling: .toBidder)
+            close(ChannelID(rawValue: channel), telling: .toBidder)
         case .client(let task, let event):
             count(event)
             effects.append(.client(task, event))
@@ -203,7 +204,7 @@ extension Peer {
             if OwnChannels.isOwn(channel) {
                 ownChannels.send(frame, on: channel, .toAuctioneer)
             } else {
-                channels.send(frame, on: ChannelID(rawValue: channel), now: now, out: &channelActions)
+                channels.send(frame, on: channel, now: now, out: &channelActions)
             }
         case .openChannel(let task, let attempt, let peer):
             let id = channels.open(to: peer, now: now, out: &channelActions)
@@ -234,13 +235,13 @@ extension Peer {
                     random: &random, out: &auctioneerActions)
             case .bidder(let task, let attempt, let address):
                 bidder.channelOpened(
-                    task, attempt: attempt, channel: id.rawValue, peer: address.key, now: now,
+                    task, attempt: attempt, channel: id, peer: address.key, now: now,
                     out: &bidderActions)
             case .test: channels.close(id, out: &channelActions)
             case nil: break
             }
         case .frame(let id, let peer, let frame):
-            self.frame(frame, from: peer, on: id.rawValue, now)
+            self.frame(frame, from: peer, on: id, now)
         case .failed(let id, _):
             switch dialling.removeValue(forKey: id) {
             case .auctioneer(let task, let attempt, let address):
@@ -251,7 +252,7 @@ extension Peer {
                 bidder.channelFailed(task, attempt: attempt, peer: address.key, now: now, out: &bidderActions)
             case .test: break
             case nil:
-                channelFailed(id.rawValue, now)
+                channelFailed(id, now)
             }
         }
     }
@@ -260,34 +261,35 @@ extension Peer {
         switch item {
         case .opened(let channel, let task, let attempt):
             auctioneer.channelOpened(
-                task, attempt: attempt, channel: channel, peer: identity.publicKey, now: now, random: &random,
+                task, attempt: attempt, channel: channel.rawValue, peer: identity.publicKey, now: now,
+                random: &random,
                 out: &auctioneerActions)
         case .frame(let channel, let frame, .toBidder):
             bidder.received(frame, from: identity.publicKey, channel: channel, now: now, out: &bidderActions)
         case .frame(let channel, let frame, .toAuctioneer):
             auctioneer.received(
-                frame, from: identity.publicKey, channel: channel, now: now, random: &random,
+                frame, from: identity.publicKey, channel: channel.rawValue, now: now, random: &random,
                 out: &auctioneerActions)
         case .closed(let channel, .toBidder):
             bidder.channelClosed(channel, now: now, out: &bidderActions)
         case .closed(let channel, .toAuctioneer):
-            auctioneer.channelClosed(channel, now: now, random: &random, out: &auctioneerActions)
+            auctioneer.channelClosed(channel.rawValue, now: now, random: &random, out: &auctioneerActions)
         }
     }
 
-    private mutating func release(_ channel: UInt64, telling side: OwnChannels.Direction, _ now: Now) {
+    private mutating func release(_ channel: ChannelID, telling side: OwnChannels.Direction, _ now: Now) {
         if OwnChannels.isOwn(channel) {
             ownChannels.close(channel, telling: side)
         } else {
-            channels.release(ChannelID(rawValue: channel), now: now, out: &channelActions)
+            channels.release(channel, now: now, out: &channelActions)
         }
     }
 
-    private mutating func close(_ channel: UInt64, telling side: OwnChannels.Direction) {
+    private mutating func close(_ channel: ChannelID, telling side: OwnChannels.Direction) {
         if OwnChannels.isOwn(channel) {
             ownChannels.close(channel, telling: side)
         } else {
-            channels.close(ChannelID(rawValue: channel), out: &channelActions)
+            channels.close(channel, out: &channelActions)
         }
     }
 }

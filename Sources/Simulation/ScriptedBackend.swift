@@ -17,7 +17,7 @@ struct ScriptedBackend {
         var failureAt = 0
     }
 
-    var jobs: [UInt64: Running] = [:]
+    var jobs: [JobID: Running] = [:]
     var isDown = false
     var random: SeededRandom
 

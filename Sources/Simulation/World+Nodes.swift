@@ -192,7 +192,7 @@ extension World {
             digest.mix(12, host.index, Int(truncatingIfNeeded: id.rawValue))
             if let stream = process.channels[id] { closeStream(stream, id, isReset: true) }
         case .startJob(let job):
-            digest.mix(13, host.index, Int(truncatingIfNeeded: job.id))
+            digest.mix(13, host.index, Int(truncatingIfNeeded: job.id.rawValue))
             startJob(job, host, process)
         case .cancelJob(let id):
             digest.mix(14, host.index, Int(truncatingIfNeeded: id))

@@ -25,14 +25,14 @@ struct Worker {
     }
 
     mutating func frame(
-        _ task: TaskID, _ body: FrameBody, from buyer: PeerAddress, on channel: UInt64, attempt: UInt32 = 1
+        _ task: TaskID, _ body: FrameBody, from buyer: PeerAddress, on channel: ChannelID, attempt: UInt32 = 1
     ) {
         bidder.received(
             Frame(task: task, attempt: attempt, body: body), from: buyer.key, channel: channel, now: now,
             out: &actions)
     }
 
-    mutating func event(_ id: UInt64, _ event: JobEvent) {
+    mutating func event(_ id: JobID, _ event: JobEvent) {
         bidder.jobEvent(id, event, now: now, out: &actions)
     }
 
@@ -47,8 +47,10 @@ struct Worker {
     }
 
     /// Bid, award, task: the job runs on `channel`.
-    mutating func run(_ number: UInt64, from buyer: PeerAddress, on channel: UInt64, window: UInt32 = 65_536)
-        -> UInt64?
+    mutating func run(
+        _ number: UInt64, from buyer: PeerAddress, on channel: ChannelID, window: UInt32 = 65_536
+    )
+        -> JobID?
     {
         let task = TaskID(high: 1, low: number)
         _ = handle(.callForBids(call(number)), from: buyer)
@@ -74,9 +76,9 @@ func asker(_ number: UInt64) -> PeerAddress {
 
 extension [BidderAction] {
     var jobs: [Job] { compactMap { if case .startJob(let job) = $0 { job } else { nil } } }
-    var cancelled: [UInt64] { compactMap { if case .cancelJob(let id) = $0 { id } else { nil } } }
-    var paused: [UInt64] { compactMap { if case .pauseJob(let id) = $0 { id } else { nil } } }
-    var resumed: [UInt64] { compactMap { if case .resumeJob(let id) = $0 { id } else { nil } } }
+    var cancelled: [JobID] { compactMap { if case .cancelJob(let id) = $0 { id } else { nil } } }
+    var paused: [JobID] { compactMap { if case .pauseJob(let id) = $0 { id } else { nil } } }
+    var resumed: [JobID] { compactMap { if case .resumeJob(let id) = $0 { id } else { nil } } }
     var frames: [FrameBody] {
         compactMap { if case .sendFrame(_, let frame) = $0 { frame.body } else { nil } }
     }
@@ -229,7 +231,7 @@ extension [BidderAction] {
         worker.frame(
             task, .open(TaskOpen(kind: .chat, bodyBytes: 2, windowBytes: 65_536)), from: buyer, on: 5)
         worker.frame(task, .bodyPart(Array("{}".utf8)), from: buyer, on: 5)
-        let job = worker.take().jobs.last?.id ?? 0
+        let job = worker.take().jobs.last?.id ?? JobID(rawValue: 0)
         worker.event(job, .finished(Finish(reason: "stop")))
         #expect(worker.bidder.slotsTaken("wren-m") == 0)
         let award = Message.award(Award(task: task, attempt: 1, workerDials: false))

@@ -337,16 +337,16 @@ final class World {
     private func perform(_ action: BidderAction, _ node: Int) {
         switch action {
         case .startJob(let job): start(job, node)
-        case .cancelJob(let id): backends.removeValue(forKey: [UInt64(node), id])?.isStopped = true
-        case .pauseJob(let id): backends[[UInt64(node), id]]?.isPaused = true
+        case .cancelJob(let id): backends.removeValue(forKey: [UInt64(node), id.rawValue])?.isStopped = true
+        case .pauseJob(let id): backends[[UInt64(node), id.rawValue]]?.isPaused = true
         case .resumeJob(let id):
-            guard let backend = backends[[UInt64(node), id]] else { return }
+            guard let backend = backends[[UInt64(node), id.rawValue]] else { return }
             backend.isPaused = false
-        case .sendFrame(let channel, let frame): send(frame, on: channel, from: node)
+        case .sendFrame(let channel, let frame): send(frame, on: channel.rawValue, from: node)
         case .openChannel(let task, let attempt, let to):
             dial(task, attempt, node, index(to.key), byBuyer: false)
-        case .releaseChannel(let channel): release(channel, node)
-        case .closeChannel(let channel): end(channel, by: node)
+        case .releaseChannel(let channel): release(channel.rawValue, node)
+        case .closeChannel(let channel): end(channel.rawValue, by: node)
         case .receiptAccepted: receiptsAccepted += 1
         }
     }
@@ -406,7 +406,8 @@ final class World {
                         task, attempt: attempt, peer: key, now: now, random: &random, out: &buyer)
                 case (false, let channel?):
                     node.bidder.channelOpened(
-                        task, attempt: attempt, channel: channel, peer: key, now: now, out: &worker)
+                        task, attempt: attempt, channel: ChannelID(rawValue: channel), peer: key, now: now,
+                        out: &worker)
                 case (false, nil):
                     node.bidder.channelFailed(task, attempt: attempt, peer: key, now: now, out: &worker)
                 }
@@ -433,7 +434,8 @@ final class World {
             self.enter(other) { other, now, random, buyer, worker in
                 switch frame.body {
                 case .open, .bodyPart, .cancel, .credit, .receipt:
-                    other.bidder.received(frame, from: key, channel: channel, now: now, out: &worker)
+                    other.bidder.received(
+                        frame, from: key, channel: ChannelID(rawValue: channel), now: now, out: &worker)
                 case .delta, .progress, .finish, .fail, .hello:
                     other.auctioneer.received(
                         frame, from: key, channel: channel, now: now, random: &random, out: &buyer)
@@ -463,7 +465,7 @@ final class World {
             self.channels[id]?.isOpen = false
             self.enter(other) { other, now, random, buyer, worker in
                 other.auctioneer.channelClosed(id, now: now, random: &random, out: &buyer)
-                other.bidder.channelClosed(id, now: now, out: &worker)
+                other.bidder.channelClosed(ChannelID(rawValue: id), now: now, out: &worker)
             }
         }
     }
@@ -471,7 +473,7 @@ final class World {
     // MARK: - Backends
 
     private func start(_ job: Job, _ node: Int) {
-        let key = [UInt64(node), job.id]
+        let key = [UInt64(node), job.id.rawValue]
         let total = Int(String(decoding: job.body, as: UTF8.self)) ?? 0
         let first = job.delivered.count / Self.tokenBytes
         if job.delivered != (0..<first).flatMap({ Self.token($0) }) {

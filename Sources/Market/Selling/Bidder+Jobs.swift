@@ -7,7 +7,8 @@ extension Bidder {
 
     /// The answer to `openChannel`: our Hello says which award this channel is for.
     public mutating func channelOpened(
-        _ task: TaskID, attempt: UInt32, channel: UInt64, peer: PublicKey, now: Now, out: inout [BidderAction]
+        _ task: TaskID, attempt: UInt32, channel: ChannelID, peer: PublicKey, now: Now,
+        out: inout [BidderAction]
     ) {
         let key = HoldKey(buyer: peer, task: task, attempt: attempt)
         guard let hold = holds[key], hold.state == .leased, hold.dialled == nil, channels[channel] == nil
@@ -28,7 +29,7 @@ extension Bidder {
     }
 
     /// The channel ended: so does what it carried.
-    public mutating func channelClosed(_ channel: UInt64, now: Now, out: inout [BidderAction]) {
+    public mutating func channelClosed(_ channel: ChannelID, now: Now, out: inout [BidderAction]) {
         guard let key = channels.removeValue(forKey: channel), let hold = holds[key] else { return }
         holds.change(key) { $0.dialled = nil }
         if case .running(let id) = hold.state {
@@ -41,7 +42,7 @@ extension Bidder {
     /// A frame from a buyer: open, body part, cancel, credit or receipt. What belongs to nothing is ignored, but a
     /// task that can't be taken is told so.
     public mutating func received(
-        _ frame: Frame, from buyer: PublicKey, channel: UInt64, now: Now, out: inout [BidderAction]
+        _ frame: Frame, from buyer: PublicKey, channel: ChannelID, now: Now, out: inout [BidderAction]
     ) {
         let key = HoldKey(buyer: buyer, task: frame.task, attempt: frame.attempt)
         if case .open(let open) = frame.body { return opened(open, key, channel, now.monotonic, &out) }
@@ -58,7 +59,8 @@ extension Bidder {
     }
 
     private mutating func opened(
-        _ open: TaskOpen, _ key: HoldKey, _ channel: UInt64, _ now: MonotonicTime, _ out: inout [BidderAction]
+        _ open: TaskOpen, _ key: HoldKey, _ channel: ChannelID, _ now: MonotonicTime,
+        _ out: inout [BidderAction]
     ) {
         if case .running = holds[key]?.state { return }
         let refuse = { (code: String, message: String, another: Bool) in
@@ -80,7 +82,7 @@ extension Bidder {
             out.append(refuse(FailCode.busy, "No slot is free.", true))
             return
         }
-        let id = nextJob
+        let id = JobID(rawValue: nextJob)
         nextJob += 1
         let job = RunningJob(
             id: id, key: key, channel: channel, model: hold.model, open: open, parameters: parameters,
@@ -96,7 +98,7 @@ extension Bidder {
     }
 
     private mutating func add(
-        _ bytes: [UInt8], to id: UInt64, _ now: MonotonicTime, _ out: inout [BidderAction]
+        _ bytes: [UInt8], to id: JobID, _ now: MonotonicTime, _ out: inout [BidderAction]
     ) {
         guard jobs[id]?.add(bytes) ?? false else {
             let message = "The request is longer than announced."
@@ -106,7 +108,7 @@ extension Bidder {
         startIfComplete(id, now, &out)
     }
 
-    private mutating func startIfComplete(_ id: UInt64, _ now: MonotonicTime, _ out: inout [BidderAction]) {
+    private mutating func startIfComplete(_ id: JobID, _ now: MonotonicTime, _ out: inout [BidderAction]) {
         guard jobs[id]?.isComplete == true, jobs[id]?.started == false, let job = jobs[id]?.start(now) else {
             return
         }
@@ -116,7 +118,7 @@ extension Bidder {
 
     // MARK: - What the driver reports
 
-    public mutating func jobEvent(_ id: UInt64, _ event: JobEvent, now: Now, out: inout [BidderAction]) {
+    public mutating func jobEvent(_ id: JobID, _ event: JobEvent, now: Now, out: inout [BidderAction]) {
         guard let job = jobs[id] else { return }
         switch event {
         case .phase(let phase): jobs[id]?.note(phase)
@@ -137,7 +139,7 @@ extension Bidder {
     }
 
     private mutating func deliver(
-        _ text: [UInt8], _ tokens: UInt32, _ extra: [UInt8], _ id: UInt64, _ now: MonotonicTime,
+        _ text: [UInt8], _ tokens: UInt32, _ extra: [UInt8], _ id: JobID, _ now: MonotonicTime,
         _ out: inout [BidderAction]
     ) {
         guard let job = jobs[id] else { return }
@@ -150,7 +152,7 @@ extension Bidder {
         steer(id, &out)
     }
 
-    private mutating func steer(_ id: UInt64, _ out: inout [BidderAction]) {
+    private mutating func steer(_ id: JobID, _ out: inout [BidderAction]) {
         switch jobs[id]?.flow() ?? .same {
         case .pause: out.append(.pauseJob(id))
         case .resume: out.append(.resumeJob(id))
@@ -161,7 +163,7 @@ extension Bidder {
     // MARK: - Timers
 
     /// Half a second without a frame: says that the worker lives, and what it does.
-    mutating func progressDue(_ id: UInt64, _ now: MonotonicTime, _ out: inout [BidderAction]) {
+    mutating func progressDue(_ id: JobID, _ now: MonotonicTime, _ out: inout [BidderAction]) {
         guard let job = jobs[id] else { return }
         var next = job.lastFrameAt + parameters.progressInterval
         if next <= now {
@@ -173,13 +175,13 @@ extension Bidder {
         timers.set(.progress(id), at: next)
     }
 
-    mutating func bodyDue(_ id: UInt64, _ out: inout [BidderAction]) {
+    mutating func bodyDue(_ id: JobID, _ out: inout [BidderAction]) {
         guard jobs[id]?.started == false else { return }
         let message = "The request did not arrive in time."
         failJob(id, Fail(code: FailCode.invalidRequest, message: message, anotherMaySucceed: true), &out)
     }
 
-    mutating func deadlineDue(_ id: UInt64, _ out: inout [BidderAction]) {
+    mutating func deadlineDue(_ id: JobID, _ out: inout [BidderAction]) {
         let fail = Fail(
             code: FailCode.deadlineExceeded, message: "The task's deadline passed.", anotherMaySucceed: false)
         failJob(id, fail, &out)
@@ -188,7 +190,7 @@ extension Bidder {
     // MARK: - Ends
 
     /// Stops the backend and tells the buyer why.
-    mutating func failJob(_ id: UInt64, _ fail: Fail, _ out: inout [BidderAction]) {
+    mutating func failJob(_ id: JobID, _ fail: Fail, _ out: inout [BidderAction]) {
         guard let job = jobs[id] else { return }
         if job.started { out.append(.cancelJob(id)) }
         out.append(.sendFrame(channel: job.channel, job.frame(.fail(fail))))
@@ -197,7 +199,7 @@ extension Bidder {
     }
 
     /// The buyer doesn't want it any more, or is gone.
-    mutating func cancelJob(_ id: UInt64, _ out: inout [BidderAction]) {
+    mutating func cancelJob(_ id: JobID, _ out: inout [BidderAction]) {
         guard let job = jobs[id] else { return }
         if job.started { out.append(.cancelJob(id)) }
         record.cancelled &+= 1
@@ -205,7 +207,7 @@ extension Bidder {
     }
 
     /// The one place where a job ends: slot, channel and timers are given back.
-    private mutating func endJob(_ id: UInt64, _ out: inout [BidderAction]) {
+    private mutating func endJob(_ id: JobID, _ out: inout [BidderAction]) {
         guard let job = jobs.removeValue(forKey: id) else { return }
         for timer in [Timer.body(id), .deadline(id), .progress(id)] { timers.cancel(timer) }
         channels[job.channel] = nil

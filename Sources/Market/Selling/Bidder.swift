@@ -7,16 +7,16 @@ import Wire
 public enum BidderAction: Sendable {
     case startJob(Job)
     /// Stop the backend's work at once; later events of the job are ignored.
-    case cancelJob(UInt64)
+    case cancelJob(JobID)
     /// The buyer doesn't read: produce nothing until `resumeJob`.
-    case pauseJob(UInt64)
-    case resumeJob(UInt64)
-    case sendFrame(channel: UInt64, Frame)
+    case pauseJob(JobID)
+    case resumeJob(JobID)
+    case sendFrame(channel: ChannelID, Frame)
     /// We dial. Ends with `channelOpened` or `channelFailed` under the same task, attempt and key.
     case openChannel(TaskID, attempt: UInt32, to: PeerAddress)
     /// One that we dialled is idle: back to the pool.
-    case releaseChannel(UInt64)
-    case closeChannel(UInt64)
+    case releaseChannel(ChannelID)
+    case closeChannel(ChannelID)
     /// For the store; later receipts of one (task, attempt, buyer) replace earlier ones.
     case receiptAccepted(Verified<Receipt>)
 }
@@ -26,7 +26,7 @@ public enum BidderAction: Sendable {
 ///
 /// Here are the dispatch and the calls; jobs are in the extension, slots in `HoldTable`, one job in `RunningJob`.
 public struct Bidder: Sendable {
-    enum Timer: Hashable, Sendable { case hold(HoldKey), progress(UInt64), body(UInt64), deadline(UInt64) }
+    enum Timer: Hashable, Sendable { case hold(HoldKey), progress(JobID), body(JobID), deadline(JobID) }
 
     let identity: Identity
     let parameters: MarketParameters
@@ -36,9 +36,9 @@ public struct Bidder: Sendable {
     /// Whether other nodes can open a channel to this one; if not, bids say that the worker dials.
     public var acceptsChannels = true
     var holds: HoldTable
-    var jobs: OrderedDictionary<UInt64, RunningJob> = [:]
+    var jobs: OrderedDictionary<JobID, RunningJob> = [:]
     /// What a channel carries, or was dialled for.
-    var channels: [UInt64: HoldKey] = [:]
+    var channels: [ChannelID: HoldKey] = [:]
     var timers = DeadlineQueue<Timer>()
     var nextJob: UInt64 = 1
     public internal(set) var record = BidderRecord()
@@ -286,7 +286,7 @@ public struct Bidder: Sendable {
 
     /// Slots of a model that a bid, an award or a job takes now.
     public func slotsTaken(_ model: String) -> Int { holds.taken(model) }
-    public var runningJobs: [UInt64] { Array(jobs.keys) }
+    public var runningJobs: [JobID] { Array(jobs.keys) }
     /// What must be zero when nothing runs. For checkers.
     public var outstanding: (holds: Int, jobs: Int, channels: Int, timers: Int) {
         (holds.active.count, jobs.count, channels.count, timers.count)

@@ -11,7 +11,7 @@ struct HoldKey: Hashable, Sendable {
 
 /// One slot, taken by a bid, by an award or by a job.
 struct Hold: Sendable {
-    enum State: Hashable, Sendable { case held, leased, running(job: UInt64) }
+    enum State: Hashable, Sendable { case held, leased, running(job: JobID) }
     var state: State
     /// When a hold or lease falls back; a job has its own deadlines.
     var until: MonotonicTime
@@ -19,7 +19,7 @@ struct Hold: Sendable {
     let bid: Verified<Bid>
     let tokensOut: UInt32
     /// The channel that we dialled for it.
-    var dialled: UInt64?
+    var dialled: ChannelID?
     var receipts = ReceiptTrack()
 }
 

@@ -4,7 +4,7 @@ import Wire
 /// A worker's piece of work: one attempt of somebody's task, handed to the inference driver.
 public struct Job: Sendable {
     /// Unique on this node.
-    public var id: UInt64
+    public var id: JobID
     public var task: TaskID
     public var attempt: UInt32
     public var buyer: PublicKey
@@ -19,7 +19,7 @@ public struct Job: Sendable {
     public var deadline: Interval
 
     public init(
-        id: UInt64, task: TaskID, attempt: UInt32, buyer: PublicKey, kind: TaskKind, model: String,
+        id: JobID, task: TaskID, attempt: UInt32, buyer: PublicKey, kind: TaskKind, model: String,
         body: [UInt8],
         delivered: [UInt8], maxTokens: UInt32?, deadline: Interval
     ) {

@@ -3,9 +3,9 @@ import Wire
 
 /// A task that a buyer sent, from its first frame to its last: the body as it comes, then the answer as it goes.
 struct RunningJob: Sendable {
-    let id: UInt64
+    let id: JobID
     let key: HoldKey
-    let channel: UInt64
+    let channel: ChannelID
     let model: String
     let open: TaskOpen
     let deadlineAt: MonotonicTime
@@ -25,7 +25,7 @@ struct RunningJob: Sendable {
     private static let windowRange: ClosedRange<UInt64> = 4_096...(1 << 20)
 
     init(
-        id: UInt64, key: HoldKey, channel: UInt64, model: String, open: TaskOpen,
+        id: JobID, key: HoldKey, channel: ChannelID, model: String, open: TaskOpen,
         parameters: MarketParameters,
         now: MonotonicTime
     ) {
