@@ -17,7 +17,7 @@ public final class Backend {
 
     let http: HTTPStreams
     private let alarm: LoopAlarm
-    private var jobs: [JobID: Job] = [:]
+    private var jobs: [JobID: BackendJob] = [:]
     private var draining: [(transfer: TransferID, until: MonotonicTime)] = []
     private var nextOwnJob = Backend.ownJobs + 1
     private var isTicking = false
@@ -146,7 +146,7 @@ public final class Backend {
         if isSilent { suspect() }
     }
 
-    private func isSilent(_ job: Job) -> Bool {
+    private func isSilent(_ job: BackendJob) -> Bool {
         job.observer == nil && job.isOverdue(meter, configuration.limits, now: now())
     }
 
@@ -178,7 +178,7 @@ public final class Backend {
 
     /// A job of our own, which takes no slot and is told to `observer` alone.
     func startOwn(
-        body: JSONTree, delivered: [UInt8] = [], timeout: Interval, observer: @escaping (JobEvent) -> Void
+        body: JSONTree, delivered: [UInt8] = [], timeout: Interval, observer: @escaping (BackendEvent) -> Void
     ) -> BackendFailure? {
         let id = JobID(rawValue: nextOwnJob)
         nextOwnJob += 1
@@ -188,7 +188,7 @@ public final class Backend {
             observer: observer)
     }
 
-    private func begin(_ request: JobRequest, observer: ((JobEvent) -> Void)?) -> BackendFailure? {
+    private func begin(_ request: JobRequest, observer: ((BackendEvent) -> Void)?) -> BackendFailure? {
         guard !isClosed, let server, let model else {
             return BackendFailure(.down, "The model server is not ready.")
         }
@@ -208,7 +208,7 @@ public final class Backend {
             }
         }
         let now = now()
-        let job = Job(
+        let job = BackendJob(
             request, droppedFields: filtered.droppedFields, isCold: isCold(now),
             speed: observer == nil ? configuration.speed : 0, now: now, backend: self, observer: observer)
         jobs[request.id] = job
@@ -227,14 +227,14 @@ public final class Backend {
 
     // MARK: What jobs say
 
-    func emit(_ job: Job, _ event: JobEvent) {
+    func emit(_ job: BackendJob, _ event: BackendEvent) {
         guard job.reading != .over else { return }
         if let observer = job.observer { return observer(event) }
         delegate?.backend(configuration.id, job: job.id, did: event)
     }
 
     /// The whole answer is here. Its connection is left to end by itself, so that it can be used again.
-    func answerComplete(_ job: Job, sample: SpeedMeter.Sample?) {
+    func answerComplete(_ job: BackendJob, sample: SpeedMeter.Sample?) {
         let now = now()
         lastAnswerAt = now
         if let transfer = job.transfer { draining.append((transfer, now + configuration.limits.drain)) }
@@ -247,14 +247,14 @@ public final class Backend {
         rearm()
     }
 
-    func finished(_ job: Job, _ finish: JobFinish) {
+    func finished(_ job: BackendJob, _ finish: JobFinish) {
         job.over()
         jobs[job.id] = nil
         if let observer = job.observer { return observer(.finished(finish)) }
         delegate?.backend(configuration.id, job: job.id, did: .finished(finish))
     }
 
-    func failed(_ job: Job, _ failure: BackendFailure) {
+    func failed(_ job: BackendJob, _ failure: BackendFailure) {
         let isSilent = isSilent(job)
         drop(job.id)
         if let observer = job.observer { return observer(.failed(failure)) }

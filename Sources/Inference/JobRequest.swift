@@ -29,7 +29,7 @@ public struct JobRequest: Sendable {
 
 /// What happens to a job, in order: `started` at most once, then pieces, then exactly one of `finished` and
 /// `failed`, unless it is cancelled: then nothing more.
-public enum JobEvent: Sendable, Hashable {
+public enum BackendEvent: Sendable, Hashable {
     /// The server accepted the task; its first token is still to come.
     case started
     /// Whole tokens and whole UTF-8 characters.

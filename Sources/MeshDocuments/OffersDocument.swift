@@ -121,7 +121,7 @@ public struct OfferDocument: Codable, Sendable, Equatable {
 }
 
 /// What a node knows of one model's market: a line of `/v1/models`. Advice, never routing.
-public struct ModelSummary: Codable, Sendable, Equatable {
+public struct ModelSummaryDocument: Codable, Sendable, Equatable {
     public var model: String
     /// The largest on offer, in tokens.
     public var context: Int

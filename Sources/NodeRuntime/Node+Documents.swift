@@ -10,9 +10,9 @@ import Wire
 
 // What a node answers about itself: copies of the core's state as the documents of `MeshDocuments`.
 extension Node: MeshNode {
-    public func catalogue() async -> [MeshDocuments.ModelSummary] {
+    public func catalogue() async -> [ModelSummaryDocument] {
         peer.catalogue.map { model in
-            MeshDocuments.ModelSummary(
+            ModelSummaryDocument(
                 model: model.name, context: Int(model.context), providers: model.providers,
                 quantizations: model.quantizations,
                 features: model.features.names, lowestPrice: model.lowest.document,
@@ -144,7 +144,7 @@ extension Node: MeshNode {
             version: version, uptimeSeconds: (SystemClock.monotonic - startedAt).milliseconds / 1000,
             state: state, reach: reach,
             peers: peer.contacts.count, models: models,
-            tasks: MeshDocuments.TaskCounts(
+            tasks: TaskCountsDocument(
                 running: counts.running, delivered: counts.delivered, refused: counts.refused,
                 cancelled: counts.cancelled, failed: counts.failed),
             earned: accounts.earned, earnedFrom: accounts.byPeer.values.count { $0 > 0 },
@@ -155,7 +155,7 @@ extension Node: MeshNode {
     }
 
     /// The one thing to change.
-    private func advice(_ models: [MeshDocuments.ServedModel]) -> String? {
+    private func advice(_ models: [ServedModelDocument]) -> String? {
         if isPaused { return "paused: `starling resume` takes work again" }
         if let down = models.first(where: { $0.backend.state == "down" }) {
             return "fix the model server of \(down.model): \(down.backend.error ?? "it is down")"

@@ -80,7 +80,7 @@ extension Node {
         return backends[index].driver
     }
 
-    private func reported(_ job: JobID, _ event: Inference.JobEvent) {
+    private func reported(_ job: JobID, _ event: BackendEvent) {
         let now = SystemClock.now()
         switch event {
         case .started: return
@@ -141,7 +141,7 @@ extension Node {
 }
 
 extension Node: BackendDelegate {
-    public nonisolated func backend(_ id: Int, job: JobID, did event: Inference.JobEvent) {
+    public nonisolated func backend(_ id: Int, job: JobID, did event: BackendEvent) {
         assumeIsolated { $0.reported(job, event) }
     }
 

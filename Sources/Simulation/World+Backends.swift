@@ -23,7 +23,7 @@ extension World {
             return refuse("invalid_request", "The delivered text is none of this answer.")
         }
         let limit = job.maxTokens.map { min(answer.tokens, position + Int($0)) } ?? answer.tokens
-        var running = ScriptedBackend.Running(
+        var running = SimulatedBackend.Running(
             ticket: nextTicket(), task: job.task, model: model, answer: answer, position: position,
             end: limit,
             reason: limit < answer.tokens ? "length" : "stop")
@@ -60,14 +60,14 @@ extension World {
         let ticket = nextTicket()
         host.backend.jobs[job]?.ticket = ticket
         guard !isPaused else { return }
-        let time = ScriptedBackend.pace(host.plan.serves[running.model]).time
+        let time = SimulatedBackend.pace(host.plan.serves[running.model]).time
         queue.push(.backend(host: Int32(host.index), job: job, ticket: ticket), at: clock + time)
     }
 
     /// The backend has the next tokens. It runs on while its node's process is frozen: what it says waits in a socket.
     func stepBackend(_ host: Host, _ job: JobID, _ ticket: UInt32) {
         guard var running = host.backend.jobs[job], running.ticket == ticket else { return }
-        let pace = ScriptedBackend.pace(host.plan.serves[running.model])
+        let pace = SimulatedBackend.pace(host.plan.serves[running.model])
         if let failure = running.hasFailure, running.position >= running.failureAt {
             if failure == .error { dispatch(.report(host: Int32(host.index), job: job, from: -1, to: -1)) }
             return

@@ -239,9 +239,9 @@ final class Rig: BackendDelegate {
     let loop: TestLoop
     let http: HTTPStreams
     let backend: Backend
-    private(set) var events: [JobID: [JobEvent]] = [:]
+    private(set) var events: [JobID: [BackendEvent]] = [:]
     private(set) var statuses: [BackendStatus] = []
-    var onEvent: ((JobID, JobEvent) -> Void)?
+    var onEvent: ((JobID, BackendEvent) -> Void)?
 
     init(
         _ place: BackendConfiguration.Place, dialect: BackendDialect = .llamaCpp, slots: Int = 4,
@@ -273,7 +273,7 @@ final class Rig: BackendDelegate {
         http.close()
     }
 
-    func backend(_ id: Int, job: JobID, did event: JobEvent) {
+    func backend(_ id: Int, job: JobID, did event: BackendEvent) {
         events[job, default: []].append(event)
         onEvent?(job, event)
     }

@@ -4,7 +4,7 @@ import Primitives
 /// One task at one model server: its transfer, what has been read of the answer, and what still waits to go out.
 ///
 /// Bytes come in by `received`; events go out by `Backend.emit`, from `deliver` alone. Times are the backend's.
-final class Job: TransferSink {
+final class BackendJob: TransferSink {
     enum Reading: Equatable {
         /// No byte of the answer yet.
         case waiting
@@ -27,7 +27,7 @@ final class Job: TransferSink {
     let isCold: Bool
     let startedAt: MonotonicTime
     /// For jobs of our own (checks): events go here instead of to the delegate, and take no slot.
-    let observer: ((JobEvent) -> Void)?
+    let observer: ((BackendEvent) -> Void)?
     private weak var backend: Backend?
 
     var transfer: TransferID?
@@ -51,7 +51,7 @@ final class Job: TransferSink {
 
     init(
         _ request: JobRequest, droppedFields: [String], isCold: Bool, speed: Double, now: MonotonicTime,
-        backend: Backend, observer: ((JobEvent) -> Void)?
+        backend: Backend, observer: ((BackendEvent) -> Void)?
     ) {
         id = request.id
         kind = request.kind
