@@ -64,7 +64,7 @@ extension Peer {
             turns += 1
             precondition(turns < 10_000, "Peer.settle does not come to rest")
         }
-        if leaving == .said, bidder.runningJobs.isEmpty {
+        if leaving == .said, bidder.isIdle {
             leaving = .done
             effects.append(.left)
         }
