@@ -1,22 +1,22 @@
-// `GET /mesh/tasks/ID` and `starling why ID --json`. Never the prompt or the answer.
+// `GET /mesh/tasks/ID` and `starling why ID --json`. Holds neither the prompt nor the answer.
 
 /// Everything that this node knows of one task.
 public struct TaskDocument: Codable, Sendable, Equatable {
     public var task: String
     /// `bidding`, `awarded`, `streaming`, `delivered`, `refused`, `cancelled`, `failed`; the last four are final.
     public var state: String
-    /// The failure's code.
+    /// The code of the failure.
     @Nullable public var reason: String?
-    /// The failure's sentence.
+    /// The sentence of the failure.
     @Nullable public var message: String?
     public var model: String
-    /// Name of the node that was asked.
+    /// The name of the node that the client asked.
     public var via: String
     public var createdAt: String
     public var limits: TaskLimits
     public var call: TaskCall
     public var candidates: TaskCandidates
-    /// Of the latest attempt, best score first.
+    /// Bids of the latest attempt, best score first.
     public var bids: [TaskBid]
     public var phases: TaskPhaseTimes
     public var assignments: [TaskAssignment]
@@ -149,7 +149,7 @@ public struct TaskBid: Codable, Sendable, Equatable {
     public var name: String
     /// `won`, `lost`, `declined`, `silent`, `late`, `refused`, `busy`, `asked`.
     public var outcome: String
-    /// Why it declined.
+    /// Why the node declined.
     @Nullable public var declined: String?
     @Nullable public var price: PriceDocument?
     @Nullable public var queueMilliseconds: Int?
@@ -158,9 +158,9 @@ public struct TaskBid: Codable, Sendable, Equatable {
     @Nullable public var trust: Double?
     /// Micro-credits for the estimated tokens.
     @Nullable public var estimate: Int64?
-    /// When the estimated answer would be complete.
+    /// Milliseconds until the estimated answer would be complete.
     @Nullable public var completionMilliseconds: Double?
-    /// The lowest wins.
+    /// The lowest score wins.
     @Nullable public var score: UInt64?
     @Nullable public var signature: String?
 
@@ -199,7 +199,7 @@ public struct TaskBid: Codable, Sendable, Equatable {
     }
 }
 
-/// Milliseconds; nil: not reached.
+/// Milliseconds; nil for a phase that was not reached.
 public struct TaskPhaseTimes: Codable, Sendable, Equatable {
     @Nullable public var choose: Double?
     @Nullable public var bids: Double?
@@ -225,7 +225,7 @@ public struct TaskPhaseTimes: Codable, Sendable, Equatable {
     }
 }
 
-/// One award of the task, and how it ended.
+/// One award and its outcome.
 public struct TaskAssignment: Codable, Sendable, Equatable {
     public var nodeID: String
     public var name: String
@@ -234,7 +234,7 @@ public struct TaskAssignment: Codable, Sendable, Equatable {
     /// `running`, `finished`, `lost`, `stalled`, `failed`, `refused`, `cancelled`, `left`.
     public var ended: String
     public var cost: Int64
-    /// From the last byte of the assignment before to the first of this one.
+    /// From the last byte of the previous worker to the first of this one.
     @Nullable public var gapMilliseconds: Double?
     @Nullable public var receipt: String?
     /// Request fields that the worker did not pass on.

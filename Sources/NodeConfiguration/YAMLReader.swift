@@ -1,12 +1,13 @@
 import Primitives
 import Yams
 
-/// Reads one mapping of a YAML file strictly: unknown keys are errors that name the nearest known one, wrong types name
-/// the key, and each scalar can be overridden by a flag (`mesh.port=7827`) or the environment (`STARLING_MESH_PORT`).
+/// Reads one mapping of a YAML file strictly: an unknown key is an error that names the nearest known one,
+/// and a wrong type is an error that names the key. A flag (`mesh.port=7827`) or the environment
+/// (`STARLING_MESH_PORT`) can override any scalar.
 public struct YAMLReader {
     public struct Source: Sendable {
         public var file: String
-        /// By dotted path; they win over the environment, which wins over the file.
+        /// By dotted path. Flags win over the environment, which wins over the file.
         public var flags: [String: String]
         public var environment: [String: String]
         public init(file: String, flags: [String: String] = [:], environment: [String: String] = [:]) {
@@ -35,7 +36,7 @@ public struct YAMLReader {
                 problem = "not YAML: \(what)"
             case .duplicatedKeysInMapping(let duplicates, let context):
                 line = context.mark.line
-                problem = "the key \(duplicates.first?.description ?? "") stands twice"
+                problem = "the key \(duplicates.first?.description ?? "") appears twice"
             default: break
             }
             throw ConfigurationError(
@@ -56,7 +57,7 @@ public struct YAMLReader {
 
     public var isAbsent: Bool { node == nil }
     public var isList: Bool { node?.sequence != nil }
-    /// The value itself, when it is one word or line.
+    /// The value itself, when it is a scalar.
     public var text: String? { node?.scalar?.string }
     public var line: Int? { node?.mark?.line }
 
@@ -99,7 +100,7 @@ public struct YAMLReader {
         }
     }
 
-    /// The items of a list; nothing for an absent key; an error for anything else.
+    /// The items of a list; empty for an absent key; an error for anything else.
     public func list(_ key: String) throws(ConfigurationError) -> [YAMLReader] {
         let reader = child(key)
         guard let node = reader.node else { return [] }

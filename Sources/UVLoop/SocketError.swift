@@ -1,4 +1,4 @@
-// The world's faults with sockets, as values that can be shown to the person who can fix them.
+// Errors of sockets, with a text for the operator, who can fix their cause.
 
 import CLibuv
 import Glibc
@@ -15,7 +15,7 @@ public struct SocketError: Error, Hashable, Sendable, CustomStringConvertible {
         case tcpWrite = "write to"
     }
 
-    /// errno, positive.
+    /// The errno, positive.
     public let code: Int32
     public let operation: Operation
     public let endpoint: Endpoint?

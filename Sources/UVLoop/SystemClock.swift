@@ -1,11 +1,11 @@
-// The only place where the program reads a clock for the core: the core itself is handed a `Now`.
+// The only place that reads the clocks for the core: the core itself is given a `Now`.
 
 import CLibuv
 import Glibc
 import Primitives
 
 public enum SystemClock {
-    /// CLOCK_MONOTONIC, which is also what libuv's timers count.
+    /// CLOCK_MONOTONIC, which libuv's timers count too.
     public static var monotonic: MonotonicTime {
         MonotonicTime(nanoseconds: Int64(truncatingIfNeeded: uv_hrtime()))
     }

@@ -158,7 +158,7 @@ struct LlamaCppTests {
         let rig = Rig(.managed(options), loop: loop)
         #expect(loop.run { !rig.statuses.isEmpty })
         if case .down(let reason)? = rig.statuses.last?.state {
-            #expect(reason.message.hasSuffix("Package.swift is no GGUF file."))
+            #expect(reason.message.hasSuffix("Package.swift is not a GGUF file."))
         } else {
             Issue.record("\(rig.statuses)")
         }
