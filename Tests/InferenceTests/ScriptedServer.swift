@@ -314,6 +314,6 @@ final class Rig: BackendDelegate {
 }
 
 /// Tests name jobs by plain numbers.
-extension JobID: @retroactive ExpressibleByIntegerLiteral {
+extension JobID: ExpressibleByIntegerLiteral {
     public init(integerLiteral value: UInt64) { self.init(rawValue: value) }
 }

@@ -234,7 +234,7 @@ extension [AuctioneerAction] {
 }
 
 /// Tests name channels by plain numbers.
-extension ChannelID: @retroactive ExpressibleByIntegerLiteral {
+extension ChannelID: ExpressibleByIntegerLiteral {
     public init(integerLiteral value: UInt64) { self.init(rawValue: value) }
 }
 
