@@ -106,7 +106,7 @@ extension Peer {
     /// A frame belongs to the auctioneer or to the bidder by its kind.
     mutating func frame(_ frame: Frame, from peer: PublicKey, on channel: ChannelID, _ now: Now) {
         switch frame.body {
-        case .open, .bodyPart, .cancel, .credit, .receipt:
+        case .open, .bodyPart, .cancel, .window, .receipt:
             bidder.received(frame, from: peer, channel: channel, now: now, out: &bidderActions)
         case .delta, .progress, .finish, .fail, .hello:
             auctioneer.received(

@@ -433,7 +433,7 @@ final class World {
             let key = self.nodes[node].seller.key
             self.enter(other) { other, now, random, buyer, worker in
                 switch frame.body {
-                case .open, .bodyPart, .cancel, .credit, .receipt:
+                case .open, .bodyPart, .cancel, .window, .receipt:
                     other.bidder.received(
                         frame, from: key, channel: ChannelID(rawValue: channel), now: now, out: &worker)
                 case .delta, .progress, .finish, .fail, .hello:

@@ -123,7 +123,7 @@ extension BuyerTask {
             if !leg.accepted { accept(&desk) }
             take(finish, &desk)
         case .fail(let fail): take(fail, &desk)
-        case .open, .bodyPart, .cancel, .credit, .receipt, .hello: return false
+        case .open, .bodyPart, .cancel, .window, .receipt, .hello: return false
         }
         return true
     }
@@ -266,7 +266,7 @@ extension BuyerTask {
         guard let channel = leg?.channel, let attempt = leg?.attempt,
             let credit = leg?.consumed(total: total, desk.parameters, desk.now.monotonic)
         else { return }
-        send(.credit(consumed: credit), on: channel, attempt, &desk)
+        send(.window(consumed: credit), on: channel, attempt, &desk)
         armStall(&desk)
     }
 

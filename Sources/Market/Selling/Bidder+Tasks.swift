@@ -52,7 +52,7 @@ extension Bidder {
         case .open(let open): opened(open, key, channel, now.monotonic, &out)
         case .bodyPart(let bytes):
             if gate.runs(key, on: channel) { add(bytes, to: key, now.monotonic, &out) }
-        case .credit(let consumed):
+        case .window(let consumed):
             if gate.runs(key, on: channel) { _ = gate.change(key) { $0.acknowledge(consumed, &out) } }
         case .cancel: if gate.runs(key, on: channel) { cancelTask(key, &out) }
         case .receipt(let signed): received(signed, key, now, &out)
