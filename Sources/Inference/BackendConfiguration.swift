@@ -32,6 +32,7 @@ public struct BackendLimits: Sendable {
 
 /// One model at one model server.
 public struct BackendConfiguration: Sendable {
+    /// Where the model server comes from.
     public enum Place: Sendable {
         /// A server that is already running.
         case url(String)

@@ -9,6 +9,7 @@ public struct GGUFHeader: Sendable, Hashable {
     public var quantization: String?
     public var contextLength: UInt32?
 
+    /// Why a header can't be read.
     public enum ReadError: Error, Hashable, Sendable {
         case unreadable(errno: Int32)
         case notGGUF

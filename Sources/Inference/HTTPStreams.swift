@@ -7,6 +7,7 @@ public struct TransferID: Hashable, Sendable {
     let rawValue: UInt64
 }
 
+/// One GET or POST.
 public struct HTTPRequest: Sendable {
     public var url: String
     /// Sent with POST; nil means GET.
@@ -136,6 +137,7 @@ public final class HTTPStreams {
         curl_easy_pause(transfer.easy, CURLPAUSE_RECV)
     }
 
+    /// Ends `pause`: reads from the connection again.
     public func resume(_ id: TransferID) {
         guard let transfer = transfers[id] else { return }
         // curl delivers what it held back inside this call, outside a turn: the timer drains it.

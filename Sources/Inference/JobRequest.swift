@@ -40,6 +40,7 @@ public enum BackendEvent: Sendable, Hashable {
     case failed(BackendFailure)
 }
 
+/// The end of a successful job.
 public struct JobFinish: Sendable, Hashable {
     /// OpenAI's `finish_reason`; `stop` for an embedding.
     public var reason: String

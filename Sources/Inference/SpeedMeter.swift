@@ -64,6 +64,8 @@ public struct SpeedMeter: Sendable, Hashable, Codable {
 
     public var isMeasured: Bool { tokensPerSecond > 0 && warmFirstTokenSeconds > 0 }
 
+    /// Updates the figures by one answer. One that we held up, or with fewer than `tokensMin` tokens, says
+    /// nothing about the rate.
     public mutating func record(_ sample: Sample) {
         answers &+= 1
         let first = max(0, sample.firstToken.seconds)

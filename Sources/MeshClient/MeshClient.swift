@@ -20,10 +20,13 @@ public struct MeshClient: Sendable {
         self.apiKey = apiKey
     }
 
+    /// Sends a GET. `timeout` is in seconds, for the whole transfer. Any HTTP status is a response, not an
+    /// error.
     public func get(_ path: String, timeout: TimeInterval = 10) throws(MeshClientError) -> Response {
         try perform(path, body: nil, timeout: timeout, onBytes: nil)
     }
 
+    /// Sends a POST with a JSON body, like `get`.
     public func post(_ path: String, json: [UInt8] = [], timeout: TimeInterval = 10) throws(MeshClientError)
         -> Response
     {

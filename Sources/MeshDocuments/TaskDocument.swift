@@ -59,6 +59,7 @@ public struct TaskDocument: Codable, Sendable, Equatable {
     }
 }
 
+/// The client's limits.
 public struct TaskLimits: Codable, Sendable, Equatable {
     /// Rates in credits per million tokens, as clients write them.
     public struct MaxPrice: Codable, Sendable, Equatable {
@@ -91,6 +92,7 @@ public struct TaskLimits: Codable, Sendable, Equatable {
     }
 }
 
+/// What the call for bids said.
 public struct TaskCall: Codable, Sendable, Equatable {
     public struct Weights: Codable, Sendable, Equatable {
         public var timePerSecond: Int64
@@ -124,6 +126,7 @@ public struct TaskCall: Codable, Sendable, Equatable {
     }
 }
 
+/// How many nodes were known and asked, and why others were not.
 public struct TaskCandidates: Codable, Sendable, Equatable {
     public struct Skipped: Codable, Sendable, Equatable {
         public var reason: String
@@ -144,6 +147,7 @@ public struct TaskCandidates: Codable, Sendable, Equatable {
     }
 }
 
+/// One seller's answer to the call.
 public struct TaskBid: Codable, Sendable, Equatable {
     public var nodeID: String
     public var name: String
@@ -267,6 +271,7 @@ public struct TaskAssignment: Codable, Sendable, Equatable {
     }
 }
 
+/// What the task consumed, and what it costs.
 public struct TaskUsage: Codable, Sendable, Equatable {
     public var promptTokens: Int
     public var completionTokens: Int

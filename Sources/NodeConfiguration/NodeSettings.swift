@@ -115,6 +115,7 @@ public struct PeerURL: Hashable, Sendable, CustomStringConvertible {
         self.endpoint = endpoint
     }
 
+    /// Parses the URL; nil when it has another form or the endpoint is not unicast.
     public init?(_ text: some StringProtocol) {
         guard text.hasPrefix("starling://") else { return nil }
         let rest = text.dropFirst("starling://".count)
@@ -173,6 +174,7 @@ public struct AskSettings: Sendable {
     }
 }
 
+/// What the node logs on stderr, and in which form.
 public struct LogSettings: Sendable {
     public enum Level: String, CaseIterable, Sendable {
         case trace, debug, info, notice, warning, error, critical

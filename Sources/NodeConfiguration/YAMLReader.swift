@@ -61,6 +61,7 @@ public struct YAMLReader {
     public var text: String? { node?.scalar?.string }
     public var line: Int? { node?.mark?.line }
 
+    /// An error at this place in the file.
     public func failure(_ problem: String, fix: String) -> ConfigurationError {
         ConfigurationError(file: source.file, line: line, problem: problem, fix: fix)
     }
@@ -85,6 +86,7 @@ public struct YAMLReader {
         }
     }
 
+    /// The value of `key` in the file. An absent value has a reader too, which knows its path.
     public func child(_ key: String) -> YAMLReader {
         let found = node?.mapping?[key]
         return YAMLReader(source: source, node: found?.null == nil ? found : nil, path: dotted(key))
@@ -124,6 +126,7 @@ public struct YAMLReader {
         return found
     }
 
+    /// The text of `key`; nil if absent. Throws for a list or a mapping.
     public func string(_ key: String) throws(ConfigurationError) -> String? {
         if let value = override(key) { return value }
         let reader = child(key)
@@ -135,6 +138,7 @@ public struct YAMLReader {
         return text
     }
 
+    /// A whole number within `range`; nil if absent.
     public func integer(_ key: String, in range: ClosedRange<Int>) throws(ConfigurationError) -> Int? {
         guard let text = try string(key) else { return nil }
         guard let number = Int(text), range.contains(number) else {
@@ -145,6 +149,7 @@ public struct YAMLReader {
         return number
     }
 
+    /// `true`, `yes`, `on` or their opposites; nil if absent.
     public func boolean(_ key: String) throws(ConfigurationError) -> Bool? {
         guard let text = try string(key) else { return nil }
         switch text.lowercased() {
@@ -154,6 +159,7 @@ public struct YAMLReader {
         }
     }
 
+    /// A number within `range`; nil if absent.
     public func number(_ key: String, in range: ClosedRange<Double>) throws(ConfigurationError) -> Double? {
         guard let text = try string(key) else { return nil }
         guard let number = Double(text), range.contains(number) else {
@@ -174,6 +180,7 @@ public struct YAMLReader {
         return amount
     }
 
+    /// One of the cases of `Choice`; nil if absent. The error names the nearest case.
     public func choice<Choice: RawRepresentable & CaseIterable>(_ key: String, as: Choice.Type)
         throws(ConfigurationError) -> Choice?
     where Choice.RawValue == String {

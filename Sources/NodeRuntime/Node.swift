@@ -20,6 +20,7 @@ import Store
 import UVLoop
 import Wire
 
+/// A running node. `start` it, then `leave` and `stop`.
 public actor Node {
     public nonisolated let loop: EventLoop
     public nonisolated var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }

@@ -29,6 +29,7 @@ public struct BackendChunk: Hashable, Sendable {
     public var usage: BackendUsage?
     public var error: BackendErrorBody?
 
+    /// Scans one chunk. Throws when it is not JSON.
     public init(scanning data: [UInt8]) throws(JSONError) {
         var cursor = JSONCursor(data)
         try cursor.take(UInt8(ascii: "{"))

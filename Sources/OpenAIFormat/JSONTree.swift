@@ -9,6 +9,7 @@ public enum JSONTree: Hashable, Sendable {
     case array([JSONTree])
     case object([Member])
 
+    /// One key of an object with its value.
     public struct Member: Hashable, Sendable {
         public var key: String
         public var value: JSONTree

@@ -8,6 +8,7 @@ public struct ServerSentEvent: Hashable, Sendable {
     }
 }
 
+/// Why a stream can't be parsed: always the server's fault.
 public enum ServerSentEventsError: Error, Hashable, Sendable {
     /// A line, or the data of one event, is longer than the parser's limit.
     case tooLong

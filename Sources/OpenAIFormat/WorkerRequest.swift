@@ -1,3 +1,4 @@
+/// Why a request can't be passed to the model server.
 public enum WorkerRequestError: Error, Hashable, Sendable {
     /// The client's fault: not JSON, or a field with an impossible value.
     case malformed(String)
@@ -12,6 +13,7 @@ public enum WorkerRequestError: Error, Hashable, Sendable {
 /// so. Dropped fields are named, so that the receipt can list them. The answer is always streamed and always
 /// limited, because a server doesn't notice that the client of an unstreamed answer has left.
 public struct WorkerRequest: Sendable {
+    /// The worker's settings for one model.
     public struct Options: Sendable {
         public var dialect: BackendDialect
         /// The model's name at the server.

@@ -17,6 +17,7 @@ public enum KeyFile {
             ? try load(path) : try create(path, seed: SecureRandom.bytes32())
     }
 
+    /// Reads the identity in `path`. Throws as `loadOrCreate` does, and when there is no file.
     public static func load(_ path: String) throws(KeyFileError) -> Identity {
         var status = stat()
         guard stat(path, &status) == 0 else {

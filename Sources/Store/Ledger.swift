@@ -125,6 +125,7 @@ public actor Ledger {
         }
     }
 
+    /// Stores a small named value, replacing the old one.
     public func set(_ name: String, _ value: [UInt8]) throws {
         try database.write { db in
             try db.execute(

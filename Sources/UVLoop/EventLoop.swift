@@ -334,6 +334,7 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
         resources[ObjectIdentifier(resource)] = resource
     }
 
+    /// Ends `register`. On the loop's thread.
     public func unregister(_ resource: some LoopResource) {
         preconditionOnLoop()
         resources[ObjectIdentifier(resource)] = nil

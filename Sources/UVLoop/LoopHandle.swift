@@ -10,6 +10,7 @@
 
 import CLibuv
 
+/// A libuv handle as an object. Its subclasses are the timer and the sockets.
 public class LoopHandle: LoopResource {
     public let loop: EventLoop
     /// Nil from `beginClose` on, so a late callback has nothing to touch.
@@ -35,6 +36,7 @@ public class LoopHandle: LoopResource {
         loop.register(self)
     }
 
+    /// False from `close`, or from the loop's stop, on.
     public final var isOpen: Bool { raw != nil }
 
     /// The handle as its own type.

@@ -4,6 +4,7 @@ import CLibuv
 import Glibc
 import Primitives
 
+/// A failed operation on a socket, timer or loop: the errno, what was tried, and where.
 public struct SocketError: Error, Hashable, Sendable, CustomStringConvertible {
     public enum Operation: String, Sendable {
         case loop = "start an event loop"

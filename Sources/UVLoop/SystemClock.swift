@@ -10,11 +10,13 @@ public enum SystemClock {
         MonotonicTime(nanoseconds: Int64(truncatingIfNeeded: uv_hrtime()))
     }
 
+    /// CLOCK_REALTIME, in milliseconds since 1970.
     public static var wall: WallTime {
         var time = timespec()
         clock_gettime(CLOCK_REALTIME, &time)
         return WallTime(milliseconds: Int64(time.tv_sec) &* 1_000 &+ Int64(time.tv_nsec) / 1_000_000)
     }
 
+    /// Both clocks, read one after the other.
     public static func now() -> Now { Now(monotonic: monotonic, wall: wall) }
 }

@@ -8,6 +8,7 @@ import CLibuv
 import Glibc
 import Primitives
 
+/// Bounds of one connection, in bytes and time.
 public struct TCPLimits: Hashable, Sendable {
     /// `write` answers false at this many queued bytes or more. A larger value keeps a fast link busier, and
     /// costs memory for each slow reader.
@@ -39,6 +40,7 @@ public enum TCPEnd: Hashable, Sendable {
     case loopStopped
 }
 
+/// A TCP connection, dialled or accepted.
 public final class TCPConnection: LoopHandle {
     private enum Phase { case connecting, open, closing, closed }
 
@@ -175,6 +177,7 @@ public final class TCPConnection: LoopHandle {
         if phase == .open, let stream = handle(as: uv_stream_t.self) { uv_read_stop(stream) }
     }
 
+    /// Ends `pauseReading`.
     public func resumeReading() {
         loop.preconditionOnLoop()
         isPaused = false

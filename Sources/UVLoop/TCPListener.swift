@@ -4,6 +4,7 @@ import CLibuv
 import Glibc
 import Primitives
 
+/// A listening TCP socket.
 public final class TCPListener: LoopHandle {
     /// Connections that the kernel completes and holds until we accept them.
     public static let backlog: Int32 = 511

@@ -4,11 +4,13 @@
 import CLibuv
 import Primitives
 
+/// A one-shot timer that can be moved.
 public final class Timer: LoopHandle {
     private var onFire: (() -> Void)?
     /// The current deadline; `never` when disarmed.
     public private(set) var deadline = MonotonicTime.never
 
+    /// Makes a disarmed timer. Throws when the loop is stopping.
     public init(on loop: EventLoop, _ onFire: @escaping () -> Void) throws(SocketError) {
         self.onFire = onFire
         try super.init(
@@ -33,6 +35,7 @@ public final class Timer: LoopHandle {
             max(delay, loop.isFiringTimers ? 1 : 0), 0)
     }
 
+    /// Arms it at `interval` from now.
     public func arm(after interval: Interval) { arm(at: SystemClock.monotonic + interval) }
 
     public func disarm() {

@@ -12,6 +12,7 @@ import DequeModule
 import Glibc
 import Primitives
 
+/// A bound UDP socket.
 public final class UDPSocket: LoopHandle {
     /// Outcomes of datagrams. Counters only grow.
     public struct Counters: Hashable, Sendable {
