@@ -259,11 +259,14 @@ extension SlotGate.Slot {
     }
 
     fileprivate mutating func change<Result>(_ body: (inout WorkerTask) -> Result) -> Result? {
-        guard task != nil else { return nil }
-        return body(&task!)
+        task?.apply(body)
     }
 
     fileprivate mutating func accepted(_ receipt: Receipt, _ now: MonotonicTime) {
         claim.receipts.accepted(receipt, now)
     }
+}
+
+extension WorkerTask {
+    fileprivate mutating func apply<Result>(_ body: (inout WorkerTask) -> Result) -> Result { body(&self) }
 }
