@@ -46,26 +46,26 @@ extension Peer {
 
     /// Starts a client's task; its events follow as `Effect.client`.
     public mutating func submit(_ request: TaskRequest, now: Now) -> TaskID {
-        let task = auctioneer.submit(request, now: now, random: &random, out: &auctioneerActions)
+        let task = buy(now) { $0.submit(request, turn: &$1, out: &$2) }
         settle(now)
         return task
     }
 
     /// The client has gone.
     public mutating func cancel(_ task: TaskID, now: Now) {
-        auctioneer.cancel(task, now: now, random: &random, out: &auctioneerActions)
+        buy(now) { $0.cancel(task, turn: &$1, out: &$2) }
         settle(now)
     }
 
     /// The client took so many bytes of text and extra.
     public mutating func consumed(_ task: TaskID, bytes: UInt64, now: Now) {
-        auctioneer.consumed(task, bytes: bytes, now: now, random: &random, out: &auctioneerActions)
+        buy(now) { $0.consumed(task, bytes: bytes, turn: &$1, out: &$2) }
         settle(now)
     }
 
     /// The shell's loop did nothing for so long, and has read its sockets since.
     public mutating func wasStalled(for gap: Interval, now: Now) {
-        auctioneer.loopWasStalled(for: gap, now: now, random: &random, out: &auctioneerActions)
+        buy(now) { $0.loopWasStalled(turn: &$1, out: &$2) }
         settle(now)
     }
 

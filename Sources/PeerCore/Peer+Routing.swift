@@ -74,32 +74,33 @@ extension Peer {
             // Members that a search brought are in no table whose probes would tell that they are gone.
             if discovery.contact(of: completion.peer.key) == nil { gossip.memberLeft(completion.peer.key) }
         case (.market(let token), .answered(let message, let roundTrip)):
-            auctioneer.answered(
-                token, message, from: completion.peer, roundTrip: roundTrip, now: now, random: &random,
-                out: &auctioneerActions)
+            buy(now) {
+                $0.answered(
+                    RequestToken(rawValue: token), message, from: completion.peer, roundTrip: roundTrip,
+                    turn: &$1, out: &$2)
+            }
         case (.market(let token), .unanswered):
             discovery.suspect(completion.peer.key, now: now, random: &random, out: &discoveryActions)
-            auctioneer.unanswered(token, now: now, random: &random, out: &auctioneerActions)
+            buy(now) { $0.unanswered(RequestToken(rawValue: token), turn: &$1, out: &$2) }
         case (.peer, _):
             break
         }
     }
 
     /// The auctioneer's request; to ourselves it is answered on the spot.
-    mutating func request(_ token: UInt64, _ message: Message, to peer: PeerAddress, _ now: Now) {
+    mutating func request(_ token: RequestToken, _ message: Message, to peer: PeerAddress, _ now: Now) {
         guard peer.key == identity.publicKey else {
             guard mayContact(peer, now) else {
-                return auctioneer.unanswered(token, now: now, random: &random, out: &auctioneerActions)
+                return buy(now) { $0.unanswered(token, turn: &$1, out: &$2) }
             }
             return sessions.request(
-                message, to: peer, owner: .market(token), now: now, random: &random, out: &sessionOutput)
+                message, to: peer, owner: .market(token.rawValue), now: now, random: &random,
+                out: &sessionOutput)
         }
         if let answer = bidder.handle(message, from: peer, proven: true, now: now, out: &bidderActions) {
-            auctioneer.answered(
-                token, answer, from: peer, roundTrip: .zero, now: now, random: &random,
-                out: &auctioneerActions)
+            buy(now) { $0.answered(token, answer, from: peer, roundTrip: .zero, turn: &$1, out: &$2) }
         } else {
-            auctioneer.unanswered(token, now: now, random: &random, out: &auctioneerActions)
+            buy(now) { $0.unanswered(token, turn: &$1, out: &$2) }
         }
     }
 
@@ -109,14 +110,12 @@ extension Peer {
         case .open, .bodyPart, .cancel, .window, .receipt:
             bidder.received(frame, from: peer, channel: channel, now: now, out: &bidderActions)
         case .delta, .progress, .finish, .fail, .hello:
-            auctioneer.received(
-                frame, from: peer, channel: channel.rawValue, now: now, random: &random,
-                out: &auctioneerActions)
+            buy(now) { $0.received(frame, from: peer, channel: channel, turn: &$1, out: &$2) }
         }
     }
 
     mutating func channelFailed(_ channel: ChannelID, _ now: Now) {
-        auctioneer.channelClosed(channel.rawValue, now: now, random: &random, out: &auctioneerActions)
+        buy(now) { $0.channelClosed(channel, turn: &$1, out: &$2) }
         bidder.channelClosed(channel, now: now, out: &bidderActions)
     }
 
@@ -145,6 +144,6 @@ extension Peer {
             .sorted { ($0.outputPrice, $0.model) < ($1.outputPrice, $1.model) }.prefix(8).map { $0 },
             catalogueKnows: models.contains { $0.name == model }, selfReachable: reachability.acceptsChannels,
             isReachabilityUntested: reachability == .unknown && profile == .internet)
-        auctioneer.offersFound(task, found, now: now, random: &random, out: &auctioneerActions)
+        buy(now) { $0.offersFound(task, found, turn: &$1, out: &$2) }
     }
 }

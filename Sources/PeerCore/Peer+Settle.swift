@@ -74,9 +74,9 @@ extension Peer {
         switch event {
         case .finished: counts.delivered += 1
         case .failed(let failure):
-            if failure.code == .cancelled {
+            if failure.reason == .cancelled {
                 counts.cancelled += 1
-            } else if failure.delivered != nil || failure.code == .workerLost {
+            } else if failure.delivered != nil || failure.reason == .workerLost {
                 counts.failed += 1
             } else {
                 counts.refused += 1
@@ -140,7 +140,7 @@ extension Peer {
             offerLearnt(offer.record.model, now)
         case .offerWithdrawn(let key, let model):
             effects.append(.log(.offerGone(key, model: model, expired: false)))
-            auctioneer.sellerLeft(key, now: now, random: &random, out: &auctioneerActions)
+            buy(now) { $0.sellerLeft(key, turn: &$1, out: &$2) }
         case .offerExpired(let key, let model):
             effects.append(.log(.offerGone(key, model: model, expired: true)))
         case .searchFinished(let token, _):
@@ -173,19 +173,16 @@ extension Peer {
                 let id = channels.open(to: peer, now: now, out: &channelActions)
                 dialling[id] = .auctioneer(task, attempt: attempt, peer)
             }
-        case .expectChannel:
-            break
-        case .sendFrame(let number, let frame):
-            let channel = ChannelID(rawValue: number)
+        case .sendFrame(let channel, let frame):
             if OwnChannels.isOwn(channel) {
                 ownChannels.send(frame, on: channel, .toBidder)
             } else {
                 channels.send(frame, on: channel, now: now, out: &channelActions)
             }
         case .releaseChannel(let channel):
-            release(ChannelID(rawValue: channel), telling: .toBidder, now)
+            release(channel, telling: .toBidder, now)
         case .closeChannel(let channel):
-            close(ChannelID(rawValue: channel), telling: .toBidder)
+            close(channel, telling: .toBidder)
         case .client(let task, let event):
             count(event)
             effects.append(.client(task, event))
@@ -230,9 +227,10 @@ extension Peer {
             }
             switch dialling.removeValue(forKey: id) {
             case .auctioneer(let task, let attempt, let address):
-                auctioneer.channelOpened(
-                    task, attempt: attempt, channel: id.rawValue, peer: address.key, now: now,
-                    random: &random, out: &auctioneerActions)
+                buy(now) {
+                    $0.channelOpened(
+                        task, attempt: attempt, channel: id, peer: address.key, turn: &$1, out: &$2)
+                }
             case .bidder(let task, let attempt, let address):
                 bidder.channelOpened(
                     task, attempt: attempt, channel: id, peer: address.key, now: now,
@@ -245,9 +243,7 @@ extension Peer {
         case .failed(let id, _):
             switch dialling.removeValue(forKey: id) {
             case .auctioneer(let task, let attempt, let address):
-                auctioneer.channelFailed(
-                    task, attempt: attempt, peer: address.key, now: now, random: &random,
-                    out: &auctioneerActions)
+                buy(now) { $0.channelFailed(task, attempt: attempt, peer: address.key, turn: &$1, out: &$2) }
             case .bidder(let task, let attempt, let address):
                 bidder.channelFailed(task, attempt: attempt, peer: address.key, now: now, out: &bidderActions)
             case .test: break
@@ -260,20 +256,20 @@ extension Peer {
     private mutating func perform(_ item: OwnChannels.Item, _ now: Now) {
         switch item {
         case .opened(let channel, let task, let attempt):
-            auctioneer.channelOpened(
-                task, attempt: attempt, channel: channel.rawValue, peer: identity.publicKey, now: now,
-                random: &random,
-                out: &auctioneerActions)
+            let key = identity.publicKey
+            buy(now) {
+                $0.channelOpened(task, attempt: attempt, channel: channel, peer: key, turn: &$1, out: &$2)
+            }
         case .frame(let channel, let frame, .toBidder):
-            bidder.received(frame, from: identity.publicKey, channel: channel, now: now, out: &bidderActions)
+            bidder.received(
+                frame, from: identity.publicKey, channel: channel, now: now, out: &bidderActions)
         case .frame(let channel, let frame, .toAuctioneer):
-            auctioneer.received(
-                frame, from: identity.publicKey, channel: channel.rawValue, now: now, random: &random,
-                out: &auctioneerActions)
+            let key = identity.publicKey
+            buy(now) { $0.received(frame, from: key, channel: channel, turn: &$1, out: &$2) }
         case .closed(let channel, .toBidder):
             bidder.channelClosed(channel, now: now, out: &bidderActions)
         case .closed(let channel, .toAuctioneer):
-            auctioneer.channelClosed(channel.rawValue, now: now, random: &random, out: &auctioneerActions)
+            buy(now) { $0.channelClosed(channel, turn: &$1, out: &$2) }
         }
     }
 

@@ -141,10 +141,19 @@ public struct Peer: ~Copyable {
             discovery.tick(now: now, random: &random, out: &discoveryActions)
         }
         if gossip.nextDeadline() <= time { gossip.tick(now: now, random: &random, out: &gossipActions) }
-        auctioneer.tick(now: now, random: &random, out: &auctioneerActions)
+        buy(now) { $0.tick(turn: &$1, out: &$2) }
         if bidder.nextDeadline() <= time { bidder.tick(now: now, out: &bidderActions) }
         tickSearches(now)
         settle(now)
+    }
+
+    /// One call to the auctioneer.
+    mutating func buy<Result>(
+        _ now: Now, _ call: (inout Auctioneer, inout Turn, inout [AuctioneerAction]) -> Result
+    ) -> Result {
+        var turn = Turn(now: now, random: random)
+        defer { random = turn.random }
+        return call(&auctioneer, &turn, &auctioneerActions)
     }
 
     // MARK: Outputs

@@ -65,8 +65,8 @@ extension Bidder {
         _ out: inout [BidderAction]
     ) {
         if case .running = gate.standing(of: key) { return }
-        let refuse = { (code: String, message: String, another: Bool) in
-            let fail = Fail(code: code, message: message, anotherMaySucceed: another)
+        let refuse = { (reason: Reason, message: String, another: Bool) in
+            let fail = Fail(reason, message, anotherMaySucceed: another)
             return BidderAction.sendFrame(
                 channel: channel, Frame(task: key.task, attempt: key.attempt, body: .fail(fail)))
         }
@@ -74,13 +74,13 @@ extension Bidder {
             Int(open.deliveredBytes) <= parameters.bodyBytesMax,
             open.kind != .unspecified
         else {
-            out.append(refuse(FailCode.invalidRequest, "The request is too large or of no kind.", false))
+            out.append(refuse(.invalidRequest, "The request is too large or of no kind.", false))
             return end(key, .spent, &out)
         }
         // The frame comes authenticated from the buyer, so it says as much as the award that it may have overtaken.
         let isOthers = channels[channel].map { $0 != key } ?? false
         guard !isOthers, lease(key, now), let model = gate.model(of: key) else {
-            out.append(refuse(FailCode.busy, "No slot is free.", true))
+            out.append(refuse(.busy, "No slot is free.", true))
             return
         }
         lastJob += 1
@@ -102,7 +102,7 @@ extension Bidder {
         guard gate.change(key, { $0.add(bytes) }) ?? false else {
             let message = "The request is longer than announced."
             return failTask(
-                key, Fail(code: FailCode.invalidRequest, message: message, anotherMaySucceed: false), &out)
+                key, Fail(.invalidRequest, message, anotherMaySucceed: false), &out)
         }
         startIfComplete(key, now, &out)
     }
@@ -146,7 +146,7 @@ extension Bidder {
         if gate.change(key, { $0.deliver(text, tokens, extra, most: most, now, &out) }) == false {
             let message = "The backend's answer does not fit a frame."
             failTask(
-                key, Fail(code: FailCode.backendError, message: message, anotherMaySucceed: false), &out)
+                key, Fail(.backendError, message, anotherMaySucceed: false), &out)
         }
     }
 
@@ -163,13 +163,12 @@ extension Bidder {
     mutating func bodyDue(_ id: JobID, _ out: inout [BidderAction]) {
         guard let key = gate.key(of: id), gate.change(key, { $0.hasStarted }) == false else { return }
         let message = "The request did not arrive in time."
-        failTask(key, Fail(code: FailCode.invalidRequest, message: message, anotherMaySucceed: true), &out)
+        failTask(key, Fail(.invalidRequest, message, anotherMaySucceed: true), &out)
     }
 
     mutating func deadlineDue(_ id: JobID, _ out: inout [BidderAction]) {
         guard let key = gate.key(of: id) else { return }
-        let fail = Fail(
-            code: FailCode.deadlineExceeded, message: "The task's deadline passed.", anotherMaySucceed: false)
+        let fail = Fail(.deadlineExceeded, "The task's deadline passed.", anotherMaySucceed: false)
         failTask(key, fail, &out)
     }
 

@@ -48,9 +48,7 @@ public struct Bidder: Sendable {
     /// Gives every task back to its buyer, who goes on elsewhere.
     public mutating func handOver(now: Now, out: inout [BidderAction]) {
         for key in gate.runningJobs.compactMap({ gate.key(of: $0) }) {
-            let fail = Fail(
-                code: FailCode.leaving, message: "The node stops serving.", anotherMaySucceed: true)
-            failTask(key, fail, &out)
+            failTask(key, Fail(.leaving, "The node stops serving.", anotherMaySucceed: true), &out)
         }
         for key in gate.keys { end(key, .spent, &out) }
     }
@@ -92,11 +90,8 @@ public struct Bidder: Sendable {
         case .fits(let found): model = found
         case .declined(let reason): return decline(call, reason)
         }
-        switch gate.refusal(of: key, model, now) {
-        case .over: return decline(call, .unspecified)
-        case .busy(let freeIn): return decline(call, .busy, retryAfter: freeIn)
-        case .holdLimit(let freeIn): return decline(call, .holdLimit, retryAfter: freeIn)
-        case nil: break
+        if let refusal = gate.refusal(of: key, model, now) {
+            return decline(call, refusal.reason, retryAfter: refusal.freeIn)
         }
         let bid = Verified(signing: terms.bid(for: call, model, buyer: peer.key), with: identity)
         let until = now + min(Interval.milliseconds(Int64(call.closeMilliseconds)), parameters.holdMax)
@@ -107,12 +102,14 @@ public struct Bidder: Sendable {
     }
 
     private mutating func decline(
-        _ call: CallForBids, _ reason: DeclineReason, retryAfter: Interval = .zero
+        _ call: CallForBids, _ reason: Reason, retryAfter: Interval = .zero
     ) -> Message {
         record.declines &+= 1
         let retry = UInt32(clamping: max(.zero, min(retryAfter, parameters.busyRetryMax)).milliseconds)
         return .decline(
-            Decline(task: call.task, attempt: call.attempt, reason: reason, retryAfterMilliseconds: retry))
+            Decline(
+                task: call.task, attempt: call.attempt, reason: reason.decline, retryAfterMilliseconds: retry)
+        )
     }
 
     private mutating func released(_ release: Release, by buyer: PublicKey, _ out: inout [BidderAction]) {

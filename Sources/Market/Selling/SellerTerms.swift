@@ -4,7 +4,7 @@ import Wire
 /// What this node sells and on what terms: says whether a call fits them, and states the bid. Slots are not its
 /// business; see `SlotGate`.
 struct SellerTerms: Sendable {
-    enum Verdict: Sendable { case fits(ServedModel), declined(DeclineReason) }
+    enum Verdict: Sendable { case fits(ServedModel), declined(Reason) }
 
     private let key: PublicKey
     private var models: [ServedModel] = []

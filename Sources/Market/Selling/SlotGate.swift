@@ -54,12 +54,10 @@ struct SlotGate: Sendable {
     /// Where a bid stands.
     enum Standing: Sendable { case held, leased, running, ended(End) }
 
-    /// Why a call gets no slot.
-    enum Refusal: Sendable {
-        /// This assignment was made and has ended.
-        case over
-        case busy(freeIn: Interval)
-        case holdLimit(freeIn: Interval)
+    /// Why a call gets no slot, and when it may.
+    struct Refusal: Sendable {
+        let reason: Reason
+        var freeIn = Interval.zero
     }
 
     /// The answer to an award or an OPEN.
@@ -88,12 +86,15 @@ struct SlotGate: Sendable {
     /// Why a call for bids on `model` may not take a slot now; nil: it may.
     func refusal(of key: SlotKey, _ model: ServedModel, _ now: MonotonicTime) -> Refusal? {
         switch ended[key]?.end {
-        case .spent, .ran: return .over
+        // This attempt's assignment was made, and has ended.
+        case .spent, .ran: return Refusal(reason: .unspecified)
         case .lapsed, nil: break
         }
-        guard taken(model.model) < model.slots else { return .busy(freeIn: nextFree(model, now)) }
+        guard taken(model.model) < model.slots else {
+            return Refusal(reason: .busy, freeIn: nextFree(model, now))
+        }
         if let until = unused(by: key.buyer), known[key.buyer] == nil {
-            return .holdLimit(freeIn: min(holdMax, until - now))
+            return Refusal(reason: .holdLimit, freeIn: min(holdMax, until - now))
         }
         return nil
     }
