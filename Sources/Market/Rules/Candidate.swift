@@ -4,9 +4,9 @@ import Wire
 /// A seller of the wanted model, as the offer book knows it.
 public struct Candidate: Sendable {
     public var offer: Verified<Offer>
-    /// Where it is called; this node's own key: PeerCore hands the messages to the `Bidder` beside us.
+    /// Where it is called. With this node's own key PeerCore hands the messages to this node's `Bidder`.
     public var address: PeerAddress
-    /// Whether a session stands, so that the call costs no handshake.
+    /// Whether there is a session, so that the call costs no handshake.
     public var hasSession: Bool
 
     public init(offer: Verified<Offer>, address: PeerAddress, hasSession: Bool) {
@@ -18,19 +18,20 @@ public struct Candidate: Sendable {
     var key: PublicKey { offer.record.publicKey }
 }
 
-/// The answer to `needOffers`: what the offer book (after the search that PeerCore thought fit) holds of a model.
+/// The answer to `needOffers`: what the offer book holds of a model, after PeerCore's search if there was one.
 public struct OffersFound: Sendable {
-    /// One per seller, living and not withdrawn.
+    /// One per seller; neither expired nor withdrawn.
     public var sellers: [Candidate]
-    /// Nodes with an offer of any model, the sellers included: what an explained no-bid adds up to.
+    /// Nodes with an offer of any model, the sellers included: the counts of an explained refusal add up to it.
     public var known: Int
-    /// Other models with their lowest output price, best advice first; a few are enough.
+    /// A few other models with their lowest output price, the best advice first.
     public var alternatives: [(model: String, outputPrice: Int64)]
-    /// Whether the model is sold somewhere, though nobody was found: "none now" rather than "no such model".
+    /// Whether the model is known to be sold although no seller was found: the refusal then says "none now" and not
+    /// "no such model".
     public var catalogueKnows: Bool
     /// Whether other nodes can open a channel to this one, as far as it knows.
     public var selfReachable: Bool
-    /// It has not found out yet.
+    /// No test has shown yet whether they can.
     public var isReachabilityUntested: Bool
 
     public init(

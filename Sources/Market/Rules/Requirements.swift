@@ -1,7 +1,7 @@
 import Primitives
 import Wire
 
-/// What must be continued exactly: the weights that produced the text so far.
+/// The weights that produced the text so far: a worker that continues it must have the same.
 struct ModelVersion: Hashable, Sendable {
     var digest: Bytes32?
     var quantization: String
@@ -48,7 +48,7 @@ struct Requirements: Sendable {
         return nil
     }
 
-    /// The same of a bid, which says what its sender's offer may have left open.
+    /// Whether a bid breaks a limit. It states what its sender's offer may have left open.
     func refuses(_ bid: Bid) -> Bool {
         !answers(bid.digest, bid.quantization, request.features, continues: bid.continues)
             || bid.context != 0 && bid.context < context

@@ -4,25 +4,26 @@ import Primitives
 struct Eligible: Sendable {
     var candidate: Candidate
     var millitrust: UInt32
-    /// Place in the client's `order`; those not in it share the last.
+    /// Place in the client's `order`; sellers outside it share the last.
     var rank: Int
     var newcomer: Bool
-    /// It has answered us before, or has a session with us: it exists, which an offer alone does not show.
+    /// It has answered this node before, or has a session with it: it exists, which an offer alone does not show.
     var isMet: Bool
     /// For drawing; see `Sampling`.
     var weight: UInt64
 }
 
-/// Who of the eligible is asked: the client's `order` first, then a draw without replacement weighted by free
-/// capacity and expected score, with one place kept for a newcomer. Never simply the best: everybody's favourite
-/// would be overloaded. Sellers that we have never met get at most half of the places while there are others: an offer
-/// costs nothing, and thousands of invented ones at the best price would keep every auction waiting for nobody.
+/// Draws the sellers that are asked: the client's `order` first, then without replacement, weighted by free capacity and
+/// expected score, with one place kept for a newcomer. Never simply the best: every buyer's favourite would be
+/// overloaded. Sellers that this node has never met get at most half of the places while there are others: an offer costs
+/// nothing, and thousands of invented ones at the best price would keep every auction waiting for answers that never
+/// come.
 enum Sampling {
-    /// Draws are made among 2^20 steps of weight; a session, which saves a handshake, counts four times.
+    /// Weights have 2^20 steps. A session, which saves a handshake, counts four times.
     private static let scale: UInt64 = 1 << 20
     private static let sessionFactor: UInt64 = 4
 
-    /// slots not taken by our own tasks × (best score ÷ score)², at least 1.
+    /// Slots not taken by this node's own tasks × (best score ÷ score)², at least 1.
     static func weight(score: UInt64, best: UInt64, slots: UInt32, inFlight: Int, hasSession: Bool) -> UInt64
     {
         let free = max(1, Int64(slots) - Int64(inFlight))
