@@ -162,7 +162,7 @@ extension Peer {
             request(token, message, to: peer, now)
         case .send(let message, let peer):
             if peer.key == identity.publicKey {
-                _ = bidder.handle(message, from: peer, proven: true, now: now, out: &bidderActions)
+                _ = sell(now) { $0.handle(message, from: peer, proven: true, turn: &$1, out: &$2) }
             } else {
                 sessions.send(message, to: peer, now: now, random: &random, out: &sessionOutput)
             }
@@ -232,9 +232,10 @@ extension Peer {
                         task, attempt: attempt, channel: id, peer: address.key, turn: &$1, out: &$2)
                 }
             case .bidder(let task, let attempt, let address):
-                bidder.channelOpened(
-                    task, attempt: attempt, channel: id, peer: address.key, now: now,
-                    out: &bidderActions)
+                sell(now) {
+                    $0.channelOpened(
+                        task, attempt: attempt, channel: id, peer: address.key, turn: &$1, out: &$2)
+                }
             case .test: channels.close(id, out: &channelActions)
             case nil: break
             }
@@ -245,7 +246,7 @@ extension Peer {
             case .auctioneer(let task, let attempt, let address):
                 buy(now) { $0.channelFailed(task, attempt: attempt, peer: address.key, turn: &$1, out: &$2) }
             case .bidder(let task, let attempt, let address):
-                bidder.channelFailed(task, attempt: attempt, peer: address.key, now: now, out: &bidderActions)
+                sell(now) { $0.channelFailed(task, attempt: attempt, peer: address.key, turn: &$1, out: &$2) }
             case .test: break
             case nil:
                 channelFailed(id, now)
@@ -261,13 +262,13 @@ extension Peer {
                 $0.channelOpened(task, attempt: attempt, channel: channel, peer: key, turn: &$1, out: &$2)
             }
         case .frame(let channel, let frame, .toBidder):
-            bidder.received(
-                frame, from: identity.publicKey, channel: channel, now: now, out: &bidderActions)
+            let key = identity.publicKey
+            sell(now) { $0.received(frame, from: key, channel: channel, turn: &$1, out: &$2) }
         case .frame(let channel, let frame, .toAuctioneer):
             let key = identity.publicKey
             buy(now) { $0.received(frame, from: key, channel: channel, turn: &$1, out: &$2) }
         case .closed(let channel, .toBidder):
-            bidder.channelClosed(channel, now: now, out: &bidderActions)
+            sell(now) { $0.channelClosed(channel, turn: &$1, out: &$2) }
         case .closed(let channel, .toAuctioneer):
             buy(now) { $0.channelClosed(channel, turn: &$1, out: &$2) }
         }

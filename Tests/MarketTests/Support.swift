@@ -248,11 +248,6 @@ extension [AuctioneerAction] {
     }
 }
 
-/// Tests name channels by plain numbers.
-extension ChannelID: ExpressibleByIntegerLiteral {
-    public init(integerLiteral value: UInt64) { self.init(rawValue: value) }
-}
-
 let ada = Seller(1, "ada", price: price(20, 200), speed: 60_000)
 let bob = Seller(2, "bob", price: price(15, 160), speed: 30_000)
 let cyd = Seller(3, "cyd", price: price(25, 240), speed: 90_000)

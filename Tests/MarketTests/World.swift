@@ -166,7 +166,7 @@ final class World {
         nodes[node].wakeAt = .never
         enter(node) { node, turn, buyer, worker in
             node.auctioneer.tick(turn: &turn, out: &buyer)
-            node.bidder.tick(now: turn.now, out: &worker)
+            node.bidder.tick(turn: &turn, out: &worker)
         }
     }
 
@@ -317,7 +317,7 @@ final class World {
             let from = nodes[node].seller.address
             at(latency(), node: target) {
                 self.enter(target) { target, turn, _, worker in
-                    _ = target.bidder.handle(message, from: from, proven: true, now: turn.now, out: &worker)
+                    _ = target.bidder.handle(message, from: from, proven: true, turn: &turn, out: &worker)
                 }
             }
         case .openChannel(let task, let attempt, let to):
@@ -387,7 +387,7 @@ final class World {
                     var answer: Message?
                     self.enter(target) { target, turn, _, worker in
                         answer = target.bidder.handle(
-                            message, from: from, proven: true, now: turn.now, out: &worker)
+                            message, from: from, proven: true, turn: &turn, out: &worker)
                     }
                     guard let answer, !self.random.chance(self.faults.loss, in: 1_000) else { return }
                     self.at(self.latency(), node: node) { complete(answer) }
@@ -411,10 +411,10 @@ final class World {
                         task, attempt: attempt, peer: key, turn: &turn, out: &buyer)
                 case (false, let channel?):
                     node.bidder.channelOpened(
-                        task, attempt: attempt, channel: channel, peer: key, now: turn.now,
+                        task, attempt: attempt, channel: channel, peer: key, turn: &turn,
                         out: &worker)
                 case (false, nil):
-                    node.bidder.channelFailed(task, attempt: attempt, peer: key, now: turn.now, out: &worker)
+                    node.bidder.channelFailed(task, attempt: attempt, peer: key, turn: &turn, out: &worker)
                 }
             }
         }
@@ -441,7 +441,7 @@ final class World {
                 switch frame.body {
                 case .open, .bodyPart, .cancel, .window, .receipt:
                     other.bidder.received(
-                        frame, from: key, channel: channel, now: turn.now, out: &worker)
+                        frame, from: key, channel: channel, turn: &turn, out: &worker)
                 case .delta, .progress, .finish, .fail, .hello:
                     other.auctioneer.received(
                         frame, from: key, channel: channel, turn: &turn, out: &buyer)
@@ -471,7 +471,7 @@ final class World {
             self.channels[id]?.isOpen = false
             self.enter(other) { other, turn, buyer, worker in
                 other.auctioneer.channelClosed(id, turn: &turn, out: &buyer)
-                other.bidder.channelClosed(id, now: turn.now, out: &worker)
+                other.bidder.channelClosed(id, turn: &turn, out: &worker)
             }
         }
     }
@@ -512,7 +512,7 @@ final class World {
             let isLast = if case .produced = event { false } else { true }
             if isLast { backends[key] = nil }
             enter(node) { node, turn, _, worker in
-                node.bidder.jobEvent(job.id, event, now: turn.now, out: &worker)
+                node.bidder.jobEvent(job.id, event, turn: &turn, out: &worker)
             }
             if !isLast { at(gap, node: node) { step() } }
         }

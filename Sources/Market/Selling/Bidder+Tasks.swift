@@ -7,7 +7,7 @@ extension Bidder {
 
     /// The answer to `openChannel`: this node's Hello says which award the channel is for.
     public mutating func channelOpened(
-        _ task: TaskID, attempt: UInt32, channel: ChannelID, peer: PublicKey, now: Now,
+        _ task: TaskID, attempt: UInt32, channel: ChannelID, peer: PublicKey, turn: inout Turn,
         out: inout [BidderAction]
     ) {
         let key = SlotKey(buyer: peer, task: task, attempt: attempt)
@@ -20,7 +20,7 @@ extension Bidder {
     }
 
     public mutating func channelFailed(
-        _ task: TaskID, attempt: UInt32, peer: PublicKey, now: Now, out: inout [BidderAction]
+        _ task: TaskID, attempt: UInt32, peer: PublicKey, turn: inout Turn, out: inout [BidderAction]
     ) {
         let key = SlotKey(buyer: peer, task: task, attempt: attempt)
         switch gate.standing(of: key) {
@@ -30,7 +30,7 @@ extension Bidder {
     }
 
     /// The channel ended: so does what it carried.
-    public mutating func channelClosed(_ channel: ChannelID, now: Now, out: inout [BidderAction]) {
+    public mutating func channelClosed(_ channel: ChannelID, turn: inout Turn, out: inout [BidderAction]) {
         guard let key = channels.removeValue(forKey: channel) else { return }
         gate.forgetDialled(of: key)
         switch gate.standing(of: key) {
@@ -42,20 +42,20 @@ extension Bidder {
 
     // MARK: - Frames
 
-    /// A frame from a buyer: open, body part, cancel, credit or receipt. What belongs to nothing is ignored, but a
-    /// task that can't be taken is told so.
+    /// A frame from a buyer: open, body part, cancel, window or receipt. A frame that belongs to nothing is ignored, but
+    /// an OPEN that can't be taken is refused.
     public mutating func received(
-        _ frame: Frame, from buyer: PublicKey, channel: ChannelID, now: Now, out: inout [BidderAction]
+        _ frame: Frame, from buyer: PublicKey, channel: ChannelID, turn: inout Turn, out: inout [BidderAction]
     ) {
         let key = SlotKey(buyer: buyer, task: frame.task, attempt: frame.attempt)
         switch frame.body {
-        case .open(let open): opened(open, key, channel, now.monotonic, &out)
+        case .open(let open): opened(open, key, channel, turn.monotonic, &out)
         case .bodyPart(let bytes):
-            if gate.runs(key, on: channel) { add(bytes, to: key, now.monotonic, &out) }
+            if gate.runs(key, on: channel) { add(bytes, to: key, turn.monotonic, &out) }
         case .window(let consumed):
             if gate.runs(key, on: channel) { _ = gate.change(key) { $0.acknowledge(consumed, &out) } }
         case .cancel: if gate.runs(key, on: channel) { cancelTask(key, &out) }
-        case .receipt(let signed): received(signed, key, now, &out)
+        case .receipt(let signed): received(signed, key, turn.monotonic, &out)
         case .delta, .progress, .finish, .fail, .hello: break
         }
     }
@@ -117,15 +117,16 @@ extension Bidder {
 
     // MARK: - What the driver reports
 
-    public mutating func jobEvent(_ id: JobID, _ event: JobEvent, now: Now, out: inout [BidderAction]) {
+    public mutating func jobEvent(_ id: JobID, _ event: JobEvent, turn: inout Turn, out: inout [BidderAction])
+    {
         guard let key = gate.key(of: id) else { return }
         switch event {
         case .phase(let phase): _ = gate.change(key) { $0.note(phase) }
         case .produced(let text, let tokens, let extra):
-            deliver(text, tokens, extra, key, now.monotonic, &out)
+            deliver(text, tokens, extra, key, turn.monotonic, &out)
         case .finished(var finish):
             if finish.extra.count > parameters.deltaBytes {
-                deliver(finish.extra, 0, [], key, now.monotonic, &out)
+                deliver(finish.extra, 0, [], key, turn.monotonic, &out)
                 finish.extra = []
             }
             _ = gate.change(key) { $0.finish(finish, &out) }
@@ -185,7 +186,7 @@ extension Bidder {
         end(key, .ran, &out)
     }
 
-    /// The buyer doesn't want it any more, or is gone.
+    /// The buyer has cancelled it, or is gone.
     mutating func cancelTask(_ key: SlotKey, _ out: inout [BidderAction]) {
         guard gate.change(key, { $0.stop(&out) }) != nil else { return }
         record.cancelled &+= 1
@@ -211,16 +212,16 @@ extension Bidder {
     // MARK: - Receipts
 
     private mutating func received(
-        _ signed: SignedRecord, _ key: SlotKey, _ now: Now, _ out: inout [BidderAction]
+        _ signed: SignedRecord, _ key: SlotKey, _ now: MonotonicTime, _ out: inout [BidderAction]
     ) {
         let least = parameters.progressInterval / 4
         guard gate.standing(of: key) != nil, let claim = try? Receipt(decoding: signed.body),
             claim.task == key.task, claim.attempt == key.attempt, claim.buyer == key.buyer,
             claim.worker == identity.publicKey,
-            gate.wants(claim, for: key, least: least, now.monotonic),
+            gate.wants(claim, for: key, least: least, now),
             let receipt = try? Verified<Receipt>(checking: signed)
         else { return }
-        gate.accepted(receipt.record, for: key, now.monotonic)
+        gate.accepted(receipt.record, for: key, now)
         out.append(.receiptAccepted(receipt))
     }
 }

@@ -46,7 +46,7 @@ public struct Bidder: Sendable {
     }
 
     /// Gives every task back to its buyer, who goes on elsewhere.
-    public mutating func handOver(now: Now, out: inout [BidderAction]) {
+    public mutating func handOver(turn: inout Turn, out: inout [BidderAction]) {
         for key in gate.runningJobs.compactMap({ gate.key(of: $0) }) {
             failTask(key, Fail(.leaving, "The node stops serving.", anotherMaySucceed: true), &out)
         }
@@ -55,20 +55,21 @@ public struct Bidder: Sendable {
 
     // MARK: - Messages
 
-    /// Answers a call, release or award; nil: no reply. What rode in a first handshake message changes nothing.
+    /// Answers a call, release or award; nil: no reply. An unproven message (one in a first handshake packet) changes
+    /// nothing.
     public mutating func handle(
-        _ message: Message, from peer: PeerAddress, proven: Bool, now: Now, out: inout [BidderAction]
+        _ message: Message, from peer: PeerAddress, proven: Bool, turn: inout Turn, out: inout [BidderAction]
     ) -> Message? {
         guard proven else { return nil }
         // A timer that comes late must not make a slot look taken.
-        while let key = gate.lapsed(now.monotonic) { end(key, .lapsed, &out) }
+        while let key = gate.lapsed(turn.monotonic) { end(key, .lapsed, &out) }
         switch message {
-        case .callForBids(let call): return answer(call, from: peer, now.monotonic)
+        case .callForBids(let call): return answer(call, from: peer, turn.monotonic)
         case .release(let release):
             released(release, by: peer.key, &out)
             return nil
         case .award(let award):
-            let status = awarded(award, by: peer, now.monotonic, &out)
+            let status = awarded(award, by: peer, turn.monotonic, &out)
             return .awardReply(AwardReply(task: award.task, attempt: award.attempt, status: status))
         case .ping, .pong, .find, .found, .unsupported, .offerMail, .offerReceived, .offerDigest,
             .offerDifference,
@@ -158,11 +159,11 @@ public struct Bidder: Sendable {
 
     public mutating func nextDeadline() -> MonotonicTime { timers.next() }
 
-    public mutating func tick(now: Now, out: inout [BidderAction]) {
-        while let due = timers.popDue(now.monotonic) {
+    public mutating func tick(turn: inout Turn, out: inout [BidderAction]) {
+        while let due = timers.popDue(turn.monotonic) {
             switch due {
-            case .slot(let key): if gate.isLapsed(key, now.monotonic) { end(key, .lapsed, &out) }
-            case .progress(let id): progressDue(id, now.monotonic, &out)
+            case .slot(let key): if gate.isLapsed(key, turn.monotonic) { end(key, .lapsed, &out) }
+            case .progress(let id): progressDue(id, turn.monotonic, &out)
             case .body(let id): bodyDue(id, &out)
             case .deadline(let id): deadlineDue(id, &out)
             }

@@ -1,8 +1,8 @@
 import Primitives
 import Wire
 
-/// What this node sells and on what terms: says whether a call fits them, and states the bid. Slots are not its
-/// business; see `SlotGate`.
+/// What this node sells and on what terms: says whether a call fits them, and states the bid. `SlotGate` has
+/// the slots.
 struct SellerTerms: Sendable {
     enum Verdict: Sendable { case fits(ServedModel), declined(Reason) }
 

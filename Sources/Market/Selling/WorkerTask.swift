@@ -2,7 +2,7 @@ import Primitives
 import Wire
 
 /// One assignment at its worker, from OPEN to the last frame: gathers the request, hands it to the driver, and sends
-/// what the driver produces within the buyer's window. Which slot and channel it has is the `Bidder`'s business.
+/// what the driver produces within the buyer's window. `Bidder` gives it slot, channel and timers.
 struct WorkerTask: Sendable {
     let id: JobID
     let key: SlotKey
@@ -142,7 +142,7 @@ struct SendWindow: Sendable {
     private var acknowledged: UInt64 = 0
     private var isPaused = false
 
-    /// Windows outside these would stop a stream, or buffer it whole.
+    /// A smaller window would stop a stream; a larger one would buffer it whole.
     private static let sizes: ClosedRange<UInt64> = 4_096...(1 << 20)
 
     init(asked: UInt64) { size = min(max(asked, Self.sizes.lowerBound), Self.sizes.upperBound) }
