@@ -65,7 +65,8 @@ struct OfferBenchmark {
                 notAfter: now.wall + .seconds(180))
             let signed = Verified(signing: offer, with: identities[seller]).signed
             return Arrival(
-                envelope: Envelope(request: 1, message: .offerMail([signed])).encoded(), from: address,
+                envelope: Envelope(request: 1, message: .gossip(.offerMail([signed]))).encoded(),
+                from: address,
                 now: now,
                 message: Offer.domain.withUTF8Buffer { Array($0) } + [0] + signed.body,
                 signature: signed.signature.bytes,

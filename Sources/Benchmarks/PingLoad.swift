@@ -119,7 +119,8 @@ struct Introduction {
         // Twice: the first PING's session is not proven yet, so its contact counts for nothing.
         for _ in 0..<2 {
             sessions.request(
-                .ping(contact: contact), to: peer, owner: .peer(0), now: Self.now(), random: &random,
+                .discovery(.ping(contact: contact)), to: peer, owner: .peer(0), now: Self.now(),
+                random: &random,
                 out: &out)
             Self.flush(&out, socket)
             while Self.now().monotonic < end, socket.wait(isFirst || !hasAnswered ? 500 : 100) {
@@ -131,12 +132,15 @@ struct Introduction {
                             rebasing: raw[index * 2_048..<index * 2_048 + length])
                         let incoming = sessions.receive(
                             bytes, from: peer.endpoint, now: Self.now(), random: &random, out: &out)
-                        guard let incoming, let reply = incoming.reply, case .ping = incoming.message else {
+                        guard let incoming, let reply = incoming.reply,
+                            case .discovery(.ping) = incoming.message
+                        else {
                             continue
                         }
                         hasAnswered = true
                         sessions.reply(
-                            .pong(contact: contact, observed: peer.endpoint), to: reply, now: Self.now(),
+                            .discovery(.pong(contact: contact, observed: peer.endpoint)), to: reply,
+                            now: Self.now(),
                             out: &out)
                     }
                 }
@@ -165,7 +169,8 @@ struct Introduction {
         let now = Self.now()
         for _ in 0..<count {
             sessions.request(
-                .ping(contact: nil), to: peer, owner: .peer(1), now: now, random: &random, out: &out)
+                .discovery(.ping(contact: nil)), to: peer, owner: .peer(1), now: now, random: &random,
+                out: &out)
         }
         defer { out.removeAll() }
         return (out.datagrams.bytes, out.datagrams.entries.map(\.range))
@@ -182,7 +187,7 @@ struct Introduction {
             }
         }
         return out.completions.count {
-            if case .answered(.pong, _) = $0.result { true } else { false }
+            if case .answered(.discovery(.pong), _) = $0.result { true } else { false }
         }
     }
 }

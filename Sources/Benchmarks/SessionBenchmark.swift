@@ -63,7 +63,8 @@ struct SessionBenchmark {
             let opening = Stopwatch.each(Self.batch) {
                 for port in ports {
                     a.request(
-                        .ping(contact: nil), to: address(answerer, port), owner: .peer(0), now: now,
+                        .discovery(.ping(contact: nil)), to: address(answerer, port), owner: .peer(0),
+                        now: now,
                         random: &random, out: &outA)
                 }
             }
@@ -112,7 +113,7 @@ struct SessionBenchmark {
         guard let incoming = sessions.receive(bytes, from: source, now: now, random: &random, out: &out),
             let handle = incoming.reply
         else { return }
-        sessions.reply(.pong(contact: nil, observed: source), to: handle, now: now, out: &out)
+        sessions.reply(.discovery(.pong(contact: nil, observed: source)), to: handle, now: now, out: &out)
     }
 
     private func wrongMacs(_ report: inout Report) {
@@ -120,7 +121,9 @@ struct SessionBenchmark {
         var random = SeededRandom(seed: 1)
         var (outA, outB) = (SessionOutput(), SessionOutput())
         let to = address(answerer, 7_000)
-        a.request(.ping(contact: nil), to: to, owner: .peer(0), now: now(1), random: &random, out: &outA)
+        a.request(
+            .discovery(.ping(contact: nil)), to: to, owner: .peer(0), now: now(1), random: &random, out: &outA
+        )
         var bag = Mailbag(outA.datagrams)
         var costs: [Double] = []
         bag.forEach { _, bytes in
@@ -192,7 +195,9 @@ struct SessionBenchmark {
             let count = step == 1 ? 1 : Self.batch
             out.removeAll()
             for _ in 0..<count {
-                a.request(.ping(contact: nil), to: to, owner: .peer(0), now: now, random: &random, out: &out)
+                a.request(
+                    .discovery(.ping(contact: nil)), to: to, owner: .peer(0), now: now, random: &random,
+                    out: &out)
             }
             var questions = Mailbag(out.datagrams, to: to.endpoint)
             let cost = Stopwatch.each(count) { questions.forEach { _, bytes in receive(bytes, from, now) } }

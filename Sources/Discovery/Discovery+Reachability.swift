@@ -275,7 +275,7 @@ extension Discovery {
     /// one network's contacts.
     mutating func call(
         _ order: CallbackOrder, from peer: PeerAddress, _ now: MonotonicTime, _ out: inout [DiscoveryAction]
-    ) -> Message {
+    ) -> DiscoveryMessage {
         let group = profile.group(order.endpoint)
         guard profile == .internet, order.publicKey != selfKey, profile.accepts(order.endpoint),
             table.entry(peer.key)?.endpoint == peer.endpoint, group != profile.group(peer.endpoint),

@@ -41,7 +41,7 @@ extension Discovery {
     /// one costs them is in `Protocol/discovery.md`.
     mutating func register(
         _ register: Register, from peer: PeerAddress, _ now: MonotonicTime, _ random: inout SeededRandom
-    ) -> Message? {
+    ) -> DiscoveryMessage? {
         guard let stated = try? Registration(decoding: register.registration.body) else {
             dropped.count(.badRegistration)
             return nil

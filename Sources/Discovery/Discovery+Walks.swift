@@ -18,7 +18,7 @@ extension Discovery {
     /// Asks nodes of `walk`, far to near, as long as it wants more.
     mutating func advance(
         _ walk: inout TopicWalk, for purpose: Purpose, _ now: MonotonicTime, _ random: inout SeededRandom,
-        _ out: inout [DiscoveryAction], _ message: (inout SeededRandom) -> Message
+        _ out: inout [DiscoveryAction], _ message: (inout SeededRandom) -> DiscoveryMessage
     ) {
         while let node = walk.next(random: &random) {
             guard let (peer, contact) = whom(node, now) else {

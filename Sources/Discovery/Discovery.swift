@@ -133,13 +133,15 @@ public struct Discovery: Sendable {
 
     /// The reply to a PING, FIND or GET; nil for every other message. Changes nothing, so it serves replayed and spoofed
     /// first messages too.
-    public func reply(to message: Message, from peer: PeerAddress, now: Now) -> Message? {
+    public func reply(to message: DiscoveryMessage, from peer: PeerAddress, now: Now) -> DiscoveryMessage? {
         var copy = self
         return copy.ownReply(to: message, from: peer, now)
     }
 
     /// `mutating` so that it is called in place: otherwise all of the machine is copied.
-    private mutating func ownReply(to message: Message, from peer: PeerAddress, _ now: Now) -> Message? {
+    private mutating func ownReply(to message: DiscoveryMessage, from peer: PeerAddress, _ now: Now)
+        -> DiscoveryMessage?
+    {
         switch message {
         case .ping(_, let known):
             let isKnown = known != 0 && known == selfContact?.record.sequence
@@ -148,19 +150,18 @@ public struct Discovery: Sendable {
             return .found(contacts: contactsForReply(target: target, asker: peer.key))
         case .get(let topic, let start):
             return .providers(providers(of: topic, start: start, asker: peer.key, now.monotonic))
-        case .pong, .found, .unsupported, .offerMail, .offerReceived, .offerDigest, .offerDifference,
-            .callForBids,
-            .bid, .decline, .release, .award, .awardReply, .register, .registered, .providers,
-            .callbackRequest, .callbackOrder, .callbackAnswer, .callback:
+        case .pong, .found, .register, .registered, .providers, .callbackRequest, .callbackOrder,
+            .callbackAnswer, .callback:
             return nil
         }
     }
 
     /// Handles a peer's request. `proven` is false for what rode in a first handshake message.
     public mutating func handle(
-        _ message: Message, from peer: PeerAddress, proven: Bool, now: Now, random: inout SeededRandom,
+        _ message: DiscoveryMessage, from peer: PeerAddress, proven: Bool, now: Now,
+        random: inout SeededRandom,
         out: inout [DiscoveryAction]
-    ) -> Message? {
+    ) -> DiscoveryMessage? {
         if proven {
             var stated: SignedRecord?
             if case .ping(let contact, _) = message { stated = contact }
@@ -184,8 +185,9 @@ public struct Discovery: Sendable {
 
     // MARK: Completions of our requests
 
+    /// `message` is nil for an answer that is no message of Discovery's: UNSUPPORTED, or another machine's.
     public mutating func answered(
-        _ token: UInt64, _ message: Message, from peer: PeerAddress, roundTrip: Interval, now: Now,
+        _ token: UInt64, _ message: DiscoveryMessage?, from peer: PeerAddress, roundTrip: Interval, now: Now,
         random: inout SeededRandom, out: inout [DiscoveryAction]
     ) {
         guard let question = questions.removeValue(forKey: token) else { return dropped.count(.wrongReply) }
@@ -304,7 +306,7 @@ public struct Discovery: Sendable {
             Question(purpose: purpose, peer: peer, contact: contact, told: own?.record.sequence), &out)
     }
 
-    mutating func ask(_ message: Message, _ question: Question, _ out: inout [DiscoveryAction]) {
+    mutating func ask(_ message: DiscoveryMessage, _ question: Question, _ out: inout [DiscoveryAction]) {
         lastToken += 1
         questions[lastToken] = question
         out.append(.request(token: lastToken, message, to: question.peer))

@@ -171,7 +171,7 @@ extension Gossip {
     /// The answer to another's digest.
     mutating func answer(
         _ digest: OfferDigest, from: PeerAddress, _ now: Now, _ random: inout SeededRandom
-    ) -> Message? {
+    ) -> GossipMessage? {
         guard OfferBook.isSound(digest) else {
             dropped.count(.badDigest)
             return nil

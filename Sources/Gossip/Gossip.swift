@@ -128,9 +128,9 @@ public struct Gossip: Sendable {
     /// Handles a message from an established session and returns the answer, if there is one. What comes `proven`
     /// false (in a first message, which may be replayed or spoofed) is not answered and changes nothing.
     public mutating func handle(
-        _ message: Message, from: PeerAddress, proven: Bool, now: Now, random: inout SeededRandom,
+        _ message: GossipMessage, from: PeerAddress, proven: Bool, now: Now, random: inout SeededRandom,
         out: inout [GossipAction]
-    ) -> Message? {
+    ) -> GossipMessage? {
         guard proven else {
             dropped.count(.unproven)
             return nil
@@ -148,18 +148,15 @@ public struct Gossip: Sendable {
             return isComplete ? .offerReceived : nil
         case .offerDigest(let digest):
             return answer(digest, from: from, now, &random)
-        case .offerReceived, .offerDifference, .ping, .pong, .find, .found, .unsupported, .callForBids, .bid,
-            .decline,
-            .release, .award, .awardReply, .register, .registered, .get, .providers, .callbackRequest,
-            .callbackOrder, .callbackAnswer, .callback:
+        case .offerReceived, .offerDifference:
             dropped.count(.wrongAnswer)
             return nil
         }
     }
 
-    /// The answer to the request with this token.
+    /// The answer to the request with this token; nil: one that is no message of Gossip's.
     public mutating func answered(
-        _ token: UInt64, _ message: Message, from: PeerAddress, roundTrip: Interval, now: Now,
+        _ token: UInt64, _ message: GossipMessage?, from: PeerAddress, roundTrip: Interval, now: Now,
         random: inout SeededRandom, out: inout [GossipAction]
     ) {
         guard let pending = requests.removeValue(forKey: token) else { return }
@@ -254,7 +251,7 @@ public struct Gossip: Sendable {
     }
 
     mutating func request(
-        _ message: Message, to: PeerAddress, _ pending: Pending, _ out: inout [GossipAction]
+        _ message: GossipMessage, to: PeerAddress, _ pending: Pending, _ out: inout [GossipAction]
     ) {
         lastToken &+= 1
         requests[lastToken] = pending

@@ -56,7 +56,7 @@ extension Peer {
     /// closed as soon as it is open.
     mutating func callBack(_ address: PeerAddress, nonce: UInt64, channel: Bool, _ now: Now) {
         guard !denied.contains(address.key) else { return }
-        if let datagram = sessions.detached(.callback(nonce: nonce), to: address.key) {
+        if let datagram = sessions.detached(.discovery(.callback(nonce: nonce)), to: address.key) {
             effects.append(.sendApart(datagram, address.endpoint))
         }
         if channel { dialling[channels.dial(address, now: now, out: &channelActions)] = .test }

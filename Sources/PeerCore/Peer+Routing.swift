@@ -14,40 +14,53 @@ extension Peer {
         if incoming.proven { auctioneer.heard(peer.key) }
         let answer: Message?
         switch incoming.message {
-        case .callback(let nonce):
+        case .discovery(let message):
+            answer = discovered(message, incoming, now).map(Message.discovery)
+        case .gossip(let message):
             heard(incoming, now)
-            return calledBack(nonce, incoming, now)
-        case .callbackAnswer:
-            _ = discovery.handle(
-                incoming.message, from: peer, proven: incoming.proven, now: now, random: &random,
-                out: &discoveryActions)
-            return
-        case .callbackRequest, .callbackOrder:
-            guard incoming.envelopeBytes >= WireLimits.callbackEnvelopeMin else { return }
-            answer = discovery.handle(
-                incoming.message, from: peer, proven: incoming.proven, now: now, random: &random,
-                out: &discoveryActions)
-        case .ping, .find, .get, .register:
-            answer = discovery.handle(
-                incoming.message, from: peer, proven: incoming.proven, now: now, random: &random,
-                out: &discoveryActions)
-        case .offerMail, .offerDigest:
+            switch message {
+            case .offerMail, .offerDigest:
+                answer = gossip.handle(
+                    message, from: peer, proven: incoming.proven, now: now, random: &random,
+                    out: &gossipActions
+                ).map(Message.gossip)
+            case .offerReceived, .offerDifference: return
+            }
+        case .market(let message):
             heard(incoming, now)
-            answer = gossip.handle(
-                incoming.message, from: peer, proven: incoming.proven, now: now, random: &random,
-                out: &gossipActions)
-        case .callForBids, .release, .award:
-            heard(incoming, now)
-            answer = bidder.handle(
-                incoming.message, from: peer, proven: incoming.proven, now: now, out: &bidderActions)
-        case .pong, .found, .unsupported, .offerReceived, .offerDifference, .bid, .decline, .awardReply,
-            .registered, .providers:
-            // Answers come as completions of requests; unasked they mean nothing but that somebody lives.
-            return heard(incoming, now)
+            switch message {
+            case .callForBids, .release, .award:
+                answer = bidder.handle(
+                    message, from: peer, proven: incoming.proven, now: now, out: &bidderActions
+                ).map(Message.market)
+            case .bid, .decline, .awardReply: return
+            }
+        // An answer comes as the completion of a request; unasked it shows only that its sender is alive.
+        case .unsupported: return heard(incoming, now)
         }
         if let answer, let reply = incoming.reply {
             sessions.reply(answer, to: reply, now: now, out: &sessionOutput)
         }
+    }
+
+    private mutating func discovered(
+        _ message: DiscoveryMessage, _ incoming: Incoming, _ now: Now
+    ) -> DiscoveryMessage? {
+        switch message {
+        case .callback(let nonce):
+            heard(incoming, now)
+            calledBack(nonce, incoming, now)
+            return nil
+        case .pong, .found, .registered, .providers:
+            heard(incoming, now)
+            return nil
+        case .callbackRequest, .callbackOrder:
+            guard incoming.envelopeBytes >= WireLimits.callbackEnvelopeMin else { return nil }
+        case .callbackAnswer, .ping, .find, .get, .register: break
+        }
+        return discovery.handle(
+            message, from: incoming.peer, proven: incoming.proven, now: now, random: &random,
+            out: &discoveryActions)
     }
 
     /// Discovery hears of its own messages by itself.
@@ -60,13 +73,14 @@ extension Peer {
         switch (completion.owner, completion.result) {
         case (.discovery(let token), .answered(let message, let roundTrip)):
             discovery.answered(
-                token, message, from: completion.peer, roundTrip: roundTrip, now: now, random: &random,
+                token, message.discovery, from: completion.peer, roundTrip: roundTrip, now: now,
+                random: &random,
                 out: &discoveryActions)
         case (.discovery(let token), .unanswered):
             discovery.unanswered(token, now: now, random: &random, out: &discoveryActions)
         case (.gossip(let token), .answered(let message, let roundTrip)):
             gossip.answered(
-                token, message, from: completion.peer, roundTrip: roundTrip, now: now, random: &random,
+                token, message.gossip, from: completion.peer, roundTrip: roundTrip, now: now, random: &random,
                 out: &gossipActions)
         case (.gossip(let token), .unanswered):
             discovery.suspect(completion.peer.key, now: now, random: &random, out: &discoveryActions)
@@ -75,7 +89,7 @@ extension Peer {
             if discovery.contact(of: completion.peer.key) == nil { gossip.memberLeft(completion.peer.key) }
         case (.market(let token), .answered(let message, let roundTrip)):
             auctioneer.answered(
-                token, message, from: completion.peer, roundTrip: roundTrip, now: now, random: &random,
+                token, message.market, from: completion.peer, roundTrip: roundTrip, now: now, random: &random,
                 out: &auctioneerActions)
         case (.market(let token), .unanswered):
             discovery.suspect(completion.peer.key, now: now, random: &random, out: &discoveryActions)
@@ -86,13 +100,14 @@ extension Peer {
     }
 
     /// The auctioneer's request; to ourselves it is answered on the spot.
-    mutating func request(_ token: UInt64, _ message: Message, to peer: PeerAddress, _ now: Now) {
+    mutating func request(_ token: UInt64, _ message: MarketMessage, to peer: PeerAddress, _ now: Now) {
         guard peer.key == identity.publicKey else {
             guard mayContact(peer, now) else {
                 return auctioneer.unanswered(token, now: now, random: &random, out: &auctioneerActions)
             }
             return sessions.request(
-                message, to: peer, owner: .market(token), now: now, random: &random, out: &sessionOutput)
+                .market(message), to: peer, owner: .market(token), now: now, random: &random,
+                out: &sessionOutput)
         }
         if let answer = bidder.handle(message, from: peer, proven: true, now: now, out: &bidderActions) {
             auctioneer.answered(

@@ -89,9 +89,10 @@ extension Peer {
         switch action {
         case .request(let token, let message, let peer):
             sessions.request(
-                message, to: peer, owner: .discovery(token), now: now, random: &random, out: &sessionOutput)
+                .discovery(message), to: peer, owner: .discovery(token), now: now, random: &random,
+                out: &sessionOutput)
         case .send(let message, let peer):
-            sessions.send(message, to: peer, now: now, random: &random, out: &sessionOutput)
+            sessions.send(.discovery(message), to: peer, now: now, random: &random, out: &sessionOutput)
         case .admitted(let contact, let address):
             effects.append(.log(.admitted(contact.record.publicKey, address.endpoint)))
             auctioneer.heard(address.key)
@@ -134,7 +135,8 @@ extension Peer {
                 return gossip.unanswered(token, now: now, random: &random, out: &gossipActions)
             }
             sessions.request(
-                message, to: peer, owner: .gossip(token), now: now, random: &random, out: &sessionOutput)
+                .gossip(message), to: peer, owner: .gossip(token), now: now, random: &random,
+                out: &sessionOutput)
         case .offerLearnt(let offer):
             effects.append(.log(.offer(offer.record.publicKey, model: offer.record.model)))
             offerLearnt(offer.record.model, now)
@@ -164,7 +166,7 @@ extension Peer {
             if peer.key == identity.publicKey {
                 _ = bidder.handle(message, from: peer, proven: true, now: now, out: &bidderActions)
             } else {
-                sessions.send(message, to: peer, now: now, random: &random, out: &sessionOutput)
+                sessions.send(.market(message), to: peer, now: now, random: &random, out: &sessionOutput)
             }
         case .openChannel(let task, let attempt, let peer):
             if peer.key == identity.publicKey {

@@ -235,12 +235,14 @@ extension Message {
     /// Whether it may ride in a first handshake message, which anyone can replay.
     var isIdempotent: Bool {
         switch self {
-        case .ping, .find, .get, .callback: true
-        case .pong, .found, .unsupported, .offerMail, .offerReceived, .offerDigest, .offerDifference,
-            .callForBids, .bid,
-            .decline, .release, .award, .awardReply, .register, .registered, .providers, .callbackRequest,
-            .callbackOrder, .callbackAnswer:
-            false
+        case .discovery(let message):
+            switch message {
+            case .ping, .find, .get, .callback: true
+            case .pong, .found, .register, .registered, .providers, .callbackRequest, .callbackOrder,
+                .callbackAnswer:
+                false
+            }
+        case .gossip, .market, .unsupported: false
         }
     }
 
@@ -248,8 +250,9 @@ extension Message {
     /// bytes, a found's and providers' 1,100), less the 76 bytes by which an initiation's own parts exceed a response's.
     var firstEnvelopeSize: Int {
         switch self {
-        case .find, .get: WireLimits.envelopeSizeMax - (Packet.initiationSizeMin - Packet.responseSizeMin)
-        case .callback: 0
+        case .discovery(.find), .discovery(.get):
+            WireLimits.envelopeSizeMax - (Packet.initiationSizeMin - Packet.responseSizeMin)
+        case .discovery(.callback): 0
         default: 352
         }
     }
@@ -257,7 +260,7 @@ extension Message {
     /// The size to which its envelope is padded in a session: what it makes others send must not weigh more.
     var envelopeSizeMin: Int {
         switch self {
-        case .callbackRequest, .callbackOrder: WireLimits.callbackEnvelopeMin
+        case .discovery(.callbackRequest), .discovery(.callbackOrder): WireLimits.callbackEnvelopeMin
         default: 0
         }
     }

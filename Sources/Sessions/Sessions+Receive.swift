@@ -76,7 +76,7 @@ extension Sessions {
         }
         do throws(WireError) {
             let header = try Envelope.header(of: bytes.bytes)
-            if header.kind == MessageKind.callback.rawValue {
+            if header.kind == DiscoveryMessage.Kind.callback.rawValue {
                 // Nothing is answered and nothing stored: the nonce in it is all that it says.
                 let message = try Envelope(decoding: bytes.bytes).message
                 return Incoming(peer: peer, message: message, proven: false, envelopeBytes: bytes.count)

@@ -42,8 +42,8 @@ public struct StudyMesh {
     }
 
     private enum Event {
-        case question(UInt64, Message, from: Int, to: Int)
-        case answer(UInt64, Message, from: Int, to: Int, took: Interval)
+        case question(UInt64, DiscoveryMessage, from: Int, to: Int)
+        case answer(UInt64, DiscoveryMessage, from: Int, to: Int, took: Interval)
         case silence(UInt64, to: Int)
         case tick(Int)
     }
@@ -179,7 +179,7 @@ public struct StudyMesh {
 
     /// `node` sends PING with its contact, in a session that it has proven.
     mutating func introduce(_ node: Int, to other: Int) {
-        let ping = Message.ping(contact: contacts[node].signed, known: 0)
+        let ping = DiscoveryMessage.ping(contact: contacts[node].signed, known: 0)
         let peer = address(node)
         act(other) {
             _ = $0.handle(ping, from: peer, proven: true, now: $1, random: &$2, out: &$3)

@@ -92,8 +92,8 @@ extension World {
     {
         guard case .lie = impostor.hostility else {
             // Alive, and of no use.
-            guard case .ping = message else { return nil }
-            return .pong(contact: impostor.contact.signed, observed: asker)
+            guard case .discovery(.ping) = message else { return nil }
+            return .discovery(.pong(contact: impostor.contact.signed, observed: asker))
         }
         let lies = Lies(
             own: impostor.contact.signed,
@@ -150,7 +150,7 @@ extension World {
             // Once a second it calls on somebody, to be known.
             if impostor.random.chance(1, in: 10), let honest = drawHonest(&impostor.random) {
                 impostor.sessions.request(
-                    .ping(contact: impostor.contact.signed), to: address(honest), owner: .peer(0),
+                    .discovery(.ping(contact: impostor.contact.signed)), to: address(honest), owner: .peer(0),
                     now: now(host), random: &impostor.random, out: &impostor.output)
             }
         case .flood(let perSecond, let victims): flood(host, impostor, perSecond, victims)
@@ -206,7 +206,7 @@ extension World {
                 guard let target = victim ?? drawHonest(&impostor.random), target.isUp else { continue }
                 let first = impostor.random.below(impostor.offers.count)
                 impostor.sessions.send(
-                    .offerMail([impostor.offers[first]]), to: address(target), now: now(host),
+                    .gossip(.offerMail([impostor.offers[first]])), to: address(target), now: now(host),
                     random: &impostor.random, out: &impostor.output)
             }
         }
@@ -223,7 +223,7 @@ extension World {
             var throwaway = sessions(of: identity, impostor.random.bytes32())
             var output = SessionOutput()
             throwaway.request(
-                .find(target: impostor.random.bytes32()), to: address(target), owner: .peer(0),
+                .discovery(.find(target: impostor.random.bytes32())), to: address(target), owner: .peer(0),
                 now: now(host),
                 random: &impostor.random, out: &output)
             for index in 0..<output.datagrams.count {

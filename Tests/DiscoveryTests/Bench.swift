@@ -40,7 +40,7 @@ struct Bench {
     }
 
     /// The requests since the last call, and forgets all other actions.
-    mutating func requests() -> [(token: UInt64, message: Message, peer: PeerAddress)] {
+    mutating func requests() -> [(token: UInt64, message: DiscoveryMessage, peer: PeerAddress)] {
         defer { out = [] }
         return out.compactMap {
             guard case .request(let token, let message, let peer) = $0 else { return nil }
@@ -48,7 +48,7 @@ struct Bench {
         }
     }
 
-    mutating func answer(_ token: UInt64, _ message: Message, from peer: PeerAddress) {
+    mutating func answer(_ token: UInt64, _ message: DiscoveryMessage?, from peer: PeerAddress) {
         discovery.answered(
             token, message, from: peer, roundTrip: .milliseconds(20), now: clock, random: &random, out: &out)
     }
@@ -58,7 +58,9 @@ struct Bench {
     }
 
     /// A request in an established session.
-    mutating func ask(_ message: Message, from peer: PeerAddress, proven: Bool = true) -> Message? {
+    mutating func ask(_ message: DiscoveryMessage, from peer: PeerAddress, proven: Bool = true)
+        -> DiscoveryMessage?
+    {
         discovery.handle(message, from: peer, proven: proven, now: clock, random: &random, out: &out)
     }
 
@@ -76,8 +78,9 @@ struct Bench {
     }
 
     /// Ticks until `key` is sent a PING, at most `limit` long. Lookups meanwhile find nobody new.
-    mutating func nextRequest(to key: PublicKey, within limit: Interval) -> (token: UInt64, message: Message)?
-    {
+    mutating func nextRequest(to key: PublicKey, within limit: Interval) -> (
+        token: UInt64, message: DiscoveryMessage
+    )? {
         let end = now + limit
         while discovery.nextDeadline() <= end {
             now = max(now, discovery.nextDeadline())
@@ -99,7 +102,7 @@ struct Bench {
 
 extension Bench {
     mutating func expectRequest(to key: PublicKey, within limit: Interval) throws -> (
-        token: UInt64, message: Message
+        token: UInt64, message: DiscoveryMessage
     ) {
         let request = nextRequest(to: key, within: limit)
         return try #require(request)

@@ -258,7 +258,7 @@ import Wire
                         continue
                     }
                     if isLive { found.insert(request.peer.key) }
-                    let reply: Message =
+                    let reply: DiscoveryMessage =
                         if case .find = request.message { .found(contacts: []) } else {
                             .pong(contact: nil, observed: nil)
                         }

@@ -15,7 +15,7 @@ struct TestNetwork {
         var discovery: Discovery
         var isDown = false
         /// Replaces the replies of an honest node.
-        var lie: (@Sendable (Message, PeerAddress) -> Message?)?
+        var lie: (@Sendable (DiscoveryMessage, PeerAddress) -> DiscoveryMessage?)?
         var lookups: [UInt64: (contacts: [Verified<Contact>], statistics: LookupStatistics)] = [:]
         var evictions: [PublicKey] = []
         var found: [UInt64: [PublicKey]] = [:]
@@ -24,8 +24,8 @@ struct TestNetwork {
     }
 
     enum Event {
-        case request(token: UInt64, Message, from: Int, to: PeerAddress)
-        case reply(token: UInt64, Message, from: PeerAddress, to: Int, sent: MonotonicTime)
+        case request(token: UInt64, DiscoveryMessage, from: Int, to: PeerAddress)
+        case reply(token: UInt64, DiscoveryMessage, from: PeerAddress, to: Int, sent: MonotonicTime)
         case silence(token: UInt64, at: Int)
         case tick(Int)
     }
@@ -216,7 +216,7 @@ struct TestNetwork {
             var proven = !sessions.insert(pair).inserted
             if case .register = message { proven = true }  // waits for its session
             let asker = address(from)
-            var reply: Message?
+            var reply: DiscoveryMessage?
             if let lie = nodes[to].lie {
                 reply = lie(message, asker)
             } else {
@@ -243,7 +243,7 @@ struct TestNetwork {
         }
     }
 
-    private mutating func count(_ message: Message) {
+    private mutating func count(_ message: DiscoveryMessage) {
         messages += 1
         switch message {
         case .ping(let contact, _):

@@ -82,7 +82,7 @@ package struct SessionWorld {
             } else {
                 wrong.key = PublicKey(Bytes32(input.number(), 0, 0, 1))
             }
-            ask(.ping(contact: nil), wrong)
+            ask(.discovery(.ping(contact: nil)), wrong)
         case 4: advance(&input)
         default:
             guard let packet = attackers.packet(&input, maker) else { return }

@@ -92,14 +92,14 @@ struct Machine {
         gossip.leave(alsoTo: others, now: now, random: &random, out: &actions)
     }
     @discardableResult
-    mutating func mail(_ offers: [SignedRecord], from index: Int) -> Message? {
+    mutating func mail(_ offers: [SignedRecord], from index: Int) -> GossipMessage? {
         receive(.offerMail(offers), from: index)
     }
     @discardableResult
-    mutating func receive(_ message: Message, from index: Int, proven: Bool = true) -> Message? {
+    mutating func receive(_ message: GossipMessage, from index: Int, proven: Bool = true) -> GossipMessage? {
         gossip.handle(message, from: address(index), proven: proven, now: now, random: &random, out: &actions)
     }
-    mutating func answer(_ token: UInt64, _ message: Message, from index: Int) {
+    mutating func answer(_ token: UInt64, _ message: GossipMessage, from index: Int) {
         gossip.answered(
             token, message, from: address(index), roundTrip: .milliseconds(1), now: now, random: &random,
             out: &actions)
@@ -130,7 +130,7 @@ struct Machine {
     }
 
     /// Takes the requests that were asked for since the last time.
-    mutating func takeRequests() -> [(token: UInt64, message: Message, to: PeerAddress)] {
+    mutating func takeRequests() -> [(token: UInt64, message: GossipMessage, to: PeerAddress)] {
         takeActions().compactMap {
             if case .request(let token, let message, let to) = $0 { (token, message, to) } else { nil }
         }

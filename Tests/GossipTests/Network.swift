@@ -26,13 +26,13 @@ struct Network {
         var sender: Int
         var receiver: Int
         var token: UInt64
-        var message: Message
+        var message: GossipMessage
         var attempt: Int
     }
     private enum Event {
         case wake(Int)
         case request(Flight)
-        case answer(to: Int, from: Int, token: UInt64, Message)
+        case answer(to: Int, from: Int, token: UInt64, GossipMessage)
         case timeout(Flight)
     }
 
@@ -133,7 +133,7 @@ struct Network {
         case .request(let flight):
             guard nodes[flight.receiver].isUp else { return }
             trace(flight.sender, flight.receiver, flight.token)
-            var reply: Message?
+            var reply: GossipMessage?
             act(flight.receiver) {
                 reply = $0.handle(
                     flight.message, from: address(flight.sender), proven: true, now: $1, random: &$2, out: &$3

@@ -20,7 +20,9 @@ struct Worker {
 
     var now: Now { moment(milliseconds) }
 
-    mutating func handle(_ message: Message, from buyer: PeerAddress, proven: Bool = true) -> Message? {
+    mutating func handle(_ message: MarketMessage, from buyer: PeerAddress, proven: Bool = true)
+        -> MarketMessage?
+    {
         bidder.handle(message, from: buyer, proven: proven, now: now, out: &actions)
     }
 
@@ -88,13 +90,13 @@ extension [BidderAction] {
     let one = asker(2_001)
     let two = asker(2_002)
 
-    func reason(_ message: Message?) -> DeclineReason? {
+    func reason(_ message: MarketMessage?) -> DeclineReason? {
         if case .decline(let decline) = message { decline.reason } else { nil }
     }
 
-    func isBid(_ message: Message?) -> Bool { if case .bid = message { true } else { false } }
+    func isBid(_ message: MarketMessage?) -> Bool { if case .bid = message { true } else { false } }
 
-    func status(_ message: Message?) -> AwardStatus? {
+    func status(_ message: MarketMessage?) -> AwardStatus? {
         if case .awardReply(let reply) = message { reply.status } else { nil }
     }
 
@@ -203,7 +205,7 @@ extension [BidderAction] {
     func lateAward() {
         var worker = Worker(Seller(1, slots: 1))
         let award = { (n: UInt64) in
-            Message.award(Award(task: TaskID(high: 1, low: n), attempt: 1, workerDials: false))
+            MarketMessage.award(Award(task: TaskID(high: 1, low: n), attempt: 1, workerDials: false))
         }
         _ = worker.handle(.callForBids(call(1)), from: one)
         _ = worker.handle(
@@ -232,7 +234,7 @@ extension [BidderAction] {
         let job = worker.take().jobs.last?.id ?? 0
         worker.event(job, .finished(Finish(reason: "stop")))
         #expect(worker.bidder.slotsTaken("wren-m") == 0)
-        let award = Message.award(Award(task: task, attempt: 1, workerDials: false))
+        let award = MarketMessage.award(Award(task: task, attempt: 1, workerDials: false))
         #expect(status(worker.handle(award, from: buyer)) == .accepted)
         #expect(worker.bidder.slotsTaken("wren-m") == 0, "and it takes no slot")
     }

@@ -50,7 +50,7 @@ struct Seller {
         Candidate(offer: Verified(signing: offer, with: identity), address: address, hasSession: true)
     }
 
-    func bid(_ call: CallForBids, buyer: PublicKey, change: (inout Bid) -> Void = { _ in }) -> Message {
+    func bid(_ call: CallForBids, buyer: PublicKey, change: (inout Bid) -> Void = { _ in }) -> MarketMessage {
         var bid = Bid(
             task: call.task, attempt: call.attempt, bidder: key, buyer: buyer, price: offer.price,
             firstTokenMilliseconds: offer.speed.firstTokenMilliseconds,
@@ -121,7 +121,8 @@ struct Buyer {
         auctioneer.tick(now: now, random: &random, out: &actions)
     }
 
-    mutating func answer(_ token: UInt64, _ message: Message, from seller: Seller, roundTrip: Int64 = 2) {
+    mutating func answer(_ token: UInt64, _ message: MarketMessage, from seller: Seller, roundTrip: Int64 = 2)
+    {
         auctioneer.answered(
             token, message, from: seller.address, roundTrip: .milliseconds(roundTrip), now: now,
             random: &random,

@@ -110,7 +110,8 @@ import Wire
             var endpoint = victim
             endpoint.port = UInt16(1_000 + number)
             _ = peer.gossip.handle(
-                .offerMail([Self.offer(number, at: endpoint, now.wall)]), from: bringer, proven: true,
+                .gossip(.offerMail([Self.offer(number, at: endpoint, now.wall)])), from: bringer,
+                proven: true,
                 now: now,
                 random: &peer.random, out: &peer.gossipActions)
             time = time + .milliseconds(100)

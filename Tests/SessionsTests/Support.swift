@@ -77,9 +77,9 @@ final class Net {
             guard let reply = found.reply else { return }
             let answer: Message
             switch found.message {
-            case .ping: answer = .pong(contact: pongContact, observed: source)
-            case .find: answer = .found(contacts: [])
-            default: answer = .offerReceived
+            case .discovery(.ping): answer = .discovery(.pong(contact: pongContact, observed: source))
+            case .discovery(.find): answer = .discovery(.found(contacts: []))
+            default: answer = .gossip(.offerReceived)
             }
             sessions.reply(answer, to: reply, now: now, out: &out)
         }

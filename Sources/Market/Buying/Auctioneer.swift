@@ -75,8 +75,9 @@ public struct Auctioneer: Sendable {
 
     // MARK: - Requests
 
+    /// `message` is nil for an answer that is no message of the market's: UNSUPPORTED, or another machine's.
     public mutating func answered(
-        _ token: UInt64, _ message: Message, from peer: PeerAddress, roundTrip: Interval, now: Now,
+        _ token: UInt64, _ message: MarketMessage?, from peer: PeerAddress, roundTrip: Interval, now: Now,
         random: inout SeededRandom, out: inout [AuctioneerAction]
     ) {
         guard let request = desk.requests.removeValue(forKey: token) else { return }

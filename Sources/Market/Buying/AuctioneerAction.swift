@@ -8,8 +8,8 @@ public enum AuctioneerAction: Sendable {
     /// further auction of the task.
     case needOffers(TaskID, model: String)
     /// Ends with exactly one `answered` or `unanswered`.
-    case request(token: UInt64, Message, to: PeerAddress)
-    case send(Message, to: PeerAddress)
+    case request(token: UInt64, MarketMessage, to: PeerAddress)
+    case send(MarketMessage, to: PeerAddress)
     /// Ends with `channelOpened` or `channelFailed` under the same task, attempt and key.
     case openChannel(TaskID, attempt: UInt32, to: PeerAddress)
     /// The worker dials: its Hello comes through `received`. Nothing to do but to let it in.
@@ -61,7 +61,7 @@ struct AuctionDesk: Sendable {
     mutating func emit(_ action: AuctioneerAction) { actions.append(action) }
 
     mutating func request(
-        _ kind: PendingRequest.Kind, _ message: Message, task: TaskID, attempt: UInt32, to: PeerAddress
+        _ kind: PendingRequest.Kind, _ message: MarketMessage, task: TaskID, attempt: UInt32, to: PeerAddress
     ) {
         token &+= 1
         requests[token] = PendingRequest(kind: kind, task: task, attempt: attempt, to: to)

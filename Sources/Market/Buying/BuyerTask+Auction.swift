@@ -110,7 +110,7 @@ extension BuyerTask {
         attempt += 1
         stage = .calling
         let window = self.window(chosen, desk)
-        let message = Message.callForBids(self.message(requirements, window, desk))
+        let message = MarketMessage.callForBids(self.message(requirements, window, desk))
         auction = Auction(
             attempt: attempt, requirements: requirements, chosen: chosen, now: now, closesAt: now + window)
         for eligible in chosen {
@@ -159,12 +159,12 @@ extension BuyerTask {
 
     // MARK: - Collecting
 
-    mutating func callAnswered(_ message: Message, from key: PublicKey, _ desk: inout AuctionDesk) {
+    mutating func callAnswered(_ message: MarketMessage?, from key: PublicKey, _ desk: inout AuctionDesk) {
         note(message, from: key, desk)
         closeIfDecided(&desk)
     }
 
-    private mutating func note(_ message: Message, from key: PublicKey, _ desk: AuctionDesk) {
+    private mutating func note(_ message: MarketMessage?, from key: PublicKey, _ desk: AuctionDesk) {
         switch message {
         case .bid(let signed):
             bids += 1
@@ -181,7 +181,7 @@ extension BuyerTask {
     func isCalling(_ attempt: UInt32) -> Bool { stage == .calling && self.attempt == attempt }
 
     /// An answer after the close: for the transcript, and as the next bid if the winner fails before it begins.
-    mutating func answeredLate(_ message: Message, from key: PublicKey, _ desk: AuctionDesk) {
+    mutating func answeredLate(_ message: MarketMessage?, from key: PublicKey, _ desk: AuctionDesk) {
         note(message, from: key, desk)
         if let auction { transcript.bids = auction.transcripts() }
     }
@@ -284,7 +284,7 @@ extension BuyerTask {
 
     /// Frees the slots of everybody who bid and didn't win.
     func releaseBids(of auction: Auction, score: UInt64, _ desk: inout AuctionDesk) {
-        let message = Message.release(Release(task: id, attempt: auction.attempt, winningScore: score))
+        let message = MarketMessage.release(Release(task: id, attempt: auction.attempt, winningScore: score))
         for entry in auction.entries {
             guard case .bid = entry.reply else { continue }
             desk.emit(.send(message, to: entry.candidate.address))

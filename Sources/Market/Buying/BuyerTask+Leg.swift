@@ -6,7 +6,7 @@ extension BuyerTask {
     // MARK: - Award and channel
 
     mutating func awardAnswered(
-        _ message: Message, from key: PublicKey, attempt: UInt32, _ desk: inout AuctionDesk
+        _ message: MarketMessage?, from key: PublicKey, attempt: UInt32, _ desk: inout AuctionDesk
     ) {
         guard let leg, leg.worker.key == key, leg.attempt == attempt, !leg.accepted else { return }
         if case .awardReply(let reply) = message, reply.task == id, reply.attempt == attempt,

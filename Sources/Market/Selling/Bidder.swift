@@ -78,8 +78,8 @@ public struct Bidder: Sendable {
 
     /// Answers a call, release or award; nil: no reply. What rode in a first handshake message changes nothing.
     public mutating func handle(
-        _ message: Message, from peer: PeerAddress, proven: Bool, now: Now, out: inout [BidderAction]
-    ) -> Message? {
+        _ message: MarketMessage, from peer: PeerAddress, proven: Bool, now: Now, out: inout [BidderAction]
+    ) -> MarketMessage? {
         guard proven else { return nil }
         expireHolds(now.monotonic, &out)
         switch message {
@@ -90,16 +90,13 @@ public struct Bidder: Sendable {
         case .award(let award):
             let status = awarded(award, by: peer, now.monotonic, &out)
             return .awardReply(AwardReply(task: award.task, attempt: award.attempt, status: status))
-        case .ping, .pong, .find, .found, .unsupported, .offerMail, .offerReceived, .offerDigest,
-            .offerDifference,
-            .bid, .decline, .awardReply, .register, .registered, .get, .providers, .callbackRequest,
-            .callbackOrder,
-            .callbackAnswer, .callback:
+        case .bid, .decline, .awardReply:
             return nil
         }
     }
 
-    private mutating func answer(_ call: CallForBids, from peer: PeerAddress, _ now: MonotonicTime) -> Message
+    private mutating func answer(_ call: CallForBids, from peer: PeerAddress, _ now: MonotonicTime)
+        -> MarketMessage
     {
         let key = HoldKey(buyer: peer.key, task: call.task, attempt: call.attempt)
         // A repeated call: the bid stands as it was.
@@ -164,7 +161,7 @@ public struct Bidder: Sendable {
 
     private mutating func decline(
         _ call: CallForBids, _ reason: DeclineReason, retryAfter: Interval = .zero
-    ) -> Message {
+    ) -> MarketMessage {
         record.declines &+= 1
         let retry = UInt32(clamping: max(.zero, min(retryAfter, parameters.busyRetryMax)).milliseconds)
         return .decline(
