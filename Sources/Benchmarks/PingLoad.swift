@@ -92,7 +92,7 @@ enum SystemClockReading {
 /// An asker whom the node has come to know, so that its PONGs are those of the steady state (without its contact).
 struct Introduction {
     private var sessions: Sessions
-    private var random = SeededRandom(seed: 1)
+    private var turn = Turn(now: Self.now(), random: SeededRandom(seed: 1))
     private var out = SessionOutput(datagramsMax: .max)
     private let peer: PeerAddress
 
@@ -118,20 +118,21 @@ struct Introduction {
         var isFirst = true
         // Twice: the first PING's session is not proven yet, so its contact counts for nothing.
         for _ in 0..<2 {
+            turn.now = Self.now()
             sessions.request(
-                .discovery(.ping(contact: contact)), to: peer, owner: .peer(0), now: Self.now(),
-                random: &random,
+                .discovery(.ping(contact: contact)), to: peer, owner: .peer(0), turn: &turn,
                 out: &out)
             Self.flush(&out, socket)
             while Self.now().monotonic < end, socket.wait(isFirst || !hasAnswered ? 500 : 100) {
                 isFirst = false
                 buffer.withUnsafeMutableBytes { raw in
                     socket.receive(raw, slot: 2_048, &lengths)
+                    turn.now = Self.now()
                     for (index, length) in lengths.enumerated() {
                         let bytes = UnsafeMutableRawBufferPointer(
                             rebasing: raw[index * 2_048..<index * 2_048 + length])
                         let incoming = sessions.receive(
-                            bytes, from: peer.endpoint, now: Self.now(), random: &random, out: &out)
+                            bytes, from: peer.endpoint, turn: &turn, out: &out)
                         guard let incoming, let reply = incoming.reply,
                             case .discovery(.ping) = incoming.message
                         else {
@@ -140,7 +141,7 @@ struct Introduction {
                         hasAnswered = true
                         sessions.reply(
                             .discovery(.pong(contact: contact, observed: peer.endpoint)), to: reply,
-                            now: Self.now(),
+                            turn: &turn,
                             out: &out)
                     }
                 }
@@ -166,10 +167,10 @@ struct Introduction {
 
     /// So many PINGs, ready to be sent.
     mutating func seal(_ count: Int) -> (bytes: [UInt8], ranges: [Range<Int>]) {
-        let now = Self.now()
+        turn.now = Self.now()
         for _ in 0..<count {
             sessions.request(
-                .discovery(.ping(contact: nil)), to: peer, owner: .peer(1), now: now, random: &random,
+                .discovery(.ping(contact: nil)), to: peer, owner: .peer(1), turn: &turn,
                 out: &out)
         }
         defer { out.removeAll() }
@@ -178,12 +179,12 @@ struct Introduction {
 
     /// How many of the PINGs those datagrams answer.
     mutating func open(_ bytes: inout [UInt8], _ ranges: [Range<Int>]) -> Int {
-        let now = Self.now()
+        turn.now = Self.now()
         bytes.withUnsafeMutableBytes { raw in
             for range in ranges {
                 _ = sessions.receive(
-                    UnsafeMutableRawBufferPointer(rebasing: raw[range]), from: peer.endpoint, now: now,
-                    random: &random, out: &out)
+                    UnsafeMutableRawBufferPointer(rebasing: raw[range]), from: peer.endpoint, turn: &turn,
+                    out: &out)
             }
         }
         return out.completions.count {

@@ -12,125 +12,126 @@ extension Peer {
 
     /// Registers the topics of what we serve, and withdraws others. A node that accepts nothing from strangers is not
     /// registered: who finds it there could not call it.
-    mutating func registerServed(_ now: Now) {
+    mutating func registerServed() {
         guard leaving == .no, reachability.answersStrangers, !endpoints.isEmpty else { return }
         for model in served {
             let registration = Registration(
                 publicKey: identity.publicKey, topic: TopicID(model: model.model),
-                endpoints: Array(endpoints.prefix(WireLimits.registrationEndpointsMax)), issuedAt: now.wall)
+                endpoints: Array(endpoints.prefix(WireLimits.registrationEndpointsMax)), issuedAt: turn.wall)
             discovery.provide(
-                Verified(signing: registration, with: identity), now: now, random: &random,
+                Verified(signing: registration, with: identity), turn: &turn,
                 out: &discoveryActions)
         }
     }
 
-    mutating func withdrawTopic(_ model: String, _ now: Now) {
-        discovery.withdraw(TopicID(model: model), now: now, out: &discoveryActions)
+    mutating func withdrawTopic(_ model: String) {
+        discovery.withdraw(TopicID(model: model), turn: &turn, out: &discoveryActions)
     }
 
     // MARK: Finding
 
     /// A task needs the sellers of a model. A book without any is searched for first; a thin one is answered from at
     /// once and filled beside.
-    mutating func need(_ task: TaskID, _ model: String, _ now: Now) {
+    mutating func need(_ task: TaskID, _ model: String) {
         let held = gossip.offers(model: model).count
-        searches.use(model, now.monotonic)
+        searches.use(model, turn.monotonic)
         if held == 0, searches.running[model]?.isDry == false {
             searches.running[model]?.tasks.append(task)
-            searches.timers.set(.answer(model), at: now.monotonic + OfferSearches.patience)
+            searches.timers.set(.answer(model), at: turn.monotonic + OfferSearches.patience)
             return
         }
-        guard held < OfferSearches.thin, searches.mayStart(model, isEmpty: held == 0, now.monotonic) else {
-            return answerNeed(task, model, now)
+        guard held < OfferSearches.thin, searches.mayStart(model, isEmpty: held == 0, turn.monotonic) else {
+            return answerNeed(task, model)
         }
-        startSearch(model, waiting: held == 0 ? [task] : [], now)
-        if held > 0 { answerNeed(task, model, now) }
+        startSearch(model, waiting: held == 0 ? [task] : [])
+        if held > 0 { answerNeed(task, model) }
     }
 
-    private mutating func startSearch(_ model: String, waiting tasks: [TaskID], _ now: Now) {
+    private mutating func startSearch(_ model: String, waiting tasks: [TaskID]) {
         searches.lastToken += 1
         let token = searches.lastToken
         var search = OfferSearches.Search(tasks: tasks, gossipToken: token)
         search.discoveryToken = discovery.findProviders(
-            of: TopicID(model: model), now: now, random: &random, out: &discoveryActions)
+            of: TopicID(model: model), turn: &turn, out: &discoveryActions)
         searches.running[model] = search
-        if !tasks.isEmpty { searches.timers.set(.answer(model), at: now.monotonic + OfferSearches.patience) }
-        gossip.search(model: model, token: token, now: now, random: &random, out: &gossipActions)
+        if !tasks.isEmpty { searches.timers.set(.answer(model), at: turn.monotonic + OfferSearches.patience) }
+        gossip.search(model: model, token: token, turn: &turn, out: &gossipActions)
     }
 
-    mutating func gossipSearchFinished(_ token: UInt64, _ now: Now) {
+    mutating func gossipSearchFinished(_ token: UInt64) {
         guard let model = searches.model(gossip: token) else { return }
         searches.running[model]?.isGossiping = false
-        searchMoved(model, now)
+        searchMoved(model)
     }
 
-    mutating func providerSearchFinished(_ token: UInt64, _ now: Now) {
+    mutating func providerSearchFinished(_ token: UInt64) {
         guard let model = searches.model(discovery: token) else { return }
         searches.running[model]?.discoveryToken = nil
-        searchMoved(model, now)
+        searchMoved(model)
     }
 
     /// A provider was found: a member from now on, and its offer is fetched at once. The search goes on meanwhile.
-    mutating func providerFound(_ token: UInt64, _ provider: Provider, _ now: Now) {
+    mutating func providerFound(_ token: UInt64, _ provider: Provider) {
         let address = provider.address
         guard !denied.contains(address.key), let model = searches.model(discovery: token) else { return }
-        gossip.memberJoined(address, now: now, random: &random, out: &gossipActions)
+        gossip.memberJoined(address, turn: &turn, out: &gossipActions)
         guard !gossip.offers(model: model).contains(where: { $0.record.publicKey == address.key }) else {
             return
         }
-        if gossip.pull(model: model, of: address, now: now, out: &gossipActions) {
+        if gossip.pull(model: model, of: address, turn: &turn, out: &gossipActions) {
             searches.running[model]?.pulls += 1
         }
     }
 
-    mutating func pullEnded(_ model: String, _ now: Now) {
+    mutating func pullEnded(_ model: String) {
         guard let pulls = searches.running[model]?.pulls, pulls > 0 else { return }
         searches.running[model]?.pulls = pulls - 1
-        searchMoved(model, now)
+        searchMoved(model)
     }
 
-    mutating func offerLearnt(_ model: String, _ now: Now) {
+    mutating func offerLearnt(_ model: String) {
         guard searches.running[model] != nil else { return }
-        searches.offerCame(model, now.monotonic)
-        if gossip.offers(model: model).count >= OfferSearches.enough { answerWaiting(model, now) }
+        searches.offerCame(model, turn.monotonic)
+        if gossip.offers(model: model).count >= OfferSearches.enough { answerWaiting(model) }
     }
 
-    private mutating func searchMoved(_ model: String, _ now: Now) {
-        if searches.running[model]?.isDry == true { answerWaiting(model, now) }
-        searches.endIfDone(model, now.monotonic)
+    private mutating func searchMoved(_ model: String) {
+        if searches.running[model]?.isDry == true { answerWaiting(model) }
+        searches.endIfDone(model, turn.monotonic)
     }
 
-    private mutating func answerWaiting(_ model: String, _ now: Now) {
-        for task in searches.takeTasks(model) { answerNeed(task, model, now) }
-        searches.endIfDone(model, now.monotonic)
+    private mutating func answerWaiting(_ model: String) {
+        for task in searches.takeTasks(model) { answerNeed(task, model) }
+        searches.endIfDone(model, turn.monotonic)
     }
 
     // MARK: Time
 
-    mutating func tickSearches(_ now: Now) {
-        while let timer = searches.timers.popDue(now.monotonic) {
+    mutating func tickSearches() {
+        while let timer = searches.timers.popDue(turn.monotonic) {
             switch timer {
-            case .answer(let model): answerWaiting(model, now)
-            case .refresh: refreshUsed(now)
+            case .answer(let model): answerWaiting(model)
+            case .refresh: refreshUsed()
             }
         }
     }
 
     /// Fetches again the offers of models that are in use from sellers who don't mail to us: those that Discovery's
     /// table has no place for. (Neighbourhoods will do this by pulling around two random points.)
-    private mutating func refreshUsed(_ now: Now) {
-        let models = searches.remembered.filter { now.monotonic < $0.value.used + OfferSearches.usedFor }.map(
-            \.key)
+    private mutating func refreshUsed() {
+        let models = searches.remembered.filter { turn.monotonic < $0.value.used + OfferSearches.usedFor }
+            .map(
+                \.key)
         searches.isRefreshing = !models.isEmpty
         guard searches.isRefreshing else { return }
-        searches.timers.set(.refresh, at: now.monotonic + OfferSearches.refreshEvery)
+        searches.timers.set(.refresh, at: turn.monotonic + OfferSearches.refreshEvery)
         for model in models {
             for offer in gossip.offers(model: model) {
                 let key = offer.record.publicKey
                 guard key != identity.publicKey, discovery.contact(of: key) == nil, !denied.contains(key),
                     let address = address(of: offer)
                 else { continue }
-                _ = gossip.pull(model: model, of: address, now: now, out: &gossipActions)
+                _ = gossip.pull(model: model, of: address, turn: &turn, out: &gossipActions)
             }
         }
     }

@@ -7,7 +7,7 @@ import Wire
 
 // Who gets a message: exactly one machine. And how a machine's request leaves.
 extension Peer {
-    mutating func route(_ incoming: Incoming, _ now: Now) {
+    mutating func route(_ incoming: Incoming) {
         let peer = incoming.peer
         guard !denied.contains(peer.key) else { return }
         // A sign of life is a sign of life, whatever it says; but only from a session that proved its address.
@@ -15,127 +15,128 @@ extension Peer {
         let answer: Message?
         switch incoming.message {
         case .discovery(let message):
-            answer = discovered(message, incoming, now).map(Message.discovery)
+            answer = discovered(message, incoming).map(Message.discovery)
         case .gossip(let message):
-            heard(incoming, now)
+            heard(incoming)
             switch message {
             case .offerMail, .offerDigest:
                 answer = gossip.handle(
-                    message, from: peer, proven: incoming.proven, now: now, random: &random,
+                    message, from: peer, proven: incoming.proven, turn: &turn,
                     out: &gossipActions
                 ).map(Message.gossip)
             case .offerReceived, .offerDifference: return
             }
         case .market(let message):
-            heard(incoming, now)
+            heard(incoming)
             switch message {
             case .callForBids, .release, .award:
                 answer = bidder.handle(
-                    message, from: peer, proven: incoming.proven, now: now, out: &bidderActions
+                    message, from: peer, proven: incoming.proven, now: turn.now, out: &bidderActions
                 ).map(Message.market)
             case .bid, .decline, .awardReply: return
             }
         // An answer comes as the completion of a request; unasked it shows only that its sender is alive.
-        case .unsupported: return heard(incoming, now)
+        case .unsupported: return heard(incoming)
         }
         if let answer, let reply = incoming.reply {
-            sessions.reply(answer, to: reply, now: now, out: &sessionOutput)
+            sessions.reply(answer, to: reply, turn: &turn, out: &sessionOutput)
         }
     }
 
     private mutating func discovered(
-        _ message: DiscoveryMessage, _ incoming: Incoming, _ now: Now
+        _ message: DiscoveryMessage, _ incoming: Incoming
     ) -> DiscoveryMessage? {
         switch message {
         case .callback(let nonce):
-            heard(incoming, now)
-            calledBack(nonce, incoming, now)
+            heard(incoming)
+            calledBack(nonce, incoming)
             return nil
         case .pong, .found, .registered, .providers:
-            heard(incoming, now)
+            heard(incoming)
             return nil
         case .callbackRequest, .callbackOrder:
             guard incoming.envelopeBytes >= WireLimits.callbackEnvelopeMin else { return nil }
         case .callbackAnswer, .ping, .find, .get, .register: break
         }
         return discovery.handle(
-            message, from: incoming.peer, proven: incoming.proven, now: now, random: &random,
+            message, from: incoming.peer, proven: incoming.proven, turn: &turn,
             out: &discoveryActions)
     }
 
     /// Discovery hears of its own messages by itself.
-    private mutating func heard(_ incoming: Incoming, _ now: Now) {
+    private mutating func heard(_ incoming: Incoming) {
         guard incoming.proven else { return }
-        discovery.heard(incoming.peer, now: now, random: &random, out: &discoveryActions)
+        discovery.heard(incoming.peer, turn: &turn, out: &discoveryActions)
     }
 
-    mutating func complete(_ completion: Completion, _ now: Now) {
+    mutating func complete(_ completion: Completion) {
         switch (completion.owner, completion.result) {
         case (.discovery(let token), .answered(let message, let roundTrip)):
             discovery.answered(
-                token, message.discovery, from: completion.peer, roundTrip: roundTrip, now: now,
-                random: &random,
+                token, message.discovery, from: completion.peer, roundTrip: roundTrip, turn: &turn,
                 out: &discoveryActions)
         case (.discovery(let token), .unanswered):
-            discovery.unanswered(token, now: now, random: &random, out: &discoveryActions)
+            discovery.unanswered(token, turn: &turn, out: &discoveryActions)
         case (.gossip(let token), .answered(let message, let roundTrip)):
             gossip.answered(
-                token, message.gossip, from: completion.peer, roundTrip: roundTrip, now: now, random: &random,
+                token, message.gossip, from: completion.peer, roundTrip: roundTrip, turn: &turn,
                 out: &gossipActions)
         case (.gossip(let token), .unanswered):
-            discovery.suspect(completion.peer.key, now: now, random: &random, out: &discoveryActions)
-            gossip.unanswered(token, now: now, random: &random, out: &gossipActions)
+            discovery.suspect(completion.peer.key, turn: &turn, out: &discoveryActions)
+            gossip.unanswered(token, turn: &turn, out: &gossipActions)
             // Members that a search brought are in no table whose probes would tell that they are gone.
             if discovery.contact(of: completion.peer.key) == nil { gossip.memberLeft(completion.peer.key) }
         case (.market(let token), .answered(let message, let roundTrip)):
             auctioneer.answered(
-                token, message.market, from: completion.peer, roundTrip: roundTrip, now: now, random: &random,
-                out: &auctioneerActions)
+                token, message.market, from: completion.peer, roundTrip: roundTrip, now: turn.now,
+                random: &turn.random, out: &auctioneerActions)
         case (.market(let token), .unanswered):
-            discovery.suspect(completion.peer.key, now: now, random: &random, out: &discoveryActions)
-            auctioneer.unanswered(token, now: now, random: &random, out: &auctioneerActions)
+            discovery.suspect(completion.peer.key, turn: &turn, out: &discoveryActions)
+            auctioneer.unanswered(token, now: turn.now, random: &turn.random, out: &auctioneerActions)
         case (.peer, _):
             break
         }
     }
 
     /// The auctioneer's request; to ourselves it is answered on the spot.
-    mutating func request(_ token: UInt64, _ message: MarketMessage, to peer: PeerAddress, _ now: Now) {
+    mutating func request(_ token: UInt64, _ message: MarketMessage, to peer: PeerAddress) {
         guard peer.key == identity.publicKey else {
-            guard mayContact(peer, now) else {
-                return auctioneer.unanswered(token, now: now, random: &random, out: &auctioneerActions)
+            guard mayContact(peer) else {
+                return auctioneer.unanswered(
+                    token, now: turn.now, random: &turn.random, out: &auctioneerActions)
             }
             return sessions.request(
-                .market(message), to: peer, owner: .market(token), now: now, random: &random,
+                .market(message), to: peer, owner: .market(token), turn: &turn,
                 out: &sessionOutput)
         }
-        if let answer = bidder.handle(message, from: peer, proven: true, now: now, out: &bidderActions) {
+        if let answer = bidder.handle(message, from: peer, proven: true, now: turn.now, out: &bidderActions) {
             auctioneer.answered(
-                token, answer, from: peer, roundTrip: .zero, now: now, random: &random,
+                token, answer, from: peer, roundTrip: .zero, now: turn.now, random: &turn.random,
                 out: &auctioneerActions)
         } else {
-            auctioneer.unanswered(token, now: now, random: &random, out: &auctioneerActions)
+            auctioneer.unanswered(token, now: turn.now, random: &turn.random, out: &auctioneerActions)
         }
     }
 
     /// A frame belongs to the auctioneer or to the bidder by its kind.
-    mutating func frame(_ frame: Frame, from peer: PublicKey, on channel: UInt64, _ now: Now) {
+    mutating func frame(_ frame: Frame, from peer: PublicKey, on channel: UInt64) {
         switch frame.body {
         case .open, .bodyPart, .cancel, .credit, .receipt:
-            bidder.received(frame, from: peer, channel: channel, now: now, out: &bidderActions)
+            bidder.received(frame, from: peer, channel: channel, now: turn.now, out: &bidderActions)
         case .delta, .progress, .finish, .fail, .hello:
             auctioneer.received(
-                frame, from: peer, channel: channel, now: now, random: &random, out: &auctioneerActions)
+                frame, from: peer, channel: channel, now: turn.now, random: &turn.random,
+                out: &auctioneerActions)
         }
     }
 
-    mutating func channelFailed(_ channel: UInt64, _ now: Now) {
-        auctioneer.channelClosed(channel, now: now, random: &random, out: &auctioneerActions)
-        bidder.channelClosed(channel, now: now, out: &bidderActions)
+    mutating func channelFailed(_ channel: UInt64) {
+        auctioneer.channelClosed(channel, now: turn.now, random: &turn.random, out: &auctioneerActions)
+        bidder.channelClosed(channel, now: turn.now, out: &bidderActions)
     }
 
     /// Hands the auctioneer the sellers of a model, as the book has them now.
-    mutating func answerNeed(_ task: TaskID, _ model: String, _ now: Now) {
+    mutating func answerNeed(_ task: TaskID, _ model: String) {
         let sellers = gossip.offers(model: model).compactMap { offer -> Candidate? in
             let key = offer.record.publicKey
             guard !denied.contains(key) else { return nil }
@@ -159,6 +160,6 @@ extension Peer {
             .sorted { ($0.outputPrice, $0.model) < ($1.outputPrice, $1.model) }.prefix(8).map { $0 },
             catalogueKnows: models.contains { $0.name == model }, selfReachable: reachability.acceptsChannels,
             isReachabilityUntested: reachability == .unknown && profile == .internet)
-        auctioneer.offersFound(task, found, now: now, random: &random, out: &auctioneerActions)
+        auctioneer.offersFound(task, found, now: turn.now, random: &turn.random, out: &auctioneerActions)
     }
 }

@@ -29,7 +29,8 @@ public struct Peer: ~Copyable {
     var gossip: Gossip
     var auctioneer: Auctioneer
     var bidder: Bidder
-    var random: SeededRandom
+    /// The event being handled: its moment, and the generator for every draw.
+    var turn: Turn
 
     // Outputs of the machines, emptied by `settle`; their memory is reused.
     var sessionOutput = SessionOutput()
@@ -88,7 +89,7 @@ public struct Peer: ~Copyable {
         reachability = settings.reachability
         isReachabilityStated = settings.reachability != .unknown
         offerSequences = settings.offerSequences
-        random = SeededRandom(seed: seed)
+        turn = Turn(now: now, random: SeededRandom(seed: seed))
         sessions = Sessions(
             identity: identity, mesh: settings.mesh,
             entropy: Blake2b.hash(domain: "starling sessions", entropy.bytes),
@@ -105,12 +106,12 @@ public struct Peer: ~Copyable {
         auctioneer = Auctioneer(identity: identity, parameters: settings.market)
         bidder = Bidder(identity: identity, parameters: settings.market)
         bidder.acceptsChannels = settings.reachability.acceptsChannels
-        stateContact(now)
-        discovery.join(bootstrap: settings.bootstrap, now: now, random: &random, out: &discoveryActions)
+        stateContact()
+        discovery.join(bootstrap: settings.bootstrap, turn: &turn, out: &discoveryActions)
         if !settings.anchors.isEmpty {
-            discovery.restore(anchors: settings.anchors, now: now, random: &random, out: &discoveryActions)
+            discovery.restore(anchors: settings.anchors, turn: &turn, out: &discoveryActions)
         }
-        settle(now)
+        settle()
     }
 
     /// The moment by which `tick` must be called.
@@ -124,27 +125,28 @@ public struct Peer: ~Copyable {
 
     /// Does everything that is due, and what of that becomes due at once.
     public mutating func tick(now: Now) {
-        tickOnce(now)
+        turn.now = now
+        tickOnce()
         // What one machine does may set another's timer to now: for the shell that would be one more turn.
         var turnsLeft = 8
-        while turnsLeft > 0, nextDeadline() <= now.monotonic {
+        while turnsLeft > 0, nextDeadline() <= turn.monotonic {
             turnsLeft -= 1
-            tickOnce(now)
+            tickOnce()
         }
     }
 
-    private mutating func tickOnce(_ now: Now) {
-        let time = now.monotonic
-        if sessions.nextDeadline() <= time { sessions.tick(now: now, random: &random, out: &sessionOutput) }
-        if channels.nextDeadline() <= time { channels.tick(now: now, out: &channelActions) }
+    private mutating func tickOnce() {
+        let time = turn.monotonic
+        if sessions.nextDeadline() <= time { sessions.tick(turn: &turn, out: &sessionOutput) }
+        if channels.nextDeadline() <= time { channels.tick(turn: &turn, out: &channelActions) }
         if discovery.nextDeadline() <= time {
-            discovery.tick(now: now, random: &random, out: &discoveryActions)
+            discovery.tick(turn: &turn, out: &discoveryActions)
         }
-        if gossip.nextDeadline() <= time { gossip.tick(now: now, random: &random, out: &gossipActions) }
-        auctioneer.tick(now: now, random: &random, out: &auctioneerActions)
-        if bidder.nextDeadline() <= time { bidder.tick(now: now, out: &bidderActions) }
-        tickSearches(now)
-        settle(now)
+        if gossip.nextDeadline() <= time { gossip.tick(turn: &turn, out: &gossipActions) }
+        auctioneer.tick(now: turn.now, random: &turn.random, out: &auctioneerActions)
+        if bidder.nextDeadline() <= time { bidder.tick(now: turn.now, out: &bidderActions) }
+        tickSearches()
+        settle()
     }
 
     // MARK: Outputs
@@ -177,18 +179,18 @@ public struct Peer: ~Copyable {
     }
 
     /// Signs our contact anew.
-    mutating func stateContact(_ now: Now) {
-        let contact = contact(reachability, Array(endpoints.prefix(4)), now)
-        discovery.setSelf(contact, now: now, random: &random, out: &discoveryActions)
+    mutating func stateContact() {
+        let contact = contact(reachability, Array(endpoints.prefix(4)))
+        discovery.setSelf(contact, turn: &turn, out: &discoveryActions)
     }
 
     mutating func contact(
-        _ reachability: Reachability, _ endpoints: [Endpoint], _ now: Now
+        _ reachability: Reachability, _ endpoints: [Endpoint]
     ) -> Verified<Contact> {
-        contactSequence = max(contactSequence + 1, UInt64(clamping: now.wall.milliseconds))
+        contactSequence = max(contactSequence + 1, UInt64(clamping: turn.wall.milliseconds))
         let contact = Contact(
             publicKey: identity.publicKey, endpoints: endpoints, reachability: reachability,
-            sequence: contactSequence, issuedAt: now.wall, name: name)
+            sequence: contactSequence, issuedAt: turn.wall, name: name)
         return Verified(signing: contact, with: identity)
     }
 }

@@ -130,7 +130,7 @@ extension Sessions {
 
     /// A response: the responder has proven key and endpoint, and that it is answering us now.
     mutating func receiveResponse(
-        _ packet: UnsafeMutableRawBufferPointer, _ source: Endpoint, _ now: Now, _ random: inout SeededRandom,
+        _ packet: UnsafeMutableRawBufferPointer, _ source: Endpoint, _ turn: inout Turn,
         _ out: inout SessionOutput
     ) {
         guard packet.count >= Packet.responseSizeMin else { return dropped.count(.truncated) }
@@ -151,14 +151,14 @@ extension Sessions {
             associations[number]?.keys = Shared(SessionKeys(send: keys.initiator, receive: keys.responder))
         }
         associations[number]?.remoteNumber = remoteNumber
-        associations[number]?.roundTrip.sample(now.monotonic - attempt.sentAt)
+        associations[number]?.roundTrip.sample(turn.monotonic - attempt.sentAt)
         let opening = closeOpening(association.peer, keeping: number)
-        establish(number, now, &random, &out)
+        establish(number, &turn, &out)
 
         let envelope = UnsafeRawBufferPointer(rebasing: payload[Packet.identitySize...])
-        if !envelope.isEmpty { receiveRidingReply(envelope, opening?.riding, attempt.sentAt, now, &out) }
-        guard let opening, !release(opening, on: number, now, &out) else { return }
-        transmit(nil, on: number, now, &out)
+        if !envelope.isEmpty { receiveRidingReply(envelope, opening?.riding, attempt.sentAt, turn.now, &out) }
+        guard let opening, !release(opening, on: number, turn.now, &out) else { return }
+        transmit(nil, on: number, turn.now, &out)
     }
 
     private mutating func receiveRidingReply(

@@ -25,7 +25,7 @@ extension StudyMesh {
             return box(node).discovery.reply(to: message, from: peer, now: clock)
         }
         var reply: DiscoveryMessage?
-        act(node) { reply = $0.handle(message, from: peer, proven: true, now: $1, random: &$2, out: &$3) }
+        act(node) { reply = $0.handle(message, from: peer, proven: true, turn: &$1, out: &$2) }
         return reply
     }
 

@@ -26,7 +26,7 @@ import Wire
         let end = bench.now + limit
         while bench.discovery.nextDeadline() <= end {
             bench.now = max(bench.now, bench.discovery.nextDeadline())
-            bench.discovery.tick(now: bench.clock, random: &bench.random, out: &bench.out)
+            bench.discovery.tick(turn: &bench.turn, out: &bench.out)
             let asked = questions(bench)
             for action in bench.out {
                 guard case .request(let token, .ping, let peer) = action else { continue }
@@ -54,13 +54,13 @@ import Wire
 
     static func call(_ bench: inout Bench, _ nonce: UInt64, from source: Endpoint, isStranger: Bool = true) {
         bench.discovery.calledBack(
-            nonce, from: source, isStranger: isStranger, now: bench.clock, random: &bench.random,
+            nonce, from: source, isStranger: isStranger, turn: &bench.turn,
             out: &bench.out)
     }
 
     static func dial(_ bench: inout Bench, from source: Endpoint) {
         bench.discovery.channelCame(
-            from: source, now: bench.clock, random: &bench.random, out: &bench.out)
+            from: source, turn: &bench.turn, out: &bench.out)
     }
 
     /// The end of a round: what was found out, and the questions of the next round if there is one.
@@ -222,17 +222,17 @@ import Wire
         #expect(first?.datagrams == .no)
         let tested = bench.now
         bench.discovery.strangerCame(
-            from: Self.stranger(3), now: bench.clock, random: &bench.random, out: &bench.out)
+            from: Self.stranger(3), turn: &bench.turn, out: &bench.out)
         #expect(bench.discovery.reachability.plannedAt > tested + .minutes(20))
         bench.now = bench.now + .minutes(6)
         bench.discovery.strangerCame(
-            from: Self.stranger(3), now: bench.clock, random: &bench.random, out: &bench.out)
+            from: Self.stranger(3), turn: &bench.turn, out: &bench.out)
         #expect(bench.discovery.reachability.plannedAt < bench.now + .seconds(15))
 
         var moved = Self.bench()
         #expect(Self.silence(&moved) != nil)
         let contact = TestNetwork.contact(moved.identity, at: [Self.stranger(77)], sequence: 9)
-        moved.discovery.setSelf(contact, now: moved.clock, random: &moved.random, out: &moved.out)
+        moved.discovery.setSelf(contact, turn: &moved.turn, out: &moved.out)
         #expect(moved.discovery.reachability.plannedAt < moved.now + .seconds(15))
         moved.out = []
         #expect(Self.round(&moved).count == 4)
@@ -251,7 +251,7 @@ import Wire
         bench.now = bench.now + .minutes(10)
         for number in 10..<12 {
             bench.discovery.strangerCame(
-                from: Self.stranger(number), now: bench.clock, random: &bench.random, out: &bench.out)
+                from: Self.stranger(number), turn: &bench.turn, out: &bench.out)
             Self.dial(&bench, from: Self.stranger(number))
         }
         #expect(Self.round(&bench, within: .minutes(35)).isEmpty)

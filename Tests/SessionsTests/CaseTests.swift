@@ -106,14 +106,14 @@ import Wire
             var bytes = sender.out.datagrams.withDatagram(0) { bytes, _ in Array(bytes) }
             let incoming = bytes.withUnsafeMutableBytes {
                 receiver.sessions.receive(
-                    $0, from: sender.endpoint, now: moment(.zero), random: &receiver.random,
+                    $0, from: sender.endpoint, turn: &receiver.turn,
                     out: &receiver.out)
             }
             handles.append(try #require(incoming?.reply))
         }
         for handle in handles {
             receiver.sessions.reply(
-                .discovery(.pong(contact: nil, observed: nil)), to: handle, now: moment(.zero),
+                .discovery(.pong(contact: nil, observed: nil)), to: handle, turn: &receiver.turn,
                 out: &receiver.out)
         }
         #expect(receiver.sessions.dropped[.replyLate] == 1 && receiver.out.datagrams.count == 1)

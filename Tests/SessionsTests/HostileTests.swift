@@ -264,7 +264,7 @@ import Wire
             var bytes = sender.out.datagrams.withDatagram(0) { bytes, _ in Array(bytes) }
             let incoming = bytes.withUnsafeMutableBytes {
                 receiver.sessions.receive(
-                    $0, from: sender.endpoint, now: moment(.zero), random: &receiver.random,
+                    $0, from: sender.endpoint, turn: &receiver.turn,
                     out: &receiver.out)
             }
             let reply = try #require(incoming?.reply)
@@ -280,7 +280,7 @@ import Wire
                 #expect(reply.messageBytesMax >= WireLimits.listSizeMax)
                 answer = .discovery(.found(contacts: [padded, padded]))
             }
-            receiver.sessions.reply(answer, to: reply, now: moment(.zero), out: &receiver.out)
+            receiver.sessions.reply(answer, to: reply, turn: &receiver.turn, out: &receiver.out)
             #expect(receiver.out.datagrams.count == 1)
             #expect(receiver.sessions.dropped.total == 0)
         }
@@ -294,19 +294,22 @@ import Wire
         var bytes = sender.out.datagrams.withDatagram(0) { bytes, _ in Array(bytes) }
         let incoming = bytes.withUnsafeMutableBytes {
             receiver.sessions.receive(
-                $0, from: sender.endpoint, now: moment(.zero), random: &receiver.random, out: &receiver.out)
+                $0, from: sender.endpoint, turn: &receiver.turn, out: &receiver.out)
         }
         let reply = try #require(incoming?.reply)
         let contact = signedContact(receiver.identity)
         receiver.sessions.reply(
-            .discovery(.found(contacts: Array(repeating: contact, count: 6))), to: reply, now: moment(.zero),
+            .discovery(.found(contacts: Array(repeating: contact, count: 6))), to: reply,
+            turn: &receiver.turn,
             out: &receiver.out)
         #expect(receiver.sessions.dropped[.replyTooLarge] == 1 && receiver.out.datagrams.isEmpty)
         // A second, fitting answer still goes out; a third is one too many.
         receiver.sessions.reply(
-            .discovery(.pong(contact: nil, observed: nil)), to: reply, now: moment(.zero), out: &receiver.out)
+            .discovery(.pong(contact: nil, observed: nil)), to: reply, turn: &receiver.turn,
+            out: &receiver.out)
         receiver.sessions.reply(
-            .discovery(.pong(contact: nil, observed: nil)), to: reply, now: moment(.zero), out: &receiver.out)
+            .discovery(.pong(contact: nil, observed: nil)), to: reply, turn: &receiver.turn,
+            out: &receiver.out)
         #expect(receiver.out.datagrams.count == 1 && receiver.sessions.dropped[.replyLate] == 1)
     }
 

@@ -16,10 +16,9 @@ import Wire
         #expect(bytes.count <= 200)
         let source = Endpoint(ipv4: 0x0900_0001, port: 40_000)
         var out = SessionOutput()
-        var random = SeededRandom(seed: 1)
-        let now = moment(network.now)
+        var turn = turn(at: network.now)
         let incoming = bytes.withUnsafeMutableBytes {
-            network.nodes[1].sessions.receive($0, from: source, now: now, random: &random, out: &out)
+            network.nodes[1].sessions.receive($0, from: source, turn: &turn, out: &out)
         }
         #expect(incoming?.message == .discovery(.callback(nonce: 7)) && incoming?.proven == false)
         #expect(incoming?.peer.key == network.nodes[0].address.key && incoming?.peer.endpoint == source)
