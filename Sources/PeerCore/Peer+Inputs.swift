@@ -84,12 +84,11 @@ extension Peer {
     /// paused or down stays on offer, and bids are declined with the reason.
     public mutating func serve(_ models: [ServedModel], now: Now) {
         turn.now = now
-        let gone = served.filter { old in !models.contains { $0.model == old.model } }
-        served = models
+        let gone = presence.serve(models)
         bidder.setServed(models)
         for model in gone {
-            gossip.withdraw(model: model.model, turn: &turn, out: &gossipActions)
-            withdrawTopic(model.model)
+            gossip.withdraw(model: model, turn: &turn, out: &gossipActions)
+            withdrawTopic(model)
         }
         announceServed()
         registerServed()
@@ -112,10 +111,10 @@ extension Peer {
         guard leaving == .no else { return }
         leaving = .saying
         bidder.leave()
-        for model in served { withdrawTopic(model.model) }
+        for model in presence.served { withdrawTopic(model.model) }
         let others = discovery.contacts.map { PeerAddress(key: $0.publicKey, endpoint: $0.address) }
         // Also those who never bought or sold anything here.
-        discovery.leave(contact(.outbound, []), out: &discoveryActions)
+        discovery.leave(presence.farewell(at: turn.wall), out: &discoveryActions)
         gossip.leave(alsoTo: others, turn: &turn, out: &gossipActions)
         settle()
     }
@@ -125,24 +124,5 @@ extension Peer {
         turn.now = now
         bidder.handOver(now: turn.now, out: &bidderActions)
         settle()
-    }
-
-    func offerSequence(_ model: String) -> UInt64 {
-        offerSequences.first { $0.model == model }?.sequence ?? 0
-    }
-
-    mutating func announceServed() {
-        guard leaving == .no else { return }
-        for model in served {
-            let offer = Offer(
-                publicKey: identity.publicKey, model: model.model, digest: model.digest,
-                digestSource: model.digestSource,
-                quantization: model.quantization, context: model.context, features: model.features,
-                continues: model.continues,
-                price: model.price, slots: UInt32(clamping: model.slots), speed: model.speed,
-                endpoints: Array(endpoints.prefix(2)), reachability: reachability, name: name,
-                sequence: offerSequence(model.model))
-            gossip.announce(offer, turn: &turn, out: &gossipActions)
-        }
     }
 }

@@ -117,14 +117,7 @@ extension Peer {
         case .reachabilityTested(let finding):
             reachabilityTested(finding)
         case .observedEndpointChanged(let endpoint):
-            effects.append(.log(.observed(endpoint)))
-            // What the operator states wins over what peers see.
-            guard endpoints.isEmpty || isEndpointObserved else { return }
-            isEndpointObserved = true
-            endpoints = [endpoint]
-            stateContact()
-            announceServed()
-            registerServed()
+            endpointObserved(endpoint)
         }
     }
 

@@ -5,9 +5,9 @@
 // I/O, reads no clock, and draws chance only from the generator that it was seeded with, so that a shell on real sockets
 // and a simulator on virtual time run the same bytes the same way.
 //
-// Read on in this order: `Peer+Inputs` (what comes in), `Peer+Routing` (who gets a message), `Peer+Settle` (how actions
-// of one machine reach another and become effects), `Peer+Rendezvous` (how sellers are found),
-// `Peer+Reachability` (what it says of itself), `Peer+Snapshots` (what people may look at).
+// Read on in this order: `Peer+Inputs` (what comes in), `Peer+Routing` (which machine gets a message), `Peer+Settle` (how
+// actions of one machine reach another and become effects), `Presence/` (what this node says of itself), `Sourcing/` (how
+// the sellers of a model are found), `Peer+Snapshots` (what people may look at).
 
 import Cryptography
 import Discovery
@@ -19,7 +19,6 @@ import Wire
 
 public struct Peer: ~Copyable {
     public let identity: Identity
-    public let name: String
     let profile: DiscoveryProfile
     let denied: Set<PublicKey>
 
@@ -53,18 +52,7 @@ public struct Peer: ~Copyable {
     var topicSearches: Set<UInt64> = []
     var findings: [Finding] = []
 
-    var endpoints: [Endpoint]
-    /// As stated in contact and offers.
-    var reachability: Reachability
-    /// Whether that is the operator's word, which no test changes.
-    let isReachabilityStated: Bool
-    /// What the last test found out.
-    var tested: ReachabilityFinding?
-    /// Whether `endpoints` is what peers observe and not what the operator says.
-    var isEndpointObserved = false
-    var contactSequence: UInt64 = 0
-    var served: [ServedModel] = []
-    var offerSequences: [(model: String, sequence: UInt64)]
+    var presence: Presence
     var leaving = Leaving.no
     /// Unproven words of strangers must not fill a log.
     var versionNotices = TokenBucket(every: .minutes(1), burst: 4)
@@ -82,13 +70,9 @@ public struct Peer: ~Copyable {
     ///   - seed: for every other draw; also from the operating system, or a simulation's.
     public init(identity: Identity, settings: PeerSettings, entropy: Bytes32, seed: Bytes32, now: Now) {
         self.identity = identity
-        name = settings.name
         profile = settings.profile
         denied = Set(settings.denied)
-        endpoints = settings.endpoints
-        reachability = settings.reachability
-        isReachabilityStated = settings.reachability != .unknown
-        offerSequences = settings.offerSequences
+        presence = Presence(identity: identity, settings: settings)
         turn = Turn(now: now, random: SeededRandom(seed: seed))
         sessions = Sessions(
             identity: identity, mesh: settings.mesh,
@@ -176,21 +160,5 @@ public struct Peer: ~Copyable {
         guard !effects.isEmpty else { return false }
         swap(&effects, &out)
         return true
-    }
-
-    /// Signs our contact anew.
-    mutating func stateContact() {
-        let contact = contact(reachability, Array(endpoints.prefix(4)))
-        discovery.setSelf(contact, turn: &turn, out: &discoveryActions)
-    }
-
-    mutating func contact(
-        _ reachability: Reachability, _ endpoints: [Endpoint]
-    ) -> Verified<Contact> {
-        contactSequence = max(contactSequence + 1, UInt64(clamping: turn.wall.milliseconds))
-        let contact = Contact(
-            publicKey: identity.publicKey, endpoints: endpoints, reachability: reachability,
-            sequence: contactSequence, issuedAt: turn.wall, name: name)
-        return Verified(signing: contact, with: identity)
     }
 }

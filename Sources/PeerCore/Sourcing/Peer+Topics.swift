@@ -17,13 +17,9 @@ extension Peer {
     /// Registers this node as a provider of `topic` where it states that it is reached, until `stopProviding`.
     public mutating func provide(_ topic: TopicID, now: Now) {
         turn.now = now
-        guard leaving == .no, !endpoints.isEmpty else { return }
-        let registration = Registration(
-            publicKey: identity.publicKey, topic: topic,
-            endpoints: Array(endpoints.prefix(WireLimits.registrationEndpointsMax)), issuedAt: turn.wall)
+        guard leaving == .no, !presence.endpoints.isEmpty else { return }
         discovery.provide(
-            Verified(signing: registration, with: identity), turn: &turn, out: &discoveryActions
-        )
+            presence.registration(of: topic, at: turn.wall), turn: &turn, out: &discoveryActions)
         // It is due at once.
         discovery.tick(turn: &turn, out: &discoveryActions)
         settle()

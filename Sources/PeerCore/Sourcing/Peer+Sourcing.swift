@@ -5,29 +5,9 @@ import Market
 import Primitives
 import Wire
 
-// Where sellers are found, and how ours are: the topic of a model is what Discovery registers and searches, and Gossip
-// fetches the offers of whom it finds.
+// Finds a model's sellers for the auctioneer: Discovery searches the model's topic for providers, Gossip fetches their
+// offers, and the offer book answers.
 extension Peer {
-    // MARK: Being found
-
-    /// Registers the topics of what we serve, and withdraws others. A node that accepts nothing from strangers is not
-    /// registered: who finds it there could not call it.
-    mutating func registerServed() {
-        guard leaving == .no, reachability.answersStrangers, !endpoints.isEmpty else { return }
-        for model in served {
-            let registration = Registration(
-                publicKey: identity.publicKey, topic: TopicID(model: model.model),
-                endpoints: Array(endpoints.prefix(WireLimits.registrationEndpointsMax)), issuedAt: turn.wall)
-            discovery.provide(
-                Verified(signing: registration, with: identity), turn: &turn,
-                out: &discoveryActions)
-        }
-    }
-
-    mutating func withdrawTopic(_ model: String) {
-        discovery.withdraw(TopicID(model: model), turn: &turn, out: &discoveryActions)
-    }
-
     // MARK: Finding
 
     /// A task needs the sellers of a model. A book without any is searched for first; a thin one is answered from at
@@ -105,6 +85,36 @@ extension Peer {
         searches.endIfDone(model, turn.monotonic)
     }
 
+    /// Hands the auctioneer the sellers of a model, as the book has them now.
+    mutating func answerNeed(_ task: TaskID, _ model: String) {
+        let sellers = gossip.offers(model: model).compactMap { offer -> Candidate? in
+            let key = offer.record.publicKey
+            guard !denied.contains(key) else { return nil }
+            if key == identity.publicKey {
+                return Candidate(
+                    offer: offer,
+                    address: PeerAddress(key: key, endpoint: presence.endpoints.first ?? .loopback(1)),
+                    hasSession: true)
+            }
+            guard let address = address(of: offer) else { return nil }
+            let hasSession = discovery.contact(of: key) != nil || sessions.hasSession(to: address)
+            return Candidate(offer: offer, address: address, hasSession: hasSession)
+        }
+        let models = gossip.models
+        var known: Set<PublicKey> = []
+        for offer in gossip.allOffers { known.insert(offer.record.publicKey) }
+        let found = OffersFound(
+            sellers: sellers, known: known.count,
+            alternatives: models.filter { $0.name != model }.map {
+                (model: $0.name, outputPrice: $0.lowest.output)
+            }
+            .sorted { ($0.outputPrice, $0.model) < ($1.outputPrice, $1.model) }.prefix(8).map { $0 },
+            catalogueKnows: models.contains { $0.name == model },
+            selfReachable: presence.reachability.acceptsChannels,
+            isReachabilityUntested: presence.reachability == .unknown && profile == .internet)
+        auctioneer.offersFound(task, found, now: turn.now, random: &turn.random, out: &auctioneerActions)
+    }
+
     // MARK: Time
 
     mutating func tickSearches() {
@@ -134,5 +144,21 @@ extension Peer {
                 _ = gossip.pull(model: model, of: address, turn: &turn, out: &gossipActions)
             }
         }
+    }
+
+    // MARK: Addresses
+
+    /// Whether `peer` may be sent a request: anybody with whom we have a session, others within the budget for an
+    /// address that never answered. Offers and registrations are signed by their authors, who may name a victim's.
+    mutating func mayContact(_ peer: PeerAddress) -> Bool {
+        sessions.hasSession(to: peer) || discovery.mayAsk(peer, now: turn.now)
+    }
+
+    /// Where a seller is called: where its offer says, or, of one that strangers don't reach, where we talk to it.
+    func address(of offer: Verified<Offer>) -> PeerAddress? {
+        let key = offer.record.publicKey
+        let stated = offer.record.endpoints.first ?? discovery.contact(of: key)?.address.endpoint
+        let known = offer.record.reachability.answersStrangers ? nil : sessions.endpoint(of: key)
+        return (known ?? stated).map { PeerAddress(key: key, endpoint: $0) }
     }
 }
