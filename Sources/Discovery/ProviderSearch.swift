@@ -81,7 +81,7 @@ extension Discovery {
         let token = search.token
         if !search.isEnough {
             advance(&search.walk, for: .search(token), &turn, &out) { random in
-                .get(topic: topic, start: UInt32(turn.random.below(1 << 16)))
+                .get(topic: topic, start: UInt32(random.below(1 << 16)))
             }
         }
         if search.isEnough || search.walk.inFlight == 0 {

@@ -101,7 +101,7 @@ extension Discovery {
         let topic = walk.topic
         let record = ownTopics[index].registration.signed
         advance(&walk, for: .register(topic), &turn, &out) { random in
-            .register(Register(registration: record, start: UInt32(turn.random.below(1 << 16))))
+            .register(Register(registration: record, start: UInt32(random.below(1 << 16))))
         }
         guard walk.inFlight == 0 else {
             ownTopics[index].walk = walk

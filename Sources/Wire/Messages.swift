@@ -1,3 +1,5 @@
+import Primitives
+
 /// One message inside a datagram session, by the machine that it belongs to. `messages.proto`.
 public enum Message: Hashable, Sendable {
     case discovery(DiscoveryMessage)

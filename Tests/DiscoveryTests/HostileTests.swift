@@ -236,14 +236,14 @@ import Wire
         var reached = 0
         for seed in 0..<200 {
             var bench = Bench(.internet)
-            bench.random = SeededRandom(seed: UInt64(seed))
+            bench.turn.random = SeededRandom(seed: UInt64(seed))
             let anchors = (0..<64).map { bench.contact($0) }
             // Ten live and honest, ten hostile, the rest gone.
             let live = Set(anchors.prefix(10).map(\.record.publicKey))
             let hostile = Set(anchors[10..<20].map(\.record.publicKey))
             var found: Set<PublicKey> = []
             var shuffled = anchors
-            bench.random.shuffle(&shuffled)
+            bench.turn.random.shuffle(&shuffled)
             bench.discovery.restore(
                 anchors: shuffled, turn: &bench.turn, out: &bench.out)
             for step in 0..<60 {

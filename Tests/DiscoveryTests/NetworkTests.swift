@@ -268,12 +268,12 @@ import Wire
         for index in 0..<64 {
             // As if each had just been admitted: introductions, then the usual schedule.
             let keys = network.nodes[index].discovery.table.entries.map(\.key)
-            network.act(index) { discovery, now, random, _ in
+            network.act(index) { discovery, turn, _ in
                 for key in keys {
                     discovery.timers.set(
-                        .contact(key.word), at: now.monotonic + random.interval(.zero, .seconds(1)))
+                        .contact(key.word), at: turn.monotonic + turn.random.interval(.zero, .seconds(1)))
                 }
-                discovery.timers.set(.refresh, at: now.monotonic + .seconds(1))
+                discovery.timers.set(.refresh, at: turn.monotonic + .seconds(1))
                 discovery.refreshDelay = discovery.parameters.refreshDelayMax
             }
         }

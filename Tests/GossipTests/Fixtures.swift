@@ -101,7 +101,7 @@ struct Machine {
     mutating func receive(_ message: GossipMessage, from index: Int, proven: Bool = true) -> GossipMessage? {
         gossip.handle(message, from: address(index), proven: proven, turn: &turn, out: &actions)
     }
-    mutating func answer(_ token: UInt64, _ message: GossipMessage, from index: Int) {
+    mutating func answer(_ token: UInt64, _ message: GossipMessage?, from index: Int) {
         gossip.answered(
             token, message, from: address(index), roundTrip: .milliseconds(1), turn: &turn,
             out: &actions)

@@ -112,7 +112,7 @@ struct NetworkTests {
         network.lossPerMille = 0
         for index in 0..<32 { for other in 0..<32 where other != index { network.join(index, other) } }
         network.run(.seconds(8))
-        for index in 0..<32 { network.act(index) { gossip, _, _, _ in gossip.joining = nil } }
+        for index in 0..<32 { network.act(index) { gossip, _, _ in gossip.joining = nil } }
         let bodies = [
             offer(of: 40, sequence: 9, output: 1, issued: 8, ends: 188),
             offer(of: 40, sequence: 9, output: 2, issued: 8, ends: 188),

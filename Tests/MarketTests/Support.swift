@@ -121,8 +121,9 @@ struct Buyer {
         auctioneer.tick(now: now, random: &random, out: &actions)
     }
 
-    mutating func answer(_ token: UInt64, _ message: MarketMessage, from seller: Seller, roundTrip: Int64 = 2)
-    {
+    mutating func answer(
+        _ token: UInt64, _ message: MarketMessage?, from seller: Seller, roundTrip: Int64 = 2
+    ) {
         auctioneer.answered(
             token, message, from: seller.address, roundTrip: .milliseconds(roundTrip), now: now,
             random: &random,

@@ -79,7 +79,7 @@ import Wire
     @Test("The operator's word stands, whatever the test finds out")
     func operatorsWord() {
         var peer = Self.internetPeer { $0.reachability = .direct }
-        peer.reachabilityTested(Self.finding(.no, .no), Self.now(.zero))
+        peer.reachabilityTested(Self.finding(.no, .no))
         #expect(peer.ownReachability == .direct && peer.testedReachability?.channels == .no)
         #expect(peer.bidder.acceptsChannels)
         let told = Self.internetPeer { $0.reachability = .outbound }
