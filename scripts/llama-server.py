@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Serve one GGUF file with llama.cpp's HTTP server, which PyPI's xllamacpp contains as a library.
+"""Serves one GGUF file with llama.cpp's HTTP server, which PyPI's xllamacpp contains as a library.
 
     .cache/venv/bin/python scripts/llama-server.py testnet/models/wren-m.gguf --parallel 2
 
 Prints one line of JSON when the model is loaded: {"url", "pid", "ready_s"}. The server runs on threads of this
-process, which then only waits to be told to end. With --parent it ends when that process does, however that ends.
+process, whose main thread then only waits for a signal. With --parent it ends when that process does, even if killed.
 `starling node` starts it for `backend: managed`.
 """
 import argparse
@@ -19,7 +19,7 @@ PR_SET_PDEATHSIG = 1
 
 
 def die_with(parent):
-    """Asks the kernel for SIGKILL when the parent dies. The parent may be gone before the kernel was asked."""
+    """Asks the kernel for SIGKILL when the parent dies. Exits if the parent has died already."""
     if sys.platform != "linux":
         return
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -31,13 +31,13 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", help="the model, a GGUF file")
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=0, help="0: any free one")
-    parser.add_argument("--parallel", type=int, default=1, help="answers at a time (slots)")
-    parser.add_argument("--context", type=int, default=512, help="tokens of each slot")
+    parser.add_argument("--port", type=int, default=0, help="0 means any free port")
+    parser.add_argument("--parallel", type=int, default=1, help="concurrent answers (slots)")
+    parser.add_argument("--context", type=int, default=512, help="context of each slot, in tokens")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--alias", help="the model's name; default: the file's")
+    parser.add_argument("--alias", help="the model's name; default: the file's name")
     parser.add_argument("--embeddings", action="store_true", help="also answer /v1/embeddings")
-    parser.add_argument("--parent", type=int, help="the process whose end ends this one")
+    parser.add_argument("--parent", type=int, help="pid of the parent: this process ends when that one does")
     return parser.parse_args()
 
 
@@ -54,7 +54,7 @@ def parameters(options):
     p.n_batch = p.n_ubatch = 512
     p.cpuparams.n_threads = p.cpuparams_batch.n_threads = options.threads
     p.n_threads_http = options.parallel + 2
-    # An answer must not depend on who else is answered: no shared KV buffer.
+    # An answer must not depend on what other slots are answering: no shared KV buffer.
     p.kv_unified = False
     p.cont_batching = True
     p.cache_prompt = True
@@ -86,7 +86,7 @@ def main():
         sys.exit(f"llama.cpp can't serve {options.file}: {error}")
     ready = {"url": server.listening_address, "pid": os.getpid(), "ready_s": round(time.monotonic() - started, 3)}
     print(json.dumps(ready), flush=True)
-    # The C++ threads would keep a normal exit waiting; there is nothing to save.
+    # The C++ threads would block a normal exit, and there is nothing to save.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: os._exit(0))
     while True:

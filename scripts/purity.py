@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""The pure targets stay pure: no I/O, no clock, no global randomness, and no import that Package.swift doesn't grant.
+"""Checks that the pure targets are pure: no I/O, clock or global randomness, and no import that Package.swift doesn't grant.
 
-SwiftPM lets a transitive import pass, so imports are compared with the target's declared dependencies here. Each banned
-word comes with what to use instead.
+SwiftPM lets transitive imports pass, so imports are compared with the target's declared dependencies here. Each banned
+word is listed with its replacement.
 """
 import json
 import pathlib
@@ -23,7 +23,7 @@ BANNED = [
     (r"@unchecked\s+Sendable", "a value type"),
     (r"\bprint\(", "an effect"),
 ]
-# The one place where entropy is made, for the shell.
+# The only source of entropy, for the shell.
 EXEMPT = {("Cryptography", "SecureRandom.swift")}
 
 
@@ -72,10 +72,10 @@ def main():
                 for pattern, instead in BANNED:
                     if re.search(pattern, text):
                         problems.append(f"{where}: {text.strip()[:60]}\n    use {instead}")
-    # What only the simulator may ask for, such as packets without cryptography.
+    # Features for the simulator alone, such as packets without cryptography.
     for path in sorted((ROOT / "Sources").rglob("*.swift")):
         if "Simulation" not in path.parts and "@_spi(Simulation) import" in path.read_text():
-            problems.append(f"{path.relative_to(ROOT)}: imports what only the simulator may use")
+            problems.append(f"{path.relative_to(ROOT)}: imports an interface for the simulator alone")
     for problem in problems:
         print(problem)
     print(f"{len(PURE)} pure targets, {len(problems)} impurities", file=sys.stderr)

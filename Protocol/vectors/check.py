@@ -1,5 +1,5 @@
-"""Reads encodings that our tests wrote (STARLING_WIRE_OUT=FILE) and compares Google's reading of them with ours:
-the same fields, and the same bytes when written again. Run it with `scripts/vectors check`."""
+"""Reads encodings that our tests wrote (STARLING_WIRE_OUT=FILE) and compares Google's reading with ours: it must have
+the same fields, and give the same bytes when written again. Run it with `scripts/vectors check`."""
 
 import json
 import sys

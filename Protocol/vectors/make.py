@@ -1,4 +1,4 @@
-"""Makes the test vectors beside this file with Google's protobuf and PyNaCl, never with our code.
+"""Makes the test vectors in this folder with Google's protobuf and PyNaCl, never with our code.
 
 Run it with scripts/vectors. Its output is the same on every run: keys come from fixed seeds.
 """
@@ -240,7 +240,7 @@ def message_vectors(kind, group):
         yield {"name": name, "type": kind, "hex": encoded.hex(), "fields": describe(message), "padding": len(parts.get("padding", b""))}
 
 
-# ── By hand: what a stock library never writes ──
+# ── By hand: encodings that stock libraries never write ──
 
 
 def varint(value, digits=0):
@@ -266,7 +266,7 @@ def fixed64(field, value):
 PING = data(8, b"")
 KEY = data(1, public("ada"))
 UNKNOWN = number(100, 7) + fixed64(101, 7) + data(102, b"later") + varint(103 << 3 | 5) + bytes(4)
-# An embedded message that a reader of today does not know; and a depth that no reader may recurse into.
+# An embedded message that today's readers don't know, and nesting into which no reader may recurse.
 DEEP = b""
 for _ in range(150):
     DEEP = data(104, DEEP)
@@ -277,7 +277,7 @@ def decline(*rest):
 
 
 def tolerated_vectors():
-    """Odd encodings that every receiver accepts, with the canonical encoding of what they mean to it."""
+    """Unusual encodings that every receiver accepts, each with the canonical encoding of its meaning."""
 
     def entry(name, kind, odd, message):
         canonical = message.SerializeToString(deterministic=True)
@@ -323,7 +323,7 @@ def tolerated_vectors():
 
 
 def refused_vectors():
-    """Bytes that every receiver refuses, with the name under which ours counts them."""
+    """Bytes that every receiver refuses, with our name for the error."""
 
     def entry(name, kind, odd, error):
         return {"name": name, "type": kind, "hex": odd.hex(), "error": error}

@@ -1,4 +1,4 @@
-"""An independent Starling session: PyPI's `noiseprotocol` for Noise, this file for the packets around it.
+"""An independent implementation of sessions: PyPI's `noiseprotocol` for Noise, this file for the packets around it.
 
     python noise_peer.py vectors            writes sessions.json beside this file
     python noise_peer.py listen             answers on a UDP port of its own; prints KEY PORT; ends after 30 quiet seconds
@@ -167,7 +167,7 @@ def read_varint(data, at):
 
 
 class Ratchet:
-    """Where the Swift implementation takes its ephemeral keys from: no part of the protocol."""
+    """The source of ephemeral keys in the Swift implementation; not part of the protocol."""
 
     def __init__(self, entropy, purpose):
         self.state = tagged(purpose, entropy)
@@ -179,7 +179,7 @@ class Ratchet:
 
 
 def swift_numbers(entropy):
-    """First request number, first association number, and the ratchet behind them."""
+    """First request number and first association number, and the ratchet that makes them."""
     ratchet = Ratchet(entropy, b"starling sessions")
     first = ratchet.next()
     ratchet.next()

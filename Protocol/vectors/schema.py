@@ -11,7 +11,7 @@ FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def load():
-    """Every message class by name. Compiled anew from the .proto files, so that they can't go stale."""
+    """Every message class by name. Compiled from the .proto files on each run, so they can't go stale."""
     with tempfile.NamedTemporaryFile() as out:
         names = ["records.proto", "messages.proto", "channel.proto"]
         status = protoc.main(["protoc", f"-I{FOLDER}", f"--descriptor_set_out={out.name}"] + names)
@@ -32,7 +32,7 @@ WIDE = (FD.TYPE_INT64, FD.TYPE_UINT64, FD.TYPE_SINT64, FD.TYPE_FIXED64)
 
 
 def describe(message):
-    """The set fields by name: bytes in hex, 64-bit integers as strings, enums by name, the rest as JSON has it."""
+    """The set fields by name: bytes in hex, 64-bit integers as strings, enums by name, the rest as JSON values."""
 
     def value(field, v):
         if field.type == FD.TYPE_MESSAGE:
@@ -43,6 +43,6 @@ def describe(message):
             return field.enum_type.values_by_number[v].name
         return str(v) if field.type in WIDE else v
 
-    # The padding is not part of what an envelope says.
+    # Padding is not part of an envelope's content.
     fields = [(f, v) for f, v in message.ListFields() if f.name != "padding"]
     return {f.name: [value(f, x) for x in v] if f.is_repeated else value(f, v) for f, v in fields}

@@ -4,9 +4,9 @@ import FuzzEntries
 struct AmplificationCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "amplification",
-        abstract: "Bytes out per byte in, before an address has proven itself.",
+        abstract: "Bytes out per byte in, before a source address is proven.",
         discussion: """
-            Storms of strangers against a whole node, programs of random bytes against sessions and a node, and every \
+            Floods from strangers against a whole node, random programs against sessions and a node, and every \
             message kind in every unproven state, counted at the carrier. Prints one line of JSON.
             """)
     @Option(help: "Seeds of each kind.") var seeds: Int = 100

@@ -1,16 +1,17 @@
 import Primitives
 import UVLoop
 
-/// One connection of the scripted model server: requests one after the other, the answer of each at once or by a timer.
+/// One connection of the scripted model server: one request after another, each answered at once or paced by
+/// a timer.
 final class Conversation {
-    /// Of one request, head and body.
+    /// Bytes of one request, head and body.
     private static let requestBytesMax = 32 << 20
 
     private let connection: TCPConnection
     private let backend: ScriptedBackend
     private var buffer: [UInt8] = []
     private var timer: UVLoop.Timer?
-    /// The answer that is being paced.
+    /// The request whose answer is being paced.
     private var request: AnswerRequest?
     private var said = 0
     private var total = 0
@@ -104,7 +105,8 @@ final class Conversation {
         goOn()
     }
 
-    /// Says what is due. Times are counted from the start, so that a late timer doesn't slow the pace.
+    /// Sends the tokens that are due. Times are counted from the start, so that a late timer doesn't slow the
+    /// pace.
     private func goOn() {
         guard let request else { return }
         let now = SystemClock.monotonic

@@ -3,7 +3,7 @@ import Cryptography
 import Primitives
 import Wire
 
-/// What our functions cost beside the bare calls that they are made of.
+/// The cost of our functions compared with the bare library calls that they wrap.
 struct CryptoBenchmark {
     let seconds: Double
     let sessionsOnly: Bool
@@ -63,7 +63,7 @@ struct CryptoBenchmark {
                 })
         }
         add("seal_1000B", seal, &report)
-        // Opening in place would destroy what is to be opened again, so each opens a copy.
+        // Opening works in place and destroys its input, so each call opens a copy.
         var sealed = [UInt8](repeating: 7, count: count + Aead.tagSize)
         sealed.withUnsafeMutableBytes { Aead.seal($0, count: count, key: key, counter: 0) }
         let open = buffer.withUnsafeMutableBytes { bytes in

@@ -1,5 +1,5 @@
-// What a put and a get cost in the core alone: the peers of a mesh in one process, datagrams handed over in memory. The
-// rest of what `dht-peers` measures is the kernel, and caches that 64 processes take from each other.
+// The cost of a put and a get in the core alone: a mesh of peers in one process that exchange datagrams in
+// memory. What `dht-peers` measures beyond this is the kernel, and cache contention among 64 processes.
 
 import ArgumentParser
 import Cryptography
@@ -14,7 +14,7 @@ struct DHTInMemoryCommand: ParsableCommand {
         commandName: "dht-in-memory",
         abstract: "CPU of a put and of a get among peers in one process; prints one JSON object.")
     @Option var nodes = 64
-    @Option(help: "Each of as many puts and gets as there are nodes.") var rounds = 20
+    @Option(help: "Rounds; each does one put and one get per node.") var rounds = 20
 
     func run() {
         var mesh = MeshInMemory(nodes: nodes)
@@ -60,7 +60,7 @@ private struct MeshInMemory {
         }
     }
 
-    /// Lets time pass.
+    /// Runs the mesh for `seconds` of virtual time.
     mutating func settle(seconds: Int) {
         let end = now + .seconds(Int64(seconds))
         while now < end {
@@ -73,7 +73,7 @@ private struct MeshInMemory {
         }
     }
 
-    /// One batch of datagrams for each node at a time, as a socket hands them over.
+    /// Delivers one batch of datagrams to each node at a time, like a socket.
     private mutating func deliver() {
         while !queue.isEmpty {
             now = now + .microseconds(50)

@@ -1,5 +1,5 @@
-// A node that is a DHT and nothing else: a real `Peer` on libuv's UDP socket and timer, told what to do by lines on stdin.
-// One process is one node, as the peers that it is measured against are. What the lines say is in
+// A node that is only a DHT: a real `Peer` on libuv's UDP socket and timer, controlled by lines on stdin. One
+// process is one node, like the peers with which it is compared. The commands are described in
 // scripts/benchmarks/peers/network.py.
 
 import Cryptography
@@ -16,7 +16,7 @@ struct DHTNodePlan: Sendable {
     var listen: Endpoint
     var join: [PeerAddress]
     var seed: String
-    /// Sellers of so many models, for measuring what the market's upkeep adds.
+    /// Number of models it pretends to sell, for measuring what the market's upkeep adds.
     var offers: Int
 }
 
@@ -117,7 +117,7 @@ final class DHTNode {
         timer?.arm(at: peer.nextDeadline())
     }
 
-    /// All that there is to say at once: a line of its own would cost a system call.
+    /// Reports everything new in one write: one line at a time would cost a system call each.
     private func report() {
         var lines: [String] = []
         if !isConnected, peer.isJoined || plan.join.isEmpty {
@@ -155,7 +155,7 @@ final class DHTNode {
 
     private func elapsed(_ since: MonotonicTime) -> Double { (SystemClock.monotonic - since).seconds * 1_000 }
 
-    // MARK: Orders
+    // MARK: Commands
 
     private func obey(_ line: Substring) {
         let words = line.split(separator: " ")

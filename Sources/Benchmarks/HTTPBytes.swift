@@ -1,10 +1,10 @@
-// The little of HTTP/1.1 that a test server and a test client on one machine need: heads, lengths, chunks. Both ends are
-// ours, so whatever is malformed ends the connection.
+// The small part of HTTP/1.1 that a test server and a test client on one machine need: heads, lengths,
+// chunks. Both ends are ours, so malformed input ends the connection.
 
 import Glibc
 
 extension [UInt8] {
-    /// Where `pattern` begins at or after `start`.
+    /// The first range of `pattern` at or after `start`.
     func firstRange(of pattern: StaticString, from start: Int = 0) -> Range<Int>? {
         let length = pattern.utf8CodeUnitCount
         guard length > 0, count - start >= length else { return nil }
@@ -24,7 +24,7 @@ extension [UInt8] {
         }
     }
 
-    /// The decimal number at `start`, spaces before it skipped.
+    /// The decimal number at `start`, after skipping spaces.
     func number(at start: Int) -> Int? {
         var index = start
         while index < count, self[index] == 32 { index += 1 }
@@ -37,7 +37,7 @@ extension [UInt8] {
     }
 }
 
-/// A head: everything up to the empty line, header names in lower case.
+/// A head: everything up to the empty line, with header names in lower case.
 struct HTTPHead {
     var firstLine: String
     var headers: [String: String] = [:]
@@ -53,7 +53,7 @@ struct HTTPHead {
     }
 }
 
-/// Takes a chunked body apart as it arrives.
+/// Decodes a chunked body as it arrives.
 struct ChunkReader {
     private enum State { case size, data(Int), dataEnd, trailer, over }
     private var state = State.size
@@ -62,7 +62,7 @@ struct ChunkReader {
 
     var isOver: Bool { if case .over = state { true } else { false } }
 
-    /// Appends what is payload to `out`. False: malformed.
+    /// Appends the payload to `out`. Returns false when the input is malformed.
     mutating func feed(_ bytes: UnsafeRawBufferPointer, into out: inout [UInt8]) -> Bool {
         var index = 0
         while index < bytes.count {

@@ -1,4 +1,4 @@
-// First handshake messages that lead nowhere, as fast as asked or as one core can.
+// Sends first handshake messages that never complete, at a given rate or as fast as one core can.
 
 import Cryptography
 import Glibc
@@ -6,16 +6,16 @@ import Primitives
 import Wire
 
 struct HandshakeFlood {
-    /// Different ones, sent round and round: a node remembers nothing of a message that fails.
+    /// Distinct messages, sent in rotation: a node remembers nothing of a message that fails.
     private static let variants = 4_096
-    /// A PING's: header, macs, Noise message 1 with key, number and a padded envelope.
+    /// Size of a PING's first message: header, macs, Noise message 1 with key, number and a padded envelope.
     private static let bytes = 36 + 80 + 36 + 352 + 16
 
     let target: Endpoint
     let key: PublicKey
-    /// With a right mac a node has to do more before it drops the rest, random bytes.
+    /// With a valid mac, a node must do more work before it drops the rest, which is random bytes.
     let hasRightMac: Bool
-    /// A second; 0: no limit.
+    /// Messages a second; 0 means no limit.
     let rate: Int
     let seconds: Double
 
@@ -24,7 +24,7 @@ struct HandshakeFlood {
         var slab = [UInt8](repeating: 0, count: Self.variants * Self.bytes)
         var random = SeededRandom(seed: 5)
         for index in slab.indices { slab[index] = UInt8(truncatingIfNeeded: random.next()) }
-        // Protocol/sessions.md: mac1 is over the header and the first 144 bytes from offset 36.
+        // Protocol/sessions.md: mac1 covers the header and the first 144 bytes from offset 36.
         let macKey = Secret32(
             Blake2b.hash(domain: "starling mac1", key.value.bytes, [UInt8](repeating: 0, count: 32)))
         slab.withUnsafeMutableBytes { raw in
@@ -59,7 +59,7 @@ struct HandshakeFlood {
                     sent += socket.send(bytes, ranges[next..<min(next + RawSocket.batchMax, Self.variants)])
                     next = (next + RawSocket.batchMax) % Self.variants
                 } else {
-                    // 64 at 100,000 a second are 0.64 ms.
+                    // A batch of 64 at 100,000 a second takes 0.64 ms.
                     usleep(200)
                 }
                 buffer.withUnsafeMutableBytes { socket.receive($0, slot: 256, &lengths) }

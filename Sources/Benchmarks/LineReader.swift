@@ -2,8 +2,8 @@ import CLibuv
 import Glibc
 import UVLoop
 
-/// Lines of stdin, read on the loop's own thread: an order costs no hand-over between threads. The process ends with its
-/// stdin, so that no node outlives the benchmark that started it.
+/// Lines of stdin, read on the loop's own thread, so that a command costs no hand-over between threads. The
+/// process ends with its stdin, so that no node outlives the benchmark that started it.
 final class LineReader: LoopResource {
     private let poll = UnsafeMutablePointer<uv_poll_t>.allocate(capacity: 1)
     private let onLine: (Substring) -> Void

@@ -1,7 +1,7 @@
 import Primitives
 import UVLoop
 
-/// A kept connection to one target, and the answer that it is reading.
+/// A persistent connection to one target, and the answer it is reading.
 final class LoadConnection {
     private let target: Int
     private let generator: LoadGenerator
@@ -90,7 +90,7 @@ final class LoadConnection {
         if chunks?.isOver ?? (body.count >= length) { finished(now) }
     }
 
-    /// Notes when text came: a `content` that is not empty.
+    /// Records when text arrived: a `content` that is not empty.
     private func lookForText(_ now: MonotonicTime) {
         while let found = body.firstRange(of: "\"content\":\"", from: scanned) {
             guard found.upperBound < body.count else { return }
@@ -99,7 +99,7 @@ final class LoadConnection {
             if firstAt == nil { firstAt = now }
             lastAt = now
         }
-        // A pattern may be cut; whatever lies before its longest possible start was seen.
+        // The pattern may be cut at the end; everything before its longest possible beginning was searched.
         scanned = max(scanned, body.count - 10)
     }
 

@@ -1,4 +1,4 @@
-// Closed-loop clients: each has one request at a time. All times are taken at the socket, in microseconds.
+// Closed-loop clients: each has one request in flight. All times are taken at the socket, in microseconds.
 
 import Glibc
 import Primitives
@@ -8,7 +8,7 @@ struct LoadPlan: Sendable {
     var targets: [String]
     var model: String
     var clients: Int
-    /// Answers of each target, all clients together.
+    /// Answers from each target, over all clients.
     var requests: Int
     var seconds: Double
     var tokens: Int
@@ -28,7 +28,7 @@ struct LoadPlan: Sendable {
     }
 }
 
-/// The answers of one target.
+/// Measured times of one target's answers.
 struct LoadSamples {
     var first: [Int64] = []
     var last: [Int64] = []
@@ -66,7 +66,7 @@ final class LoadGenerator {
         let endpoints = plan.targets.map { url -> Endpoint in
             let address = url.hasPrefix("http://") ? String(url.dropFirst(7)) : url
             guard let endpoint = Endpoint(String(address.prefix { $0 != "/" })) else {
-                complain("starling-bench: --to \(url) is no http://ADDRESS:PORT")
+                complain("starling-bench: --to \(url) is not http://ADDRESS:PORT")
                 exit(64)
             }
             return endpoint
@@ -85,7 +85,7 @@ final class LoadGenerator {
         for client in clients { client.connect() }
     }
 
-    /// When every client has its connections, all begin.
+    /// Starts all clients once every one has its connections.
     func isConnected() {
         connected += 1
         guard connected == plan.clients else { return }
@@ -160,7 +160,7 @@ final class LoadClient {
         }
     }
 
-    /// Asks the next target of the order A B, B A, A B, …
+    /// Asks the next target in the order A B, B A, A B, …
     func ask() {
         let count = connections.count
         let place = step % count

@@ -4,8 +4,8 @@ import Gossip
 import Primitives
 import Wire
 
-/// Offers as they arrive, each in an envelope of its own: decoded, judged, checked, merged into the book and answered;
-/// against bare signature checks of the very same records.
+/// Offers as they arrive, each in its own envelope: decoded, judged, verified, merged into the offer book and
+/// answered. Compared with bare signature checks of the same records.
 struct OfferBenchmark {
     private static let sellers = 256
     private static let models = 8
@@ -20,7 +20,7 @@ struct OfferBenchmark {
         var envelope: [UInt8]
         var from: PeerAddress
         var now: Now
-        // For the bare check.
+        // Input of the bare signature check.
         var message: [UInt8]
         var signature: [UInt8]
         var key: [UInt8]

@@ -1,5 +1,6 @@
-// PINGs at a node, or the same bytes at a bare echo: how many are answered for a second of the answerer's CPU time. They
-// are sealed before the clock runs and the answers opened after it, so that the sender costs no more than an echo's.
+// PINGs to a node, or the same bytes to a bare echo server: answers per second of the answerer's CPU time.
+// They are sealed before the clock starts, and answers are opened after it stops, so that sending costs the
+// same in both cases.
 
 import Cryptography
 import Glibc
@@ -9,17 +10,18 @@ import Sessions
 import Wire
 
 struct PingLoad {
-    /// Datagrams under way: enough that the answerer always finds a batch, and less than the kernel's buffer holds.
+    /// Datagrams in flight: enough that the answerer always finds a batch, and fewer than the kernel's buffer
+    /// holds.
     private static let window = 128
     private static let slot = 2_048
 
     let target: Endpoint
-    /// nil: an echo.
+    /// nil for an echo server.
     let key: PublicKey?
-    /// The answerer's process.
+    /// The pid of the answerer.
     let pid: Int32
     let count: Int
-    /// For an echo: bytes of a datagram.
+    /// Bytes of a datagram, for an echo server.
     let size: Int
 
     func run() throws {
@@ -49,7 +51,7 @@ struct PingLoad {
                 if free >= min(RawSocket.batchMax / 2, count - sent), free > 0 {
                     sent += socket.send(bytes, slab.ranges[sent..<sent + min(free, RawSocket.batchMax)])
                 }
-                // What was not answered within a second was lost; the rest goes on.
+                // Whatever was not answered within a second is lost; continue with the rest.
                 if !socket.wait(1_000) { lost = sent - answerRanges.count }
                 buffer.withUnsafeMutableBytes { raw in
                     socket.receive(raw, slot: Self.slot, &lengths)
@@ -73,7 +75,7 @@ struct PingLoad {
         say(report.json)
     }
 
-    /// CPU seconds of a process, all threads (clock_getcpuclockid(3)).
+    /// CPU seconds of a process, over all threads (clock_getcpuclockid(3)).
     static func cpu(of pid: Int32) -> Double {
         var time = timespec()
         clock_gettime(clockid_t(~pid << 3 | 2), &time)
@@ -89,7 +91,8 @@ enum SystemClockReading {
     }
 }
 
-/// An asker whom the node has come to know, so that its PONGs are those of the steady state (without its contact).
+/// An asker that the node has come to know, so that its PONGs are those of the steady state (without its
+/// contact).
 struct Introduction {
     private var sessions: Sessions
     private var turn = Turn(now: Self.now(), random: SeededRandom(seed: 1))
@@ -116,7 +119,7 @@ struct Introduction {
         var hasAnswered = false
         let end = now.monotonic + .seconds(5)
         var isFirst = true
-        // Twice: the first PING's session is not proven yet, so its contact counts for nothing.
+        // Twice: the session of the first PING is not proven yet, so its contact is ignored.
         for _ in 0..<2 {
             turn.now = Self.now()
             sessions.request(
@@ -165,7 +168,7 @@ struct Introduction {
         out.removeAll()
     }
 
-    /// So many PINGs, ready to be sent.
+    /// Seals `count` PINGs, ready to be sent.
     mutating func seal(_ count: Int) -> (bytes: [UInt8], ranges: [Range<Int>]) {
         turn.now = Self.now()
         for _ in 0..<count {
@@ -177,7 +180,7 @@ struct Introduction {
         return (out.datagrams.bytes, out.datagrams.entries.map(\.range))
     }
 
-    /// How many of the PINGs those datagrams answer.
+    /// Returns how many of the PINGs these datagrams answer.
     mutating func open(_ bytes: inout [UInt8], _ ranges: [Range<Int>]) -> Int {
         turn.now = Self.now()
         bytes.withUnsafeMutableBytes { raw in

@@ -2,7 +2,7 @@ import CLibuv
 import Glibc
 import Primitives
 
-/// A connected UDP socket without a loop, for senders that must cost less than what they load.
+/// A connected UDP socket without a loop, for senders that must cost less than the node under load.
 final class RawSocket {
     static let batchMax = 64
 
@@ -10,7 +10,7 @@ final class RawSocket {
     private let messages = UnsafeMutablePointer<cuv_message>.allocate(capacity: batchMax)
     private let vectors = UnsafeMutablePointer<iovec>.allocate(capacity: batchMax)
 
-    /// Towards `endpoint`, IPv4, from a free port of the loopback address.
+    /// Connects to `endpoint`, IPv4, from a free port of the loopback address.
     init(to endpoint: Endpoint) throws {
         descriptor = socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0)
         guard descriptor >= 0, let address = endpoint.ipv4 else { throw BenchmarkError("no IPv4 socket") }
@@ -43,7 +43,7 @@ final class RawSocket {
         vectors.deallocate()
     }
 
-    /// Where it is bound.
+    /// The port to which it is bound.
     var port: UInt16 {
         var own = sockaddr_in()
         var size = socklen_t(MemoryLayout<sockaddr_in>.size)
@@ -55,7 +55,7 @@ final class RawSocket {
         return UInt16(bigEndian: own.sin_port)
     }
 
-    /// Sends those ranges of `bytes`, at most `batchMax`, in one call; how many the kernel took.
+    /// Sends these ranges of `bytes`, at most `batchMax`, in one call. Returns how many the kernel took.
     func send(_ bytes: UnsafeRawBufferPointer, _ ranges: ArraySlice<Range<Int>>) -> Int {
         var count = 0
         for range in ranges.prefix(Self.batchMax) {
@@ -68,7 +68,7 @@ final class RawSocket {
         return Int(max(0, cuv_sendmmsg(descriptor, messages, UInt32(count), 0)))
     }
 
-    /// Receives into slots of `slot` bytes of `buffer`, as many as are there; their lengths.
+    /// Receives available datagrams into slots of `slot` bytes of `buffer`, and stores their lengths.
     func receive(_ buffer: UnsafeMutableRawBufferPointer, slot: Int, _ lengths: inout [Int]) {
         lengths.removeAll(keepingCapacity: true)
         let room = min(Self.batchMax, buffer.count / slot)
@@ -80,7 +80,7 @@ final class RawSocket {
         for index in 0..<max(0, Int(count)) { lengths.append(Int(messages[index].length)) }
     }
 
-    /// Waits until something has come; false after `milliseconds`.
+    /// Waits for data; returns false after `milliseconds`.
     func wait(_ milliseconds: Int32) -> Bool {
         var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
         return poll(&entry, 1, milliseconds) > 0

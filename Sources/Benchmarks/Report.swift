@@ -1,6 +1,6 @@
 import Glibc
 
-/// Figures by name, printed as one JSON object in the order of their making.
+/// Named figures, printed as one JSON object in the order in which they were added.
 struct Report {
     private var entries: [String] = []
 
@@ -30,7 +30,7 @@ func quoted(_ text: String) -> String {
     return out + "\""
 }
 
-/// One line on stdout at once, also into a pipe.
+/// Prints one line to stdout and flushes it, even into a pipe.
 func say(_ line: String) {
     print(line)
     fflush(nil)

@@ -1,4 +1,4 @@
-// A model server without a model: for measuring what a node adds, and for watching from the backend's side what a node
+// A model server without a model. It measures what a node adds, and shows from the backend's side what a node
 // sends and when it hangs up.
 
 import Glibc
@@ -12,7 +12,7 @@ struct AnswerScript: Sendable {
     var first: Interval
 }
 
-/// All connections and the counts that `GET /stats` shows. Lives on the loop's thread.
+/// All connections, and the counts that `GET /stats` shows. Lives on the loop's thread.
 final class ScriptedBackend {
     let script: AnswerScript
     var requests = 0
@@ -38,7 +38,7 @@ final class ScriptedBackend {
                 }
                 say("{\"url\": \"http://\(listener.endpoint)\", \"pid\": \(getpid())}")
             } catch {
-                complain("starling-bench: port \(port) is taken, or can't be had: \(error)")
+                complain("starling-bench: can't listen on port \(port): \(error)")
                 exit(69)
             }
         }
@@ -62,14 +62,14 @@ final class ScriptedBackend {
             + (usage.map { ",\"usage\":\($0)" } ?? "") + "}\n\n"
     }
 
-    /// The event of one token; a legacy completion has its text beside.
+    /// The event of one token; a legacy completion has `text` instead of `delta`.
     func event(_ index: Int, isChat: Bool) -> String {
         isChat
             ? chunk("{\"index\":0,\"delta\":{\"content\":\"\(word(index))\"},\"finish_reason\":null}")
             : chunk("{\"index\":0,\"text\":\"\(word(index))\",\"finish_reason\":null}")
     }
 
-    /// What follows the last token.
+    /// The events after the last token.
     func ending(_ tokens: Int, request: AnswerRequest) -> String {
         let reason = request.delivered + tokens < script.tokens ? "length" : "stop"
         let end = request.isChat ? "\"delta\":{}" : "\"text\":\"\""
@@ -88,7 +88,7 @@ final class ScriptedBackend {
     static let streamHead =
         "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
-    /// A whole streamed answer, made once for each length and kind.
+    /// A complete streamed answer, built once for each length and kind.
     func streamAtOnce(_ tokens: Int, _ request: AnswerRequest) -> [UInt8] {
         let key = tokens << 2 | (request.isChat ? 2 : 0) | (request.wantsUsage ? 1 : 0)
         if request.delivered == 0, let made = ready[key] { return made }
@@ -116,15 +116,15 @@ final class ScriptedBackend {
     }
 }
 
-/// What of a request's body changes the answer. Read by searching, not by parsing: inside a JSON string the quotes of
-/// these patterns would be escaped.
+/// The parts of a request's body that change the answer. Found by searching, not by parsing: inside a JSON
+/// string the quotes of these patterns would be escaped.
 struct AnswerRequest {
     var isChat: Bool
     var isStreamed: Bool
     var wantsUsage: Bool
     var tokensMax: Int
     var promptTokens: Int
-    /// Words of the answer that it is to go on with.
+    /// Words that were already delivered, after which the answer continues.
     var delivered: Int
 
     init(path: String, body: [UInt8]) {
@@ -141,7 +141,8 @@ struct AnswerRequest {
         delivered = isChat ? Self.wordsOfLastAnswer(body) : 0
     }
 
-    /// Where the last message is the assistant's, as model servers that can continue want it.
+    /// Counts the words of a last message from the assistant, the form in which model servers that can
+    /// continue expect them.
     private static func wordsOfLastAnswer(_ body: [UInt8]) -> Int {
         var start: Int?
         while let found = body.firstRange(of: "\"role\":\"assistant\",\"content\":\"", from: start ?? 0) {

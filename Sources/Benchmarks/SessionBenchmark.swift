@@ -5,7 +5,7 @@ import Primitives
 import Sessions
 import Wire
 
-/// Datagrams without sockets: what one core could do if the kernel were free.
+/// Datagrams without sockets: what one core could do if the kernel cost nothing.
 struct SessionBenchmark {
     private static let batch = 32
 
@@ -45,8 +45,8 @@ struct SessionBenchmark {
 
     // MARK: Handshakes
 
-    /// Opens sessions to ever new endpoints of one node whose key is known, 32 at a time, each stage on its own clock. A
-    /// PING rides along, as on first contact.
+    /// Opens sessions to one node whose key is known, always from new endpoints, 32 at a time, and times each
+    /// stage separately. A PING rides along, as on first contact.
     private func handshakes(_ report: inout Report) throws {
         var (a, b) = (sessions(asker, 1), sessions(answerer, 2))
         var turn = Turn(now: now(1), random: SeededRandom(seed: 1))
@@ -86,7 +86,8 @@ struct SessionBenchmark {
                     "\(outA.completions.count) of \(Self.batch) handshakes were completed; dropped: \(b.dropped) \(a.dropped)"
                 )
             }
-            // The initiator's empty first transport packet, which makes the responder's session, is in `outA` already.
+            // The initiator's empty first transport packet, which confirms the responder's session, is in
+            // `outA` already.
             var third = Mailbag(outA.datagrams)
             outB.removeAll()
             let confirming = Stopwatch.each(Self.batch) {
@@ -189,7 +190,7 @@ struct SessionBenchmark {
         let end = Stopwatch.processCPU() + seconds
         while Stopwatch.processCPU() < end || step < 10 {
             step += 1
-            // A millisecond apart: nothing of the peer's own is due while it is measured.
+            // Spaced by a millisecond, so that none of the peer's own timers fall due during the measurement.
             let now = Now(
                 monotonic: MonotonicTime(nanoseconds: 1_000_000_000 + Int64(step) * 1_000_000),
                 wall: WallTime(milliseconds: 1_800_000_000_000 + Int64(step)))
@@ -219,12 +220,12 @@ struct SessionBenchmark {
     }
 }
 
-/// Datagrams under way: a copy, since they are opened in place.
+/// Datagrams in flight: a copy, because they are opened in place.
 struct Mailbag {
     private var bytes: [UInt8]
     private var ranges: [Range<Int>]
 
-    /// Those for `endpoint`; nil: all.
+    /// The datagrams for `endpoint`; nil means all.
     init(_ slab: DatagramSlab, to endpoint: Endpoint? = nil) {
         bytes = slab.bytes
         ranges = slab.entries.filter { endpoint == nil || $0.endpoint == endpoint }.map(\.range)

@@ -1,5 +1,5 @@
-// The compiled half of `scripts/bench`: what Python is too slow or too far away to measure. It prints raw figures as one
-// JSON object; goals and comparisons are in scripts/benchmarks/.
+// The compiled half of `scripts/bench`: what Python is too slow to measure. It prints raw figures as one JSON
+// object; goals and comparisons are in scripts/benchmarks/.
 
 import ArgumentParser
 import Primitives
@@ -9,7 +9,7 @@ struct StarlingBench: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "starling-bench",
         abstract:
-            "Helpers of scripts/bench: a scripted model server, load generators, a lean node, micro-benchmarks.",
+            "Helpers of scripts/bench: a scripted model server, load generators, a DHT-only node, micro-benchmarks.",
         subcommands: [
             BackendCommand.self, LoadCommand.self, CryptoCommand.self, AmplificationCommand.self,
             DHTNodeCommand.self, DHTInMemoryCommand.self, PingLoadCommand.self, FloodCommand.self,
@@ -23,14 +23,14 @@ struct BackendCommand: ParsableCommand {
         commandName: "backend",
         abstract: "A scripted model server with OpenAI's API, on the loopback address.",
         discussion: """
-            Answers every chat with "w0 w1 w2 …", at once or paced; a chat that ends with a beginning of that goes on where it \
-            ends, as with vLLM (`backend: vllm`). Prints one line of JSON, {"url", "pid"}, when it listens.
+            Answers every chat with "w0 w1 w2 …", at once or paced; a chat that ends with the start of that text is continued \
+            as by vLLM (`backend: vllm`). Prints one line of JSON, {"url", "pid"}, when it listens.
             GET /stats: {"requests", "running", "finished", "aborted", "last_body", "last_path"}; an answer is aborted when \
             its client leaves before the end.
             """)
-    @Option(help: "0: any free one.") var port: UInt16 = 0
-    @Option(help: "Tokens of an answer; the request's limit may shorten it.") var tokens = 16
-    @Option(help: "Milliseconds between two tokens; 0: all in one write.") var interval = 0.0
+    @Option(help: "0 means any free port.") var port: UInt16 = 0
+    @Option(help: "Tokens of an answer; the request's limit may be lower.") var tokens = 16
+    @Option(help: "Milliseconds between two tokens; 0 sends all in one write.") var interval = 0.0
     @Option(help: "Milliseconds before the first token.") var first = 0.0
     @Option(help: "The model's name.") var model = "bench"
 
@@ -45,19 +45,19 @@ struct BackendCommand: ParsableCommand {
 struct LoadCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "load",
-        abstract: "Asks OpenAI-compatible servers over kept connections and times every answer.",
+        abstract: "Ask OpenAI-compatible servers over persistent connections and time every answer.",
         discussion: """
-            With several --to, each client asks them in turn (A B, B A, A B, …), so that a disturbance of the machine hits all \
+            With several --to, each client asks them in turn (A B, B A, A B, …), so that a slow moment of the machine affects all \
             alike. Prints one line of JSON: for each server arrays of microseconds, one entry an answer.
             """)
-    @Option(help: "Base URL of a server, http://127.0.0.1:PORT; several: asked in turn.") var to: [String]
+    @Option(help: "Base URL of a server, http://127.0.0.1:PORT; may be repeated.") var to: [String]
     @Option(help: "The model to ask for.") var model = "bench"
     @Option(help: "Clients, each with one request at a time at each server.") var clients = 1
-    @Option(help: "Stop after so many answers of each server.") var requests = Int.max
-    @Option(help: "Stop after so many seconds.") var seconds = 60.0
-    @Option(help: "The limit of tokens in the request; 0: none.") var tokens = 0
+    @Option(help: "Stop after this many answers from each server.") var requests = Int.max
+    @Option(help: "Stop after this many seconds.") var seconds = 60.0
+    @Option(help: "The token limit in the request; 0 means none.") var tokens = 0
     @Option(help: "Bytes of the question.") var promptBytes = 300
-    @Flag(help: "Ask for whole answers, not streams.") var whole = false
+    @Flag(help: "Ask for answers that are not streamed.") var whole = false
 
     func run() throws {
         try LoadGenerator.run(
@@ -72,14 +72,14 @@ struct CryptoCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "crypto", abstract: "Our cryptography and sessions against bare libsodium, in one run.")
     @Option(help: "Seconds for each pair of functions.") var seconds = 0.6
-    @Flag(help: "Handshakes, macs and PINGs alone.") var sessionsOnly = false
+    @Flag(help: "Only handshakes, macs and PINGs.") var sessionsOnly = false
 
     func run() throws { try CryptoBenchmark(seconds: seconds, sessionsOnly: sessionsOnly).run() }
 }
 
 struct DHTNodeCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "dht-node", abstract: "A node that is only a DHT, told what to do by lines on stdin.",
+        commandName: "dht-node", abstract: "A node that is only a DHT, controlled by lines on stdin.",
         discussion: """
             put ID TOPIC     registers as a provider      {"put": ID, "ok", "ms", "holders"}
             get ID TOPIC     searches the first provider  {"first": ID, "ms"}, {"got": ID, "ok", "ms", "found", "asked"}
@@ -88,8 +88,8 @@ struct DHTNodeCommand: ParsableCommand {
             Says {"ready": "KEY@ADDRESS"} at the start and {"connected": true} when it has joined. Ends with its stdin.
             """)
     @Option(help: "ADDRESS:PORT") var listen = "127.0.0.1:0"
-    @Option(help: "KEY@ADDRESS:PORT of a node to join by; several.") var join: [String] = []
-    @Option(help: "Any text: the key is made from it.") var seed: String
+    @Option(help: "KEY@ADDRESS:PORT of a node to join by; may be repeated.") var join: [String] = []
+    @Option(help: "Any text; the key is derived from it.") var seed: String
     @Option(help: "Models that it pretends to sell.") var offers = 0
 
     func run() throws {
@@ -105,11 +105,11 @@ struct DHTNodeCommand: ParsableCommand {
 struct PingLoadCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "ping-load",
-        abstract: "PINGs at a dht-node, or datagrams at an echo, and what each costs the answerer.")
-    @Option(help: "KEY@ADDRESS:PORT of a node, or ADDRESS:PORT of an echo.") var to: String
-    @Option(help: "The answerer's process.") var pid: Int32
-    @Option(help: "How many.") var count = 100_000
-    @Option(help: "For an echo: bytes of each.") var size = 48
+        abstract: "PINGs to a dht-node, or datagrams to an echo server, and the answerer's cost of each.")
+    @Option(help: "KEY@ADDRESS:PORT of a node, or ADDRESS:PORT of an echo server.") var to: String
+    @Option(help: "The answerer's pid.") var pid: Int32
+    @Option(help: "Number of datagrams.") var count = 100_000
+    @Option(help: "Bytes of each, for an echo server.") var size = 48
 
     func run() throws {
         let peer = PeerAddress(benchmark: to)
@@ -120,15 +120,16 @@ struct PingLoadCommand: ParsableCommand {
 
 struct FloodCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "flood", abstract: "First handshake messages of random bytes at a node of this machine.")
+        commandName: "flood",
+        abstract: "Send first handshake messages of random bytes to a node on this machine.")
     @Option(help: "KEY@127.0.0.1:PORT") var to: String
-    @Flag(help: "With a right mac.") var rightMac = false
-    @Option(help: "A second; 0: as many as one core can.") var rate = 0
-    @Option(help: "At most 60.") var seconds = 5.0
+    @Flag(help: "Give them a valid mac.") var rightMac = false
+    @Option(help: "Messages a second; 0 means as many as one core can send.") var rate = 0
+    @Option(help: "Duration, at most 60.") var seconds = 5.0
 
     func run() throws {
         guard let peer = PeerAddress(benchmark: to), peer.endpoint.isLoopback else {
-            throw ValidationError("--to \(to): only nodes of this machine")
+            throw ValidationError("--to \(to): only nodes on this machine")
         }
         try HandshakeFlood(
             target: peer.endpoint, key: peer.key, hasRightMac: rightMac, rate: rate, seconds: min(seconds, 60)
@@ -137,7 +138,7 @@ struct FloodCommand: ParsableCommand {
 }
 
 extension PeerAddress {
-    /// `KEY@ADDRESS:PORT`.
+    /// Parses `KEY@ADDRESS:PORT`.
     fileprivate init?(benchmark text: String) {
         let parts = text.split(separator: "@")
         guard parts.count == 2, let bytes = Base32.decode(parts[0]), let key = Bytes32(bytes),

@@ -1,6 +1,6 @@
 import Glibc
 
-/// CPU time, which another process on the same core doesn't lengthen as it does wall time.
+/// CPU time: unlike wall time, it doesn't grow when another process uses the same core.
 enum Stopwatch {
     /// Nanoseconds of CPU that this thread has used.
     static func threadCPU() -> Int64 { read(CLOCK_THREAD_CPUTIME_ID) }
@@ -14,7 +14,7 @@ enum Stopwatch {
         return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
     }
 
-    /// Nanoseconds of CPU for one of `count` calls that `body` makes.
+    /// Nanoseconds of CPU per call, for `count` calls that `body` makes.
     static func each(_ count: Int, _ body: () -> Void) -> Double {
         let start = threadCPU()
         body()
@@ -22,18 +22,18 @@ enum Stopwatch {
     }
 }
 
-/// Two ways to do the same, in alternating slices, so that a slow moment of the machine hits both.
+/// Two ways to do the same thing, in alternating slices, so that a slow moment of the machine affects both.
 struct Pair {
     var ours: [Double] = []
     var bare: [Double] = []
 
-    /// Medians, nanoseconds.
+    /// Medians, in nanoseconds.
     var ourTime: Double { median(ours) }
     var bareTime: Double { median(bare) }
-    /// Our rate by the bare one: the median over the slices' ratios.
+    /// Our rate relative to the bare one: the median of the slices' ratios.
     var ratio: Double { median(zip(ours, bare).map { $1 / $0 }) }
 
-    /// Slices of about 5 ms until `seconds` have passed.
+    /// Runs slices of about 5 ms until `seconds` have passed.
     static func measure(seconds: Double, ours: () -> Void, bare: () -> Void) -> Pair {
         let once = max(20, Stopwatch.each(64) { for _ in 0..<64 { bare() } })
         let count = max(1, Int(5e6 / once))
@@ -54,7 +54,7 @@ func median(_ values: [Double]) -> Double {
     return sorted.count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
 }
 
-/// Keeps the compiler from dropping a computation.
+/// Keeps the compiler from removing a computation.
 @inline(never)
 func blackHole<T>(_ value: T) {
     withUnsafeBytes(of: value) { _ in }

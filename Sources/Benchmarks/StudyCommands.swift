@@ -3,16 +3,17 @@ import Discovery
 import Primitives
 import Simulation
 
-/// Lookups among up to a million nodes by the real lookup code, over tables filled from the id distribution.
+/// Lookups among up to a million nodes by the real lookup code, with tables filled from the distribution of
+/// ids.
 struct LookupStudyCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "lookup-study",
         abstract: "Lookups in a simulated table of any size; prints one JSON object.")
     @Option var nodes = 10_000
     @Option var lookups = 500
-    @Option(help: "Per mille of contacts that answer nothing.") var dead = 0
-    @Option(help: "Per mille of nodes that collude.") var colluders = 0
-    @Option(help: "Per mille of datagrams lost.") var loss = 0
+    @Option(help: "Contacts that never answer, per mille.") var dead = 0
+    @Option(help: "Colluding nodes, per mille.") var colluders = 0
+    @Option(help: "Lost datagrams, per mille.") var loss = 0
     @Option var seed: UInt64 = 1
 
     func run() {
@@ -39,19 +40,19 @@ struct LookupStudyCommand: ParsableCommand {
     }
 }
 
-/// Searches for a topic's providers with ids ground around it, and the same with storage at the closest k.
+/// Searches for a topic's providers among ids ground around it, compared with storage at the k closest nodes.
 struct RendezvousStudyCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "rendezvous-study",
         abstract: "Provider searches among ground ids; prints one JSON object.")
     @Option var nodes = 10_000
     @Option(help: "Ids ground next to the topic.") var hostile = 64
-    @Flag(help: "Put them where searches and registrations meet instead of nearest to the topic.")
+    @Flag(help: "Place them where searches and registrations meet instead of nearest to the topic.")
     var meeting = false
-    @Option(help: "What they do: lying, dropping, or both in turn.") var behaviour = "both"
+    @Option(help: "Their behaviour: lying, dropping, or both in turn.") var behaviour = "both"
     @Option var providers = 20
     @Option var searches = 100
-    @Option(help: "Every how many-th question of a search goes to the near end; 0: none.") var nearEvery =
+    @Option(help: "One question in this many goes to the near end; 0 means none.") var nearEvery =
         DiscoveryParameters().searchNearEvery
     @Option(help: "Registrars of a provider in each distance bucket.") var registrars =
         DiscoveryParameters().registrarsPerBucket
@@ -95,17 +96,17 @@ struct RendezvousStudyCommand: ParsableCommand {
     }
 }
 
-/// A node under attackers' introductions, and restarts amid them.
+/// A node's table under attackers' introductions, and restarts among them.
 struct EclipseStudyCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "eclipse-study",
         abstract: "Tables and restarts among many ids in few networks; prints one JSON object.")
     @Option var nodes = 1_000
     @Option(help: "Ids of the attackers.") var hostile = 1_000
-    @Option(help: "Their /24s.") var networks = 4
-    @Option(help: "Introductions of attackers a second, at each victim.") var pushes = 200
+    @Option(help: "Number of /24 networks they are in.") var networks = 4
+    @Option(help: "Introductions of attackers per second and victim.") var pushes = 200
     @Option var restarts = 200
-    @Option(help: "Honest live ones of a restarting node's 64 anchors.") var anchors = 8
+    @Option(help: "Honest live nodes among a restarting node's 64 anchors.") var anchors = 8
     @Option var seed: UInt64 = 1
 
     func run() {

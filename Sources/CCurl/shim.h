@@ -2,8 +2,8 @@
 #define CURL_DISABLE_TYPECHECK
 #include <curl/curl.h>
 
-// curl_easy_setopt and its kin are variadic, which Swift can't call: one function per *argument type*, so that the option
-// itself stays named in Swift.
+// curl_easy_setopt and its kin are variadic, which Swift can't call. One function per *argument type*, so
+// that Swift code still names the option.
 static inline CURLcode easy_set_long(CURL *easy, CURLoption option, long value) { return curl_easy_setopt(easy, option, value); }
 static inline CURLcode easy_set_string(CURL *easy, CURLoption option, const char *value) { return curl_easy_setopt(easy, option, value); }
 static inline CURLcode easy_set_pointer(CURL *easy, CURLoption option, void *value) { return curl_easy_setopt(easy, option, value); }
@@ -17,7 +17,7 @@ static inline CURLcode easy_set_header(CURL *easy, size_t (*f)(char *, size_t, s
     CURLcode code = curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, f);
     return code != CURLE_OK ? code : curl_easy_setopt(easy, CURLOPT_HEADERDATA, context);
 }
-// The size comes first: COPYPOSTFIELDS reads it.
+// The size is set first, because COPYPOSTFIELDS reads it.
 static inline CURLcode easy_set_body(CURL *easy, const void *bytes, size_t count) {
     CURLcode code = curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)count);
     return code != CURLE_OK ? code : curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS, bytes);

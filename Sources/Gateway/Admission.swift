@@ -1,5 +1,6 @@
-// Who may use the owner's credits. A web page can make a browser send requests to a loopback port, so a foreign
-// `Origin` is refused, and so is a `Host` that is a foreign name (DNS rebinding: such a page is "same origin").
+// Decides which requests may spend the owner's credits. A web page can make a browser send requests to a
+// loopback port, so a foreign `Origin` is refused. A `Host` that is a foreign name is refused too, because
+// with DNS rebinding such a page counts as same-origin.
 
 import HTTPTypes
 import Hummingbird
@@ -17,7 +18,7 @@ struct Admission: Sendable {
         hosts = Set(configuration.hosts.map { $0.lowercased() } + ["localhost"])
     }
 
-    /// nil: come in.
+    /// Returns the response that refuses the request, or nil to admit it.
     func refusal(of request: Request, needsKey: Bool) -> Response? {
         let authority = request.head.authority ?? ""
         guard isOwn(authority) else {
@@ -35,7 +36,7 @@ struct Admission: Sendable {
         if needsKey, !apiKeys.isEmpty, !holdsKey(request) {
             var response = Reply.error(
                 ErrorBody(
-                    message: "This node asks for one of its API keys: `Authorization: Bearer KEY`.",
+                    message: "This node requires one of its API keys: `Authorization: Bearer KEY`.",
                     type: "invalid_request_error", code: "invalid_api_key"), status: .unauthorized)
             response.headers[.wwwAuthenticate] = "Bearer"
             return response
@@ -43,14 +44,14 @@ struct Admission: Sendable {
         return nil
     }
 
-    /// Our own page, and the pages that the owner lists.
+    /// The node's own page, and the pages that the owner lists.
     func allows(origin: String, authority: String) -> Bool {
         let origin = origin.lowercased()
         return origins.contains(origin)
             || (!authority.isEmpty && origin == "http://" + authority.lowercased())
     }
 
-    /// An IP literal, `localhost` or a configured name, with or without a port.
+    /// Whether it is an IP literal, `localhost` or a configured name, with or without a port.
     private func isOwn(_ authority: String) -> Bool {
         if Endpoint(authority) != nil || Endpoint(authority + ":80") != nil { return true }
         var name = authority.lowercased()
@@ -64,7 +65,7 @@ struct Admission: Sendable {
         let given = request.headers[.authorization] ?? ""
         guard given.lowercased().hasPrefix("bearer ") else { return false }
         let token = Array(given.dropFirst(7).utf8)
-        // Every key is compared to its end, so that the time tells nothing.
+        // Every key is compared in full, so that timing reveals nothing.
         return apiKeys.reduce(false) { Self.equal($1, token) || $0 }
     }
 

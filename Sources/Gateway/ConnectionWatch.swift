@@ -1,12 +1,13 @@
-// Notices that a client has gone while its handler only waits. Hummingbird's own `consumeWithCancellationOnInboundClose`
-// does so too, at the price of two task groups a request and of the connection, which it can't keep alive.
+// Notices that a client has gone while its handler only waits. Hummingbird's own
+// `consumeWithCancellationOnInboundClose` can do so too, but costs two task groups a request, and it can't
+// keep the connection alive.
 
 import HTTPTypes
 import NIOCore
 import NIOHTTPTypes
 import Synchronization
 
-/// One connection's end, told to whoever handles its current request.
+/// Signals the end of one connection to the handler of its current request.
 final class HangUp: Sendable {
     private let state = Mutex<(gone: Bool, action: (@Sendable () -> Void)?)>((false, nil))
 
@@ -19,7 +20,7 @@ final class HangUp: Sendable {
         if gone { action() }
     }
 
-    /// The request has been answered.
+    /// Call when the request has been answered.
     func clear() { state.withLock { $0.action = nil } }
 
     fileprivate func fire() {
@@ -32,8 +33,9 @@ final class HangUp: Sendable {
     }
 }
 
-/// Sees the connection close, or its reading half end: a client that half-closes and still waits is not told apart
-/// from one that left, as in other servers. Also answers `Expect: 100-continue`, which curl sends with large bodies.
+/// Sees the connection close, or its reading half end. As in other servers, a client that half-closes and
+/// still waits can't be told from one that left. Also answers `Expect: 100-continue`, which curl sends with
+/// large bodies.
 final class ConnectionWatch: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = HTTPRequestPart
     typealias InboundOut = HTTPRequestPart
@@ -66,7 +68,7 @@ final class ConnectionWatch: ChannelInboundHandler, RemovableChannelHandler {
 }
 
 extension Channel {
-    /// The connection's hang-up signal.
+    /// The hang-up signal of the connection.
     func hangUp() async throws -> HangUp {
         try await eventLoop.submit {
             try self.pipeline.syncOperations.handler(type: ConnectionWatch.self).hangUp

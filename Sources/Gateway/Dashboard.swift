@@ -1,5 +1,6 @@
-// A small page: who this node is, its live numbers, and where to look. One file, nothing from elsewhere. Everything that
-// it shows of others is set as text, never as markup, and the policy forbids other scripts.
+// A small page: the node's identity, its live numbers, and links to more. One file that loads nothing from
+// elsewhere. Everything it shows about other nodes is set as text, never as markup, and the policy forbids
+// foreign scripts.
 
 import HTTPTypes
 import Hummingbird

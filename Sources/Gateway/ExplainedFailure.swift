@@ -1,6 +1,6 @@
-// Why a task failed, as HTTP says it: status, OpenAI's error object, and whether the SDK should try again. Trying again
-// is said only where time alone may help (busy, unreachable, leaving, over the rate): an SDK's two retries
-// would otherwise make three auctions of one refusal, or buy a failed answer three times.
+// A task's failure as an HTTP response: status, OpenAI's error object, and whether the SDK should retry. A
+// retry is suggested only where waiting may help (busy, unreachable, leaving, over the rate). Otherwise an
+// SDK's two retries would turn one refusal into three auctions, or buy a failed answer three times.
 
 import Cryptography
 import HTTPTypes
@@ -12,7 +12,7 @@ import Primitives
 struct ExplainedFailure {
     let status: HTTPResponse.Status
     let body: ErrorBody
-    /// nil: don't.
+    /// When to retry; nil means don't.
     let retryAfter: Interval?
 
     init(_ failure: TaskFailure, task: String, model: String, catalogue: [ModelSummary]) {
@@ -109,7 +109,7 @@ struct ExplainedFailure {
         ])
     }
 
-    /// In the unit in which a client writes the preference.
+    /// Formats the value in the unit in which a client writes the preference.
     private static func value(_ nearest: NearestOffer) -> String {
         switch nearest.parameter {
         case let name where name.contains("price") || name.contains("cost"): Credits.text(nearest.value)

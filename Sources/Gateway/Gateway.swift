@@ -1,7 +1,8 @@
-// The node's own door to the mesh: OpenAI's API, the mesh's documents, metrics and a small page, over HTTP/1.1.
+// The node's HTTP/1.1 surface for its own clients: OpenAI's API, the mesh's documents, metrics and a small
+// page.
 //
-// It knows the node through `MeshNode` alone. A request is one Swift task; it crosses to the node's loop once, to submit,
-// and then takes batches of events from the task's bounded pipe.
+// It knows the node only through `MeshNode`. A request is one Swift task. It enters the node's loop once, to
+// submit, and then takes batches of events from the task's bounded pipe.
 
 import Hummingbird
 import Logging
@@ -11,17 +12,17 @@ import NodeRuntime
 import ServiceLifecycle
 import Synchronization
 
-/// An HTTP server in front of one node.
+/// An HTTP server for one node.
 public final class Gateway: Sendable {
     private let responder: GatewayResponder
     private let configuration: GatewayConfiguration
     private let logger: Logger
     private let group = Mutex<ServiceGroup?>(nil)
     private let stopping = Mutex(false)
-    /// One thread for the process, never stopped: a node is small, its work is on its own loop, and connections may
-    /// outlive a gateway that was cancelled by a moment.
+    /// One thread for the process, never stopped: the node's work is on its own loop, and connections may
+    /// briefly outlive a cancelled gateway.
     private static let threads = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-    /// A connection on which nothing is asked, or a request that stops half-way, is closed after this.
+    /// An idle connection, or one with an unfinished request, is closed after this time.
     private static let idleTimeout = TimeAmount.seconds(75)
 
     public init(
@@ -35,11 +36,11 @@ public final class Gateway: Sendable {
         responder = GatewayResponder(node: node, configuration: configuration)
     }
 
-    /// Serves until `shutDown` was called and the running answers have ended, or until the calling task is cancelled,
-    /// which breaks them off. `onListening` gets the port.
+    /// Serves until `shutDown` was called and running answers have ended, or until the calling task is
+    /// cancelled, which aborts them. `onListening` gets the port. Throws `GatewayError` when it can't listen.
     public func run(onListening: @escaping @Sendable (Int) async -> Void = { _ in }) async throws {
         let bodyBytesMax = configuration.bodyBytesMax
-        // The server logs as errors what is none, such as being cancelled; what matters is thrown.
+        // The server logs harmless events, such as being cancelled, as errors; real failures are thrown.
         var quiet = logger
         quiet.logLevel = max(logger.logLevel, .critical)
         let application = Application(
@@ -63,7 +64,7 @@ public final class Gateway: Sendable {
         }
     }
 
-    /// Stops listening; answers that run go on to their end, and then `run` returns.
+    /// Stops listening. Running answers finish, and then `run` returns.
     public func shutDown() async {
         stopping.withLock { $0 = true }
         await group.withLock { $0 }?.triggerGracefulShutdown()

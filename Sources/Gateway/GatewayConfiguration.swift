@@ -1,28 +1,30 @@
 import Market
 import Primitives
 
-/// The HTTP surface's settings: the `http:` and `ask:` parts of a node's configuration.
+/// Settings of the HTTP surface: the `http:` and `ask:` parts of a node's configuration.
 public struct GatewayConfiguration: Sendable {
-    /// The address to listen at. Any other than loopback needs `apiKeys`: strangers would spend the owner's credits.
+    /// The address to listen on. Any but loopback needs `apiKeys`: strangers could spend the owner's credits.
     public var host = "127.0.0.1"
-    /// 0: any free one.
+    /// 0 means any free port.
     public var port = 7828
-    /// Bearer tokens of which every request needs one, but for `/` and `/health`; empty: none is needed.
+    /// Bearer tokens, one of which every request except `/` and `/health` must carry; if empty, none is
+    /// required.
     public var apiKeys: [String] = []
-    /// Web pages that may call, as `https://example.org`; the node's own page always may.
+    /// Origins of web pages that may call, as `https://example.org`; the node's own page always may.
     public var origins: [String] = []
-    /// Names by which clients call this node, beside `localhost` and IP addresses (DNS rebinding).
+    /// Names for this node besides `localhost` and IP addresses; others are refused (DNS rebinding).
     public var hosts: [String] = []
-    /// What the owner accepts where a request says nothing.
+    /// The owner's preferences, where a request states none.
     public var preferences = Preferences()
-    /// For requests that state no deadline and come from no SDK that does.
+    /// The deadline of a request that states none and comes from no SDK that states one.
     public var deadline = Interval.seconds(600)
-    /// A larger body is refused with 413 and never buffered. Images as data URLs are what makes bodies large.
+    /// A larger body is refused with 413 and never buffered. Large bodies are mostly images as data URLs.
     public var bodyBytesMax = 16 << 20
-    /// An awarded stream that has been silent so long gets its status and a sign of life. Shorter than the impatience
-    /// of people and proxies; longer than most first tokens, so that real status codes stay possible.
+    /// An awarded stream that has been silent this long gets its status and a sign of life. Shorter than the
+    /// patience of people and proxies; longer than most first tokens take, so that real status codes stay
+    /// possible.
     public var firstSignOfLife = Interval.seconds(2)
-    /// Between further signs of life; proxies commonly cut after 30 to 60 s.
+    /// Interval of further signs of life; proxies commonly cut after 30 to 60 s.
     public var signOfLifeEvery = Interval.seconds(5)
 
     public init() {}
@@ -34,7 +36,7 @@ public struct GatewayConfiguration: Sendable {
     }
 }
 
-/// Why the HTTP surface could not start; each says what to do.
+/// Why the HTTP surface could not start; each description names the fix.
 public enum GatewayError: Error, Hashable, Sendable, CustomStringConvertible {
     case openWithoutKeys(host: String)
     case portTaken(host: String, port: Int)

@@ -1,4 +1,4 @@
-// From a request to its answer: who may come in, which route, which method. The routes' work is in other files.
+// Routes a request: admission, path, method. The work of each route is in other files.
 
 import HTTPTypes
 import Hummingbird
@@ -41,7 +41,7 @@ struct GatewayResponder: HTTPResponder {
 
     private func answer(_ request: Request, _ context: GatewayContext) async throws -> Response {
         let route = Route(path: request.uri.path)
-        // A browser's preflight carries no key.
+        // A browser's preflight request carries no key.
         let needsKey = request.method != .options && route?.needsKey ?? true
         if let refusal = admission.refusal(of: request, needsKey: needsKey) { return refusal }
         guard let route else { return unknown(request.uri.path) }
@@ -88,7 +88,7 @@ struct GatewayResponder: HTTPResponder {
         let shown = String(path.prefix(200))
         let message =
             if path == "/v1" || path.hasPrefix("/v1/") {
-                "There is no \(shown) here. Chat is at POST /v1/chat/completions; beside it there are /v1/completions,"
+                "There is no \(shown) here. Chat is at POST /v1/chat/completions; the other endpoints are /v1/completions,"
                     + " /v1/embeddings and /v1/models."
             } else if let meant = ["/chat/completions", "/completions", "/embeddings", "/models"].first(
                 where: {

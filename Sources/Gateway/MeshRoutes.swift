@@ -1,4 +1,4 @@
-// The mesh's documents, models, health. What they say comes from the node; here it becomes JSON.
+// The mesh's documents, models and health: the node provides the values, this file encodes them as JSON.
 
 import Foundation
 import Hummingbird
@@ -7,7 +7,7 @@ import OpenAIFormat
 import Primitives
 
 extension GatewayResponder {
-    /// Keys are sorted, so that two answers can be compared.
+    /// Encodes with sorted keys, so that two answers can be compared.
     func document(_ document: some Encodable) throws -> Response {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
@@ -24,7 +24,7 @@ extension GatewayResponder {
         return Reply.error(
             .invalid(
                 "This node knows no task \(id.prefix(40)). It keeps the last 1,000 tasks for an hour, and only those"
-                    + " that were asked here or bid for.", code: "task_not_found"), status: .notFound)
+                    + " that were submitted here or bid on.", code: "task_not_found"), status: .notFound)
     }
 
     func health() async -> Response {
@@ -51,7 +51,7 @@ extension GatewayResponder {
         return Reply.json(Self.entry(found).bytes)
     }
 
-    /// The canonical name is lower case; a name that somebody sells exactly as written goes first.
+    /// The canonical name is lower case, unless a model is sold under exactly the given name.
     static func canonical(_ name: String, in catalogue: [ModelSummary]) -> String {
         catalogue.contains { $0.model == name } ? name : name.lowercased()
     }
@@ -63,7 +63,7 @@ extension GatewayResponder {
             if !near.isEmpty {
                 "Did you mean \(Nearest.list(near))?"
             } else if names.isEmpty {
-                "This node knows of no model at all yet; `starling peers` (GET /mesh/peers) says whom it knows."
+                "This node knows no models yet; `starling peers` (GET /mesh/peers) lists its peers."
             } else {
                 "Known are \(names.prefix(8).joined(separator: ", "))\(names.count > 8 ? " and more" : "")."
             }

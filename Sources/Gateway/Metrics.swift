@@ -1,16 +1,16 @@
-// Prometheus's text format 0.0.4. Few series, each true: what the node says of itself, and what the gateway counted.
+// Prometheus's text format 0.0.4. A small set of series: the node's own figures, and the gateway's counters.
 
 import Hummingbird
 import MeshDocuments
 import OpenAIFormat
 import Synchronization
 
-/// What the gateway counts itself, since it started.
+/// Counters of the gateway since it started.
 final class GatewayCounters: Sendable {
     struct Values: Sendable {
         var open = 0
         var tokens: UInt64 = 0
-        /// Few: only the statuses that we send.
+        /// Bounded: only statuses that we send.
         var responses: [Int: UInt64] = [:]
     }
     private let values = Mutex(Values())
@@ -28,7 +28,7 @@ extension GatewayResponder {
         var text = MetricsText()
         text.family("starling_info", "gauge", "This node.")
         text.sample(1, ["name": status.name, "mesh": status.mesh, "version": status.version])
-        text.family("starling_uptime_seconds", "gauge", "Since the node started.")
+        text.family("starling_uptime_seconds", "gauge", "Seconds since the node started.")
         text.sample(status.uptimeSeconds)
         text.family("starling_peers", "gauge", "Live peers.")
         text.sample(status.peers)
@@ -39,12 +39,12 @@ extension GatewayResponder {
         text.sample(status.tasks.refused, ["state": "refused"])
         text.sample(status.tasks.cancelled, ["state": "cancelled"])
         text.sample(status.tasks.failed, ["state": "failed"])
-        text.family("starling_earned_microcredits_total", "counter", "Earned by answering.")
+        text.family("starling_earned_microcredits_total", "counter", "Micro-credits earned by answering.")
         text.sample(status.earned)
-        text.family("starling_spent_microcredits_total", "counter", "Spent by asking.")
+        text.family("starling_spent_microcredits_total", "counter", "Micro-credits spent by asking.")
         text.sample(status.spent)
         served(status.models, &text)
-        text.family("starling_datagrams_dropped_total", "counter", "Datagrams thrown away, by reason.")
+        text.family("starling_datagrams_dropped_total", "counter", "Datagrams dropped, by reason.")
         for (reason, count) in peers.dropped.sorted(by: { $0.key < $1.key }) {
             text.sample(count, ["reason": reason])
         }
@@ -52,7 +52,7 @@ extension GatewayResponder {
         for (code, count) in own.responses.sorted(by: { $0.key < $1.key }) {
             text.sample(count, ["code": "\(code)"])
         }
-        text.family("starling_http_answers_open", "gauge", "Answers under way to HTTP clients.")
+        text.family("starling_http_answers_open", "gauge", "Answers in progress to HTTP clients.")
         text.sample(own.open)
         text.family("starling_http_tokens_total", "counter", "Tokens delivered to HTTP clients.")
         text.sample(own.tokens)
@@ -60,11 +60,11 @@ extension GatewayResponder {
     }
 
     private func served(_ models: [ServedModel], _ text: inout MetricsText) {
-        text.family("starling_slots", "gauge", "Answers at a time.")
+        text.family("starling_slots", "gauge", "Concurrent answers that can be given.")
         for model in models { text.sample(model.slots, ["model": model.model]) }
-        text.family("starling_slots_busy", "gauge", "Answers under way.")
+        text.family("starling_slots_busy", "gauge", "Answers in progress.")
         for model in models { text.sample(model.slotsBusy, ["model": model.model]) }
-        text.family("starling_backend_up", "gauge", "Whether the model server works.")
+        text.family("starling_backend_up", "gauge", "Whether the model server is up.")
         for model in models { text.sample(model.backend.state == "ok" ? 1 : 0, ["model": model.model]) }
         text.family("starling_bids_total", "counter", "Bids made, by outcome.")
         for model in models {

@@ -1,4 +1,4 @@
-// The responses that are not streamed, and the names of their headers.
+// Responses that are not streamed, and the names of their headers.
 
 import HTTPTypes
 import Hummingbird
@@ -21,7 +21,7 @@ extension HTTPField.Name {
     static let contentSecurityPolicy = named("content-security-policy")
 
     private static func named(_ text: String) -> HTTPField.Name {
-        guard let name = HTTPField.Name(text) else { preconditionFailure("\(text) is no header name") }
+        guard let name = HTTPField.Name(text) else { preconditionFailure("\(text) is not a header name") }
         return name
     }
 }
@@ -38,29 +38,29 @@ enum Reply {
         Reply.bytes(bytes, type: "application/json", status: status)
     }
 
-    /// An error; `retryAfter` says that the same request may succeed after that time.
+    /// An error response. `retryAfter` says that the same request may succeed after that time.
     static func error(
         _ error: ErrorBody, status: HTTPResponse.Status = .badRequest, retryAfter: Interval? = nil
     ) -> Response {
         var response = json(error.json.bytes, status: status)
         response.headers[.shouldRetry] = retryAfter == nil ? "false" : "true"
         if let retryAfter {
-            // Whole seconds, as RFC 9110 has it, rounded up.
+            // RFC 9110 wants whole seconds; rounded up.
             response.headers[.retryAfter] = String(max(1, (retryAfter.milliseconds + 999) / 1000))
         }
         return response
     }
 
-    /// What is told to a client that has gone; nobody reads it.
+    /// The response for a client that has gone; nobody reads it.
     static var gone: Response { Response(status: .init(code: 499, reasonPhrase: "Client Closed Request")) }
 
-    /// A header value of text that strangers may have written: printable ASCII, without separators.
+    /// A header value from text that a stranger may have written: only printable ASCII, without separators.
     static func token(_ text: String) -> String {
         String(
             decoding: text.utf8.filter { $0 > 0x20 && $0 < 0x7F && $0 != 0x2C && $0 != 0x3B }, as: UTF8.self)
     }
 
-    /// A name for a request that became no task.
+    /// An id for a request that became no task.
     static func requestID() -> String {
         "req-" + TaskID(high: .random(in: 0...(.max)), low: .random(in: 0...(.max))).description
     }

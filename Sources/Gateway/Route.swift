@@ -1,6 +1,6 @@
 import HTTPTypes
 
-/// Everything that can be asked for, by path.
+/// All routes, by path.
 enum Route: Equatable {
     case page, health, metrics
     case models
@@ -25,7 +25,7 @@ enum Route: Equatable {
         case "/mesh/pause": self = .pause
         case "/mesh/resume": self = .resume
         default:
-            // A model's name may hold slashes.
+            // A model's name may contain slashes.
             if let name = Self.rest(of: path, after: "/v1/models/") {
                 self = .model(name)
             } else if let id = Self.rest(of: path, after: "/mesh/tasks/"), !id.contains("/") {
@@ -41,7 +41,7 @@ enum Route: Equatable {
         return String(path.dropFirst(prefix.count)).removingPercentEscapes
     }
 
-    /// Beside OPTIONS. HEAD goes wherever GET does.
+    /// Allowed methods, without OPTIONS. HEAD is allowed wherever GET is.
     var methods: [HTTPRequest.Method] {
         switch self {
         case .chat, .completion, .embedding, .pause, .resume: [.post]
@@ -51,12 +51,12 @@ enum Route: Equatable {
 
     var allow: String { (methods + [.options]).map(\.rawValue).joined(separator: ", ") }
 
-    /// Whether a configured API key must be shown. The page holds nothing; what it fetches does.
+    /// Whether a configured API key is required. The page holds no data; what it fetches does.
     var needsKey: Bool { self != .page && self != .health }
 }
 
 extension String {
-    /// `%2F` and the like decoded; nil when malformed or not UTF-8.
+    /// Decodes `%2F` and the like; nil when malformed or not UTF-8.
     var removingPercentEscapes: String? {
         guard utf8.contains(UInt8(ascii: "%")) else { return self }
         var bytes: [UInt8] = []

@@ -1,5 +1,5 @@
-// A streamed answer. Nothing is sent before the award, and nothing before the first delta either unless that takes
-// two seconds, so that failures keep their status codes; from the first byte on, errors are events.
+// A streamed answer. Nothing is sent before the award. Nothing is sent before the first delta either, unless
+// that takes two seconds, so that failures keep their status codes. After the first byte, errors are events.
 
 import Hummingbird
 import Market
@@ -8,12 +8,12 @@ import NodeRuntime
 import OpenAIFormat
 import Primitives
 
-/// What a stream has said so far, and what it says next.
+/// What a stream has sent so far, and what it sends next.
 struct StreamProgress: Sendable {
     var chunks: StreamChunks
-    /// To be written in one go.
+    /// Output that is to be written at once.
     var out: [UInt8] = []
-    /// What of it the pipe counts.
+    /// The part of `out` that counts in the pipe's flow control.
     var bytes = 0
     var award: AwardSummary?
     var awardedAt: ContinuousClock.Instant?
@@ -39,7 +39,8 @@ struct StreamProgress: Sendable {
             if extra.isEmpty {
                 chunks.text(text, to: &out)
             } else {
-                // What is no list of choices tells the client nothing; its text counts as delivered all the same.
+                // A value that is not a list of choices is dropped; its text counts as delivered all the
+                // same.
                 _ = chunks.choices(extra, to: &out)
             }
         case .finished(let summary): self.summary = summary
@@ -47,7 +48,7 @@ struct StreamProgress: Sendable {
         }
     }
 
-    /// The timer has rung: a comment if nothing has been said since it last did.
+    /// Called by the timer: adds a comment if nothing was sent since the last call.
     mutating func signOfLife() {
         if quiet, let award { StreamChunks.comment("waiting for \(award.workerName)", to: &out) }
         quiet = true
@@ -116,7 +117,7 @@ extension TaskAnswer {
         for event in events { progress.take(event) }
     }
 
-    /// The last words, if it is over.
+    /// Writes the end of the stream, if the task is over.
     private func end(_ progress: inout StreamProgress) async {
         if let summary = progress.summary {
             progress.chunks.finish(reason: summary.reason, usage: usage(summary), to: &progress.out)

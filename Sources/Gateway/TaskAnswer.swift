@@ -1,4 +1,4 @@
-// One task's answer: submitted, watched for a hang-up, put together or streamed.
+// One task's answer: submits the task, watches for a hang-up, and collects or streams the answer.
 
 import Cryptography
 import Foundation
@@ -39,8 +39,8 @@ extension GatewayResponder {
     }
 }
 
-/// What an answer holds while it is open, let go of once: by its handler, or by the hang-up of a client to which the
-/// handler never got to write.
+/// The resources of an open answer. They are released once: by its handler, or by the hang-up of a client to
+/// which the handler never got to write.
 final class OpenAnswer: Sendable {
     private let hangUp: HangUp
     private let counters: GatewayCounters
@@ -52,7 +52,7 @@ final class OpenAnswer: Sendable {
         counters.opened()
     }
 
-    /// Stops with the answer.
+    /// Keeps a timer that is to stop with the answer.
     func keep(_ timer: RepeatedTask) {
         let over = state.withLock { state in
             if !state.over { state.timer = timer }
@@ -61,7 +61,7 @@ final class OpenAnswer: Sendable {
         if over { timer.cancel() }
     }
 
-    /// Whatever the connection does now is none of the task's business.
+    /// From here on, events of the connection no longer concern the task.
     func end() {
         let (timer, first) = state.withLock { state in
             defer { state = (nil, true) }
@@ -144,7 +144,7 @@ struct TaskAnswer: Sendable {
         return response
     }
 
-    // MARK: What both share
+    // MARK: Shared
 
     func usage(_ summary: TaskSummary) -> Usage {
         Usage(
@@ -164,7 +164,8 @@ struct TaskAnswer: Sendable {
         return response
     }
 
-    /// Headers that name the worker and its terms. Rates are in credits per million tokens; the bill is in `usage`.
+    /// Headers that name the worker and its terms. Rates are in credits per million tokens; the bill is in
+    /// `usage`.
     func describe(_ award: AwardSummary?, firstToken: Interval?, in headers: inout HTTPFields) {
         headers[.requestID] = stream.id.description
         guard let award else { return }
@@ -189,7 +190,7 @@ struct TaskAnswer: Sendable {
         }.joined(separator: ", ")
     }
 
-    /// With one decimal.
+    /// Milliseconds with one decimal.
     private static func milliseconds(_ duration: Duration) -> String {
         let tenths = max(0, Int64((duration / .microseconds(100)).rounded()))
         return "\(tenths / 10).\(tenths % 10)"
@@ -197,11 +198,11 @@ struct TaskAnswer: Sendable {
 }
 
 extension TaskFailure {
-    /// A worker sent what is no answer.
+    /// A worker sent something that is not an answer.
     fileprivate static func unreadable(_ model: String) -> TaskFailure {
         TaskFailure(
             code: .backendError,
             message:
-                "The node that answered for \(model.prefix(100)) sent what is no answer, or one without end.")
+                "The node that answered for \(model.prefix(100)) sent an invalid or endless answer.")
     }
 }

@@ -1,4 +1,4 @@
-// From a client's HTTP request to the market's task.
+// Makes the market's task from a client's HTTP request.
 
 import Foundation
 import HTTPTypes
@@ -9,16 +9,16 @@ import OpenAIFormat
 import Primitives
 import Wire
 
-/// A deadline past a day is cut to a day.
+/// A longer deadline is cut to one day.
 private let deadlineMax = Interval.milliseconds(ProviderPreferences.deadlineMillisecondsMax)
 
 extension GatewayResponder {
-    /// The whole body, or why not. More than `bodyBytesMax` is never held: Hummingbird reads the rest away after the
-    /// answer.
+    /// Returns the whole body, or the failure that it is too large. Never holds more than `bodyBytesMax`:
+    /// Hummingbird discards the rest after the answer.
     func body(of request: Request) async throws -> Result<[UInt8], BodyTooLarge> {
         let announced = request.headers[.contentLength].flatMap(Int.init) ?? 0
-        // Where the connection is to close, Hummingbird reads nothing away: it would wait for a client that is still
-        // writing, and the client for it.
+        // With `Connection: close` Hummingbird discards nothing, and then it and a client that is still
+        // writing would wait for each other.
         let readsAway = request.headers[.connection]?.lowercased() == "close"
         var isTooLarge = announced > configuration.bodyBytesMax
         if isTooLarge, !readsAway { return .failure(BodyTooLarge()) }
@@ -59,7 +59,7 @@ extension GatewayResponder {
             preferences: try await preferences(client.provider))
     }
 
-    /// The client's own, else the timeout that OpenAI's SDKs state, else the owner's.
+    /// The client's own deadline, else the timeout that OpenAI's SDKs state, else the owner's.
     private func deadline(_ client: ClientRequest, _ request: Request) -> Interval {
         if let stated = client.provider.deadlineMilliseconds { return .milliseconds(stated) }
         if let seconds = request.headers[.readTimeout].flatMap(Double.init), seconds > 0, seconds <= 86_400 {
@@ -68,7 +68,7 @@ extension GatewayResponder {
         return min(configuration.deadline, deadlineMax)
     }
 
-    /// What the request says over what the owner says.
+    /// The owner's preferences, overridden by the request's.
     private func preferences(_ asked: ProviderPreferences) async throws(ErrorBody) -> Preferences {
         var preferences = configuration.preferences
         if let price = asked.maxPromptPrice { preferences.maxInputPrice = price }
@@ -81,13 +81,13 @@ extension GatewayResponder {
         preferences.allowFallbacks = asked.allowFallbacks
         switch asked.sort {
         case .price: preferences.weights.timePerSecond = 0
-        // So much that a price hardly counts: 0.1 credits for a second.
+        // So high that price hardly counts: 0.1 credits for a second.
         case .throughput, .latency: preferences.weights.timePerSecond = 100_000
         case nil: break
         }
         if !asked.order.isEmpty { preferences.order = try await keys(asked.order, "provider.order") }
         if !asked.only.isEmpty { preferences.only = try await keys(asked.only, "provider.only") }
-        // What the owner denies stays denied.
+        // Nodes that the owner denies stay denied.
         preferences.ignore += try await keys(asked.ignore, "provider.ignore")
         return preferences
     }
@@ -97,7 +97,7 @@ extension GatewayResponder {
         for (index, name) in names.enumerated() {
             guard let key = await node.resolve(node: name) else {
                 throw .invalid(
-                    "`\(path)` names \"\(name.prefix(100))\", and this node knows nobody, or several, of that name."
+                    "`\(path)` names \"\(name.prefix(100))\", which matches no known node, or several."
                         + " Use a node id (or the first eight characters of one) from `starling peers` (GET /mesh/peers).",
                     param: "\(path)[\(index)]")
             }
@@ -118,7 +118,7 @@ extension ClientRequest.Kind {
 }
 
 extension ClientRequest {
-    /// What a backend must offer.
+    /// The features that a backend must offer.
     var features: Features {
         var features: Features =
             switch kind {

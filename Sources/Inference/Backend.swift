@@ -2,14 +2,15 @@ import CLibuv
 import OpenAIFormat
 import Primitives
 
-/// One model at one model server: runs jobs on it, watches its health, says what it can do.
+/// One model at one model server: runs jobs on it, watches its health, and reports what it can do.
 ///
-/// Not Sendable: made and used on the loop's thread only. Its delegate is called there, always from a socket or the
-/// timer and never from inside one of these methods, and may call all of them. `close` before dropping it.
+/// Not Sendable: made and used on the loop's thread only. The delegate is called on that thread, always from
+/// a socket or the timer and never from inside one of these methods, and may call all of them. Call `close`
+/// before dropping it.
 public final class Backend {
-    /// Ids above are our own jobs': measurements and trials.
+    /// Job ids above this belong to the backend's own jobs: measurements and trials.
     static let ownJobs = UInt64.max - 1_000_000
-    /// Ollama unloads a model after so long without a request.
+    /// Ollama unloads a model that has had no request for this long.
     static let unloadsAfter = Interval.minutes(5)
 
     public let configuration: BackendConfiguration
@@ -24,7 +25,7 @@ public final class Backend {
     private var isClosed = false
     var whenClosed: (() -> Void)?
 
-    // What `BackendChecks` works on.
+    // Internal, because `BackendChecks` uses it.
     var server: ServerAddress?
     var health: HealthMachine
     var managed: ManagedServer?
@@ -32,15 +33,15 @@ public final class Backend {
     var description: ModelDescription?
     var meter: SpeedMeter
     var continues: Bool?
-    /// The last failure was a job's: a healthy probe alone doesn't clear it.
+    /// The last failure was a job's, so a healthy probe alone doesn't bring the backend up.
     var needsTrial = false
-    /// Counts checks, so that the answers of an abandoned one are ignored.
+    /// Numbers the checks, so that answers to an abandoned check are ignored.
     var checkNumber = 0
     private var lastAnswerAt: MonotonicTime?
     private var told: BackendStatus?
 
-    /// `meter` and `continues` are those kept from an earlier run with the same server and model, if any: then
-    /// nothing is measured at the start.
+    /// `meter` and `continues` are results kept from an earlier run with the same server and model. When both
+    /// are given, nothing is measured at the start.
     public init(
         _ configuration: BackendConfiguration, http: HTTPStreams, loop: UnsafeMutablePointer<uv_loop_t>,
         meter: SpeedMeter? = nil, continues: Bool? = nil
@@ -65,12 +66,12 @@ public final class Backend {
 
     // MARK: Life
 
-    /// Starts the server if it is ours, and checks it. The delegate hears of each change of status.
+    /// Starts the server if we manage it, and checks it. The delegate is told of every change of status.
     public func run() {
         if let managed { watch(managed) } else { check() }
     }
 
-    /// Cancels every job without a word, stops our server, gives the timer back.
+    /// Cancels every job without an event, stops a managed server, and closes the timer.
     public func close() {
         guard !isClosed else { return }
         isClosed = true
@@ -84,7 +85,7 @@ public final class Backend {
         whenClosed = nil
     }
 
-    /// Asks Ollama to free the memory of the model (`starling pause --free-gpu`). Elsewhere nothing happens.
+    /// Asks Ollama to free the model's memory (`starling pause --free-gpu`). Does nothing for other servers.
     public func unload() {
         guard configuration.dialect == .ollama, let server, let model else { return }
         let body = JSONTree.object([.init("model", .string(model)), .init("keep_alive", .number("0"))])
@@ -101,7 +102,7 @@ public final class Backend {
         switch health.state {
         case .up: state = .up
         case .down(let reason, _): state = .down(reason)
-        // While it is checked again, the reason why it was down still holds.
+        // During a new check, the reason for which it went down still holds.
         case .checking:
             if case .down(let reason)? = told?.state { state = .down(reason) } else { state = .starting }
         }
@@ -111,7 +112,7 @@ public final class Backend {
             continues: continues ?? false)
     }
 
-    /// Jobs of clients that could start now.
+    /// How many client jobs could start now.
     public var freeSlots: Int {
         guard case .up = health.state else { return 0 }
         return max(0, configuration.slots - busySlots)
@@ -126,17 +127,17 @@ public final class Backend {
 
     // MARK: Jobs
 
-    /// Begins a job. If that can't be, returns why, and no event follows.
+    /// Starts a job. Returns the reason when it can't start; then no event follows.
     public func start(_ request: JobRequest) -> BackendFailure? {
         guard case .up = health.state else { return BackendFailure(.down, "The model server is down.") }
         guard busySlots < configuration.slots else { return BackendFailure(.busy, "All slots are taken.") }
-        precondition(jobs[request.id] == nil && request.id <= Self.ownJobs, "job \(request.id) runs already")
+        precondition(jobs[request.id] == nil && request.id <= Self.ownJobs, "job \(request.id) already runs")
         return begin(request, observer: nil)
     }
 
-    /// Ends a job at once: the connection closes, no event follows. An unknown id is ignored. If the server had been
-    /// silent for unusually long (the buyer may have given up for that), it is asked a short question before it is
-    /// sold again.
+    /// Ends a job at once: the connection closes and no event follows. An unknown id is ignored. If the
+    /// server had been silent for unusually long (perhaps why the buyer gave up), it must answer a short
+    /// question before the node offers it again.
     public func cancel(_ id: UInt64) {
         guard let job = jobs[id] else { return }
         let isSilent = isSilent(job)
@@ -162,19 +163,20 @@ public final class Backend {
         job.transfer = nil
     }
 
-    /// Withholds the job's events, and makes the server feel it. Time doesn't count as hanging meanwhile.
+    /// Withholds the job's events and applies back-pressure to the server. Time spent paused doesn't count as
+    /// hanging.
     public func pause(_ id: UInt64) {
         jobs[id]?.hold(true, now: now())
         rearm()
     }
 
-    /// Lets events come again.
+    /// Resumes the job's events.
     public func resume(_ id: UInt64) {
         jobs[id]?.hold(false, now: now())
         rearm()
     }
 
-    /// A job of our own, which takes no slot and is told to `observer` alone.
+    /// Starts a job of the backend's own, which takes no slot and reports to `observer` alone.
     func startOwn(
         body: JSONTree, delivered: [UInt8] = [], timeout: Interval, observer: @escaping (JobEvent) -> Void
     ) -> BackendFailure? {
@@ -223,7 +225,7 @@ public final class Backend {
         return configuration.dialect == .ollama && now - lastAnswerAt > Self.unloadsAfter
     }
 
-    // MARK: What jobs say
+    // MARK: Events of jobs
 
     func emit(_ job: Job, _ event: JobEvent) {
         guard job.reading != .over else { return }
@@ -231,7 +233,7 @@ public final class Backend {
         delegate?.backend(configuration.id, job: job.id, did: event)
     }
 
-    /// The whole answer is here. Its connection is left to end by itself, so that it can be used again.
+    /// The answer is complete. Its connection is left to end by itself, so that it can be reused.
     func answerComplete(_ job: Job, sample: SpeedMeter.Sample?) {
         let now = now()
         lastAnswerAt = now
@@ -266,7 +268,7 @@ public final class Backend {
 
     // MARK: Health and time
 
-    /// The backend isn't available from now on.
+    /// Marks the backend as unavailable.
     func down(_ reason: BackendFailure, needsTrial: Bool) {
         if needsTrial { self.needsTrial = true }
         checkNumber += 1
@@ -298,7 +300,7 @@ public final class Backend {
         rearm()
     }
 
-    /// Sets the one timer to the earliest deadline.
+    /// Sets the timer to the earliest deadline.
     func rearm() {
         guard !isTicking, !isClosed else { return }
         var next = server == nil ? MonotonicTime.never : health.probeAt

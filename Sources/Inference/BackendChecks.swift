@@ -1,15 +1,18 @@
 import OpenAIFormat
 import Primitives
 
-// How a backend comes up, in this order, each step only when the one before went well:
-// the health path answers; the server describes its model; after a failed job, or at the first start, a short
-// question is answered (which also measures); the same answer, cut in the middle, is continued (which tells whether
-// failover to this node can be exact). Any failure means down, and the next probe after the backoff.
+// How a backend comes up. Each step follows only if the previous one succeeded:
+// 1. The health path answers.
+// 2. The server describes its model.
+// 3. After a failed job, or at the first start, it answers a short question, which also measures its speed.
+// 4. At the first start, that answer is cut in the middle and continued, which tells whether failover to this
+//    node can be exact.
+// Any failure means down, with the next probe after the backoff.
 extension Backend {
     /// A question that any chat model answers with more than a few tokens.
     static let question = "What can you do?"
     static let measuredTokens = 32
-    /// Shorter answers can't be cut in the middle.
+    /// An answer in fewer pieces can't be cut in the middle.
     static let piecesMin = 4
 
     func check() {
@@ -32,7 +35,7 @@ extension Backend {
                     needsTrial: false)
             case .answer(let status, _):
                 self.down(
-                    BackendFailure(.error, "The model server's health check says \(status)."),
+                    BackendFailure(.error, "The model server's health check returned \(status)."),
                     needsTrial: false)
             }
         }
@@ -48,7 +51,7 @@ extension Backend {
             let found = models.first {
                 wanted == nil || $0.name == wanted || $0.name == (wanted ?? "") + ":latest"
             }
-            // llama.cpp answers any name with its one model.
+            // llama.cpp serves one model and accepts any name for it.
             guard let found = found ?? (self.configuration.dialect == .llamaCpp ? models.first : nil) else {
                 let words =
                     models.isEmpty && wanted == nil
@@ -79,7 +82,7 @@ extension Backend {
         let tokens = needsMeasuring ? Self.measuredTokens : 1
         ask(number, tokens: tokens) { backend, pieces, failure in
             if let failure {
-                // An embedding server answers no chat: nothing to measure, but it is well.
+                // An embedding server can't answer a chat: nothing to measure, but it is healthy.
                 guard failure.code == .invalidRequest || failure.code == .modelMissing else {
                     return backend.down(failure, needsTrial: true)
                 }
@@ -94,7 +97,7 @@ extension Backend {
         }
     }
 
-    /// The answer cut in the middle, continued, must be the answer.
+    /// Cuts the answer in the middle and has it continued: the result must equal the answer.
     private func testContinuation(_ number: Int, of pieces: [[UInt8]]) {
         guard configuration.dialect.canContinue, pieces.count >= Self.piecesMin else {
             continues = false
@@ -135,7 +138,7 @@ extension Backend {
             case .finished: then(self, pieces, nil)
             case .failed(let failure) where failure.code == .deadlineExceeded:
                 let words =
-                    "The model server answers no short question within \(timeout.milliseconds / 1_000) s."
+                    "The model server answered no short question within \(timeout.milliseconds / 1_000) s."
                 then(self, pieces, BackendFailure(.hung, words))
             case .failed(let failure): then(self, pieces, failure)
             }
@@ -149,7 +152,7 @@ extension Backend {
         rearm()
     }
 
-    // MARK: Our own server
+    // MARK: The managed server
 
     func watch(_ managed: ManagedServer) {
         managed.onChange = { [weak self] change in

@@ -1,23 +1,22 @@
 import OpenAIFormat
 import Primitives
 
-/// Times after which a model server is taken for hung.
+/// Time limits after which a model server counts as hung.
 public struct BackendLimits: Sendable {
-    /// From the request to the first token. Loading a large model from a slow disk takes minutes; a bid that
-    /// promised less is the market's business.
+    /// From the request to the first token. Loading a large model from a slow disk takes minutes; whether a
+    /// bid's promise was kept is for the market to judge.
     public var firstToken = Interval.seconds(120)
     /// From one token to the next. The market's stall timer is far shorter; this one frees the slot.
     public var betweenTokens = Interval.seconds(30)
-    /// Silence that makes a server suspect: 4 × what is usual, and at least this.
+    /// Silence after which a server is suspect: 4 × its usual time, and at least this.
     public var suspicion = Interval.seconds(1)
-    /// The answer to a short question that a server which was measured before is asked in doubt: 4 × what is usual,
-    /// and at least this.
+    /// Time for a suspect server to answer a short question: 4 × its usual time, and at least this.
     public var trial = Interval.seconds(4)
-    /// Of one probe.
+    /// For one probe.
     public var probe = Interval.seconds(5)
-    /// How long a finished answer's connection may take to end before it is closed.
+    /// How long the connection of a finished answer may take to end before we close it.
     public var drain = Interval.seconds(1)
-    /// The first and the longest wait before a backend that is down is probed again; it doubles between.
+    /// The shortest and longest wait before a backend that is down is probed again; it doubles in between.
     public var backoffMin = Interval.milliseconds(500)
     public var backoffMax = Interval.seconds(30)
     public init() {}
@@ -33,29 +32,30 @@ public struct BackendLimits: Sendable {
 
 /// One model at one model server.
 public struct BackendConfiguration: Sendable {
+    /// Where the model server comes from.
     public enum Place: Sendable {
-        /// A server that runs already.
+        /// A server that is already running.
         case url(String)
         /// A llama.cpp server that we start and watch.
         case managed(ManagedServerOptions)
     }
 
-    /// Names the backend in the delegate's calls.
+    /// Identifies the backend in calls of the delegate.
     public var id: Int
     public var dialect: BackendDialect
     public var place: Place
-    /// The model's name at the server; nil: its first.
+    /// The model's name at the server; nil means its first model.
     public var model: String?
     public var apiKey: String?
-    /// Answers at a time.
+    /// Concurrent answers.
     public var slots: Int
-    /// Overrides what the server says.
+    /// Overrides the context length that the server reports.
     public var context: UInt32?
-    /// Paces every answer to so many tokens per second; 0: as fast as it comes.
+    /// Paces every answer to this many tokens per second; 0 means no pacing.
     public var speed: Double
-    /// Request fields beyond the driver's list that strangers may set.
+    /// Request fields beyond the driver's list that clients may set.
     public var extraFields: [String]
-    /// Whether to measure speed and test continuation at the first start, if neither is known.
+    /// Whether to measure speed and test continuation at the first start, when neither is known.
     public var measures: Bool
     public var limits: BackendLimits
 
@@ -79,28 +79,28 @@ public struct BackendConfiguration: Sendable {
     }
 }
 
-/// What the node may say of a backend. While it isn't `up`, the node doesn't bid for it.
+/// What the node may announce about a backend. It bids only while the state is `up`.
 public struct BackendStatus: Sendable, Hashable {
     public enum State: Sendable, Hashable {
         /// Started, not yet checked.
         case starting
         case up
-        /// Why, in words for the operator. It is probed and comes back by itself.
+        /// The reason is written for the operator. The backend is probed and comes back by itself.
         case down(BackendFailure)
     }
     public var state: State
-    /// From the server, the file and the configuration; nil until it was up once.
+    /// From the server, the file and the configuration; nil until it has been up once.
     public var description: ModelDescription?
-    /// What was measured, before pacing. Keep it between starts.
+    /// Measured speed, before pacing. Keep it between starts.
     public var meter: SpeedMeter
-    /// What may be announced: the measured figures, paced.
+    /// Speed that may be announced: the measured figures, paced.
     public var announced: SpeedMeter
-    /// Whether the server was seen to continue a broken-off answer exactly.
+    /// Whether the server was seen to continue an interrupted answer exactly.
     public var continues: Bool
     public var isUp: Bool { state == .up }
 }
 
-/// Hears what backends do; called on the loop's thread. An actor on the loop can conform with `nonisolated`
+/// Receives the events of backends, on the loop's thread. An actor on the loop can conform with `nonisolated`
 /// methods that enter by `assumeIsolated`.
 public protocol BackendDelegate: AnyObject {
     func backend(_ id: Int, job: UInt64, did event: JobEvent)

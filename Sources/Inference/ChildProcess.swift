@@ -1,19 +1,20 @@
 import CLibuv
 import Glibc
 
-/// One child process on a libuv loop: its standard output in lines, the end of what it says on standard error.
+/// One child process on a libuv loop: its standard output by lines, and the end of its standard error.
 ///
-/// The child gets a session of its own, so that Ctrl-C at the terminal reaches us alone and answers can finish.
-/// That it doesn't outlive us is its own business (PR_SET_PDEATHSIG; see `ManagedServer`).
+/// The child gets its own session, so that Ctrl-C at the terminal reaches only us and running answers can
+/// finish. The child itself must see to it that it doesn't outlive us (PR_SET_PDEATHSIG; see
+/// `ManagedServer`).
 final class ChildProcess {
-    /// Bytes of one line, and of the end of standard error, that are kept.
+    /// Bytes kept of one line, and of the end of standard error.
     static let lineMax = 4_096
     static let errorsMax = 2_048
 
     private final class Pipe {
         let handle = UnsafeMutablePointer<uv_pipe_t>.allocate(capacity: 1)
         var received: ((UnsafeRawBufferPointer) -> Void)?
-        /// What libuv reads into; its size is what a line may have.
+        /// The buffer that libuv reads into; its size bounds a line.
         let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: ChildProcess.lineMax, alignment: 16)
 
         init(loop: UnsafeMutablePointer<uv_loop_t>) {
@@ -69,10 +70,11 @@ final class ChildProcess {
     private var lastErrors: [UInt8] = []
     private(set) var pid: Int32 = 0
     var onLine: (([UInt8]) -> Void)?
-    /// Called once, when the process is gone and reaped, with words for its end. Not after `close`.
+    /// Called once, when the process has ended and is reaped, with a description of how it ended. Not after
+    /// `close`.
     var onExit: ((String) -> Void)?
 
-    /// Starts `arguments[0]`; throws libuv's words if it can't be.
+    /// Starts `arguments[0]`; throws libuv's message if that fails.
     init(_ arguments: [String], loop: UnsafeMutablePointer<uv_loop_t>) throws(SpawnError) {
         output = Pipe(loop: loop)
         errors = Pipe(loop: loop)
@@ -139,7 +141,7 @@ final class ChildProcess {
         }
     }
 
-    /// The last words on standard error, one line, no control characters.
+    /// The last line on standard error, without control characters.
     var lastWords: String {
         let lines = lastErrors.split(separator: 0x0A)
         let text = String(decoding: lines.last ?? [], as: UTF8.self)
@@ -152,7 +154,8 @@ final class ChildProcess {
         if let process { uv_process_kill(process, signal) }
     }
 
-    /// Kills what still runs, reaps it, gives the handles back. Waits for it at most 0.3 s: SIGKILL is quick.
+    /// Kills the process if it still runs, reaps it and closes the handles. Waits at most 0.3 s: SIGKILL is
+    /// quick.
     func close() {
         guard let process else { return }
         self.process = nil

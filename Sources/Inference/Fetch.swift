@@ -1,16 +1,16 @@
 import OpenAIFormat
 import Primitives
 
-/// The whole of a small answer: probes and descriptions.
+/// A small answer as a whole: for probes and descriptions.
 final class Fetch: TransferSink {
-    /// Bytes of an answer; more is a failure. Ollama's `/api/show` has a licence in it.
+    /// Bytes of an answer; a longer one is a failure. Ollama's `/api/show` includes a licence.
     static let sizeMax = 2 << 20
 
     enum Result {
         case answer(status: Int, body: [UInt8])
         case failure(BackendFailure)
 
-        /// The JSON of a 200.
+        /// The parsed body of a 200; nil for anything else.
         var json: JSONTree? {
             guard case .answer(200, let body) = self else { return nil }
             return try? JSONTree(parsing: body)

@@ -4,8 +4,8 @@ import Glibc
 import Primitives
 import Synchronization
 
-/// SHA-256 of a file, as Hugging Face and Ollama name it (Protocol/models.md), nil if it can't be read. Blocks: some
-/// seconds per gigabyte.
+/// SHA-256 of a file, as Hugging Face and Ollama use it (Protocol/models.md); nil if the file can't be read.
+/// Blocks for some seconds per gigabyte.
 public func fileDigest(path: String) -> Bytes32? { fileDigest(path: path, isCancelled: { false }) }
 
 private func fileDigest(path: String, isCancelled: () -> Bool) -> Bytes32? {
@@ -34,7 +34,7 @@ final class FileDigestWork {
     private var done: ((Bytes32?) -> Void)?
     private let request = UnsafeMutablePointer<uv_work_t>.allocate(capacity: 1)
 
-    /// `done` is called on the loop, unless `cancel` came first.
+    /// Calls `done` on the loop, unless `cancel` came first.
     init(path: String, loop: UnsafeMutablePointer<uv_loop_t>, then done: @escaping (Bytes32?) -> Void) {
         self.path = path
         self.done = done

@@ -1,26 +1,28 @@
 import Glibc
 
-/// What a GGUF file says of itself, from the metadata at its front
-/// (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md). Nil where it says nothing.
+/// What the metadata at the front of a GGUF file says
+/// (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md). A missing entry is nil.
 public struct GGUFHeader: Sendable, Hashable {
     public var name: String?
     public var architecture: String?
-    /// Lower case: `q8_0`, `q4_k_m`; `type-N` for one that we don't know.
+    /// Lower case: `q8_0`, `q4_k_m`; `type-N` for an unknown one.
     public var quantization: String?
     public var contextLength: UInt32?
 
+    /// Why a header can't be read.
     public enum ReadError: Error, Hashable, Sendable {
         case unreadable(errno: Int32)
         case notGGUF
-        /// Cut off, or its lengths point outside of it.
+        /// Truncated, or a length points outside the file.
         case malformed
     }
 
-    /// Metadata entries, and elements of one list of strings. A vocabulary has some 150,000.
+    /// Limits for metadata entries, and for the elements of one list of strings. A vocabulary has some
+    /// 150,000.
     static let entriesMax: UInt64 = 1 << 16
     static let stringsMax: UInt64 = 1 << 24
 
-    /// Reads the header only; the tensors are never touched. Every length is checked against the file.
+    /// Reads the header only, never the tensors. Every length is checked against the file.
     public init(path: String) throws(ReadError) {
         let file = open(path, O_RDONLY | O_CLOEXEC)
         guard file >= 0 else { throw .unreadable(errno: errno) }
@@ -118,7 +120,7 @@ public struct GGUFHeader: Sendable, Hashable {
             }
         }
 
-        /// Bytes of a scalar. Lists of lists exist in the specification and in no file: refused.
+        /// Bytes of a scalar. Lists of lists are in the specification but in no known file: refused.
         private static func size(_ type: UInt32) throws(ReadError) -> UInt64 {
             switch type {
             case 0, 1, 7: 1

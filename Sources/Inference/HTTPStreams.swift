@@ -2,20 +2,21 @@ import CCurl
 import CLibuv
 import Primitives
 
-/// Names one transfer. A counter: a stale one is harmless.
+/// Identifies one transfer. Numbers are never reused, so a stale id is harmless.
 public struct TransferID: Hashable, Sendable {
     let rawValue: UInt64
 }
 
+/// One GET or POST.
 public struct HTTPRequest: Sendable {
     public var url: String
-    /// Sent with POST when not nil, else GET.
+    /// Sent with POST; nil means GET.
     public var body: [UInt8]?
-    /// Lines such as `Accept: text/event-stream`.
+    /// Whole header lines such as `Accept: text/event-stream`.
     public var headers: [String] = []
     /// A server on this machine answers in microseconds, one across the world in 0.3 s.
     public var connectTimeout = Interval.seconds(5)
-    /// Of the whole transfer; nil for streams, whose owner watches the time between tokens.
+    /// For the whole transfer; nil for streams, whose owner watches the time between tokens.
     public var timeout: Interval?
 
     public init(url: String, body: [UInt8]? = nil, headers: [String] = [], timeout: Interval? = nil) {
@@ -28,19 +29,19 @@ public struct HTTPRequest: Sendable {
 
 /// How a transfer ended.
 public enum TransferEnd: Sendable, Hashable {
-    /// The whole answer came; its status may still be an error.
+    /// The whole answer arrived; its status may still be an error.
     case complete(status: Int)
     /// No connection, or no such host.
     case unreachable(String)
-    /// The connection broke before the answer was whole.
+    /// The connection broke before the answer was complete.
     case brokenOff(String)
     case timedOut(String)
     case failed(String)
 }
 
-/// Hears of a transfer. It may post, cancel, pause and close from inside these calls.
+/// Receives the events of a transfer. It may post, cancel, pause and close from inside these calls.
 public protocol TransferSink: AnyObject {
-    /// Bytes of the body. `status` came before them, so an error's body arrives here too.
+    /// Bytes of the body, including the body of an error status.
     func received(_ id: TransferID, status: Int, _ bytes: UnsafeRawBufferPointer)
     /// The last call for `id`. Not made after `cancel`.
     func ended(_ id: TransferID, _ end: TransferEnd)
@@ -49,16 +50,16 @@ public protocol TransferSink: AnyObject {
 /// HTTP/1.1 client transfers on a libuv loop, through libcurl's multi interface
 /// (https://curl.se/libcurl/c/libcurl-multi.html, "multi_socket").
 ///
-/// One rule: *curl's callbacks collect, the drain tells.* libcurl forbids almost every call from inside its
-/// callbacks, so they only append to a transfer's buffer; when curl is off the stack, the sinks are told, and may
-/// do what they like. libcurl is started with the first transfer: it costs 9 MB of shared pages.
+/// One rule: *curl's callbacks collect, `drain` delivers.* libcurl forbids almost every call from inside its
+/// callbacks, so they only append to a transfer's buffer. When curl is off the stack the sinks are called,
+/// and may do what they like. libcurl is initialised with the first transfer: it costs 9 MB of shared pages.
 ///
-/// Not Sendable: made and used on the loop's thread only. `close` before dropping it.
+/// Not Sendable: made and used on the loop's thread only. Call `close` before dropping it.
 public final class HTTPStreams {
-    /// Bytes that curl reads at once. It reads at most a hundred times in one turn of the loop, which bounds a
-    /// transfer's buffer to 400 kB.
+    /// Bytes that curl reads at once. It reads at most a hundred times in one turn of the loop, which bounds
+    /// a transfer's buffer to 400 kB.
     static let readSize = 4_096
-    /// Idle connections that are kept for the next request.
+    /// Idle connections kept for later requests.
     static let idleConnectionsMax = 16
 
     private final class Transfer {
@@ -102,12 +103,13 @@ public final class HTTPStreams {
 
     deinit { precondition(multi == nil, "HTTPStreams was dropped without close()") }
 
-    /// Transfers under way.
+    /// Transfers in progress.
     public var count: Int { transfers.count }
 
-    // MARK: What owners do
+    // MARK: For owners
 
-    /// Begins a transfer; `sink` is kept until it ends. After `close`, the transfer is never heard of.
+    /// Starts a transfer; `sink` is retained until it ends. After `close` nothing is sent and `sink` is never
+    /// called.
     @discardableResult
     public func post(_ request: HTTPRequest, to sink: any TransferSink) -> TransferID {
         let id = TransferID(rawValue: nextID)
@@ -120,27 +122,30 @@ public final class HTTPStreams {
         return id
     }
 
-    /// Ends a transfer at once, closing the connection if its answer isn't complete. No further call to its sink.
+    /// Ends a transfer at once, and closes its connection unless the answer is complete. The sink gets no
+    /// further call.
     public func cancel(_ id: TransferID) {
         guard let transfer = transfers.removeValue(forKey: id) else { return }
         transfer.sink = nil
         curl_multi_remove_handle(multi, transfer.easy)
     }
 
-    /// Stops reading from the connection, so that the server feels it. What this turn has read still comes.
+    /// Stops reading from the connection, which applies back-pressure to the server. What this turn has
+    /// already read is still delivered.
     public func pause(_ id: TransferID) {
         guard let transfer = transfers[id] else { return }
         curl_easy_pause(transfer.easy, CURLPAUSE_RECV)
     }
 
+    /// Ends `pause`: reads from the connection again.
     public func resume(_ id: TransferID) {
         guard let transfer = transfers[id] else { return }
-        // Delivers what it had read synchronously, outside a turn: the timer drains it.
+        // curl delivers what it held back inside this call, outside a turn: the timer drains it.
         curl_easy_pause(transfer.easy, CURLPAUSE_CONT)
         setTimer(0)
     }
 
-    /// Cancels everything and gives all handles back to the loop.
+    /// Cancels everything and closes all handles on the loop.
     public func close() {
         guard !isClosed else { return }
         isClosed = true
@@ -182,7 +187,7 @@ public final class HTTPStreams {
         return multi
     }
 
-    /// Flag 0 leaves OpenSSL to the first https transfer.
+    /// Flag 0 leaves the initialisation of OpenSSL to the first https transfer.
     private static let globalInit: Bool = curl_global_init(0) == CURLE_OK
 
     private static func at(_ context: UnsafeMutableRawPointer?) -> HTTPStreams {
@@ -208,7 +213,7 @@ public final class HTTPStreams {
         _ = easy_set_long(easy, CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_1_1))
         _ = easy_set_long(easy, CURLOPT_CONNECTTIMEOUT_MS, Int(max(1, request.connectTimeout.milliseconds)))
         _ = easy_set_long(easy, CURLOPT_TCP_NODELAY, 1)
-        // An empty proxy: http_proxy in the environment must not hijack loopback.
+        // An empty proxy: http_proxy in the environment must not divert loopback.
         _ = easy_set_string(easy, CURLOPT_PROXY, "")
         _ = easy_set_string(easy, CURLOPT_PROTOCOLS_STR, "http,https")
         if let timeout = request.timeout {
@@ -224,7 +229,7 @@ public final class HTTPStreams {
         _ = easy_set_headers(easy, transfer.headers)
     }
 
-    // MARK: What curl and libuv call
+    // MARK: Callbacks of curl and libuv
 
     private static func collect(_ transfer: Transfer, _ bytes: UnsafeRawBufferPointer) -> Int {
         if transfer.status == 0 { transfer.readStatus() }
@@ -272,7 +277,8 @@ public final class HTTPStreams {
         return 0
     }
 
-    /// curl closes the descriptor next, so the poll stops now; the handle's memory follows when libuv lets go.
+    /// curl closes the descriptor next, so the poll stops now; the handle's memory is freed when libuv lets
+    /// go.
     private static func dispose(_ poll: UnsafeMutablePointer<uv_poll_t>) {
         uv_poll_stop(poll)
         poll.pointee.data = nil
@@ -289,7 +295,7 @@ public final class HTTPStreams {
             return 0
         }
         uv_update_time(loop)
-        // libuv runs a timer of zero length that a timer's callback set at once, without looking at sockets.
+        // libuv runs a zero-length timer set in a timer's callback at once, without polling sockets.
         uv_timer_start(
             timer,
             { timer in
@@ -309,8 +315,8 @@ public final class HTTPStreams {
         drain()
     }
 
-    /// Tells the sinks what has been collected, then what has ended. A sink's calls can collect more (`resume`),
-    /// never re-enter.
+    /// Delivers what has been collected to the sinks, then what has ended. A sink's calls may collect more
+    /// (`resume`), but never re-enter.
     private func drain() {
         guard !isDraining else { return }
         isDraining = true

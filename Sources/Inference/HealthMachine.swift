@@ -1,14 +1,15 @@
 import Primitives
 
-/// Whether a backend may be sold: a state machine without clock or I/O.
+/// Whether a backend may be offered: a state machine without clock or I/O.
 ///
 /// ```
 /// checking ──answered──▶ up ──failure──▶ down ──probe after backoff──▶ checking
 ///     └────failure──▶ down
 /// ```
 /// One failure that blames the backend is enough to stop bidding: the next probe is half a second away, and a
-/// buyer's task costs more than our half second. The backoff doubles from 0.5 s to 30 s and starts anew only when a
-/// real answer succeeded, so that a server whose probe passes and whose answers fail isn't sold twice a second.
+/// failed task costs a buyer more than that pause costs us. The backoff doubles from 0.5 s to 30 s. It is
+/// reset only by a real answer, so that a server whose probes pass and whose answers fail isn't offered twice
+/// a second.
 struct HealthMachine {
     let backoffMin: Interval
     let backoffMax: Interval
@@ -34,7 +35,7 @@ struct HealthMachine {
 
     mutating func failed(_ reason: BackendFailure, now: MonotonicTime) {
         switch state {
-        case .down: return  // jobs that fail with the same server add nothing
+        case .down: return  // further jobs that fail with the server change nothing
         case .checking, .up:
             state = .down(reason: reason, probeAt: now + backoff)
             backoff = min(backoff * 2, backoffMax)

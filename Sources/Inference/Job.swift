@@ -1,23 +1,25 @@
 import OpenAIFormat
 import Primitives
 
-/// One task at one model server: its transfer, what has been read of the answer, and what still waits to go out.
+/// One task at one model server: its transfer, how much of the answer was read, and what still waits to be
+/// sent.
 ///
-/// Bytes come in by `received`; events go out by `Backend.emit`, from `deliver` alone. Times are the backend's.
+/// Bytes come in by `received`; events go out by `Backend.emit`, only from `deliver`. All times are the
+/// backend's.
 final class Job: TransferSink {
     enum Reading: Equatable {
         /// No byte of the answer yet.
         case waiting
         case streaming
-        /// The answer is complete; pieces may still wait for their time.
+        /// The answer is complete; pieces may still be waiting for their time.
         case complete
-        /// Finished, failed or cancelled: nothing is said any more.
+        /// Finished, failed or cancelled: no more events.
         case over
     }
     /// Bytes of an embedding's answer, and of an error's.
     static let bodyMax = 8 << 20
     static let errorBodyMax = 16 << 10
-    /// Bytes that are no event stream before the answer is called garbage.
+    /// Bytes outside any event before the answer is judged not to be an event stream.
     static let ignoredMax = 16 << 10
 
     let id: UInt64
@@ -26,7 +28,8 @@ final class Job: TransferSink {
     let droppedFields: [String]
     let isCold: Bool
     let startedAt: MonotonicTime
-    /// For jobs of our own (checks): events go here instead of to the delegate, and take no slot.
+    /// Set for the backend's own jobs (checks): their events go here instead of to the delegate, and they
+    /// take no slot.
     let observer: ((JobEvent) -> Void)?
     private weak var backend: Backend?
 
@@ -40,7 +43,7 @@ final class Job: TransferSink {
     private var countedTokens = 0
     private var toldTokens = 0
     var queue: PacedQueue
-    /// The consumer asked for a pause; the server was paused.
+    /// The consumer asked for a pause.
     var isHeld = false
     private(set) var isServerPaused = false
     private(set) var wasHeld = false
@@ -65,7 +68,7 @@ final class Job: TransferSink {
         queue = PacedQueue(tokensPerSecond: speed, start: now)
     }
 
-    /// When this job must be looked at again.
+    /// When this job needs `tick` next.
     func nextDeadline(_ limits: BackendLimits) -> MonotonicTime {
         var next = deadline
         if !isHeld { next = min(next, queue.nextDue) }
@@ -77,7 +80,7 @@ final class Job: TransferSink {
         firstTokenAt == nil ? lastTokenAt + limits.firstToken : lastTokenAt + limits.betweenTokens
     }
 
-    /// Whether the server has been silent for much longer than it usually is.
+    /// Whether the server has been silent for much longer than usual.
     func isOverdue(_ meter: SpeedMeter, _ limits: BackendLimits, now: MonotonicTime) -> Bool {
         guard reading == .waiting || reading == .streaming, !isServerPaused else { return false }
         let usual =
@@ -98,12 +101,12 @@ final class Job: TransferSink {
                 .hung,
                 firstTokenAt == nil
                     ? "The model server sent no token within \(limits.firstToken.milliseconds / 1_000) s."
-                    : "The model server fell silent in mid-answer.")
+                    : "The model server stopped sending in mid-answer.")
         }
         deliver(now: now)
     }
 
-    /// The consumer wants no more for now, or more again. What waits is let out by the clock, not from here.
+    /// The consumer pauses, or resumes. Waiting pieces are sent by the clock, not from here.
     func hold(_ held: Bool, now: MonotonicTime) {
         isHeld = held
         if held { wasHeld = true }
@@ -148,11 +151,11 @@ final class Job: TransferSink {
             guard reading == .streaming else { return }
             if event.data.elementsEqual("[DONE]".utf8) { return complete() }
             do { take(try BackendChunk(scanning: event.data), named: event.name, now: now) } catch {
-                return fail(.garbage, "The model server sent a chunk that is no JSON.")
+                return fail(.garbage, "The model server sent a chunk that is not JSON.")
             }
         }
         if events.ignoredBytes > Self.ignoredMax {
-            fail(.garbage, "The model server's answer is no event stream.")
+            fail(.garbage, "The model server's answer is not an event stream.")
         }
     }
 
@@ -179,7 +182,8 @@ final class Job: TransferSink {
         }
     }
 
-    /// vLLM counts in every chunk; elsewhere one chunk is one token, and the last count sets it right.
+    /// vLLM reports usage in every chunk. Elsewhere one chunk counts as one token, and the final usage
+    /// corrects it.
     private func tokens(of chunk: BackendChunk, counts: Bool) -> Int {
         var new = counts ? 1 : 0
         if let usage = chunk.usage, counts, usage.completionTokens > 0 {
@@ -232,14 +236,15 @@ final class Job: TransferSink {
 
     private func endOfAnswer() {
         guard kind == .embedding else {
-            // Some servers end with the connection instead of [DONE]; a stated reason shows that it is the end.
+            // Some servers close the connection instead of sending [DONE]; a finish reason shows that the
+            // answer is complete.
             if finishReason != nil { return complete() }
             return events.ignoredBytes > 0 && countedTokens == 0
-                ? fail(.garbage, "The model server's answer is no event stream.")
-                : fail(.closedEarly, "The model server ended its answer without a reason.")
+                ? fail(.garbage, "The model server's answer is not an event stream.")
+                : fail(.closedEarly, "The model server ended its answer without a finish reason.")
         }
         guard let answer = try? JSONTree(parsing: body), answer["data"]?.elements != nil else {
-            return fail(.garbage, "The model server's answer is no embedding.")
+            return fail(.garbage, "The model server's answer is not an embedding.")
         }
         let counted = answer["usage"]?["prompt_tokens"]?.whole ?? 0
         let usage = BackendUsage(promptTokens: UInt32(clamping: counted))
@@ -275,7 +280,7 @@ final class Job: TransferSink {
 
     // MARK: Out
 
-    /// Lets out every piece that is due; neighbouring text goes as one event.
+    /// Sends every piece that is due; adjacent text is merged into one event.
     func deliver(now: MonotonicTime) {
         guard !isDelivering, let backend else { return }
         isDelivering = true
@@ -294,7 +299,7 @@ final class Job: TransferSink {
             case .text(let more, let count):
                 text += more
                 tokens += count
-                // Our own checks cut between tokens.
+                // The backend's own checks cut between tokens, so they need each token as its own event.
                 if observer != nil { flush() }
             case .complex(let choices, let count):
                 flush()
@@ -308,7 +313,8 @@ final class Job: TransferSink {
         flush()
     }
 
-    /// Pauses the server above the queue's bound or while the consumer is held, and lets it go on.
+    /// Pauses the server while the queue is over its bound or the consumer is paused, and resumes it
+    /// otherwise.
     private func regulate(now: MonotonicTime) {
         guard reading == .streaming, let transfer, let backend else { return }
         if !isServerPaused, isHeld || queue.isOverBound {
@@ -322,6 +328,6 @@ final class Job: TransferSink {
         }
     }
 
-    /// After pieces went out by the clock, there may be room again.
+    /// Pieces that were sent by the clock may have made room.
     func afterTick(now: MonotonicTime) { regulate(now: now) }
 }

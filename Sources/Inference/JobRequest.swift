@@ -8,9 +8,9 @@ public struct JobRequest: Sendable {
     public var kind: InferenceKind
     /// The client's JSON, unfiltered.
     public var body: [UInt8]
-    /// Text that the client has from an attempt before, UTF-8.
+    /// Text that the client already has from an earlier attempt, UTF-8.
     public var delivered: [UInt8]
-    /// What is left of the token limit; nil if the client stated none (the body's own limit still holds).
+    /// What is left of the token limit; nil if the client stated none (a limit in `body` still holds).
     public var maxTokens: UInt32?
     public var deadline: MonotonicTime
 
@@ -27,23 +27,24 @@ public struct JobRequest: Sendable {
     }
 }
 
-/// What happens to a job, in order: `started` at most once, then pieces, then exactly one of `finished` and
-/// `failed`, unless it is cancelled: then nothing more.
+/// The events of a job, in order: `started` at most once, then pieces, then exactly one of `finished` and
+/// `failed`. After a cancellation there are none.
 public enum JobEvent: Sendable, Hashable {
-    /// The server accepted the task; its first token is still to come.
+    /// The server accepted the task; the first token is still to come.
     case started
     /// Whole tokens and whole UTF-8 characters.
     case text([UInt8], tokens: Int)
-    /// The server's `choices` as JSON, when they say more than text.
+    /// The server's `choices` as JSON, when they hold more than text.
     case complex([UInt8], tokens: Int)
     case finished(JobFinish)
     case failed(BackendFailure)
 }
 
+/// The end of a successful job.
 public struct JobFinish: Sendable, Hashable {
     /// OpenAI's `finish_reason`; `stop` for an embedding.
     public var reason: String
-    /// The server's own count; if it gave none, the tokens that we counted.
+    /// The server's own count, or ours if it gave none.
     public var usage: BackendUsage
     /// The whole answer as JSON for an embedding, else empty.
     public var extra: [UInt8]
@@ -57,19 +58,20 @@ public struct JobFinish: Sendable, Hashable {
     }
 }
 
-/// Why a job failed. The message may be shown to the client; it holds no prompt, path or address of ours.
+/// Why a job failed. The message may be shown to the client; it holds no prompt, path or address of this
+/// node.
 public struct BackendFailure: Error, Sendable, Hashable {
     public enum Code: String, Sendable {
-        /// All slots are taken, or the server says so.
+        /// All slots are taken, or the server says that it is busy.
         case busy = "backend_busy"
         /// The backend is known to be down.
         case down = "backend_down"
         case unreachable = "backend_unreachable"
-        /// It answered with a server error.
+        /// The server answered with an error.
         case error = "backend_error"
-        /// It refuses our key.
+        /// The server refuses our key.
         case unauthorized = "backend_unauthorized"
-        /// It doesn't know the model.
+        /// The server doesn't know the model.
         case modelMissing = "backend_model_missing"
         case closedEarly = "backend_closed_early"
         case garbage = "backend_garbage"
@@ -97,7 +99,7 @@ public struct BackendFailure: Error, Sendable, Hashable {
         }
     }
 
-    /// Whether it says that the backend is unwell, rather than the request.
+    /// Whether the failure shows that the backend is unhealthy, rather than that the request is bad.
     var blamesBackend: Bool {
         switch code {
         case .busy, .down, .contextExceeded, .invalidRequest, .cannotContinue, .deadlineExceeded: false

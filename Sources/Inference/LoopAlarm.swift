@@ -1,8 +1,8 @@
 import CLibuv
 import Primitives
 
-/// One timer on a libuv loop, for what has one next deadline. The handler is called on the loop's thread, possibly
-/// early by a rounding, never after `close`.
+/// One timer on a libuv loop, for an owner with one next deadline. The handler is called on the loop's
+/// thread, possibly early by a rounding error, never after `close`.
 final class LoopAlarm {
     private var timer: UnsafeMutablePointer<uv_timer_t>?
     private let loop: UnsafeMutablePointer<uv_loop_t>
@@ -22,7 +22,7 @@ final class LoopAlarm {
     /// The clock of all deadlines here: CLOCK_MONOTONIC.
     static func now() -> MonotonicTime { MonotonicTime(nanoseconds: Int64(clamping: uv_hrtime())) }
 
-    /// Sets the one deadline; `never` for none. In the past means in the loop's next turn.
+    /// Sets the deadline; `never` for none. A deadline in the past fires in the loop's next turn.
     func set(_ deadline: MonotonicTime, now: MonotonicTime) {
         guard let timer, deadline != setFor else { return }
         setFor = deadline
@@ -32,7 +32,7 @@ final class LoopAlarm {
         }
         let wait = max(0, (deadline - now).nanoseconds)
         uv_update_time(loop)
-        // Rounded up, and never zero: libuv would run it again in the same turn.
+        // Rounded up, and never zero: libuv would run a zero-length timer again in the same turn.
         let milliseconds = UInt64(max(1, wait / 1_000_000 + (wait % 1_000_000 > 0 ? 1 : 0)))
         uv_timer_start(
             timer,

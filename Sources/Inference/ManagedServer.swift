@@ -3,7 +3,7 @@ import Glibc
 import OpenAIFormat
 import Primitives
 
-/// A llama.cpp server of our own.
+/// A llama.cpp server that we start.
 public struct ManagedServerOptions: Sendable {
     public enum Launcher: Sendable, Hashable {
         /// `scripts/llama-server.py` under a Python that has xllamacpp.
@@ -14,10 +14,10 @@ public struct ManagedServerOptions: Sendable {
     public var launcher: Launcher
     /// The GGUF file.
     public var file: String
-    /// The model's name at the server; nil: the file's, without `.gguf`.
+    /// The model's name at the server; nil means the file's name without `.gguf`.
     public var alias: String?
     public var slots: Int
-    /// Tokens of each slot.
+    /// Tokens of context in each slot.
     public var context: Int
     public var threads: Int
     public var embeddings: Bool
@@ -36,16 +36,16 @@ public struct ManagedServerOptions: Sendable {
         self.embeddings = embeddings
     }
 
-    /// The name that the server is told to use.
+    /// The model name that the server is started with.
     public var name: String {
         if let alias { return alias }
         let last = file.split(separator: "/").last.map(String.init) ?? file
         return last.hasSuffix(".gguf") ? String(last.dropLast(5)) : last
     }
 
-    /// Sampling must not depend on who else is answered: one KV buffer for all slots (upstream's default
-    /// without `--parallel`) made 4 of 50 greedy answers differ. The prompt cache beyond the slots' own is off:
-    /// its default is 8 GB.
+    /// Sampling must not depend on what other slots are answering: one KV buffer for all slots (upstream's
+    /// default without `--parallel`) made 4 of 50 greedy answers differ. The prompt cache beyond the slots'
+    /// own is off, because its default is 8 GB.
     func arguments(port: Int) -> [String] {
         let numbers = [
             "--port", String(port), "--parallel", String(slots), "--threads", String(threads), "--alias",
@@ -56,7 +56,8 @@ public struct ManagedServerOptions: Sendable {
             return [interpreter, script, file, "--context", String(context), "--parent", String(getpid())]
                 + (embeddings ? ["--embeddings"] : []) + numbers
         case .binary(let path):
-            // util-linux's setpriv ties the server's life to ours; without it a SIGKILL of ours leaves it behind.
+            // util-linux's setpriv ties the server's life to ours; without it, a SIGKILL of this process
+            // would orphan the server.
             let setpriv = "/usr/bin/setpriv"
             let tied = access(setpriv, X_OK) == 0 ? [setpriv, "--pdeathsig", "KILL", "--"] : []
             return tied + [
@@ -68,23 +69,24 @@ public struct ManagedServerOptions: Sendable {
     }
 }
 
-/// Starts a llama.cpp server for one file, watches it, and starts it again when it ends.
+/// Starts a llama.cpp server for one file, watches it, and restarts it when it ends.
 ///
-/// No orphans: `close` kills it; it dies with us even if we are killed (the launcher script, or setpriv, asks the
-/// kernel for that); it has no port that another could have taken.
+/// No orphans: `close` kills the server, and it dies with us even if we are killed (the launcher script, or
+/// setpriv, asks the kernel for that). The launcher's server picks its own port, so no other process can take
+/// it first.
 final class ManagedServer {
     enum Change {
         /// What the file says, and later its digest.
         case described(ModelDescription)
         case ready(url: String)
-        /// Why, for the operator; it is started again by itself.
+        /// The reason is for the operator; the server is restarted automatically.
         case ended(String)
     }
     static let backoffMin = Interval.milliseconds(500)
     static let backoffMax = Interval.seconds(30)
-    /// After so long a life the backoff starts anew.
+    /// A server that ran this long resets the backoff.
     static let steadyAfter = Interval.seconds(60)
-    /// Loading from a slow disk.
+    /// Long enough to load a model from a slow disk.
     static let readyMax = Interval.minutes(10)
     static let probeEvery = Interval.milliseconds(100)
 
@@ -103,7 +105,7 @@ final class ManagedServer {
     private var isClosed = false
     var onChange: ((Change) -> Void)?
 
-    /// The running server's; 0 if none runs.
+    /// The pid of the running server; 0 if none runs.
     var pid: Int32 { child?.pid ?? 0 }
 
     init(_ options: ManagedServerOptions, loop: UnsafeMutablePointer<uv_loop_t>, http: HTTPStreams) {
@@ -114,7 +116,7 @@ final class ManagedServer {
         alarm.handler = { [weak self] in self?.tick() }
     }
 
-    /// Nothing is heard from inside this call.
+    /// Makes no callback from inside this call.
     func start() {
         startAt = LoopAlarm.now()
         rearm()
@@ -154,7 +156,7 @@ final class ManagedServer {
             let words: String
             switch error {
             case .unreadable(let code): words = "can't be read: \(String(cString: strerror(code)))"
-            case .notGGUF: words = "is no GGUF file"
+            case .notGGUF: words = "is not a GGUF file"
             case .malformed: words = "is damaged"
             }
             return ended("\(options.file) \(words).")
@@ -219,7 +221,7 @@ final class ManagedServer {
         rearm()
     }
 
-    /// Upstream's binary says nothing that we could wait for: its health path does.
+    /// Upstream's binary prints nothing that we could wait for, so poll its health path.
     private func probe() {
         probeAt = .never
         let url = "http://127.0.0.1:\(port)"
@@ -241,8 +243,8 @@ final class ManagedServer {
         alarm.set(next, now: LoopAlarm.now())
     }
 
-    /// A port of loopback that nobody listens at. Another may take it before the server does: then that fails and
-    /// is started again.
+    /// A free port on loopback. Another process may take it before the server does; then the server fails and
+    /// is restarted.
     private static func freePort() -> Int {
         let socket = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         guard socket >= 0 else { return 0 }

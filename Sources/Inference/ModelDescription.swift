@@ -1,22 +1,22 @@
 import OpenAIFormat
 import Primitives
 
-/// How a digest was got: computed from the file, or told by the server.
+/// Where a digest comes from: computed from the file, or reported by the server.
 public enum DigestOrigin: String, Sendable, Hashable { case file, backend }
 
-/// What a server says of one model. Nil where it says nothing.
+/// What a server reports about one model. A missing item is nil.
 public struct ModelDescription: Sendable, Hashable {
     /// The model's name at the server.
     public var name: String
-    /// Tokens of one answer and its prompt together.
+    /// Tokens of the prompt and the answer together.
     public var context: UInt32?
-    /// Lower case, in GGUF's words: `q8_0`, `q4_k_m`.
+    /// Lower case, in GGUF's terms: `q8_0`, `q4_k_m`.
     public var quantization: String?
     public var digest: Bytes32?
     public var digestOrigin: DigestOrigin?
-    /// Answers at a time.
+    /// Concurrent answers.
     public var slots: UInt32?
-    /// Whether it is in memory now.
+    /// Whether it is loaded in memory now.
     public var isLoaded: Bool?
 
     public init(
@@ -33,7 +33,7 @@ public struct ModelDescription: Sendable, Hashable {
     }
 }
 
-/// Where a model server is and how to speak to it.
+/// The address of a model server and the dialect it speaks.
 struct ServerAddress {
     let dialect: BackendDialect
     /// Without a slash or `/v1` at the end.
@@ -52,7 +52,7 @@ struct ServerAddress {
 
     func request(_ path: String, body: [UInt8]? = nil, timeout: Interval?) -> HTTPRequest {
         var headers: [String] = []
-        // A key with a line break would add headers of its own.
+        // A key with a line break would inject headers.
         if let apiKey, !apiKey.isEmpty, !apiKey.utf8.contains(where: { $0 < 0x20 }) {
             headers.append("Authorization: Bearer \(apiKey)")
         }
@@ -68,7 +68,7 @@ struct ServerAddress {
     }
 }
 
-/// Asks a server which models it has: one request after the other, then `done`.
+/// Asks a server which models it has, one request at a time, then calls `done`.
 struct ModelCatalogue {
     /// Models of one server that are asked about.
     static let modelsMax = 64
@@ -77,7 +77,7 @@ struct ModelCatalogue {
     let http: HTTPStreams
     let timeout: Interval
 
-    /// `only` limits the questions to one model. The list is empty if the server is silent.
+    /// `only` limits the questions to one model. The list is empty if the server doesn't answer.
     func list(only: String? = nil, then done: @escaping ([ModelDescription]) -> Void) {
         switch server.dialect {
         case .ollama: ollama(only: only, then: done)
@@ -122,7 +122,7 @@ struct ModelCatalogue {
         }
     }
 
-    /// Ollama's context is what it was loaded with, not what the model could: only `/api/ps` tells.
+    /// Ollama's context is the one it was loaded with, not the model's maximum; only `/api/ps` reports it.
     private func ollama(only: String?, then done: @escaping ([ModelDescription]) -> Void) {
         get("/api/tags") { tags in
             get("/api/ps") { running in
@@ -144,7 +144,7 @@ struct ModelCatalogue {
             digest: entry["digest"]?.text.flatMap(digest), digestOrigin: .backend, isLoaded: loaded != nil)
     }
 
-    /// What Ollama loads a model with unless told otherwise.
+    /// The context with which Ollama loads a model by default.
     static let ollamaContextDefault: UInt32 = 4_096
 
     private static func positive(_ value: JSONTree?) -> UInt32? {
@@ -152,7 +152,7 @@ struct ModelCatalogue {
         return UInt32(clamping: whole)
     }
 
-    /// 64 hexadecimal digits, with or without `sha256:` before them.
+    /// 64 hexadecimal digits, optionally prefixed by `sha256:`.
     private static func digest(_ text: String) -> Bytes32? {
         let digits = Array((text.split(separator: ":").last ?? "").utf8)
         guard digits.count == 64 else { return nil }

@@ -2,22 +2,22 @@ import CLibuv
 import OpenAIFormat
 import Primitives
 
-/// A model server that answered at one of the usual places.
+/// A model server that answered at one of the usual addresses.
 public struct FoundModelServer: Sendable, Hashable {
     public var dialect: BackendDialect
     public var url: String
-    /// Empty if it has no model yet.
+    /// Empty if the server has no model yet.
     public var models: [ModelDescription]
 }
 
-/// Where model servers listen unless told otherwise: Ollama, llama.cpp, vLLM, LM Studio.
+/// The default addresses of model servers: Ollama, llama.cpp, vLLM, LM Studio.
 public let usualModelServerURLs = [
     "http://127.0.0.1:11434", "http://127.0.0.1:8080", "http://127.0.0.1:8000", "http://127.0.0.1:1234",
 ]
 
 /// Looks for model servers at `urls`, all at once, and returns those found in the order of `urls`. For
-/// `starling init`: it blocks its thread until all have answered or `timeout` per question has passed (at most
-/// four questions a server), on a loop of its own. It generates nothing and loads no model.
+/// `starling init`: it blocks its thread, and runs a loop of its own, until all have answered or `timeout`
+/// has passed for each question (at most four questions a server). It generates nothing and loads no model.
 public func detectModelServers(
     at urls: [String] = usualModelServerURLs, timeout: Interval = .milliseconds(500)
 ) -> [FoundModelServer] {
@@ -40,7 +40,7 @@ public func detectModelServers(
     return found.sorted { $0.index < $1.index }.map(\.server)
 }
 
-/// Ollama answers `/api/version`; the others are told apart by whom `/v1/models` says that the model is owned by.
+/// Ollama answers `/api/version`; the others are told apart by the `owned_by` of the models in `/v1/models`.
 private func detect(
     _ url: String, http: HTTPStreams, timeout: Interval, then done: @escaping (FoundModelServer?) -> Void
 ) {

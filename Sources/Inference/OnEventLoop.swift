@@ -1,7 +1,7 @@
 import UVLoop
 
-// What is made on an `EventLoop` closes itself when that stops, if its owner hasn't before. Make and use these in
-// an actor on the loop, or in `EventLoop.post`.
+// Objects made on an `EventLoop` close themselves when it stops, unless their owner has closed them before.
+// Make and use them in an actor on the loop, or in `EventLoop.post`.
 
 extension HTTPStreams: LoopResource {
     public convenience init(on loop: EventLoop) {
@@ -14,7 +14,7 @@ extension HTTPStreams: LoopResource {
 }
 
 extension Backend: LoopResource {
-    /// As the other initialiser; `http` must be on the same loop.
+    /// Like the other initialiser; `http` must be on the same loop.
     public convenience init(
         _ configuration: BackendConfiguration, http: HTTPStreams, on loop: EventLoop,
         meter: SpeedMeter? = nil,

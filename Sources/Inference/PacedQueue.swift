@@ -1,9 +1,9 @@
 import Primitives
 
-/// Pieces of an answer on their way to the client, let out at no more than `tokensPerSecond`.
+/// Pieces of an answer on their way to the client, released at no more than `tokensPerSecond`.
 ///
-/// Operators throttle with it, and small models become worth watching. The first token is paced too: it comes one
-/// interval after the start. After a pause there is no burst beyond `catchUp`.
+/// Operators throttle with it, and it makes small models slow enough to watch. The first token is paced too:
+/// it comes one interval after the start. After a pause there is no burst beyond `catchUp`.
 struct PacedQueue {
     enum Piece {
         case text([UInt8], tokens: Int)
@@ -13,7 +13,7 @@ struct PacedQueue {
     /// Waiting tokens and bytes above which the server is paused: seconds of any paced stream.
     static let tokensMax = 256
     static let bytesMax = 256 * 1024
-    /// How far behind its schedule a stream may be and still catch up: timers are late by milliseconds.
+    /// How far behind schedule a stream may be and still catch up: timers are late by milliseconds.
     static let catchUp = Interval.milliseconds(50)
 
     private let tokenInterval: Interval
@@ -23,7 +23,7 @@ struct PacedQueue {
     private(set) var tokens = 0
     private(set) var bytes = 0
 
-    /// `tokensPerSecond` of 0 or less: no pacing.
+    /// A `tokensPerSecond` of 0 or less means no pacing.
     init(tokensPerSecond: Double, start: MonotonicTime) {
         let seconds = tokensPerSecond > 0 ? min(1 / tokensPerSecond, 3_600) : 0
         tokenInterval = Interval(nanoseconds: Int64(seconds * 1e9))
@@ -32,10 +32,10 @@ struct PacedQueue {
 
     var isEmpty: Bool { next == pieces.count }
     var isOverBound: Bool { tokens > Self.tokensMax || bytes > Self.bytesMax }
-    /// Below half the bound the server may go on.
+    /// Below half the bound the server may resume.
     var hasRoom: Bool { tokens <= Self.tokensMax / 2 && bytes <= Self.bytesMax / 2 }
 
-    /// When the next piece may go; `never` if there is none.
+    /// When the next piece is due; `never` if there is none.
     var nextDue: MonotonicTime {
         guard next < pieces.count else { return .never }
         if case .finish = pieces[next] { return .zero }
@@ -49,7 +49,7 @@ struct PacedQueue {
         bytes += size
     }
 
-    /// The next piece, if it is due.
+    /// Removes and returns the next piece, if it is due.
     mutating func pop(now: MonotonicTime) -> Piece? {
         guard nextDue <= now else { return nil }
         let piece = pieces[next]

@@ -1,22 +1,23 @@
 import Primitives
 
-/// What a backend was measured to do: tokens per second, and the time to the first token warm and cold apart.
+/// The measured speed of a backend: tokens per second, and the time to the first token, warm and cold
+/// separately.
 ///
-/// Real answers refresh it; nothing is ever generated just to measure, except once at the first start, because a
-/// probe would load six gigabytes into somebody's graphics card. Codable, so that it can be kept between starts.
+/// Real answers refresh it. Nothing is generated only to measure, except once at the first start: a probe
+/// would load six gigabytes into somebody's graphics card. Codable, so that it can be kept between starts.
 public struct SpeedMeter: Sendable, Hashable, Codable {
     /// One answer, as seen at the backend's side, before pacing.
     public struct Sample: Sendable {
         public var isCold: Bool
         public var firstToken: Interval
-        /// Tokens that were computed before the first could come: the prompt's, less those cached.
+        /// Tokens computed before the first one could come: the prompt's, less those cached.
         public var prefillTokens: Int
         public var tokens: Int
-        /// Those that were read together with the first: small models send many at once.
+        /// Tokens that were read together with the first: small models send many at once.
         public var tokensWithFirst: Int
         /// From the first token to the last.
         public var span: Interval
-        /// The answer was held up by us: its rate says nothing.
+        /// We held the answer up, so its rate says nothing.
         public var wasHeld: Bool
         public init(
             isCold: Bool, firstToken: Interval, prefillTokens: Int, tokens: Int, tokensWithFirst: Int = 1,
@@ -32,14 +33,15 @@ public struct SpeedMeter: Sendable, Hashable, Codable {
         }
     }
 
-    /// Weight of a new answer. 1/8 follows a change within ten answers and shrugs off a single hiccup.
+    /// Weight of a new answer. 1/8 follows a change within ten answers and absorbs a single outlier.
     static let weight = 0.125
     /// Answers with fewer tokens say nothing about the rate.
     static let tokensMin = 8
-    /// Prompts below are short: their first token shows the fixed cost. Above, the rate of prefill.
+    /// Prompts below this are short: their first token shows the fixed cost. Above, it shows the rate of
+    /// prefill.
     static let shortPrompt = 256
 
-    /// 0 while unknown, like the others.
+    /// 0 while unknown, like the other figures.
     public var tokensPerSecond = 0.0
     public var warmFirstTokenSeconds = 0.0
     public var coldFirstTokenSeconds = 0.0
@@ -48,20 +50,22 @@ public struct SpeedMeter: Sendable, Hashable, Codable {
 
     public init() {}
 
-    /// An operator's own numbers.
+    /// For figures that the operator states.
     public init(tokensPerSecond: Double, warmFirstTokenSeconds: Double, coldFirstTokenSeconds: Double = 0) {
         self.tokensPerSecond = tokensPerSecond
         self.warmFirstTokenSeconds = warmFirstTokenSeconds
         self.coldFirstTokenSeconds = coldFirstTokenSeconds
     }
 
-    /// Cold, while only that is known: a first answer is.
+    /// The warm time, or the cold one while only that is known: a first answer is cold.
     public var firstTokenSeconds: Double {
         warmFirstTokenSeconds > 0 ? warmFirstTokenSeconds : coldFirstTokenSeconds
     }
 
     public var isMeasured: Bool { tokensPerSecond > 0 && warmFirstTokenSeconds > 0 }
 
+    /// Updates the figures by one answer. One that we held up, or with fewer than `tokensMin` tokens, says
+    /// nothing about the rate.
     public mutating func record(_ sample: Sample) {
         answers &+= 1
         let first = max(0, sample.firstToken.seconds)
@@ -79,12 +83,12 @@ public struct SpeedMeter: Sendable, Hashable, Codable {
         if later >= Self.tokensMin, sample.span > .zero {
             Self.blend(&tokensPerSecond, Double(later) / sample.span.seconds)
         } else if tokensPerSecond == 0, sample.tokens >= Self.tokensMin {
-            // All came at once: the whole time is a bound that can be kept.
+            // All tokens came at once: the rate over the whole time is a bound that can be kept.
             tokensPerSecond = Double(sample.tokens) / max(1e-6, (sample.firstToken + sample.span).seconds)
         }
     }
 
-    /// What may be promised when answers are paced to `speed` tokens per second (0: not paced).
+    /// The speed to promise when answers are paced to `speed` tokens per second (0: not paced).
     public func paced(to speed: Double) -> SpeedMeter {
         guard speed > 0 else { return self }
         var paced = self
@@ -94,7 +98,8 @@ public struct SpeedMeter: Sendable, Hashable, Codable {
         return paced
     }
 
-    /// Whether what could be announced has moved by more than a fifth: less isn't worth a new offer.
+    /// Whether the figures to announce have moved by more than a fifth: a smaller change isn't worth a new
+    /// offer.
     func differs(from other: SpeedMeter) -> Bool {
         func moved(_ a: Double, _ b: Double) -> Bool { abs(a - b) > 0.2 * max(a, b) }
         return moved(tokensPerSecond, other.tokensPerSecond)

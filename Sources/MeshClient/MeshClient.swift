@@ -1,11 +1,12 @@
 import CCurl
 import Foundation
 
-/// Talks to a node's HTTP door from the command line: one blocking request at a time, over libcurl.
+/// A client for a node's HTTP surface, used by the command line: one blocking request at a time, over
+/// libcurl. Throws `MeshClientError` when there is no answer.
 public struct MeshClient: Sendable {
     public struct Response: Sendable {
         public var status: Int
-        /// Names in lower case.
+        /// Names are in lower case.
         public var headers: [String: String]
         public var body: [UInt8]
     }
@@ -19,18 +20,21 @@ public struct MeshClient: Sendable {
         self.apiKey = apiKey
     }
 
+    /// Sends a GET. `timeout` is in seconds, for the whole transfer. Any HTTP status is a response, not an
+    /// error.
     public func get(_ path: String, timeout: TimeInterval = 10) throws(MeshClientError) -> Response {
         try perform(path, body: nil, timeout: timeout, onBytes: nil)
     }
 
+    /// Sends a POST with a JSON body, like `get`.
     public func post(_ path: String, json: [UInt8] = [], timeout: TimeInterval = 10) throws(MeshClientError)
         -> Response
     {
         try perform(path, body: json, timeout: timeout, onBytes: nil)
     }
 
-    /// Posts and hands each piece of a successful answer to `onBytes` as it arrives, which stops the transfer by
-    /// returning false. The body of an error is collected in the response instead.
+    /// Posts `json` and hands each piece of a successful answer to `onBytes` as it arrives; returning false
+    /// stops the transfer. The body of an error is collected in the response instead.
     public func stream(
         _ path: String, json: [UInt8], timeout: TimeInterval,
         onHeaders: @escaping ([String: String]) -> Void = { _ in },
@@ -83,9 +87,9 @@ public struct MeshClient: Sendable {
             isUnreachable: code == CURLE_COULDNT_CONNECT)
     }
 
-    /// What libcurl's callbacks reach; used by the calling thread alone, while `curl_easy_perform` runs on it.
+    /// The context of libcurl's callbacks; only the calling thread uses it, while `curl_easy_perform` runs.
     private final class Sink {
-        /// An error's body or a document, at most.
+        /// Bytes of an error's body or of a document.
         static let bodySizeMax = 64 << 20
         let easy: UnsafeMutableRawPointer
         let onHeaders: ([String: String]) -> Void
@@ -136,11 +140,11 @@ public struct MeshClient: Sendable {
     }
 }
 
-/// Why a node could not be asked.
+/// Why a node gave no answer.
 public struct MeshClientError: Error, Sendable, CustomStringConvertible {
     public var base: String
     public var problem: String
-    /// True when nothing listens there.
+    /// True when nothing listens at `base`.
     public var isUnreachable: Bool
     public var description: String { isUnreachable ? "no node at \(base)" : "\(base): \(problem)" }
 }

@@ -1,5 +1,5 @@
-// Errors in OpenAI's shape with the explanation of a refusal in `metadata`. Read by the CLI; the
-// gateway writes them by hand, `message` first.
+// Errors in OpenAI's shape, with the explanation of a refusal in `metadata`. The CLI reads this type; the
+// gateway writes the JSON by hand, with `message` first.
 
 /// The body of every HTTP error, and of an error event in mid-stream.
 public struct ErrorDocument: Codable, Sendable, Equatable {
@@ -8,12 +8,12 @@ public struct ErrorDocument: Codable, Sendable, Equatable {
     public init(error: Body) { self.error = error }
 
     public struct Body: Codable, Sendable, Equatable {
-        /// A sentence that names the thing and the mend.
+        /// One sentence that names the cause and the fix.
         public var message: String
         public var type: String
         @Nullable public var code: String?
         @Nullable public var param: String?
-        /// Left out where there is nothing to explain.
+        /// Omitted when there is nothing to explain.
         public var metadata: Explanation?
 
         public init(
@@ -28,12 +28,12 @@ public struct ErrorDocument: Codable, Sendable, Equatable {
         }
     }
 
-    /// Who was known, and why nobody (else) answered.
+    /// Which nodes were known, and why none (or no other) answered.
     public struct Explanation: Codable, Sendable, Equatable {
         public struct Nearest: Codable, Sendable, Equatable {
             public var nodeID: String
             public var name: String
-            /// A preference and the value that would have done.
+            /// The preference to change, and the value that would have sufficed.
             public var change: [String: Double]
             public init(nodeID: String, name: String, change: [String: Double]) {
                 self.nodeID = nodeID
@@ -48,7 +48,7 @@ public struct ErrorDocument: Codable, Sendable, Equatable {
 
         public struct Alternative: Codable, Sendable, Equatable {
             public var model: String
-            /// The lowest output price, credits per million tokens.
+            /// The lowest output price, in credits per million tokens.
             public var completion: Double
             public init(model: String, completion: Double) {
                 self.model = model
@@ -61,7 +61,7 @@ public struct ErrorDocument: Codable, Sendable, Equatable {
         @Nullable public var known: Int?
         @Nullable public var asked: Int?
         @Nullable public var bids: Int?
-        /// Nodes by the first filter that they failed; adds up to `known`.
+        /// Nodes by the first filter that they failed; the sum is `known`.
         public var reasons: [String: Int]?
         @Nullable public var nearest: Nearest?
         public var alternatives: [Alternative]?

@@ -1,5 +1,5 @@
-// Codable leaves nil out; our documents say `null`, so that a reader sees which fields exist
-//. Decoding accepts both.
+// Codable omits nil; our documents write `null`, so that a reader sees which fields exist. Decoding accepts
+// both.
 
 /// An optional field that is written as `null` when it is nil.
 @propertyWrapper
@@ -20,7 +20,7 @@ public struct Nullable<Value: Codable & Sendable & Equatable>: Codable, Sendable
 }
 
 extension KeyedDecodingContainer {
-    /// A missing key reads as nil.
+    /// A missing key decodes to nil.
     public func decode<Value>(_ type: Nullable<Value>.Type, forKey key: Key) throws -> Nullable<Value> {
         try decodeIfPresent(type, forKey: key) ?? Nullable(wrappedValue: nil)
     }

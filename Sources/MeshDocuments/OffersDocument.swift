@@ -38,7 +38,7 @@ public struct PriceDocument: Codable, Sendable, Equatable {
 /// One node's terms for one model.
 public struct OfferDocument: Codable, Sendable, Equatable {
     public struct Digest: Codable, Sendable, Equatable {
-        /// `sha256:` and hexadecimal digits.
+        /// `sha256:` followed by hexadecimal digits.
         public var value: String
         /// `file`, `backend` or `none`.
         public var how: String
@@ -79,7 +79,7 @@ public struct OfferDocument: Codable, Sendable, Equatable {
     public var sequence: UInt64
     public var issuedAt: String
     public var notAfter: String
-    /// `self`, `mail`, `gossip`, …
+    /// How the offer arrived: `self`, `mail`, `gossip`, …
     public var heardVia: String
     public var ageMilliseconds: Int64
 
@@ -120,15 +120,16 @@ public struct OfferDocument: Codable, Sendable, Equatable {
     }
 }
 
-/// What a node knows of one model's market: a line of `/v1/models`. Advice, never routing.
+/// What a node knows of one model's market: one entry of `/v1/models`. It informs clients and never routes a
+/// task.
 public struct ModelSummary: Codable, Sendable, Equatable {
     public var model: String
-    /// The largest on offer, in tokens.
+    /// The largest context on offer, in tokens.
     public var context: Int
     public var providers: Int
     public var quantizations: [String]
     public var features: [String]
-    /// Over the offers, micro-credits per million tokens.
+    /// The range over all offers, in micro-credits per million tokens.
     public var lowestPrice: PriceDocument
     public var highestPrice: PriceDocument
 

@@ -1,10 +1,10 @@
 // `GET /mesh/peers` and `starling peers --json`.
 
-/// Who this node is, whom it knows, and what it threw away.
+/// This node, the nodes that it knows, and the datagrams that it dropped.
 public struct PeersDocument: Codable, Sendable, Equatable {
     public var own: SelfDocument
     public var peers: [PeerDocument]
-    /// Datagrams dropped, by named reason.
+    /// Dropped datagrams by reason.
     public var dropped: [String: UInt64]
 
     public init(own: SelfDocument, peers: [PeerDocument] = [], dropped: [String: UInt64] = [:]) {
@@ -46,15 +46,16 @@ public struct SelfDocument: Codable, Sendable, Equatable {
     }
 }
 
-/// How a node can be reached, how that is known, and what would mend it.
+/// How a node can be reached, how that is known, and what would fix a fault.
 public struct ReachDocument: Codable, Sendable, Equatable {
-    /// What the last test found out: others called this node back.
+    /// The outcome of the last test, in which other nodes called this one back.
     public struct Test: Codable, Sendable, Equatable {
-        /// Whether strangers' datagrams arrive, and whether their connections do: `yes`, `no` or `unknown`.
+        /// Whether unsolicited datagrams arrive, and whether unsolicited connections do: `yes`, `no` or
+        /// `unknown`.
         public var datagrams: String
         public var channels: String
         public var endpoint: String
-        /// How many networks took part.
+        /// Number of networks that took part.
         public var networks: Int
         public var ageSeconds: Int64
 
@@ -72,12 +73,13 @@ public struct ReachDocument: Codable, Sendable, Equatable {
         }
     }
 
-    /// What the node says of itself, `direct`, `datagrams` (it accepts no channels), `outbound` or `unknown`; or `alone`.
+    /// What the node announces: `direct`, `datagrams` (it accepts no channels), `outbound` or `unknown`; or
+    /// `alone`.
     public var state: String
     @Nullable public var endpoint: String?
     /// How the endpoint is known: `loopback`, `configured`, `observed`, …
     @Nullable public var how: String?
-    /// Networks of the last test; before one, contacts.
+    /// Networks of the last test; before the first test, contacts.
     public var confirmedBy: Int
     @Nullable public var tested: Test?
     @Nullable public var mend: String?
@@ -127,7 +129,7 @@ public struct PeerDocument: Codable, Sendable, Equatable {
     public var sells: [String]
     public var trust: Double
     public var tasks: Tasks
-    /// Positive: they owe us.
+    /// Micro-credits; positive when the peer owes us.
     public var balance: Int64
 
     public init(

@@ -2,7 +2,7 @@
 
 /// How this node is doing, and the one thing to change.
 public struct StatusDocument: Codable, Sendable, Equatable {
-    /// What a node can be up to. `asking`: it serves nothing.
+    /// A node's activity. `asking` means that it serves nothing.
     public enum State: String, Codable, Sendable { case serving, paused, asking, leaving }
 
     public var name: String
@@ -13,17 +13,17 @@ public struct StatusDocument: Codable, Sendable, Equatable {
     public var uptimeSeconds: Int64
     public var state: State
     public var reach: ReachDocument
-    /// Live peers.
+    /// Number of live peers.
     public var peers: Int
     public var models: [ServedModel]
     public var tasks: TaskCounts
     public var earned: Int64
-    /// Nodes that paid us.
+    /// Number of nodes that paid us.
     public var earnedFrom: Int
     public var spent: Int64
     public var owedToUs: Int64
     public var owedByUs: Int64
-    /// A sentence: the one thing to change; nil: nothing.
+    /// One sentence naming the one thing to change; nil if there is none.
     @Nullable public var next: String?
 
     public init(
@@ -67,7 +67,7 @@ public struct StatusDocument: Codable, Sendable, Equatable {
     }
 }
 
-/// Tasks asked at this node since it started, by state.
+/// Tasks submitted to this node since it started, by state.
 public struct TaskCounts: Codable, Sendable, Equatable {
     public var running: Int
     public var delivered: Int
@@ -132,7 +132,7 @@ public struct ServedModel: Codable, Sendable, Equatable {
     @Nullable public var firstTokenMilliseconds: Int?
     @Nullable public var price: PriceDocument?
     public var bids: Bids
-    /// Output price of the winners of auctions that we lost, micro-credits per million tokens.
+    /// Median output price of the winners of auctions that we lost, in micro-credits per million tokens.
     @Nullable public var medianWinnerOutput: Int64?
 
     public init(

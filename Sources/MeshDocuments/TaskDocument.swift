@@ -1,22 +1,22 @@
-// `GET /mesh/tasks/ID` and `starling why ID --json`. Never the prompt or the answer.
+// `GET /mesh/tasks/ID` and `starling why ID --json`. Holds neither the prompt nor the answer.
 
 /// Everything that this node knows of one task.
 public struct TaskDocument: Codable, Sendable, Equatable {
     public var task: String
     /// `bidding`, `awarded`, `streaming`, `delivered`, `refused`, `cancelled`, `failed`; the last four are final.
     public var state: String
-    /// The failure's code.
+    /// The code of the failure.
     @Nullable public var reason: String?
-    /// The failure's sentence.
+    /// The sentence of the failure.
     @Nullable public var message: String?
     public var model: String
-    /// Name of the node that was asked.
+    /// The name of the node that the client asked.
     public var via: String
     public var createdAt: String
     public var limits: TaskLimits
     public var call: TaskCall
     public var candidates: TaskCandidates
-    /// Of the latest attempt, best score first.
+    /// Bids of the latest attempt, best score first.
     public var bids: [TaskBid]
     public var phases: TaskPhaseTimes
     public var legs: [TaskLeg]
@@ -59,6 +59,7 @@ public struct TaskDocument: Codable, Sendable, Equatable {
     }
 }
 
+/// The client's limits.
 public struct TaskLimits: Codable, Sendable, Equatable {
     /// Rates in credits per million tokens, as clients write them.
     public struct MaxPrice: Codable, Sendable, Equatable {
@@ -91,6 +92,7 @@ public struct TaskLimits: Codable, Sendable, Equatable {
     }
 }
 
+/// What the call for bids said.
 public struct TaskCall: Codable, Sendable, Equatable {
     public struct Weights: Codable, Sendable, Equatable {
         public var timePerSecond: Int64
@@ -124,6 +126,7 @@ public struct TaskCall: Codable, Sendable, Equatable {
     }
 }
 
+/// How many nodes were known and asked, and why others were not.
 public struct TaskCandidates: Codable, Sendable, Equatable {
     public struct Skipped: Codable, Sendable, Equatable {
         public var reason: String
@@ -144,12 +147,13 @@ public struct TaskCandidates: Codable, Sendable, Equatable {
     }
 }
 
+/// One seller's answer to the call.
 public struct TaskBid: Codable, Sendable, Equatable {
     public var nodeID: String
     public var name: String
     /// `won`, `lost`, `declined`, `silent`, `late`, `refused`, `busy`, `asked`.
     public var outcome: String
-    /// Why it declined.
+    /// Why the node declined.
     @Nullable public var declined: String?
     @Nullable public var price: PriceDocument?
     @Nullable public var queueMilliseconds: Int?
@@ -158,9 +162,9 @@ public struct TaskBid: Codable, Sendable, Equatable {
     @Nullable public var trust: Double?
     /// Micro-credits for the estimated tokens.
     @Nullable public var estimate: Int64?
-    /// When the estimated answer would be complete.
+    /// Milliseconds until the estimated answer would be complete.
     @Nullable public var completionMilliseconds: Double?
-    /// The lowest wins.
+    /// The lowest score wins.
     @Nullable public var score: UInt64?
     @Nullable public var signature: String?
 
@@ -199,7 +203,7 @@ public struct TaskBid: Codable, Sendable, Equatable {
     }
 }
 
-/// Milliseconds; nil: not reached.
+/// Milliseconds; nil for a phase that was not reached.
 public struct TaskPhaseTimes: Codable, Sendable, Equatable {
     @Nullable public var choose: Double?
     @Nullable public var bids: Double?
@@ -225,7 +229,7 @@ public struct TaskPhaseTimes: Codable, Sendable, Equatable {
     }
 }
 
-/// One attempt that got an award.
+/// One award and its outcome.
 public struct TaskLeg: Codable, Sendable, Equatable {
     public var nodeID: String
     public var name: String
@@ -234,7 +238,7 @@ public struct TaskLeg: Codable, Sendable, Equatable {
     /// `running`, `finished`, `lost`, `stalled`, `failed`, `refused`, `cancelled`, `left`.
     public var ended: String
     public var cost: Int64
-    /// From the last byte of the leg before to the first of this one.
+    /// From the last byte of the previous worker to the first of this one.
     @Nullable public var gapMilliseconds: Double?
     @Nullable public var receipt: String?
     /// Request fields that the worker did not pass on.
@@ -267,6 +271,7 @@ public struct TaskLeg: Codable, Sendable, Equatable {
     }
 }
 
+/// What the task consumed, and what it costs.
 public struct TaskUsage: Codable, Sendable, Equatable {
     public var promptTokens: Int
     public var completionTokens: Int

@@ -1,5 +1,5 @@
-/// Civil time as the documents write it: UTC, RFC 3339, milliseconds. Without Foundation, so that a node that only
-/// fills documents needn't load it.
+/// Civil time as documents write it: UTC, RFC 3339, milliseconds. Without Foundation, so that a node that
+/// only fills documents needn't load it.
 public enum Timestamp {
     /// `2026-11-23T17:40:02.120Z` for milliseconds since 1970. Years beyond 0...9999 are clamped.
     public static func text(milliseconds: Int64) -> String {
@@ -12,7 +12,8 @@ public enum Timestamp {
             + ".\(padded(rest % 1_000, 3))Z"
     }
 
-    /// Days since 1970 to year, month, day. Source: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
+    /// Converts days since 1970 to year, month, day. Source: Howard Hinnant, "chrono-Compatible Low-Level
+    /// Date Algorithms".
     private static func civil(_ days: Int64) -> (Int64, Int64, Int64) {
         let shifted = days + 719_468
         let era = floorDivide(shifted, 146_097)

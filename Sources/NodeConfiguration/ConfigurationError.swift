@@ -1,7 +1,7 @@
-/// What is wrong in a YAML file, where, and the mend.
+/// What is wrong in a YAML file, where, and the fix.
 public struct ConfigurationError: Error, Sendable, CustomStringConvertible {
     public var file: String
-    /// 1-based; nil when the trouble is not in one place.
+    /// 1-based; nil when the problem has no single place.
     public var line: Int?
     public var problem: String
     public var mend: String

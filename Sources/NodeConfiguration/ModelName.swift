@@ -1,15 +1,15 @@
-/// The canonical name of a model from the name that its server has for it: `Protocol/models.md`, rules 2, 4 and 5.
+/// Derives a model's canonical name from its server's name for it: `Protocol/models.md`, rules 2, 4 and 5.
 ///
-/// Two nodes with the same weights meet only under the same name, so this is what sells a model when the operator
-/// names none. Not here: rule 3, GGUF metadata, which a server has to be asked for.
+/// Two nodes with the same weights find each other only under the same name, so an operator who names no
+/// model depends on this. Rule 3 (GGUF metadata) is not here: it needs a question to the server.
 public struct ModelName: Sendable, Hashable {
     public static let sizeMax = 64
 
-    /// Empty when nothing usable is left; longer than `sizeMax` when the model needs a name from its operator.
+    /// Empty when nothing usable is left; longer than `sizeMax` when the operator must choose a name.
     public let canonical: String
-    /// What the name says of the weights' precision: `q4_k_m`, `awq`; nil: nothing.
+    /// The precision of the weights according to the name: `q4_k_m`, `awq`; nil if it says nothing.
     public let quantization: String?
-    /// Nobody published this name, as far as can be told: others may know the model by another one.
+    /// The name isn't known to be published, so other nodes may use another one for this model.
     public let isGuessed: Bool
 
     /// - Parameter isOllama: whether `name` is one of Ollama's tags, which have a table.
@@ -37,7 +37,7 @@ public struct ModelName: Sendable, Hashable {
     // MARK: Quantisations
 
     private static let separators: Set<Character> = ["-", "_", ".", ":", "@"]
-    /// By what they tell, the most precise first; the last row tells nothing that could be stated.
+    /// Words for a quantisation, the most specific row first; the last row states nothing usable.
     private static let words: [[String]] = [
         ["awq", "gptq", "exl2", "exl3", "bnb", "mxfp4", "nvfp4"],
         ["bf16", "f16", "f32", "fp16", "fp8", "fp4"],
@@ -45,7 +45,7 @@ public struct ModelName: Sendable, Hashable {
         ["gguf", "mlx", "ud", "imat", "i1"],
     ]
 
-    /// 0: GGUF's own words; then the rows of `words`.
+    /// 0 for GGUF's own terms, then the rows of `words`.
     private static func rank(_ word: String) -> Int {
         (words.firstIndex { $0.contains(word) } ?? -1) + 1
     }
@@ -55,7 +55,7 @@ public struct ModelName: Sendable, Hashable {
             || word.wholeMatch(of: /i?q[1-8](_(0|1|k|s|m|l|xl|xs|xxs|nl))+/) != nil
     }
 
-    /// The text without the quantisation at its end and the character before it.
+    /// Splits off a quantisation at the end, and the separator before it.
     private static func splitQuantization(_ text: String) -> (rest: String, word: String)? {
         for index in text.indices where separators.contains(text[index]) && index > text.startIndex {
             let word = text[text.index(after: index)...]
@@ -85,7 +85,7 @@ public struct ModelName: Sendable, Hashable {
 
     // MARK: Ollama
 
-    /// Family; what stands for it (SIZE: the tag's size); variant of a tag without one.
+    /// Family; canonical pattern (SIZE stands for the tag's size); variant of a tag that names none.
     private static let families: [(tag: String, canonical: String, variant: String)] = [
         ("llama3", "llama-3-SIZE", "-instruct"), ("llama3.1", "llama-3.1-SIZE", "-instruct"),
         ("llama3.2", "llama-3.2-SIZE", "-instruct"), ("llama3.3", "llama-3.3-SIZE", "-instruct"),
@@ -101,7 +101,7 @@ public struct ModelName: Sendable, Hashable {
         ("deepseek-r1:70b", "deepseek-r1-distill-llama-70b", ""),
         ("all-minilm:22m", "all-minilm-l6-v2", ""),
     ]
-    /// Models of one size, whose tags need none.
+    /// Models of a single size, whose tags name none.
     private static let singles = [
         "nomic-embed-text": "nomic-embed-text-v1.5", "mxbai-embed-large": "mxbai-embed-large-v1",
         "bge-m3": "bge-m3",
@@ -111,7 +111,7 @@ public struct ModelName: Sendable, Hashable {
         let parts = text.split(separator: ":", maxSplits: 1)
         guard let family = parts.first else { return nil }
         if let single = singles[String(family)] { return single }
-        // A tag without size is `latest`, which moves.
+        // A tag without a size is `latest`, which may change.
         guard parts.count == 2, let size = parts[1].prefixMatch(of: /\d[0-9a-z.]*/)?.0 else { return nil }
         let variant = parts[1].dropFirst(size.count)
         guard variant.isEmpty || variant.hasPrefix("-"),

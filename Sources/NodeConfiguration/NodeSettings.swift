@@ -9,10 +9,10 @@ public struct NodeSettings: Sendable {
     public var deny: [PublicKey]
     public var ask: AskSettings
     public var log: LogSettings
-    /// Folder of the key and the database.
+    /// The folder of the key and the database.
     public var data: String
 
-    /// Reads `text`. `home` stands for `~`.
+    /// Reads `text`. `home` replaces `~`. Throws an error that names the line and the fix.
     public init(parsing text: String, source: YAMLReader.Source, home: String) throws(ConfigurationError) {
         let root = try YAMLReader(parsing: text, source: source)
         try root.allow(["name", "mesh", "http", "serve", "deny", "ask", "log", "data"])
@@ -41,7 +41,7 @@ public struct NodeSettings: Sendable {
         for text in try root.strings(name) {
             guard let bytes = Base32.decode(text), let value = Bytes32(bytes) else {
                 throw root.child(name).failure(
-                    "`\(name)` holds \(text), which is no public key",
+                    "`\(name)` holds \(text), which is not a public key",
                     mend: "copy the 52 characters that `starling status` of that node shows")
             }
             keys.append(PublicKey(value))
@@ -50,18 +50,18 @@ public struct NodeSettings: Sendable {
     }
 }
 
-/// The mesh and this node's door to it.
+/// The mesh, and how this node is reached in it.
 public struct MeshSettings: Sendable {
     public var name: String
     public var join: [PeerURL]
     public var listen: Endpoint
-    /// What others should dial, when it was forwarded by hand.
+    /// The address that others should dial, when a port was forwarded by hand.
     public var publicEndpoint: Endpoint?
-    /// Outsiders without it are dropped before any work.
+    /// Secret of a private mesh: packets of nodes without it are dropped before any work.
     public var secret: String?
-    /// False: accepts no channels and says so; it dials instead.
+    /// False: the node accepts no channels, says so, and dials instead.
     public var inbound: Bool
-    /// Keys of a testnet come from here; refused outside meshes named `testnet-…`.
+    /// Derives the keys of a testnet; refused outside meshes named `testnet-…`.
     public var seed: String?
 
     init(_ reader: YAMLReader) throws(ConfigurationError) {
@@ -99,13 +99,13 @@ public struct MeshSettings: Sendable {
         seed = try reader.string("seed")
         if seed != nil, !name.hasPrefix("testnet-") {
             throw reader.child("seed").failure(
-                "`mesh.seed` makes keys that anybody can make",
+                "`mesh.seed` makes keys that anybody can derive",
                 mend: "remove it, or use a mesh named testnet-…")
         }
     }
 }
 
-/// `starling://PUBLICKEY@address:port`: whom to ask first.
+/// `starling://PUBLICKEY@address:port`: a node to join by.
 public struct PeerURL: Hashable, Sendable, CustomStringConvertible {
     public var key: PublicKey
     public var endpoint: Endpoint
@@ -115,6 +115,7 @@ public struct PeerURL: Hashable, Sendable, CustomStringConvertible {
         self.endpoint = endpoint
     }
 
+    /// Parses the URL; nil when it has another form or the endpoint is not unicast.
     public init?(_ text: some StringProtocol) {
         guard text.hasPrefix("starling://") else { return nil }
         let rest = text.dropFirst("starling://".count)
@@ -128,7 +129,7 @@ public struct PeerURL: Hashable, Sendable, CustomStringConvertible {
     public var description: String { "starling://\(key)@\(endpoint)" }
 }
 
-/// The OpenAI-compatible door for this node's own clients.
+/// The OpenAI-compatible HTTP surface for this node's own clients.
 public struct HTTPSettings: Sendable {
     public var listen: Endpoint
     public var apiKeys: [String]
@@ -157,7 +158,7 @@ public struct AskSettings: Sendable {
     public var maxInputPrice: Int64?
     public var maxOutputPrice: Int64?
     public var maxCost: Int64?
-    /// Micro-credits that a second of waiting is worth.
+    /// Micro-credits that one second less of waiting is worth.
     public var timePerSecond: Int
     public var minTrust: Double
 
@@ -173,6 +174,7 @@ public struct AskSettings: Sendable {
     }
 }
 
+/// What the node logs on stderr, and in which form.
 public struct LogSettings: Sendable {
     public enum Level: String, CaseIterable, Sendable {
         case trace, debug, info, notice, warning, error, critical

@@ -11,15 +11,15 @@ public struct ServeSettings: Sendable {
     public var url: String
     /// GGUF file of a managed server.
     public var file: String?
-    /// Path of an own `llama-server` program for a managed server; nil: the project's.
+    /// Path of the operator's `llama-server` for a managed backend; nil means the project's launcher.
     public var server: String?
     /// The model's name at the server.
     public var model: String
-    /// What it is sold as, if the operator says so.
+    /// The name to sell it as, if the operator states one.
     public var sellAs: String?
-    /// What is made from `model` otherwise.
+    /// The name derived from `model` otherwise.
     public let name: ModelName
-    /// The name it is sold under.
+    /// The name it is sold as.
     public var soldAs: String { sellAs ?? name.canonical }
     public var slots: Int
     public var threads: Int
@@ -28,12 +28,12 @@ public struct ServeSettings: Sendable {
     public var cachedInputPrice: Int64
     public var outputPrice: Int64
     public var context: Int?
-    /// Paces answers to so many tokens a second; 0: as fast as it goes.
+    /// Paces answers to this many tokens a second; 0 means no pacing.
     public var speed: Int
-    /// False: trust the `speed` of this file instead of measuring.
+    /// False: use the `speed` of this file instead of measuring.
     public var measure: Bool
     public var allowFields: [String]
-    /// What the model can do beyond answering in text; the operator's word.
+    /// What the model can do beyond answering in text, as the operator states it.
     public var features: [Feature]
     public var apiKey: String?
 

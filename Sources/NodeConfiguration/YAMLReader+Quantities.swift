@@ -1,6 +1,6 @@
 /// Quantities as people write them: `200 ms`, `5s`, `1.5 min`; `2 %`; `10..30`.
 extension YAMLReader {
-    /// Nanoseconds of `5s`; a number needs its unit (ns, us, ms, s, min, h).
+    /// Nanoseconds of a time such as `5s`; the unit is required (ns, us, ms, s, min, h).
     public func nanoseconds(_ key: String) throws(ConfigurationError) -> Int64? {
         guard let text = try string(key) else { return nil }
         guard let time = Self.nanoseconds(text) else {
@@ -11,7 +11,7 @@ extension YAMLReader {
         return time
     }
 
-    /// Both ends of `5ms..40ms`; one time is both ends.
+    /// Both ends of `5ms..40ms`; a single time counts as both ends.
     public func nanosecondsRange(_ key: String) throws(ConfigurationError) -> ClosedRange<Int64>? {
         guard let text = try string(key) else { return nil }
         let ends = Self.ends(text).map(Self.nanoseconds)
@@ -22,7 +22,7 @@ extension YAMLReader {
         return low...high
     }
 
-    /// Both ends of `10..30`; one number is both ends.
+    /// Both ends of `10..30`; a single number counts as both ends.
     public func integerRange(_ key: String, in range: ClosedRange<Int>) throws(ConfigurationError)
         -> ClosedRange<Int>?
     {
@@ -40,7 +40,7 @@ extension YAMLReader {
         return low...high
     }
 
-    /// Parts of a million of `2 %` or `0.02`.
+    /// Parts per million of `2 %` or `0.02`.
     public func perMillion(_ key: String) throws(ConfigurationError) -> Int? {
         guard let text = try string(key) else { return nil }
         let isPercent = text.hasSuffix("%")
@@ -52,14 +52,14 @@ extension YAMLReader {
         return Int((number * (isPercent ? 10_000 : 1_000_000)).rounded())
     }
 
-    /// The words of `key`: a list's, or the one that stands there.
+    /// The words of `key`, which may be a list or a single word.
     public func words(_ key: String) throws(ConfigurationError) -> [String] {
         if child(key).isAbsent { return [] }
         if child(key).isList { return try strings(key) }
         return try string(key).map { [$0] } ?? []
     }
 
-    /// The items of a list, or the one mapping that stands there.
+    /// The items of `key`, which may be a list or a single mapping.
     public func items(_ key: String) throws(ConfigurationError) -> [YAMLReader] {
         let reader = child(key)
         return reader.isAbsent ? [] : reader.isList ? try list(key) : [reader]
@@ -69,7 +69,7 @@ extension YAMLReader {
         ("ns", 1), ("us", 1e3), ("ms", 1e6), ("min", 60e9), ("s", 1e9), ("h", 3600e9),
     ]
 
-    /// At most a day.
+    /// Parses a time of at most one day; nil if `text` is not one.
     public static func nanoseconds(_ text: String) -> Int64? {
         let text = text.filter { $0 != " " }
         for (unit, factor) in units where text.hasSuffix(unit) {

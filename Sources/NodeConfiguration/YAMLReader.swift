@@ -1,12 +1,13 @@
 import Primitives
 import Yams
 
-/// Reads one mapping of a YAML file strictly: unknown keys are errors that name the nearest known one, wrong types name
-/// the key, and each scalar can be overridden by a flag (`mesh.port=7827`) or the environment (`STARLING_MESH_PORT`).
+/// Reads one mapping of a YAML file strictly: an unknown key is an error that names the nearest known one,
+/// and a wrong type is an error that names the key. A flag (`mesh.port=7827`) or the environment
+/// (`STARLING_MESH_PORT`) can override any scalar.
 public struct YAMLReader {
     public struct Source: Sendable {
         public var file: String
-        /// By dotted path; they win over the environment, which wins over the file.
+        /// By dotted path. Flags win over the environment, which wins over the file.
         public var flags: [String: String]
         public var environment: [String: String]
         public init(file: String, flags: [String: String] = [:], environment: [String: String] = [:]) {
@@ -35,7 +36,7 @@ public struct YAMLReader {
                 problem = "not YAML: \(what)"
             case .duplicatedKeysInMapping(let duplicates, let context):
                 line = context.mark.line
-                problem = "the key \(duplicates.first?.description ?? "") stands twice"
+                problem = "the key \(duplicates.first?.description ?? "") appears twice"
             default: break
             }
             throw ConfigurationError(
@@ -56,10 +57,11 @@ public struct YAMLReader {
 
     public var isAbsent: Bool { node == nil }
     public var isList: Bool { node?.sequence != nil }
-    /// The value itself, when it is one word or line.
+    /// The value itself, when it is a scalar.
     public var text: String? { node?.scalar?.string }
     public var line: Int? { node?.mark?.line }
 
+    /// An error at this place in the file.
     public func failure(_ problem: String, mend: String) -> ConfigurationError {
         ConfigurationError(file: source.file, line: line, problem: problem, mend: mend)
     }
@@ -84,6 +86,7 @@ public struct YAMLReader {
         }
     }
 
+    /// The value of `key` in the file. An absent value has a reader too, which knows its path.
     public func child(_ key: String) -> YAMLReader {
         let found = node?.mapping?[key]
         return YAMLReader(source: source, node: found?.null == nil ? found : nil, path: dotted(key))
@@ -99,7 +102,7 @@ public struct YAMLReader {
         }
     }
 
-    /// The items of a list; nothing for an absent key; an error for anything else.
+    /// The items of a list; empty for an absent key; an error for anything else.
     public func list(_ key: String) throws(ConfigurationError) -> [YAMLReader] {
         let reader = child(key)
         guard let node = reader.node else { return [] }
@@ -123,6 +126,7 @@ public struct YAMLReader {
         return found
     }
 
+    /// The text of `key`; nil if absent. Throws for a list or a mapping.
     public func string(_ key: String) throws(ConfigurationError) -> String? {
         if let value = override(key) { return value }
         let reader = child(key)
@@ -134,6 +138,7 @@ public struct YAMLReader {
         return text
     }
 
+    /// A whole number within `range`; nil if absent.
     public func integer(_ key: String, in range: ClosedRange<Int>) throws(ConfigurationError) -> Int? {
         guard let text = try string(key) else { return nil }
         guard let number = Int(text), range.contains(number) else {
@@ -144,6 +149,7 @@ public struct YAMLReader {
         return number
     }
 
+    /// `true`, `yes`, `on` or their opposites; nil if absent.
     public func boolean(_ key: String) throws(ConfigurationError) -> Bool? {
         guard let text = try string(key) else { return nil }
         switch text.lowercased() {
@@ -153,6 +159,7 @@ public struct YAMLReader {
         }
     }
 
+    /// A number within `range`; nil if absent.
     public func number(_ key: String, in range: ClosedRange<Double>) throws(ConfigurationError) -> Double? {
         guard let text = try string(key) else { return nil }
         guard let number = Double(text), range.contains(number) else {
@@ -173,6 +180,7 @@ public struct YAMLReader {
         return amount
     }
 
+    /// One of the cases of `Choice`; nil if absent. The error names the nearest case.
     public func choice<Choice: RawRepresentable & CaseIterable>(_ key: String, as: Choice.Type)
         throws(ConfigurationError) -> Choice?
     where Choice.RawValue == String {

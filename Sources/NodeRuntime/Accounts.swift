@@ -1,7 +1,7 @@
 import Primitives
 import Wire
 
-/// One attempt of one task between two nodes: what a receipt replaces.
+/// One assignment between two nodes: a receipt replaces earlier ones with the same key.
 struct ReceiptKey: Hashable {
     var task: TaskID
     var attempt: UInt32
@@ -16,13 +16,14 @@ struct ReceiptKey: Hashable {
     }
 }
 
-/// Running balances by peer, from the receipts that the database holds and those that came since.
+/// Running balances by peer: the receipts in the database, and those that arrived since it was read.
 public struct Accounts: Sendable {
-    /// Micro-credits; positive: they owe us.
+    /// Micro-credits; positive when the peer owes us.
     public var byPeer: [PublicKey: Int64] = [:]
     public var earned: Int64 = 0
     public var spent: Int64 = 0
-    /// What the running attempts' latest receipts said, so that a cumulative one adds only its difference.
+    /// The cost in the latest receipt of each running assignment: receipts are cumulative, so a new one adds
+    /// only the difference.
     private var running: [ReceiptKey: Int64] = [:]
 
     public init() {}

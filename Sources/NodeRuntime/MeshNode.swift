@@ -1,5 +1,5 @@
-// What the gateway (and anything else outside the loop) sees of a running node. `Node`, the actor on the loop's
-// executor, conforms; tests use a scripted one.
+// The interface of a running node for the gateway and everything else off the loop. `Node`, the actor on the
+// loop's executor, conforms; tests use a scripted one.
 
 import Market
 import MeshDocuments
@@ -12,34 +12,40 @@ public protocol MeshNode: Sendable {
     /// Every model that this node has heard of, sorted by name.
     func catalogue() async -> [ModelSummary]
     func peers() async -> PeersDocument
-    /// All offers held, or those of one canonical model name.
+    /// All offers held, or only those of one canonical model name.
     func offers(model: String?) async -> OffersDocument
-    /// By id or a unique prefix of at least six characters; nil: unknown, or forgotten.
+    /// Finds a task by id or a unique prefix of at least six characters. Returns nil when it is unknown or
+    /// forgotten.
     func task(_ idOrPrefix: String) async -> TaskDocument?
     func status() async -> StatusDocument
-    /// No new work; what runs finishes.
+    /// Stops taking new work; running tasks finish.
     func pause() async
     func resume() async
-    /// By node id, a unique prefix of at least eight characters of it, public key, or label; nil: nobody, or several.
+    /// Finds a node by id, a unique prefix of at least eight characters of it, public key or label. Returns
+    /// nil when no node, or more than one, matches.
     func resolve(node: String) async -> PublicKey?
 }
 
-/// One task's output on its way to a client: one reader.
+/// One task's output on its way to a client. It has one reader.
 public protocol TaskStreaming: Sendable {
     var id: TaskID { get }
-    /// Everything that is buffered, at once when there is something, in order; nil after the last event and after
-    /// `cancel`. Empty only after `wake`. Cancelling the waiting Swift task cancels the stream.
+    /// Returns all buffered events in order, waiting while there are none. Returns nil after the last event
+    /// and after `cancel`, and an empty array only after `wake`. Cancelling the waiting Swift task cancels
+    /// the stream.
     func next() async -> [ClientEvent]?
-    /// Tells that so many bytes (`ClientEvent.bytes`) have left for the client: the source may go on.
+    /// Reports that this many bytes (`ClientEvent.bytes`) were sent to the client, so the source may send
+    /// more.
     func consumed(_ bytes: Int)
-    /// Lets a waiting `next()` (or the coming one) return at once, perhaps with nothing: the reader has a timer.
+    /// Makes the waiting (or the next) `next()` return at once, perhaps with nothing: for a reader with a
+    /// timer.
     func wake()
-    /// The client has gone. Any thread, any time, any number of times; after the last event it does nothing.
+    /// The client has gone. May be called from any thread, at any time, repeatedly; does nothing after the
+    /// last event.
     func cancel()
 }
 
 extension ClientEvent {
-    /// What the event weighs in flow control.
+    /// The event's weight in flow control.
     public var bytes: Int {
         switch self {
         case .delta(let text, _, let extra): text.count + extra.count
@@ -47,7 +53,7 @@ extension ClientEvent {
         }
     }
 
-    /// Nothing comes after it.
+    /// Whether it is the last event.
     public var isFinal: Bool {
         switch self {
         case .finished, .failed: true

@@ -8,7 +8,7 @@ import Primitives
 import UVLoop
 import Wire
 
-// What a node answers about itself: copies of the core's state as the documents of `MeshDocuments`.
+// What a node reports about itself: the core's state, converted to the documents of `MeshDocuments`.
 extension Node: MeshNode {
     public func catalogue() async -> [MeshDocuments.ModelSummary] {
         peer.catalogue.map { model in
@@ -154,7 +154,7 @@ extension Node: MeshNode {
             next: advice(models))
     }
 
-    /// The one thing to change.
+    /// The one thing that the operator should change; nil if there is none.
     private func advice(_ models: [MeshDocuments.ServedModel]) -> String? {
         if isPaused { return "paused: `starling resume` takes work again" }
         if let down = models.first(where: { $0.backend.state == "down" }) {
@@ -182,7 +182,7 @@ extension Node: MeshNode {
 }
 
 extension Features {
-    /// As the documents name them.
+    /// The names that documents use.
     var names: [String] {
         let all: [(Features, String)] = [
             (.chat, "chat"), (.completion, "completion"), (.embedding, "embedding"), (.tools, "tools"),
@@ -223,7 +223,7 @@ extension DigestSource {
 }
 
 extension TaskDocument {
-    /// A transcript as a document: never the prompt or the answer.
+    /// A transcript as a document. Holds neither the prompt nor the answer.
     init(_ transcript: TaskTranscript, via: String) {
         func milliseconds(_ interval: Interval?) -> Double? {
             interval.map { Double($0.microseconds) / 1000 }

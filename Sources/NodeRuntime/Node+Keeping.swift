@@ -6,7 +6,7 @@ import Primitives
 import Store
 import Wire
 
-// What must outlive the process. The loop never waits for the disk: values are handed to the ledger's actor.
+// What must outlive the process. The loop never waits for the disk: it hands values to the ledger's actor.
 extension Node {
     func keep(_ receipt: Verified<Receipt>) {
         accounts.add(receipt.record, own: identity.publicKey)
@@ -20,7 +20,7 @@ extension Node {
         pendingReceipts.removeAll()
         Task { [ledger, log] in
             do { try await ledger.keep(receipts) } catch {
-                log.error("the database refuses \(receipts.count) receipts: \(error)")
+                log.error("the database failed to store \(receipts.count) receipts: \(error)")
             }
         }
     }
@@ -28,7 +28,7 @@ extension Node {
     func keepSequence(_ model: String, _ sequence: UInt64) {
         Task { [ledger, log] in
             do { try await ledger.set("sequence/\(model)", Array(String(sequence).utf8)) } catch {
-                log.error("the database refuses a sequence: \(error)")
+                log.error("the database failed to store a sequence: \(error)")
             }
         }
     }
@@ -41,13 +41,13 @@ extension Node {
             try await ledger.keep(receipts)
             try await ledger.saveAnchors(anchors.map(\.signed), keys: anchors.map(\.record.publicKey))
         } catch {
-            log.error("the database refuses what must be kept: \(error)")
+            log.error("the database failed to store the node's state: \(error)")
         }
     }
 }
 
 extension Ledger {
-    /// What a node with these settings knew when it ended.
+    /// What a node with these settings knew when it last stopped.
     public func memory(for settings: NodeSettings, node: PublicKey) throws -> Node.Memory {
         var memory = Node.Memory()
         memory.anchors = try anchors()

@@ -6,7 +6,7 @@ import Primitives
 import UVLoop
 import Wire
 
-// Model servers: their state becomes what is on sale, jobs go to them, what they say goes to the core.
+// Model servers: their state decides what is on sale, they run the jobs, and their events go to the core.
 extension Node {
     func startBackends() {
         guard !backends.isEmpty else { return }
@@ -29,7 +29,7 @@ extension Node {
         }
     }
 
-    /// Tells the core what can be served now.
+    /// Tells the core which models can be served now.
     func updateServed() {
         let models = backends.compactMap { $0.served(isPaused: isPaused, isLeaving: isLeaving) }
         peer.serve(models, now: SystemClock.now())
@@ -134,7 +134,7 @@ extension Node {
         let name = backends[id].settings.memoryName
         Task { [ledger, log] in
             do { try await ledger.set(name, Array(data)) } catch {
-                log.error("the database refuses a speed: \(error)")
+                log.error("the database failed to store a speed: \(error)")
             }
         }
     }

@@ -3,7 +3,7 @@ import Primitives
 import UVLoop
 import Wire
 
-// Clients' tasks: from the gateway into the core, and their events back into the pipes.
+// Clients' tasks: requests go from the gateway into the core, and events come back into the pipes.
 extension Node {
     public func submit(_ request: TaskRequest) async -> any TaskStreaming {
         let id = peer.submit(request, now: SystemClock.now())
@@ -16,7 +16,7 @@ extension Node {
         return stream
     }
 
-    /// From any thread; runs on the loop's.
+    /// Called from any thread; runs `work` on the loop's.
     private nonisolated func post(_ work: @escaping @Sendable (isolated Node) -> Void) {
         loop.post { self.assumeIsolated { work($0) } }
     }

@@ -1,9 +1,9 @@
-// `Node` is the shell around one `Peer`: it owns the sockets, the model servers and the database, carries the core's
-// effects out, and decides nothing about the protocol.
+// `Node` is the shell around one `Peer`: it owns the sockets, the model servers and the database, executes
+// the core's effects, and decides nothing about the protocol.
 //
-// Everything runs on one libuv thread: libuv's callbacks enter the actor once each by `assumeIsolated`; other threads call
-// it as an actor. After each entry `flush` drains the core: effects first (they may enter the core again), then all
-// datagrams in one call, then the one timer.
+// Everything runs on one libuv thread. A libuv callback enters the actor once, by `assumeIsolated`; other
+// threads call it as an actor. After each entry `flush` drains the core: effects first (they may enter the
+// core again), then all datagrams in one call, then the timer.
 
 import Cryptography
 import Discovery
@@ -20,6 +20,7 @@ import Store
 import UVLoop
 import Wire
 
+/// A running node. `start` it, then `leave` and `stop`.
 public actor Node {
     public nonisolated let loop: EventLoop
     public nonisolated var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
@@ -34,7 +35,8 @@ public actor Node {
     private var effects: [Effect] = []
     private var isFlushing = false
     private var udp: UDPSocket?
-    /// A port of its own for calls that others' tests of reachability ask of us; opened by the first.
+    /// A second socket, from whose port this node calls others back for their reachability tests. Opened for
+    /// the first such call.
     private var apart: UDPSocket?
     private var listener: TCPListener?
     private var timer: UVLoop.Timer?
@@ -53,7 +55,7 @@ public actor Node {
     private var leftWaiter: CheckedContinuation<Void, Never>?
     private var hasLeft = false
 
-    /// A channel's socket, and how many bytes the core does not know to be written.
+    /// A channel's socket, and the written bytes not yet reported to the core.
     struct Connection {
         var socket: TCPConnection
         var unreported = 0
@@ -61,11 +63,12 @@ public actor Node {
 
     struct ClientStream {
         var stream: TaskStream
-        /// Bytes that the client's pipe was too full for: credited when it drains.
+        /// Bytes that arrived while the client's pipe was full; the window is extended by them when it
+        /// drains.
         var withheld = 0
     }
 
-    /// What outlives a process, read before the start.
+    /// State of an earlier process, read before the start.
     public struct Memory: Sendable {
         public var anchors: [SignedRecord] = []
         public var sequences: [(model: String, sequence: UInt64)] = []
@@ -105,8 +108,8 @@ public actor Node {
         flush()
     }
 
-    /// One port for datagrams and channels. Where the system chooses it for the one, another program may have it for the
-    /// other: then once more.
+    /// One port serves datagrams and channels. If the system chooses a port that is free for only one of
+    /// them, try again with another.
     private func openSockets() throws(SocketError) {
         var attemptsLeft = settings.mesh.listen.port == 0 ? 16 : 1
         while true {
@@ -119,7 +122,7 @@ public actor Node {
                 guard attemptsLeft > 0, error.code == EADDRINUSE else { throw error }
                 continue
             }
-            // Weak: the loop's handles must not keep a node that nobody holds.
+            // Weak, so that the loop's handles don't keep alive a node that has no other owner.
             udp.onDatagram = { [weak self] bytes, source in
                 nonisolated(unsafe) let bytes = bytes
                 self?.assumeIsolated { $0.peer.receive(bytes, from: source, now: SystemClock.now()) }
@@ -139,11 +142,11 @@ public actor Node {
         }
     }
 
-    /// Where the mesh socket is bound.
+    /// The endpoint to which the mesh socket is bound.
     public var meshEndpoint: Endpoint { udp?.endpoint ?? settings.mesh.listen }
 
-    /// Takes the leave: no new work, everybody told; what runs may finish within `grace`, then is handed over. Returns
-    /// when all is done; `stop` afterwards.
+    /// Leaves the mesh: takes no new work and tells its peers. Running tasks may finish within `grace`, then
+    /// are handed over. Returns when that is done; call `stop` afterwards.
     public func leave(grace: Interval) async {
         guard !isLeaving else { return }
         isLeaving = true
@@ -163,7 +166,7 @@ public actor Node {
         }
     }
 
-    /// Closes everything at once and saves what must last.
+    /// Closes everything at once and saves what must outlive the process.
     public func stop() async {
         for backend in backends { backend.driver?.close() }
         http?.close()
@@ -175,7 +178,7 @@ public actor Node {
         timer?.close()
         receiptTimer?.close()
         let loop = loop
-        // From another thread: the loop can't join itself.
+        // On another thread, because the loop can't join itself.
         await Task.detached { loop.stop() }.value
     }
 
@@ -211,8 +214,8 @@ public actor Node {
         if deferredSince == nil { timer?.arm(at: peer.nextDeadline()) }
     }
 
-    /// After a gap of our own (a stopped process, a machine that slept) sockets are read before timers fire: what
-    /// looks like everybody's silence was ours.
+    /// After a stall of this process (stopped, or the machine slept) sockets are read before timers fire:
+    /// otherwise every peer would seem to have been silent.
     private func timerFired() {
         let now = SystemClock.now()
         if let since = deferredSince {
@@ -228,7 +231,7 @@ public actor Node {
         flush()
     }
 
-    /// A timer that fires this late means that the process stood still.
+    /// A timer that fires this much later than due shows that the process stood still.
     private static let stallMin = Interval.milliseconds(500)
 
     private func perform(_ effect: Effect) {
@@ -325,7 +328,7 @@ public actor Node {
     private func note(_ notice: Notice) {
         switch notice {
         case .joined(let contacts): log.notice("joined", metadata: ["contacts": "\(contacts)"])
-        case .alone: log.notice("alone: no bootstrap node answers")
+        case .alone: log.notice("alone: no bootstrap node answered")
         case .admitted(let key, let endpoint):
             log.debug("peer", metadata: ["node": "\(NodeID(of: key).short)", "at": "\(endpoint)"])
         case .evicted(let key): log.info("peer gone", metadata: ["node": "\(NodeID(of: key).short)"])
@@ -359,7 +362,7 @@ public actor Node {
 }
 
 extension NodeSettings {
-    /// The identity that this configuration asks for: a testnet's seed, or the key file in `data`.
+    /// The identity that this configuration selects: a testnet's seed, or the key file in `data`.
     public func identity() throws -> Identity {
         if let seed = mesh.seed { return Identity(testnetSeed: seed) }
         return try KeyFile.loadOrCreate(keyPath)
@@ -368,7 +371,8 @@ extension NodeSettings {
     public var keyPath: String { "\(data)/key" }
 
     func peerSettings(memory: Node.Memory) -> PeerSettings {
-        // Who listens on a private address and names no public one belongs to a mesh of that network alone.
+        // A node that listens on a private address and states no public one can only be in a mesh of that
+        // network.
         let isLocal = mesh.listen.isLoopback || mesh.listen.isPrivate && mesh.publicEndpoint == nil
         var stated: [Endpoint] = []
         if let endpoint = mesh.publicEndpoint { stated.append(endpoint) }

@@ -17,7 +17,7 @@ public struct SpeedRecord: Codable, Sendable {
     }
 }
 
-/// One entry of `serve:` and the driver behind it.
+/// One entry of `serve:` and its driver.
 struct ServedBackend {
     let settings: ServeSettings
     let id: Int
@@ -31,7 +31,7 @@ struct ServedBackend {
         remembered = memory.speeds[settings.memoryName]
     }
 
-    /// The name it is sold under.
+    /// The name it is sold as.
     var model: String { settings.soldAs }
 
     var configuration: BackendConfiguration {
@@ -64,7 +64,7 @@ struct ServedBackend {
 
     /// What the market may sell of it now.
     func served(isPaused: Bool, isLeaving: Bool) -> Market.ServedModel? {
-        // Never seen up: nothing is known that could be offered.
+        // A backend that was never up has nothing to offer yet.
         guard let status, let description = status.description else { return nil }
         let availability: Market.ServedModel.Availability
         switch status.state {
@@ -132,10 +132,10 @@ struct ServedBackend {
 }
 
 extension ServeSettings {
-    /// Under which the speed of this model at this server is kept.
+    /// The name under which the ledger keeps the speed of this model at this server.
     var memoryName: String { "speed/\(backend.rawValue)/\(file ?? url)/\(model)/\(slots)" }
 
-    /// Tokens of a slot unless the file says more.
+    /// Context of a slot in tokens, unless the file states one.
     private static let managedContext = 512
 
     var managedOptions: ManagedServerOptions {
@@ -148,8 +148,9 @@ extension ServeSettings {
 }
 
 extension ManagedServerOptions.Launcher {
-    /// The project's own launcher: its folder is STARLING_HOME, or the nearest one above the program or the working
-    /// folder that holds it. Where there is none the server fails to start with these paths in its error.
+    /// The project's own launcher. Its folder is STARLING_HOME, or the nearest folder that holds it above the
+    /// program or the working folder. If there is none, the server fails to start with these paths in its
+    /// error.
     static var projects: ManagedServerOptions.Launcher {
         let files = FileManager.default
         var starts = [files.currentDirectoryPath]

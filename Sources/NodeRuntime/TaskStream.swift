@@ -1,19 +1,20 @@
-// The bounded pipe between the loop, which appends a task's events, and one HTTP handler, which takes all that is
-// buffered each time it wakes. A mutex and one continuation: an AsyncStream would cost a hop per token.
+// The bounded pipe between the loop, which appends a task's events, and one HTTP handler, which takes all
+// buffered events each time it wakes. A mutex and one continuation: an AsyncStream would cost a hop per
+// token.
 //
-// Back-pressure is by bytes that the client's socket has not taken: over the high-water mark `append` says so, and
-// the loop withholds credit from the worker; below the low-water mark `onResume` is posted once. Nothing is refused or
-// dropped in between: what may still come is bounded by the credit that was already given.
+// Back-pressure counts the bytes that the client's socket has not taken. Above the high-water mark `append`
+// says so, and the loop stops extending the worker's window; below the low-water mark `onResume` is called
+// once. In between nothing is refused or dropped: the window already granted bounds what may still arrive.
 
 import Market
 import Primitives
 import Synchronization
 
-/// One task's bounded pipe. The loop appends, one reader reads, anybody cancels.
+/// One task's bounded pipe. The loop appends, one reader reads, any thread may cancel.
 public final class TaskStream: TaskStreaming {
-    /// Bytes in flight beyond which the source should stop.
+    /// Bytes in flight above which the source should stop.
     public static let highWaterBytes = 256 << 10
-    /// Bytes in flight below which it should go on.
+    /// Bytes in flight below which it should resume.
     public static let lowWaterBytes = 64 << 10
 
     public let id: TaskID
@@ -30,7 +31,7 @@ public final class TaskStream: TaskStreaming {
         var woken = false
         /// The last event was appended.
         var ended = false
-        /// The reader was told the end, or went away.
+        /// The reader has received the end, or has gone.
         var closed = false
         var waiter: CheckedContinuation<[ClientEvent]?, Never>?
     }
@@ -50,8 +51,8 @@ public final class TaskStream: TaskStreaming {
         self.onCancel = onCancel
     }
 
-    /// Adds an event for the reader. False when the source should stop until `onResume`. Events after the final one,
-    /// or after a cancel, are dropped.
+    /// Appends an event for the reader. Returns false when the source should stop until `onResume`. Events
+    /// after the final one, or after a cancel, are dropped.
     @discardableResult
     public func append(_ event: ClientEvent) -> Bool {
         let (waiter, taken, room) = state.withLock {

@@ -1,4 +1,4 @@
-/// What a model server says that it counted.
+/// The token counts that a model server reports.
 public struct BackendUsage: Hashable, Sendable {
     public var promptTokens: UInt32
     public var cachedTokens: UInt32
@@ -10,7 +10,7 @@ public struct BackendUsage: Hashable, Sendable {
     }
 }
 
-/// An error as a model server words it. `code` is its `type`, or its `code` where that is text.
+/// An error as a model server reports it. `code` is its `type`, or its `code` where that is text.
 public struct BackendErrorBody: Hashable, Sendable {
     public var code: String
     public var message: String
@@ -19,16 +19,17 @@ public struct BackendErrorBody: Hashable, Sendable {
 /// One chunk of a streamed chat or completion, as a model server sends it: text in the plain case, else the raw
 /// `choices`. Scanned in one pass, without a decoder.
 public struct BackendChunk: Hashable, Sendable {
-    /// `delta.content` or `text`, unescaped; may be empty. A surrogate half at an end stands as WTF-8.
+    /// `delta.content` or `text`, unescaped; may be empty. A surrogate half at either end is kept as WTF-8.
     public var text: [UInt8] = []
-    /// The value of `choices` as it stood, when it says more than text: several choices, tool calls, reasoning,
-    /// log-probabilities or fields that we don't know. `text` is then empty.
+    /// The raw value of `choices` when it holds more than text: several choices, tool calls, reasoning,
+    /// log-probabilities or unknown fields. `text` is then empty.
     public var complex: [UInt8] = []
     /// The first `finish_reason` that is not null.
     public var finishReason: String?
     public var usage: BackendUsage?
     public var error: BackendErrorBody?
 
+    /// Scans one chunk. Throws when it is not JSON.
     public init(scanning data: [UInt8]) throws(JSONError) {
         var cursor = JSONCursor(data)
         try cursor.take(UInt8(ascii: "{"))
@@ -40,7 +41,8 @@ public struct BackendChunk: Hashable, Sendable {
                 if try !choices(&cursor) {
                     complex = Array(data[start..<cursor.index])
                     text = []
-                    // It goes to the client as it is. The scan checks numbers and text roughly, this exactly.
+                    // It is passed to the client unchanged, so validate it fully: the scan checks numbers and
+                    // text only roughly.
                     _ = try JSONTree(parsing: complex)
                 }
             case "usage": usage = try BackendUsage(&cursor)
@@ -51,7 +53,7 @@ public struct BackendChunk: Hashable, Sendable {
         try cursor.end()
     }
 
-    /// Whether the choices are plain text.
+    /// Returns whether the choices are plain text.
     private mutating func choices(_ cursor: inout JSONCursor) throws(JSONError) -> Bool {
         cursor.advance(1)
         var plain = true
@@ -79,7 +81,7 @@ public struct BackendChunk: Hashable, Sendable {
                 if finishReason == nil { finishReason = String(decoding: reason.prefix(64), as: UTF8.self) }
             case "index":
                 if try cursor.whole(depth: 3) != 0 { plain = false }
-            // Servers add these; they tell the client nothing that `finish_reason` doesn't.
+            // Servers add these; they tell the client nothing beyond `finish_reason`.
             case "stop_reason", "matched_stop", "native_finish_reason": try cursor.skip(depth: 3)
             default:
                 if try !isNothing(&cursor) { plain = false }
@@ -103,7 +105,7 @@ public struct BackendChunk: Hashable, Sendable {
         return plain
     }
 
-    /// Passes over a value and says whether it is null, empty text or an empty list.
+    /// Skips a value. Returns whether it is null, an empty string or an empty list.
     private func isNothing(_ cursor: inout JSONCursor) throws(JSONError) -> Bool {
         if cursor.takeNull() { return true }
         let byte = cursor.peek()
@@ -144,10 +146,10 @@ extension BackendUsage {
 }
 
 extension BackendErrorBody {
-    /// Characters of a server's message that are kept.
+    /// Characters kept of a server's message.
     static let messageMax = 300
 
-    /// The error in the body of an answer, in OpenAI's form or as plain text.
+    /// The error in the body of an answer, whether in OpenAI's form or as plain text.
     public init(body: [UInt8]) {
         if let chunk = try? BackendChunk(scanning: body), let error = chunk.error {
             self = error
@@ -186,7 +188,7 @@ extension BackendErrorBody {
         }
     }
 
-    /// One line without control characters: it may reach a terminal.
+    /// One line without control characters, because it may reach a terminal.
     private static func clean(_ text: [UInt8]) -> String {
         let scalars = String(decoding: text.prefix(4 * messageMax), as: UTF8.self).unicodeScalars.prefix(
             messageMax)

@@ -1,11 +1,12 @@
-// A client's request as the gateway reads it: once, into a tree, out of which come the figures that an auction needs
-// and the body that the worker gets. Only what those figures rest on is checked; the rest is the backend's.
+// A client's request as the gateway reads it: parsed once into a tree, from which come the figures that an
+// auction needs and the body that the worker gets. Only fields behind those figures are checked; the backend
+// checks the rest.
 
 /// One request to `/v1/chat/completions`, `/v1/completions` or `/v1/embeddings`.
 public struct ClientRequest: Hashable, Sendable {
     public enum Kind: Hashable, Sendable { case chat, completion, embedding }
 
-    /// What a backend must be able to do for it.
+    /// What a backend must be able to do to answer the request.
     public struct Needs: OptionSet, Hashable, Sendable {
         public var rawValue: UInt8
         public init(rawValue: UInt8) { self.rawValue = rawValue }
@@ -24,23 +25,24 @@ public struct ClientRequest: Hashable, Sendable {
     public var includeUsage = false
     /// See `TokenEstimate`.
     public var tokensIn: UInt32 = 1
-    /// What prices are compared for: `medianAnswerTokens` a choice, or the client's limit if that is less.
+    /// The answer length for which prices are compared: `medianAnswerTokens` a choice, or the client's limit
+    /// if that is less.
     public var tokensOutEstimate: UInt32 = 0
     public var tokensOutMax: UInt32?
     public var choices: UInt32 = 1
     public var needs: Needs = []
-    /// Plain text with one choice: may be continued by another worker in mid-stream.
+    /// Plain text with one choice: another worker may continue it in mid-stream.
     public var resumable = false
-    /// An embedding's vectors are wanted as base64 of little-endian floats.
+    /// The client wants the vectors of an embedding as base64 of little-endian floats.
     public var base64 = false
     public var provider = ProviderPreferences()
 
-    /// The guess for an answer's length; offers are compared by it, nothing is limited to it.
+    /// The guess at an answer's length. Offers are compared by it; it limits nothing.
     public static let medianAnswerTokens: UInt32 = 64
     public static let choicesMax: UInt64 = 128
     public static let modelBytesMax = 256
 
-    /// Reads a body; throws what the client is told (status 400).
+    /// Reads a body. Throws the error to send to the client, with status 400.
     public init(kind: Kind, body bytes: [UInt8]) throws(ErrorBody) {
         let tree = try Self.parse(bytes)
         guard let members = tree.members else { throw .invalid("The body must be a JSON object.") }
@@ -75,17 +77,17 @@ public struct ClientRequest: Hashable, Sendable {
             return try JSONTree(parsing: bytes)
         } catch {
             switch error {
-            case .malformed(let at): throw .invalid("The body is no valid JSON: see byte \(at).")
+            case .malformed(let at): throw .invalid("The body is not valid JSON: see byte \(at).")
             case .tooDeep: throw .invalid("The body's JSON is nested too deeply (more than 64 levels).")
             case .duplicateKey: throw .invalid("The body's JSON names a key twice in one object.")
-            case .notUTF8: throw .invalid("The body is no valid UTF-8.")
+            case .notUTF8: throw .invalid("The body is not valid UTF-8.")
             }
         }
     }
 
     private static func model(_ tree: JSONTree) throws(ErrorBody) -> String {
         guard let value = tree["model"], !value.isNull else {
-            throw .invalid("`model` is missing. GET /v1/models lists what can be asked.", param: "model")
+            throw .invalid("`model` is missing. GET /v1/models lists the models.", param: "model")
         }
         guard let model = value.text, !model.isEmpty, model.utf8.count <= modelBytesMax else {
             throw .invalid("`model` must be a name of at most \(modelBytesMax) bytes.", param: "model")

@@ -1,9 +1,10 @@
-// An embedding's answer, rebuilt from the worker's: the numbers are its own, the frame is ours. OpenAI's Python package
-// asks for base64 unasked, and backends give floats, so either is made from the other.
+// An embedding's answer, rebuilt from the worker's: we take only the vectors and write the rest. OpenAI's
+// Python package asks for base64 by default while backends return floats, so either form is converted into
+// the other.
 
 /// The response to `/v1/embeddings`.
 public enum EmbeddingAnswer {
-    /// nil when the worker's JSON is no list of embeddings.
+    /// Returns nil when the worker's JSON is not a list of embeddings.
     public static func body(_ json: [UInt8], model: String, base64: Bool, usage: Usage) -> [UInt8]? {
         guard let tree = try? JSONTree(parsing: json), let entries = (tree["data"] ?? tree).elements else {
             return nil
@@ -39,7 +40,7 @@ public enum EmbeddingAnswer {
             }
             return .array(floats)
         }
-        // Some servers give one list per token position; a single one is the vector.
+        // Some servers return one vector per token position; a list of one holds the vector itself.
         let nested = given.elements?.first?.elements
         guard let elements = nested != nil && given.elements?.count == 1 ? nested : given.elements else {
             return nil

@@ -1,14 +1,15 @@
-// Errors as OpenAI's SDKs read them. `message` is the first key, because they print the body as it stands.
+// Errors in the form that OpenAI's SDKs read. `message` is the first key, because they print the body as it
+// is.
 
-/// What the client did wrong, or what happened to its task.
+/// An error in the client's request, or a failure of its task.
 public struct ErrorBody: Error, Hashable, Sendable {
-    /// A sentence that names the thing and the mend.
+    /// One sentence that names the cause and the fix.
     public var message: String
     public var type: String
     public var code: String?
-    /// The field that is to blame, as a path.
+    /// The path of the field at fault.
     public var param: String?
-    /// An object, left out when nil.
+    /// An object; omitted when nil.
     public var metadata: JSONTree?
 
     public init(
@@ -21,7 +22,7 @@ public struct ErrorBody: Error, Hashable, Sendable {
         self.metadata = metadata
     }
 
-    /// A request that can't be understood; `param` is the field's path.
+    /// A request that can't be understood; `param` is the path of the field.
     public static func invalid(_ message: String, param: String? = nil, code: String? = nil) -> ErrorBody {
         ErrorBody(message: message, type: "invalid_request_error", code: code, param: param)
     }

@@ -1,7 +1,7 @@
-/// The list of fields that a worker passes on, with the shape that each must have. A field of another shape is
-/// dropped like an unknown one, for the server would have to guess.
+/// The list of fields that a worker passes on, with the shape that each must have. A field of another shape
+/// is dropped like an unknown one, because the server would have to guess its meaning.
 struct FieldFilter {
-    /// Messages, tools, stops, parts of one request: more is refused or dropped.
+    /// Limit for the messages, tools, stops or parts of one request: more is refused or dropped.
     static let listMax = 4_096
     static let logitBiasMax = 1_024
 
@@ -10,7 +10,8 @@ struct FieldFilter {
 
     init(dialect: BackendDialect) { self.dialect = dialect }
 
-    /// The member's value as it may be passed on; nil if it is dropped, which is noted.
+    /// Returns the member's value as it may be passed on. Returns nil, and records the name, if it is
+    /// dropped.
     mutating func field(
         _ member: JSONTree.Member, of kind: InferenceKind
     ) throws(WorkerRequestError) -> JSONTree? {
@@ -64,7 +65,7 @@ struct FieldFilter {
 
     private func number(_ value: JSONTree) -> JSONTree? { value.real == nil ? nil : value }
 
-    /// A short word: levels such as `low`.
+    /// A short word, such as the level `low`.
     private func word(_ value: JSONTree) -> JSONTree? {
         (value.text?.utf8.count ?? 100) <= 32 ? value : nil
     }
@@ -91,7 +92,7 @@ struct FieldFilter {
         return value
     }
 
-    /// Text, token ids, or a list of either.
+    /// Accepts text, token ids, or a list of either.
     private func input(_ value: JSONTree, named name: String) throws(WorkerRequestError) -> JSONTree? {
         func isIDs(_ value: JSONTree) -> Bool { value.elements?.allSatisfy { $0.whole != nil } ?? false }
         if value.text != nil || isIDs(value) { return value }
@@ -238,7 +239,7 @@ struct FieldFilter {
         }
     }
 
-    /// Whether no `$ref` of a schema points out of the document.
+    /// Whether every `$ref` of a schema stays inside the document.
     private func isLocal(_ value: JSONTree) -> Bool {
         switch value {
         case .array(let elements): elements.allSatisfy(isLocal)

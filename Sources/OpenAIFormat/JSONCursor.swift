@@ -1,4 +1,4 @@
-/// Why a text is no JSON that we read.
+/// Why a text can't be read as JSON.
 public enum JSONError: Error, Hashable, Sendable {
     case malformed(at: Int)
     case tooDeep
@@ -8,10 +8,10 @@ public enum JSONError: Error, Hashable, Sendable {
 
 /// Reads JSON (RFC 8259) in place, one value after the other, without building a tree.
 ///
-/// A decoder costs some 20 µs a token on the loop thread; this walk over a stream's chunk costs well under one.
-/// Depth is bounded; numbers are only checked roughly here, since `JSONTree` checks them when they are passed on.
+/// A decoder costs some 20 µs a token on the loop's thread; scanning a chunk this way costs well under 1 µs.
+/// Depth is bounded. Numbers are checked only roughly here: `JSONTree` checks those that are passed on.
 struct JSONCursor {
-    /// Deeper nesting is refused: recursion must not be the sender's to choose.
+    /// Deeper nesting is refused, so that the sender can't choose the depth of our recursion.
     static let depthMax = 64
 
     let bytes: [UInt8]
@@ -19,7 +19,7 @@ struct JSONCursor {
 
     init(_ bytes: [UInt8]) { self.bytes = bytes }
 
-    /// The next byte that is not white space, not consumed; 0 at the end.
+    /// Returns the next byte that is not white space without consuming it; 0 at the end.
     mutating func peek() -> UInt8 {
         while index < bytes.count {
             switch bytes[index] {
@@ -41,13 +41,14 @@ struct JSONCursor {
         return true
     }
 
-    /// Fails unless only white space is left.
+    /// Throws unless only white space is left.
     mutating func end() throws(JSONError) {
         _ = peek()
         guard index == bytes.count else { throw .malformed(at: index) }
     }
 
-    /// The next key of an object whose `{` was taken, nil after its `}`. `first` starts as true.
+    /// Returns the next key of an object whose `{` was consumed, or nil after its `}`. `first` must start as
+    /// true.
     mutating func nextKey(_ first: inout Bool) throws(JSONError) -> String? {
         if takeIf(UInt8(ascii: "}")) { return nil }
         if !first { try take(UInt8(ascii: ",")) }
@@ -58,7 +59,7 @@ struct JSONCursor {
         return String(decoding: key, as: UTF8.self)
     }
 
-    /// Whether an array whose `[` was taken has another element; takes the comma, or the `]`.
+    /// Whether an array whose `[` was consumed has another element; consumes the comma or the `]`.
     mutating func nextElement(_ first: inout Bool) throws(JSONError) -> Bool {
         if takeIf(UInt8(ascii: "]")) { return false }
         if !first { try take(UInt8(ascii: ",")) }
@@ -66,7 +67,7 @@ struct JSONCursor {
         return true
     }
 
-    /// Takes `null` if it comes next.
+    /// Consumes `null` if it comes next.
     mutating func takeNull() -> Bool {
         guard peek() == UInt8(ascii: "n"), isNext("null") else { return false }
         index += 4
@@ -81,7 +82,7 @@ struct JSONCursor {
 
     mutating func advance(_ count: Int) { index = min(index + count, bytes.count) }
 
-    /// A whole number that is not negative, clamped to 2^53; nil (and skipped) for any other value.
+    /// Reads a whole number that is not negative, clamped to 2^53. Skips any other value and returns nil.
     mutating func whole(depth: Int) throws(JSONError) -> UInt64? {
         let byte = peek()
         guard byte >= 0x30, byte <= 0x39 else {
@@ -98,7 +99,7 @@ struct JSONCursor {
     }
 
     /// Appends a string, unescaped. A lone surrogate becomes its three WTF-8 bytes, so that a pair which a
-    /// server tore between two chunks can still be joined (`WholeCharacters`).
+    /// server split between two chunks can still be joined (`WholeCharacters`).
     mutating func string(into out: inout [UInt8]) throws(JSONError) {
         try take(UInt8(ascii: "\""))
         var run = index
@@ -165,7 +166,7 @@ struct JSONCursor {
         return value
     }
 
-    /// Passes over one value of any kind.
+    /// Skips one value of any kind.
     mutating func skip(depth: Int) throws(JSONError) {
         guard depth < Self.depthMax else { throw .tooDeep }
         var first = true
@@ -217,7 +218,7 @@ struct JSONCursor {
     }
 }
 
-/// UTF-8 that also writes lone surrogates (https://simonsapin.github.io/wtf-8/).
+/// UTF-8 that can also hold lone surrogates (https://simonsapin.github.io/wtf-8/).
 enum WTF8 {
     static func append(_ scalar: UInt32, to out: inout [UInt8]) {
         func byte(_ value: UInt32) -> UInt8 { UInt8(truncatingIfNeeded: value) }

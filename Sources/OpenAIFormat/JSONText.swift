@@ -1,12 +1,12 @@
-// Writing JSON by hand where it is written once per token: an encoder costs some 10 µs a chunk, this costs well
-// under one.
+// Hand-written JSON, for output that is produced once per token: an encoder costs some 10 µs a chunk, this
+// well under 1 µs.
 
 /// Appends JSON to bytes.
 public enum JSONText {
     private static let hex = Array("0123456789abcdef".utf8)
 
-    /// The inside of a JSON string for `text`, which is repaired (U+FFFD) where it is no UTF-8: it comes from
-    /// strangers. Line ends are escaped, so that the result may stand in a server-sent event.
+    /// Appends `text` as the inside of a JSON string. Invalid UTF-8 is replaced by U+FFFD, because the text
+    /// comes from strangers. Line ends are escaped, so that the result fits in a server-sent event.
     public static func appendEscaped(_ text: [UInt8], to out: inout [UInt8]) {
         if text.contains(where: { $0 >= 0x80 }), String(validating: text, as: UTF8.self) == nil {
             return appendEscaped(Array(String(decoding: text, as: UTF8.self).utf8), to: &out)
@@ -32,7 +32,7 @@ public enum JSONText {
         out.append(contentsOf: text[run...])
     }
 
-    /// A whole JSON string.
+    /// A complete JSON string, with its quotes.
     public static func string(_ text: String) -> [UInt8] {
         var out: [UInt8] = [0x22]
         appendEscaped(Array(text.utf8), to: &out)
@@ -41,12 +41,12 @@ public enum JSONText {
     }
 }
 
-/// Money as people and clients read it.
+/// Amounts of money as people and clients read them.
 public enum Credits {
-    /// Micro-credits as credits, exact, without needless zeros: 46 is `0.000046`, 2 000 000 is `2`.
+    /// Micro-credits as credits, exact and without trailing zeros: 46 is `0.000046`, 2 000 000 is `2`.
     public static func text(_ microcredits: Int64) -> String { decimal(microcredits, atLeast: 0) }
 
-    /// Micro-credits per million tokens as credits per million, with two decimals or as many as it needs.
+    /// Micro-credits per million tokens as credits per million, with two decimals, or more if needed.
     public static func rate(_ microcredits: Int64) -> String { decimal(microcredits, atLeast: 2) }
 
     private static func decimal(_ microcredits: Int64, atLeast decimals: Int) -> String {

@@ -1,14 +1,15 @@
 /// A JSON value that writes back what it read: numbers keep their digits and objects their order, which
-/// Foundation's JSON types would not. For documents that are looked through and passed on, once per request.
+/// Foundation's JSON types don't preserve. For documents that are inspected and passed on, once per request.
 public enum JSONTree: Hashable, Sendable {
     case null
     case bool(Bool)
-    /// The digits as they stood.
+    /// The digits as they were written.
     case number(String)
     case string(String)
     case array([JSONTree])
     case object([Member])
 
+    /// One key of an object with its value.
     public struct Member: Hashable, Sendable {
         public var key: String
         public var value: JSONTree
@@ -18,7 +19,7 @@ public enum JSONTree: Hashable, Sendable {
         }
     }
 
-    /// Parses one document of UTF-8. Nesting is limited to 64; an object that names a key twice is refused,
+    /// Parses one document of UTF-8. Nesting is limited to 64. An object that repeats a key is refused,
     /// because two readers could then see two different requests.
     public init(parsing bytes: [UInt8]) throws(JSONError) {
         guard String(validating: bytes, as: UTF8.self) != nil else { throw .notUTF8 }
@@ -99,9 +100,9 @@ public enum JSONTree: Hashable, Sendable {
         return rest.isEmpty
     }
 
-    // MARK: Looking in
+    // MARK: Reading
 
-    /// The member of an object; nil for other kinds.
+    /// The value of an object's member; nil for other kinds.
     public subscript(key: String) -> JSONTree? { members?.first { $0.key == key }?.value }
     public var members: [Member]? { if case .object(let members) = self { members } else { nil } }
     public var elements: [JSONTree]? { if case .array(let elements) = self { elements } else { nil } }

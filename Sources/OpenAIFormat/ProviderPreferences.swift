@@ -1,9 +1,9 @@
-// Routing preferences in OpenRouter's form: the request's `provider` object. A preference that we don't know, or that
-// nobody here can keep, is an error and never ignored: the client would believe that it holds.
+// Routing preferences in OpenRouter's form: the request's `provider` object. A preference that is unknown, or
+// that no node can guarantee, is an error: if it were ignored, the client would believe that it holds.
 
 import Primitives
 
-/// Whom the client accepts and what it weighs, before names are resolved to keys.
+/// Which sellers the client accepts and how it ranks them, before names are resolved to keys.
 public struct ProviderPreferences: Hashable, Sendable {
     public enum Sort: String, Sendable, CaseIterable { case price, throughput, latency }
 
@@ -28,9 +28,9 @@ public struct ProviderPreferences: Hashable, Sendable {
     /// Trust × 1000.
     public var minMillitrust: UInt32?
 
-    /// Entries of a list of nodes or quantisations.
+    /// Entries in one list of nodes or quantisations.
     public static let listMax = 64
-    /// A day: longer deadlines are cut to it.
+    /// One day: a longer deadline is cut to it.
     public static let deadlineMillisecondsMax: Int64 = 86_400_000
 
     static let keys = [
@@ -117,7 +117,7 @@ public struct ProviderPreferences: Hashable, Sendable {
             } else {
                 "Known are \(keys.joined(separator: ", "))."
             }
-        return .invalid("`\(path).\(shown)` is no preference. \(hint)", param: "\(path).\(shown)")
+        return .invalid("`\(path).\(shown)` is not a known preference. \(hint)", param: "\(path).\(shown)")
     }
 
     private static func names(_ value: JSONTree, _ path: String) throws(ErrorBody) -> [String] {
@@ -150,7 +150,7 @@ public struct ProviderPreferences: Hashable, Sendable {
         return number
     }
 
-    /// A number of credits, or (as OpenRouter allows) its text.
+    /// Reads a number of credits, or its text, which OpenRouter allows.
     private static func credits(_ value: JSONTree, _ path: String) throws(ErrorBody) -> Int64 {
         guard let credits = value.real ?? value.text.flatMap(Double.init),
             let found = Credits.microcredits(credits)

@@ -1,11 +1,12 @@
-// The fields of a request that the gateway itself acts on, each with the shape that it must have.
+// The request fields that the gateway itself acts on, each with the shape that it must have.
 
-/// A guess at how many tokens an input makes, without its tokenizer: a quarter of its UTF-8 bytes, rounded up, four more
-/// for each message (role and separators), 256 for an image. It is compared and shown, never billed.
+/// An estimate of an input's tokens without its tokenizer: a quarter of its UTF-8 bytes, rounded up, plus
+/// four for each message (role and separators) and 256 for each image. It is compared and shown, never
+/// billed.
 struct TokenEstimate {
     static let perMessage: UInt32 = 4
     static let perImage: UInt32 = 256
-    /// Past it, more input changes nothing.
+    /// Input beyond this changes nothing.
     static let max: UInt32 = 1 << 30
 
     private(set) var total: UInt32 = 0
@@ -46,7 +47,7 @@ struct RequestReader {
         }
     }
 
-    /// The value of a field that is there and not null.
+    /// The value of a field that is present and not null.
     private func field(_ name: String) -> JSONTree? {
         guard let value = tree[name], !value.isNull else { return nil }
         return value

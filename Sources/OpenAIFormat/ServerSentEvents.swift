@@ -8,6 +8,7 @@ public struct ServerSentEvent: Hashable, Sendable {
     }
 }
 
+/// Why a stream can't be parsed: always the server's fault.
 public enum ServerSentEventsError: Error, Hashable, Sendable {
     /// A line, or the data of one event, is longer than the parser's limit.
     case tooLong
@@ -15,11 +16,11 @@ public enum ServerSentEventsError: Error, Hashable, Sendable {
 
 /// Parses `text/event-stream` (WHATWG HTML §9.2.6) from pieces of any size.
 ///
-/// Two deviations, both for model servers: a field named `error` counts as an event of that name (llama.cpp wrote
-/// `error: {…}`), and bytes in lines that are no field at all are counted, so that the reader can tell a stream of
-/// garbage from a quiet one. `id` and `retry` are ignored: nobody reconnects to a generation.
+/// Two deviations, both for model servers. A field named `error` counts as an event of that name (llama.cpp
+/// wrote `error: {…}`). Bytes in lines that are not a field are counted, so that the reader can tell a stream
+/// of garbage from a quiet one. `id` and `retry` are ignored: nobody reconnects to a generation.
 public struct ServerSentEvents: Sendable {
-    /// Bytes of one line and of one event's data. A delta is some 200 bytes; log-probabilities of a whole
+    /// Bytes of one line, and of one event's data. A delta is some 200 bytes; log-probabilities of a whole
     /// vocabulary reach a few hundred kB.
     public static let lengthMaxDefault = 1 << 20
 
@@ -30,12 +31,12 @@ public struct ServerSentEvents: Sendable {
     private var name = ""
     private var skipLineFeed = false
     private var atStart = true
-    /// Bytes in lines that no event-stream has.
+    /// Bytes in lines that are not part of an event stream.
     public private(set) var ignoredBytes = 0
 
     public init(lengthMax: Int = Self.lengthMaxDefault) { self.lengthMax = lengthMax }
 
-    /// Appends the events that `bytes` complete to `events`.
+    /// Appends to `events` those that `bytes` complete. Throws when a line or an event is too long.
     public mutating func feed(
         _ bytes: UnsafeRawBufferPointer, into events: inout [ServerSentEvent]
     ) throws(ServerSentEventsError) {
@@ -60,7 +61,7 @@ public struct ServerSentEvents: Sendable {
         if start < bytes.count { try append(bytes[start..<bytes.count]) }
     }
 
-    /// For whole arrays, in tests and small answers.
+    /// For complete arrays, in tests and small answers.
     public mutating func feed(
         _ bytes: [UInt8], into events: inout [ServerSentEvent]
     ) throws(ServerSentEventsError) {

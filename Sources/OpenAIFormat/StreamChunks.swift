@@ -1,9 +1,10 @@
-// A streamed answer as server-sent events, written by hand: what is the same in every chunk is made once per stream.
+// A streamed answer as server-sent events, written by hand: the constant parts of a chunk are made once per
+// stream.
 
-/// What the answers to one request share.
+/// What all chunks or bodies of one answer share.
 public struct AnswerIdentity: Hashable, Sendable {
     public var kind: ClientRequest.Kind
-    /// `chatcmpl-` or `cmpl-`, and the task's id.
+    /// `chatcmpl-` or `cmpl-`, followed by the task's id.
     public var id: String
     /// Seconds since 1970.
     public var created: Int64
@@ -17,7 +18,7 @@ public struct AnswerIdentity: Hashable, Sendable {
         self.model = model
     }
 
-    /// The members that come before `choices`.
+    /// The members that precede `choices`.
     func head(object: String) -> [JSONTree.Member] {
         [
             .init("id", .string(id)), .init("object", .string(object)),
@@ -36,7 +37,7 @@ public struct StreamChunks: Sendable {
     private let afterChoices: [UInt8]
     private let includeUsage: Bool
     private var begun = false
-    /// Choices whose end the backend has told by itself.
+    /// Choices for which the backend has already sent a finish reason.
     private var finished: [UInt64] = []
     private var seen: [UInt64] = []
 
@@ -56,7 +57,7 @@ public struct StreamChunks: Sendable {
             + afterChoices
     }
 
-    /// The role comes first, once; nothing for a completion.
+    /// Writes the role first, once; nothing for a completion.
     private mutating func begin(to out: inout [UInt8]) {
         guard !begun else { return }
         begun = true
@@ -69,7 +70,7 @@ public struct StreamChunks: Sendable {
         out.append(contentsOf: afterChoices)
     }
 
-    /// One chunk of plain text.
+    /// Writes one chunk of plain text.
     public mutating func text(_ text: [UInt8], to out: inout [UInt8]) {
         begin(to: &out)
         guard !text.isEmpty else { return }
@@ -78,8 +79,8 @@ public struct StreamChunks: Sendable {
         out.append(contentsOf: afterText)
     }
 
-    /// One chunk that says more than text: the backend's `choices`, as a worker passed them on. False when they are no
-    /// list of objects; nothing is written then.
+    /// Writes one chunk that holds more than text: the backend's `choices`, as a worker passed them on.
+    /// Returns false and writes nothing when they are not a list of objects.
     public mutating func choices(_ json: [UInt8], to out: inout [UInt8]) -> Bool {
         guard let tree = try? JSONTree(parsing: json), let choices = tree.elements,
             choices.allSatisfy({ $0.members != nil })
@@ -98,7 +99,7 @@ public struct StreamChunks: Sendable {
         return true
     }
 
-    /// The end of every choice that has not ended yet, and the bill if it was asked for.
+    /// Ends every choice that has not ended yet, and writes the bill if it was asked for.
     public mutating func finish(reason: String, usage: Usage, to out: inout [UInt8]) {
         begin(to: &out)
         let open = (seen.isEmpty ? [0] : seen).filter { !finished.contains($0) }
@@ -126,14 +127,14 @@ public struct StreamChunks: Sendable {
         out.append(contentsOf: "data: [DONE]\n\n".utf8)
     }
 
-    /// A failure after the stream has begun; the end of the stream follows without `[DONE]`.
+    /// Writes a failure after the stream has begun. The stream then ends without `[DONE]`.
     public static func error(_ error: ErrorBody, to out: inout [UInt8]) {
         out.append(contentsOf: "data: ".utf8)
         error.json.write(to: &out)
         out.append(contentsOf: "\n\n".utf8)
     }
 
-    /// A line that clients skip: a sign of life. Control characters are left out.
+    /// Writes a comment line, which clients skip: a sign of life. Control characters are left out.
     public static func comment(_ text: String, to out: inout [UInt8]) {
         out.append(contentsOf: ": ".utf8)
         out.append(contentsOf: text.utf8.filter { $0 >= 0x20 && $0 != 0x7F })

@@ -1,4 +1,5 @@
-/// What an answer took and cost: OpenAI's `usage` with OpenRouter's `cost` in it, and our own object beside it.
+/// What an answer took and cost: OpenAI's `usage` extended by OpenRouter's `cost`, and our own object
+/// `starling`.
 public struct Usage: Hashable, Sendable {
     public var promptTokens: UInt32
     public var cachedTokens: UInt32

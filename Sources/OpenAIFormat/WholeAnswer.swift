@@ -1,14 +1,14 @@
-// The answer to a client that doesn't stream: the worker always streams, so its deltas are put together here.
+// The answer to a client that doesn't stream: workers always stream, so their deltas are joined here.
 
-/// Collects an answer's deltas.
+/// Collects the deltas of an answer.
 public struct WholeAnswer: Sendable {
-    /// An answer that grows past it is broken off.
+    /// Bytes of an answer; a longer one is aborted.
     public static let bytesMax = 32 << 20
 
     fileprivate struct Choice {
         var index: UInt64
         var text: [UInt8] = []
-        /// The message beside its content: role, tool calls, reasoning.
+        /// The message without its content: role, tool calls, reasoning.
         var message = JSONTree.object([])
         var logprobs = JSONTree.null
         var reason: String?
@@ -18,7 +18,7 @@ public struct WholeAnswer: Sendable {
 
     public init() {}
 
-    /// Plain text of the only choice. False: the answer is too long.
+    /// Appends plain text of the only choice. Returns false when the answer becomes too long.
     public mutating func append(text: [UInt8]) -> Bool {
         bytes += text.count
         guard bytes <= Self.bytesMax else { return false }
@@ -26,7 +26,8 @@ public struct WholeAnswer: Sendable {
         return true
     }
 
-    /// The backend's `choices`, as a worker passed them on. False: no list of choices, or too long.
+    /// Appends the backend's `choices`, as a worker passed them on. Returns false when they are not a list of
+    /// choices, or the answer becomes too long.
     public mutating func append(choices json: [UInt8]) -> Bool {
         bytes += json.count
         guard bytes <= Self.bytesMax, let elements = (try? JSONTree(parsing: json))?.elements else {
@@ -108,11 +109,11 @@ extension WholeAnswer.Choice {
 }
 
 extension JSONTree {
-    /// Keys whose text names something: told once (or again), never in pieces.
+    /// Keys whose text is a name: sent whole, perhaps repeatedly, but never in pieces.
     private static let namingKeys = ["id", "type", "role", "name"]
 
-    /// Adds a delta: text is appended, objects are merged, the elements of lists that carry an `index` are merged by it
-    /// and others appended; anything else replaces. As OpenAI's SDKs put streams together.
+    /// Merges a delta as OpenAI's SDKs do: text is appended, objects are merged; list elements that carry an
+    /// `index` are merged by it and others appended; anything else replaces the old value.
     fileprivate mutating func merge(_ other: JSONTree) {
         switch (self, other) {
         case (_, .null): return
@@ -150,7 +151,7 @@ extension JSONTree {
         }
     }
 
-    /// A list of objects without their `index`, which only streams have.
+    /// A list of objects without `index`, which only streams have.
     fileprivate var withoutIndices: JSONTree {
         guard let elements else { return self }
         return .array(elements.map { .object(($0.members ?? []).filter { $0.key != "index" }) })

@@ -1,11 +1,11 @@
-/// Lets text through in whole tokens and whole characters.
+/// Passes text on in whole tokens and whole characters.
 ///
-/// What counts as delivered is where the next worker goes on if this one dies, and a continuation is exact only from
+/// The next worker continues after the delivered text if this one dies, and a continuation is exact only from
 /// a token boundary. So a piece that ends inside a character is held back entirely, with its tokens, until
-/// another completes it. What never becomes text is replaced by U+FFFD, as decoders do.
+/// another piece completes it. Bytes that never become valid text are replaced by U+FFFD, as decoders do.
 public struct WholeCharacters: Sendable {
-    /// Held bytes; beyond, the end of the piece is taken for garbage and repaired. A character needs at most four,
-    /// but a token may be long.
+    /// Held bytes; beyond this the end of the piece counts as garbage and is repaired. A character needs at
+    /// most four bytes, but a token may be long.
     static let heldMax = 4_096
 
     private var held: [UInt8] = []
@@ -15,7 +15,7 @@ public struct WholeCharacters: Sendable {
 
     public var isHolding: Bool { heldTokens > 0 || !held.isEmpty }
 
-    /// The text that is whole now, with the tokens that it is made of; nil if all is held back.
+    /// Returns the text that is complete now and the number of its tokens; nil if all is held back.
     public mutating func append(_ bytes: [UInt8], tokens: Int) -> (text: [UInt8], tokens: Int)? {
         if held.isEmpty, heldTokens == 0, bytes.allSatisfy({ $0 < 0x80 }) { return (bytes, tokens) }
         held += bytes
@@ -24,7 +24,7 @@ public struct WholeCharacters: Sendable {
         return flush()
     }
 
-    /// What is still held, repaired; nil if nothing is.
+    /// Returns what is still held, repaired; nil if nothing is.
     public mutating func flush() -> (text: [UInt8], tokens: Int)? {
         guard isHolding else { return nil }
         defer {
@@ -55,7 +55,7 @@ public struct WholeCharacters: Sendable {
         return false
     }
 
-    /// Joins surrogate pairs that stand as two WTF-8 sequences.
+    /// Joins surrogate pairs that were written as two WTF-8 sequences.
     private func joined(_ bytes: [UInt8]) -> [UInt8] {
         func half(at index: Int, _ range: Range<UInt8>) -> UInt32? {
             guard index + 3 <= bytes.count, bytes[index] == 0xED, range.contains(bytes[index + 1]) else {

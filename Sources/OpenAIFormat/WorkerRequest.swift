@@ -1,24 +1,26 @@
+/// Why a request can't be passed to the model server.
 public enum WorkerRequestError: Error, Hashable, Sendable {
-    /// The client's fault: no JSON, or a field that can't mean anything.
+    /// The client's fault: not JSON, or a field with an impossible value.
     case malformed(String)
-    /// Text was delivered already, and this request or this server can't go on from there.
+    /// Text was already delivered, and this request or this server can't continue from there.
     case cannotContinue(String)
 }
 
-/// The request that a worker sends to its model server, made of a stranger's.
+/// The request that a worker sends to its model server, built from a stranger's request.
 ///
-/// The gateway takes every field; the worker passes on only what is listed here (the trust boundary): model
-/// servers fetch URLs, compile templates and grammars and reload models on a request's word. What was dropped is
-/// named, so that the receipt can say it. The answer is always streamed and always limited, because a server doesn't
-/// notice that the client of an unstreamed answer has left.
+/// The gateway accepts every field, but the worker passes on only those listed here. This is the trust
+/// boundary: model servers fetch URLs, compile templates and grammars and reload models when a request says
+/// so. Dropped fields are named, so that the receipt can list them. The answer is always streamed and always
+/// limited, because a server doesn't notice that the client of an unstreamed answer has left.
 public struct WorkerRequest: Sendable {
+    /// The worker's settings for one model.
     public struct Options: Sendable {
         public var dialect: BackendDialect
         /// The model's name at the server.
         public var model: String
-        /// The token limit when nobody states one: the context, for there is nothing better.
+        /// The token limit when the client states none: the context, for lack of anything better.
         public var tokensMax: UInt32
-        /// Top-level fields that the operator lets through as they are.
+        /// Top-level fields that the operator lets through unchanged.
         public var extraFields: [String]
         public init(
             dialect: BackendDialect, model: String, tokensMax: UInt32 = 4_096, extraFields: [String] = []
@@ -30,28 +32,28 @@ public struct WorkerRequest: Sendable {
         }
     }
 
-    /// Answers at a time for one request.
+    /// Choices that one request may ask for.
     static let choicesMax: UInt64 = 8
-    /// Names of dropped fields that are remembered.
+    /// Names of dropped fields that are recorded.
     static let droppedMax = 32
 
     public private(set) var body: [UInt8] = []
-    /// Paths of the fields that were dropped, sorted as met, at most 32.
+    /// Paths of the dropped fields in the order of their appearance, at most 32.
     public private(set) var droppedFields: [String] = []
     /// The limit that was sent; 0 for an embedding.
     public private(set) var tokenLimit: UInt32 = 0
 
     /// - Parameters:
     ///   - body: the client's JSON.
-    ///   - delivered: UTF-8 that the client has already.
+    ///   - delivered: UTF-8 that the client already has.
     ///   - maxTokens: what is left of the limit; nil if none was stated.
     public init(
         _ kind: InferenceKind, body: [UInt8], delivered: [UInt8] = [], maxTokens: UInt32? = nil,
         options: Options
     ) throws(WorkerRequestError) {
         let request: JSONTree
-        do { request = try JSONTree(parsing: body) } catch { throw .malformed("The body is no JSON.") }
-        guard let members = request.members else { throw .malformed("The body is no JSON object.") }
+        do { request = try JSONTree(parsing: body) } catch { throw .malformed("The body is not JSON.") }
+        guard let members = request.members else { throw .malformed("The body is not a JSON object.") }
         var filter = FieldFilter(dialect: options.dialect)
         var out: [JSONTree.Member] = [.init("model", .string(options.model))]
         for member in members where !member.value.isNull && !Self.ours.contains(member.key) {
@@ -69,7 +71,7 @@ public struct WorkerRequest: Sendable {
             }
         guard out.contains(where: { $0.key == subject }) else { throw .malformed("`\(subject)` is missing.") }
         if kind == .embedding {
-            guard delivered.isEmpty else { throw .cannotContinue("An embedding has no middle.") }
+            guard delivered.isEmpty else { throw .cannotContinue("An embedding can't be continued.") }
             out.append(.init("encoding_format", .string("float")))
         } else {
             tokenLimit = try Self.limit(request, maxTokens: maxTokens, options: options)
@@ -78,7 +80,8 @@ public struct WorkerRequest: Sendable {
             }
             out.append(.init("stream", .bool(true)))
             var streamOptions: [JSONTree.Member] = [.init("include_usage", .bool(true))]
-            // vLLM puts several tokens into one chunk when it is busy; only this tells how many.
+            // vLLM puts several tokens into one chunk when it is busy; only this option makes it say how
+            // many.
             if options.dialect == .vllm { streamOptions.append(.init("continuous_usage_stats", .bool(true))) }
             out.append(.init("stream_options", .object(streamOptions)))
             if !delivered.isEmpty {
@@ -89,7 +92,7 @@ public struct WorkerRequest: Sendable {
         droppedFields = Array(filter.dropped.prefix(Self.droppedMax))
     }
 
-    /// Fields that we write ourselves or that end at the gateway: no news when they are missing.
+    /// Fields that we write ourselves or that end at the gateway: leaving them out is not reported.
     private static let ours: Set<String> = [
         "model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "encoding_format",
         "provider", "user",
@@ -102,14 +105,15 @@ public struct WorkerRequest: Sendable {
         var limit = UInt64(maxTokens ?? options.tokensMax)
         for name in ["max_tokens", "max_completion_tokens"] {
             guard let stated = request[name], !stated.isNull else { continue }
-            guard let tokens = stated.whole else { throw .malformed("`\(name)` is no whole number.") }
+            guard let tokens = stated.whole else { throw .malformed("`\(name)` is not a whole number.") }
             limit = min(limit, tokens)
         }
         return UInt32(clamping: max(1, min(limit, UInt64(options.tokensMax))))
     }
 
-    /// vLLM refuses a limit that doesn't fit beside the prompt, and takes the rest of its context where none is
-    /// given: so it gets none unless somebody wants less than the whole.
+    /// vLLM refuses a limit that doesn't fit in the context together with the prompt, and without one uses
+    /// what is left of the context. So it is sent a limit only when somebody wants less than the whole
+    /// context.
     private static func limitName(
         _ kind: InferenceKind, _ request: JSONTree, limit: UInt32, options: Options
     ) -> String? {
@@ -122,7 +126,7 @@ public struct WorkerRequest: Sendable {
         }
     }
 
-    // MARK: Going on with a broken-off answer
+    // MARK: Continuing an interrupted answer
 
     private static func resume(
         _ kind: InferenceKind, _ out: inout [JSONTree.Member], delivered: [UInt8], dialect: BackendDialect
@@ -160,8 +164,8 @@ public struct WorkerRequest: Sendable {
         return elements[0].text
     }
 
-    /// The delivered text as the last assistant message; a client's own prefill is lengthened, because servers
-    /// refuse two assistant messages at the end.
+    /// Adds the delivered text as the last assistant message. A client's own prefill is extended instead,
+    /// because servers refuse two assistant messages at the end.
     private static func messages(_ value: JSONTree, endingWith text: String) -> JSONTree {
         var messages = value.elements ?? []
         if let last = messages.last, last["role"]?.text == "assistant", let prefill = last["content"]?.text {

@@ -52,7 +52,7 @@ extension Peer {
     /// Starts a client's task; its events follow as `Effect.client`.
     public mutating func submit(_ request: TaskRequest, now: Now) -> TaskID {
         turn.now = now
-        let task = auctioneer.submit(request, now: turn.now, random: &turn.random, out: &auctioneerActions)
+        let task = auctioneer.submit(request, turn: &turn, out: &auctioneerActions)
         settle()
         return task
     }
@@ -60,21 +60,21 @@ extension Peer {
     /// The client has gone.
     public mutating func cancel(_ task: TaskID, now: Now) {
         turn.now = now
-        auctioneer.cancel(task, now: turn.now, random: &turn.random, out: &auctioneerActions)
+        auctioneer.cancel(task, turn: &turn, out: &auctioneerActions)
         settle()
     }
 
     /// The client took so many bytes of text and extra.
     public mutating func consumed(_ task: TaskID, bytes: UInt64, now: Now) {
         turn.now = now
-        auctioneer.consumed(task, bytes: bytes, now: turn.now, random: &turn.random, out: &auctioneerActions)
+        auctioneer.consumed(task, bytes: bytes, turn: &turn, out: &auctioneerActions)
         settle()
     }
 
     /// The shell's loop did nothing for so long, and has read its sockets since.
     public mutating func wasStalled(for gap: Interval, now: Now) {
         turn.now = now
-        auctioneer.loopWasStalled(for: gap, now: turn.now, random: &turn.random, out: &auctioneerActions)
+        auctioneer.loopWasStalled(turn: &turn, out: &auctioneerActions)
         settle()
     }
 

@@ -88,50 +88,51 @@ extension Peer {
             if discovery.contact(of: completion.peer.key) == nil { gossip.memberLeft(completion.peer.key) }
         case (.market(let token), .answered(let message, let roundTrip)):
             auctioneer.answered(
-                token, message.market, from: completion.peer, roundTrip: roundTrip, now: turn.now,
-                random: &turn.random, out: &auctioneerActions)
+                RequestToken(rawValue: token), message.market, from: completion.peer, roundTrip: roundTrip,
+                turn: &turn, out: &auctioneerActions)
         case (.market(let token), .unanswered):
             discovery.suspect(completion.peer.key, turn: &turn, out: &discoveryActions)
-            auctioneer.unanswered(token, now: turn.now, random: &turn.random, out: &auctioneerActions)
+            auctioneer.unanswered(
+                RequestToken(rawValue: token), turn: &turn, out: &auctioneerActions)
         case (.peer, _):
             break
         }
     }
 
     /// The auctioneer's request; to ourselves it is answered on the spot.
-    mutating func request(_ token: UInt64, _ message: MarketMessage, to peer: PeerAddress) {
+    mutating func request(_ token: RequestToken, _ message: MarketMessage, to peer: PeerAddress) {
         guard peer.key == identity.publicKey else {
             guard mayContact(peer) else {
                 return auctioneer.unanswered(
-                    token, now: turn.now, random: &turn.random, out: &auctioneerActions)
+                    token, turn: &turn, out: &auctioneerActions)
             }
             return sessions.request(
-                .market(message), to: peer, owner: .market(token), turn: &turn,
+                .market(message), to: peer, owner: .market(token.rawValue), turn: &turn,
                 out: &sessionOutput)
         }
         if let answer = bidder.handle(message, from: peer, proven: true, now: turn.now, out: &bidderActions) {
             auctioneer.answered(
-                token, answer, from: peer, roundTrip: .zero, now: turn.now, random: &turn.random,
+                token, answer, from: peer, roundTrip: .zero, turn: &turn,
                 out: &auctioneerActions)
         } else {
-            auctioneer.unanswered(token, now: turn.now, random: &turn.random, out: &auctioneerActions)
+            auctioneer.unanswered(token, turn: &turn, out: &auctioneerActions)
         }
     }
 
     /// A frame belongs to the auctioneer or to the bidder by its kind.
-    mutating func frame(_ frame: Frame, from peer: PublicKey, on channel: UInt64) {
+    mutating func frame(_ frame: Frame, from peer: PublicKey, on channel: ChannelID) {
         switch frame.body {
         case .open, .bodyPart, .cancel, .credit, .receipt:
-            bidder.received(frame, from: peer, channel: channel, now: turn.now, out: &bidderActions)
+            bidder.received(frame, from: peer, channel: channel.rawValue, now: turn.now, out: &bidderActions)
         case .delta, .progress, .finish, .fail, .hello:
             auctioneer.received(
-                frame, from: peer, channel: channel, now: turn.now, random: &turn.random,
+                frame, from: peer, channel: channel, turn: &turn,
                 out: &auctioneerActions)
         }
     }
 
-    mutating func channelFailed(_ channel: UInt64) {
-        auctioneer.channelClosed(channel, now: turn.now, random: &turn.random, out: &auctioneerActions)
-        bidder.channelClosed(channel, now: turn.now, out: &bidderActions)
+    mutating func channelFailed(_ channel: ChannelID) {
+        auctioneer.channelClosed(channel, turn: &turn, out: &auctioneerActions)
+        bidder.channelClosed(channel.rawValue, now: turn.now, out: &bidderActions)
     }
 }

@@ -135,7 +135,7 @@ extension Peer {
             offerLearnt(offer.record.model)
         case .offerWithdrawn(let key, let model):
             effects.append(.log(.offerGone(key, model: model, expired: false)))
-            auctioneer.sellerLeft(key, now: turn.now, random: &turn.random, out: &auctioneerActions)
+            auctioneer.sellerLeft(key, turn: &turn, out: &auctioneerActions)
         case .offerExpired(let key, let model):
             effects.append(.log(.offerGone(key, model: model, expired: true)))
         case .searchFinished(let token, _):
@@ -168,13 +168,11 @@ extension Peer {
                 let id = channels.open(to: peer, turn: &turn, out: &channelActions)
                 dialling[id] = .auctioneer(task, attempt: attempt, peer)
             }
-        case .expectChannel:
-            break
         case .sendFrame(let channel, let frame):
             if OwnChannels.isOwn(channel) {
                 ownChannels.send(frame, on: channel, .toBidder)
             } else {
-                channels.send(frame, on: ChannelID(rawValue: channel), turn: &turn, out: &channelActions)
+                channels.send(frame, on: channel, turn: &turn, out: &channelActions)
             }
         case .releaseChannel(let channel):
             release(channel, telling: .toBidder)
@@ -195,8 +193,8 @@ extension Peer {
         case .pauseJob(let id): effects.append(.pauseJob(id))
         case .resumeJob(let id): effects.append(.resumeJob(id))
         case .sendFrame(let channel, let frame):
-            if OwnChannels.isOwn(channel) {
-                ownChannels.send(frame, on: channel, .toAuctioneer)
+            if OwnChannels.isOwn(ChannelID(rawValue: channel)) {
+                ownChannels.send(frame, on: ChannelID(rawValue: channel), .toAuctioneer)
             } else {
                 channels.send(frame, on: ChannelID(rawValue: channel), turn: &turn, out: &channelActions)
             }
@@ -204,9 +202,9 @@ extension Peer {
             let id = channels.open(to: peer, turn: &turn, out: &channelActions)
             dialling[id] = .bidder(task, attempt: attempt, peer)
         case .releaseChannel(let channel):
-            release(channel, telling: .toAuctioneer)
+            release(ChannelID(rawValue: channel), telling: .toAuctioneer)
         case .closeChannel(let channel):
-            close(channel, telling: .toAuctioneer)
+            close(ChannelID(rawValue: channel), telling: .toAuctioneer)
         case .receiptAccepted(let receipt):
             effects.append(.keep(receipt))
         }
@@ -225,8 +223,8 @@ extension Peer {
             switch dialling.removeValue(forKey: id) {
             case .auctioneer(let task, let attempt, let address):
                 auctioneer.channelOpened(
-                    task, attempt: attempt, channel: id.rawValue, peer: address.key, now: turn.now,
-                    random: &turn.random, out: &auctioneerActions)
+                    task, attempt: attempt, channel: id, peer: address.key, turn: &turn,
+                    out: &auctioneerActions)
             case .bidder(let task, let attempt, let address):
                 bidder.channelOpened(
                     task, attempt: attempt, channel: id.rawValue, peer: address.key, now: turn.now,
@@ -235,19 +233,19 @@ extension Peer {
             case nil: break
             }
         case .frame(let id, let peer, let frame):
-            self.frame(frame, from: peer, on: id.rawValue)
+            self.frame(frame, from: peer, on: id)
         case .failed(let id, _):
             switch dialling.removeValue(forKey: id) {
             case .auctioneer(let task, let attempt, let address):
                 auctioneer.channelFailed(
-                    task, attempt: attempt, peer: address.key, now: turn.now, random: &turn.random,
+                    task, attempt: attempt, peer: address.key, turn: &turn,
                     out: &auctioneerActions)
             case .bidder(let task, let attempt, let address):
                 bidder.channelFailed(
                     task, attempt: attempt, peer: address.key, now: turn.now, out: &bidderActions)
             case .test: break
             case nil:
-                channelFailed(id.rawValue)
+                channelFailed(id)
             }
         }
     }
@@ -256,35 +254,36 @@ extension Peer {
         switch item {
         case .opened(let channel, let task, let attempt):
             auctioneer.channelOpened(
-                task, attempt: attempt, channel: channel, peer: identity.publicKey, now: turn.now,
-                random: &turn.random, out: &auctioneerActions)
+                task, attempt: attempt, channel: channel, peer: identity.publicKey, turn: &turn,
+                out: &auctioneerActions)
         case .frame(let channel, let frame, .toBidder):
             bidder.received(
-                frame, from: identity.publicKey, channel: channel, now: turn.now, out: &bidderActions)
+                frame, from: identity.publicKey, channel: channel.rawValue, now: turn.now, out: &bidderActions
+            )
         case .frame(let channel, let frame, .toAuctioneer):
             auctioneer.received(
-                frame, from: identity.publicKey, channel: channel, now: turn.now, random: &turn.random,
+                frame, from: identity.publicKey, channel: channel, turn: &turn,
                 out: &auctioneerActions)
         case .closed(let channel, .toBidder):
-            bidder.channelClosed(channel, now: turn.now, out: &bidderActions)
+            bidder.channelClosed(channel.rawValue, now: turn.now, out: &bidderActions)
         case .closed(let channel, .toAuctioneer):
-            auctioneer.channelClosed(channel, now: turn.now, random: &turn.random, out: &auctioneerActions)
+            auctioneer.channelClosed(channel, turn: &turn, out: &auctioneerActions)
         }
     }
 
-    private mutating func release(_ channel: UInt64, telling side: OwnChannels.Direction) {
+    private mutating func release(_ channel: ChannelID, telling side: OwnChannels.Direction) {
         if OwnChannels.isOwn(channel) {
             ownChannels.close(channel, telling: side)
         } else {
-            channels.release(ChannelID(rawValue: channel), turn: &turn, out: &channelActions)
+            channels.release(channel, turn: &turn, out: &channelActions)
         }
     }
 
-    private mutating func close(_ channel: UInt64, telling side: OwnChannels.Direction) {
+    private mutating func close(_ channel: ChannelID, telling side: OwnChannels.Direction) {
         if OwnChannels.isOwn(channel) {
             ownChannels.close(channel, telling: side)
         } else {
-            channels.close(ChannelID(rawValue: channel), out: &channelActions)
+            channels.close(channel, out: &channelActions)
         }
     }
 }

@@ -127,7 +127,7 @@ public struct Peer: ~Copyable {
             discovery.tick(turn: &turn, out: &discoveryActions)
         }
         if gossip.nextDeadline() <= time { gossip.tick(turn: &turn, out: &gossipActions) }
-        auctioneer.tick(now: turn.now, random: &turn.random, out: &auctioneerActions)
+        auctioneer.tick(turn: &turn, out: &auctioneerActions)
         if bidder.nextDeadline() <= time { bidder.tick(now: turn.now, out: &bidderActions) }
         tickSearches()
         settle()

@@ -2,19 +2,22 @@ import Cryptography
 import Foundation
 import Primitives
 
-/// The file that holds a node's Ed25519 seed: one line, readable by its owner alone.
+/// The file that holds a node's Ed25519 seed: one line, readable by its owner only.
 ///
-/// Format: `starling-key-1 ` and 52 characters of base 32. Losing the file loses the identity with everything that
-/// it earned; showing it gives both away.
+/// Format: `starling-key-1 ` and 52 characters of base 32. Losing the file loses the identity and everything
+/// it earned; disclosing it gives both away.
 public enum KeyFile {
     private static let header = "starling-key-1 "
 
-    /// Reads the identity in `path`, or makes a new one there (mode 0600, parent folders 0700) when there is none.
+    /// Reads the identity in `path`. If the file doesn't exist, creates one with a new identity (mode 0600,
+    /// parent folders 0700). Throws when the file can't be read or made, is readable by others, or isn't a
+    /// key.
     public static func loadOrCreate(_ path: String) throws(KeyFileError) -> Identity {
         FileManager.default.fileExists(atPath: path)
             ? try load(path) : try create(path, seed: SecureRandom.bytes32())
     }
 
+    /// Reads the identity in `path`. Throws as `loadOrCreate` does, and when there is no file.
     public static func load(_ path: String) throws(KeyFileError) -> Identity {
         var status = stat()
         guard stat(path, &status) == 0 else {
@@ -43,7 +46,7 @@ public enum KeyFile {
         return Identity(seed: seed)
     }
 
-    /// Writes `seed` to a new file; never over an existing one.
+    /// Writes `seed` to a new file; never overwrites an existing one.
     public static func create(_ path: String, seed: Bytes32) throws(KeyFileError) -> Identity {
         let folder = (path as NSString).deletingLastPathComponent
         if !folder.isEmpty, !FileManager.default.fileExists(atPath: folder) {
@@ -73,7 +76,7 @@ public enum KeyFile {
     }
 }
 
-/// What is wrong with a key file, and the mend. Never holds the key.
+/// What is wrong with a key file, and the fix. Never holds the key.
 public struct KeyFileError: Error, Sendable, CustomStringConvertible {
     public var path: String
     public var problem: String

@@ -3,12 +3,13 @@ import GRDB
 import Primitives
 import Wire
 
-/// What must outlive a node's process, in one SQLite file: receipts on both sides, anchors of the DHT, measured
-/// speeds and offer sequences. An actor off the loop's thread; the loop hands it values and never waits for it.
+/// What must outlive a node's process, in one SQLite file: receipts of both sides, anchors of the DHT,
+/// measured speeds and offer sequences. An actor off the loop's thread: the loop hands it values and never
+/// waits for it. Methods throw GRDB's errors.
 public actor Ledger {
     private let database: DatabaseQueue
 
-    /// Opens or makes the file at `path` (`:memory:` for none) and brings its schema up to date.
+    /// Opens or creates the file at `path` (`:memory:` for none) and migrates its schema.
     public init(path: String) throws {
         var configuration = Configuration()
         configuration.busyMode = .timeout(5)
@@ -35,7 +36,7 @@ public actor Ledger {
         try migrator.migrate(database)
     }
 
-    /// Keeps `receipts`, each unless a later one of the same attempt is held already.
+    /// Stores `receipts`, except those for which a later one of the same attempt is already stored.
     public func keep(_ receipts: [Verified<Receipt>]) throws {
         try database.write { db in
             let statement = try db.cachedStatement(
@@ -60,8 +61,8 @@ public actor Ledger {
         }
     }
 
-    /// Micro-credits that each peer owes `node` (positive) or is owed by it (negative), by the receipts held; and the
-    /// totals that `node` earned and spent.
+    /// Micro-credits that each peer owes `node` (positive) or is owed by it (negative) according to the
+    /// stored receipts, and the totals that `node` earned and spent.
     public func balances(of node: PublicKey) throws -> (
         byPeer: [PublicKey: Int64], earned: Int64, spent: Int64
     ) {
@@ -104,7 +105,7 @@ public actor Ledger {
         }
     }
 
-    /// The saved anchors, best first, as they were signed; whoever uses them checks them again.
+    /// The saved anchors, best first, as they were signed. The caller must verify them again.
     public func anchors() throws -> [SignedRecord] {
         try database.read { db in
             try Row.fetchAll(db, sql: "SELECT body, signature FROM anchor ORDER BY rank").compactMap { row in
@@ -116,7 +117,7 @@ public actor Ledger {
         }
     }
 
-    /// A small named value: measured speeds, offer sequences.
+    /// A small named value: a measured speed or an offer sequence.
     public func setting(_ name: String) throws -> [UInt8]? {
         try database.read { db in
             try Data.fetchOne(db, sql: "SELECT value FROM setting WHERE name = ?", arguments: [name]).map(
@@ -124,6 +125,7 @@ public actor Ledger {
         }
     }
 
+    /// Stores a small named value, replacing the old one.
     public func set(_ name: String, _ value: [UInt8]) throws {
         try database.write { db in
             try db.execute(

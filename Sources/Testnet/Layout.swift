@@ -2,7 +2,7 @@ import Cryptography
 import Foundation
 import Primitives
 
-/// Where a running testnet's things lie: `testnet/.run/NAME/`.
+/// Paths of a running testnet's files: `testnet/.run/NAME/`.
 public struct Layout: Sendable {
     public var folder: String
 
@@ -17,7 +17,7 @@ public struct Layout: Sendable {
     public func log(_ node: String) -> String { "\(folder)/\(node).log" }
 }
 
-/// One node of a running testnet, as `state.json` remembers it.
+/// One node of a running testnet, as `state.json` records it.
 public struct NodeRecord: Codable, Sendable {
     public var name: String
     public var role: String
@@ -28,9 +28,9 @@ public struct NodeRecord: Codable, Sendable {
     public var http: String
     public var config: String
     public var log: String
-    /// 0: never started.
+    /// 0 if it was never started.
     public var pid: Int32
-    /// Clock ticks after boot at which the process started: tells it from a later one with the same pid.
+    /// Clock ticks after boot at which the process started: tells it from a later process with the same pid.
     public var startTicks: UInt64
     public var since: Date
     public var exit: Exit?
@@ -47,10 +47,10 @@ public struct NodeRecord: Codable, Sendable {
     }
 }
 
-/// What `state.json` holds.
+/// The content of `state.json`.
 public struct TestnetState: Codable, Sendable {
     public var file: String
-    /// Hash of the file's plan: `up` with the same plan has nothing to do.
+    /// Hash of the file's plan: `up` with an unchanged plan has nothing to do.
     public var plan: String
     public var program: String
     public var supervisor: Int32
@@ -61,6 +61,7 @@ public struct TestnetState: Codable, Sendable {
         case file, plan, program, supervisor, supervisorTicks = "supervisor_ticks", nodes
     }
 
+    /// Reads the state; nil when there is none or it can't be read.
     public static func load(_ layout: Layout) -> TestnetState? {
         guard let data = FileManager.default.contents(atPath: layout.state) else { return nil }
         let decoder = JSONDecoder()
@@ -68,7 +69,7 @@ public struct TestnetState: Codable, Sendable {
         return try? decoder.decode(TestnetState.self, from: data)
     }
 
-    /// Atomic: a reader sees the old file or the new one.
+    /// Atomic: a reader sees either the old file or the new one.
     public func save(_ layout: Layout) throws {
         let encoder = JSONEncoder()
         encoder.dateEncodingStrategy = .secondsSince1970
@@ -78,10 +79,11 @@ public struct TestnetState: Codable, Sendable {
 }
 
 extension TestnetFile {
-    /// The seed text of a node's key: the same file gives the same ids.
+    /// The seed text of a node's key: the same file always gives the same ids.
     func keySeed(_ node: String) -> String { "\(mesh)/\(seed)/\(node)" }
 
-    /// The configuration files' text, and the records before any start. `port(i)` gives a free pair's first port.
+    /// The text of each node's configuration file, and the records before any start. `port(i)` returns the
+    /// first port of a free pair.
     func lay(out layout: Layout, port: (Int) -> Int) -> [(record: NodeRecord, yaml: String)] {
         let keys = nodes.map { Identity(testnetSeed: keySeed($0.name)) }
         let ports = nodes.indices.map(port)
@@ -100,7 +102,7 @@ extension TestnetFile {
                   join:
 
                 """
-            // Everybody knows the first two: with one alone, its death before anybody joined would leave islands.
+            // Every node joins by the first three: were there only one, its early death would split the mesh.
             for other in nodes.indices.prefix(3) where other != index {
                 yaml += "    - starling://\(keys[other].publicKey)@127.0.0.1:\(ports[other])\n"
             }

@@ -1,10 +1,10 @@
 import Foundation
 
-/// What is done to nodes on purpose, and the end of it all.
+/// Deliberate faults, and the shutdown of the testnet.
 extension LocalTestnet {
     public enum Action: String, Sendable { case kill, freeze, thaw, stop, restart }
 
-    /// Does it to the process and writes down that it was asked for.
+    /// Performs the action on the node's process, and records that it was requested.
     public func perform(_ action: Action, on name: String) throws {
         let node = try node(named: name)
         let running = ProcessTable.state(node.pid, startTicks: node.startTicks)
@@ -44,7 +44,7 @@ extension LocalTestnet {
         if action == .kill || action == .stop {
             _ = ProcessTable.waitUntilGone(
                 node.pid, startTicks: node.startTicks, seconds: action == .kill ? 5 : 30)
-            // The supervisor writes down how it ended a moment later.
+            // The supervisor records how the process ended a moment later.
             let end = Date().addingTimeInterval(2)
             while Date() < end, try self.node(named: name).exit == nil { usleep(5_000) }
         }
@@ -67,7 +67,7 @@ extension LocalTestnet {
         ProcessTable.state(state.supervisor, startTicks: state.supervisorTicks) == .running
     }
 
-    /// Tells the supervisor; starts one if it is gone.
+    /// Sends a command to the supervisor; starts one if there is none.
     func command(_ line: String) throws {
         let state = try load()
         if !isAlive(state) { try startSupervisor(state.program) }
@@ -82,7 +82,8 @@ extension LocalTestnet {
 
     // MARK: Down
 
-    /// Stops everything that the state file names, whoever started it; false when nothing ran. Logs stay unless `purge`.
+    /// Stops everything in the state file, no matter which process started it. Returns false when nothing
+    /// ran. Logs stay unless `purge`.
     @discardableResult
     public func down(purge: Bool) throws -> Bool {
         guard let state = TestnetState.load(layout) else {

@@ -3,12 +3,13 @@ import Foundation
 import MeshClient
 import NodeConfiguration
 
-/// A local network of real node processes: what `starling testnet …` does.
+/// A local network of real node processes: the implementation of `starling testnet …`.
 public struct LocalTestnet: Sendable {
     public let layout: Layout
     public let name: String
 
-    /// `root` is the folder `testnet/`; without a name, the only testnet that runs there.
+    /// `root` is the folder `testnet/`. Without a name, selects the only testnet running there; throws when
+    /// there is none or more than one.
     public init(root: String, name: String?) throws(TestnetError) {
         if let name {
             self.name = name
@@ -28,6 +29,7 @@ public struct LocalTestnet: Sendable {
         layout = Layout(root: root, name: self.name)
     }
 
+    /// Names of the testnets that run under `root`, sorted.
     public static func running(root: String) -> [String] {
         let names = (try? FileManager.default.contentsOfDirectory(atPath: "\(root)/.run")) ?? []
         return names.sorted().filter {
@@ -37,7 +39,8 @@ public struct LocalTestnet: Sendable {
 
     // MARK: Up
 
-    /// Starts what is missing and returns when every node knows every offer. `progress` is told each step once.
+    /// Starts the missing nodes and returns when every node knows every offer. Each step is reported to
+    /// `progress` once.
     public func up(_ file: TestnetFile, program: String, timeout: TimeInterval, progress: (String) -> Void)
         throws
     {
@@ -116,10 +119,10 @@ public struct LocalTestnet: Sendable {
         throw TestnetError("the supervisor did not start", mend: "read \(layout.supervisorLog)")
     }
 
-    /// What a node logs of a program that isn't there; waiting won't bring it.
+    /// What a node logs when the model server's program doesn't exist; waiting won't help then.
     private static let noServer = "server can't be started"
 
-    /// Polls each node until it lists every seller's offers, failing early with the log of a node that died.
+    /// Polls each node until it lists every seller's offers. Fails early, with its log, when a node has died.
     private func waitUntilReady(timeout: TimeInterval, progress: (String) -> Void) throws {
         let start = Date()
         var told = 0
@@ -193,8 +196,9 @@ public struct LocalTestnet: Sendable {
         String(format: "%.1f s", Date().timeIntervalSince(start))
     }
 
-    // MARK: Looking
+    // MARK: State
 
+    /// The recorded state. Throws when no such testnet runs.
     public func load() throws(TestnetError) -> TestnetState {
         guard let state = TestnetState.load(layout) else {
             throw TestnetError(
@@ -204,7 +208,7 @@ public struct LocalTestnet: Sendable {
         return state
     }
 
-    /// `up`, `starting`, `frozen`, `killed`, `left`, `failed`.
+    /// One of `up`, `starting`, `frozen`, `killed`, `left`, `failed`.
     public func state(of node: NodeRecord) -> String {
         switch ProcessTable.state(node.pid, startTicks: node.startTicks) {
         case .frozen: return "frozen"
@@ -225,6 +229,7 @@ public struct LocalTestnet: Sendable {
         public var node: String
     }
 
+    /// The last action that was requested for a node.
     public func lastEvent(_ node: String) -> Event? {
         guard let data = FileManager.default.contents(atPath: layout.events) else { return nil }
         let decoder = JSONDecoder()
@@ -244,7 +249,7 @@ public struct LocalTestnet: Sendable {
                 ? "frozen \(ago(event?.at ?? Date())) ago by `testnet freeze`"
                 : "frozen by somebody else's SIGSTOP"
         case "killed", "failed", "left":
-            guard let exit = node.exit else { return "gone; the supervisor was not there to see how" }
+            guard let exit = node.exit else { return "gone; no supervisor recorded how it ended" }
             let how =
                 exit.signal.map { "by signal \($0)\($0 == SIGKILL ? " (SIGKILL)" : "")" }
                 ?? "with status \(exit.status ?? -1)"
@@ -265,6 +270,7 @@ public struct LocalTestnet: Sendable {
                 ? String(format: "%.0f min", seconds / 60) : String(format: "%.0f h", seconds / 3600)
     }
 
+    /// The record of a node. The error lists the existing names.
     public func node(named name: String) throws(TestnetError) -> NodeRecord {
         let state = try load()
         guard let node = state.nodes.first(where: { $0.name == name }) else {

@@ -6,7 +6,7 @@ enum Ports {
         bound(port, SOCK_DGRAM) != nil && bound(port, SOCK_STREAM) != nil
     }
 
-    /// First ports of `count` free neighbouring pairs.
+    /// The first ports of `count` free adjacent pairs.
     static func freePairs(_ count: Int) -> [Int] {
         var pairs: [Int] = []
         var port = 20_000 + Int(getpid()) % 10_000 / 2 * 2

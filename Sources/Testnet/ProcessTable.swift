@@ -1,7 +1,7 @@
 import Foundation
 
-/// What the kernel says of processes, from `/proc`. A process is named by pid *and* start time, so that a pid that was
-/// given to somebody else is never signalled.
+/// Process states from `/proc`. A process is identified by pid *and* start time, so that a pid reused by
+/// another process is never signalled.
 public enum ProcessTable {
     public enum State: Sendable { case running, frozen, gone }
 
@@ -10,7 +10,8 @@ public enum ProcessTable {
         guard pid > 0, let data = FileManager.default.contents(atPath: "/proc/\(pid)/stat") else {
             return nil
         }
-        // The program's name stands in parentheses and may hold anything; fields are counted behind the last one.
+        // The program's name is in parentheses and may contain any character, so fields are counted after the
+        // last `)`.
         let text = String(decoding: data, as: UTF8.self)
         guard let close = text.lastIndex(of: ")") else { return nil }
         let fields = text[text.index(after: close)...].split(separator: " ")
@@ -22,20 +23,21 @@ public enum ProcessTable {
 
     public static func startTicks(_ pid: Int32) -> UInt64? { stat(pid)?.ticks }
 
+    /// The state of the process; `gone` if the pid now belongs to another one.
     public static func state(_ pid: Int32, startTicks: UInt64) -> State {
         guard let found = stat(pid), found.ticks == startTicks, found.letter != "Z", found.letter != "X"
         else { return .gone }
         return found.letter == "T" || found.letter == "t" ? .frozen : .running
     }
 
-    /// Sends `signal` to the process if it is still the same one; false when it is gone.
+    /// Sends `signal` if this is still the same process; returns false when it is gone.
     @discardableResult
     public static func signal(_ pid: Int32, startTicks: UInt64, _ signal: Int32) -> Bool {
         guard state(pid, startTicks: startTicks) != .gone else { return false }
         return kill(pid, signal) == 0
     }
 
-    /// Waits until the process is gone, at most `seconds`; true when it is.
+    /// Waits at most `seconds` for the process to end; returns whether it did.
     public static func waitUntilGone(_ pid: Int32, startTicks: UInt64, seconds: Double) -> Bool {
         let end = Date().addingTimeInterval(seconds)
         while state(pid, startTicks: startTicks) != .gone {

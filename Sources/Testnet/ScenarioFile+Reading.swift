@@ -1,10 +1,11 @@
-// How a scenario's file is read, strictly: what it can't mean is refused with the line where it stands.
+// The strict reader of scenario files: anything invalid is refused with its line.
 
 import NodeConfiguration
 import Primitives
 
 extension ScenarioFile {
-    /// Reads `text`. `nodeCountMax` is what can be played; `size` scales the groups to so many nodes.
+    /// Reads `text`. `nodeCountMax` is the most nodes that can be played; `size` scales the groups to this
+    /// many nodes.
     public init(
         parsing text: String, path: String, folder: String, nodeCountMax: Int = TestnetFile.nodeCountMax,
         size: Int? = nil
@@ -35,7 +36,7 @@ extension ScenarioFile {
         for name in names where places([name]).isEmpty {
             let all = testnet.nodes.map(\.name) + testnet.nodes.map(\.group)
             throw reader.failure(
-                "`\(name)` is no node of this file",
+                "`\(name)` is not a node of this file",
                 mend: Nearest.match(name, in: all).map { "did you mean \($0)?" }
                     ?? "name nodes or groups of `nodes:`")
         }
@@ -80,7 +81,7 @@ extension ScenarioFile {
             try row.allow(names)
             for (b, other) in names.enumerated() {
                 var time = try row.interval(other)
-                // Half a matrix is enough: the way back is as long.
+                // Half a matrix is enough: the way back takes the same time.
                 if time == nil { time = try matrix.child(other).interval(name) }
                 guard let time else {
                     throw row.failure("no latency from \(name) to \(other)", mend: "add `\(other): 45ms`")
@@ -101,7 +102,7 @@ extension ScenarioFile {
             if let share = try reader.perMillion(kind.rawValue) { shares.append((kind, share)) }
         }
         guard shares.map(\.share).reduce(0, +) <= 1_000_000 else {
-            throw reader.failure("the NATs' shares pass 100 %", mend: "what is left has no NAT")
+            throw reader.failure("the NATs' shares exceed 100 %", mend: "what is left has no NAT")
         }
         return shares
     }
@@ -181,7 +182,7 @@ extension ScenarioFile {
             from: try reader.interval("from") ?? .seconds(5))
     }
 
-    /// The model that `key` names, or the first that is sold.
+    /// The model that `key` names, or the first one sold.
     private func soldModel(_ reader: YAMLReader, _ key: String) throws(ConfigurationError) -> String {
         guard let model = try reader.string(key) ?? testnet.nodes.lazy.compactMap({ $0.sale?.model }).first
         else { throw reader.failure("no node sells a model", mend: "add `serves:` to one") }
@@ -205,7 +206,7 @@ extension ScenarioFile {
         let count = try reader.integer("count", in: 1...1_000)
         guard (share == nil) != (count == nil) else {
             throw reader.failure(
-                "`behaviour: \(behaviour.rawValue)` needs to know how many",
+                "`behaviour: \(behaviour.rawValue)` needs a number of nodes",
                 mend: behaviour == .ground ? "add `count: 16`" : "add `share: 10 %` or `count: 3`")
         }
         var byzantine = Byzantine(
@@ -227,12 +228,12 @@ extension ScenarioFile {
             let bound = quantity(words[2...].joined())
         else {
             throw reader.failure(
-                "`\(text)` is no threshold", mend: "write `answered >= 99.5 %` or `convergence <= 2 s`")
+                "`\(text)` is not a threshold", mend: "write `answered >= 99.5 %` or `convergence <= 2 s`")
         }
         return Threshold(measure: words[0], relation: relation, bound: bound, text: text, line: reader.line)
     }
 
-    /// `99.5%`, `2s` (in seconds), `900B/s`, `3`.
+    /// Parses `99.5%`, `2s` (as seconds), `900B/s` or `3`.
     private static func quantity(_ text: String) -> Double? {
         for unit in ["%", "B/s"] where text.hasSuffix(unit) { return Double(text.dropLast(unit.count)) }
         return Double(text) ?? YAMLReader.nanoseconds(text).map { Double($0) / 1e9 }
@@ -244,7 +245,7 @@ extension YAMLReader {
         try nanoseconds(key).map { Interval(nanoseconds: $0) }
     }
 
-    /// `30s` or `-30s`.
+    /// A time such as `30s` or `-30s`.
     func signedInterval(_ key: String) throws(ConfigurationError) -> Interval? {
         guard let text = try string(key) else { return nil }
         guard let time = Self.signed(text) else {

@@ -1,10 +1,10 @@
 import Foundation
 
-/// The parent of a testnet's processes: starts them, reaps them and writes down how they ended. It restarts nothing by
-/// itself: a killed node stays dead.
+/// The parent of a testnet's processes: starts them, reaps them and records how they ended. It never restarts
+/// a node on its own: a killed node stays dead.
 ///
-/// Nodes are session leaders of their own, so that they outlive it; `down` finds them by the state file. Commands arrive
-/// as lines on a FIFO: `start NAME`, `stop`.
+/// Each node leads its own session, so nodes outlive the supervisor; `down` finds them by the state file.
+/// Commands arrive as lines on a FIFO: `start NAME`, `stop`.
 public final class Supervisor {
     private let layout: Layout
     private var state: TestnetState
@@ -23,10 +23,10 @@ public final class Supervisor {
             throw TestnetError(
                 "the control pipe \(layout.control) can't be made", mend: "check the folder's rights")
         }
-        // Read and write, so that the pipe never reports its end between two writers.
+        // Opened for reading and writing, so that the pipe never reports its end between two writers.
         let control = open(layout.control, O_RDWR | O_NONBLOCK | O_CLOEXEC)
         defer { close(control) }
-        // A handler that does nothing: the end of a child then interrupts the poll below.
+        // A handler that does nothing, so that the end of a child interrupts the poll below.
         signal(SIGCHLD) { _ in }
         for index in state.nodes.indices where state.nodes[index].pid == 0 { start(index) }
         try state.save(layout)
@@ -34,7 +34,8 @@ public final class Supervisor {
         var pending: [UInt8] = []
         while true {
             var poller = pollfd(fd: control, events: Int16(POLLIN), revents: 0)
-            // SIGCHLD may have come to another thread, which doesn't end this wait.
+            // SIGCHLD may be delivered to another thread, which doesn't interrupt this poll: hence the short
+            // timeout.
             poll(&poller, 1, 50)
             if reap() { try state.save(layout) }
             var buffer = [UInt8](repeating: 0, count: 4096)
@@ -88,7 +89,7 @@ public final class Supervisor {
     }
 }
 
-/// Starts a program in a session of its own, with no input and its output appended to a file.
+/// Starts a program in its own session, without input and with its output appended to a file.
 enum Spawn {
     static func detached(program: String, arguments: [String], log: String) throws -> Int32 {
         var actions = posix_spawn_file_actions_t()
@@ -120,11 +121,11 @@ enum Spawn {
     }
 }
 
-/// What went wrong with a testnet, and the mend.
+/// A testnet's error, and the fix.
 public struct TestnetError: Error, Sendable, CustomStringConvertible {
     public var description: String
     public var mend: String
-    /// sysexits: 1 failed, 64 usage, 69 unavailable.
+    /// An exit code of sysexits: 1 failed, 64 usage, 69 unavailable, 78 configuration.
     public var exitCode: Int32
 
     public init(_ description: String, mend: String, exitCode: Int32 = 1) {

@@ -3,22 +3,23 @@ import Primitives
 
 /// A file in `testnet/`: which nodes to start, and how.
 public struct TestnetFile: Sendable {
+    /// One node of a testnet.
     public struct NodePlan: Sendable {
         public var name: String
-        /// What the file calls it: the name that nodes made by one `count:` share.
+        /// The name in the file, which all nodes made by one `count:` share.
         public var group: String
-        /// Model name and GGUF file, price and pace; nil: the node only asks.
+        /// What it sells: model name, GGUF file, price and pace; nil means that the node only asks.
         public var sale: Sale?
-        /// False: accepts no channel, as behind a home router.
+        /// False: accepts no channels, like a node behind a home router.
         public var inbound: Bool
-        /// What `starling sim` puts before it; nil: what `links.nat` draws.
+        /// The NAT that `starling sim` puts before it; nil means one drawn from `links.nat`.
         public var nat: NAT?
-        /// Whether nobody tells it its address.
+        /// Whether the node must learn its address from its peers.
         public var learnsAddress: Bool
-        /// What its clock is ahead; nil: what `clocks` draws.
+        /// How far its clock is ahead; nil means a value drawn from `clocks`.
         public var clockSkew: Interval?
     }
-    /// Network address translators by their names of RFC 3489 §5; `Simulation.NATKind` says what each does.
+    /// Network address translators, named as in RFC 3489 §5; `Simulation.NATKind` says what each does.
     public enum NAT: String, Sendable, CaseIterable {
         case none
         case fullCone = "full-cone"
@@ -28,12 +29,13 @@ public struct TestnetFile: Sendable {
     }
     /// Whether the operator states a node's address or the node learns it from its peers.
     enum Address: String, CaseIterable { case stated, learnt }
+    /// One model that a node sells.
     public struct Sale: Sendable {
         public var model: String
         public var file: String
-        /// A model server that runs already; nil: a managed llama.cpp.
+        /// The URL of a running model server; nil means a managed llama.cpp.
         public var url: String?
-        /// What that server is: whether it can go on with another's text depends on it.
+        /// The kind of that server, which decides whether it can continue another worker's text.
         public var backend: ServeSettings.Backend
         public var inputPrice: Int64
         public var cachedInputPrice: Int64
@@ -41,6 +43,7 @@ public struct TestnetFile: Sendable {
         public var speed: Int
         public var slots: Int
     }
+    /// The default question of `testnet ask`.
     public struct Question: Sendable {
         public var via: String
         public var model: String
@@ -48,18 +51,18 @@ public struct TestnetFile: Sendable {
     }
 
     public var path: String
-    /// Name of the testnet, the mesh's without `testnet-`.
+    /// Name of the testnet: the mesh's name without `testnet-`.
     public var name: String
     public var mesh: String
     public var seed: Int
-    /// First port; nil: any that are free.
+    /// The first port; nil means any free ones.
     public var ports: Int?
     public var nodes: [NodePlan]
     public var question: Question?
 
-    /// The nodes at the beginning of a file by which all join.
+    /// The number of nodes at the beginning of a file by which all others join.
     public static let entryNodes = 2
-    /// At most so many processes on one machine.
+    /// The most processes on one machine.
     public static let nodeCountMax = 256
 
     /// Reads `text`; `folder` is where `models/` lies.
@@ -71,7 +74,7 @@ public struct TestnetFile: Sendable {
 
     static let keys = ["mesh", "seed", "ports", "nodes", "ask"]
 
-    /// What of `root` describes the nodes; `size` scales the groups so that there are so many nodes in all.
+    /// Reads the part of `root` that describes the nodes. `size` scales the groups to this many nodes in all.
     init(
         _ root: YAMLReader, path: String, folder: String, countMax: Int = nodeCountMax, size: Int? = nil
     ) throws(ConfigurationError) {
@@ -142,7 +145,7 @@ public struct TestnetFile: Sendable {
             let via = try ask.string("via") ?? nodes[0].name
             guard nodes.contains(where: { $0.name == via }) else {
                 throw ask.child("via").failure(
-                    "`ask.via` is \(via), which is no node of this file",
+                    "`ask.via` is \(via), which is not a node of this file",
                     mend: Nearest.match(via, in: nodes.map(\.name)).map { "did you mean \($0)?" }
                         ?? "name one of the nodes")
             }
@@ -151,7 +154,7 @@ public struct TestnetFile: Sendable {
         }
     }
 
-    /// Groups grow and shrink in proportion; single nodes stay one.
+    /// Groups grow and shrink in proportion; single nodes stay single.
     private static func scale(_ readers: [YAMLReader], to size: Int?) throws(ConfigurationError) -> (Int) ->
         Int
     {

@@ -1,11 +1,11 @@
-// Many datagrams in one system call: sendmmsg(2), which libuv 1.44 doesn't offer without a request for each, and
-// recvmmsg(2).
+// Many datagrams in one system call: recvmmsg(2), and sendmmsg(2), which libuv 1.44 offers only with a
+// request object per datagram.
 
 import CLibuv
 import Glibc
 import Primitives
 
-/// One datagram to send: which bytes of a slab, and to whom.
+/// One datagram to send: a byte range of a slab, and its destination.
 public struct DatagramSlot: Hashable, Sendable {
     public var offset: Int
     public var length: Int
@@ -18,9 +18,10 @@ public struct DatagramSlot: Hashable, Sendable {
     }
 }
 
-/// The arrays that the kernel reads: messages, vectors, addresses. One for a socket, made once.
+/// The arrays that sendmmsg(2) reads: messages, vectors, addresses. Allocated once per socket.
 final class DatagramBatch {
-    /// Datagrams in one call. More gains nothing: the call's fixed cost is shared by then.
+    /// Datagrams in one call. More gains nothing: at this size the fixed cost of the call is already
+    /// negligible.
     static let capacity = 128
     private static let addressStride = 32
 
@@ -53,7 +54,8 @@ final class DatagramBatch {
 
     func removeAll() { endpoints.removeAll(keepingCapacity: true) }
 
-    /// False when a socket of `family` can't send there. The bytes must stay where they are until sent.
+    /// Returns false when a socket of `family` can't send to `endpoint`. The bytes must stay in place until
+    /// sent.
     func append(_ bytes: UnsafeRawBufferPointer, to endpoint: Endpoint, family: Int32) -> Bool {
         let address = addresses + count * DatagramBatch.addressStride
         guard endpoint.port != 0, let length = SocketAddress.store(endpoint, family: family, into: address)
@@ -71,10 +73,11 @@ final class DatagramBatch {
     }
 }
 
-/// What recvmmsg(2) fills: slots for datagrams in a buffer of its owner, and their senders.
+/// What recvmmsg(2) fills: the datagrams, in a buffer that the owner provides, and their senders.
 final class ReceiveBatch {
-    /// Datagrams in one call. Their answers leave when all have been looked at, so that more would delay an honest one in a
-    /// flood (3 µs each); fewer would share the call among too few.
+    /// Datagrams in one call. Replies leave only after the whole batch is handled (3 µs a datagram), so a
+    /// larger batch would delay an honest sender's reply in a flood. A smaller one spreads the fixed cost of
+    /// the call over too few datagrams.
     static let capacity = 16
     static let slotBytes = 2_048
     private static let addressStride = 32
@@ -84,7 +87,8 @@ final class ReceiveBatch {
     private let addresses: UnsafeMutableRawPointer
     private let slots: UnsafeMutableRawBufferPointer
 
-    /// `buffer` must outlive the batch, and is used only from `receive` until its datagrams have been looked at.
+    /// `buffer` must outlive the batch. The batch writes to it in `receive`; its bytes are valid until the
+    /// next `receive`.
     init(into buffer: UnsafeMutableRawBufferPointer) {
         precondition(buffer.count >= Self.capacity * Self.slotBytes, "a batch needs a larger buffer")
         slots = buffer
@@ -108,7 +112,7 @@ final class ReceiveBatch {
         addresses.deallocate()
     }
 
-    /// How many datagrams there were, or a negative errno.
+    /// Returns the number of datagrams received, or a negative errno.
     func receive(_ descriptor: Int32) -> Int32 {
         let count = cuv_recvmmsg(descriptor, messages, UInt32(Self.capacity), Int32(MSG_DONTWAIT), nil)
         return count < 0 ? -errno : count
@@ -120,9 +124,10 @@ final class ReceiveBatch {
         return UnsafeMutableRawBufferPointer(rebasing: slots[start..<start + count])
     }
 
-    /// The sender of a datagram; nil when it has no address that we know. Asked once for each.
+    /// The sender of a datagram, or nil when its address is of an unknown family. Call once per datagram.
     func source(_ index: Int) -> Endpoint? {
-        // The kernel wrote the address's length where it reads the room for the next one.
+        // The kernel overwrote the capacity of the address buffer with the address's length: restore it for
+        // the next call.
         messages[index].header.msg_namelen = socklen_t(Self.addressStride)
         return SocketAddress.load(
             (addresses + index * Self.addressStride).assumingMemoryBound(to: sockaddr.self))

@@ -1,28 +1,29 @@
 // The loop: one thread that waits for sockets and timers, and runs the actors that live on it.
 //
-// It is a `SerialExecutor`: an actor whose `unownedExecutor` is the loop runs on the loop's thread, so a libuv
-// callback is already inside it. An owner sets its callbacks to closures formed in one of its isolated methods:
-// they are isolated to it, reach its state directly and cost nothing; elsewhere `assumeIsolated` enters, once per
-// callback. Other threads hand work over with `post` or by calling such an actor; one wake-up serves a whole batch.
+// It is a `SerialExecutor`: an actor whose `unownedExecutor` is the loop runs on the loop's thread, so a
+// libuv callback is already inside that actor. An owner sets its callbacks to closures formed in one of its
+// isolated methods: such closures are isolated to it and reach its state directly, at no cost. Code elsewhere
+// enters by `assumeIsolated`, once per callback. Other threads hand over work with `post` or by calling such
+// an actor; one wake-up serves a whole batch.
 //
-// Lifetime: `start`, then `stop` from another thread. `stop` closes every handle, tells its owner, joins the
-// thread. Work that comes later is not lost (a lost job is a task that hangs for ever): it runs one piece at a
-// time on a short-lived thread, and finds every handle closed.
+// Lifetime: `start`, then `stop` from another thread. `stop` tells every owner, closes every handle and joins
+// the thread. Work that arrives later still runs, because dropping a job would leave its task waiting for
+// ever: a short-lived thread runs it one piece at a time, and it finds every handle closed.
 
 import CLibuv
 import Glibc
 import Primitives
 
-/// What has handles on a loop that is about to stop.
+/// An object that has handles on a loop, and must close them when the loop stops.
 public protocol LoopResource: AnyObject {
-    /// Called once, on the loop's thread: call `uv_close` on every open handle. Nothing new can be opened.
+    /// Called once, on the loop's thread. Call `uv_close` on every open handle; no new one can be opened.
     func loopWillStop()
 }
 
-// Sendable: `queue`, `state`, `isSignalled`, `lateThread` are read and written under `lock` only; `thread` is
-// written before the first `stop` can join it, under `lock`; `uv`, `scratch` and the rest are touched by the
-// loop's thread only (`preconditionOnLoop`), or by nobody else before `start` and after the join. The lock is a
-// pthread mutex because the thread sanitizer doesn't see Synchronization.Mutex.
+// Sendable: `queue`, `state`, `isSignalled` and `lateThread` are read and written only under `lock`. `thread`
+// is written under `lock`, before the first `stop` can join it. `uv`, `scratch` and the rest are touched only
+// by the loop's thread (`preconditionOnLoop`), or by the sole owner before `start` and after the join. The
+// lock is a pthread mutex because the thread sanitizer doesn't see Synchronization.Mutex.
 public final class EventLoop: SerialExecutor, @unchecked Sendable {
     enum Work {
         case job(UnownedJob)
@@ -30,11 +31,12 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
     }
     private enum State { case idle, running, stopping, stopped }
 
-    /// Batches that are run before sockets get their turn again.
+    /// Batches of work to run before sockets get their turn again.
     static let roundsPerWakeUpMax = 16
-    /// Batches that the loop's thread still runs after its handles are closed; what follows runs late.
+    /// Batches that the loop's thread still runs after its handles are closed; later work goes to the late
+    /// thread.
     static let roundsAtStopMax = 1_000
-    /// A batch of datagrams, or what one read of a connection brings. Pages are touched as used.
+    /// Room for a batch of datagrams, or for one read of a connection. Untouched pages cost no memory.
     static let scratchBytes = 256 * 1024
 
     private let lock: UnsafeMutablePointer<pthread_mutex_t>
@@ -45,21 +47,23 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
     private var lateThread = false
     private var thread = pthread_t()
 
-    /// For drivers that bring their own handles (libcurl's polls): on the loop's thread only. Register a
-    /// `LoopResource` that closes them.
+    /// For drivers with handles of their own (libcurl's polls). Use it only on the loop's thread, and
+    /// register a `LoopResource` that closes those handles.
     public let uv: UnsafeMutablePointer<uv_loop_t>
     private let async: UnsafeMutablePointer<uv_async_t>
     private let name: String
     private var batch: [Work] = []
     private var resources: [ObjectIdentifier: any LoopResource] = [:]
-    /// True from the moment at which handles can't be opened any more. On the loop's thread only.
+    /// True once no more handles can be opened. Read it only on the loop's thread.
     public private(set) var isStopping = false
-    /// True inside a timer's callback, where libuv would run a timer of zero length at once, for ever.
+    /// True inside a timer's callback, where libuv would run a zero-length timer at once, and so loop for
+    /// ever.
     var isFiringTimers = false
-    /// What sockets read into. One for all: libuv reads and delivers before it reads the next.
+    /// The buffer that sockets read into. All share one: libuv reads and delivers before it reads again.
     let scratch: UnsafeMutableRawBufferPointer
 
-    /// Fails when the process is out of file descriptors. `name` is what `top -H` shows, at most 15 bytes.
+    /// Throws when the process is out of file descriptors. `name` is the thread's name in `top -H`, at most
+    /// 15 bytes.
     public init(name: String = "loop") throws(SocketError) {
         self.name = name
         lock = .allocate(capacity: 1)
@@ -78,7 +82,8 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
             if status != 0 { uv_loop_close(uv) }
         }
         if status != 0 {
-            // `deinit` doesn't run for an object whose `init` threw before it was whole; this one is whole.
+            // All stored properties are set, so `deinit` runs in spite of the throw: tell it that there is no
+            // loop to close.
             state = .stopped
             throw SocketError(status: status, .loop, nil)
         }
@@ -100,7 +105,7 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
 
     // MARK: Life
 
-    /// Starts the thread. Work that was posted before runs first.
+    /// Starts the thread. Work posted earlier runs first.
     public func start() {
         pthread_mutex_lock(lock)
         defer { pthread_mutex_unlock(lock) }
@@ -113,8 +118,8 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
         precondition(status == 0, "no thread for the event loop: error \(status)")
     }
 
-    /// Closes every handle (owners hear `loopStopped`), joins the thread, returns. From any other thread; calling
-    /// it again, or from two threads, is harmless.
+    /// Closes every handle (owners get `loopStopped`) and joins the thread. Call it from any other thread; a
+    /// second call, even a concurrent one, is harmless.
     public func stop() {
         precondition(!isOnLoop, "stop an event loop from another thread: it would wait for itself")
         pthread_mutex_lock(lock)
@@ -143,7 +148,8 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
         guard let data else { return nil }
         let loop = Unmanaged<EventLoop>.fromOpaque(data).takeRetainedValue()
         _ = cuv_thread_name(pthread_self(), String(loop.name.prefix(15)))
-        // libuv writes to sockets without MSG_NOSIGNAL. Blocked here, the signal is an EPIPE and no more.
+        // libuv writes to sockets without MSG_NOSIGNAL. With the signal blocked, such a write fails with
+        // EPIPE.
         var signals = sigset_t()
         sigemptyset(&signals)
         sigaddset(&signals, SIGPIPE)
@@ -155,7 +161,8 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
         return nil
     }
 
-    /// First half of the end, inside `uv_run`: everything is told to close, and `uv_run` returns when it has.
+    /// First half of the shutdown, inside `uv_run`: closes every handle. `uv_run` returns when all are
+    /// closed.
     private func closeHandles() {
         guard !isStopping else { return }
         isStopping = true
@@ -171,14 +178,14 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
             }, nil)
     }
 
-    /// Second half, after `uv_run`: the last work, then the loop is gone.
+    /// Second half, after `uv_run`: runs the remaining work and closes the loop.
     private func finish() {
         if uv_is_closing(handle(async)) == 0 { closeHandles() }
         uv_run(uv, UV_RUN_DEFAULT)
         isStopping = true
         for _ in 0..<EventLoop.roundsAtStopMax where !runBatch() { break }
         let status = uv_loop_close(uv)
-        precondition(status == 0, "the loop has handles after its end")
+        precondition(status == 0, "the loop still has handles after it ended")
         pthread_mutex_lock(lock)
         state = .stopped
         pthread_cond_broadcast(stopped)
@@ -187,7 +194,7 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
         if late { runLate() }
     }
 
-    /// An idle loop that is dropped.
+    /// For an idle loop that is being deallocated.
     private func closeLoop() {
         closeAsync()
         uv_run(uv, UV_RUN_DEFAULT)
@@ -202,7 +209,7 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
 
     // MARK: Work
 
-    /// Runs `work` on the loop's thread, in the order of posting. From any thread.
+    /// Runs `work` on the loop's thread, in the order of posting. Call it from any thread.
     public func post(_ work: @escaping @Sendable () -> Void) { add(.call(work)) }
 
     public func enqueue(_ job: consuming ExecutorJob) { add(.job(UnownedJob(job))) }
@@ -220,7 +227,7 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
         if late { runLate() }
     }
 
-    /// Under the lock. The async handle lives while the loop isn't `isStopping`; `isSignalled` stays set after.
+    /// Call under the lock. The async handle exists until `isStopping`; after that `isSignalled` stays set.
     private func wakeUp() {
         if isSignalled { return }
         isSignalled = true
@@ -232,14 +239,14 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
         for _ in 0..<EventLoop.roundsPerWakeUpMax where !runBatch() { break }
         pthread_mutex_lock(lock)
         let ends = state == .stopping
-        // While signalled nobody else sends, so that the async handle can be closed without a race.
+        // While `isSignalled` is set no other thread sends, so the async handle can be closed without a race.
         isSignalled = ends || !queue.isEmpty
         if isSignalled && !ends { uv_async_send(async) }
         pthread_mutex_unlock(lock)
         if ends { closeHandles() }
     }
 
-    /// Runs what is queued now; false when that was nothing.
+    /// Runs what is queued now. Returns false when the queue was empty.
     private func runBatch() -> Bool {
         pthread_mutex_lock(lock)
         swap(&queue, &batch)
@@ -255,14 +262,14 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
         return true
     }
 
-    /// Under the lock: whether the caller must run what came after the end.
+    /// Call under the lock. Returns true when the caller must start the thread for work posted after the end.
     private func startsLateThread() -> Bool {
         if lateThread || queue.isEmpty { return false }
         lateThread = true
         return true
     }
 
-    /// A thread of its own and not the caller's, which may hold locks that the work wants.
+    /// Uses a new thread: the caller may hold locks that the work needs.
     private func runLate() {
         var attributes = pthread_attr_t()
         pthread_attr_init(&attributes)
@@ -299,7 +306,7 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
         return key
     }()
 
-    /// This thread is the loop's for as long as `body` runs.
+    /// Marks this thread as the loop's for the duration of `body`.
     private func own(_ body: () -> Void) {
         let outer = pthread_getspecific(EventLoop.ownedLoop)
         pthread_setspecific(EventLoop.ownedLoop, Unmanaged.passUnretained(self).toOpaque())
@@ -312,20 +319,22 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
         pthread_getspecific(EventLoop.ownedLoop) == Unmanaged.passUnretained(self).toOpaque()
     }
 
-    /// What `assumeIsolated` asks in a libuv callback, where there is no current task.
+    /// What `assumeIsolated` calls in a libuv callback, where there is no current task.
     public func checkIsolated() { preconditionOnLoop() }
 
     func preconditionOnLoop() { precondition(isOnLoop, "called off the thread of event loop '\(name)'") }
 
     // MARK: Resources
 
-    /// Keeps `resource` alive until `unregister`, and tells it when the loop stops. On the loop's thread.
+    /// Keeps `resource` alive until `unregister`, and tells it when the loop stops. Call it on the loop's
+    /// thread.
     public func register(_ resource: some LoopResource) {
         preconditionOnLoop()
-        precondition(!isStopping, "something was opened on a loop that stops: look at isStopping first")
+        precondition(!isStopping, "a handle was opened on a loop that is stopping: check isStopping first")
         resources[ObjectIdentifier(resource)] = resource
     }
 
+    /// Ends `register`. On the loop's thread.
     public func unregister(_ resource: some LoopResource) {
         preconditionOnLoop()
         resources[ObjectIdentifier(resource)] = nil
@@ -333,6 +342,6 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
 
     // MARK: Time
 
-    /// Both clocks, read now. From any thread.
+    /// Both clocks, read at the call. Safe from any thread.
     public var now: Now { SystemClock.now() }
 }

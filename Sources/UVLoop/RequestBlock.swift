@@ -1,4 +1,5 @@
-// A libuv request and the bytes that it sends, in one allocation: made when it is submitted, freed in its callback.
+// A libuv request and the bytes it sends, in one allocation: made when submitted, freed in the request's
+// callback.
 
 import CLibuv
 
@@ -6,7 +7,7 @@ struct RequestBlock<Request> {
     let request: UnsafeMutablePointer<Request>
     private var count = 0
 
-    /// For the callback, which gets the request back.
+    /// For the callback, which receives the request as a pointer.
     init(_ request: UnsafeMutablePointer<Request>) { self.request = request }
 
     init(copying bytes: some Collection<UInt8>) {

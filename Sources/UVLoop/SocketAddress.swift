@@ -1,8 +1,8 @@
 // Endpoint to sockaddr and back: the only file that knows how Linux lays out addresses (ip(7), ipv6(7)).
 //
-// On a socket of the IPv6 family an IPv4 endpoint goes out in its mapped form, which is how `Endpoint` holds it
-// anyway: one dual-stack socket on `::` serves both. Link-local IPv6 needs a scope, which `Endpoint` has not: such
-// peers can't be reached.
+// On an IPv6 socket an IPv4 endpoint is written in its mapped form, which is how `Endpoint` stores it: one
+// dual-stack socket on `::` serves both families. Link-local IPv6 needs a scope id, which `Endpoint` lacks:
+// such peers can't be reached.
 
 import Glibc
 import Primitives
@@ -12,8 +12,8 @@ enum SocketAddress {
 
     static func family(of endpoint: Endpoint) -> Int32 { endpoint.isIPv4 ? AF_INET : AF_INET6 }
 
-    /// Writes `endpoint` for a socket of `family` into at least `bytesMax` bytes, aligned to 4. Returns the
-    /// address's length, nil for an IPv6 endpoint on an IPv4 socket.
+    /// Writes `endpoint` for a socket of `family` to `raw`, which has room for `bytesMax` bytes and is
+    /// aligned to 4. Returns the address's length, or nil for an IPv6 endpoint on an IPv4 socket.
     static func store(_ endpoint: Endpoint, family: Int32, into raw: UnsafeMutableRawPointer) -> socklen_t? {
         raw.storeBytes(of: sa_family_t(family), as: sa_family_t.self)
         raw.storeBytes(of: endpoint.port.bigEndian, toByteOffset: 2, as: UInt16.self)
@@ -30,7 +30,7 @@ enum SocketAddress {
         return socklen_t(MemoryLayout<sockaddr_in6>.size)
     }
 
-    /// Nil for another family.
+    /// Returns nil for an address of another family.
     static func load(_ address: UnsafePointer<sockaddr>) -> Endpoint? {
         let raw = UnsafeRawPointer(address)
         let port = UInt16(bigEndian: raw.loadUnaligned(fromByteOffset: 2, as: UInt16.self))
@@ -46,8 +46,8 @@ enum SocketAddress {
         }
     }
 
-    /// Calls `body` with `endpoint` as a sockaddr, of its own family if none is named, and returns what it returns;
-    /// a negative errno for an endpoint that a socket of `family` can't reach.
+    /// Calls `body` with `endpoint` as a sockaddr and returns its result. `family` defaults to the endpoint's
+    /// own. Returns a negative errno for an endpoint that a socket of `family` can't reach.
     static func with(
         _ endpoint: Endpoint, family: Int32? = nil, _ body: (UnsafePointer<sockaddr>) -> Int32
     ) -> Int32 {
@@ -60,7 +60,7 @@ enum SocketAddress {
         }
     }
 
-    /// Asks `read` (getsockname, getpeername) for an address.
+    /// Calls `read` (getsockname, getpeername) and converts the address.
     static func read(
         _ read: (UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<Int32>) -> Int32
     ) -> Result<Endpoint, SocketStatus> {
@@ -77,5 +77,5 @@ enum SocketAddress {
     }
 }
 
-/// A libuv status that isn't yet an error with a place.
+/// A libuv status that has no operation or endpoint yet.
 struct SocketStatus: Error { let code: Int32 }

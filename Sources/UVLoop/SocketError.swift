@@ -1,9 +1,10 @@
-// The world's faults with sockets, as values that can be shown to the person who can mend them.
+// Errors of sockets, with a text for the operator, who can fix their cause.
 
 import CLibuv
 import Glibc
 import Primitives
 
+/// A failed operation on a socket, timer or loop: the errno, what was tried, and where.
 public struct SocketError: Error, Hashable, Sendable, CustomStringConvertible {
     public enum Operation: String, Sendable {
         case loop = "start an event loop"
@@ -15,7 +16,7 @@ public struct SocketError: Error, Hashable, Sendable, CustomStringConvertible {
         case tcpWrite = "write to"
     }
 
-    /// errno, positive.
+    /// The errno, positive.
     public let code: Int32
     public let operation: Operation
     public let endpoint: Endpoint?

@@ -1,20 +1,22 @@
-// The only place where the program reads a clock for the core: the core itself is handed a `Now`.
+// The only place that reads the clocks for the core: the core itself is given a `Now`.
 
 import CLibuv
 import Glibc
 import Primitives
 
 public enum SystemClock {
-    /// CLOCK_MONOTONIC, which is also what libuv's timers count.
+    /// CLOCK_MONOTONIC, which libuv's timers count too.
     public static var monotonic: MonotonicTime {
         MonotonicTime(nanoseconds: Int64(truncatingIfNeeded: uv_hrtime()))
     }
 
+    /// CLOCK_REALTIME, in milliseconds since 1970.
     public static var wall: WallTime {
         var time = timespec()
         clock_gettime(CLOCK_REALTIME, &time)
         return WallTime(milliseconds: Int64(time.tv_sec) &* 1_000 &+ Int64(time.tv_nsec) / 1_000_000)
     }
 
+    /// Both clocks, read one after the other.
     public static func now() -> Now { Now(monotonic: monotonic, wall: wall) }
 }

@@ -1,22 +1,23 @@
-// One TCP stream: bytes in as they come, bytes out through a bounded queue, one end that is told once.
+// One TCP stream: bytes in as they arrive, bytes out through a bounded queue, and its end reported once.
 //
-// The rules: `onClosed` is the last callback and comes exactly once, never from inside one of our own calls (libuv
-// closes on the next turn), so an owner may close, write or drop in any callback. After the peer's end of stream
-// what is queued still leaves. `close` flushes, says FIN and waits for the peer's; `abort` resets.
+// `onClosed` is the last callback and comes exactly once, never from inside a call of ours (libuv closes on
+// the next turn), so an owner may close, write or drop in any callback. After the peer ends its stream,
+// queued bytes are still sent. `close` flushes, sends FIN and waits for the peer's; `abort` resets.
 
 import CLibuv
 import Glibc
 import Primitives
 
+/// Bounds of one connection, in bytes and time.
 public struct TCPLimits: Hashable, Sendable {
-    /// From this many queued bytes on `write` answers false. Larger keeps a fast link busier and costs memory for
-    /// each slow reader.
+    /// `write` answers false at this many queued bytes or more. A larger value keeps a fast link busier, and
+    /// costs memory for each slow reader.
     public var highWater = 256 * 1024
-    /// `onWritable` comes when no more than this is queued.
+    /// `onWritable` fires when at most this many bytes are queued.
     public var lowWater = 64 * 1024
-    /// A connection whose owner queues more than this is aborted: it ignores `write`'s answer.
+    /// A connection with more queued bytes than this is aborted: its owner ignores what `write` returns.
     public var queuedMax = 16 * 1024 * 1024
-    /// How long `close` waits for the queue to leave and for the peer's end of stream.
+    /// How long `close` waits for queued bytes to be sent and for the peer's end of stream.
     public var closeTimeout = Interval.seconds(5)
 
     public init() {}
@@ -24,7 +25,7 @@ public struct TCPLimits: Hashable, Sendable {
 
 /// Why a connection ended.
 public enum TCPEnd: Hashable, Sendable {
-    /// We called `close`, and everything queued left.
+    /// We called `close`, and all queued bytes were sent.
     case closed
     /// We called `abort`.
     case aborted
@@ -32,26 +33,27 @@ public enum TCPEnd: Hashable, Sendable {
     case ended
     /// The connection was refused or broke.
     case failed(SocketError)
-    /// No answer to the connection attempt, or the queue didn't leave after `close`.
+    /// The connection attempt wasn't answered in time, or queued bytes weren't sent in time after `close`.
     case timedOut
     /// More than `TCPLimits.queuedMax` was queued.
     case overflowed
     case loopStopped
 }
 
+/// A TCP connection, dialled or accepted.
 public final class TCPConnection: LoopHandle {
     private enum Phase { case connecting, open, closing, closed }
 
-    /// Of one read; the part of the loop's buffer that libuv is offered.
+    /// Bytes of one read: the part of the loop's buffer that libuv is offered.
     static let readBytesMax = 64 * 1024
-    /// Idle time after which the kernel asks the peer whether it is there.
+    /// Idle time after which the kernel probes the peer.
     static let keepAliveSeconds: UInt32 = 60
 
-    /// An outbound connection stands; reading begins after the call.
+    /// An outbound connection is established; reading begins when this returns.
     public var onConnected: (() -> Void)?
-    /// Bytes that arrived; gone after the call.
+    /// Bytes that arrived; valid only during the call.
     public var onBytes: ((UnsafeRawBufferPointer) -> Void)?
-    /// After a `write` that answered false: the queue is below low water.
+    /// Follows a `write` that returned false: the queue is down to `lowWater`.
     public var onWritable: (() -> Void)?
     /// The last callback, exactly once.
     public var onClosed: ((TCPEnd) -> Void)?
@@ -63,7 +65,7 @@ public final class TCPConnection: LoopHandle {
     private var isPaused = false
     private var peerEnded = false
     private var wantsWritable = false
-    /// What libuv hasn't been given: only while it has a write, or before the connection stands.
+    /// Bytes not yet handed to libuv: because a write is in flight, or the connection isn't established yet.
     private var pending: [UInt8] = []
     private var isWriting = false
     private var isShutDown = false
@@ -71,7 +73,7 @@ public final class TCPConnection: LoopHandle {
 
     // MARK: Opening
 
-    /// Begins to connect. Everything that goes wrong, at once or later, comes by `onClosed`; set the callbacks in
+    /// Begins to connect. All failures, immediate or later, are reported by `onClosed`; set the callbacks in
     /// the same turn. Throws only when the loop is stopping.
     public init(
         on loop: EventLoop, to remote: Endpoint, timeout: Interval = .seconds(5), limits: TCPLimits = .init()
@@ -91,7 +93,7 @@ public final class TCPConnection: LoopHandle {
         }
     }
 
-    /// For the listener: takes the connection that waits. Nil when it is gone again or can't be had.
+    /// For the listener: accepts the pending connection. Nil when it is already gone or can't be accepted.
     init?(on loop: EventLoop, acceptedFrom listener: UnsafeMutablePointer<uv_stream_t>, limits: TCPLimits) {
         remote = Endpoint(ipv4: 0, port: 0)
         self.limits = limits
@@ -142,7 +144,8 @@ public final class TCPConnection: LoopHandle {
         begin()
     }
 
-    /// The connection stands and the owner knows: what was written meanwhile leaves, reading begins.
+    /// The connection is established and the owner knows: sends what was written meanwhile, and starts
+    /// reading.
     func begin() {
         guard phase == .open else { return }
         flush()
@@ -167,13 +170,14 @@ public final class TCPConnection: LoopHandle {
 
     // MARK: Reading
 
-    /// Back-pressure: nothing is delivered, and the peer's end isn't noticed, until `resumeReading`.
+    /// Back-pressure: nothing is delivered, and the peer's end goes unnoticed, until `resumeReading`.
     public func pauseReading() {
         loop.preconditionOnLoop()
         isPaused = true
         if phase == .open, let stream = handle(as: uv_stream_t.self) { uv_read_stop(stream) }
     }
 
+    /// Ends `pauseReading`.
     public func resumeReading() {
         loop.preconditionOnLoop()
         isPaused = false
@@ -193,7 +197,7 @@ public final class TCPConnection: LoopHandle {
             { stream, count, buffer in
                 LoopHandle.object(stream, as: TCPConnection.self)?.received(count, buffer?.pointee.base)
             })
-        // EALREADY: it was reading.
+        // EALREADY: already reading.
         if status != 0 && status != -EALREADY {
             finish(.failed(SocketError(status: status, .tcpRead, remote)))
         }
@@ -208,7 +212,7 @@ public final class TCPConnection: LoopHandle {
             peerEnded = true
             if phase == .open { beginClosing(.ended) } else if isShutDown { finish(end) }
         default:
-            // A reset after we said all we had is an end like another.
+            // After our FIN, a reset counts as a normal end.
             if isShutDown { return finish(end) }
             finish(.failed(SocketError(status: Int32(clamping: count), .tcpRead, remote)))
         }
@@ -216,13 +220,14 @@ public final class TCPConnection: LoopHandle {
 
     // MARK: Writing
 
-    /// Bytes that have not reached the kernel.
+    /// Bytes not yet accepted by the kernel.
     public var queuedBytes: Int {
         pending.count + (handle(as: uv_stream_t.self).map { uv_stream_get_write_queue_size($0) } ?? 0)
     }
 
-    /// Sends or queues `bytes`. False when the queue is at high water (wait for `onWritable`) or the connection is
-    /// closing, when the bytes are dropped. Allowed before the connection stands.
+    /// Sends or queues `bytes`. Returns false when the queue is at high water (wait for `onWritable`), and
+    /// when the connection is closing, in which case the bytes are dropped. May be called before the
+    /// connection is established.
     @discardableResult
     public func write(_ bytes: [UInt8]) -> Bool { bytes.withUnsafeBytes { write($0) } }
 
@@ -256,7 +261,7 @@ public final class TCPConnection: LoopHandle {
         return false
     }
 
-    /// Hands libuv what is pending, one write at a time.
+    /// Hands libuv the pending bytes, one write at a time.
     private func flush() {
         guard !isWriting, !pending.isEmpty, phase == .open || phase == .closing,
             let stream = handle(as: uv_stream_t.self)
@@ -291,8 +296,8 @@ public final class TCPConnection: LoopHandle {
 
     // MARK: Closing
 
-    /// What is queued still leaves (unless the connection doesn't stand yet), nothing more is delivered. `onClosed` follows when the peer has ended its side
-    /// too, or `closeTimeout` passed.
+    /// Queued bytes are still sent (unless the connection isn't established yet); nothing more is delivered.
+    /// `onClosed` follows when the peer has ended its side too, or after `closeTimeout`.
     public func close() {
         loop.preconditionOnLoop()
         switch phase {
@@ -302,7 +307,7 @@ public final class TCPConnection: LoopHandle {
         }
     }
 
-    /// Drops what is queued and resets the connection.
+    /// Drops queued bytes and resets the connection.
     public func abort() {
         loop.preconditionOnLoop()
         finish(.aborted, resets: true)
@@ -315,7 +320,7 @@ public final class TCPConnection: LoopHandle {
         phase = .closing
         isPaused = false
         expect(within: limits.closeTimeout)
-        // What the peer still says is thrown away; its end is what we wait for.
+        // What the peer still sends is discarded; only its end matters.
         read()
         flush()
         shutDownWhenFlushed()
@@ -332,7 +337,7 @@ public final class TCPConnection: LoopHandle {
             connection?.didShutDown()
         }
         if status != 0 {
-            // ENOTCONN: the peer has reset what we were about to end.
+            // ENOTCONN: the peer has already reset the connection.
             block.free()
             finish(end)
         }

@@ -1,22 +1,23 @@
-// Accepts connections. How many are too many is the owner's to say: it aborts those that it doesn't want.
+// Accepts connections. The owner limits their number: it aborts those that it doesn't want.
 
 import CLibuv
 import Glibc
 import Primitives
 
+/// A listening TCP socket.
 public final class TCPListener: LoopHandle {
-    /// Connections that the kernel completes before we take them.
+    /// Connections that the kernel completes and holds until we accept them.
     public static let backlog: Int32 = 511
 
-    /// Where it listens, with the true port.
+    /// The bound endpoint, with the actual port.
     public private(set) var endpoint: Endpoint
-    /// Connections that were gone before they could be taken, and the times that there was no descriptor for one.
+    /// Connections that were gone before they could be accepted, or for which no file descriptor was left.
     public private(set) var failures = 0
     private let limits: TCPLimits
     private var onConnection: ((TCPConnection) -> Void)?
 
-    /// Port 0 takes any free one; `[::]` serves IPv4 too where the system allows. `onConnection` sets the callbacks
-    /// of a connection that stands; reading begins after it returns.
+    /// Port 0 takes any free port; `[::]` serves IPv4 too where the system allows. `onConnection` sets the
+    /// callbacks of an established connection; reading begins when it returns.
     public init(
         on loop: EventLoop, bind endpoint: Endpoint, limits: TCPLimits = .init(),
         _ onConnection: @escaping (TCPConnection) -> Void
@@ -40,7 +41,7 @@ public final class TCPListener: LoopHandle {
         }
         var status = SocketAddress.with(wanted) { uv_tcp_bind(tcp, $0, 0) }
         if status == 0 {
-            // An address that is taken shows here, not in bind.
+            // An address in use is reported here, not by bind.
             status = uv_listen(stream, TCPListener.backlog) { stream, status in
                 LoopHandle.object(stream, as: TCPListener.self)?.accept(status)
             }
@@ -64,7 +65,7 @@ public final class TCPListener: LoopHandle {
         connection.begin()
     }
 
-    /// Stops listening; connections that were taken live on.
+    /// Stops listening; accepted connections live on.
     public func close() {
         loop.preconditionOnLoop()
         beginClose()

@@ -1,14 +1,16 @@
-// One deadline that can be moved: the shell's whole sense of time. libuv counts milliseconds; a deadline is rounded
-// up to the next one, so that the timer never fires early and the machine that it wakes always has something due.
+// One movable deadline: the shell needs no other timer. libuv counts milliseconds; a deadline is rounded up
+// to the next one, so the timer never fires early and the machine that it wakes always has something due.
 
 import CLibuv
 import Primitives
 
+/// A one-shot timer that can be moved.
 public final class Timer: LoopHandle {
     private var onFire: (() -> Void)?
-    /// What it is set for; `never` when it isn't.
+    /// The current deadline; `never` when disarmed.
     public private(set) var deadline = MonotonicTime.never
 
+    /// Makes a disarmed timer. Throws when the loop is stopping.
     public init(on loop: EventLoop, _ onFire: @escaping () -> Void) throws(SocketError) {
         self.onFire = onFire
         try super.init(
@@ -16,8 +18,8 @@ public final class Timer: LoopHandle {
         try adopt(uv_timer_init(loop.uv, handle())) { SocketError(status: $0, .timer, nil) }
     }
 
-    /// Fires once, at or up to 1 ms after `deadline` (later when the loop is busy); a deadline that has passed
-    /// fires on the next turn. Replaces what was set; `never` disarms.
+    /// Fires once, at `deadline` or up to 1 ms later (more when the loop is busy). A deadline in the past
+    /// fires on the next turn. Replaces the previous deadline; `never` disarms.
     public func arm(at deadline: MonotonicTime) {
         loop.preconditionOnLoop()
         guard let timer = handle(as: uv_timer_t.self), deadline != self.deadline else { return }
@@ -33,6 +35,7 @@ public final class Timer: LoopHandle {
             max(delay, loop.isFiringTimers ? 1 : 0), 0)
     }
 
+    /// Arms it at `interval` from now.
     public func arm(after interval: Interval) { arm(at: SystemClock.monotonic + interval) }
 
     public func disarm() {
@@ -41,7 +44,7 @@ public final class Timer: LoopHandle {
         if let timer = handle(as: uv_timer_t.self) { uv_timer_stop(timer) }
     }
 
-    /// For ever; also what lets go of the callback.
+    /// Closes for good, and releases the callback.
     public func close() {
         loop.preconditionOnLoop()
         deadline = .never

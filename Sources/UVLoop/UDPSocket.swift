@@ -1,60 +1,64 @@
-// Datagrams in batches. Receiving: one recvmmsg(2) into the loop's one buffer each time that libuv's poll says that there is
-// something; the owner sees each, then `onBatchEnd`, where it sends what they caused. Sending: one sendmmsg(2) for a slab.
-// (The socket is ours and libuv polls it: its own uv_udp_t asks again after each batch until the kernel has nothing, and
-// gives each datagram 64 KiB of its own.)
+// Datagrams in batches. Receiving: each time libuv's poll reports data, one recvmmsg(2) reads into the loop's
+// shared buffer; the owner sees each datagram, then `onBatchEnd`, where it sends the replies. Sending: one
+// sendmmsg(2) for a slab. We own the socket and libuv only polls it, because its uv_udp_t reads on until the
+// kernel's queue is empty and gives each datagram 64 KiB.
 //
-// Nothing that the network does is fatal here: a datagram that can't leave is counted and forgotten. When the
-// kernel's buffer is full, up to `waitingMax` datagrams wait, the oldest dropped first: for the protocol an old
-// answer is worth less than a new one.
+// No network failure is fatal here: a datagram that can't leave is counted and dropped. When the kernel's
+// buffer is full, up to `waitingMax` datagrams wait. The oldest is dropped first, since to the protocol an
+// old answer is worth less than a new one.
 
 import CLibuv
 import DequeModule
 import Glibc
 import Primitives
 
+/// A bound UDP socket.
 public final class UDPSocket: LoopHandle {
-    /// What became of datagrams. Only ever grows.
+    /// Outcomes of datagrams. Counters only grow.
     public struct Counters: Hashable, Sendable {
         public var received = 0
         public var sent = 0
-        /// Receive calls that failed: ICMP errors and the like.
+        /// Failed receive calls: ICMP errors and the like.
         public var receiveErrors = 0
-        /// The kernel refused one datagram: no route, a firewall, too long, out of buffers.
+        /// Datagrams that the kernel refused: no route, a firewall, too long, out of buffers.
         public var sendErrors = 0
-        /// An IPv6 destination on an IPv4 socket, port 0, a slot outside its slab.
+        /// Datagrams to an IPv6 destination on an IPv4 socket, to port 0, or with a slot outside the slab.
         public var unroutable = 0
-        /// Waited for the kernel and gave way to younger ones.
+        /// Datagrams that waited for the kernel and were dropped for newer ones.
         public var overflowed = 0
     }
 
-    /// Asked of the kernel for each direction; it may give less (net.core.rmem_max). A limit, not an allocation.
+    /// Requested from the kernel for each direction; it may grant less (net.core.rmem_max). A limit, not an
+    /// allocation.
     public static let kernelBufferBytes: Int32 = 4 * 1024 * 1024
-    /// Datagrams that wait while the kernel takes none: about 1.2 MB. Smaller loses bursts, larger keeps stale ones.
+    /// Datagrams that may wait for the kernel: about 1.2 MB. A smaller value loses bursts; a larger one keeps
+    /// stale ones.
     public static let waitingMax = 1_024
 
-    /// Longer ones arrive cut to this: the protocol's are at most 1,200 bytes.
+    /// Longer datagrams are truncated to this; the protocol's have at most 1,200 bytes.
     public static let datagramBytesMax = ReceiveBatch.slotBytes
 
-    /// Called for each datagram; the bytes may be changed in place and are gone after the call.
+    /// Called for each datagram. The bytes may be changed in place and are valid only during the call.
     public var onDatagram: ((UnsafeMutableRawBufferPointer, Endpoint) -> Void)?
     /// Called after the last datagram of a batch.
     public var onBatchEnd: (() -> Void)?
     public private(set) var counters = Counters()
-    /// Where it is bound, with the true port.
+    /// The bound endpoint, with the actual port.
     public private(set) var endpoint: Endpoint
     private let family: Int32
     private var descriptor: Int32 = -1
     private let arrived: ReceiveBatch
     private let batch = DatagramBatch()
     private var waiting = Deque<(bytes: [UInt8], endpoint: Endpoint)>()
-    /// sendmmsg(2) with a negative errno for a failure. Replaced by tests: loopback never refuses.
+    /// sendmmsg(2), or a negative errno on failure. Tests replace it, because loopback never refuses.
     var kernelSend: (Int32, UnsafeMutablePointer<cuv_message>, UInt32) -> Int32 = {
         descriptor, messages, count in
         let sent = cuv_sendmmsg(descriptor, messages, count, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL))
         return sent < 0 ? -errno : sent
     }
 
-    /// Binds and begins to receive. Port 0 takes any free one; `[::]` serves IPv4 too where the system allows.
+    /// Binds and begins to receive. Port 0 takes any free port; `[::]` serves IPv4 too where the system
+    /// allows.
     public init(on loop: EventLoop, bind endpoint: Endpoint) throws(SocketError) {
         self.endpoint = endpoint
         family = SocketAddress.family(of: endpoint)
@@ -106,7 +110,8 @@ public final class UDPSocket: LoopHandle {
 
     private func polled(_ status: Int32, _ events: Int32) {
         guard status == 0 else {
-            // The socket's pending error, which libuv takes for its end: it is about one datagram.
+            // The socket's pending error concerns one datagram, but libuv stops polling for it: clear it and
+            // poll again.
             counters.receiveErrors += 1
             var error: Int32 = 0
             var size = socklen_t(MemoryLayout<Int32>.size)
@@ -120,7 +125,7 @@ public final class UDPSocket: LoopHandle {
 
     private static let both = uv_poll_event(rawValue: UV_READABLE.rawValue | UV_WRITABLE.rawValue)
 
-    /// Stops receiving and sending; what waits is dropped.
+    /// Stops receiving and sending; waiting datagrams are dropped.
     public func close() {
         loop.preconditionOnLoop()
         waiting.removeAll()
@@ -140,7 +145,8 @@ public final class UDPSocket: LoopHandle {
 
     // MARK: Receiving
 
-    /// One batch; if the kernel has more, poll says so again, after timers and other sockets had their turn.
+    /// Receives one batch. If the kernel has more, poll reports it again after timers and other sockets had
+    /// their turn.
     private func receive() {
         let count = arrived.receive(descriptor)
         guard count > 0 else {
@@ -157,7 +163,7 @@ public final class UDPSocket: LoopHandle {
 
     // MARK: Sending
 
-    /// Sends `count` datagrams out of `slab`, in order, in as few calls as there are 128s. The slab is free again on
+    /// Sends `count` datagrams out of `slab`, in order, up to 128 a system call. The slab may be reused on
     /// return. Never fails: see `counters`.
     public func send(_ slab: UnsafeRawBufferPointer, count: Int, _ slot: (Int) -> DatagramSlot) {
         loop.preconditionOnLoop()
@@ -192,7 +198,7 @@ public final class UDPSocket: LoopHandle {
         }
     }
 
-    /// The batch leaves, or waits for the kernel behind those that wait already.
+    /// Sends the batch, or queues it behind datagrams that already wait for the kernel.
     private func transmit() {
         guard waiting.isEmpty else { return wait(from: 0) }
         let taken = push()
@@ -202,7 +208,8 @@ public final class UDPSocket: LoopHandle {
         }
     }
 
-    /// How many of the batch are done with, sent or refused; fewer than all when the kernel's buffer is full.
+    /// Returns how many of the batch are done with, sent or refused: fewer than all when the kernel's buffer
+    /// is full.
     private func push() -> Int {
         var next = 0
         while next < batch.count {
@@ -214,7 +221,7 @@ public final class UDPSocket: LoopHandle {
             case -EINTR: continue
             case -EAGAIN: return next
             default:
-                // ENOBUFS, and whatever ICMP or the firewall say: it is about the first datagram alone.
+                // ENOBUFS, or an error from ICMP or a firewall: it concerns only the first datagram.
                 counters.sendErrors += 1
                 next += 1
             }
@@ -232,7 +239,7 @@ public final class UDPSocket: LoopHandle {
         }
     }
 
-    /// The kernel takes datagrams again.
+    /// Called when the kernel takes datagrams again.
     private func sendWaiting() {
         while !waiting.isEmpty {
             let taken = pushWaiting(waiting.prefix(DatagramBatch.capacity))
@@ -242,7 +249,7 @@ public final class UDPSocket: LoopHandle {
         _ = poll(UV_READABLE)
     }
 
-    /// The oldest of those that wait, through one slab as usual.
+    /// Sends the oldest waiting datagrams, through a temporary slab.
     private func pushWaiting(_ datagrams: Deque<(bytes: [UInt8], endpoint: Endpoint)>.SubSequence)
         -> (done: Int, isBlocked: Bool)
     {
@@ -253,7 +260,7 @@ public final class UDPSocket: LoopHandle {
             for datagram in datagrams {
                 let range = offset..<offset + datagram.bytes.count
                 offset = range.upperBound
-                // It was in a batch before, so it fits the family.
+                // It was in a batch before, so its family fits.
                 _ = batch.append(
                     UnsafeRawBufferPointer(rebasing: raw[range]), to: datagram.endpoint, family: family)
             }

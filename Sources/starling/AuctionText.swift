@@ -2,9 +2,9 @@ import Foundation
 import MeshDocuments
 import Primitives
 
-/// A task's transcript as people read it.
+/// A task's transcript, formatted for people.
 enum AuctionText {
-    /// The table of bidders with the rule under it.
+    /// The table of bidders, with the scoring rule below it.
     static func table(_ task: TaskDocument) -> String {
         var text =
             "\(task.via) asks for \(task.model) (\(task.call.tokensIn) tokens in, about \(task.call.tokensOutEstimate) out; at most \(seconds(Double(task.limits.deadlineMilliseconds))))\n\n"
@@ -29,7 +29,7 @@ enum AuctionText {
             }
             text += table.text(aligned: true)
             text +=
-                "  score = estimate + \(task.call.weights.timePerSecond) µcr per second, over trust; the lowest wins.\n"
+                "  score = (estimate + \(task.call.weights.timePerSecond) µcr per second) ÷ trust; the lowest wins.\n"
             if let comparison = comparison(task.bids) { text += "  \(comparison)\n" }
         }
         let skipped = task.candidates.skipped.filter { $0.nodes > 0 }
@@ -42,7 +42,7 @@ enum AuctionText {
         return printable(text) + "\n"
     }
 
-    /// How the winner beat the second.
+    /// By how much, and why, the winner beat the second.
     private static func comparison(_ bids: [TaskBid]) -> String? {
         guard let first = bids.first(where: { $0.outcome == "won" }), let best = first.score,
             let second = bids.first(where: { $0.outcome == "lost" && $0.score != nil }),
@@ -56,8 +56,8 @@ enum AuctionText {
             "\(first.name) beats \(second.name) by \(percent) %: \(pace), \(abs(money)) µcr \(money > 0 ? "dearer" : "cheaper")."
     }
 
-    /// The last line: what was delivered, by whom, for how much, and the time of each phase.
-    /// `why`: the command that tells more.
+    /// The last lines: failovers, what was delivered, by which node, for how much, and the time of each
+    /// phase. `why` is the command that tells more.
     static func end(_ task: TaskDocument, why: String?) -> String {
         var lines: [String] = []
         let more = why.map { "   why: \($0)" } ?? ""
@@ -94,7 +94,7 @@ enum AuctionText {
 
     private static func ending(_ end: String) -> String {
         switch end {
-        case "stalled": "fell silent"
+        case "stalled": "stalled"
         case "lost": "was lost"
         case "left": "left"
         default: end

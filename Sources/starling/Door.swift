@@ -14,13 +14,15 @@ struct DoorOptions: ParsableArguments {
             valueName: "NODE"))
     var via: String?
 
-    @Option(help: ArgumentHelp("Key for a node that wants one. Default: STARLING_API_KEY.", valueName: "KEY"))
+    @Option(
+        help: ArgumentHelp(
+            "API key, for a node that requires one. Default: STARLING_API_KEY.", valueName: "KEY"))
     var apiKey: String?
 
     @Flag(help: "Print one JSON document instead of text.")
     var json = false
 
-    /// The node's door.
+    /// A client for the chosen node.
     func client() throws -> MeshClient {
         let environment = ProcessInfo.processInfo.environment
         return MeshClient(
@@ -56,7 +58,8 @@ struct DoorOptions: ParsableArguments {
             mend: "give an address (http://127.0.0.1:7828), or see `starling testnet status`", .unavailable)
     }
 
-    /// The document at `path`: printed as it came under `--json` (nil is returned), decoded otherwise.
+    /// Fetches the document at `path`. Under `--json` it is printed as received and nil is returned;
+    /// otherwise it is decoded. Throws the exit code when the node refuses.
     func document<Document: Decodable>(_ path: String, as type: Document.Type) throws -> Document? {
         let response = try client().get(path)
         guard response.status == 200 else { throw refused(response) }
@@ -74,7 +77,7 @@ struct DoorOptions: ParsableArguments {
         }
     }
 
-    /// Prints an error answer and says with which code to end.
+    /// Prints an error answer and returns the exit code for it.
     func refused(_ response: MeshClient.Response) -> ExitCode {
         if json {
             emit(String(decoding: response.body, as: UTF8.self) + "\n")
@@ -98,7 +101,7 @@ struct DoorOptions: ParsableArguments {
         return ExitCode(status.rawValue)
     }
 
-    /// The option of `ask` that makes the smallest change after which somebody would have bid.
+    /// The option of `ask` with the smallest change that would have got a bid.
     private static func flag(_ nearest: ErrorDocument.Explanation.Nearest) -> String? {
         let flags = ["provider.max_price.completion": "--max-price", "provider.max_cost": "--max-cost"]
         guard let change = nearest.change.first, let flag = flags[change.key] else { return nil }
@@ -106,7 +109,7 @@ struct DoorOptions: ParsableArguments {
     }
 }
 
-/// Rows with aligned columns on a terminal and tabs in a pipe.
+/// Rows, with aligned columns on a terminal and tabs in a pipe.
 struct Table {
     private var rows: [[String]]
     private let rightAligned: Set<Int>
@@ -120,7 +123,7 @@ struct Table {
         rows.append(row.map { printable($0).replacing("\n", with: " ").replacing("\t", with: " ") })
     }
 
-    /// For stdout; `aligned` forces the form for people.
+    /// For stdout; `aligned` forces aligned columns.
     func text(aligned: Bool = isatty(1) == 1) -> String {
         guard aligned else { return rows.map { $0.joined(separator: "\t") }.joined(separator: "\n") + "\n" }
         let widths = (rows.first ?? []).indices.map { column in rows.map { $0[column].count }.max() ?? 0 }

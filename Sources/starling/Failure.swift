@@ -18,26 +18,26 @@ enum ExitStatus: Int32 {
     case interrupted = 130
 }
 
-/// Says on stderr what happened and what to do, and ends the program with `status`.
+/// Prints the problem and the fix to stderr, and returns `status` as the error to throw.
 func fail(_ problem: String, mend: String?, _ status: ExitStatus) -> ExitCode {
     remark("starling: \(problem)")
     if let mend { remark("  mend: \(mend)") }
     return ExitCode(status.rawValue)
 }
 
-/// `~`: HOME, where it is set, as other Unix programs take it; else the account's.
+/// `~`: HOME if it is set, as in other Unix programs, else the account's home folder.
 var homeFolder: String {
     let home = ProcessInfo.processInfo.environment["HOME"] ?? ""
     return home.isEmpty ? NSHomeDirectory() : home
 }
 
-/// A line on stderr.
+/// Prints a line to stderr.
 func remark(_ line: String) { FileHandle.standardError.write(Data((line + "\n").utf8)) }
 
-/// Text on stdout, unbuffered, without a line end.
+/// Prints text to stdout, unbuffered, without a line end.
 func emit(_ text: String) { FileHandle.standardOutput.write(Data(text.utf8)) }
 
-/// Runs a command's body and turns every error into a sentence, a mend and an exit code.
+/// Runs a command's body and turns every error into a sentence, a fix and an exit code.
 func reporting(_ body: () async throws -> Void) async throws {
     do {
         try await body()
@@ -58,7 +58,7 @@ func reporting(_ body: () async throws -> Void) async throws {
     }
 }
 
-/// What a terminal shows of text that a stranger wrote: control characters are removed, line ends and tabs stay.
+/// A stranger's text made safe for a terminal: control characters are removed, line ends and tabs stay.
 func printable(_ text: some StringProtocol) -> String {
     String(
         String.UnicodeScalarView(

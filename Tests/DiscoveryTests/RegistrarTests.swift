@@ -50,7 +50,7 @@ import Wire
         var honest = 0
         for seed in 0..<20 {
             var bed = Bed()
-            bed.random = SeededRandom(seed: UInt64(seed))
+            bed.turn.random = SeededRandom(seed: UInt64(seed))
             for number in 0..<100 { _ = bed.offer(number, network: number, topic) }
             for number in 0..<5_000 {
                 for network in 0..<4 {

@@ -279,7 +279,7 @@ import Wire
     }
 }
 
-/// What the node is asked for, read from the request.
+/// The task that the node gets, as read from the request.
 @Suite struct Requests {
     @Test func preferencesDeadlineAndLimitsReachTheMarket() async throws {
         let node = FakeNode(script: { $0.fail(.busy) })
@@ -334,7 +334,7 @@ import Wire
     }
 }
 
-/// Refusals as HTTP says them.
+/// Refusals as HTTP responses.
 @Suite struct Refusals {
     @Test(
         arguments: [

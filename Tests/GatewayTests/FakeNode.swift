@@ -1,4 +1,4 @@
-// A node that does what a test says. Tasks that a test doesn't steer by hand are answered by `script`.
+// A node controlled by a test. Tasks that the test doesn't handle itself are answered by `script`.
 
 import Cryptography
 import Market
@@ -8,7 +8,7 @@ import Primitives
 import Synchronization
 import Wire
 
-/// Something that happens once, waited for with a limit.
+/// An event that happens once, with a wait that has a time limit.
 final class Moment: Sendable {
     private let state = Mutex<(happened: Bool, waiters: [CheckedContinuation<Void, Never>])>((false, []))
 
@@ -33,7 +33,7 @@ final class Moment: Sendable {
         }
     }
 
-    /// Whether it happened in time.
+    /// Whether it happens within `limit`.
     func happens(within limit: Duration) async -> Bool {
         let timer = Task {
             try? await Task.sleep(for: limit)
@@ -58,7 +58,7 @@ struct FakeTask: Sendable {
     let request: TaskRequest
     let stream: TaskStream
     let cancelled: Moment
-    /// The pipe was full, and the client has taken it.
+    /// The pipe was full, and the client has emptied it.
     let drained: Moment
 
     static let worker = Identity(seed: Bytes32(1, 2, 3, 4))
@@ -112,7 +112,7 @@ final class FakeNode: MeshNode {
     private let highWater: Int
     private let lowWater: Int
 
-    /// - Parameter script: answers each task at once; nil: the test does, by `nextTask`.
+    /// - Parameter script: answers each task at once; with nil, the test does so through `nextTask`.
     init(
         highWater: Int = TaskStream.highWaterBytes, lowWater: Int = TaskStream.lowWaterBytes,
         script: (@Sendable (FakeTask) -> Void)? = nil

@@ -1,6 +1,6 @@
 import Testing
 
-/// A client that leaves stops the work, whatever phase it leaves in.
+/// A client that leaves stops the work, in any phase.
 @Suite struct HangUps {
     private let limit = Duration.milliseconds(200)
 

@@ -1,4 +1,4 @@
-// The real package, once, in a process of its own; then one test for each thing that a developer relies on.
+// Runs the real package once, in its own process; then one test for each behaviour that developers rely on.
 
 import Foundation
 import Market
@@ -15,7 +15,7 @@ private struct Package: Sendable {
             } else if model == "fail-in-mid-stream" {
                 task.award()
                 task.say("begun")
-                // What fails together with its first words is still told by a status.
+                // A failure before the first delta is still reported by a status.
                 Task {
                     _ = await task.drained.happens(within: .seconds(10))
                     task.fail(.workerLost, "ada fell silent.")
@@ -32,7 +32,7 @@ private struct Package: Sendable {
             }
         })
 
-    /// What the script saw, or why it could not run.
+    /// The script's output, or why it could not run.
     static let outcome = Task { () -> Data in
         let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
             .deletingLastPathComponent()

@@ -1,4 +1,4 @@
-// HTTP by hand over a blocking socket, on threads of its own: the tests look at bytes, and hang up when they like.
+// Hand-written HTTP over a blocking socket, on its own threads: the tests inspect bytes, and hang up at will.
 
 import Foundation
 import Gateway
@@ -42,7 +42,7 @@ final class RawClient: Sendable {
             close(descriptor)
             throw Refused(port: port)
         }
-        // A test that waits in vain fails instead of hanging.
+        // Makes a test that waits too long fail instead of hang.
         var limit = timeval(tv_sec: 20, tv_usec: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
         self.descriptor = Mutex(descriptor)
@@ -57,7 +57,7 @@ final class RawClient: Sendable {
         }
     }
 
-    /// Sends what the peer takes; false when it has closed.
+    /// Sends what the peer accepts; returns false when it has closed.
     @discardableResult
     func send(_ bytes: [UInt8]) async -> Bool {
         let descriptor = descriptor.withLock { $0 }
@@ -86,7 +86,7 @@ final class RawClient: Sendable {
         await send(Array("\(method) \(path) HTTP/1.1\r\n\(head)\r\n\(body ?? "")".utf8))
     }
 
-    /// Everything received so far and not taken, once `enough` says so; what there is when the connection ends.
+    /// Returns the bytes received and not yet taken, as soon as `enough` accepts them or the connection ends.
     func receive(until enough: @escaping @Sendable ([UInt8]) -> Bool) async -> [UInt8] {
         let descriptor = descriptor.withLock { $0 }
         return await withCheckedContinuation { continuation in
@@ -110,7 +110,7 @@ final class RawClient: Sendable {
         return String(decoding: bytes, as: UTF8.self)
     }
 
-    /// One whole response; `head`: it has no body whatever its headers say.
+    /// Reads one response. With `head` it has no body, whatever its headers say.
     func response(head: Bool = false) async throws -> RawResponse {
         let bytes = await receive { Self.parse($0, head: head) != nil }
         guard let (response, length) = Self.parse(bytes, head: head) else {
@@ -164,7 +164,7 @@ final class RawClient: Sendable {
     }
 }
 
-/// A gateway that listens while `body` runs.
+/// Runs `body` with a listening gateway.
 func withGateway(
     _ node: FakeNode, _ configure: (inout GatewayConfiguration) -> Void = { _ in },
     _ body: @escaping @Sendable (_ port: Int) async throws -> Void
@@ -195,7 +195,7 @@ func withGateway(
     }
 }
 
-/// One request on a connection of its own.
+/// One request on its own connection.
 func ask(
     _ port: Int, _ method: String, _ path: String, body: String? = nil, headers: [String: String] = [:]
 ) async throws -> RawResponse {

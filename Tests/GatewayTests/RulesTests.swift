@@ -4,7 +4,7 @@ import Logging
 import MeshDocuments
 import Testing
 
-/// Who may come in, and what a request must look like.
+/// Admission, and what a request must look like.
 @Suite struct Rules {
     private let quick = FakeNode(script: { task in
         task.award()
@@ -186,7 +186,7 @@ import Testing
             await chunked.send(Array("0\r\n\r\n".utf8))
             let tooLarge = try await chunked.response().status
             #expect(tooLarge == 413)
-            // The connection is still good: the rest was read away.
+            // The connection is still usable: the rest of the body was discarded.
             await chunked.send("GET", "/health")
             let afterwards = try await chunked.response().status
             #expect(afterwards == 200)

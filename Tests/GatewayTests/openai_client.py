@@ -1,4 +1,4 @@
-"""Uses a gateway as a developer would, with the official package, and prints what it saw as one JSON object."""
+"""Uses a gateway as a developer would, with the official package, and prints the results as one JSON object."""
 
 import json
 import sys

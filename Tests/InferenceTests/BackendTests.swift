@@ -114,7 +114,7 @@ import Testing
         } else {
             Issue.record("\(rig.statuses)")
         }
-        // The probe passes all the time; only a real answer shows that it is well.
+        // The probe passes all the time; only a real answer proves that the server is healthy.
         let asked = server.requests.count
         #expect(loop.run { server.requests.count >= asked + 4 })
         #expect(!rig.backend.status.isUp)
@@ -474,7 +474,7 @@ import Testing
 
 @Suite struct ModelServerTests {
     @Test func modelServersAreFoundAndToldApart() {
-        // detectModelServers runs a loop of its own and blocks: the servers need another thread.
+        // detectModelServers runs its own loop and blocks, so the servers need another thread.
         let urls = Servers.shared.urls
         let found = detectModelServers(at: urls + ["http://127.0.0.1:1"], timeout: .seconds(5))
         #expect(found.map(\.dialect) == [.ollama, .llamaCpp, .vllm, .openAI])

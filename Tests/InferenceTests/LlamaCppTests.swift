@@ -6,7 +6,7 @@ import Testing
 @testable import Inference
 
 enum Project {
-    /// The project's folder: tests run in it, or their file says where it is.
+    /// The project's folder: the working folder, or else derived from this file's path.
     static let root: String = {
         var path = #filePath.split(separator: "/").dropLast(3).map(String.init)
         while !path.isEmpty, access("/" + path.joined(separator: "/") + "/testnet/models", F_OK) != 0 {
@@ -49,7 +49,7 @@ struct LlamaCppTests {
         #expect(status.description?.name == "wren-m" && status.description?.context == 512)
         #expect(status.description?.quantization == "q8_0" && status.description?.digestOrigin == .file)
 
-        // One event a token, so that every cut is at a token's end.
+        // One event per token, so that every cut is at a token boundary.
         var pieces: [[UInt8]] = []
         #expect(rig.ask(1, body: count(5, 40), maxTokens: 200) == nil)
         _ = rig.backend.startOwn(
@@ -119,7 +119,7 @@ struct LlamaCppTests {
     }
 
     @Test func anOperatorsOwnBinaryIsStartedWatchedAndEnded() throws {
-        // Takes upstream's arguments, answers as the launcher does.
+        // Accepts upstream's arguments and answers like the launcher.
         let path = "/tmp/llama-server-\(getpid())"
         let program = """
             #!/bin/bash
@@ -158,7 +158,7 @@ struct LlamaCppTests {
         let rig = Rig(.managed(options), loop: loop)
         #expect(loop.run { !rig.statuses.isEmpty })
         if case .down(let reason)? = rig.statuses.last?.state {
-            #expect(reason.message.hasSuffix("Package.swift is no GGUF file."))
+            #expect(reason.message.hasSuffix("Package.swift is not a GGUF file."))
         } else {
             Issue.record("\(rig.statuses)")
         }

@@ -4,7 +4,7 @@ import UVLoop
 
 @testable import Inference
 
-/// The shape in which a node uses a backend: an actor on the loop that owns it and is its delegate.
+/// How a node uses a backend: an actor on the loop owns it and is its delegate.
 private actor Owner: BackendDelegate {
     let loop: EventLoop
     nonisolated var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }

@@ -4,7 +4,7 @@ import Primitives
 
 @testable import Inference
 
-/// A loop that the test's own thread runs: whatever happens, happens here and in order.
+/// A loop run by the test's own thread, so that everything happens there and in order.
 final class TestLoop {
     let uv = UnsafeMutablePointer<uv_loop_t>.allocate(capacity: 1)
 
@@ -16,7 +16,7 @@ final class TestLoop {
         uv.deallocate()
     }
 
-    /// Runs until `condition` holds; false if it doesn't within `limit`.
+    /// Runs until `condition` holds; returns false if it doesn't within `limit`.
     func run(limit: Interval = .seconds(20), until condition: () -> Bool) -> Bool {
         let end = LoopAlarm.now() + limit
         let alarm = LoopAlarm(loop: uv)
@@ -24,7 +24,7 @@ final class TestLoop {
         while !condition() {
             let now = LoopAlarm.now()
             guard now < end else { return false }
-            // Conditions may depend on time alone.
+            // Wakes regularly, because a condition may depend only on time.
             alarm.set(min(end, now + .milliseconds(50)), now: now)
             uv_run(uv, UV_RUN_ONCE)
         }
@@ -37,14 +37,14 @@ final class TestLoop {
     }
 }
 
-/// A model server whose every byte the test decides. It listens on the test's loop.
+/// A model server on the test's loop; the test decides every byte that it sends.
 final class ScriptedServer {
     final class Connection {
         fileprivate let handle = UnsafeMutablePointer<uv_tcp_t>.allocate(capacity: 1)
         fileprivate unowned let server: ScriptedServer
         fileprivate var received: [UInt8] = []
         private var isOpen = true
-        /// When the client closed it; nil while it hasn't.
+        /// When the client closed it; nil while it is open.
         private(set) var leftAt: MonotonicTime?
         var path = ""
         var body = ""
@@ -62,7 +62,7 @@ final class ScriptedServer {
             UnsafeMutableRawPointer(handle).assumingMemoryBound(to: uv_stream_t.self)
         }
 
-        /// Writes now, as one segment where the kernel allows it.
+        /// Writes immediately, as one segment if the kernel allows it.
         func write(_ text: String) { write(Array(text.utf8)) }
 
         func write(_ bytes: [UInt8]) {
@@ -168,7 +168,7 @@ final class ScriptedServer {
                 let connection = Connection(server: server)
                 uv_accept(stream, connection.stream)
                 uv_tcp_nodelay(connection.handle, 1)
-                // Small, so that a client that doesn't read is felt soon.
+                // Small, so that back-pressure from a client that doesn't read shows quickly.
                 var size: Int32 = 65_536
                 UnsafeMutableRawPointer(connection.handle).withMemoryRebound(
                     to: uv_handle_t.self, capacity: 1
@@ -234,7 +234,7 @@ enum Script {
     }
 }
 
-/// A backend with what happened to it.
+/// A backend and a record of its events.
 final class Rig: BackendDelegate {
     let loop: TestLoop
     let http: HTTPStreams

@@ -1,7 +1,7 @@
 import Foundation
 
-/// Four model servers, as small Python programs would be, but in one thread of this process: they answer
-/// `detectModelServers`, which blocks its own.
+/// Four model servers in one thread of this process. They answer `detectModelServers`, which blocks its own
+/// thread.
 final class Servers: Sendable {
     static let shared = Servers()
     let urls: [String]

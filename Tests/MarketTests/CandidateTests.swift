@@ -4,7 +4,7 @@ import Wire
 
 @testable import Market
 
-@Suite("Candidates and explanations") struct CandidateTests {
+@Suite struct CandidateTests {
     func refusal(_ sellers: [Seller], known: Int = 5, change: (inout Preferences) -> Void) -> TaskFailure? {
         var buyer = Buyer()
         let task = buyer.submit(request { change(&$0.preferences) })
@@ -16,8 +16,7 @@ import Wire
         failure?.reasons.first { $0.reason == reason }?.nodes
     }
 
-    @Test("Nobody within the price: the sentence names the cheapest, the mend and the alternative")
-    func overMaxPrice() {
+    @Test func aPriceRefusalNamesTheCheapestTheFixAndTheAlternative() {
         let failure = refusal([ada, bob, cyd]) { $0.maxOutputPrice = 1_000_000 }
         #expect(failure?.code == .overMaxPrice)
         #expect(
@@ -29,8 +28,7 @@ import Wire
         #expect(failure?.nearest?.value == 1_600_000 && failure?.nearest?.worker == bob.key)
     }
 
-    @Test("Each seller is counted once, under the first filter that it fails, and the counts add up")
-    func countedOnce() {
+    @Test func eachSellerIsCountedOnceUnderTheFirstFilterThatItFails() {
         let small = Seller(11, context: 4)
         let failure = refusal([ada, bob, cyd, small, Seller(12, features: [.embedding])], known: 9) {
             $0.ignore = [ada.key]
@@ -46,13 +44,11 @@ import Wire
         #expect(failure?.reasons.map(\.nodes).reduce(0, +) == 9)
     }
 
-    @Test(
-        "Every limit of a client has its own reason",
-        arguments: [
-            (ExclusionReason.excluded, TaskFailure.Code.excluded), (.lacksParameter, .lacksParameter),
-            (.overMaxPrice, .overMaxPrice), (.tooSlow, .tooSlow),
-        ])
-    func limits(_ reason: ExclusionReason, _ code: TaskFailure.Code) {
+    @Test(arguments: [
+        (ExclusionReason.excluded, TaskFailure.Code.excluded), (.lacksParameter, .lacksParameter),
+        (.overMaxPrice, .overMaxPrice), (.tooSlow, .tooSlow),
+    ])
+    func everyLimitOfAClientHasItsOwnReason(_ reason: ExclusionReason, _ code: TaskFailure.Code) {
         let failure = refusal([ada, bob, cyd]) {
             switch reason {
             case .excluded: $0.only = [Seller(99).key]
@@ -64,22 +60,19 @@ import Wire
         #expect(failure?.code == code && nodes(failure, reason) == 3)
     }
 
-    @Test("A model that nobody sells is not found; one that the catalogue knows is only away")
-    func unknownModel() {
+    @Test func aModelThatNobodySellsIsNotFoundButOneInTheCatalogueIsOnlyAway() {
         var buyer = Buyer()
         let task = buyer.submit(request("wren-x"))
         buyer.found(task, [])
         #expect(buyer.actions.failures.map(\.code) == [.modelNotFound])
         let other = buyer.submit()
         buyer.auctioneer.offersFound(
-            other, OffersFound(sellers: [], known: 2, catalogueKnows: true), now: buyer.now,
-            random: &buyer.random,
+            other, OffersFound(sellers: [], known: 2, catalogueKnows: true), turn: &buyer.turn,
             out: &buyer.actions)
         #expect(buyer.actions.failures.map(\.code) == [.modelNotFound, .noBid])
     }
 
-    @Test("A request that is too long names the largest context on offer")
-    func contextTooSmall() {
+    @Test func aRequestThatIsTooLongNamesTheLargestContextOnOffer() {
         var buyer = Buyer()
         let task = buyer.submit(request { $0.tokensIn = 600 })
         buyer.found(task, [ada, Seller(11, context: 256)])
@@ -87,8 +80,7 @@ import Wire
         #expect(buyer.actions.failures.first?.largestContext == 512)
     }
 
-    @Test("Of many sellers at most eight are asked, one of them a newcomer, and not always the same")
-    func sampling() {
+    @Test func ofManySellersAtMostEightAreAskedWithANewcomerAndNotAlwaysTheSame() throws {
         var random = SeededRandom(seed: 3)
         let pool = (0..<100).map { number -> Eligible in
             Eligible(
@@ -102,9 +94,7 @@ import Wire
             #expect(chosen.count == 8 && chosen.contains { $0.newcomer })
             #expect(Set(chosen.map(\.candidate.key)).count == 8)
             for one in chosen {
-                guard let index = pool.firstIndex(where: { $0.candidate.key == one.candidate.key }) else {
-                    continue
-                }
+                let index = try #require(pool.firstIndex { $0.candidate.key == one.candidate.key })
                 counts[index] += 1
             }
         }
@@ -113,8 +103,7 @@ import Wire
         #expect(counts[10..<90].reduce(0, +) > 50)
     }
 
-    @Test("A thousand sellers that were invented get half of the places of an auction, or what is left over")
-    func invented() {
+    @Test func inventedSellersGetHalfOfAnAuctionsPlacesOrWhatIsLeftOver() {
         var random = SeededRandom(seed: 5)
         func sellers(_ numbers: Range<Int>, isMet: Bool) -> [Eligible] {
             numbers.map {
@@ -132,8 +121,7 @@ import Wire
         }
     }
 
-    @Test("Weights fall with the square of the score, and with the tasks that a seller does for us")
-    func weights() {
+    @Test func weightsFallWithTheSquareOfTheScoreAndWithTasksInFlight() {
         let weight = { (score: UInt64, flight: Int) in
             Sampling.weight(score: score, best: 100, slots: 4, inFlight: flight, hasSession: false)
         }
@@ -145,13 +133,12 @@ import Wire
         #expect(Sampling.weight(score: .max, best: .max, slots: .max, inFlight: 0, hasSession: true) > 0)
     }
 
-    @Test("The client's order decides before the score; without fallbacks nobody else is asked")
-    func order() {
+    @Test func theClientsOrderDecidesBeforeTheScoreAndWithoutFallbacksAlone() throws {
         var buyer = Buyer()
         let task = buyer.submit(request { $0.preferences.order = [bob.key] })
         buyer.found(task, [ada, bob, cyd])
         for (token, call, key) in buyer.take().calls {
-            guard let seller = [ada, bob, cyd].first(where: { $0.key == key }) else { continue }
+            let seller = try #require([ada, bob, cyd].first { $0.key == key })
             buyer.answer(token, seller.bid(call, buyer: buyer.key), from: seller)
         }
         #expect(buyer.actions.awards.map(\.2) == [bob.key])

@@ -4,9 +4,8 @@ import Wire
 
 @testable import Market
 
-@Suite("Streams and failover") struct StreamTests {
-    @Test("An answer streams to the client and ends with one bill")
-    func answer() {
+@Suite struct StreamTests {
+    @Test func anAnswerStreamsToTheClientAndEndsWithOneBill() {
         var buyer = Buyer()
         let (task, worker) = buyer.stream([ada])
         buyer.delta(task, at: 0, "Hello", from: worker, on: 5)
@@ -23,9 +22,7 @@ import Wire
         #expect(buyer.auctioneer.outstanding == (0, 0, 0))
     }
 
-    @Test(
-        "A worker that claims more tokens than bytes, or a longer prompt than was sent, isn't paid for them")
-    func claims() {
+    @Test func aWorkerIsNotPaidForMoreTokensThanBytesNorForALongerPromptThanWasSent() {
         var buyer = Buyer()
         let (task, worker) = buyer.stream([ada])
         buyer.frame(
@@ -37,26 +34,21 @@ import Wire
         #expect((summary?.promptTokens ?? .max) <= 2_000)
     }
 
-    @Test(
-        "A lost worker is replaced in a new auction that carries what was delivered, and no byte comes twice")
-    func failover() {
+    @Test func aLostWorkerIsReplacedAndNoByteComesTwice() throws {
         var buyer = Buyer()
         let (task, first) = buyer.stream([ada, cyd], request: request { $0.tokensOutMax = 10 })
         #expect(first.key == ada.key)
         buyer.delta(task, at: 0, "Hel", from: ada, on: 5)
-        buyer.auctioneer.channelClosed(5, now: buyer.now, random: &buyer.random, out: &buyer.actions)
+        buyer.auctioneer.channelClosed(5, turn: &buyer.turn, out: &buyer.actions)
         #expect(buyer.actions.needs == 1)
         buyer.found(task, [ada, cyd])
-        guard let (_, call, to) = buyer.actions.calls.first else {
-            Issue.record("no new call")
-            return
-        }
+        let (_, call, to) = try #require(buyer.actions.calls.first)
         #expect(to == cyd.key && call.attempt == 2 && call.mustContinue && call.digest == ada.offer.digest)
         #expect(call.tokensIn == 9 && call.tokensOutMax == 9)
         for (token, call, _) in buyer.actions.calls {
             buyer.answer(token, cyd.bid(call, buyer: buyer.key), from: cyd)
         }
-        guard let award = buyer.actions.awards.last else { return }
+        let award = try #require(buyer.actions.awards.last)
         buyer.answer(award.0, .awardReply(AwardReply(task: task, attempt: 2, status: .accepted)), from: cyd)
         let before = buyer.actions.text
         buyer.opened(task, 2, 6, cyd)
@@ -76,64 +68,57 @@ import Wire
         #expect(buyer.auctioneer.trust(of: ada.key, now: buyer.now) == 700)
     }
 
-    @Test("Before the first byte any task fails over, to a worker that need not continue text")
-    func failoverAtStart() {
+    @Test func beforeTheFirstByteAnyTaskFailsOverToAnyWorker() {
         var buyer = Buyer()
         let plain = Seller(7, "gus", continues: false)
         let (task, _) = buyer.stream([ada], request: request { $0.resumable = false })
-        buyer.auctioneer.channelClosed(5, now: buyer.now, random: &buyer.random, out: &buyer.actions)
+        buyer.auctioneer.channelClosed(5, turn: &buyer.turn, out: &buyer.actions)
         buyer.found(task, [ada, plain])
         #expect(buyer.actions.calls.map(\.2) == [plain.key])
         #expect(buyer.actions.calls.first?.1.mustContinue == false)
     }
 
-    @Test("An answer that can't be continued ends with a named error once bytes have flowed")
-    func notResumable() {
+    @Test func anAnswerThatCannotBeContinuedEndsWithANamedErrorOnceBytesHaveFlowed() {
         var buyer = Buyer()
         let (task, _) = buyer.stream([ada], request: request { $0.resumable = false })
         buyer.delta(task, at: 0, "Hel", from: ada, on: 5)
-        buyer.auctioneer.channelClosed(5, now: buyer.now, random: &buyer.random, out: &buyer.actions)
+        buyer.auctioneer.channelClosed(5, turn: &buyer.turn, out: &buyer.actions)
         #expect(buyer.actions.failures.map(\.code) == [.workerLost])
         #expect(buyer.actions.failures.first?.delivered?.completionTokens == 1)
     }
 
-    @Test("A tool call, which is more than text, makes its answer one that can't be continued")
-    func extraIsNotText() {
+    @Test func aToolCallMakesItsAnswerOneThatCannotBeContinued() {
         var buyer = Buyer()
         let (task, _) = buyer.stream([ada, cyd])
         buyer.frame(
             task, 1, .delta(Delta(offset: 0, text: [], tokens: 3, extra: Array("[{}]".utf8))), from: ada,
             on: 5)
-        buyer.auctioneer.channelClosed(5, now: buyer.now, random: &buyer.random, out: &buyer.actions)
+        buyer.auctioneer.channelClosed(5, turn: &buyer.turn, out: &buyer.actions)
         #expect(buyer.actions.failures.map(\.code) == [.workerLost])
     }
 
-    @Test(
-        "A worker with another digest or quantization, or one that can't continue, doesn't get delivered text"
-    )
-    func continuationNeedsTheSameModel() {
+    @Test func deliveredTextGoesOnlyToAWorkerWithTheSameModelThatContinues() {
         var buyer = Buyer()
         let other = Seller(5, "dot", quantization: "q4_k_m")
         let stubborn = Seller(6, "fay", continues: false)
         let (task, _) = buyer.stream([ada])
         buyer.delta(task, at: 0, "Hel", from: ada, on: 5)
-        buyer.auctioneer.channelClosed(5, now: buyer.now, random: &buyer.random, out: &buyer.actions)
+        buyer.auctioneer.channelClosed(5, turn: &buyer.turn, out: &buyer.actions)
         buyer.found(task, [ada, other, stubborn])
         #expect(buyer.actions.calls.isEmpty)
         #expect(buyer.actions.failures.map(\.code) == [.workerLost])
     }
 
-    @Test("When the lost worker had delivered all tokens that were asked for, the answer is complete")
-    func exhausted() {
+    @Test func whenTheLostWorkerHadDeliveredAllTokensTheAnswerIsComplete() {
         var buyer = Buyer()
         let (task, _) = buyer.stream([ada], request: request { $0.tokensOutMax = 1 })
         buyer.delta(task, at: 0, "Hel", from: ada, on: 5)
-        buyer.auctioneer.channelClosed(5, now: buyer.now, random: &buyer.random, out: &buyer.actions)
+        buyer.auctioneer.channelClosed(5, turn: &buyer.turn, out: &buyer.actions)
         #expect(buyer.actions.summaries.map(\.reason) == ["length"])
     }
 
-    @Test("A delta that doesn't begin where the last one ended ends the attempt", arguments: [0, 4, 1 << 39])
-    func wrongOffset(_ offset: UInt64) {
+    @Test(arguments: [0, 4, 1 << 39])
+    func aDeltaThatDoesNotBeginWhereTheLastOneEndedEndsTheAttempt(_ offset: UInt64) {
         var buyer = Buyer()
         let (task, _) = buyer.stream([ada, cyd])
         buyer.delta(task, at: 0, "Hel", from: ada, on: 5)
@@ -142,8 +127,7 @@ import Wire
         #expect(buyer.actions.closed == [5] && buyer.actions.needs == 1)
     }
 
-    @Test("Frames of another channel, sender, attempt or task are discarded")
-    func strangers() {
+    @Test func framesOfAnotherChannelSenderAttemptOrTaskAreDiscarded() {
         var buyer = Buyer()
         let (task, _) = buyer.stream([ada, cyd])
         buyer.delta(task, at: 0, "a", from: ada, on: 6)
@@ -156,8 +140,7 @@ import Wire
 
     // MARK: Silence
 
-    @Test("Silence of a worker stalls it: 1.5 s before its first token, and after it")
-    func stall() {
+    @Test func aSilentWorkerIsStalledAfterOneAndAHalfSeconds() {
         var buyer = Buyer()
         let (task, _) = buyer.stream([ada, cyd])
         buyer.advance(to: 1_499)
@@ -170,8 +153,7 @@ import Wire
         #expect(buyer.auctioneer.transcript(task)?.legs.first?.ended == .stalled)
     }
 
-    @Test("A slow model is waited for three times what it bid, and as long as it says that it loads")
-    func slowStart() {
+    @Test func aSlowModelIsWaitedForThreeTimesItsBidAndAsLongAsItLoads() {
         var buyer = Buyer()
         let slow = Seller(8, "slow", first: 2_000)
         let (task, _) = buyer.stream([slow], request: request { $0.deadline = .minutes(5) })
@@ -186,8 +168,7 @@ import Wire
         #expect(buyer.actions.needs == 1)
     }
 
-    @Test("Progress without new tokens is not believed for ever")
-    func hungBackend() {
+    @Test func progressWithoutNewTokensIsNotBelievedForEver() {
         var buyer = Buyer()
         let (task, _) = buyer.stream([ada], request: request { $0.deadline = .minutes(5) })
         buyer.delta(task, at: 0, "Hel", from: ada, on: 5)
@@ -201,21 +182,19 @@ import Wire
         #expect(buyer.actions.needs == 1)
     }
 
-    @Test("After our own loop stood still, workers get their time again")
-    func frozenAuctioneer() {
+    @Test func afterOurOwnLoopStoodStillWorkersGetTheirTimeAgain() {
         var buyer = Buyer()
         _ = buyer.stream([ada])
         buyer.milliseconds = 8_000
         buyer.auctioneer.loopWasStalled(
-            for: .seconds(8), now: buyer.now, random: &buyer.random, out: &buyer.actions)
+            turn: &buyer.turn, out: &buyer.actions)
         buyer.advance(to: 8_000)
         #expect(buyer.actions.needs == 0)
         buyer.advance(to: 9_500)
         #expect(buyer.actions.needs == 1)
     }
 
-    @Test("While the client doesn't read, silence is not a stall; credit flows when it reads")
-    func backPressure() {
+    @Test func whileTheClientDoesNotReadSilenceIsNoStallAndTheWindowOpensWhenItReads() {
         var buyer = Buyer()
         let (task, _) = buyer.stream([ada])
         let text = String(repeating: "x", count: 8_192)
@@ -224,14 +203,13 @@ import Wire
         #expect(buyer.actions.needs == 0)
         _ = buyer.take()
         buyer.auctioneer.consumed(
-            task, bytes: 40_000, now: buyer.now, random: &buyer.random, out: &buyer.actions)
+            task, bytes: 40_000, turn: &buyer.turn, out: &buyer.actions)
         #expect(buyer.actions.frames.contains(.credit(consumed: 40_000)))
         buyer.advance(to: 9_900)
         #expect(buyer.actions.needs == 0)
     }
 
-    @Test("A worker that ignores its window is dropped")
-    func windowIgnored() {
+    @Test func aWorkerThatIgnoresItsWindowIsDropped() {
         var buyer = Buyer()
         let (task, _) = buyer.stream([ada])
         let text = String(repeating: "x", count: 12_000)
@@ -245,24 +223,24 @@ import Wire
 
     // MARK: Ends
 
-    @Test("A client that hangs up stops everything in every phase", arguments: 0..<5)
-    func cancels(_ phase: Int) {
+    @Test(arguments: 0..<5)
+    func aClientThatHangsUpStopsEverythingInEveryPhase(_ phase: Int) throws {
         var buyer = Buyer()
         let task = buyer.submit()
-        var offers: (UInt64, CallForBids)?
+        var call: (RequestToken, CallForBids)?
         if phase > 0 {
             buyer.found(task, [ada, cyd])
-            for (token, call, key) in buyer.actions.calls {
+            for (token, sent, key) in buyer.actions.calls {
                 if phase > 1 {
                     buyer.answer(
-                        token, (key == ada.key ? ada : cyd).bid(call, buyer: buyer.key),
+                        token, (key == ada.key ? ada : cyd).bid(sent, buyer: buyer.key),
                         from: key == ada.key ? ada : cyd)
                 }
-                if key == ada.key { offers = (token, call) }
+                if key == ada.key { call = (token, sent) }
             }
         }
         if phase > 2 {
-            guard let award = buyer.actions.awards.last else { return }
+            let award = try #require(buyer.actions.awards.last)
             buyer.answer(
                 award.0, .awardReply(AwardReply(task: task, attempt: 1, status: .accepted)), from: ada)
         }
@@ -271,14 +249,14 @@ import Wire
             buyer.delta(task, at: 0, "Hel", from: ada, on: 5)
         }
         _ = buyer.take()
-        buyer.auctioneer.cancel(task, now: buyer.now, random: &buyer.random, out: &buyer.actions)
+        buyer.auctioneer.cancel(task, turn: &buyer.turn, out: &buyer.actions)
         #expect(buyer.actions.failures.map(\.code) == [.cancelled])
         #expect(buyer.auctioneer.running.isEmpty)
         switch phase {
         case 0: break
         case 1:
-            guard let offers else { return }
-            buyer.answer(offers.0, ada.bid(offers.1, buyer: buyer.key), from: ada)
+            let (token, call) = try #require(call)
+            buyer.answer(token, ada.bid(call, buyer: buyer.key), from: ada)
             #expect(buyer.actions.releases.count == 1, "a bid after the cancel is released")
         case 2, 3:
             #expect(buyer.actions.releases.map(\.1) == [ada.key])
@@ -290,8 +268,7 @@ import Wire
         }
     }
 
-    @Test("A worker's clock may end the task a little before ours: it is the deadline all the same")
-    func workersDeadline() {
+    @Test func aWorkersClockMayEndTheTaskALittleBeforeOurs() {
         let late = FrameBody.fail(
             Fail(code: FailCode.deadlineExceeded, message: "Late.", anotherMaySucceed: false))
         for (milliseconds, code) in [(899, TaskFailure.Code.deadlineExceeded), (300, .backendError)] {
@@ -303,8 +280,7 @@ import Wire
         }
     }
 
-    @Test("The deadline ends a task in every phase, once")
-    func deadline() {
+    @Test func theDeadlineEndsATaskInEveryPhaseOnce() {
         for phase in 0..<3 {
             var buyer = Buyer()
             let task = buyer.submit(request { $0.deadline = .milliseconds(900) })
@@ -318,14 +294,14 @@ import Wire
         }
     }
 
-    @Test(
-        "A worker's refusal of the request itself ends the task; its own trouble doesn't",
-        arguments: [
-            ("invalid_request", false, TaskFailure.Code.invalidRequest),
-            ("context_length_exceeded", false, .contextLengthExceeded),
-            ("backend_error", false, .backendError),
-        ])
-    func workerFails(_ code: String, _ another: Bool, _ expected: TaskFailure.Code) {
+    @Test(arguments: [
+        ("invalid_request", false, TaskFailure.Code.invalidRequest),
+        ("context_length_exceeded", false, .contextLengthExceeded),
+        ("backend_error", false, .backendError),
+    ])
+    func aWorkersRefusalOfTheRequestItselfEndsTheTask(
+        _ code: String, _ another: Bool, _ expected: TaskFailure.Code
+    ) {
         var buyer = Buyer()
         let (task, _) = buyer.stream([ada, cyd])
         buyer.frame(
@@ -334,8 +310,7 @@ import Wire
         #expect(buyer.actions.freed == [5])
     }
 
-    @Test("A worker that leaves hands its task over and keeps its trust")
-    func leaving() {
+    @Test func aWorkerThatLeavesHandsItsTaskOverAndKeepsItsTrust() {
         var buyer = Buyer()
         let (task, _) = buyer.stream([ada, cyd])
         buyer.delta(task, at: 0, "Hel", from: ada, on: 5)
@@ -346,8 +321,7 @@ import Wire
         #expect(buyer.auctioneer.transcript(task)?.legs.first?.ended == .left)
     }
 
-    @Test("When every worker fails, the task ends after a bounded number of them")
-    func attemptsAreBounded() {
+    @Test func whenEveryWorkerFailsTheTaskEndsAfterABoundedNumberOfThem() {
         var buyer = Buyer()
         let sellers = (20..<40).map { Seller($0, "w\($0)") }
         let task = buyer.submit(request { $0.deadline = .minutes(10) })
@@ -363,8 +337,7 @@ import Wire
         #expect(buyer.actions.failures.map(\.code) == [.backendError])
     }
 
-    @Test("Receipts are cumulative, about one a second, and say what was delivered")
-    func receipts() {
+    @Test func receiptsAreCumulativeAboutOneASecondAndSayWhatWasDelivered() {
         var buyer = Buyer()
         let (task, _) = buyer.stream([ada])
         for step in 0..<30 {
@@ -378,8 +351,7 @@ import Wire
         #expect(receipts.map(\.cost) == [20, 40])
     }
 
-    @Test("An embedding comes whole, however many parts it takes")
-    func embedding() {
+    @Test func anEmbeddingComesWholeHoweverManyPartsItTakes() {
         var buyer = Buyer()
         let (task, _) = buyer.stream(
             [ada],
@@ -395,8 +367,7 @@ import Wire
         #expect(buyer.actions.text.isEmpty)
     }
 
-    @Test("Ended tasks are remembered for an hour, and no more than a thousand")
-    func transcripts() {
+    @Test func endedTasksAreRememberedForAnHourAndNoMoreThanAThousand() throws {
         var buyer = Buyer()
         var first: TaskID?
         for _ in 0..<1_001 {
@@ -404,15 +375,13 @@ import Wire
             first = first ?? task
             buyer.found(task, [])
         }
-        guard let first else { return }
-        #expect(buyer.auctioneer.transcript(first) == nil)
+        #expect(buyer.auctioneer.transcript(try #require(first)) == nil)
         #expect(buyer.auctioneer.recent(5_000).count == 1_000)
         buyer.advance(to: 3_600_000)
         #expect(buyer.auctioneer.recent(5_000).isEmpty)
     }
 
-    @Test("A node takes no more tasks than its bound, and says so")
-    func tooMany() {
+    @Test func aNodeTakesNoMoreTasksThanItsBoundAndSaysSo() {
         var parameters = MarketParameters()
         parameters.tasksMax = 3
         var buyer = Buyer(parameters: parameters)

@@ -51,13 +51,26 @@ struct Seller {
     }
 
     func bid(_ call: CallForBids, buyer: PublicKey, change: (inout Bid) -> Void = { _ in }) -> MarketMessage {
+        .bid(signedBid(call, buyer: buyer, change: change))
+    }
+
+    /// One whose signature does not fit.
+    func forgedBid(_ call: CallForBids, buyer: PublicKey) -> MarketMessage {
+        var signed = signedBid(call, buyer: buyer)
+        signed.signature.s.w3 ^= 1
+        return .bid(signed)
+    }
+
+    private func signedBid(
+        _ call: CallForBids, buyer: PublicKey, change: (inout Bid) -> Void = { _ in }
+    ) -> SignedRecord {
         var bid = Bid(
             task: call.task, attempt: call.attempt, bidder: key, buyer: buyer, price: offer.price,
             firstTokenMilliseconds: offer.speed.firstTokenMilliseconds,
             millitokensPerSecond: offer.speed.millitokensPerSecond, digest: offer.digest,
             quantization: offer.quantization, continues: offer.continues, context: offer.context)
         change(&bid)
-        return .bid(Verified(signing: bid, with: identity).signed)
+        return Verified(signing: bid, with: identity).signed
     }
 
     var served: ServedModel {
@@ -79,10 +92,9 @@ func request(_ model: String = "wren-m", change: (inout TaskRequest) -> Void = {
 }
 
 /// An auctioneer with its time, its chance, and what it wanted done since the last look.
-struct Buyer {
+struct Buyer: ~Copyable {
     var auctioneer: Auctioneer
-    var random = SeededRandom(seed: 1)
-    var milliseconds: Int64 = 0
+    var turn = Turn(now: moment(0), random: SeededRandom(seed: 1))
     var actions: [AuctioneerAction] = []
     let key: PublicKey
 
@@ -92,10 +104,14 @@ struct Buyer {
         auctioneer = Auctioneer(identity: me, parameters: parameters)
     }
 
-    var now: Now { moment(milliseconds) }
+    var now: Now { turn.now }
+    var milliseconds: Int64 {
+        get { (turn.monotonic - .zero).milliseconds }
+        set { turn.now = moment(newValue) }
+    }
 
     mutating func submit(_ request: TaskRequest = request()) -> TaskID {
-        auctioneer.submit(request, now: now, random: &random, out: &actions)
+        auctioneer.submit(request, turn: &turn, out: &actions)
     }
 
     mutating func found(
@@ -107,7 +123,7 @@ struct Buyer {
                 sellers: sellers.map(\.candidate), known: known ?? sellers.count,
                 alternatives: [("wren-s", 500_000)], selfReachable: reachable,
                 isReachabilityUntested: !tested),
-            now: now, random: &random, out: &actions)
+            turn: &turn, out: &actions)
     }
 
     /// Forgets what was wanted so far and returns it.
@@ -118,39 +134,37 @@ struct Buyer {
 
     mutating func advance(to milliseconds: Int64) {
         self.milliseconds = milliseconds
-        auctioneer.tick(now: now, random: &random, out: &actions)
+        auctioneer.tick(turn: &turn, out: &actions)
     }
 
     mutating func answer(
-        _ token: UInt64, _ message: MarketMessage?, from seller: Seller, roundTrip: Int64 = 2
+        _ token: RequestToken, _ message: MarketMessage?, from seller: Seller, roundTrip: Int64 = 2
     ) {
         auctioneer.answered(
-            token, message, from: seller.address, roundTrip: .milliseconds(roundTrip), now: now,
-            random: &random,
+            token, message, from: seller.address, roundTrip: .milliseconds(roundTrip), turn: &turn,
             out: &actions)
     }
 
-    mutating func unanswered(_ token: UInt64) {
-        auctioneer.unanswered(token, now: now, random: &random, out: &actions)
+    mutating func unanswered(_ token: RequestToken) {
+        auctioneer.unanswered(token, turn: &turn, out: &actions)
     }
 
-    mutating func opened(_ task: TaskID, _ attempt: UInt32 = 1, _ channel: UInt64, _ seller: Seller) {
+    mutating func opened(_ task: TaskID, _ attempt: UInt32 = 1, _ channel: ChannelID, _ seller: Seller) {
         auctioneer.channelOpened(
-            task, attempt: attempt, channel: channel, peer: seller.key, now: now, random: &random,
-            out: &actions)
+            task, attempt: attempt, channel: channel, peer: seller.key, turn: &turn, out: &actions)
     }
 
     mutating func frame(
-        _ task: TaskID, _ attempt: UInt32 = 1, _ body: FrameBody, from seller: Seller, on channel: UInt64
+        _ task: TaskID, _ attempt: UInt32 = 1, _ body: FrameBody, from seller: Seller, on channel: ChannelID
     ) {
         auctioneer.received(
-            Frame(task: task, attempt: attempt, body: body), from: seller.key, channel: channel, now: now,
-            random: &random, out: &actions)
+            Frame(task: task, attempt: attempt, body: body), from: seller.key, channel: channel, turn: &turn,
+            out: &actions)
     }
 
     mutating func delta(
         _ task: TaskID, _ attempt: UInt32 = 1, at offset: UInt64, _ text: String, from seller: Seller,
-        on channel: UInt64
+        on channel: ChannelID
     ) {
         frame(
             task, attempt, .delta(Delta(offset: offset, text: Array(text.utf8), tokens: 1)), from: seller,
@@ -158,7 +172,7 @@ struct Buyer {
     }
 
     /// Submits, lets `sellers` bid, and accepts the award of the winner: the task streams on `channel`.
-    mutating func stream(_ sellers: [Seller], request: TaskRequest = request(), channel: UInt64 = 5) -> (
+    mutating func stream(_ sellers: [Seller], request: TaskRequest = request(), channel: ChannelID = 5) -> (
         TaskID, Seller
     ) {
         let task = submit(request)
@@ -167,7 +181,7 @@ struct Buyer {
     }
 
     /// Lets `sellers` bid for the call under way and accepts the award.
-    mutating func start(_ task: TaskID, _ sellers: [Seller], channel: UInt64) -> Seller {
+    mutating func start(_ task: TaskID, _ sellers: [Seller], channel: ChannelID) -> Seller {
         for (token, call, key) in actions.calls {
             guard let seller = sellers.first(where: { $0.key == key }) else { continue }
             answer(token, seller.bid(call, buyer: self.key), from: seller)
@@ -188,7 +202,7 @@ struct Buyer {
 }
 
 extension [AuctioneerAction] {
-    var calls: [(UInt64, CallForBids, PublicKey)] {
+    var calls: [(RequestToken, CallForBids, PublicKey)] {
         compactMap {
             if case .request(let token, .callForBids(let call), let to) = $0 {
                 (token, call, to.key)
@@ -197,7 +211,7 @@ extension [AuctioneerAction] {
             }
         }
     }
-    var awards: [(UInt64, Award, PublicKey)] {
+    var awards: [(RequestToken, Award, PublicKey)] {
         compactMap {
             if case .request(let token, .award(let award), let to) = $0 {
                 (token, award, to.key)
@@ -225,8 +239,8 @@ extension [AuctioneerAction] {
         return String(decoding: parts.flatMap { $0 }, as: UTF8.self)
     }
     var needs: Int { count { if case .needOffers = $0 { true } else { false } } }
-    var closed: [UInt64] { compactMap { if case .closeChannel(let id) = $0 { id } else { nil } } }
-    var freed: [UInt64] { compactMap { if case .releaseChannel(let id) = $0 { id } else { nil } } }
+    var closed: [ChannelID] { compactMap { if case .closeChannel(let id) = $0 { id } else { nil } } }
+    var freed: [ChannelID] { compactMap { if case .releaseChannel(let id) = $0 { id } else { nil } } }
     var receipts: [Receipt] {
         compactMap { if case .receiptIssued(let receipt) = $0 { receipt.record } else { nil } }
     }
@@ -238,3 +252,7 @@ extension [AuctioneerAction] {
 let ada = Seller(1, "ada", price: price(20, 200), speed: 60_000)
 let bob = Seller(2, "bob", price: price(15, 160), speed: 30_000)
 let cyd = Seller(3, "cyd", price: price(25, 240), speed: 90_000)
+
+extension ChannelID: ExpressibleByIntegerLiteral {
+    public init(integerLiteral value: UInt64) { self.init(rawValue: value) }
+}

@@ -68,10 +68,10 @@ final class World {
     var nodes: [Node] = []
     var clients: [TaskID: Client] = [:]
     var order: [TaskID] = []
-    var channels: [UInt64: Channel] = [:]
-    var pool: [[Int]: [UInt64]] = [:]
+    var channels: [ChannelID: Channel] = [:]
+    var pool: [[Int]: [ChannelID]] = [:]
     var backends: [[UInt64]: Backend] = [:]
-    var random: SeededRandom
+    var turn: Turn
     var time = MonotonicTime.zero
     let faults: Faults
     var receiptsIssued = 0
@@ -83,7 +83,7 @@ final class World {
     static let tokenBytes = 5
 
     init(seed: UInt64, sellers: Int, buyers: Int, faults: Faults) {
-        random = SeededRandom(seed: seed)
+        turn = Turn(now: moment(0), random: SeededRandom(seed: seed))
         self.faults = faults
         for number in 0..<sellers + buyers {
             let seller = Seller(
@@ -119,6 +119,11 @@ final class World {
 
     // MARK: - Time
 
+    var random: SeededRandom {
+        _read { yield turn.random }
+        _modify { yield &turn.random }
+    }
+
     var now: Now {
         Now(monotonic: time, wall: WallTime(milliseconds: 1_800_000_000_000 + time.nanoseconds / 1_000_000))
     }
@@ -151,28 +156,29 @@ final class World {
     }
 
     private func thawed(_ node: Int) {
-        enter(node) { node, now, random, buyer, _ in
-            node.auctioneer.loopWasStalled(for: .seconds(3), now: now, random: &random, out: &buyer)
+        enter(node) { node, turn, buyer, _ in
+            node.auctioneer.loopWasStalled(turn: &turn, out: &buyer)
         }
         wake(node)
     }
 
     private func wake(_ node: Int) {
         nodes[node].wakeAt = .never
-        enter(node) { node, now, random, buyer, worker in
-            node.auctioneer.tick(now: now, random: &random, out: &buyer)
-            node.bidder.tick(now: now, out: &worker)
+        enter(node) { node, turn, buyer, worker in
+            node.auctioneer.tick(turn: &turn, out: &buyer)
+            node.bidder.tick(now: turn.now, out: &worker)
         }
     }
 
     /// One turn of a node: a call into its machines, then what they want.
     func enter(
         _ index: Int,
-        _ body: (inout Node, Now, inout SeededRandom, inout [AuctioneerAction], inout [BidderAction]) -> Void
+        _ body: (inout Node, inout Turn, inout [AuctioneerAction], inout [BidderAction]) -> Void
     ) {
         var buyer: [AuctioneerAction] = []
         var worker: [BidderAction] = []
-        body(&nodes[index], now, &random, &buyer, &worker)
+        turn.now = now
+        body(&nodes[index], &turn, &buyer, &worker)
         for action in buyer { perform(action, index) }
         for action in worker { perform(action, index) }
         let next = min(nodes[index].auctioneer.nextDeadline(), nodes[index].bidder.nextDeadline())
@@ -246,8 +252,8 @@ final class World {
         let expected = (0..<min(tokens, maxTokens ?? tokens)).flatMap { Self.token($0) }
         var task: TaskID?
         let client = Client(node: node, epoch: nodes[node].epoch, expected: expected, maxTokens: maxTokens)
-        enter(node) { node, now, random, buyer, _ in
-            let id = node.auctioneer.submit(wanted, now: now, random: &random, out: &buyer)
+        enter(node) { node, turn, buyer, _ in
+            let id = node.auctioneer.submit(wanted, turn: &turn, out: &buyer)
             task = id
             self.order.append(id)
             self.clients[id] = client
@@ -256,8 +262,8 @@ final class World {
         at(random.interval(.zero, .seconds(3)), node: node) {
             guard self.nodes[node].auctioneer.isRunning(task) else { return }
             self.clients[task]?.cancelled = true
-            self.enter(node) { node, now, random, buyer, _ in
-                node.auctioneer.cancel(task, now: now, random: &random, out: &buyer)
+            self.enter(node) { node, turn, buyer, _ in
+                node.auctioneer.cancel(task, turn: &turn, out: &buyer)
             }
         }
     }
@@ -276,9 +282,9 @@ final class World {
             client.text += text
             client.tokens += tokens
             at(random.interval(.zero, .milliseconds(30)), node: client.node) {
-                self.enter(client.node) { node, now, random, buyer, _ in
+                self.enter(client.node) { node, turn, buyer, _ in
                     node.auctioneer.consumed(
-                        task, bytes: UInt64(text.count), now: now, random: &random, out: &buyer)
+                        task, bytes: UInt64(text.count), turn: &turn, out: &buyer)
                 }
             }
         case .finished(let summary):
@@ -308,13 +314,12 @@ final class World {
             guard !random.chance(faults.loss, in: 1_000) else { return }
             let from = nodes[node].seller.address
             at(latency(), node: target) {
-                self.enter(target) { target, now, _, _, worker in
-                    _ = target.bidder.handle(message, from: from, proven: true, now: now, out: &worker)
+                self.enter(target) { target, turn, _, worker in
+                    _ = target.bidder.handle(message, from: from, proven: true, now: turn.now, out: &worker)
                 }
             }
         case .openChannel(let task, let attempt, let to):
             dial(task, attempt, node, index(to.key), byBuyer: true)
-        case .expectChannel: break
         case .sendFrame(let channel, let frame): send(frame, on: channel, from: node)
         case .releaseChannel(let channel): release(channel, node)
         case .closeChannel(let channel): end(channel, by: node)
@@ -327,10 +332,10 @@ final class World {
         let sellers = nodes.filter { $0.serves && ($0.isAlive || time - $0.diedAt < .seconds(2)) }.map(
             \.seller.candidate)
         let reachable = nodes[node].seller.offer.reachability == .direct
-        enter(node) { node, now, random, buyer, _ in
+        enter(node) { node, turn, buyer, _ in
             node.auctioneer.offersFound(
-                task, OffersFound(sellers: sellers, known: sellers.count, selfReachable: reachable), now: now,
-                random: &random, out: &buyer)
+                task, OffersFound(sellers: sellers, known: sellers.count, selfReachable: reachable),
+                turn: &turn, out: &buyer)
         }
     }
 
@@ -342,11 +347,11 @@ final class World {
         case .resumeJob(let id):
             guard let backend = backends[[UInt64(node), id]] else { return }
             backend.isPaused = false
-        case .sendFrame(let channel, let frame): send(frame, on: channel, from: node)
+        case .sendFrame(let channel, let frame): send(frame, on: ChannelID(rawValue: channel), from: node)
         case .openChannel(let task, let attempt, let to):
             dial(task, attempt, node, index(to.key), byBuyer: false)
-        case .releaseChannel(let channel): release(channel, node)
-        case .closeChannel(let channel): end(channel, by: node)
+        case .releaseChannel(let channel): release(ChannelID(rawValue: channel), node)
+        case .closeChannel(let channel): end(ChannelID(rawValue: channel), by: node)
         case .receiptAccepted: receiptsAccepted += 1
         }
     }
@@ -355,7 +360,7 @@ final class World {
 
     private final class Once { var done = false }
 
-    private func request(_ token: UInt64, _ message: MarketMessage, from node: Int, to target: Int) {
+    private func request(_ token: RequestToken, _ message: MarketMessage, from node: Int, to target: Int) {
         let once = Once()
         let started = time
         let address = nodes[target].seller.address
@@ -364,13 +369,12 @@ final class World {
             guard !once.done else { return }
             once.done = true
             let roundTrip = self.time - started
-            self.enter(node) { node, now, random, buyer, _ in
+            self.enter(node) { node, turn, buyer, _ in
                 if let answer {
                     node.auctioneer.answered(
-                        token, answer, from: address, roundTrip: roundTrip, now: now, random: &random,
-                        out: &buyer)
+                        token, answer, from: address, roundTrip: roundTrip, turn: &turn, out: &buyer)
                 } else {
-                    node.auctioneer.unanswered(token, now: now, random: &random, out: &buyer)
+                    node.auctioneer.unanswered(token, turn: &turn, out: &buyer)
                 }
             }
         }
@@ -379,9 +383,9 @@ final class World {
                 guard !once.done, !self.random.chance(self.faults.loss, in: 1_000) else { return }
                 self.at(self.latency(), node: target) {
                     var answer: MarketMessage?
-                    self.enter(target) { target, now, _, _, worker in
+                    self.enter(target) { target, turn, _, worker in
                         answer = target.bidder.handle(
-                            message, from: from, proven: true, now: now, out: &worker)
+                            message, from: from, proven: true, now: turn.now, out: &worker)
                     }
                     guard let answer, !self.random.chance(self.faults.loss, in: 1_000) else { return }
                     self.at(self.latency(), node: node) { complete(answer) }
@@ -394,21 +398,21 @@ final class World {
     private func dial(_ task: TaskID, _ attempt: UInt32, _ node: Int, _ target: Int, byBuyer: Bool) {
         let epoch = nodes[target].epoch
         let key = nodes[target].seller.key
-        let settle = { (channel: UInt64?) in
-            self.enter(node) { node, now, random, buyer, worker in
+        let settle = { (channel: ChannelID?) in
+            self.enter(node) { node, turn, buyer, worker in
                 switch (byBuyer, channel) {
                 case (true, let channel?):
                     node.auctioneer.channelOpened(
-                        task, attempt: attempt, channel: channel, peer: key, now: now, random: &random,
-                        out: &buyer)
+                        task, attempt: attempt, channel: channel, peer: key, turn: &turn, out: &buyer)
                 case (true, nil):
                     node.auctioneer.channelFailed(
-                        task, attempt: attempt, peer: key, now: now, random: &random, out: &buyer)
+                        task, attempt: attempt, peer: key, turn: &turn, out: &buyer)
                 case (false, let channel?):
                     node.bidder.channelOpened(
-                        task, attempt: attempt, channel: channel, peer: key, now: now, out: &worker)
+                        task, attempt: attempt, channel: channel.rawValue, peer: key, now: turn.now,
+                        out: &worker)
                 case (false, nil):
-                    node.bidder.channelFailed(task, attempt: attempt, peer: key, now: now, out: &worker)
+                    node.bidder.channelFailed(task, attempt: attempt, peer: key, now: turn.now, out: &worker)
                 }
             }
         }
@@ -421,29 +425,31 @@ final class World {
                 return self.at(.seconds(5), node: node) { settle(nil) }
             }
             self.nextChannel += 1
-            self.channels[self.nextChannel] = Channel(ends: (node, target))
-            settle(self.nextChannel)
+            let channel = ChannelID(rawValue: self.nextChannel)
+            self.channels[channel] = Channel(ends: (node, target))
+            settle(channel)
         }
     }
 
-    private func send(_ frame: Frame, on channel: UInt64, from node: Int) {
+    private func send(_ frame: Frame, on channel: ChannelID, from node: Int) {
         toOtherEnd(channel, from: node) { other in
             guard self.channels[channel]?.isOpen == true else { return }
             let key = self.nodes[node].seller.key
-            self.enter(other) { other, now, random, buyer, worker in
+            self.enter(other) { other, turn, buyer, worker in
                 switch frame.body {
                 case .open, .bodyPart, .cancel, .credit, .receipt:
-                    other.bidder.received(frame, from: key, channel: channel, now: now, out: &worker)
+                    other.bidder.received(
+                        frame, from: key, channel: channel.rawValue, now: turn.now, out: &worker)
                 case .delta, .progress, .finish, .fail, .hello:
                     other.auctioneer.received(
-                        frame, from: key, channel: channel, now: now, random: &random, out: &buyer)
+                        frame, from: key, channel: channel, turn: &turn, out: &buyer)
                 }
             }
         }
     }
 
     /// In order, each after its own latency.
-    private func toOtherEnd(_ id: UInt64, from node: Int, _ run: @escaping (Int) -> Void) {
+    private func toOtherEnd(_ id: ChannelID, from node: Int, _ run: @escaping (Int) -> Void) {
         guard var channel = channels[id], channel.isOpen else { return }
         let forward = channel.ends.0 == node
         let other = forward ? channel.ends.1 : channel.ends.0
@@ -453,17 +459,17 @@ final class World {
         at(arrival - time, node: other) { run(other) }
     }
 
-    private func release(_ id: UInt64, _ node: Int) {
+    private func release(_ id: ChannelID, _ node: Int) {
         guard let channel = channels[id], channel.isOpen, channel.ends.0 == node else { return }
         pool[[node, channel.ends.1], default: []].append(id)
     }
 
-    private func end(_ id: UInt64, by node: Int) {
+    private func end(_ id: ChannelID, by node: Int) {
         toOtherEnd(id, from: node) { other in
             self.channels[id]?.isOpen = false
-            self.enter(other) { other, now, random, buyer, worker in
-                other.auctioneer.channelClosed(id, now: now, random: &random, out: &buyer)
-                other.bidder.channelClosed(id, now: now, out: &worker)
+            self.enter(other) { other, turn, buyer, worker in
+                other.auctioneer.channelClosed(id, turn: &turn, out: &buyer)
+                other.bidder.channelClosed(id.rawValue, now: turn.now, out: &worker)
             }
         }
     }
@@ -503,8 +509,8 @@ final class World {
             backend.next += 1
             let isLast = if case .produced = event { false } else { true }
             if isLast { backends[key] = nil }
-            enter(node) { node, now, _, _, worker in
-                node.bidder.jobEvent(job.id, event, now: now, out: &worker)
+            enter(node) { node, turn, _, worker in
+                node.bidder.jobEvent(job.id, event, now: turn.now, out: &worker)
             }
             if !isLast { at(gap, node: node) { step() } }
         }

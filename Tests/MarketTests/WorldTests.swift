@@ -6,9 +6,9 @@ import Wire
 
 /// The guarantees that hold for every interleaving: each task ends once; what a client gets is a prefix of
 /// the one right answer, whole when it is told so; nothing is left behind.
-@Suite("The market among many nodes") struct WorldTests {
+@Suite struct WorldTests {
     /// Sends `tasks` tasks over 20 s, lets everything end, and checks.
-    func play(_ seed: UInt64, tasks: Int, faults: Faults, sellers: Int = 6, buyers: Int = 4) -> World {
+    func play(_ seed: UInt64, tasks: Int, faults: Faults, sellers: Int = 6, buyers: Int = 4) throws -> World {
         let world = World(seed: seed, sellers: sellers, buyers: buyers, faults: faults)
         for _ in 0..<tasks {
             let node = world.random.below(world.nodes.count)
@@ -20,13 +20,13 @@ import Wire
             }
         }
         world.run(until: .seconds(120))
-        check(world, seed)
+        try check(world, seed)
         return world
     }
 
-    func check(_ world: World, _ seed: UInt64) {
+    func check(_ world: World, _ seed: UInt64) throws {
         for task in world.order {
-            guard let client = world.clients[task] else { continue }
+            let client = try #require(world.clients[task])
             let lives = world.nodes[client.node].epoch == client.epoch
             #expect(client.eventsAfterEnd == 0, "seed \(seed): events after the end of \(task)")
             #expect(
@@ -48,48 +48,44 @@ import Wire
         #expect(world.backends.values.allSatisfy { $0.isStopped }, "seed \(seed): a backend works for nobody")
     }
 
-    @Test("Without faults every task is delivered, and every worker is paid", arguments: [1, 2] as [UInt64])
-    func noFaults(_ seed: UInt64) {
-        let world = play(seed, tasks: 60, faults: Faults())
+    @Test(arguments: [1, 2] as [UInt64])
+    func withoutFaultsEveryTaskIsDeliveredAndEveryWorkerIsPaid(_ seed: UInt64) throws {
+        let world = try play(seed, tasks: 60, faults: Faults())
         let failures = world.order.compactMap { world.clients[$0]?.failure }
         #expect(failures.isEmpty, "\(failures.map { "\($0.code): \($0.message)" })")
         #expect(world.receiptsAccepted == world.receiptsIssued)
     }
 
-    @Test(
-        "With loss, kills, freezes, broken backends and clients that leave, the guarantees hold",
-        arguments: [11, 12, 13, 14, 15, 16] as [UInt64])
-    func faults(_ seed: UInt64) {
+    @Test(arguments: [11, 12, 13, 14, 15, 16] as [UInt64])
+    func withLossKillsFreezesAndBrokenBackendsTheGuaranteesHold(_ seed: UInt64) throws {
         let faults = Faults(
             loss: 20, backendFails: 30, backendHangs: 20, clientLeaves: 100, outageEvery: .milliseconds(1_500)
         )
-        _ = play(seed, tasks: 60, faults: faults)
+        _ = try play(seed, tasks: 60, faults: faults)
     }
 
-    @Test("Killing workers costs resumable tasks nothing but time", arguments: [21, 22] as [UInt64])
-    func kills(_ seed: UInt64) {
+    @Test(arguments: [21, 22] as [UInt64])
+    func killingWorkersCostsResumableTasksNothingButTime(_ seed: UInt64) throws {
         let world = World(seed: seed, sellers: 8, buyers: 1, faults: Faults())
         for task in 0..<20 { world.at(.milliseconds(Int64(task) * 300)) { world.ask(8, tokens: 60) } }
         for kill in 0..<4 {
             world.at(.milliseconds(1_000 + Int64(kill) * 1_200)) {
-                guard let worker = world.busyWorker(of: 8) else { return }
-                world.kill(worker)
+                if let worker = world.busyWorker(of: 8) { world.kill(worker) }
             }
         }
         world.run(until: .seconds(90))
-        check(world, seed)
+        try check(world, seed)
         let failures = world.order.compactMap { world.clients[$0]?.failure }
         #expect(failures.isEmpty, "\(failures.map { "\($0.code): \($0.message)" })")
         #expect(world.order.contains { (world.clients[$0]?.summary?.failovers ?? 0) > 0 })
     }
 
-    @Test("The same seed plays the same run")
-    func replay() {
+    @Test func theSameSeedPlaysTheSameRun() throws {
         let faults = Faults(
             loss: 20, backendFails: 30, backendHangs: 20, clientLeaves: 100, outageEvery: .milliseconds(1_500)
         )
-        let ends = (0..<2).map { _ in
-            let world = play(31, tasks: 20, faults: faults)
+        let ends = try (0..<2).map { _ in
+            let world = try play(31, tasks: 20, faults: faults)
             return world.order.map { task in
                 "\(task) \(world.clients[task]?.text.count ?? -1) \(world.clients[task]?.summary?.cost ?? -1)"
             }

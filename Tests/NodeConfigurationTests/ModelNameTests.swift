@@ -1,7 +1,7 @@
 import NodeConfiguration
 import Testing
 
-/// Protocol/models.md: its examples, and what it says of names in general.
+/// The examples and general rules of Protocol/models.md.
 @Suite struct ModelNameTests {
     @Test(arguments: [
         ("meta-llama/Llama-3.1-8B-Instruct", "llama-3.1-8b-instruct", nil),

@@ -54,8 +54,8 @@ import Testing
         ("serve: [{backend: managed}]", "a managed `serve` entry without `file`"),
         ("serve: [{backend: vllm, model: a, features: [tool]}]", "`features` holds tool"),
         ("mesh: {join: [http://x]}", "`mesh.join` holds http://x"),
-        ("mesh: {seed: a}", "`mesh.seed` makes keys that anybody can make"),
-        ("deny: [abc]", "`deny` holds abc, which is no public key"),
+        ("mesh: {seed: a}", "`mesh.seed` makes keys that anybody can derive"),
+        ("deny: [abc]", "`deny` holds abc, which is not a public key"),
         (
             "http: {listen: 0.0.0.0:80}",
             "`http.listen` is 0.0.0.0:80, which strangers can reach, and there is no `http.api_keys`"

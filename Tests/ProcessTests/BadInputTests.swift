@@ -1,10 +1,10 @@
 import Foundation
 import Testing
 
-/// What strangers and clumsy friends send.
+/// Malformed and hostile input.
 extension ProcessTests.OnMarket {
     @Suite(.serialized) struct BadInput {
-        /// A request as bytes; the answer's status line and body.
+        /// Sends a request as raw bytes; returns the status line and body of the answer.
         private func raw(_ request: [UInt8], at node: TestMesh.Node) async throws -> String {
             try await blocking {
                 let socket = try Socket.connected(to: node.httpPort)
@@ -118,7 +118,7 @@ extension ProcessTests.OnMarket {
                     for index in bytes.indices.prefix(1_300) {
                         bytes[index] = UInt8.random(in: 0...255, using: &random)
                     }
-                    // Half of them pretend to be one of ours.
+                    // Half of them begin like one of our packets.
                     if round % 2 == 0, !bytes.isEmpty { bytes[0] = UInt8(round / 2 % 5) }
                     socket.send(bytes, to: hal.udpPort)
                 }
@@ -163,7 +163,7 @@ extension ProcessTests.OnMarket {
 extension ProcessTests {
     /// Configuration, key and ports of `starling node`.
     @Suite(.serialized) struct NodeStart {
-        /// A folder with a configuration made of `text`; DIR stands for the folder.
+        /// A folder with a configuration made of `text`, in which DIR stands for the folder.
         private func with<T>(_ text: String, _ body: (String, _ config: String) async throws -> T)
             async throws -> T
         {

@@ -110,7 +110,7 @@ extension ProcessTests.OnMarket {
 }
 
 extension ProcessTests {
-    /// From nothing to a node that sells, as an operator goes it.
+    /// From nothing to a node that sells, as an operator would do it.
     @Suite(.serialized) struct Init {
         @Test func `init finds a running llama.cpp and writes what a node accepts`() async throws {
             let home = try Project.folder("home")

@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-/// Nodes that go, with and without a word.
+/// Nodes that leave, announced or not.
 extension ProcessTests {
     @Suite(.serialized) struct Departure {
         static let mesh = Failover.sellers + "\ngus: {}"
@@ -68,7 +68,7 @@ extension ProcessTests {
                     "/v1/chat/completions",
                     Failover.question.replacing(#", "stream_options": {"include_usage": true}"#, with: ""),
                     at: fay)
-                // A seller with no patience, and cheaper than the others.
+                // A seller without patience, and cheaper than the others.
                 let config = try #require(try await mesh.node("ada").all["config"].text)
                 try await mesh.testnet("stop", "ada")
                 let hasty = try mesh.start(["node", "--config", config, "--grace", "0.2"])

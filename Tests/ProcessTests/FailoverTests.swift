@@ -1,8 +1,8 @@
 import Foundation
 import Testing
 
-/// Workers that die or freeze in the middle of an answer. Three sell wren-m; each can finish what
-/// another began.
+/// Workers that die or freeze in the middle of an answer. Three sell wren-m; each can finish what another
+/// began.
 extension ProcessTests {
     @Suite(.serialized) struct Failover {
         static let sellers = """
@@ -19,7 +19,7 @@ extension ProcessTests {
             try #require(try await mesh.nodes().first { $0.id == id }?.name)
         }
 
-        /// The answer that nobody interrupts.
+        /// An uninterrupted answer to the same question.
         private func uninterrupted(_ mesh: TestMesh, _ fay: TestMesh.Node) async throws -> JSON {
             let plain = Self.question.replacing(#", "stream_options": {"include_usage": true}"#, with: "")
             let answer = try await mesh.post("/v1/chat/completions", plain, at: fay).json
@@ -27,7 +27,7 @@ extension ProcessTests {
             return answer
         }
 
-        /// What must hold of every answer that changed hands.
+        /// Checks that hold for every answer that changed workers.
         private func check(_ outcome: JSON, against whole: JSON) {
             #expect(
                 outcome["text"].text == whole["choices"][0]["message"]["content"].text,
@@ -101,7 +101,7 @@ extension ProcessTests {
                 try await mesh.testnet("freeze", first)
                 let had = stream.chunks.count
                 try await stream.waitForChunks(had + 30)
-                // Awake while the other still writes: what it had to say comes too late.
+                // It wakes while the other is still writing, so the rest of its answer comes too late.
                 try await mesh.testnet("thaw", first)
                 let outcome = try await stream.outcome()
                 check(outcome, against: whole)
@@ -125,7 +125,8 @@ extension ProcessTests {
         @Test func `a worker killed before its first token is followed by another`() async throws {
             try await ScriptedBackend.with(#"{"first": 30, "tokens": 5}"#) { slow in
                 try await ScriptedBackend.with(#"{"tokens": 5}"#) { quick in
-                    // Trials are answered at once, so that both come up; then the first one takes its time.
+                    // Trials are answered at once, so that both backends come up; afterwards the first one is
+                    // slow.
                     try await slow.play(#"{"first": 0}"#)
                     try await TestMesh.with(
                         slow.seller("ada", output: 1) + "\n" + quick.seller("bob", output: 5) + "\nfay: {}"

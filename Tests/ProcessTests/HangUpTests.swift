@@ -1,13 +1,13 @@
 import Foundation
 import Testing
 
-/// A client that hangs up stops the backend's work, in any phase. Its goal of 200 ms is printed and
-/// not asserted, for the machine may be busy.
+/// A client that hangs up stops the backend's work, in any phase. The time is printed against its goal of 200
+/// ms but not asserted, because the machine may be busy.
 extension ProcessTests {
     @Suite(.serialized) struct HangUp {
         private static let body = chatBody("Talk", model: "parrot", more: #", "stream": true"#)
 
-        /// Sends the request, waits for `phase`, hangs up; returns when that was.
+        /// Sends the request, waits for `phase` and hangs up; returns the time of the hang-up.
         private func hangUp(_ fay: TestMesh.Node, body: String = body, _ phase: (Socket) async throws -> Void)
             async throws -> Double
         {
@@ -77,7 +77,8 @@ extension ProcessTests {
                     try await TestMesh.with(backend.seller("ada") + "\n" + other.seller("bob") + "\nfay: {}")
                     { mesh in
                         let (fay, ada) = (try await mesh.node("fay"), try await mesh.node("ada"))
-                        // A seller that doesn't answer keeps the auction open; hang up at many moments of it.
+                        // A seller that doesn't answer keeps the auction open; hang up at several moments of
+                        // it.
                         try await mesh.testnet("freeze", "bob")
                         for milliseconds in [0, 2, 5, 10, 20, 40] {
                             _ = try await hangUp(fay) { _ in

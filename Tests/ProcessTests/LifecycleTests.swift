@@ -9,7 +9,7 @@ extension ProcessTests {
             fay: {}
             """
 
-        /// llama.cpp servers of a testnet name its folder's models on their command line.
+        /// llama.cpp servers of a testnet have its models folder in their command line.
         private func servers(_ mesh: TestMesh) -> [Int32] { processes(with: "\(mesh.folder)/models") }
 
         @Test func `up returns when every node answers and knows every offer`() async throws {

@@ -134,7 +134,7 @@ extension ProcessTests.OnMarket {
             let before = try await responses(mesh, gus)
             let outcomes = try await OpenAIPackage(calls, in: mesh.folder).outcomes().map { $0["error"] }
             let after = try await responses(mesh, gus)
-            // Two looks at /metrics, of which the first counts in the second.
+            // Two reads of /metrics, the first of which is counted in the second.
             #expect(after - before == calls.count + 1, "one HTTP request for each call")
 
             #expect(outcomes[0]["class"].text == "NotFoundError" && outcomes[0]["status"].int == 404)
@@ -166,7 +166,7 @@ extension ProcessTests.OnMarket {
             #expect(
                 outcomes[4]["status"].int == 400 && outcomes[4]["message"].text?.contains("max_price") == true
             )
-            // Nobody of the market sells embeddings: said as such, not a broken answer.
+            // No node of the market sells embeddings: that must be reported as such, not as a broken answer.
             #expect([400, 404, 503].contains(outcomes[5]["status"].int ?? 0), "\(outcomes[5])")
             #expect(outcomes[5]["message"].text?.isEmpty == false)
 
@@ -184,7 +184,7 @@ extension ProcessTests.OnMarket {
             }
         }
 
-        /// HTTP responses that a node has begun, by its metrics.
+        /// The number of HTTP responses that a node has begun, from its metrics.
         private func responses(_ mesh: TestMesh, _ node: TestMesh.Node) async throws -> Int {
             let metrics = try await mesh.get("/metrics", at: node).body
             return metrics.matches(of: /starling_http_responses_total\{code="\d+"\} (\d+)/).reduce(0) {

@@ -1,8 +1,8 @@
-// Real `starling` processes, real llama.cpp with the small models, the real `openai` package. What can be seen in a
-// smaller test is tested there; here is what only whole processes show.
+// Real `starling` processes, real llama.cpp with the small models, the real `openai` package. Only what needs
+// whole processes is tested here; the rest is in smaller tests.
 //
-// One test at a time (two cores are few for eight nodes), a folder of its own for each testnet, nothing left behind.
-// A failed test prints the nodes' logs. To run one: swift test --filter ProcessTests.Failover
+// One test runs at a time (eight nodes on two cores), each testnet has its own folder, and nothing is left
+// behind. A failed test prints the nodes' logs. To run one: swift test --filter ProcessTests.Failover
 
 import Foundation
 import Synchronization
@@ -10,12 +10,12 @@ import Testing
 
 @Suite(.serialized, .timeLimit(.minutes(5)), .filterIssues { Trouble.note($0) })
 enum ProcessTests {
-    /// Tests that leave the one testnet that they share as it was.
+    /// Tests that leave the shared testnet as they found it.
     @Suite(.serialized, SharedMarket())
     enum OnMarket {}
 }
 
-/// Whether anything failed since it was last asked: then logs are worth printing.
+/// Whether anything has failed since the last query: then the logs are worth printing.
 enum Trouble {
     private static let seen = Mutex(false)
 
@@ -32,7 +32,7 @@ enum Trouble {
     }
 }
 
-/// The eight nodes of testnet/market.yaml, up once for all tests of a suite.
+/// The eight nodes of testnet/market.yaml, started once for all tests of a suite.
 struct SharedMarket: SuiteTrait, TestScoping {
     @TaskLocal static var current: TestMesh?
 

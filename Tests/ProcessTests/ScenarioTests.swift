@@ -1,7 +1,8 @@
 import Foundation
 import Testing
 
-/// `starling sim FILE` and `starling testnet run FILE` on the files of testnet/scenarios and on broken ones: issue 3.
+/// `starling sim FILE` and `starling testnet run FILE`, on the files of testnet/scenarios and on invalid
+/// ones: issue 3.
 extension ProcessTests {
     @Suite(.serialized) struct ScenarioFiles {
         private func run(_ arguments: String...) async throws -> Spawned.Finished {
@@ -47,7 +48,7 @@ extension ProcessTests {
             }
         }
 
-        /// Three sellers of whom the cheapest dies and the next freezes while they answer.
+        /// Three sellers; while they answer, the cheapest dies and the next freezes.
         private func deaths(_ backend: ScriptedBackend, _ kind: String, _ expect: String) -> String {
             """
             mesh: testnet-deaths

@@ -12,7 +12,7 @@ extension ProcessTests {
                 let answer = try await mesh.chat("What is 3 + 4?", model: "wren-m", at: fay)
                 #expect(answer.json["choices"][0]["message"]["content"].text == "7", "\(answer.body)")
                 #expect(answer.headers["starling-worker"] == ada.id)
-                // Again, over the same channel or a new one; and as a buyer of its own goods.
+                // Again, over the same channel or a new one, and with the seller as its own buyer.
                 #expect(
                     try await mesh.chat("What is 3 + 5?", model: "wren-m", at: fay).json["choices"][0][
                         "message"]["content"].text == "8")
@@ -95,7 +95,7 @@ extension ProcessTests {
 
     /// A model server that fails.
     @Suite(.serialized) struct BackendTrouble {
-        /// ada is cheap and has the troubled backend, bob is dear and well.
+        /// ada is cheap and has the failing backend; bob is expensive and healthy.
         private func withPair(_ body: (ScriptedBackend, TestMesh, TestMesh.Node) async throws -> Void)
             async throws
         {
@@ -121,7 +121,7 @@ extension ProcessTests {
             try await mesh.get("/mesh/status", at: mesh.node(name)).json["models"][0]["backend"]
         }
 
-        /// In trouble it isn't offered; when well again, it is.
+        /// Expects that it isn't offered while it fails, and that it is once it has recovered.
         private func expectRecovery(_ troubled: ScriptedBackend, _ mesh: TestMesh, _ fay: TestMesh.Node)
             async throws
         {

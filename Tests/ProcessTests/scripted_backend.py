@@ -1,10 +1,10 @@
-"""A model server that does what a test tells it, and remembers what it saw.
+"""A model server that a test controls, and that records the requests it saw.
 
     python scripted_backend.py
 
-Prints {"url": …} and serves OpenAI's API on a free port until it is killed. `POST /script` changes how answers go
-(`Script` below); `GET /log` lists what happened to the requests of clients: begun, finished and aborted ones, with
-wall-clock times. The node's own trial question is answered in the same way, and is marked in the log.
+Prints {"url": …} and serves OpenAI's API on a free port until it is killed. `POST /script` changes how it answers
+(`Script` below); `GET /log` lists requests as begun, finished or aborted, with wall-clock times. The node's own trial
+question is answered in the same way, and is marked in the log.
 """
 import asyncio
 import json
@@ -13,7 +13,7 @@ import time
 TRIAL = "What can you do?"
 log = []
 script = {
-    # answer, error, close, garbage, hang; the latter ones after `after` tokens where that is more than 0.
+    # answer, error, close, garbage or hang; the last three take effect after `after` tokens.
     "mode": "answer",
     "after": 0,
     "tokens": 20,
@@ -52,7 +52,7 @@ def chunk(delta, reason=None):
 
 
 def words_of_last_answer(body):
-    """Where the last message is the assistant's, the answer goes on after it, as with vLLM."""
+    """If the last message is the assistant's, the answer continues it, as with vLLM."""
     last = (body.get("messages") or [{}])[-1]
     return last["content"].count(" ") if last.get("role") == "assistant" else 0
 

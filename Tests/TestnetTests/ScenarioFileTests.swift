@@ -114,7 +114,7 @@ import Testing
     }
 
     @Test func whatAScenarioCannotMeanIsRefused() {
-        #expect(problem("load: {via: bop}") == "`bop` is no node of this file")
+        #expect(problem("load: {via: bop}") == "`bop` is not a node of this file")
         #expect(problem("events: [{at: 5, kill: ada}]") == "`events[0].at` is 5")
         #expect(problem("events: [{at: 5s}]") == "an event needs `at` and one action")
         #expect(problem("events: [{at: 5s, kill: ada, thaw: ada}]") == "an event needs `at` and one action")
@@ -126,7 +126,8 @@ import Testing
                 == "the regions' shares don't add up to 100 %")
         #expect(problem("", nodes: "{ada: {}, bob: {nat: symmetric}}") == "`bob` is behind a NAT")
         #expect(problem("", nodes: "{ada: {nat: cone}}") == "`nodes.ada.nat` is cone")
-        #expect(problem("links: {nat: {symmetric: 60 %, restricted: 50 %}}") == "the NATs' shares pass 100 %")
+        #expect(
+            problem("links: {nat: {symmetric: 60 %, restricted: 50 %}}") == "the NATs' shares exceed 100 %")
         #expect(problem("links: {nat: {none: 60 %}}") == "unknown key `links.nat.none`")
         #expect(problem("", nodes: "{ada: {clock_skew: 30}}") == "`nodes.ada.clock_skew` is 30")
         #expect(problem("clocks: {skew: 1h}") == "`clocks.skew` is 1h")
@@ -135,10 +136,10 @@ import Testing
         #expect(problem("byzantine: {behaviour: drip, share: 1 %}") == "`byzantine.behaviour` is drip")
         #expect(problem("byzantine: {share: 1 %}") == "`byzantine` needs a `behaviour`")
         #expect(
-            problem("byzantine: {behaviour: lie}") == "`behaviour: lie` needs to know how many")
+            problem("byzantine: {behaviour: lie}") == "`behaviour: lie` needs a number of nodes")
         #expect(
             problem("byzantine: {behaviour: lie, share: 1 %, count: 2}")
-                == "`behaviour: lie` needs to know how many")
+                == "`behaviour: lie` needs a number of nodes")
         #expect(
             problem("byzantine: {behaviour: ground, share: 3 %}") == "unknown key `byzantine.share`")
         #expect(
@@ -147,9 +148,10 @@ import Testing
             problem("byzantine: {behaviour: flood, count: 3, rate: 50000}")
                 == "`byzantine.rate` is 50000")
         #expect(
-            problem("byzantine: {behaviour: lie, count: 1, nodes: [dan]}") == "`dan` is no node of this file")
+            problem("byzantine: {behaviour: lie, count: 1, nodes: [dan]}")
+                == "`dan` is not a node of this file")
         #expect(problem("searches: {model: wren-m, rate: 0}") == "`searches.rate` is 0")
-        #expect(problem("expect: [answered > 3]") == "`answered > 3` is no threshold")
-        #expect(problem("expect: [answered >= many]") == "`answered >= many` is no threshold")
+        #expect(problem("expect: [answered > 3]") == "`answered > 3` is not a threshold")
+        #expect(problem("expect: [answered >= many]") == "`answered >= many` is not a threshold")
     }
 }

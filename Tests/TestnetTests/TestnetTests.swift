@@ -52,7 +52,7 @@ import Testing
         ("nodes: {A: {}}", "a node is named `A`"),
         ("nodes: {a: {servs: b}}", "unknown key `nodes.a.servs`"),
         ("nodes: {a: {count: 300}}", "300 nodes"),
-        ("nodes: {a: {}}\nask: {via: b}", "`ask.via` is b, which is no node of this file"),
+        ("nodes: {a: {}}\nask: {via: b}", "`ask.via` is b, which is not a node of this file"),
         ("ports: 80\nnodes: {a: {}}", "`ports` is 80"),
         ("nodes: {a: {serves: b, backend: vllm}}", "a `backend` without `url`"),
     ])

@@ -143,7 +143,7 @@ import Testing
     }
 }
 
-/// Touched on the loop only.
+/// Accessed only on the loop.
 final class Log: @unchecked Sendable { var entries: [(Int, Int)] = [] }
 struct UncheckedBox<Value>: @unchecked Sendable {
     let value: Value
@@ -153,7 +153,7 @@ final class WeakReference {
     weak var object: LoopHandle?
     init(_ object: LoopHandle) { self.object = object }
 }
-/// Touched on the loop, then after its end.
+/// Accessed on the loop, and after its end.
 final class Weak: @unchecked Sendable { var objects: [WeakReference] = [] }
 
 extension Owner {

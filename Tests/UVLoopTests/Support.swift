@@ -3,7 +3,7 @@ import Primitives
 import Testing
 import UVLoop
 
-/// What owns sockets in these tests, as `Node` does in the program: an actor that lives on the loop.
+/// The owner of sockets in these tests, like `Node` in the program: an actor that lives on the loop.
 actor Owner {
     nonisolated let loop: EventLoop
     nonisolated var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
@@ -19,7 +19,7 @@ actor Owner {
     func run<R: Sendable>(_ body: @Sendable (isolated Owner) throws -> R) rethrows -> R { try body(self) }
 }
 
-/// A loop for one test, stopped however the test ends.
+/// A loop for one test, stopped even if the test throws.
 func withLoop(_ body: (Owner) async throws -> Void) async throws {
     let loop = try EventLoop(name: "test")
     loop.start()
@@ -40,7 +40,7 @@ final class Promise<Value: Sendable>: Sendable {
 
     func keep(_ value: Value) { continuation.yield(value) }
 
-    /// The next value that was kept.
+    /// The next kept value.
     func value() async -> Value {
         for await value in stream { return value }
         preconditionFailure("the test was cancelled")

@@ -53,7 +53,7 @@ import Testing
     }
 
     @Test func aListenerThatNeverAnswersTimesTheAttemptOut() async throws {
-        // A listening socket with a full backlog drops SYNs, which looks like a machine that isn't there.
+        // A listening socket with a full backlog drops SYNs, which looks like an unreachable machine.
         let full = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         defer { close(full) }
         let status = SocketAddress.with(anyPort) { bind(full, $0, 16) }
@@ -67,7 +67,7 @@ import Testing
         try await withLoop { owner in
             let ends = Promise<TCPEnd>()
             try await owner.run { owner in
-                // The first one or two fit the backlog; the rest are never answered.
+                // The first one or two fit the backlog; the others are never answered.
                 for _ in 0..<4 {
                     let connection = try TCPConnection(
                         on: owner.loop, to: endpoint, timeout: .milliseconds(50))
@@ -104,7 +104,7 @@ import Testing
                     connection.onClosed = { finished.keep((count, $0)) }
                 }
                 let client = try TCPConnection(on: owner.loop, to: listener.endpoint)
-                // Before it is connected: waits, then leaves.
+                // Written before it is connected: it waits, then is sent.
                 client.write([UInt8](repeating: 9, count: total))
                 client.onClosed = { closed.keep($0) }
                 client.onConnected = {
@@ -168,7 +168,7 @@ import Testing
                 client.onClosed = { ended.keep($0) }
                 client.onConnected = {
                     client.write([1])
-                    // Until the reset is here: a write, a broken pipe, an end.
+                    // Keep writing until the reset arrives: as an error of a write, a broken pipe or an end.
                     let ticker = Ticker()
                     ticker.timer = try? Timer(on: owner.loop) {
                         client.write([UInt8](repeating: 0, count: 1_000))
@@ -284,8 +284,8 @@ struct EchoTotals: Sendable {
     var end: TCPEnd?
 }
 
-/// A client that writes `total` bytes as fast as it may and reads slowly at first; a server that echoes and
-/// stops reading while its own queue is high.
+/// A client that writes `total` bytes as fast as it may and at first reads slowly, and a server that echoes
+/// and stops reading while its own queue is above the high-water mark.
 private func startEcho(on loop: EventLoop, total: Int, _ done: Promise<EchoTotals>) throws {
     var totals = EchoTotals()
     let listener = try TCPListener(on: loop, bind: anyPort) { server in

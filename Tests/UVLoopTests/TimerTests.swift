@@ -79,7 +79,7 @@ import Testing
         let first = SystemClock.now()
         let second = SystemClock.now()
         #expect(second.monotonic >= first.monotonic)
-        // 2020-01-01: only a machine without any clock is before that, and those don't run tests.
+        // 2020-01-01: only a machine without a clock would be earlier, and those don't run tests.
         #expect(first.wall > WallTime(milliseconds: 1_577_836_800_000))
     }
 }

@@ -6,7 +6,7 @@ import Testing
 @testable import UVLoop
 
 @Suite(.timeLimit(.minutes(1))) struct UDPSocketTests {
-    /// Sends `total` datagrams, a window at a time, to a socket that echoes batches, and checks what comes back.
+    /// Sends `total` datagrams, a window at a time, to a socket that echoes batches, and checks the replies.
     private func echo(_ bound: Endpoint, total: Int) async throws {
         try await withLoop { owner in
             let done = Promise<EchoResult>()
@@ -128,7 +128,7 @@ import Testing
                 let socket = try UDPSocket(on: owner.loop, bind: anyPort)
                 var refusals = 2
                 var numbers: [UInt32] = []
-                // A kernel that is full twice, then takes part of a batch, then everything.
+                // A kernel whose buffer is full twice, then accepts part of a batch, then everything.
                 socket.kernelSend = { _, messages, count in
                     if refusals > 0 {
                         refusals -= 1
@@ -142,7 +142,7 @@ import Testing
                     if numbers.last == UInt32(total - 1) { left.keep(numbers) }
                     return Int32(taken)
                 }
-                // All wait until there is room; ten are too many.
+                // All wait until there is room; ten are over the limit.
                 for i in 0..<total {
                     socket.send(withUnsafeBytes(of: UInt32(i)) { Array($0) }, to: socket.endpoint)
                 }
@@ -199,7 +199,7 @@ struct EchoResult: Sendable {
 }
 
 extension Owner {
-    /// The shape of `Node`: closures formed in the actor are isolated to it, so they reach its state directly.
+    /// As in `Node`: closures formed in the actor are isolated to it, so they reach its state directly.
     func startEcho(_ bound: Endpoint) throws -> UDPSocket {
         let server = try UDPSocket(on: loop, bind: bound)
         server.onDatagram = { bytes, source in
@@ -216,7 +216,7 @@ extension Owner {
     }
 }
 
-/// Keeps a window of numbered datagrams under way and counts those that come back whole and in order.
+/// Keeps a window of numbered datagrams in flight, and counts those that come back complete and in order.
 private func startClient(
     of server: Endpoint, on loop: EventLoop, total: Int, _ done: Promise<EchoResult>
 ) throws {

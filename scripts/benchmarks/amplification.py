@@ -1,7 +1,7 @@
-"""Bytes out per byte in towards addresses that have proven nothing: the highest ratio in any state (goal 1.0).
+"""Bytes out per byte in towards unproven addresses: the highest ratio in any state (goal 1.0).
 
-Seeded storms of strangers, random programs, and every message kind from every unproven state, counted at the carrier.
-A datagram that broke the rule would end the run.
+Seeded floods from strangers, random programs, and every message kind in every unproven state, counted at the carrier.
+A datagram that breaks the rule ends the run.
 """
 import json
 import subprocess

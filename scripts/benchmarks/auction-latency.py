@@ -1,7 +1,7 @@
 """Phases of 1,000 auctions on loopback, p50 and p99: five sellers with instant backends, one asker.
 
 Phases come from the transcripts (GET /mesh/tasks/ID): choose, bids, award, first token; call→AWARD is choose + bids,
-what passes from the task's start until the award leaves. One request at a time, over sessions that stand.
+the time from the task's start until the award is sent. One request at a time, over established sessions.
 """
 import harness
 

@@ -1,8 +1,8 @@
 """Time from `starling testnet up` until every node knows every offer: 8 and 32 processes (--full: 64 too).
 
-Scripted model servers, so that no model's loading is measured. Each run starts new processes with new databases; the
-figure is the wall time of the command, which looks every 50 ms at all nodes. Of eight nodes five sell, as in
-testnet/market.yaml; of more, half do.
+Scripted model servers, so that loading a model isn't measured. Each run starts new processes with new databases. The
+figure is the wall time of the command, which polls all nodes every 50 ms. Of eight nodes five sell, as in
+testnet/market.yaml; of more nodes, half sell.
 """
 import harness
 

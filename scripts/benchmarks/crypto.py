@@ -1,7 +1,7 @@
 """Signatures, sealing, handshakes, offers and PINGs per core, against bare libsodium in the same run.
 
-Times are CPU times of one thread, medians of slices of some milliseconds; ours and the bare calls alternate. A handshake
-is all that one side does from the request to the established session, with a PING riding along and the peer's key known.
+Times are CPU times of one thread, medians of slices of some milliseconds; our calls and the bare ones alternate. A
+handshake is all work of one side from the request to the established session, with a PING included and the peer's key known.
 """
 import json
 import subprocess

@@ -1,8 +1,8 @@
-"""PINGs that a node answers for a second of its CPU time, beside a bare libuv echo of the same bytes; drops and handshakes.
+"""PINGs that a node answers per second of CPU time, against a bare libuv echo of the same bytes; drops and handshakes.
 
-The node is a whole `Peer` on its own socket; the echo is C on libuv's recvmmsg (peers/echo.c). One sender for both, on a
-core of its own, keeps 128 datagrams under way; the PINGs are sealed before and the PONGs opened after the clock. Node and
-echo take turns. Rates are by CPU time, so that others on the machine don't count. Drops and handshakes are those of `crypto`.
+The node is a whole `Peer` on its own socket; the echo is C on libuv's recvmmsg (peers/echo.c). One sender for both, on its
+own core, keeps 128 datagrams in flight; PINGs are sealed before the clock starts, PONGs opened after it stops. Node and
+echo take turns. Rates are per CPU time, so that other work on the machine doesn't count. Drops and handshakes are those of `crypto`.
 """
 import json
 import os

@@ -1,12 +1,12 @@
 """Our DHT against OpenDHT and libtorrent's: first value, CPU, memory, and kill -9 of 30 %, 64 processes each.
 
-All three networks run side by side, one process a node, and take turns every few operations, so that a slow moment of the
-machine hits all alike. Put: OpenDHT stores a value of 400 bytes, libtorrent a signed BEP 44 item of 400 bytes; ours
+All three networks run at once, one process a node, and take turns every few operations, so that a slow moment of the
+machine affects all. Put: OpenDHT stores a value of 400 bytes, libtorrent a signed BEP 44 item of 400 bytes; ours
 registers a provider (a signed record) with the topic's registrars. Get: until the first value, or the first provider whose
-signature was checked. A random node for each, sessions and routing tables warm: every node has searched in vain a few times
-before. What a cold node costs is in new_node_…. CPU is that of all 64 processes, user and system, without what they use when
-idle; RSS counts shared libraries in full, private is what one more node costs. bare_put_cpu is what as many datagrams as a
-put of ours takes cost between 64 processes that do nothing else.
+signature was checked. Each operation is by a random node with warm sessions and routing tables: every node has made a few
+fruitless searches before. The cost of a cold node is in new_node_…. CPU is that of all 64 processes, user and system, less
+their idle use. RSS counts shared libraries in full; private is the cost of one more node. bare_put_cpu is the cost of as
+many datagrams as our put sends, between 64 processes that do nothing else.
 """
 import hashlib
 import random
@@ -56,7 +56,7 @@ def systems(bench):
 
 
 def bare():
-    """64 processes that only send a put's datagrams to and fro."""
+    """64 processes that only exchange the datagrams of a put."""
     program, port = install.burst(), 9_500
     return System(
         "bare", Network("bare", lambda index, own, joins: [program, str(own), str(port), str(NODES)], port),
@@ -64,7 +64,7 @@ def bare():
 
 
 def take_turns(systems, result, jobs):
-    """The jobs of each system in slices, one system after the other."""
+    """Runs the jobs of each system in slices, one system after another."""
     lists = [(system, jobs(system)) for system in systems]
     for start in range(0, len(lists[0][1]), TURN):
         for system, list_ in lists:
@@ -80,7 +80,7 @@ def idle(systems, seconds):
 
 
 def acquaint(systems):
-    """Every node searches in vain a few times, so that whoever has business with whom has met before."""
+    """Every node makes a few fruitless searches, so that nodes that will talk have met before."""
     for system in systems:
         jobs = [(node, "get", *system.get_words(f"nobody{round_}-{node}")) for round_ in range(6) for node in range(NODES)]
         system.network.run(jobs, Result(), at_once=4)
@@ -108,7 +108,7 @@ def newcomers(system, count, keys, owners):
 
 def run(bench):
     operations = 1_000 if bench.full else 400
-    made = min(operations, 400)  # A node of ours provides at most eight topics.
+    made = min(operations, 400)  # Our nodes provide at most eight topics.
     choice = random.Random(7)
     keys = [f"key{number}" for number in range(made)]
     all_systems, floor = systems(bench), bare()
@@ -161,7 +161,7 @@ def measure(bench, all_systems, floor, keys, operations, choice):
 
 
 def figures(bench, all_systems, memories, joins):
-    # What of our CPU is the core's: the same operations among peers in one process, without sockets.
+    # The core's share of our CPU: the same operations among peers in one process, without sockets.
     core = bench.study("dht-in-memory")
     bench.figure("starling_put_core_cpu", core["put_us"] / 1e3, "ms")
     bench.figure("starling_get_core_cpu", core["get_us"] / 1e3, "ms")

@@ -1,9 +1,9 @@
-"""How much of a table 1,000 ids in four /24s hold, and whether restarts amid their attack come back (simulated).
+"""The share of a table that 1,000 ids in four /24s gain, and whether nodes restarting under attack recover (simulated).
 
-A mesh of 1,000 honest nodes, each in a /24 of its own. The attackers answer everything, name only each other and
+A mesh of 1,000 honest nodes, each in its own /24. The attackers answer everything, name only each other and
 introduce themselves 200 times a second. A restarting node has an empty table, 64 anchors of which 8 are honest and live,
-24 hostile and 32 dead, and a bootstrap list of two attackers and two dead nodes. Beside it the same attackers with a /24
-each, which costs them a thousand networks.
+24 hostile and 32 dead, and a bootstrap list of two attackers and two dead nodes. For comparison, the same attackers
+with a /24 each, which costs them a thousand networks.
 """
 
 

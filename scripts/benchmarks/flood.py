@@ -1,10 +1,10 @@
-"""Lookups of a node while handshakes flood it: 100,000 a second with a wrong mac, and as many as one core sends with a right one.
+"""Lookups by a node during a handshake flood: 100,000 a second with a wrong mac, and as many as one core sends with a valid one.
 
-The node has one core, on which the 31 nodes that it asks come first, and the flood the other; the same lookups, at most
-400 a second, without and with the flood take turns. With the right to it the nodes run at real-time priority, so that
-other work on the machine doesn't count. A lookup is a search for the first provider of a topic (see dht-peers), of topics
-that the node doesn't keep itself. "Taken" is the share of the flood that reached the node: what the kernel's buffer could
-not hold is lost before anybody sees it, honest datagrams included.
+The node has one core, which the 31 nodes that it asks share at a higher priority; the flood has the other. The same
+lookups, at most 400 a second, run alternately without and with the flood. If permitted, the nodes run at real-time
+priority, so that other work on the machine doesn't count. A lookup is a search for the first provider of a topic (see
+dht-peers) that the node doesn't keep itself. "Taken" is the share of the flood that reached the node: what exceeds the
+kernel's buffer is lost before that, honest datagrams included.
 """
 import json
 import os
@@ -19,14 +19,14 @@ VICTIM = 5
 
 
 def on_core(core, priority, pid=0):
-    """Pins a process, at that real-time priority (0: at a niceness) if that is allowed."""
+    """Pins a process, and gives it this real-time priority (0: a niceness) if permitted."""
     try:
         for thread in os.listdir(f"/proc/{pid or 'self'}/task"):
             os.sched_setaffinity(int(thread), {core})
             if priority:
                 os.sched_setscheduler(int(thread), os.SCHED_RR, os.sched_param(priority))
             else:
-                # Not real-time: the kernel's thread that delivers what is sent would starve beside it.
+                # Not real-time, which would starve the kernel's thread that delivers the datagrams.
                 os.setpriority(os.PRIO_PROCESS, int(thread), -15)
     except PermissionError:
         pass
@@ -41,7 +41,7 @@ def look(network, keys, result, seconds):
 
 
 def is_suitable(network, key):
-    """Whether the node asks others for it, and may do so often: providers that it has as contacts are under no budget."""
+    """Whether the node must ask others for `key` and may do so often: providers among its contacts are under no budget."""
     result = Result()
     network.run([(VICTIM, "get", key)] * 8, result)
     return result.ok == 8 and min(result.asked) > 0
@@ -70,7 +70,7 @@ def run(bench):
     seconds, rounds = ("6", 3) if bench.full else ("3", 2)
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
-        raise harness.CannotMeasure("the flood needs a core of its own")
+        raise harness.CannotMeasure("the flood needs its own core")
     network = Network("starling", ours(bench), 7_000)
     bench.builds = False
     with quiet():

@@ -1,8 +1,9 @@
-"""Memory of an idle node with its gateway and peers, size of the program; --full: more peers, and clean build times.
+"""Memory of an idle node with gateway and peers, and the program's size; --full: more peers, and clean build times.
 
-RSS counts shared libraries in full; private (Private_Clean + Private_Dirty of smaps_rollup) is what one more node costs;
-dirty (Private_Dirty) is the part of it that is no page of a file. Figures are the largest of all nodes. Idle: ten seconds after every node knows every offer. --full: 64 nodes instead of 16, and two clean builds in a folder of
-their own (dependencies fetched before).
+RSS counts shared libraries in full; private (Private_Clean + Private_Dirty of smaps_rollup) is the cost of one more node;
+dirty (Private_Dirty) is the part of it that is not a page of a file. Figures are the largest over all nodes. Idle means
+ten seconds after every node knows every offer. --full: 64 nodes instead of 16, and two clean builds in their own folder
+(dependencies fetched before).
 """
 import os
 import pathlib
@@ -55,7 +56,7 @@ def build_times(bench):
             build = ["swift", "build", "-c", configuration, "--scratch-path", folder, "--product", "starling"]
             done = subprocess.run(build, cwd=harness.ROOT, capture_output=True, text=True)
             if done.returncode != 0:
-                raise harness.CannotMeasure("it does not build:\n" + done.stdout[-2000:])
+                raise harness.CannotMeasure("the build failed:\n" + done.stdout[-2000:])
             bench.figure(f"clean_build_{configuration}", time.monotonic() - started, "s")
 
 

@@ -1,4 +1,4 @@
-"""What the benchmarks share: building, testnets of their own, scripted model servers, load, /proc, figures.
+"""Shared by the benchmarks: building, private testnets, scripted model servers, load, /proc, figures.
 
 A benchmark is a file with a docstring (its first line is what `scripts/bench list` prints) and `run(bench)`, which
 measures, calls `bench.figure(…)` for each result and raises CannotMeasure when it can't.
@@ -37,7 +37,7 @@ class Bench:
     # Figures
 
     def figure(self, name, value, unit="", goal=None):
-        """Notes a result. `goal` is text such as "<= 2" or ">= 0.98"; None: there is no goal, and `holds` is null."""
+        """Records a result. `goal` is text such as "<= 2" or ">= 0.98"; with None there is no goal and `holds` is null."""
         holds = None
         if goal is not None and value is not None:
             relation, bound = goal.split()
@@ -60,14 +60,14 @@ class Bench:
             build = ["swift", "build", "-c", configuration, "--product", name]
             done = subprocess.run(build, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             if done.returncode != 0:
-                raise CannotMeasure("it does not build:\n" + "\n".join(done.stdout.splitlines()[-30:]))
+                raise CannotMeasure("the build failed:\n" + "\n".join(done.stdout.splitlines()[-30:]))
         path = ROOT / ".build" / configuration / name
         if not path.exists():
             raise CannotMeasure(f"{path} is not built")
         return str(path)
 
     def study(self, name, *words):
-        """The JSON line of one of starling-bench's studies, which need no other process."""
+        """The JSON line of one of starling-bench's studies, which run without other processes."""
         command = [str(self.program("starling-bench")), name, *map(str, words)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode != 0:
@@ -89,7 +89,7 @@ class Bench:
             process.wait()
 
     def load(self, targets, **options):
-        """Runs `starling-bench load` against `targets` (base URLs, asked in turn); its document."""
+        """Runs `starling-bench load` against `targets` (base URLs, asked in turn) and returns its document."""
         words = [word for url in targets for word in ("--to", url)]
         words += [word for key, value in options.items() for word in (f"--{key.replace('_', '-')}", str(value))]
         done = subprocess.run([self.program("starling-bench"), "load", *words], capture_output=True, text=True, timeout=600)
@@ -105,7 +105,7 @@ class Bench:
 
     @contextlib.contextmanager
     def testnet(self, nodes, mesh="testnet-bench", timeout=120):
-        """A testnet of `nodes` ({name: {…}}, as in testnet/*.yaml) in a folder of its own."""
+        """A testnet of `nodes` ({name: {…}}, as in testnet/*.yaml) in its own folder."""
         with tempfile.TemporaryDirectory(prefix="starling-bench-") as folder:
             file = pathlib.Path(folder, "bench.yaml")
             # YAML is a superset of JSON.
@@ -154,7 +154,7 @@ class Testnet:
 
 
 class Door:
-    """A kept connection for JSON documents."""
+    """A persistent connection for JSON documents."""
 
     def __init__(self, url):
         self.connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=10)
@@ -172,7 +172,7 @@ class Door:
 
 
 def percentile(values, share):
-    """The value that `share` percent do not pass; None of nothing."""
+    """The value that `share` percent do not exceed; None if there are no values."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * share / 100))] if ordered else None
 
@@ -201,7 +201,7 @@ def histogram(title, values, unit, columns=40):
 
 
 def busy_share(seconds):
-    """How much of all cores is in use, measured for so long."""
+    """The share of all cores in use, measured over `seconds`."""
 
     def read():
         with open("/proc/stat") as file:
@@ -215,7 +215,7 @@ def busy_share(seconds):
 
 
 def memory(pid):
-    """MB: {"rss", "private", "dirty"}. Private is what ending the process would give back."""
+    """MB: {"rss", "private", "dirty"}. Private is what ending the process would free."""
     fields = {}
     with open(f"/proc/{pid}/smaps_rollup") as file:
         for line in file:

@@ -1,10 +1,10 @@
-"""What an idle node's upkeep costs: bytes/s and packets/s a node, in 64 processes, and in simulated meshes of 100 to 10,000.
+"""Upkeep of an idle node: bytes/s and packets/s a node, in 64 processes, and in simulated meshes of 100 to 10,000.
 
-Counted on a loopback interface of the network's own, IP and UDP headers included, each datagram once (at its sender).
-Upkeep falls while the network ages, because old contacts are asked less often: the first minutes are the dearest, and
---full waits longer. "With offers": half of the nodes sell one model each, whose offers are mailed anew each minute.
-The simulated ones run testnet/scenarios/quiet.yaml: minutes 20 to 40 after the joins; --full: 100,000 nodes too (two and a
-half hours of one core, 14 GB), which join in ten minutes: two bootstrap nodes are all that they have.
+Counted on the network's own loopback interface, including IP and UDP headers, each datagram once (at its sender).
+Upkeep falls as the network ages, because old contacts are asked less often: the first minutes cost most, and --full waits
+longer. "With offers": half of the nodes sell one model each and mail its offer again every minute.
+The simulations run testnet/scenarios/quiet.yaml: minutes 20 to 40 after the joins. --full adds 100,000 nodes (two and a
+half hours of one core, 14 GB), which take ten minutes to join, because they have only two bootstrap nodes.
 """
 import json
 import re
@@ -19,7 +19,7 @@ NODES = 64
 
 
 def measure(network, seconds):
-    """(packets, bytes, CPU ms) a node and second."""
+    """(packets, bytes, CPU ms) per node and second."""
     started, cpu, before = time.monotonic(), network.cpu(), loopback()
     network.pump(seconds)
     after, passed = loopback(), time.monotonic() - started
@@ -70,7 +70,7 @@ def run(bench):
     plain, selling = ours(bench), ours(bench, offers=1)
     with quiet() as is_own:
         if not is_own:
-            raise harness.CannotMeasure("the bytes can only be counted in a network namespace of their own, which needs root")
+            raise harness.CannotMeasure("counting bytes needs a private network namespace, which needs root")
         upkeep(bench, "idle", plain, settling, seconds, "<= 64")
         half = lambda index, port, joins: (selling if index % 2 else plain)(index, port, joins)
         upkeep(bench, "with_32_offers", half, settling, seconds, "<= 300")

@@ -1,6 +1,6 @@
 """Rounds and time of a lookup among 1,000 to a million nodes, and with a fifth of the contacts dead (simulated).
 
-The tables are filled from the id distribution; the lookups are run by the code that ships, at 100 ms round trip.
+Tables are filled from the distribution of ids; the real lookup code runs the lookups, at a round trip of 100 ms.
 """
 
 

@@ -1,7 +1,7 @@
 """Share of provider searches that succeed with 64 and 128 ids ground around the topic, lying and dropping (simulated).
 
-A search succeeds when it finds ten honest providers, or all there are. Beside it the same with storage at the closest k,
-and, in the long form, with searches that ask far to near alone.
+A search succeeds when it finds ten honest providers, or all if there are fewer. For comparison, the same with storage at
+the k closest nodes and, in the long form, with searches that only go from far to near.
 """
 
 

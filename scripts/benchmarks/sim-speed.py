@@ -1,9 +1,9 @@
-"""Simulated nodes at rest: virtual seconds a second on one core, and bytes a node: 1,000 nodes (--full: 10,000 too).
+"""Simulated nodes at rest: virtual seconds per second on one core, and bytes per node: 1,000 nodes (--full: 10,000 too).
 
 Full peers on the plain carrier (the same packets without cryptography, one memo of checked signatures), as in
-testnet/scenarios/steady-10000.yaml; 1,000 nodes with real cryptography beside it. The speed is that of the second half of
-its calm, when everybody has joined. Bytes are the resident memory that the world
-takes (after it less before, what the allocator keeps for later given back), divided by the nodes.
+testnet/scenarios/steady-10000.yaml; for comparison, 1,000 nodes with real cryptography. The speed is that of the second
+half of the calm period, when every node has joined. Bytes are the growth of resident memory, after the allocator has
+returned unused memory, divided by the number of nodes.
 """
 import json
 import subprocess

@@ -19,7 +19,7 @@ struct Leg: Sendable {
     let awardedAt: MonotonicTime
     /// The award's answer, or a first frame, said that the worker stands by its bid.
     var accepted = false
-    var channel: UInt64?
+    var channel: ChannelID?
 
     /// Bytes of text and extra.
     private(set) var received: UInt64 = 0
@@ -55,7 +55,7 @@ struct Leg: Sendable {
         advancedAt = now
     }
 
-    mutating func opened(channel: UInt64, _ now: MonotonicTime) {
+    mutating func opened(channel: ChannelID, _ now: MonotonicTime) {
         self.channel = channel
         openedAt = now
         restartSilence(now)

@@ -13,7 +13,7 @@ public struct Auctioneer: Sendable {
     private var desk: AuctionDesk
     private var ended: TranscriptStore
     /// Frames that belonged to no running leg: late ones of woken workers, mostly.
-    public private(set) var discardedFrames = 0
+    private(set) var discardedFrames = 0
 
     public init(identity: Identity, parameters: MarketParameters = MarketParameters()) {
         desk = AuctionDesk(identity: identity, parameters: parameters)
@@ -24,22 +24,23 @@ public struct Auctioneer: Sendable {
 
     /// Takes a task. Its first action is `needOffers`, or the failure when it can't be taken.
     public mutating func submit(
-        _ request: TaskRequest, now: Now, random: inout SeededRandom, out: inout [AuctioneerAction]
+        _ request: TaskRequest, turn: inout Turn, out: inout [AuctioneerAction]
     ) -> TaskID {
-        begin(now, random)
-        defer { finish(&random, &out) }
-        let id = TaskID(random: &desk.random)
-        var task = BuyerTask(id: id, request: request, desk)
+        swap(&desk.actions, &out)
+        defer { swap(&desk.actions, &out) }
+        let id = TaskID(random: &turn.random)
+        var task = BuyerTask(id: id, request: request, desk.parameters, turn.now)
         if tasks.count >= desk.parameters.tasksMax {
             task.fail(
-                .tooManyTasks, "This node runs \(tasks.count) tasks already; try again in a moment.", &desk)
-            ended.insert(task.transcript, at: now.monotonic)
+                .tooManyTasks, "This node runs \(tasks.count) tasks already; try again in a moment.", &desk,
+                &turn)
+            ended.insert(task.transcript, at: turn.monotonic)
         } else if request.body.count > desk.parameters.bodyBytesMax {
             let size = "\(request.body.count) bytes; at most \(desk.parameters.bodyBytesMax) are carried"
-            task.fail(.invalidRequest, "The request has \(size).", &desk)
-            ended.insert(task.transcript, at: now.monotonic)
+            task.fail(.invalidRequest, "The request has \(size).", &desk, &turn)
+            ended.insert(task.transcript, at: turn.monotonic)
         } else {
-            task.start(&desk)
+            task.start(&desk, &turn)
             tasks[id] = task
         }
         return id
@@ -47,54 +48,55 @@ public struct Auctioneer: Sendable {
 
     /// Answers `needOffers`.
     public mutating func offersFound(
-        _ task: TaskID, _ found: OffersFound, now: Now, random: inout SeededRandom,
-        out: inout [AuctioneerAction]
+        _ task: TaskID, _ found: OffersFound, turn: inout Turn, out: inout [AuctioneerAction]
     ) {
-        begin(now, random)
-        change(task) { $0.offersFound(found, &$1) }
-        finish(&random, &out)
+        swap(&desk.actions, &out)
+        defer { swap(&desk.actions, &out) }
+        change(task, &turn) { $0.offersFound(found, &$1, &$2) }
     }
 
     /// The client hung up: the task ends at once, in any phase.
     public mutating func cancel(
-        _ task: TaskID, now: Now, random: inout SeededRandom, out: inout [AuctioneerAction]
+        _ task: TaskID, turn: inout Turn, out: inout [AuctioneerAction]
     ) {
-        begin(now, random)
-        change(task) { $0.cancel(&$1) }
-        finish(&random, &out)
+        swap(&desk.actions, &out)
+        defer { swap(&desk.actions, &out) }
+        change(task, &turn) { $0.cancel(&$1, &$2) }
     }
 
     /// The client took `bytes` more of the text and extra that it was given: credit for the worker.
     public mutating func consumed(
-        _ task: TaskID, bytes: UInt64, now: Now, random: inout SeededRandom, out: inout [AuctioneerAction]
+        _ task: TaskID, bytes: UInt64, turn: inout Turn, out: inout [AuctioneerAction]
     ) {
-        begin(now, random)
-        change(task) { $0.consumed(bytes, &$1) }
-        finish(&random, &out)
+        swap(&desk.actions, &out)
+        defer { swap(&desk.actions, &out) }
+        change(task, &turn) { $0.consumed(bytes, &$1, &$2) }
     }
 
     // MARK: - Requests
 
     /// `message` is nil for an answer that is no message of the market's: UNSUPPORTED, or another machine's.
     public mutating func answered(
-        _ token: UInt64, _ message: MarketMessage?, from peer: PeerAddress, roundTrip: Interval, now: Now,
-        random: inout SeededRandom, out: inout [AuctioneerAction]
+        _ token: RequestToken, _ message: MarketMessage?, from peer: PeerAddress, roundTrip: Interval,
+        turn: inout Turn, out: inout [AuctioneerAction]
     ) {
         guard let request = desk.requests.removeValue(forKey: token) else { return }
-        begin(now, random)
-        defer { finish(&random, &out) }
+        swap(&desk.actions, &out)
+        defer { swap(&desk.actions, &out) }
         let key = request.to.key
-        desk.sellers.answered(key, roundTrip: roundTrip, now.monotonic)
+        desk.sellers.answered(key, roundTrip: roundTrip, turn.monotonic)
         switch request.kind {
         case .award:
-            change(request.task) { $0.awardAnswered(message, from: key, attempt: request.attempt, &$1) }
+            change(request.task, &turn) {
+                $0.awardAnswered(message, from: key, attempt: request.attempt, &$1, &$2)
+            }
         case .call:
             if tasks[request.task]?.isCalling(request.attempt) == true {
-                change(request.task) { $0.callAnswered(message, from: key, &$1) }
+                change(request.task, &turn) { $0.callAnswered(message, from: key, &$1, &$2) }
                 return
             }
             if tasks[request.task]?.attempt == request.attempt {
-                change(request.task) { $0.answeredLate(message, from: key, $1) }
+                change(request.task, &turn) { task, desk, _ in task.answeredLate(message, from: key, desk) }
             }
             guard case .bid = message else { return }
             let score = tasks[request.task].flatMap {
@@ -106,20 +108,20 @@ public struct Auctioneer: Sendable {
     }
 
     public mutating func unanswered(
-        _ token: UInt64, now: Now, random: inout SeededRandom, out: inout [AuctioneerAction]
+        _ token: RequestToken, turn: inout Turn, out: inout [AuctioneerAction]
     ) {
         guard let request = desk.requests.removeValue(forKey: token) else { return }
-        begin(now, random)
+        swap(&desk.actions, &out)
+        defer { swap(&desk.actions, &out) }
         let key = request.to.key
-        desk.sellers.unanswered(key, now.monotonic)
-        change(request.task) { task, desk in
+        desk.sellers.unanswered(key, turn.monotonic)
+        change(request.task, &turn) { task, desk, turn in
             switch request.kind {
-            case .award: task.awardUnanswered(key, attempt: request.attempt, &desk)
-            case .call where task.attempt == request.attempt: task.callUnanswered(key, &desk)
+            case .award: task.awardUnanswered(key, attempt: request.attempt, &desk, &turn)
+            case .call where task.attempt == request.attempt: task.callUnanswered(key, &desk, &turn)
             case .call: break
             }
         }
-        finish(&random, &out)
     }
 
     /// Something authentic came from this peer: it may be asked again.
@@ -127,62 +129,60 @@ public struct Auctioneer: Sendable {
 
     /// A seller's tombstone: its answer to a call isn't awaited any longer. What it runs, it finishes or hands over.
     public mutating func sellerLeft(
-        _ key: PublicKey, now: Now, random: inout SeededRandom, out: inout [AuctioneerAction]
+        _ key: PublicKey, turn: inout Turn, out: inout [AuctioneerAction]
     ) {
-        begin(now, random)
-        for id in tasks.keys { change(id) { $0.sellerLeft(key, &$1) } }
-        finish(&random, &out)
+        swap(&desk.actions, &out)
+        defer { swap(&desk.actions, &out) }
+        for id in tasks.keys { change(id, &turn) { $0.sellerLeft(key, &$1, &$2) } }
     }
 
     // MARK: - Channels
 
     /// The answer to `openChannel`. A channel that isn't awaited any more is released.
     public mutating func channelOpened(
-        _ task: TaskID, attempt: UInt32, channel: UInt64, peer: PublicKey, now: Now,
-        random: inout SeededRandom,
+        _ task: TaskID, attempt: UInt32, channel: ChannelID, peer: PublicKey, turn: inout Turn,
         out: inout [AuctioneerAction]
     ) {
-        begin(now, random)
+        swap(&desk.actions, &out)
+        defer { swap(&desk.actions, &out) }
         var taken = false
-        change(task) { taken = $0.channelOpened(channel, peer: peer, attempt: attempt, &$1) }
+        change(task, &turn) { taken = $0.channelOpened(channel, peer: peer, attempt: attempt, &$1, &$2) }
         if !taken { desk.emit(.releaseChannel(channel)) }
-        finish(&random, &out)
     }
 
     /// The answer to `openChannel` when no channel came about.
     public mutating func channelFailed(
-        _ task: TaskID, attempt: UInt32, peer: PublicKey, now: Now, random: inout SeededRandom,
-        out: inout [AuctioneerAction]
+        _ task: TaskID, attempt: UInt32, peer: PublicKey, turn: inout Turn, out: inout [AuctioneerAction]
     ) {
-        begin(now, random)
-        change(task) { $0.channelFailed(peer: peer, attempt: attempt, &$1) }
-        finish(&random, &out)
+        swap(&desk.actions, &out)
+        defer { swap(&desk.actions, &out) }
+        change(task, &turn) { $0.channelFailed(peer: peer, attempt: attempt, &$1, &$2) }
     }
 
     /// An open channel ended, not by our `closeChannel`.
     public mutating func channelClosed(
-        _ channel: UInt64, now: Now, random: inout SeededRandom, out: inout [AuctioneerAction]
+        _ channel: ChannelID, turn: inout Turn, out: inout [AuctioneerAction]
     ) {
         guard let task = desk.channels.removeValue(forKey: channel) else { return }
-        begin(now, random)
-        change(task) { $0.channelClosed(channel, &$1) }
-        finish(&random, &out)
+        swap(&desk.actions, &out)
+        defer { swap(&desk.actions, &out) }
+        change(task, &turn) { $0.channelClosed(channel, &$1, &$2) }
     }
 
     /// A frame from a worker: hello, delta, progress, finish or fail. Others, and those of attempts that are over,
     /// are discarded; a Hello that nobody awaits closes its channel.
     public mutating func received(
-        _ frame: Frame, from peer: PublicKey, channel: UInt64, now: Now, random: inout SeededRandom,
+        _ frame: Frame, from peer: PublicKey, channel: ChannelID, turn: inout Turn,
         out: inout [AuctioneerAction]
     ) {
-        begin(now, random)
+        swap(&desk.actions, &out)
+        defer { swap(&desk.actions, &out) }
         var taken = false
-        change(frame.task) { taken = $0.received(frame, from: peer, channel: channel, &$1) }
+        change(frame.task, &turn) { taken = $0.received(frame, from: peer, channel: channel, &$1, &$2) }
         if !taken {
             discardedFrames &+= 1
             if case .hello = frame.body, desk.channels[channel] == nil { desk.emit(.closeChannel(channel)) }
         }
-        finish(&random, &out)
     }
 
     // MARK: - Time
@@ -190,21 +190,23 @@ public struct Auctioneer: Sendable {
     /// This node's loop stood still for a while. Call it after the sockets were drained and before `tick`: to a
     /// frozen auctioneer every worker looks stalled.
     public mutating func loopWasStalled(
-        for gap: Interval, now: Now, random: inout SeededRandom, out: inout [AuctioneerAction]
+        turn: inout Turn, out: inout [AuctioneerAction]
     ) {
-        begin(now, random)
-        for id in tasks.keys { change(id) { $0.forgiveSilence(&$1) } }
-        finish(&random, &out)
+        swap(&desk.actions, &out)
+        defer { swap(&desk.actions, &out) }
+        for id in tasks.keys { change(id, &turn) { $0.forgiveSilence(&$1, &$2) } }
     }
 
     public mutating func nextDeadline() -> MonotonicTime { desk.timers.next() }
 
-    public mutating func tick(now: Now, random: inout SeededRandom, out: inout [AuctioneerAction]) {
-        guard desk.timers.next() <= now.monotonic || !ended.isEmpty else { return }
-        begin(now, random)
-        while let due = desk.timers.popDue(now.monotonic) { change(due.task) { $0.timer(due.kind, &$1) } }
-        ended.expire(now.monotonic)
-        finish(&random, &out)
+    public mutating func tick(turn: inout Turn, out: inout [AuctioneerAction]) {
+        guard desk.timers.next() <= turn.monotonic || !ended.isEmpty else { return }
+        swap(&desk.actions, &out)
+        defer { swap(&desk.actions, &out) }
+        while let due = desk.timers.popDue(turn.monotonic) {
+            change(due.task, &turn) { $0.timer(due.kind, &$1, &$2) }
+        }
+        ended.expire(turn.monotonic)
     }
 
     // MARK: - Looking
@@ -212,7 +214,7 @@ public struct Auctioneer: Sendable {
     /// Tasks that have not ended, the oldest first.
     public var running: [TaskID] { Array(tasks.keys) }
 
-    public func isRunning(_ task: TaskID) -> Bool { tasks[task] != nil }
+    func isRunning(_ task: TaskID) -> Bool { tasks[task] != nil }
 
     /// What is known of a task: while it runs, and for an hour, of the last thousand.
     public func transcript(_ task: TaskID) -> TaskTranscript? {
@@ -227,34 +229,18 @@ public struct Auctioneer: Sendable {
 
     public func experience(of key: PublicKey) -> SellerExperience? { desk.sellers[key] }
 
-    /// Brings back what the store kept of a seller.
-    public mutating func restore(_ key: PublicKey, millitrust: UInt32, finished: Int, failed: Int, now: Now) {
-        desk.sellers.restore(key, millitrust: millitrust, finished: finished, failed: failed, now.monotonic)
-    }
-
     /// What must be zero when nothing runs: requests, channels, timers. For checkers.
     public var outstanding: (requests: Int, channels: Int, timers: Int) {
         (desk.requests.count, desk.channels.count, desk.timers.count)
     }
 
-    // MARK: - The turn
-
-    private mutating func begin(_ now: Now, _ random: SeededRandom) {
-        desk.now = now
-        desk.random = random
-    }
-
-    private mutating func finish(_ random: inout SeededRandom, _ out: inout [AuctioneerAction]) {
-        random = desk.random
-        out += desk.actions
-        desk.actions.removeAll(keepingCapacity: true)
-    }
-
-    private mutating func change(_ id: TaskID, _ body: (inout BuyerTask, inout AuctionDesk) -> Void) {
+    private mutating func change(
+        _ id: TaskID, _ turn: inout Turn, _ body: (inout BuyerTask, inout AuctionDesk, inout Turn) -> Void
+    ) {
         guard let index = tasks.index(forKey: id) else { return }
-        body(&tasks.values[index], &desk)
+        body(&tasks.values[index], &desk, &turn)
         guard tasks.values[index].stage == .ended else { return }
-        ended.insert(tasks.values[index].transcript, at: desk.now.monotonic)
+        ended.insert(tasks.values[index].transcript, at: turn.monotonic)
         tasks.remove(at: index)
     }
 }

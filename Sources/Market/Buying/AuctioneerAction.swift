@@ -8,16 +8,14 @@ public enum AuctioneerAction: Sendable {
     /// further auction of the task.
     case needOffers(TaskID, model: String)
     /// Ends with exactly one `answered` or `unanswered`.
-    case request(token: UInt64, MarketMessage, to: PeerAddress)
+    case request(token: RequestToken, MarketMessage, to: PeerAddress)
     case send(MarketMessage, to: PeerAddress)
     /// Ends with `channelOpened` or `channelFailed` under the same task, attempt and key.
     case openChannel(TaskID, attempt: UInt32, to: PeerAddress)
-    /// The worker dials: its Hello comes through `received`. Nothing to do but to let it in.
-    case expectChannel(TaskID, attempt: UInt32, from: PublicKey)
-    case sendFrame(channel: UInt64, Frame)
+    case sendFrame(channel: ChannelID, Frame)
     /// Healthy and idle: back to the pool.
-    case releaseChannel(UInt64)
-    case closeChannel(UInt64)
+    case releaseChannel(ChannelID)
+    case closeChannel(ChannelID)
     case client(TaskID, ClientEvent)
     /// For the store; later receipts of one (task, attempt, worker) replace earlier ones.
     case receiptIssued(Verified<Receipt>)
@@ -29,7 +27,7 @@ struct TaskTimer: Hashable, Sendable {
     var kind: Kind
 }
 
-/// What all tasks of an auctioneer share, and the current turn: its time, its chance and the actions so far.
+/// What all tasks of an auctioneer share.
 struct AuctionDesk: Sendable {
     struct PendingRequest: Sendable {
         enum Kind: Sendable { case call, award }
@@ -44,13 +42,12 @@ struct AuctionDesk: Sendable {
     var sellers: SellerTable
     var timers = DeadlineQueue<TaskTimer>()
     /// Calls and awards under way; each ends once, so they are as many as the tasks' candidates.
-    var requests: [UInt64: PendingRequest] = [:]
+    var requests: [RequestToken: PendingRequest] = [:]
     /// Channels that carry a task now.
-    var channels: [UInt64: TaskID] = [:]
-    var now = Now(monotonic: .zero, wall: WallTime(milliseconds: 0))
-    var random = SeededRandom(seed: 0)
+    var channels: [ChannelID: TaskID] = [:]
+    /// What the running turn wants done: the caller's buffer while a turn lasts, empty between turns.
     var actions: [AuctioneerAction] = []
-    private var token: UInt64 = 0
+    private var lastToken: UInt64 = 0
 
     init(identity: Identity, parameters: MarketParameters) {
         self.identity = identity
@@ -63,7 +60,8 @@ struct AuctionDesk: Sendable {
     mutating func request(
         _ kind: PendingRequest.Kind, _ message: MarketMessage, task: TaskID, attempt: UInt32, to: PeerAddress
     ) {
-        token &+= 1
+        lastToken &+= 1
+        let token = RequestToken(rawValue: lastToken)
         requests[token] = PendingRequest(kind: kind, task: task, attempt: attempt, to: to)
         emit(.request(token: token, message, to: to))
     }

@@ -3,26 +3,23 @@ import Wire
 
 /// From the offer book to an award.
 extension BuyerTask {
-    mutating func choose(_ desk: inout AuctionDesk) {
+    mutating func choose(_ desk: inout AuctionDesk, _ turn: inout Turn) {
         stage = .choosing
         transcript.state = .bidding
         auction = nil
-        choosingSince = desk.now.monotonic
         desk.emit(.needOffers(id, model: request.model))
     }
 
-    mutating func offersFound(_ found: OffersFound, _ desk: inout AuctionDesk) {
+    mutating func offersFound(_ found: OffersFound, _ desk: inout AuctionDesk, _ turn: inout Turn) {
         guard stage == .choosing else { return }
         let requirements = self.requirements(selfReachable: found.selfReachable)
         survey = Survey(found, requirements)
-        let pool = filter(found, requirements, desk)
-        guard !pool.isEmpty else { return nobodyLeft(&desk) }
-        guard attempt < UInt32(clamping: desk.parameters.auctionsMax) else { return refuse(&desk) }
-        var random = desk.random
-        let chosen = Sampling.choose(pool, most: desk.parameters.candidatesMax, random: &random)
-        desk.random = random
+        let pool = filter(found, requirements, desk, turn.monotonic)
+        guard !pool.isEmpty else { return nobodyLeft(&desk, &turn) }
+        guard attempt < UInt32(clamping: desk.parameters.auctionsMax) else { return refuse(&desk, &turn) }
+        let chosen = Sampling.choose(pool, most: desk.parameters.candidatesMax, random: &turn.random)
         survey.notSampled = pool.count - chosen.count
-        call(chosen, requirements, &desk)
+        call(chosen, requirements, &desk, turn.monotonic)
     }
 
     private func requirements(selfReachable: Bool) -> Requirements {
@@ -35,10 +32,9 @@ extension BuyerTask {
     private typealias Pool = [(Eligible, UInt64)]
 
     /// Each seller once: into the pool, or counted under the first filter that it failed.
-    private mutating func filter(_ found: OffersFound, _ requirements: Requirements, _ desk: AuctionDesk)
-        -> [Eligible]
-    {
-        let now = desk.now.monotonic
+    private mutating func filter(
+        _ found: OffersFound, _ requirements: Requirements, _ desk: AuctionDesk, _ now: MonotonicTime
+    ) -> [Eligible] {
         let basis = requirements.basis
         // Each is asked only where nobody of those before it is left. Whoever owes us an answer comes last: a dead node
         // costs one call. Sellers that must dial us wait until we know that they can.
@@ -104,13 +100,13 @@ extension BuyerTask {
         return reason
     }
 
-    private mutating func call(_ chosen: [Eligible], _ requirements: Requirements, _ desk: inout AuctionDesk)
-    {
-        let now = desk.now.monotonic
+    private mutating func call(
+        _ chosen: [Eligible], _ requirements: Requirements, _ desk: inout AuctionDesk, _ now: MonotonicTime
+    ) {
         attempt += 1
         stage = .calling
         let window = self.window(chosen, desk)
-        let message = MarketMessage.callForBids(self.message(requirements, window, desk))
+        let message = MarketMessage.callForBids(self.message(requirements, window, desk, now))
         auction = Auction(
             attempt: attempt, requirements: requirements, chosen: chosen, now: now, closesAt: now + window)
         for eligible in chosen {
@@ -135,8 +131,9 @@ extension BuyerTask {
         return min(window, parameters.windowMax)
     }
 
-    private func message(_ requirements: Requirements, _ window: Interval, _ desk: AuctionDesk) -> CallForBids
-    {
+    private func message(
+        _ requirements: Requirements, _ window: Interval, _ desk: AuctionDesk, _ now: MonotonicTime
+    ) -> CallForBids {
         let preferences = request.preferences
         var maxPrice: Price?
         if preferences.maxInputPrice != nil || preferences.maxOutputPrice != nil {
@@ -153,15 +150,17 @@ extension BuyerTask {
             tokensOut: requirements.basis.tokensOut, tokensOutMax: requirements.tokensOutMax ?? 0,
             maxPrice: maxPrice,
             closeMilliseconds: UInt32(clamping: min(window * 2, desk.parameters.holdMax).milliseconds),
-            deadlineMilliseconds: UInt32(clamping: (deadlineAt - desk.now.monotonic).milliseconds),
+            deadlineMilliseconds: UInt32(clamping: (deadlineAt - now).milliseconds),
             weights: preferences.weights, buyerUnreachable: !requirements.selfReachable)
     }
 
     // MARK: - Collecting
 
-    mutating func callAnswered(_ message: MarketMessage?, from key: PublicKey, _ desk: inout AuctionDesk) {
+    mutating func callAnswered(
+        _ message: MarketMessage?, from key: PublicKey, _ desk: inout AuctionDesk, _ turn: inout Turn
+    ) {
         note(message, from: key, desk)
-        closeIfDecided(&desk)
+        closeIfDecided(&desk, &turn)
     }
 
     private mutating func note(_ message: MarketMessage?, from key: PublicKey, _ desk: AuctionDesk) {
@@ -186,68 +185,70 @@ extension BuyerTask {
         if let auction { transcript.bids = auction.transcripts() }
     }
 
-    mutating func callUnanswered(_ key: PublicKey, _ desk: inout AuctionDesk) {
+    mutating func callUnanswered(_ key: PublicKey, _ desk: inout AuctionDesk, _ turn: inout Turn) {
         auction?.silence(key)
-        closeIfDecided(&desk)
+        closeIfDecided(&desk, &turn)
         if stage != .calling, let auction { transcript.bids = auction.transcripts() }
     }
 
     /// A seller took its leave while its answer was awaited.
-    mutating func sellerLeft(_ key: PublicKey, _ desk: inout AuctionDesk) {
+    mutating func sellerLeft(_ key: PublicKey, _ desk: inout AuctionDesk, _ turn: inout Turn) {
         guard stage == .calling else { return }
         auction?.decline(key, .leaving, retryAfter: .zero)
-        closeIfDecided(&desk)
+        closeIfDecided(&desk, &turn)
     }
 
-    private mutating func closeIfDecided(_ desk: inout AuctionDesk) {
-        if stage == .calling, let auction, auction.canClose { closeAuction(&desk) }
+    private mutating func closeIfDecided(_ desk: inout AuctionDesk, _ turn: inout Turn) {
+        if stage == .calling, let auction, auction.canClose { closeAuction(&desk, &turn) }
     }
 
-    mutating func windowClosed(_ desk: inout AuctionDesk) {
+    mutating func windowClosed(_ desk: inout AuctionDesk, _ turn: inout Turn) {
         guard stage == .calling else { return }
         if auction?.best == nil, auction?.isAnybodyOutstanding == true,
-            let at = auction?.waitsUntil(desk.now.monotonic, desk.parameters)
+            let at = auction?.waitsUntil(turn.monotonic, desk.parameters)
         {
             desk.set(id, .window, at: at)
         } else {
-            closeAuction(&desk)
+            closeAuction(&desk, &turn)
         }
     }
 
-    private mutating func closeAuction(_ desk: inout AuctionDesk) {
+    private mutating func closeAuction(_ desk: inout AuctionDesk, _ turn: inout Turn) {
         desk.cancel(id, .window)
         if transcript.phases.collect == nil, let auction {
-            transcript.phases.collect = desk.now.monotonic - auction.openedAt
+            transcript.phases.collect = turn.monotonic - auction.openedAt
         }
-        awardBest(&desk)
+        awardBest(&desk, &turn)
     }
 
     // MARK: - Awarding
 
     /// Awards the best bid that is left and genuine; without one, everybody asked is out and others are chosen.
-    mutating func awardBest(_ desk: inout AuctionDesk) {
+    mutating func awardBest(_ desk: inout AuctionDesk, _ turn: inout Turn) {
         while let index = auction?.best, let entry = auction?.entries[index] {
             guard case .bid(let signed, _, _) = entry.reply else { break }
             guard let verified = try? Verified<Bid>(checking: signed) else {
                 auction?.refuse(entry.candidate.key)
                 continue
             }
-            return startLeg(entry, verified.record, &desk)
+            return startLeg(entry, verified.record, &desk, &turn)
         }
         if let auction { transcript.bids = auction.transcripts() }
         if auction?.isAnybodyOutstanding == true,
-            let at = auction?.waitsUntil(desk.now.monotonic, desk.parameters)
+            let at = auction?.waitsUntil(turn.monotonic, desk.parameters)
         {
             // It closed early, or in overtime, for a bid that came to nothing.
             stage = .calling
             return desk.set(id, .window, at: at)
         }
-        excludeAsked(desk)
-        choose(&desk)
+        excludeAsked(desk, turn.monotonic)
+        choose(&desk, &turn)
     }
 
-    private mutating func startLeg(_ entry: Auction.Entry, _ bid: Bid, _ desk: inout AuctionDesk) {
-        let now = desk.now.monotonic
+    private mutating func startLeg(
+        _ entry: Auction.Entry, _ bid: Bid, _ desk: inout AuctionDesk, _ turn: inout Turn
+    ) {
+        let now = turn.monotonic
         let worker = entry.candidate.address
         stage = .awarding
         auction?.award(worker.key)
@@ -263,11 +264,8 @@ extension BuyerTask {
         desk.sellers.awarded(worker.key, now)
         let award = Award(task: id, attempt: attempt, workerDials: bid.workerDials)
         desk.request(.award, .award(award), task: id, attempt: attempt, to: worker)
-        if bid.workerDials {
-            desk.emit(.expectChannel(id, attempt: attempt, from: worker.key))
-        } else {
-            desk.emit(.openChannel(id, attempt: attempt, to: worker))
-        }
+        // A worker that dials is only waited for: its Hello comes through `received`.
+        if !bid.workerDials { desk.emit(.openChannel(id, attempt: attempt, to: worker)) }
         desk.set(id, .award, at: now + awardWait(worker.key, desk))
         desk.set(id, .channel, at: now + desk.parameters.channelWait)
         if let auction, !auction.released {
@@ -294,7 +292,7 @@ extension BuyerTask {
     // MARK: - Nobody
 
     /// Nobody took the award: each of those asked is out of this task for what it answered.
-    private mutating func excludeAsked(_ desk: AuctionDesk) {
+    private mutating func excludeAsked(_ desk: AuctionDesk, _ now: MonotonicTime) {
         guard let auction else { return }
         var wasKeptWaiting = false
         for entry in auction.entries where !excluded.contains(where: { $0.key == entry.candidate.key }) {
@@ -315,33 +313,33 @@ extension BuyerTask {
         }
         // The time that dead sellers took is not what the busy ones were given; each of them takes it once.
         if wasKeptWaiting {
-            patienceEnds = max(patienceEnds, desk.now.monotonic + desk.parameters.patience)
+            patienceEnds = max(patienceEnds, now + desk.parameters.patience)
         }
     }
 
     /// Nobody passes the filters: waits for the busy, as long as it makes sense, or gives up and says why.
-    private mutating func nobodyLeft(_ desk: inout AuctionDesk) {
+    private mutating func nobodyLeft(_ desk: inout AuctionDesk, _ turn: inout Turn) {
         let parameters = desk.parameters
-        let now = desk.now.monotonic
+        let now = turn.monotonic
         guard let soonest = excluded.compactMap(\.retryAfter).min(), now + soonest < patienceEnds,
             attempt < UInt32(clamping: parameters.auctionsMax)
-        else { return refuse(&desk) }
+        else { return refuse(&desk, &turn) }
         // Doubling, so that a full market is not asked without end; by chance, so that two that met don't meet again.
         let backoff = min(parameters.retryMin * (1 << Int64(min(waits, 8))), parameters.retryMax)
         // Mere holds end long before they must, with their auction.
         let wait = soonest > parameters.holdMax ? soonest : backoff
-        let at = min(now + wait + desk.random.interval(.zero, backoff), patienceEnds)
+        let at = min(now + wait + turn.random.interval(.zero, backoff), patienceEnds)
         waits += 1
         stage = .waiting
         desk.set(id, .retry, at: at)
     }
 
     /// Ends the task with the explanation why nobody does it.
-    private mutating func refuse(_ desk: inout AuctionDesk) {
-        if legs > 0 && (failovers > 0 || deliveredBytes > 0) { return failWorkersLost(&desk) }
+    private mutating func refuse(_ desk: inout AuctionDesk, _ turn: inout Turn) {
+        if legs > 0 && (failovers > 0 || deliveredBytes > 0) { return failWorkersLost(&desk, &turn) }
         var failure = survey.explanation()
         survey.fill(&failure, excluded: excluded, asked: asked.count, bids: bids)
-        end(.refused, failure: failure, &desk)
+        end(.refused, failure: failure, &desk, &turn)
     }
 }
 

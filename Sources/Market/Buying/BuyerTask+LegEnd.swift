@@ -19,7 +19,9 @@ extension BuyerTask {
     }
 
     /// Ends the running leg: last receipt, cancel, channel, trust, transcript.
-    mutating func endLeg(_ end: LegTranscript.End, _ fate: LegFate, _ desk: inout AuctionDesk) {
+    mutating func endLeg(
+        _ end: LegTranscript.End, _ fate: LegFate, _ desk: inout AuctionDesk, _ turn: inout Turn
+    ) {
         guard var leg else { return }
         self.leg = nil
         desk.cancel(id, .award, .channel, .stall, .receipt)
@@ -30,7 +32,7 @@ extension BuyerTask {
         let promptMax = UInt64(request.body.count + delivered.count) + 1_024
         let bill = leg.bill(finish: finish, input: input, promptMax: promptMax)
         settle(end, bill, leg)
-        let receipt = leg.receipt(bill, task: id, final: true, signer: desk.identity, desk.now)
+        let receipt = leg.receipt(bill, task: id, final: true, signer: desk.identity, turn.now)
         if let receipt {
             desk.emit(.receiptIssued(receipt))
             if !transcript.legs.isEmpty {
@@ -47,7 +49,7 @@ extension BuyerTask {
             case .broken, .gone:
                 leg.accepted ? desk.parameters.trustAfterLoss : desk.parameters.trustAfterRefusal
             }
-        desk.sellers.ended(leg.worker.key, factor: factor, desk.now.monotonic)
+        desk.sellers.ended(leg.worker.key, factor: factor, turn.monotonic)
     }
 
     private mutating func settle(_ end: LegTranscript.End, _ bill: Leg.Bill, _ leg: Leg) {
@@ -94,10 +96,11 @@ extension BuyerTask {
 
     /// Ends the leg and goes on: with the next bid if this worker never began, else with a new auction.
     mutating func failLeg(
-        _ end: LegTranscript.End, _ reason: ExclusionReason, _ fate: LegFate, _ desk: inout AuctionDesk
+        _ end: LegTranscript.End, _ reason: ExclusionReason, _ fate: LegFate, _ desk: inout AuctionDesk,
+        _ turn: inout Turn
     ) {
         guard let leg else { return }
-        endLeg(end, fate, &desk)
+        endLeg(end, fate, &desk, &turn)
         excluded.removeAll { $0.key == leg.worker.key }
         excluded.append(
             Excluded(
@@ -105,22 +108,22 @@ extension BuyerTask {
                 retryAfter: reason == .busy ? desk.parameters.retryMin : nil))
         answer = []
         guard leg.accepted else {
-            guard legs < desk.parameters.legsMax else { return failWorkersLost(&desk) }
+            guard legs < desk.parameters.legsMax else { return failWorkersLost(&desk, &turn) }
             auction?.markBusy(leg.worker.key)
-            return awardBest(&desk)
+            return awardBest(&desk, &turn)
         }
         failovers += 1
         waits = 0
-        patienceEnds = desk.now.monotonic + desk.parameters.patienceAfterLoss
+        patienceEnds = turn.monotonic + desk.parameters.patienceAfterLoss
         excluded.removeAll { $0.retryAfter != nil }
-        if tokensLeft == 0 { return finish(reason: "length", extra: [], &desk) }
+        if tokensLeft == 0 { return finish(reason: "length", extra: [], &desk, &turn) }
         let canGoOn = request.preferences.allowFallbacks && (deliveredBytes == 0 || isResumable)
-        guard canGoOn, legs < desk.parameters.legsMax else { return failWorkersLost(&desk) }
-        choose(&desk)
+        guard canGoOn, legs < desk.parameters.legsMax else { return failWorkersLost(&desk, &turn) }
+        choose(&desk, &turn)
     }
 
     /// Ends the task: its worker is lost and nobody can go on.
-    mutating func failWorkersLost(_ desk: inout AuctionDesk) {
+    mutating func failWorkersLost(_ desk: inout AuctionDesk, _ turn: inout Turn) {
         let last = transcript.legs.last
         let who =
             last.map { $0.name.isEmpty ? "The node that answered" : $0.name } ?? "The node that answered"
@@ -137,7 +140,7 @@ extension BuyerTask {
         let backend = lastFail.flatMap { $0.code == FailCode.protocolViolation ? nil : $0 }
         let said = backend.map { ": \($0.message)" } ?? ""
         let code: TaskFailure.Code = backend != nil && last?.ended == .failed ? .backendError : .workerLost
-        fail(code, "\(who) \(how) after \(tokens) tokens\(said); \(why).", &desk)
+        fail(code, "\(who) \(how) after \(tokens) tokens\(said); \(why).", &desk, &turn)
     }
 }
 

@@ -33,7 +33,6 @@ struct BuyerTask: Sendable {
     var survey = Survey()
     var asked: [PublicKey] = []
     var bids = 0
-    var choosingSince: MonotonicTime
     /// When waiting for busy sellers ends; moves with every loss of a worker.
     var patienceEnds: MonotonicTime
     var waits = 0
@@ -61,15 +60,14 @@ struct BuyerTask: Sendable {
     /// An embedding's answer, which the client gets whole.
     var answer: [UInt8] = []
 
-    init(id: TaskID, request: TaskRequest, _ desk: AuctionDesk) {
+    init(id: TaskID, request: TaskRequest, _ parameters: MarketParameters, _ now: Now) {
         self.id = id
         self.request = request
-        startedAt = desk.now.monotonic
-        deadlineAt = startedAt + max(.zero, min(request.deadline, desk.parameters.deadlineMax))
-        choosingSince = startedAt
-        patienceEnds = startedAt + desk.parameters.patience
+        startedAt = now.monotonic
+        deadlineAt = startedAt + max(.zero, min(request.deadline, parameters.deadlineMax))
+        patienceEnds = startedAt + parameters.patience
         isResumable = request.resumable && request.kind != .embedding
-        transcript = TaskTranscript(task: id, request: request, createdAt: desk.now.wall)
+        transcript = TaskTranscript(task: id, request: request, createdAt: now.wall)
         transcript.resume = resume
     }
 
@@ -83,9 +81,9 @@ struct BuyerTask: Sendable {
         request.tokensOutMax.map { $0 > deliveredTokens ? $0 - deliveredTokens : 0 }
     }
 
-    mutating func start(_ desk: inout AuctionDesk) {
+    mutating func start(_ desk: inout AuctionDesk, _ turn: inout Turn) {
         desk.set(id, .deadline, at: deadlineAt)
-        choose(&desk)
+        choose(&desk, &turn)
     }
 
     /// The transcript with what is still in motion.
@@ -95,35 +93,35 @@ struct BuyerTask: Sendable {
         return transcript
     }
 
-    mutating func timer(_ kind: TaskTimer.Kind, _ desk: inout AuctionDesk) {
+    mutating func timer(_ kind: TaskTimer.Kind, _ desk: inout AuctionDesk, _ turn: inout Turn) {
         switch kind {
-        case .deadline: deadlinePassed(&desk)
-        case .window: windowClosed(&desk)
-        case .award: awardTimedOut(&desk)
-        case .channel: channelTimedOut(&desk)
-        case .stall: checkStall(&desk)
-        case .receipt: receiptDue(&desk)
+        case .deadline: deadlinePassed(&desk, &turn)
+        case .window: windowClosed(&desk, &turn)
+        case .award: awardTimedOut(&desk, &turn)
+        case .channel: channelTimedOut(&desk, &turn)
+        case .stall: checkStall(&desk, &turn)
+        case .receipt: receiptDue(&desk, &turn)
         case .retry:
             guard stage == .waiting else { return }
             excluded.removeAll { $0.retryAfter != nil }
-            choose(&desk)
+            choose(&desk, &turn)
         }
     }
 
     // MARK: - Ends
 
-    mutating func cancel(_ desk: inout AuctionDesk) {
+    mutating func cancel(_ desk: inout AuctionDesk, _ turn: inout Turn) {
         guard stage != .ended else { return }
-        abandon(.cancelled, chargeInput: true, &desk)
+        abandon(.cancelled, chargeInput: true, &desk, &turn)
         var failure = TaskFailure(code: .cancelled, message: "The client left.")
         failure.delivered = delivered(reason: "cancelled")
-        end(.cancelled, failure: failure, &desk)
+        end(.cancelled, failure: failure, &desk, &turn)
     }
 
-    mutating func deadlinePassed(_ desk: inout AuctionDesk) {
+    mutating func deadlinePassed(_ desk: inout AuctionDesk, _ turn: inout Turn) {
         guard stage != .ended else { return }
         let stageThen = stage
-        abandon(.cancelled, chargeInput: true, &desk)
+        abandon(.cancelled, chargeInput: true, &desk, &turn)
         let milliseconds = request.deadline.milliseconds
         let doing =
             switch stageThen {
@@ -132,22 +130,24 @@ struct BuyerTask: Sendable {
             case .awarding: "while it waited for a node to start"
             case .streaming: "before the answer was complete"
             }
-        fail(.deadlineExceeded, "The task's deadline of \(milliseconds) ms passed \(doing).", &desk)
+        fail(.deadlineExceeded, "The task's deadline of \(milliseconds) ms passed \(doing).", &desk, &turn)
     }
 
     /// Ends the task with an error of its own; the counts are those of the latest choice.
-    mutating func fail(_ code: TaskFailure.Code, _ message: String, _ desk: inout AuctionDesk) {
+    mutating func fail(
+        _ code: TaskFailure.Code, _ message: String, _ desk: inout AuctionDesk, _ turn: inout Turn
+    ) {
         var failure = TaskFailure(code: code, message: message)
         survey.fill(&failure, excluded: excluded, asked: asked.count, bids: bids)
         failure.delivered = deliveredBytes > 0 ? delivered(reason: "error") : nil
-        end(.failed, failure: failure, &desk)
+        end(.failed, failure: failure, &desk, &turn)
     }
 
-    mutating func finish(reason: String, extra: [UInt8], _ desk: inout AuctionDesk) {
-        if transcript.phases.firstToken != nil { transcript.phases.stream = desk.now.monotonic - streamStart }
+    mutating func finish(reason: String, extra: [UInt8], _ desk: inout AuctionDesk, _ turn: inout Turn) {
+        if transcript.phases.firstToken != nil { transcript.phases.stream = turn.monotonic - streamStart }
         var summary = delivered(reason: reason)
         summary.extra = extra
-        end(.delivered, failure: nil, &desk)
+        end(.delivered, failure: nil, &desk, &turn)
         desk.emit(.client(id, .finished(summary)))
     }
 
@@ -163,7 +163,9 @@ struct BuyerTask: Sendable {
     }
 
     /// The one place where a task ends.
-    mutating func end(_ state: TaskState, failure: TaskFailure?, _ desk: inout AuctionDesk) {
+    mutating func end(
+        _ state: TaskState, failure: TaskFailure?, _ desk: inout AuctionDesk, _ turn: inout Turn
+    ) {
         precondition(stage != .ended && leg == nil, "task \(id) ends twice or with a running leg")
         stage = .ended
         if let auction, transcript.bids.isEmpty { transcript.bids = auction.transcripts() }
@@ -176,8 +178,10 @@ struct BuyerTask: Sendable {
     }
 
     /// Stops whatever runs, telling bidders and worker.
-    private mutating func abandon(_ end: LegTranscript.End, chargeInput: Bool, _ desk: inout AuctionDesk) {
-        if leg != nil { endLeg(end, .cancelled(chargeInput: chargeInput), &desk) }
+    private mutating func abandon(
+        _ end: LegTranscript.End, chargeInput: Bool, _ desk: inout AuctionDesk, _ turn: inout Turn
+    ) {
+        if leg != nil { endLeg(end, .cancelled(chargeInput: chargeInput), &desk, &turn) }
         if stage == .calling, let auction { releaseBids(of: auction, score: 0, &desk) }
     }
 }

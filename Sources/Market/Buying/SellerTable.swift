@@ -100,18 +100,6 @@ struct SellerTable: Sendable {
         }
     }
 
-    /// Brings back what a store kept.
-    mutating func restore(
-        _ key: PublicKey, millitrust: UInt32, finished: Int, failed: Int, _ now: MonotonicTime
-    ) {
-        change(key, now) { seller in
-            seller.trust = min(1_000, max(millitrust, 1))
-            seller.finished = max(0, finished)
-            seller.failed = max(0, failed)
-            seller.won = seller.finished &+ seller.failed
-        }
-    }
-
     private mutating func change(
         _ key: PublicKey, _ now: MonotonicTime, _ body: (inout SellerExperience) -> Void
     ) {

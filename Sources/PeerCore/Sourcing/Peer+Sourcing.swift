@@ -112,7 +112,7 @@ extension Peer {
             catalogueKnows: models.contains { $0.name == model },
             selfReachable: presence.reachability.acceptsChannels,
             isReachabilityUntested: presence.reachability == .unknown && profile == .internet)
-        auctioneer.offersFound(task, found, now: turn.now, random: &turn.random, out: &auctioneerActions)
+        auctioneer.offersFound(task, found, turn: &turn, out: &auctioneerActions)
     }
 
     // MARK: Time

@@ -6,13 +6,13 @@ import Primitives
 
 struct AskCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "ask", abstract: "Ask a question at any node; the answer goes to stdout as it comes.",
+        commandName: "ask", abstract: "Ask any node a question; the answer streams to stdout.",
         discussion: """
             The node that you ask runs an auction among the sellers that it knows \
-            and streams the winner's answer. If the winner dies, another goes on; \
+            and streams the winner's answer. If the winner dies, another continues; \
             you see a pause. The last line on stderr is the bill.
 
-            The node that answers sees your prompt. Choose whom with --only.
+            The node that answers sees your prompt. Choose the nodes with --only.
 
               starling ask --model wren-m "What can you do?"
               starling ask --model wren-m --max-price 2.00 --auction "What is 3 + 4?"
@@ -40,19 +40,19 @@ struct AskCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("The most tokens to answer with.", valueName: "N"))
     var maxTokens: Int?
 
-    @Option(help: ArgumentHelp("Sampling temperature; 0 repeats itself.", valueName: "X"))
+    @Option(help: ArgumentHelp("Sampling temperature; 0 is deterministic.", valueName: "X"))
     var temperature: Double?
 
     @Option(
         help: ArgumentHelp(
-            "Let only this node answer: its id, eight or more first letters of it, or its name. Repeat it for several.",
+            "Let only this node answer: its id, the first eight or more letters of it, or its name. May be repeated.",
             valueName: "NODE"))
     var only: [String] = []
 
     @Option(help: ArgumentHelp("What to prefer: price, throughput or latency.", valueName: "KEY"))
     var sort: String?
 
-    @Flag(help: "Print the auction: who was asked, who bid what, who won and why.")
+    @Flag(help: "Print the auction: the nodes asked, their bids, the winner and the reason.")
     var auction = false
 
     @Argument(help: "The question; - reads it from stdin.")
@@ -141,7 +141,7 @@ struct AskCommand: AsyncParsableCommand {
         return body
     }
 
-    /// The one model on offer; several need a choice.
+    /// The model on offer if there is only one; fails otherwise.
     private func onlyModel(_ client: MeshClient) throws -> String {
         let response = try client.get("/v1/models")
         guard response.status == 200,
@@ -192,12 +192,12 @@ struct AskCommand: AsyncParsableCommand {
     }
 }
 
-/// Reads the event stream of a chat completion and prints its text as it comes. Used by one thread.
+/// Reads the event stream of a chat completion and prints its text as it arrives. Used by one thread.
 private final class Answer {
     let json: Bool
     var task: String?
     var error: String?
-    /// It broke off because its deadline passed.
+    /// The answer ended because its deadline passed.
     private(set) var isLate = false
     private var text = ""
     private var usage: Any?
@@ -230,7 +230,7 @@ private final class Answer {
         if !json { emit(isatty(1) == 1 ? printable(piece) : piece) }
     }
 
-    /// Ends the answer's last line where the model did not.
+    /// Ends the answer's last line if the model did not.
     func endLine() {
         if !json, !text.isEmpty, !text.hasSuffix("\n") { emit("\n") }
     }

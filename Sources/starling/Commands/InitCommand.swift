@@ -18,7 +18,7 @@ struct InitCommand: AsyncParsableCommand {
 
               starling init --join starling://PUBLICKEY@203.0.113.7:7827
 
-            A node that you can reach prints its own such address when it starts, \
+            Every node prints its own address in this form when it starts, \
             and in `starling status`.
             """)
 
@@ -33,10 +33,11 @@ struct InitCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("A label for people.", valueName: "NAME")) var name: String?
     @Option(
         help: ArgumentHelp(
-            "A node to join by (repeat it): starling://PUBLICKEY@address:port.", valueName: "URL")) var join:
-        [String] = []
+            "A node to join by (may be repeated): starling://PUBLICKEY@address:port.", valueName: "URL"))
+    var join: [String] = []
     @Flag(inversion: .prefixedNo, help: "Look for model servers.") var detect = true
-    @Option(help: ArgumentHelp("Look here instead of at the usual ports (repeat it).", valueName: "URL"))
+    @Option(
+        help: ArgumentHelp("Look here instead of at the usual ports (may be repeated).", valueName: "URL"))
     var at: [String] = []
     @Flag(help: "Replace an existing configuration.") var force = false
 

@@ -66,12 +66,14 @@ struct StatusCommand: AsyncParsableCommand {
 
 struct PauseCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "pause", abstract: "Take no new work; running answers finish. `starling resume` goes on."
+        commandName: "pause",
+        abstract: "Take no new work; running answers finish. `starling resume` undoes it."
     )
     @OptionGroup var door: DoorOptions
     func run() async throws {
         try await Self.post(
-            "/mesh/pause", "paused: no new work; running answers finish. `starling resume` to go on.", door)
+            "/mesh/pause", "paused: no new work; running answers finish. `starling resume` takes work again.",
+            door)
     }
 
     static func post(_ path: String, _ done: String, _ door: DoorOptions) async throws {
@@ -94,7 +96,7 @@ struct PeersCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "peers", abstract: "The nodes that a node knows.",
         discussion: """
-            Balances are per peer, and positive where they owe this node. --json adds \
+            Balances are per peer; a positive one is owed to this node. --json adds \
             the datagrams that were dropped, by reason.
             """
     )
@@ -129,7 +131,7 @@ struct PeersCommand: AsyncParsableCommand {
 
 struct OffersCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "offers", abstract: "The offers that a node holds: who sells what, at which price.",
+        commandName: "offers", abstract: "The offers that a node holds: sellers, models and prices.",
         discussion: "Prices are credits per million tokens.")
     @OptionGroup var door: DoorOptions
     @Option(help: "Only offers of this model.") var model: String?
@@ -165,11 +167,11 @@ struct OffersCommand: AsyncParsableCommand {
 
 struct WhyCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "why", abstract: "Why a task went where it went: who was asked, who bid what, who won.",
+        commandName: "why", abstract: "Explain a task: the nodes asked, their bids, and the winner.",
         discussion: """
             The task's id is in the last line of `starling ask`, in the header \
             `x-request-id` of an HTTP answer, and `_request_id` in OpenAI's clients. \
-            Its first letters will do. Ask the node that took the task (--via): \
+            Its first six letters suffice. Ask the node that took the task (--via): \
             others don't know it.
             """
     )

@@ -14,25 +14,26 @@ struct NodeCommand: AsyncParsableCommand {
         commandName: "node",
         abstract: "Run a node: serve what the configuration says, and answer this machine's clients.",
         discussion: """
-            Reads ~/.config/starling/node.yaml, which `starling init` writes, unless \
-            told otherwise. Every key of it can be set in the environment too \
+            Reads ~/.config/starling/node.yaml, written by `starling init`, unless \
+            --config names another file. Every key can also be set in the environment \
             (STARLING_MESH_PORT=7827), and by --set mesh.port=7827, which wins.
 
             Ctrl-C (or SIGTERM) lets running answers finish for up to --grace \
-            seconds, hands over the rest, and takes its leave; a second one ends it \
+            seconds, hands over the rest, and leaves the mesh; a second one ends it \
             at once.
             """)
 
     @Option(
         help: ArgumentHelp("The configuration file. Default: ~/.config/starling/node.yaml", valueName: "FILE")
     ) var config: String?
-    @Option(help: ArgumentHelp("Override one key of the file (repeat it).", valueName: "KEY=VALUE")) var set:
-        [String] = []
-    @Option(help: ArgumentHelp("Seconds that running answers may take to finish on leaving.", valueName: "S"))
+    @Option(help: ArgumentHelp("Override one key of the file (may be repeated).", valueName: "KEY=VALUE"))
+    var set: [String] = []
+    @Option(
+        help: ArgumentHelp("Seconds that running answers may take to finish when leaving.", valueName: "S"))
     var grace = 10.0
     @Flag(help: "Print no summary at the start and the end, only the log.") var quiet = false
 
-    /// Seconds that the HTTP server has at least.
+    /// The least time that the HTTP server gets to close.
     private static let closingTime = 0.5
 
     static var defaultConfigPath: String {
@@ -77,13 +78,13 @@ struct NodeCommand: AsyncParsableCommand {
             }
             if !quiet { await summary(settings, node) }
             _ = await signals.next()
-            if !quiet { remark("leaving: finishing what runs (again Ctrl-C ends it at once)") }
+            if !quiet { remark("leaving: finishing running answers (Ctrl-C again ends at once)") }
             let second = Task {
-                // Nil: all was said and done before a second one came.
+                // Nil: shutdown was complete before a second signal arrived.
                 if await signals.next() != nil { Foundation.exit(ExitStatus.interrupted.rawValue) }
             }
-            // Clients' answers have the same time to end as those that this node gives; the server needs a moment
-            // to close what is idle.
+            // Answers to clients have the same time to end as answers that this node gives; the server needs
+            // a moment to close idle connections.
             let closing = Task {
                 try await Task.sleep(for: .seconds(max(grace, Self.closingTime)))
                 serving.cancel()
@@ -137,7 +138,7 @@ struct NodeCommand: AsyncParsableCommand {
     }
 }
 
-/// Signals as a sequence of numbers; from the first one on they no longer end the program.
+/// Signals as a sequence of numbers. From its creation on they no longer end the program.
 final class Signals: Sendable {
     private let stream: AsyncStream<Int32>
     private let sources: [any DispatchSourceSignal]
@@ -161,7 +162,7 @@ final class Signals: Sendable {
 }
 
 extension NodeSettings {
-    /// What the gateway needs of them.
+    /// The gateway's part of the settings.
     var gateway: GatewayConfiguration {
         var configuration = GatewayConfiguration()
         configuration.host = http.listen.host

@@ -7,22 +7,22 @@ import Testnet
 struct SimCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "sim",
-        abstract: "Run many nodes in virtual time, break them by seed, and check what must hold.",
+        abstract: "Run many nodes in virtual time, inject faults by seed, and check invariants.",
         discussion: """
-            The peers are the ones that ship; network, clocks, backends and clients \
-            are scripted. The same seed takes the same course: a failure is repeated \
+            The peers run the real protocol code; network, clocks, backends and clients \
+            are simulated. The same seed gives the same run: a failure is repeated \
             by the line printed with it.
 
             A scenario is a file, such as testnet/scenarios/market-200.yaml: nodes, \
             links (latency, loss, regions, NATs), clocks, load, lookups, searches, \
             events, churn, byzantine nodes (\(ScenarioFile.Byzantine.Behaviour.allCases.map(\.rawValue).joined(separator: ", "))), \
-            and what to `expect` of the honest ones. It may expect \
+            and what to `expect` of the honest ones. Measures for `expect`: \
             \(Report.measureNames.joined(separator: ", ")).
 
-            Or it is one that is built in:
+            Or a built-in one:
             \(Scenarios.names.map { "  \($0.name.padding(toLength: 18, withPad: " ", startingAt: 0))\($0.summary)" }.joined(separator: "\n"))
 
-            Exit codes: 0 everything held, 1 an invariant or an `expect:` broke.
+            Exit codes: 0 everything held, 1 an invariant or an `expect:` failed.
             """)
 
     @Argument(help: ArgumentHelp("What to run.", valueName: "scenario"))
@@ -37,10 +37,10 @@ struct SimCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Datagrams lost, as 0.02 or 2%.", valueName: "ratio"))
     var loss: String?
 
-    @Option(help: ArgumentHelp("Kill so many workers while they answer.", valueName: "count"))
+    @Option(help: ArgumentHelp("Kill this many workers while they answer.", valueName: "count"))
     var kill: Int?
 
-    @Option(help: "What everything random follows from; a file's own `seed:`, or 1.")
+    @Option(help: "The seed of all random choices. Default: the file's `seed:`, or 1.")
     var seed: UInt64?
 
     @Option(
@@ -49,16 +49,16 @@ struct SimCommand: AsyncParsableCommand {
             valueName: "carrier"))
     var carrier: Carrier?
 
-    @Option(help: ArgumentHelp("Write report.json and chart.svg there.", valueName: "folder"))
+    @Option(help: ArgumentHelp("Write report.json and chart.svg to this folder.", valueName: "folder"))
     var out: String?
 
-    @Flag(help: "Print the trace digest alone.")
+    @Flag(help: "Print only the trace digest.")
     var digest = false
 
     @Flag(help: "Print one JSON document.")
     var json = false
 
-    @Flag(help: "Say on stderr what happens, as it happens.")
+    @Flag(help: "Print events to stderr as they happen.")
     var trace = false
 
     func run() async throws {
@@ -92,7 +92,7 @@ struct SimCommand: AsyncParsableCommand {
         }
     }
 
-    /// More with real cryptography take minutes of real time for seconds of virtual time.
+    /// With real cryptography, more nodes take minutes of real time for seconds of virtual time.
     private static let sealedNodesMax = 1_000
 
     private func print(
@@ -136,7 +136,7 @@ struct SimCommand: AsyncParsableCommand {
         remark("\(folder)/report.json and \(folder)/chart.svg are written")
     }
 
-    /// A file's scenario with its thresholds, or one that is built in.
+    /// The scenario of a file with its thresholds, or a built-in one.
     private func plan() throws -> (Scenario, [ScenarioFile.Threshold]) {
         let nodesMax = ScenarioFile.simulatedNodesMax
         if let nodes, nodes < 2 || nodes > nodesMax {
@@ -161,7 +161,7 @@ struct SimCommand: AsyncParsableCommand {
     private func planFromFile() throws -> (Scenario, [ScenarioFile.Threshold]) {
         if tasks != nil || loss != nil || kill != nil {
             throw fail(
-                "--tasks, --loss and --kill change scenarios that are built in",
+                "--tasks, --loss and --kill only change built-in scenarios",
                 mend: "change \(scenario): load, links, events", .usage)
         }
         guard let data = FileManager.default.contents(atPath: scenario) else {
@@ -180,11 +180,11 @@ struct SimCommand: AsyncParsableCommand {
         let isPercent = loss.hasSuffix("%")
         guard let number = Double(isPercent ? String(loss.dropLast()) : loss), number >= 0,
             number <= (isPercent ? 100 : 1)
-        else { throw fail("--loss \(loss) is no ratio", mend: "0.02 or 2%", .usage) }
+        else { throw fail("--loss \(loss) is not a ratio", mend: "0.02 or 2%", .usage) }
         return Chance(perMillion: Int((number * (isPercent ? 10_000 : 1_000_000)).rounded()))
     }
 
-    /// The line that repeats this run.
+    /// The command line that repeats this run.
     private func replay(_ seed: UInt64) -> String {
         var line = "starling sim \(scenario) --seed \(seed)"
         if let carrier { line += " --carrier \(carrier.rawValue)" }
@@ -198,7 +198,7 @@ struct SimCommand: AsyncParsableCommand {
 
 extension Carrier: ExpressibleByArgument {}
 
-/// How fast virtual time goes by: a line that a terminal shows over and over, and the speed at rest.
+/// The pace of virtual time: a progress line for terminals, and the pace while the network is at rest.
 final class Pace {
     let showsProgress: Bool
     private let start = ContinuousClock.now
@@ -218,7 +218,7 @@ final class Pace {
         FileHandle.standardError.write(Data(line.utf8))
     }
 
-    /// Virtual seconds a second while nothing was asked or broken.
+    /// Virtual seconds per real second while nothing was asked or broken.
     func speed(_ upkeep: Upkeep) -> Double {
         guard let from = marks.first(where: { $0.virtual >= upkeep.from.seconds }),
             let until = marks.last(where: { $0.virtual <= upkeep.until.seconds }), until.real > from.real

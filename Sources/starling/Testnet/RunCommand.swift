@@ -1,4 +1,4 @@
-// A scenario played with real processes: what `starling sim` does in virtual time, as far as processes can.
+// Plays a scenario with real processes: what `starling sim` does in virtual time, as far as processes can.
 
 import ArgumentParser
 import Foundation
@@ -12,7 +12,7 @@ import Testnet
 extension TestnetCommand {
     struct Run: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Play a scenario with processes: its load, its events, what it expects.",
+            abstract: "Play a scenario with processes: its load, its events, its thresholds.",
             discussion: """
                 Times count from when every node knows every offer. What processes can't \
                 play is refused by name: links, NATs, clocks, lookups, searches, churn, \
@@ -21,7 +21,7 @@ extension TestnetCommand {
                 Exit codes: 0 all thresholds hold, 1 one is missed.
                 """)
         @Argument(help: "The scenario, such as testnet/scenarios/kill-workers.yaml.") var file: String
-        @Option(help: "Give up on the start after so many seconds.") var timeout = 60.0
+        @Option(help: "Give up when the start takes this many seconds.") var timeout = 60.0
         @Flag(help: "Leave the testnet running.") var keep = false
         @Flag(help: "Print one JSON document.") var json = false
 
@@ -56,7 +56,7 @@ extension TestnetCommand {
 }
 
 extension ScenarioFile {
-    /// Throws for what processes can't play.
+    /// Throws an error that names the first thing that processes can't play.
     func checkPlayable() throws(ConfigurationError) {
         func refuse(_ what: String, _ line: Int?) -> ConfigurationError {
             ConfigurationError(
@@ -89,16 +89,16 @@ extension ScenarioFile {
     }
 }
 
-/// One run with processes; each task and each event has a thread of its own, since what they call blocks.
+/// One run with processes. Each task and each event has its own thread, because their calls block.
 final class ProcessRun: Sendable {
     static let measureNames = ["answered", "convergence", "first_byte_p50", "first_byte_p99"]
-    /// Tasks at a time; the next ones wait.
+    /// Concurrent tasks; further ones wait.
     private static let tasksAtOnceMax = 256
 
     private struct Ledger {
         var outcomes: [(name: String, count: Int)] = []
         var firstBytes: [Int64] = []
-        /// Nodes that were taken down, and are asked in vain.
+        /// Nodes that were taken down, so that asking them fails as expected.
         var down: Set<String> = []
         var running = 0
         var problems: [String] = []
@@ -147,7 +147,7 @@ final class ProcessRun: Sendable {
         return ledger.withLock { measures($0) }
     }
 
-    // MARK: What happens
+    // MARK: Steps
 
     private func events() -> [Step] {
         var steps: [Step] = []
@@ -235,7 +235,7 @@ final class ProcessRun: Sendable {
         }
     }
 
-    // MARK: What came of it
+    // MARK: Results
 
     private func measures(_ ledger: Ledger) -> [Measure] {
         func count(_ name: String) -> Int { ledger.outcomes.first { $0.name == name }?.count ?? 0 }

@@ -1,4 +1,4 @@
-// Who of a scenario's nodes misbehaves, drawn by its seed.
+// Which of a scenario's nodes misbehave, drawn by its seed.
 
 import Primitives
 import Simulation
@@ -36,8 +36,8 @@ extension ScenarioFile {
         }
     }
 
-    /// Of the nodes in the open, since an attacker's program knows nothing of NATs. The first two are spared unless they
-    /// are named: they are how the others join.
+    /// Drawn from nodes without a NAT, because an attacker's program knows nothing of NATs. The first two are
+    /// spared unless they are named, because the others join by them.
     private func drawn(
         _ byzantine: Byzantine, _ scenario: Scenario, _ turned: Set<Int>, _ random: inout SeededRandom
     ) -> [Int] {

@@ -1,4 +1,4 @@
-// From a scenario's file to what the simulator is told.
+// Converts a scenario file into the simulator's plan.
 
 import NodeConfiguration
 import Primitives
@@ -7,7 +7,7 @@ import Testnet
 import Wire
 
 extension ScenarioFile {
-    /// At most so many simulated nodes.
+    /// The most nodes that can be simulated.
     static let simulatedNodesMax = 200_000
 
     func plan(name: String, seed: UInt64) throws(ConfigurationError) -> Scenario {
@@ -49,7 +49,7 @@ extension ScenarioFile {
         return scenario
     }
 
-    /// Throws unless all thresholds name one of `measures`.
+    /// Throws unless every threshold names one of `measures`.
     func check(_ measures: [String]) throws(ConfigurationError) {
         for threshold in expect where !measures.contains(threshold.measure) {
             throw ConfigurationError(
@@ -60,7 +60,7 @@ extension ScenarioFile {
         }
     }
 
-    /// Places of the nodes that a load asks.
+    /// Indices of the nodes that a load asks.
     func askers(_ load: Load) -> [Int] {
         if !load.via.isEmpty { return places(load.via) }
         let idle = testnet.nodes.indices.filter { testnet.nodes[$0].sale == nil }
@@ -73,7 +73,7 @@ extension ScenarioFile {
         var clockRandom = SeededRandom(seed: Bytes32(seed, 0x636c_6f63_6b73, 0, 0))
         return testnet.nodes.enumerated().map { index, node in
             var plan = Simulation.NodePlan(name: node.name, bootstrap: [0, 1].filter { $0 < count })
-            // The first two find each other before the others come.
+            // The first two find each other before the others start.
             plan.startsAt =
                 index < 2
                 ? .milliseconds(Int64(index))
@@ -95,7 +95,8 @@ extension ScenarioFile {
         }
     }
 
-    /// What `links.nat` puts before which nodes; those by which all join are spared, and those that say it themselves.
+    /// The NATs that `links.nat` draws, by node. The nodes by which all join are spared, and nodes that state
+    /// a NAT themselves keep it.
     private func drawnNATs(_ seed: UInt64) -> [Int: TestnetFile.NAT] {
         var random = SeededRandom(seed: Bytes32(seed, 0x6e61_7473, 0, 0))
         var places = testnet.nodes.indices.dropFirst(TestnetFile.entryNodes).filter {
@@ -113,7 +114,7 @@ extension ScenarioFile {
         return drawn
     }
 
-    /// What a node says of itself, what `clocks` draws, or up to a second either way.
+    /// A node's own `clock_skew`, else a draw from `clocks`, else up to a second either way.
     private func clockSkew(
         _ index: Int, _ node: TestnetFile.NodePlan, _ random: inout SeededRandom
     ) -> Interval {
@@ -162,8 +163,8 @@ extension ScenarioFile {
         }
     }
 
-    /// A life of so many tenths of a second, each the last with the same probability: an exponential distribution without a
-    /// logarithm, which differs between machines.
+    /// Lives last a number of steps of 0.1 s, each step being the last with equal probability: an exponential
+    /// distribution without a logarithm, whose result differs between machines.
     private func planned(_ churn: Churn, _ random: inout SeededRandom) -> [PlannedEvent] {
         let step = Interval.milliseconds(100)
         let oneIn = max(1, Int(churn.meanLife.nanoseconds / step.nanoseconds))
@@ -198,10 +199,10 @@ extension NetworkPlan {
     }
 }
 
-/// What became of a threshold.
+/// The outcome of a threshold.
 struct Verdict {
     var threshold: ScenarioFile.Threshold
-    /// nil: nothing was measured, which holds nothing.
+    /// nil when nothing was measured; the threshold then fails.
     var value: Double?
     var unit: String
     var holds: Bool { value.map(threshold.holds) ?? false }

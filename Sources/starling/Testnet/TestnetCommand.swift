@@ -6,19 +6,19 @@ import Testnet
 struct TestnetCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "testnet",
-        abstract: "Spawn a local mesh of real processes, break it on purpose, read what happened.",
+        abstract: "Run a local mesh of real processes, break it on purpose, see what happens.",
         discussion: """
               starling testnet up testnet/market.yaml  start, and wait for all offers
-              starling testnet ask "What can you do?"  at the node that the file says
+              starling testnet ask "What can you do?"  at the node that the file names
               starling testnet kill ada                SIGKILL; `restart` undoes it
               starling testnet freeze bob              SIGSTOP; `thaw` undoes it
               starling testnet run FILE                play a scenario: load, events, expect
-              starling testnet status                  who is up, how the others went
+              starling testnet status                  which nodes are up, how others ended
               starling testnet down                    stop everything
 
             Other commands reach its nodes by name: starling offers --via fay
 
-            Logs and configurations lie in testnet/.run/NAME/ of the working folder, \
+            Logs and configurations are in testnet/.run/NAME/ of the working folder, \
             or of the folder that STARLING_TESTNET names.
             """,
         subcommands: [
@@ -27,13 +27,13 @@ struct TestnetCommand: AsyncParsableCommand {
             Down.self, Supervise.self,
         ])
 
-    /// The folder `testnet/`: STARLING_TESTNET, or `testnet` under the working folder.
+    /// The folder `testnet/`: STARLING_TESTNET, or `testnet` in the working folder.
     static var root: String {
         let folder = ProcessInfo.processInfo.environment["STARLING_TESTNET"] ?? "testnet"
         return folder.hasPrefix("/") ? folder : FileManager.default.currentDirectoryPath + "/" + folder
     }
 
-    /// This program's own file.
+    /// The path of this program.
     static var program: String {
         (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe"))
             ?? CommandLine.arguments[0]
@@ -45,15 +45,15 @@ struct TestnetCommand: AsyncParsableCommand {
 
     struct Up: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Start a testnet and return when all is ready.",
+            abstract: "Start a testnet and return when it is ready.",
             discussion: """
-                Returns when every node knows every offer. A testnet that runs already \
-                is left as it is, killed nodes too; one whose file has changed is \
-                started anew.
+                Returns when every node knows every offer. A running testnet \
+                is left as it is, including killed nodes; one whose file has changed is \
+                restarted.
                 """
         )
         @Argument(help: "The testnet's file, such as testnet/market.yaml.") var file: String
-        @Option(help: ArgumentHelp("Give up after so many seconds.", valueName: "S")) var timeout = 60.0
+        @Option(help: ArgumentHelp("Give up after this many seconds.", valueName: "S")) var timeout = 60.0
         @Option(help: "Run it under this name instead of the mesh's.") var name: String?
         @Flag(help: "Print the nodes as JSON.") var json = false
 
@@ -77,7 +77,7 @@ struct TestnetCommand: AsyncParsableCommand {
 
     struct Status: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Who is up, and when, how and by whom the others went.")
+            abstract: "Which nodes are up, and when, how and why the others ended.")
         @OptionGroup var which: NameOption
         @Flag(
             help:
@@ -139,7 +139,7 @@ struct TestnetCommand: AsyncParsableCommand {
 
     struct Ask: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Ask the testnet a question, printing the auction.",
+            abstract: "Ask the testnet a question, and print the auction.",
             discussion: """
                 Without a question it asks the one in the file's `ask:`. All options of \
                 `starling ask` may follow, such as --max-price 2.00.
@@ -162,12 +162,12 @@ struct TestnetCommand: AsyncParsableCommand {
                 let question = try? TestnetFile(parsing: text, path: state.file, folder: TestnetCommand.root)
                     .question
                 let node = try testnet.node(named: via ?? question?.via ?? state.nodes[0].name)
-                // A name for people, where it says which node.
+                // The short name, if it is unambiguous.
                 let isOnly = LocalTestnet.running(root: TestnetCommand.root).count == 1
                 var arguments = ["--via", isOnly ? node.name : node.http, "--auction"]
                 if let model = model ?? question?.model, !model.isEmpty { arguments += ["--model", model] }
                 arguments += rest
-                // Whether a question stands among the options only the parser can tell.
+                // Only the parser can tell whether there is a question among the options.
                 let whole = try? AskCommand.parse(arguments)
                 let command = try whole ?? AskCommand.parse(arguments + [question?.prompt ?? "Hello"])
                 try await command.run()
@@ -201,26 +201,26 @@ struct TestnetCommand: AsyncParsableCommand {
 
     struct Freeze: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Stop nodes in their tracks (SIGSTOP); they hold their ports and answer nothing.")
+            abstract: "Freeze nodes (SIGSTOP): they hold their ports and answer nothing.")
         @OptionGroup var which: NameOption
         @Argument(help: "Nodes of the testnet.") var nodes: [String]
         func run() async throws {
             try await perform(.freeze, on: nodes, which.name) {
-                "\($0) frozen; `starling testnet thaw \($0)` lets it go on"
+                "\($0) frozen; `starling testnet thaw \($0)` resumes it"
             }
         }
     }
 
     struct Thaw: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Let frozen nodes go on (SIGCONT).")
+        static let configuration = CommandConfiguration(abstract: "Resume frozen nodes (SIGCONT).")
         @OptionGroup var which: NameOption
         @Argument(help: "Nodes of the testnet.") var nodes: [String]
-        func run() async throws { try await perform(.thaw, on: nodes, which.name) { "\($0) goes on" } }
+        func run() async throws { try await perform(.thaw, on: nodes, which.name) { "\($0) resumed" } }
     }
 
     struct Stop: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Ask nodes to leave (SIGTERM): they finish or hand over, and say goodbye.")
+            abstract: "Ask nodes to leave (SIGTERM): they finish or hand over their work first.")
         @OptionGroup var which: NameOption
         @Argument(help: "Nodes of the testnet.") var nodes: [String]
         func run() async throws { try await perform(.stop, on: nodes, which.name) { "\($0) left" } }
@@ -228,7 +228,7 @@ struct TestnetCommand: AsyncParsableCommand {
 
     struct Restart: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Start nodes again, stopping them first if they run.")
+            abstract: "Restart nodes, stopping them first if they run.")
         @OptionGroup var which: NameOption
         @Argument(help: "Nodes of the testnet.") var nodes: [String]
         func run() async throws { try await perform(.restart, on: nodes, which.name) { "\($0) is up" } }
@@ -236,8 +236,8 @@ struct TestnetCommand: AsyncParsableCommand {
 
     struct Down: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Stop everything, also after a crash of the supervisor.",
-            discussion: "Without a running testnet it does nothing. Logs stay, unless --purge.")
+            abstract: "Stop everything, even after a crash of the supervisor.",
+            discussion: "Does nothing when no testnet runs. Logs stay, unless --purge.")
         @OptionGroup var which: NameOption
         @Flag(help: "Remove logs, databases and configurations too.") var purge = false
 

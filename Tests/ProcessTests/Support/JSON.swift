@@ -1,6 +1,6 @@
 import Foundation
 
-/// A JSON value to look into: what isn't there is `.null`, so that an expectation fails and not the test.
+/// A JSON value to inspect. A missing member is `.null`, so that an expectation fails instead of the test.
 enum JSON: Hashable, Sendable, Decodable, CustomStringConvertible {
     case null, bool(Bool), number(Double), string(String), array([JSON]), object([String: JSON])
 

@@ -6,14 +6,14 @@ struct OpenAIPackage {
     struct Call {
         var action: String
         var node: TestMesh.Node
-        /// JSON of the call's keyword arguments.
+        /// The call's keyword arguments, as JSON.
         var arguments = "{}"
     }
 
     let process: Spawned
     private let count: Int
 
-    /// Starts these calls, one after the other.
+    /// Starts these calls, one after another.
     init(_ calls: [Call], in folder: String) throws {
         let list = calls.map {
             #"{"do": "\#($0.action)", "base": "\#($0.node.http)/v1", "args": \#($0.arguments)}"#
@@ -30,7 +30,7 @@ struct OpenAIPackage {
         try OpenAIPackage([Call(action: "stream", node: node, arguments: arguments)], in: folder)
     }
 
-    /// What came of each call.
+    /// The outcome of each call.
     func outcomes(within seconds: Double = 60) async throws -> [JSON] {
         let finished = try await process.finished(within: seconds)
         let outcomes = process.lines.filter { $0["event"].text == "done" }
@@ -40,10 +40,10 @@ struct OpenAIPackage {
 
     func outcome(within seconds: Double = 60) async throws -> JSON { try await outcomes(within: seconds)[0] }
 
-    /// Pieces of text that arrived so far.
+    /// The pieces of text that have arrived so far.
     var chunks: [JSON] { process.lines.filter { $0["event"].text == "chunk" } }
 
-    /// Node id of the worker that began the stream.
+    /// The node id of the worker that began the stream.
     func worker() async throws -> String {
         try await eventually("the stream begins") {
             process.lines.first { $0["event"].text == "begun" }?["headers"]["starling-worker"].text

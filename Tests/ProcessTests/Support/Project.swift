@@ -1,6 +1,6 @@
 import Foundation
 
-/// Where things are: the package, the program that was built with these tests, and a folder for what they make.
+/// Paths: the package, the program built with these tests, and a folder for temporary files.
 enum Project {
     static let root: String = {
         var url = URL(fileURLWithPath: #filePath)
@@ -8,7 +8,7 @@ enum Project {
         return url.path
     }()
 
-    /// SwiftPM puts the program beside the test bundle.
+    /// SwiftPM puts the program next to the test bundle.
     static let program: String = {
         let bundle =
             (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe"))
@@ -19,7 +19,8 @@ enum Project {
     static let python = "\(root)/.cache/venv/bin/python"
     static func script(_ name: String) -> String { "\(root)/Tests/ProcessTests/\(name)" }
 
-    /// A new empty folder of this test process. Those of processes that were killed are cleared first, testnets and all.
+    /// A new empty folder of this test process. Folders (and testnets) of killed test processes are removed
+    /// first.
     static func folder(_ name: String) throws -> String {
         _ = cleared
         let path = "\(base)\(getpid())/\(name)-\(UInt32.random(in: 0...UInt32.max))"
@@ -29,7 +30,7 @@ enum Project {
 
     static func remove(_ folder: String) {
         try? FileManager.default.removeItem(atPath: folder)
-        // Only the last one is empty.
+        // Fails unless it is empty, which it is after the last test.
         rmdir("\(base)\(getpid())")
     }
 

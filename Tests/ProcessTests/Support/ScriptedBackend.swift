@@ -2,7 +2,7 @@ import Foundation
 import MeshClient
 import Testing
 
-/// A model server that does what the test says: see scripted_backend.py. Its one model is called `parrot`.
+/// A model server controlled by the test: see scripted_backend.py. Its one model is called `parrot`.
 final class ScriptedBackend: Sendable {
     let process: Spawned
     let url: String

@@ -39,7 +39,7 @@ struct Socket {
 
     static func datagrams() throws -> Socket { try Socket(SOCK_DGRAM) }
 
-    /// A socket that holds a port, so that nobody else can have it.
+    /// A socket that occupies a port, so that no other program can take it.
     static func holding() throws -> (Socket, UInt16) {
         let made = try Socket(SOCK_STREAM)
         try #require(address(0) { bind(made.descriptor, $0, $1) } == 0 && listen(made.descriptor, 1) == 0)
@@ -66,7 +66,7 @@ struct Socket {
         _ = Self.address(port) { sendto(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL), $0, $1) }
     }
 
-    /// Writes all; false when the other side closed.
+    /// Writes all bytes; returns false when the other side has closed.
     func write(_ bytes: [UInt8]) -> Bool {
         var sent = 0
         while sent < bytes.count {
@@ -81,7 +81,7 @@ struct Socket {
 
     func write(_ text: String) -> Bool { write(Array(text.utf8)) }
 
-    /// Reads until `text` was there or the other side closed; all that came.
+    /// Reads until `text` arrives or the other side closes; returns everything received.
     func read(until text: String = "\u{0}") -> String {
         var all = ""
         var buffer = [UInt8](repeating: 0, count: 65_536)
@@ -109,7 +109,7 @@ func httpRequest(
         + body
 }
 
-/// What the kernel says of a process, in kilobytes; `VmHWM` is the most that it ever had.
+/// A field of /proc/PID/status in kilobytes; `VmHWM` is the peak.
 func memory(_ pid: Int32, _ field: String = "VmRSS") -> Int {
     let text = (try? String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8)) ?? ""
     let line = text.split(separator: "\n").first { $0.hasPrefix(field + ":") }
@@ -118,7 +118,7 @@ func memory(_ pid: Int32, _ field: String = "VmRSS") -> Int {
     } ?? 0
 }
 
-/// Whether a process with this id lives.
+/// Whether the process is alive.
 func lives(_ pid: Int32) -> Bool {
     guard pid > 0, let text = try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8) else {
         return false

@@ -1,10 +1,11 @@
 import Foundation
 import Synchronization
 
-/// A process that a test started: its output goes to files, so that nothing blocks and all can be read at any time.
+/// A process started by a test. Its output goes to files, so that nothing blocks and all can be read at any
+/// time.
 final class Spawned: Sendable {
     struct Finished: Sendable {
-        /// Exit status; 128 + signal if a signal ended it, as shells say it.
+        /// Exit status, or 128 + signal if a signal ended it, as in a shell.
         var status: Int32
         var out: String
         var err: String
@@ -52,14 +53,14 @@ final class Spawned: Sendable {
         self.pid = pid
     }
 
-    /// Other tests of this process have sockets open; whoever inherits one keeps its port.
+    /// Other tests of this process have open sockets; a child that inherits one would keep its port in use.
     private static func closeOthersOnExec() {
         for name in (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd")) ?? [] {
             if let descriptor = Int32(name), descriptor > 2 { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
         }
     }
 
-    /// Exit status once it has ended.
+    /// The exit status, once it has ended.
     var status: Int32? {
         exit.withLock { exit in
             if let exit { return exit }
@@ -72,14 +73,14 @@ final class Spawned: Sendable {
 
     var out: String { Self.text(outFile) }
     var err: String { Self.text(errFile) }
-    /// Whole lines on standard output so far.
+    /// Complete lines on standard output so far.
     var lines: [JSON] {
         out.split(separator: "\n", omittingEmptySubsequences: true).map { JSON(parsing: String($0)) }
     }
 
     func send(_ signal: Int32) { if status == nil { kill(pid, signal) } }
 
-    /// Waits for its end; kills it and throws if that doesn't come.
+    /// Waits for its end; kills it and throws after `seconds`.
     func finished(within seconds: Double = 60) async throws -> Finished {
         do {
             let status = try await eventually("\(outFile) ends", within: seconds) { self.status }
@@ -90,7 +91,7 @@ final class Spawned: Sendable {
         }
     }
 
-    /// Ends it at once and reaps it.
+    /// Kills it and reaps it.
     func stop() {
         guard status == nil else { return }
         kill(pid, SIGKILL)

@@ -2,7 +2,7 @@ import Foundation
 import MeshClient
 import Testing
 
-/// A testnet of real processes in a folder of its own, driven by the command line as a person would.
+/// A testnet of real processes in its own folder, driven by the command line like an operator would.
 final class TestMesh: Sendable {
     struct Node: Sendable {
         var name: String, state: String, id: String, key: String, http: String, log: String
@@ -24,7 +24,8 @@ final class TestMesh: Sendable {
         try yaml.write(toFile: "\(folder)/\(name).yaml", atomically: true, encoding: .utf8)
     }
 
-    /// Nodes as lines of the file's `nodes:`; up when `body` begins, down and purged when it ends, however that is.
+    /// Starts nodes, given as lines of the file's `nodes:`, before `body`. Stops and purges them when it
+    /// ends, even by a throw.
     static func with<T>(_ nodes: String, name: String = "net", _ body: (TestMesh) async throws -> T)
         async throws -> T
     {
@@ -148,13 +149,13 @@ final class TestMesh: Sendable {
         try await get("/mesh/tasks/\(task)", at: node).json
     }
 
-    /// Slots taken at a seller of one model.
+    /// Busy slots of a seller with one model.
     func slotsBusy(at node: Node) async throws -> Int? {
         try await get("/mesh/status", at: node).json["models"][0]["slots_busy"].int
     }
 }
 
-/// `more` is further members, each with a comma before it.
+/// `more` holds further members, each preceded by a comma.
 func chatBody(_ prompt: String, model: String, more: String = "") -> String {
     #"{"model": "\#(model)", "messages": [{"role": "user", "content": "\#(prompt)"}], "temperature": 0\#(more)}"#
 }

@@ -1,6 +1,6 @@
 import Foundation
 
-/// What a test waited for in vain.
+/// The condition for which a test waited too long.
 struct NeverHappened: Error, CustomStringConvertible {
     let description: String
     init(_ what: String, _ seconds: Double, _ last: String = "") {
@@ -8,7 +8,7 @@ struct NeverHappened: Error, CustomStringConvertible {
     }
 }
 
-/// Looks again and again until `condition` gives a value.
+/// Polls until `condition` returns a value.
 @discardableResult
 func eventually<T>(
     _ what: String, within seconds: Double = 10, every pause: Duration = .milliseconds(10),
@@ -22,7 +22,7 @@ func eventually<T>(
     }
 }
 
-/// Looks again and again until `condition` holds; returns how many milliseconds that took.
+/// Polls until `condition` holds; returns the milliseconds that this took.
 @discardableResult
 func until(
     _ what: String, within seconds: Double = 10, every pause: Duration = .milliseconds(10),
@@ -33,17 +33,17 @@ func until(
     return (ContinuousClock.now - start) / .milliseconds(1)
 }
 
-/// Blocking work, off the few threads that tests run on.
+/// Runs blocking work off the few threads that run the tests.
 func blocking<T: Sendable>(_ work: @escaping @Sendable () throws -> T) async throws -> T {
     try await withCheckedThrowingContinuation { continuation in
         DispatchQueue.global().async { continuation.resume(with: Result { try work() }) }
     }
 }
 
-/// Wall-clock seconds, comparable with what Python's `time.time()` says.
+/// Wall-clock seconds, comparable with Python's `time.time()`.
 func wallClock() -> Double { Date().timeIntervalSince1970 }
 
-/// A figure for people who read the test's output; nothing depends on it.
+/// Prints a figure for readers of the test's output; nothing depends on it.
 func measured(_ what: String, _ milliseconds: Double) {
     print("    measured: \(what): \(String(format: "%.1f", milliseconds)) ms")
 }

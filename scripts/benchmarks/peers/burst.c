@@ -1,10 +1,10 @@
-// What any put of so many packets costs here: a process that does nothing but datagrams. One of 64 gets an order on stdin,
-// sends as many datagrams as a registration does, of its size, to others, and waits for their answers, of its size. No
-// library, no cryptography, one socket, epoll, recvmmsg and sendmmsg.
+// The least that any put of this many packets can cost here: a process that only exchanges datagrams. One of 64 gets a
+// command on stdin, sends other processes as many datagrams as a registration does, of the same size, and waits for
+// answers of the same size. No library, no cryptography: one socket, epoll, recvmmsg and sendmmsg.
 //
 //     burst PORT OF_THE_FIRST NODES
 //
-// Orders and answers as in network.py; the words after the order's number don't matter.
+// Commands and answers as in network.py; the words after the command's id are ignored.
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>

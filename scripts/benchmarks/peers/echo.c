@@ -1,6 +1,6 @@
-/* A bare echo on libuv: what a datagram costs when nothing is done with it. Prints its port.
+/* A bare echo on libuv: the cost of a datagram without any work on it. Prints its port.
  *
- * As fast as libuv alone can: recvmmsg, and an attempt to send without a request for each answer. */
+ * As fast as libuv alone can be: recvmmsg, and uv_udp_try_send, which needs no request object per answer. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <uv.h>
@@ -19,7 +19,7 @@ static void received(uv_udp_t *socket, ssize_t count, const uv_buf_t *buffer, co
     uv_udp_try_send(socket, &answer, 1, from);
 }
 
-/* The parent's end of stdin is closed: nobody wants us any more. */
+/* Ends when the parent's end of stdin is closed. */
 static void input(uv_poll_t *poll, int status, int events) {
     char byte;
     (void)poll, (void)status, (void)events;

@@ -1,7 +1,7 @@
-"""Brings the systems that we measure ourselves against into .cache/peers: OpenDHT from Debian, libtorrent from PyPI.
+"""Fetches the systems that we compare ourselves with into .cache/peers: OpenDHT from Debian, libtorrent from PyPI.
 
-Nothing is installed into the system: Debian's packages are unpacked in the folder, with what they need and the system
-lacks, and Python's go to a target of their own.
+Nothing is installed into the system: Debian's packages are unpacked in the folder, together with missing dependencies,
+and Python's go to their own target folder.
 """
 import os
 import pathlib
@@ -42,13 +42,13 @@ def opendht():
         libraries = next((root / "usr/lib").glob("*/libopendht.so")).parent
         call(
             "g++", "-O2", "-std=c++17", "-isystem", root / "usr/include", source, "-o", worker, f"-L{libraries}",
-            # Old tags: the path holds for the libraries' own libraries too.
+            # Old tags, so that the path also applies to dependencies of the libraries.
             f"-Wl,--disable-new-dtags,-rpath,{libraries}", "-lopendht", "-pthread")
     return str(worker)
 
 
 def libtorrent():
-    """The argument list of the libtorrent worker, and its environment's PYTHONPATH is set on the way."""
+    """The argument list of the libtorrent worker. Also sets PYTHONPATH in its environment."""
     target = FOLDER / "python"
     if not (target / "libtorrent").exists():
         harness.remark("fetching libtorrent from PyPI …")
@@ -69,7 +69,7 @@ def echo():
 
 
 def burst():
-    """The path of the node that does nothing but datagrams."""
+    """The path of the node that only exchanges datagrams."""
     return compiled("burst")
 
 

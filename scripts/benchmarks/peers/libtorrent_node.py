@@ -1,10 +1,10 @@
-"""One libtorrent session, DHT only, in one process, told what to do by lines on stdin; the lines are described in network.py.
+"""One libtorrent session, DHT only, in one process, controlled by lines on stdin, which network.py describes.
 
     libtorrent_node.py ADDRESS PORT [ADDRESS:PORT of a node to join by …]
 
-A put is a BEP 44 mutable item, signed with Ed25519. Its keys come ready-made in the order, so that no time of the node
-goes into making them. Settings that differ from the defaults all lift limits that 64 nodes on one machine would run into.
-A get's last word waits for dead nodes (15 s); the first value comes as an alert before it.
+A put is a BEP 44 mutable item, signed with Ed25519. The command contains its keys, so that the node spends
+no time on making them. All settings that differ from the defaults lift limits that 64 nodes on one machine would reach.
+A get completes only after waiting for dead nodes (15 s); its first value arrives as an alert before that.
 """
 import json
 import os

@@ -1,11 +1,11 @@
-"""Networks of one process a node, ours or another system's, told what to do by lines on stdin.
+"""Networks with one process a node, ours or another system's, controlled by lines on stdin.
 
     put ID KEY …     stores, or registers as a provider    {"put": ID, "ok", "ms"}
     get ID KEY       the first value or provider           {"first": ID, "ms"}, then {"got": ID, "ok", "ms"}
     stats ID                                               {"stats": ID, …}
 
-A node says {"ready": ADDRESS} at its start and {"connected": true} when it knows somebody; times are its own, from the
-order's line to the answer. It ends with its stdin.
+A node prints {"ready": ADDRESS} at its start and {"connected": true} when it knows another node. It measures times
+itself, from the command to the answer. It ends with its stdin.
 """
 import contextlib
 import ctypes
@@ -27,11 +27,11 @@ CLONE_NEWNET = 0x40000000
 
 @contextlib.contextmanager
 def quiet():
-    """A loopback interface of our own, whose counters count nothing else; without root the machine's. Yields whether it is ours."""
+    """A private loopback interface, whose counters count nothing else; without root, the machine's. Yields whether it is private."""
     libc = ctypes.CDLL(None, use_errno=True)
     with open("/proc/self/ns/net") as outside:
         if libc.unshare(CLONE_NEWNET) != 0:
-            harness.remark("no network namespace of our own (that needs root): other traffic on the loopback interface counts too")
+            harness.remark("no private network namespace (that needs root): other traffic on the loopback interface counts too")
             yield False
             return
         try:
@@ -44,7 +44,7 @@ def quiet():
 
 
 def loopback():
-    """(packets, bytes) that have passed over the loopback interface, IP headers included."""
+    """(packets, bytes) that have crossed the loopback interface, including IP headers."""
     with open("/proc/thread-self/net/dev") as file:
         for line in file:
             name, _, rest = line.partition(":")
@@ -63,7 +63,7 @@ class Node:
 
 
 class Network:
-    """`command(index, port, joins)` is the argument list of a node; `joins` are addresses that earlier nodes have said."""
+    """`command(index, port, joins)` is the argument list of a node; `joins` are addresses that earlier nodes printed."""
 
     def __init__(self, name, command, port):
         self.name, self.command, self.port = name, command, port
@@ -86,7 +86,7 @@ class Network:
         return node
 
     def start(self, count, pause=0.03, prepare=None):
-        """Each joins by the first and by a random earlier one; `prepare` runs in each new process."""
+        """Starts nodes, each of which joins by the first and by a random earlier one; `prepare` runs in each new process."""
         for index in range(count):
             joins = [self.nodes[0].address] if index else []
             if index > 10:
@@ -110,7 +110,7 @@ class Network:
         for node in self.nodes.values():
             node.process.wait()
 
-    # Talking
+    # Commands
 
     def pump(self, seconds):
         end = time.monotonic() + seconds
@@ -122,7 +122,7 @@ class Network:
                 return
 
     def step(self, seconds):
-        """Waits for the next lines, at most so long."""
+        """Waits for the next lines, at most `seconds`."""
         for key, _ in self.selector.select(seconds):
             self.read(key.data)
 
@@ -173,7 +173,7 @@ class Network:
         return sum(map(harness.cpu_seconds, self.pids))
 
     def run(self, jobs, result, at_once=1, patience=20, until_first=False):
-        """Carries out `jobs` (node, order, words …), so many at once, and adds to `result`."""
+        """Runs `jobs` (node, command, words …), `at_once` at a time, and adds to `result`."""
         jobs, running = list(reversed(jobs)), {}
         while jobs or running:
             while jobs and len(running) < at_once:
@@ -195,10 +195,10 @@ class Network:
                     result.ok += 1
 
     def measure(self, jobs, result, idle_rate=0.0, **options):
-        """`run`, with the CPU time of all nodes beside what they use when idle."""
+        """`run`, with the CPU time of all nodes above their idle use."""
         started, cpu, packets = time.monotonic(), self.cpu(), loopback()
         self.run(jobs, result, **options)
-        # What is still under way belongs to it.
+        # Count packets that are still in flight.
         self.pump(0.02)
         result.cpu += self.cpu() - cpu - idle_rate * (time.monotonic() - started)
         after = loopback()
