@@ -16,12 +16,12 @@ struct ExplainedFailure {
     let retryAfter: Interval?
 
     init(_ failure: TaskFailure, task: String, model: String, catalogue: [ModelSummary]) {
-        let kind = Kind(failure.code)
+        let kind = Kind(failure.reason)
         status = kind.status
         retryAfter = kind.mayHelp ? failure.retryAfter ?? .seconds(1) : nil
         var body = ErrorBody(
-            message: failure.message, type: kind.type, code: failure.code.rawValue, param: kind.param)
-        if failure.code == .modelNotFound { body = GatewayResponder.noSuchModel(model, in: catalogue) }
+            message: failure.message, type: kind.type, code: failure.reason.code, param: kind.param)
+        if failure.reason == .modelNotFound { body = GatewayResponder.noSuchModel(model, in: catalogue) }
         if kind.type == "no_bid", let parameter = failure.nearest?.parameter { body.param = parameter }
         body.metadata = Self.metadata(failure, task: task, model: model, retryAfter: retryAfter)
         self.body = body
@@ -33,21 +33,24 @@ struct ExplainedFailure {
         var param: String?
         var mayHelp = false
 
-        init(_ code: TaskFailure.Code) {
-            switch code {
+        init(_ reason: Reason) {
+            switch reason {
             case .modelNotFound: self.init(.notFound, "invalid_request_error", "model")
-            case .contextLengthExceeded: self.init(.badRequest, "invalid_request_error", "messages")
+            case .contextTooSmall: self.init(.badRequest, "invalid_request_error", "messages")
             case .invalidRequest: self.init(.badRequest, "invalid_request_error")
-            case .noBid, .lacksParameter: self.init(.serviceUnavailable, "no_bid")
+            case .noBid, .notServed, .notSampled, .lacksParameter:
+                self.init(.serviceUnavailable, "no_bid")
             case .overMaxPrice: self.init(.serviceUnavailable, "no_bid", "provider.max_price")
             case .tooSlow: self.init(.serviceUnavailable, "no_bid", "provider.preferred_min_throughput")
             case .untrusted: self.init(.serviceUnavailable, "no_bid", "provider.min_trust")
             case .excluded: self.init(.serviceUnavailable, "no_bid", "provider.only")
-            case .busy, .unreachable: self.init(.serviceUnavailable, "no_bid", mayHelp: true)
+            case .busy, .paused, .holdLimit, .unknownBid, .unreachable, .backendDown, .unspecified:
+                self.init(.serviceUnavailable, "no_bid", mayHelp: true)
             case .leaving: self.init(.serviceUnavailable, "leaving", mayHelp: true)
             case .tooManyTasks: self.init(.tooManyRequests, "rate_limit_error", mayHelp: true)
             case .deadlineExceeded: self.init(.gatewayTimeout, "deadline_exceeded", "provider.deadline_ms")
-            case .workerLost, .backendError: self.init(.badGateway, "worker_error")
+            case .workerLost, .stalled, .protocolViolation, .backendError:
+                self.init(.badGateway, "worker_error")
             case .cancelled: self.init(.init(code: 499, reasonPhrase: "Client Closed Request"), "cancelled")
             }
         }
@@ -72,7 +75,7 @@ struct ExplainedFailure {
             .init("task", .string(task)), .init("model", .string(model)),
             .init("known", number(failure.known)),
             .init("asked", number(failure.asked)), .init("bids", number(failure.bids)),
-            .init("reasons", .object(failure.reasons.map { .init($0.reason.rawValue, number($0.nodes)) })),
+            .init("reasons", .object(failure.reasons.map { .init($0.reason.key, number($0.nodes)) })),
             .init("nearest", failure.nearest.map(nearest) ?? .null),
             .init(
                 "alternatives",

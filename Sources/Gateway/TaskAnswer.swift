@@ -154,7 +154,7 @@ struct TaskAnswer: Sendable {
     }
 
     func failure(_ failed: TaskFailure) async -> Response {
-        let catalogue = failed.code == .modelNotFound ? await responder.node.catalogue() : []
+        let catalogue = failed.reason == .modelNotFound ? await responder.node.catalogue() : []
         let explained = ExplainedFailure(
             failed, task: stream.id.description, model: client.model, catalogue: catalogue)
         var response = Reply.error(explained.body, status: explained.status, retryAfter: explained.retryAfter)
@@ -201,7 +201,7 @@ extension TaskFailure {
     /// A worker sent something that is not an answer.
     fileprivate static func unreadable(_ model: String) -> TaskFailure {
         TaskFailure(
-            code: .backendError,
+            .backendError,
             message:
                 "The node that answered for \(model.prefix(100)) sent an invalid or endless answer.")
     }

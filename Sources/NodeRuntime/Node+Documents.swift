@@ -237,7 +237,7 @@ extension TaskDocument {
                 completion: preferences.maxOutputPrice.map { Double($0) / 1e6 })
         self.init(
             task: transcript.task.description, state: transcript.state.rawValue,
-            reason: transcript.failure?.code.rawValue,
+            reason: transcript.failure?.reason.code,
             message: transcript.failure?.message, model: transcript.model, via: via,
             createdAt: Timestamp.text(milliseconds: transcript.createdAt.milliseconds),
             limits: TaskLimits(
@@ -251,11 +251,11 @@ extension TaskDocument {
                     trustPower: Int(preferences.weights.trustPower))),
             candidates: TaskCandidates(
                 known: transcript.known, asked: transcript.bids.count,
-                skipped: transcript.skipped.map { .init(reason: $0.reason.rawValue, nodes: $0.nodes) }),
+                skipped: transcript.skipped.map { .init(reason: $0.reason.key, nodes: $0.nodes) }),
             bids: transcript.bids.map { bid in
                 TaskBid(
                     nodeID: NodeID(of: bid.worker).description, name: bid.name, outcome: bid.outcome.rawValue,
-                    declined: bid.declined.map { "\($0)" }, price: bid.price?.document,
+                    declined: bid.declined?.rawValue, price: bid.price?.document,
                     queueMilliseconds: bid.price == nil ? nil : Int(bid.queueMilliseconds),
                     firstTokenMilliseconds: bid.price == nil ? nil : Int(bid.firstTokenMilliseconds),
                     tokensPerSecond: bid.price == nil ? nil : Double(bid.millitokensPerSecond) / 1000,
@@ -270,14 +270,17 @@ extension TaskDocument {
                 award: milliseconds(transcript.phases.award),
                 firstToken: milliseconds(transcript.phases.firstToken),
                 stream: milliseconds(transcript.phases.stream)),
-            legs: transcript.legs.map { leg in
+            legs: transcript.assignments.map { assignment in
                 TaskLeg(
-                    nodeID: NodeID(of: leg.worker).description, name: leg.name, fromToken: Int(leg.fromToken),
-                    tokens: Int(leg.tokens),
-                    ended: leg.ended.rawValue, cost: leg.cost, gapMilliseconds: milliseconds(leg.gap),
-                    receipt: leg.receipt.map { Base32.encode($0.bytes) }, droppedFields: leg.droppedFields)
+                    nodeID: NodeID(of: assignment.worker).description, name: assignment.name,
+                    fromToken: Int(assignment.fromToken),
+                    tokens: Int(assignment.tokens),
+                    ended: assignment.ended.rawValue, cost: assignment.cost,
+                    gapMilliseconds: milliseconds(assignment.gap),
+                    receipt: assignment.receipt.map { Base32.encode($0.bytes) },
+                    droppedFields: assignment.droppedFields)
             },
-            resume: transcript.resume.rawValue, failovers: max(0, transcript.legs.count - 1),
+            resume: transcript.resume.rawValue, failovers: max(0, transcript.assignments.count - 1),
             usage: TaskUsage(
                 promptTokens: Int(transcript.promptTokens),
                 completionTokens: Int(transcript.completionTokens),

@@ -74,9 +74,9 @@ extension Peer {
         switch event {
         case .finished: counts.delivered += 1
         case .failed(let failure):
-            if failure.code == .cancelled {
+            if failure.reason == .cancelled {
                 counts.cancelled += 1
-            } else if failure.delivered != nil || failure.code == .workerLost {
+            } else if failure.delivered != nil || failure.reason == .workerLost {
                 counts.failed += 1
             } else {
                 counts.refused += 1

@@ -66,7 +66,9 @@ extension World {
         digest.mix(17, host.index, Int(id))
         if let outcome = clients[Int(id)].outcome {
             // A client that hung up is told nothing more than that; whoever has its end gets no second one.
-            if outcome == .cancelled, case .failed(let failure) = event, failure.code == .cancelled { return }
+            if outcome == .cancelled, case .failed(let failure) = event, failure.reason == .cancelled {
+                return
+            }
             return violate(.oneEnd, host: host, "task \(task) goes on after its end")
         }
         switch event {
@@ -94,7 +96,7 @@ extension World {
             finish(id, .delivered)
         case .failed(let failure):
             let state = process.peer.transcript(task)?.state
-            let code = failure.code.rawValue
+            let code = failure.reason.code
             finish(id, state == .refused ? .refused(code) : state == .cancelled ? .cancelled : .failed(code))
             note(explanation(id, failure, host, process))
         }
@@ -103,14 +105,14 @@ extension World {
     private func explanation(_ id: Int32, _ failure: TaskFailure, _ host: Host, _ process: NodeProcess)
         -> String
     {
-        let reasons = failure.reasons.map { "\($0.nodes) \($0.reason.rawValue)" }.joined(separator: ", ")
+        let reasons = failure.reasons.map { "\($0.nodes) \($0.reason.key)" }.joined(separator: ", ")
         var line = "\(host.plan.name): task \(id): \(failure.message) [\(reasons)]"
         guard let task = clients[Int(id)].task, let transcript = process.peer.transcript(task) else {
             return line
         }
         for bid in transcript.bids {
             let seller = hosts.first { $0.identity.publicKey == bid.worker }?.plan.name ?? "?"
-            line += " \(seller) \(bid.outcome.rawValue)\(bid.declined.map { " \($0)" } ?? "")"
+            line += " \(seller) \(bid.outcome.rawValue)\(bid.declined.map { " \($0.rawValue)" } ?? "")"
         }
         return line
     }

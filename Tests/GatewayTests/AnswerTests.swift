@@ -341,16 +341,16 @@ import Wire
             (.modelNotFound, 404, "invalid_request_error", "false"), (.noBid, 503, "no_bid", "false"),
             (.overMaxPrice, 503, "no_bid", "false"), (.tooSlow, 503, "no_bid", "false"),
             (.busy, 503, "no_bid", "true"), (.unreachable, 503, "no_bid", "true"),
-            (.contextLengthExceeded, 400, "invalid_request_error", "false"),
+            (.contextTooSmall, 400, "invalid_request_error", "false"),
             (.deadlineExceeded, 504, "deadline_exceeded", "false"),
             (.workerLost, 502, "worker_error", "false"),
             (.backendError, 502, "worker_error", "false"), (.tooManyTasks, 429, "rate_limit_error", "true"),
             (.invalidRequest, 400, "invalid_request_error", "false"), (.leaving, 503, "leaving", "true"),
-        ] as [(TaskFailure.Code, Int, String, String)])
+        ] as [(Reason, Int, String, String)])
     func everyFailureHasItsStatusAndSaysWhetherToRetry(
-        code: TaskFailure.Code, status: Int, type: String, retry: String
+        reason: Reason, status: Int, type: String, retry: String
     ) async throws {
-        let node = FakeNode(script: { $0.fail(code) })
+        let node = FakeNode(script: { $0.fail(reason) })
         try await withGateway(node) { port in
             for body in [chatBody, streamBody] {
                 let response = try await ask(port, "POST", "/v1/chat/completions", body: body)
@@ -361,17 +361,17 @@ import Wire
                 #expect(response["server-timing"] != nil)
                 let error = try response.error()
                 #expect(error["type"] as? String == type)
-                #expect(error["code"] as? String == code.rawValue)
+                #expect(error["code"] as? String == reason.code)
             }
         }
     }
 
-    @Test func theExplainedRefusalAddsUpAndNamesTheMend() async throws {
+    @Test func theExplainedRefusalAddsUpAndNamesTheFix() async throws {
         let node = FakeNode(script: { task in
             task.fail(.overMaxPrice, "No node sells wren-m at 1.00 cr per million output tokens.") {
                 $0.known = 5
-                $0.reasons = ExclusionReason.allCases.map {
-                    ($0, $0 == .otherModel ? 2 : $0 == .overMaxPrice ? 3 : 0)
+                $0.reasons = Reason.filters.map {
+                    ($0, $0 == .notServed ? 2 : $0 == .overMaxPrice ? 3 : 0)
                 }
                 $0.nearest = NearestOffer(
                     worker: FakeTask.worker.publicKey, name: "bob",

@@ -90,10 +90,10 @@ struct FakeTask: Sendable {
     }
 
     func fail(
-        _ code: TaskFailure.Code, _ message: String = "It did not work.",
+        _ reason: Reason, _ message: String = "It did not work.",
         _ more: (inout TaskFailure) -> Void = { _ in }
     ) {
-        var failure = TaskFailure(code: code, message: message)
+        var failure = TaskFailure(reason, message: message)
         more(&failure)
         stream.append(.failed(failure))
     }

@@ -21,9 +21,9 @@ private struct Package: Sendable {
                     task.fail(.workerLost, "ada fell silent.")
                 }
             } else if model.hasPrefix("fail-"),
-                let code = TaskFailure.Code(rawValue: String(model.dropFirst(5)))
+                let reason = Reason.allCases.first(where: { $0.code == model.dropFirst(5) })
             {
-                task.fail(code, "It failed: \(code.rawValue).")
+                task.fail(reason, "It failed: \(reason.code).")
             } else {
                 task.award()
                 task.say("I can add, ")

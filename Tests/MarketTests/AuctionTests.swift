@@ -218,7 +218,7 @@ import Wire
         }
         #expect(asked.count == 3)
         let failure = try #require(buyer.actions.failures.first)
-        #expect(failure.code == .unreachable)
+        #expect(failure.reason == .unreachable)
         #expect(failure.reasons.map(\.nodes).reduce(0, +) == 5)
         #expect(failure.asked == 3 && failure.bids == 0 && failure.known == 5)
         #expect(buyer.auctioneer.running.isEmpty)
@@ -265,7 +265,7 @@ import Wire
         #expect(buyer.actions.needs == 2)
         buyer.found(task, [ada])
         declines(&buyer, 5_000)
-        #expect(buyer.actions.failures.map(\.code) == [.busy])
+        #expect(buyer.actions.failures.map(\.reason) == [.busy])
         #expect(buyer.actions.failures.first?.retryAfter == .seconds(5))
     }
 
@@ -300,7 +300,7 @@ import Wire
         var buyer = Buyer()
         let task = buyer.submit()
         buyer.found(task, [Seller(4, "eve", reachability: .outbound)], known: 3, reachable: false)
-        #expect(buyer.actions.failures.map(\.code) == [.unreachable])
+        #expect(buyer.actions.failures.map(\.reason) == [.unreachable])
     }
 
     @Test func theRequestFollowsInPartsWithoutWaitingForTheAwardsAnswer() throws {

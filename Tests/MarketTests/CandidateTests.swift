@@ -12,18 +12,18 @@ import Wire
         return buyer.actions.failures.first
     }
 
-    func nodes(_ failure: TaskFailure?, _ reason: ExclusionReason) -> Int? {
+    func nodes(_ failure: TaskFailure?, _ reason: Reason) -> Int? {
         failure?.reasons.first { $0.reason == reason }?.nodes
     }
 
     @Test func aPriceRefusalNamesTheCheapestTheFixAndTheAlternative() {
         let failure = refusal([ada, bob, cyd]) { $0.maxOutputPrice = 1_000_000 }
-        #expect(failure?.code == .overMaxPrice)
+        #expect(failure?.reason == .overMaxPrice)
         #expect(
             failure?.message
                 == "No node sells wren-m at 1.00 cr per million output tokens. 3 sell it, from 1.60 (bob). Raise provider.max_price.completion to 1.60, or use wren-s (0.50)."
         )
-        #expect(nodes(failure, .overMaxPrice) == 3 && nodes(failure, .otherModel) == 2)
+        #expect(nodes(failure, .overMaxPrice) == 3 && nodes(failure, .notServed) == 2)
         #expect(failure?.known == 5 && failure?.asked == 0 && failure?.bids == 0)
         #expect(failure?.nearest?.value == 1_600_000 && failure?.nearest?.worker == bob.key)
     }
@@ -35,7 +35,7 @@ import Wire
             $0.maxOutputPrice = 2_000_000
             $0.minMillitokensPerSecond = 50_000
         }
-        #expect(nodes(failure, .otherModel) == 4)
+        #expect(nodes(failure, .notServed) == 4)
         #expect(nodes(failure, .excluded) == 1)
         #expect(nodes(failure, .lacksParameter) == 1)
         #expect(nodes(failure, .contextTooSmall) == 1)
@@ -45,10 +45,10 @@ import Wire
     }
 
     @Test(arguments: [
-        (ExclusionReason.excluded, TaskFailure.Code.excluded), (.lacksParameter, .lacksParameter),
+        (Reason.excluded, Reason.excluded), (.lacksParameter, .lacksParameter),
         (.overMaxPrice, .overMaxPrice), (.tooSlow, .tooSlow),
     ])
-    func everyLimitOfAClientHasItsOwnReason(_ reason: ExclusionReason, _ code: TaskFailure.Code) {
+    func everyLimitOfAClientHasItsOwnReason(_ reason: Reason, _ code: Reason) {
         let failure = refusal([ada, bob, cyd]) {
             switch reason {
             case .excluded: $0.only = [Seller(99).key]
@@ -57,26 +57,26 @@ import Wire
             default: $0.maxFirstTokenMilliseconds = 2
             }
         }
-        #expect(failure?.code == code && nodes(failure, reason) == 3)
+        #expect(failure?.reason == code && nodes(failure, reason) == 3)
     }
 
     @Test func aModelThatNobodySellsIsNotFoundButOneInTheCatalogueIsOnlyAway() {
         var buyer = Buyer()
         let task = buyer.submit(request("wren-x"))
         buyer.found(task, [])
-        #expect(buyer.actions.failures.map(\.code) == [.modelNotFound])
+        #expect(buyer.actions.failures.map(\.reason) == [.modelNotFound])
         let other = buyer.submit()
         buyer.auctioneer.offersFound(
             other, OffersFound(sellers: [], known: 2, catalogueKnows: true), turn: &buyer.turn,
             out: &buyer.actions)
-        #expect(buyer.actions.failures.map(\.code) == [.modelNotFound, .noBid])
+        #expect(buyer.actions.failures.map(\.reason) == [.modelNotFound, .noBid])
     }
 
     @Test func aRequestThatIsTooLongNamesTheLargestContextOnOffer() {
         var buyer = Buyer()
         let task = buyer.submit(request { $0.tokensIn = 600 })
         buyer.found(task, [ada, Seller(11, context: 256)])
-        #expect(buyer.actions.failures.first?.code == .contextLengthExceeded)
+        #expect(buyer.actions.failures.first?.reason == .contextTooSmall)
         #expect(buyer.actions.failures.first?.largestContext == 512)
     }
 

@@ -83,7 +83,7 @@ import Wire
         let (task, _) = buyer.stream([ada], request: request { $0.resumable = false })
         buyer.delta(task, at: 0, "Hel", from: ada, on: 5)
         buyer.auctioneer.channelClosed(5, turn: &buyer.turn, out: &buyer.actions)
-        #expect(buyer.actions.failures.map(\.code) == [.workerLost])
+        #expect(buyer.actions.failures.map(\.reason) == [.workerLost])
         #expect(buyer.actions.failures.first?.delivered?.completionTokens == 1)
     }
 
@@ -94,7 +94,7 @@ import Wire
             task, 1, .delta(Delta(offset: 0, text: [], tokens: 3, extra: Array("[{}]".utf8))), from: ada,
             on: 5)
         buyer.auctioneer.channelClosed(5, turn: &buyer.turn, out: &buyer.actions)
-        #expect(buyer.actions.failures.map(\.code) == [.workerLost])
+        #expect(buyer.actions.failures.map(\.reason) == [.workerLost])
     }
 
     @Test func deliveredTextGoesOnlyToAWorkerWithTheSameModelThatContinues() {
@@ -106,7 +106,7 @@ import Wire
         buyer.auctioneer.channelClosed(5, turn: &buyer.turn, out: &buyer.actions)
         buyer.found(task, [ada, other, stubborn])
         #expect(buyer.actions.calls.isEmpty)
-        #expect(buyer.actions.failures.map(\.code) == [.workerLost])
+        #expect(buyer.actions.failures.map(\.reason) == [.workerLost])
     }
 
     @Test func whenTheLostWorkerHadDeliveredAllTokensTheAnswerIsComplete() {
@@ -150,7 +150,7 @@ import Wire
         #expect(buyer.actions.needs == 0)
         buyer.advance(to: 2_999)
         #expect(buyer.actions.needs == 1 && buyer.actions.closed == [5])
-        #expect(buyer.auctioneer.transcript(task)?.legs.first?.ended == .stalled)
+        #expect(buyer.auctioneer.transcript(task)?.assignments.first?.ended == .stalled)
     }
 
     @Test func aSlowModelIsWaitedForThreeTimesItsBidAndAsLongAsItLoads() {
@@ -250,7 +250,7 @@ import Wire
         }
         _ = buyer.take()
         buyer.auctioneer.cancel(task, turn: &buyer.turn, out: &buyer.actions)
-        #expect(buyer.actions.failures.map(\.code) == [.cancelled])
+        #expect(buyer.actions.failures.map(\.reason) == [.cancelled])
         #expect(buyer.auctioneer.running.isEmpty)
         switch phase {
         case 0: break
@@ -270,13 +270,13 @@ import Wire
 
     @Test func aWorkersClockMayEndTheTaskALittleBeforeOurs() {
         let late = FrameBody.fail(
-            Fail(code: FailCode.deadlineExceeded, message: "Late.", anotherMaySucceed: false))
-        for (milliseconds, code) in [(899, TaskFailure.Code.deadlineExceeded), (300, .backendError)] {
+            Fail(.deadlineExceeded, "Late.", anotherMaySucceed: false))
+        for (milliseconds, code) in [(899, Reason.deadlineExceeded), (300, .backendError)] {
             var buyer = Buyer()
             let (task, worker) = buyer.stream([ada], request: request { $0.deadline = .milliseconds(900) })
             buyer.milliseconds = Int64(milliseconds)
             buyer.frame(task, 1, late, from: worker, on: 5)
-            #expect(buyer.actions.failures.map(\.code) == [code])
+            #expect(buyer.actions.failures.map(\.reason) == [code])
         }
     }
 
@@ -287,7 +287,7 @@ import Wire
             if phase > 0 { buyer.found(task, [ada]) }
             if phase > 1 { _ = buyer.start(task, [ada], channel: 5) }
             buyer.advance(to: 900)
-            #expect(buyer.actions.failures.map(\.code) == [.deadlineExceeded])
+            #expect(buyer.actions.failures.map(\.reason) == [.deadlineExceeded])
             buyer.advance(to: 9_000)
             #expect(buyer.actions.failures.count == 1)
             #expect(buyer.auctioneer.nextDeadline() == .never)
@@ -295,18 +295,18 @@ import Wire
     }
 
     @Test(arguments: [
-        ("invalid_request", false, TaskFailure.Code.invalidRequest),
-        ("context_length_exceeded", false, .contextLengthExceeded),
+        ("invalid_request", false, Reason.invalidRequest),
+        ("context_length_exceeded", false, .contextTooSmall),
         ("backend_error", false, .backendError),
     ])
     func aWorkersRefusalOfTheRequestItselfEndsTheTask(
-        _ code: String, _ another: Bool, _ expected: TaskFailure.Code
+        _ code: String, _ another: Bool, _ expected: Reason
     ) {
         var buyer = Buyer()
         let (task, _) = buyer.stream([ada, cyd])
         buyer.frame(
             task, 1, .fail(Fail(code: code, message: "no", anotherMaySucceed: another)), from: ada, on: 5)
-        #expect(buyer.actions.failures.map(\.code) == [expected])
+        #expect(buyer.actions.failures.map(\.reason) == [expected])
         #expect(buyer.actions.freed == [5])
     }
 
@@ -318,23 +318,23 @@ import Wire
         buyer.frame(task, 1, .fail(fail), from: ada, on: 5)
         #expect(buyer.actions.needs == 1)
         #expect(buyer.auctioneer.trust(of: ada.key, now: buyer.now) == 1_000)
-        #expect(buyer.auctioneer.transcript(task)?.legs.first?.ended == .left)
+        #expect(buyer.auctioneer.transcript(task)?.assignments.first?.ended == .left)
     }
 
     @Test func whenEveryWorkerFailsTheTaskEndsAfterABoundedNumberOfThem() {
         var buyer = Buyer()
         let sellers = (20..<40).map { Seller($0, "w\($0)") }
         let task = buyer.submit(request { $0.deadline = .minutes(10) })
-        var legs = 0
-        while buyer.actions.failures.isEmpty && legs < 100 {
+        var workers = 0
+        while buyer.actions.failures.isEmpty && workers < 100 {
             buyer.found(task, sellers)
             let worker = buyer.start(task, sellers, channel: 5)
-            legs += 1
+            workers += 1
             let fail = Fail(code: "backend_error", message: "out of memory", anotherMaySucceed: true)
-            buyer.frame(task, UInt32(legs), .fail(fail), from: worker, on: 5)
+            buyer.frame(task, UInt32(workers), .fail(fail), from: worker, on: 5)
         }
-        #expect(legs == MarketParameters().legsMax)
-        #expect(buyer.actions.failures.map(\.code) == [.backendError])
+        #expect(workers == MarketParameters().assignmentsMax)
+        #expect(buyer.actions.failures.map(\.reason) == [.backendError])
     }
 
     @Test func receiptsAreCumulativeAboutOneASecondAndSayWhatWasDelivered() {
@@ -386,7 +386,7 @@ import Wire
         parameters.tasksMax = 3
         var buyer = Buyer(parameters: parameters)
         for _ in 0..<4 { _ = buyer.submit() }
-        #expect(buyer.actions.failures.map(\.code) == [.tooManyTasks])
+        #expect(buyer.actions.failures.map(\.reason) == [.tooManyTasks])
         #expect(buyer.auctioneer.running.count == 3)
     }
 }

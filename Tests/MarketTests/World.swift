@@ -222,8 +222,10 @@ final class World {
     func busyWorker(of buyer: Int) -> Int? {
         let auctioneer = nodes[buyer].auctioneer
         for task in auctioneer.running {
-            guard let leg = auctioneer.transcript(task)?.legs.last, leg.ended == .running else { continue }
-            return index(leg.worker)
+            guard let last = auctioneer.transcript(task)?.assignments.last, last.ended == .running else {
+                continue
+            }
+            return index(last.worker)
         }
         return nil
     }
@@ -496,7 +498,7 @@ final class World {
             let event: JobEvent
             if backend.next >= fails {
                 event = .failed(
-                    Fail(code: FailCode.backendError, message: "out of memory", anotherMaySucceed: true))
+                    Fail(.backendError, "out of memory", anotherMaySucceed: true))
             } else if backend.next >= last {
                 let made = UInt32(last - first)
                 event = .finished(

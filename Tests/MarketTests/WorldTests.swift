@@ -52,7 +52,7 @@ import Wire
     func withoutFaultsEveryTaskIsDeliveredAndEveryWorkerIsPaid(_ seed: UInt64) throws {
         let world = try play(seed, tasks: 60, faults: Faults())
         let failures = world.order.compactMap { world.clients[$0]?.failure }
-        #expect(failures.isEmpty, "\(failures.map { "\($0.code): \($0.message)" })")
+        #expect(failures.isEmpty, "\(failures.map { "\($0.reason): \($0.message)" })")
         #expect(world.receiptsAccepted == world.receiptsIssued)
     }
 
@@ -76,7 +76,7 @@ import Wire
         world.run(until: .seconds(90))
         try check(world, seed)
         let failures = world.order.compactMap { world.clients[$0]?.failure }
-        #expect(failures.isEmpty, "\(failures.map { "\($0.code): \($0.message)" })")
+        #expect(failures.isEmpty, "\(failures.map { "\($0.reason): \($0.message)" })")
         #expect(world.order.contains { (world.clients[$0]?.summary?.failovers ?? 0) > 0 })
     }
 

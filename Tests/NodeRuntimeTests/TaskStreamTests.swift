@@ -14,7 +14,7 @@ private func text(_ events: [ClientEvent]?) -> [String]? {
     events?.map {
         switch $0 {
         case .delta(let bytes, _, _): String(decoding: bytes, as: UTF8.self)
-        case .failed(let failure): "failed \(failure.code.rawValue)"
+        case .failed(let failure): "failed \(failure.reason.code)"
         default: "other"
         }
     }
@@ -29,7 +29,7 @@ private let someTask = TaskID(high: 1, low: 2)
     #expect(stream.append(delta("b")))
     #expect(text(await stream.next()) == ["a", "b"])
     async let waiting = stream.next()
-    stream.append(.failed(TaskFailure(code: .workerLost, message: "gone")))
+    stream.append(.failed(TaskFailure(.workerLost, message: "gone")))
     #expect(text(await waiting) == ["failed worker_lost"])
     stream.append(delta("late"))
     #expect(await stream.next() == nil)
@@ -76,7 +76,7 @@ private let someTask = TaskID(high: 1, low: 2)
 @Test func aCancelAfterTheLastEventIsNoCancel() async {
     let cancelled = Counter()
     let stream = TaskStream(id: someTask, onCancel: { cancelled.increment() })
-    stream.append(.failed(TaskFailure(code: .busy, message: "")))
+    stream.append(.failed(TaskFailure(.busy, message: "")))
     stream.cancel()
     #expect(cancelled.count == 0)
 }

@@ -2,194 +2,140 @@ import Cryptography
 import Primitives
 import Wire
 
-/// One awarded attempt: from the award to its last frame. Counts what came, judges silence, keeps the worker's credit
-/// and writes its receipts; decides nothing.
-struct Leg: Sendable {
+/// One award within a task, (attempt, worker), from the award to its last frame. Counts what came, watches the worker's
+/// window and silence, and writes its receipts; decides nothing.
+struct Assignment: Sendable {
     let attempt: UInt32
     let worker: PeerAddress
     let name: String
     let bid: Bid
-    /// Whether the worker dials the channel.
-    let workerDials: Bool
-    /// Bytes and tokens that the client had when this attempt began.
-    let bytesBefore: UInt64
-    let tokensBefore: UInt32
-    /// What is left of the client's limit; nil: none.
-    let tokensMax: UInt32?
+    /// How far the delivery was when this assignment began.
+    private let start: Delivery.Position
+    /// What was left of the client's token limit; nil: no limit.
+    private let tokensMax: UInt32?
     let awardedAt: MonotonicTime
     /// The award's answer, or a first frame, said that the worker stands by its bid.
-    var accepted = false
-    var channel: ChannelID?
+    private(set) var isAccepted = false
+    private(set) var channel: ChannelID?
 
     /// Bytes of text and extra.
-    private(set) var received: UInt64 = 0
-    private(set) var tokens: UInt32 = 0
-    private(set) var credited: UInt64 = 0
-    private(set) var firstDeltaAt: MonotonicTime?
-    private(set) var lastDeltaAt: MonotonicTime?
-    private var openedAt: MonotonicTime
-    private var heardAt: MonotonicTime
-    /// When a token last came, or was said to have.
-    private var advancedAt: MonotonicTime
-    private var progressHeard = false
-    private var progressTokens: UInt32 = 0
-    private var gaps = GapMedian()
-    private var receipts: UInt64 = 0
-    private var tokensAcknowledged: UInt32 = 0
+    private var received: UInt64 = 0
+    private var tokens: UInt32 = 0
+    /// Bytes of these that the client took, as far as the worker was told.
+    private var acknowledged: UInt64 = 0
+    private var clock: StallClock
+    private var receipts = ReceiptSequence()
 
     init(
-        attempt: UInt32, worker: PeerAddress, name: String, bid: Bid, workerDials: Bool, bytesBefore: UInt64,
-        tokensBefore: UInt32, tokensMax: UInt32?, now: MonotonicTime
+        attempt: UInt32, worker: PeerAddress, name: String, bid: Bid, start: Delivery.Position,
+        tokensMax: UInt32?, now: MonotonicTime
     ) {
         self.attempt = attempt
         self.worker = worker
         self.name = name
         self.bid = bid
-        self.workerDials = workerDials
-        self.bytesBefore = bytesBefore
-        self.tokensBefore = tokensBefore
+        self.start = start
         self.tokensMax = tokensMax
         awardedAt = now
-        openedAt = now
-        heardAt = now
-        advancedAt = now
+        clock = StallClock(bid, now)
     }
 
-    mutating func opened(channel: ChannelID, _ now: MonotonicTime) {
+    func isOf(_ attempt: UInt32, _ key: PublicKey) -> Bool { self.attempt == attempt && worker.key == key }
+
+    mutating func accept() { isAccepted = true }
+
+    mutating func opened(_ channel: ChannelID, _ now: MonotonicTime) {
         self.channel = channel
-        openedAt = now
-        restartSilence(now)
-    }
-
-    /// The silence so far was not the worker's: our loop stood still, or our client didn't read.
-    mutating func restartSilence(_ now: MonotonicTime) {
-        heardAt = now
-        advancedAt = now
+        clock.restart(now)
     }
 
     // MARK: - What comes
 
-    enum Verdict { case good, violation(String) }
+    /// The task's tokens with those of this assignment.
+    var deliveredTokens: UInt32 { start.tokens &+ tokens }
+    /// The delivery's bytes with all that this assignment received.
+    var receivedTotal: UInt64 { start.bytes + received }
+    /// Tokens that other workers had delivered before.
+    var continuedTokens: UInt32 { start.tokens }
+    var hasDelta: Bool { clock.firstDeltaAt != nil }
 
-    /// Counts a delta. A worker can't be paid for more tokens than it sent bytes.
-    mutating func receive(_ delta: Delta, _ parameters: MarketParameters, _ now: MonotonicTime) -> Verdict {
-        guard delta.offset == received else {
-            return .violation("a delta at \(delta.offset) instead of \(received)")
-        }
+    /// Counts a delta; false: it is not where the last one ended, or the worker ignores its window. A worker can't be paid
+    /// for more tokens than it sent bytes.
+    mutating func receive(_ delta: Delta, _ parameters: MarketParameters, _ now: MonotonicTime) -> Bool {
+        guard delta.offset == received else { return false }
         let bytes = UInt64(delta.text.count + delta.extra.count)
         received += bytes
-        guard received - credited <= parameters.windowBytes * parameters.windowsOverrunMax else {
-            return .violation("a worker that ignores its window")
+        guard received - acknowledged <= parameters.windowBytes * parameters.windowsOverrunMax else {
+            return false
         }
         tokens = tokens &+ min(delta.tokens, UInt32(clamping: bytes))
-        if let lastDeltaAt { gaps.add(now - lastDeltaAt) }
-        if firstDeltaAt == nil { firstDeltaAt = now }
-        lastDeltaAt = now
-        restartSilence(now)
-        return .good
+        clock.deltaCame(now)
+        return true
     }
 
     mutating func receive(_ progress: Progress, _ now: MonotonicTime) {
-        heardAt = now
-        progressHeard = true
-        if progress.tokens > max(progressTokens, tokens) {
-            progressTokens = progress.tokens
-            advancedAt = now
-        }
+        clock.progressCame(progress, delivered: tokens, now)
     }
 
-    // MARK: - Silence
+    // MARK: - Window and silence
 
-    /// While our client owes the worker so much credit that it may have stopped, silence says nothing.
-    func isHeldBack(_ parameters: MarketParameters) -> Bool {
-        received - credited > parameters.windowBytes / 2
+    /// While the client leaves more than half a window unread, the worker may have stopped for it: its silence says
+    /// nothing.
+    private func isHeldBack(_ parameters: MarketParameters) -> Bool {
+        received - acknowledged > parameters.windowBytes / 2
     }
 
-    /// When the worker counts as stalled if nothing comes until then; nil while we hold it back.
+    /// When the worker counts as stalled; nil while we hold it back, or before a channel stands.
     func stallsAt(_ parameters: MarketParameters) -> MonotonicTime? {
-        guard !isHeldBack(parameters) else { return nil }
-        if firstDeltaAt == nil {
-            let promised = Interval.milliseconds(Int64(bid.firstTokenMilliseconds)) * parameters.stallFactor
-            let start = max(parameters.stallMin, promised + .milliseconds(Int64(bid.queueMilliseconds)))
-            let quiet = progressHeard ? parameters.stallMin : start
-            return min(heardAt + quiet, advancedAt + max(parameters.preparingMax, start))
-        }
-        let gap = gaps.median * parameters.stallFactor
-        return min(
-            heardAt + max(parameters.stallMin, gap), advancedAt + max(parameters.generatingQuietMax, gap))
+        channel == nil || isHeldBack(parameters) ? nil : clock.stallsAt(parameters)
     }
 
-    // MARK: - Credit
+    mutating func forgiveSilence(_ now: MonotonicTime) { clock.restart(now) }
 
-    /// Notes that the client took `total` of the task's bytes; returns the credit to send, if it is worth a frame.
+    /// Notes that the client took `total` of the delivery's bytes. Returns how many of this assignment's bytes to
+    /// acknowledge, if that is worth a frame: at least half a window.
     mutating func consumed(total: UInt64, _ parameters: MarketParameters, _ now: MonotonicTime) -> UInt64? {
-        let own = min(received, total > bytesBefore ? total - bytesBefore : 0)
-        guard own > credited, own - credited >= parameters.windowBytes / 2 else { return nil }
-        if isHeldBack(parameters) { restartSilence(now) }
-        credited = own
+        let own = min(received, total > start.bytes ? total - start.bytes : 0)
+        guard own > acknowledged, own - acknowledged >= parameters.windowBytes / 2 else { return nil }
+        if isHeldBack(parameters) { clock.restart(now) }
+        acknowledged = own
         return own
     }
 
-    // MARK: - Bill
+    // MARK: - Bill and receipt
 
-    struct Bill: Sendable {
-        var prompt: UInt64 = 0
-        var cached: UInt64 = 0
-        var completion: UInt64 = 0
-        var cost: Int64 = 0
+    /// For the tokens that came, without the prompt.
+    func bill() -> Bill { Bill(bid.price, completion: UInt64(tokens)) }
+
+    /// With the prompt, as for a worker that had begun to answer when it was cancelled.
+    func bill(input: UInt32, promptMax: UInt64) -> Bill {
+        let prompt = min(UInt64(input), promptMax)
+        return Bill(
+            bid.price, prompt: prompt, cached: min(UInt64(bid.cachedTokens), prompt),
+            completion: UInt64(tokens))
     }
 
-    /// What is owed. `finish`: the worker's own count, believed as far as the bytes allow; `input`: the prompt is
-    /// charged, to the worker that finishes or that the client cancels.
-    func bill(finish: Finish?, input: UInt32?, promptMax: UInt64) -> Bill {
-        var bill = Bill(completion: UInt64(tokens))
-        if let finish {
-            let most = min(received + 16, UInt64(tokensMax ?? .max))
-            if finish.completionTokens > 0 { bill.completion = min(UInt64(finish.completionTokens), most) }
-            bill.prompt = min(UInt64(finish.promptTokens), promptMax)
-            bill.cached = min(UInt64(finish.cachedTokens), bill.prompt)
-        } else if let input {
-            bill.prompt = min(UInt64(input), promptMax)
-            bill.cached = min(UInt64(bid.cachedTokens), bill.prompt)
-        }
-        let cost = Scoring.cost(
-            bid.price, prompt: bill.prompt, cached: bill.cached, completion: bill.completion)
-        bill.cost = min(cost, WireLimits.costMax)
-        return bill
+    /// By the worker's own count, believed as far as the bytes and the client's limit allow.
+    func bill(_ finish: Finish, promptMax: UInt64) -> Bill {
+        let most = min(received + 16, UInt64(tokensMax ?? .max))
+        let claimed = UInt64(finish.completionTokens)
+        let prompt = min(UInt64(finish.promptTokens), promptMax)
+        return Bill(
+            bid.price, prompt: prompt, cached: min(UInt64(finish.cachedTokens), prompt),
+            completion: claimed > 0 ? min(claimed, most) : UInt64(tokens))
     }
 
     /// The next cumulative receipt; nil when nothing new was delivered and it isn't the last.
     mutating func receipt(
-        _ bill: Bill, task: TaskID, final: Bool, signer: Identity, _ now: Now
+        _ bill: Bill, task: TaskID, isFinal: Bool, signer: Identity, _ now: Now
     ) -> Verified<Receipt>? {
-        guard tokens > tokensAcknowledged || (final && (bill.cost > 0 || receipts > 0 || tokens > 0)) else {
+        guard let sequence = receipts.next(tokens: tokens, cost: bill.cost, isFinal: isFinal) else {
             return nil
         }
-        tokensAcknowledged = tokens
-        receipts += 1
         let receipt = Receipt(
-            task: task, attempt: attempt, buyer: signer.publicKey, worker: worker.key, sequence: receipts,
+            task: task, attempt: attempt, buyer: signer.publicKey, worker: worker.key, sequence: sequence,
             promptTokens: bill.prompt, cachedTokens: bill.cached, completionTokens: bill.completion,
-            cost: bill.cost,
-            final: final, issuedAt: now.wall)
+            cost: bill.cost, final: isFinal, issuedAt: now.wall)
         return Verified(signing: receipt, with: signer)
     }
-}
-
-/// The median of the last 15 gaps between deltas: one long pause doesn't move it.
-struct GapMedian: Sendable {
-    private static var size: Int { 15 }
-    private var ring: [Interval] = []
-    private var next = 0
-
-    mutating func add(_ gap: Interval) {
-        if ring.count < Self.size {
-            ring.append(gap)
-        } else {
-            ring[next] = gap
-            next = (next + 1) % Self.size
-        }
-    }
-
-    var median: Interval { ring.isEmpty ? .zero : ring.sorted()[ring.count / 2] }
 }

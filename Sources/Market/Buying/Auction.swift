@@ -1,43 +1,52 @@
 import Primitives
 import Wire
 
-/// One call for bids: whom it went to, what they answered, when it can close and whom to award.
+/// One call for bids: the sellers it went to, what they answered, when it can close and which bid to award.
 ///
-/// First price, sealed, one round. It closes early when nobody outstanding could still win, for which a seller's own
-/// offer is the bound: nobody may bid above it, and waiting for a bid below it is not worth anybody's time.
+/// First price, sealed, one round. It closes early when no outstanding seller could still win. The bound is the seller's
+/// own offer: a bid may not be dearer, and a bid that undercuts it is not worth the wait.
 struct Auction: Sendable {
-    enum Reply: Sendable {
+    private enum Reply: Sendable {
         case waiting
         case bid(SignedRecord, Bid, ScoringBasis.Result)
-        case declined(DeclineReason, retryAfter: Interval)
+        case declined(Reason, retryAfter: Interval)
         case silent
         /// Not acceptable: over its offer, outside the limits, not its sender's, or a signature that fails.
         case refused
-        /// Answered the award that it doesn't stand by its bid, or not at all.
+        /// It answered the award that it doesn't stand by its bid, or not at all.
         case busy
-        /// Took the award.
+        /// It took the award.
         case awarded(SignedRecord, Bid, ScoringBasis.Result)
     }
-    struct Entry: Sendable {
-        var candidate: Candidate
-        var millitrust: UInt32
-        var rank: Int
-        var bound: ScoringBasis.Result
+    private struct Entry: Sendable {
+        let candidate: Candidate
+        let millitrust: UInt32
+        let rank: Int
+        let bound: ScoringBasis.Result
         var reply = Reply.waiting
-        /// Bids in the order of arrival break ties.
+        /// Equal bids: the first to arrive wins.
         var arrival = 0
+
+        var isOutstanding: Bool { if case .waiting = reply { true } else { false } }
+        var isBid: Bool { if case .bid = reply { true } else { false } }
+    }
+    struct Winner: Sendable {
+        let address: PeerAddress
+        let name: String
+        let bid: Bid
     }
 
     let attempt: UInt32
-    let requirements: Requirements
-    private(set) var entries: [Entry]
     let openedAt: MonotonicTime
+    private let requirements: Requirements
     private let closesAt: MonotonicTime
+    private var entries: [Entry]
+    private var arrivals = 0
     /// The window closed without a bid: the first one wins.
     private var isOvertime = false
-    /// The losers were told.
-    var released = false
-    private var arrivals = 0
+    private var hasReleased = false
+    /// What losers are told; 0 before there is a winner.
+    private(set) var winningScore: UInt64 = 0
 
     init(
         attempt: UInt32, requirements: Requirements, chosen: [Eligible], now: MonotonicTime,
@@ -55,18 +64,17 @@ struct Auction: Sendable {
         }
     }
 
-    var bids: Int { entries.count { if case .bid = $0.reply { true } else { false } } }
-    var isAnybodyOutstanding: Bool {
-        entries.contains { if case .waiting = $0.reply { true } else { false } }
-    }
-    /// What losers are told; 0 before there is a winner.
-    private(set) var winningScore: UInt64 = 0
-
     private func index(_ key: PublicKey) -> Int? { entries.firstIndex { $0.candidate.key == key } }
+
+    private func outstanding(_ key: PublicKey) -> Int? {
+        entries.firstIndex { $0.candidate.key == key && $0.isOutstanding }
+    }
+
+    // MARK: - Replies
 
     /// Notes a sealed bid; its signature is checked only when it is about to win.
     mutating func receive(_ signed: SignedRecord, from key: PublicKey, task: TaskID, buyer: PublicKey) {
-        guard let index = index(key), case .waiting = entries[index].reply else { return }
+        guard let index = outstanding(key) else { return }
         let offer = entries[index].candidate.offer.record
         guard let bid = try? Bid(decoding: signed.body), bid.task == task, bid.attempt == attempt,
             bid.bidder == key, bid.buyer == buyer, bid.price.input <= offer.price.input,
@@ -82,56 +90,40 @@ struct Auction: Sendable {
             signed, bid, requirements.basis.judge(bid, millitrust: entries[index].millitrust))
     }
 
-    mutating func decline(_ key: PublicKey, _ reason: DeclineReason, retryAfter: Interval) {
-        guard let index = index(key), case .waiting = entries[index].reply else { return }
-        entries[index].reply = .declined(reason, retryAfter: retryAfter)
+    mutating func decline(_ key: PublicKey, _ reason: Reason, retryAfter: Interval) {
+        if let index = outstanding(key) { entries[index].reply = .declined(reason, retryAfter: retryAfter) }
     }
 
     mutating func silence(_ key: PublicKey) {
-        guard let index = index(key), case .waiting = entries[index].reply else { return }
-        entries[index].reply = .silent
+        if let index = outstanding(key) { entries[index].reply = .silent }
     }
 
     mutating func refuse(_ key: PublicKey) {
         if let index = index(key) { entries[index].reply = .refused }
     }
 
+    /// The winner doesn't stand by its bid.
     mutating func markBusy(_ key: PublicKey) {
         if let index = index(key) { entries[index].reply = .busy }
     }
 
-    /// Makes the bid of `key` the winner.
-    mutating func award(_ key: PublicKey) {
-        guard let index = index(key), case .bid(let signed, let bid, let result) = entries[index].reply else {
-            return
-        }
-        entries[index].reply = .awarded(signed, bid, result)
-        winningScore = max(1, result.score)
-    }
+    // MARK: - Closing
 
-    /// The bid to award next: by the client's order, then score, completion and arrival.
-    var best: Int? {
-        var found: Int?
-        for index in entries.indices where isBid(index) {
-            if let other = found, !precedes(index, other) { continue }
-            found = index
-        }
-        return found
-    }
+    var hasBid: Bool { entries.contains(where: \.isBid) }
 
     /// Whether waiting longer could not change the winner.
     var canClose: Bool {
-        guard isAnybodyOutstanding else { return true }
+        guard entries.contains(where: \.isOutstanding) else { return true }
         guard let best, case .bid(_, _, let result) = entries[best].reply else { return false }
         if isOvertime { return true }
         return entries.allSatisfy { entry in
-            guard case .waiting = entry.reply else { return true }
-            return (entry.rank, entry.bound.score) >= (entries[best].rank, result.score)
+            !entry.isOutstanding || (entry.rank, entry.bound.score) >= (entries[best].rank, result.score)
         }
     }
 
-    /// Without a bid: until when those outstanding are waited for; nil: no longer.
+    /// Without a bid: until when the outstanding sellers are waited for; nil: there are none, or no longer.
     mutating func waitsUntil(_ now: MonotonicTime, _ parameters: MarketParameters) -> MonotonicTime? {
+        guard entries.contains(where: \.isOutstanding) else { return nil }
         if now < closesAt { return closesAt }
         let ends = openedAt + parameters.noBidPatience
         guard now < ends else { return nil }
@@ -139,17 +131,68 @@ struct Auction: Sendable {
         return ends
     }
 
-    private func isBid(_ index: Int) -> Bool { if case .bid = entries[index].reply { true } else { false } }
+    // MARK: - Awarding
+
+    /// Makes the best bid whose signature is genuine the winner; nil: none is left. A forged one is refused.
+    mutating func awardBest() -> Winner? {
+        while let best, case .bid(let signed, let bid, let result) = entries[best].reply {
+            guard let verified = try? Verified<Bid>(checking: signed) else {
+                entries[best].reply = .refused
+                continue
+            }
+            entries[best].reply = .awarded(signed, bid, result)
+            winningScore = max(1, result.score)
+            let candidate = entries[best].candidate
+            return Winner(
+                address: candidate.address, name: candidate.offer.record.name, bid: verified.record)
+        }
+        return nil
+    }
+
+    /// The bid to award next: by the client's order, then score, completion and arrival.
+    private var best: Int? {
+        var found: Int?
+        for index in entries.indices where entries[index].isBid {
+            if let other = found, !precedes(index, other) { continue }
+            found = index
+        }
+        return found
+    }
 
     private func precedes(_ a: Int, _ b: Int) -> Bool {
         guard case .bid(_, _, let first) = entries[a].reply, case .bid(_, _, let second) = entries[b].reply
-        else {
-            return false
-        }
-        let (x, y) = (entries[a], entries[b])
-        return (x.rank, first.score, first.completion.nanoseconds, x.arrival)
-            < (y.rank, second.score, second.completion.nanoseconds, y.arrival)
+        else { return false }
+        return (entries[a].rank, first.score, first.completion.nanoseconds, entries[a].arrival)
+            < (entries[b].rank, second.score, second.completion.nanoseconds, entries[b].arrival)
     }
+
+    /// Sellers whose bid holds a slot in vain.
+    var losers: [PeerAddress] { entries.lazy.filter(\.isBid).map(\.candidate.address) }
+
+    /// The losers of the first award, once: later bids are answered one by one.
+    mutating func losersToRelease() -> [PeerAddress] {
+        guard !hasReleased else { return [] }
+        hasReleased = true
+        return losers
+    }
+
+    /// Why each seller is out of the task, when nobody took the award.
+    func exclusions(_ parameters: MarketParameters) -> [Exclusions.Entry] {
+        entries.compactMap { entry in
+            let key = entry.candidate.key
+            switch entry.reply {
+            case .waiting, .silent: return .init(key: key, reason: .unreachable, retryAfter: nil)
+            case .refused: return .init(key: key, reason: .untrusted, retryAfter: nil)
+            case .busy: return .init(key: key, reason: .busy, retryAfter: parameters.retryMin)
+            case .declined(let reason, let retry):
+                let comesBack = reason == .busy || reason == .holdLimit
+                return .init(key: key, reason: reason, retryAfter: comesBack ? retry : nil)
+            case .bid, .awarded: return nil
+            }
+        }
+    }
+
+    // MARK: - Transcript
 
     /// For `starling why`: the awarded, then bids by score, then the rest.
     func transcripts() -> [BidTranscript] {
@@ -176,7 +219,7 @@ struct Auction: Sendable {
             line.outcome = .declined
             line.declined = reason
         case .bid(let signed, let bid, let result):
-            // A better score that lost came when the window had closed.
+            // A better score that lost came after the close.
             line.outcome = winningScore == 0 ? .asked : result.score < winningScore ? .late : .lost
             line.fill(signed, bid, result)
         case .awarded(let signed, let bid, let result):

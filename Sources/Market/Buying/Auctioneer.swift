@@ -1,5 +1,4 @@
 import Cryptography
-import DequeModule
 import OrderedCollections
 import Primitives
 import Wire
@@ -12,7 +11,7 @@ public struct Auctioneer: Sendable {
     private var tasks: OrderedDictionary<TaskID, BuyerTask> = [:]
     private var desk: AuctionDesk
     private var ended: TranscriptStore
-    /// Frames that belonged to no running leg: late ones of woken workers, mostly.
+    /// Frames that belonged to no running assignment: mostly late ones, of workers that were frozen.
     private(set) var discardedFrames = 0
 
     public init(identity: Identity, parameters: MarketParameters = MarketParameters()) {
@@ -26,21 +25,21 @@ public struct Auctioneer: Sendable {
     public mutating func submit(
         _ request: TaskRequest, turn: inout Turn, out: inout [AuctioneerAction]
     ) -> TaskID {
-        swap(&desk.actions, &out)
-        defer { swap(&desk.actions, &out) }
+        desk.exchange(&out)
+        defer { desk.exchange(&out) }
+        let parameters = desk.parameters
         let id = TaskID(random: &turn.random)
-        var task = BuyerTask(id: id, request: request, desk.parameters, turn.now)
-        if tasks.count >= desk.parameters.tasksMax {
-            task.fail(
-                .tooManyTasks, "This node runs \(tasks.count) tasks already; try again in a moment.", &desk,
-                &turn)
+        var task = BuyerTask(id: id, request: request, parameters, turn.now)
+        if tasks.count >= parameters.tasksMax {
+            let running = "This node runs \(tasks.count) tasks already"
+            task.fail(.tooManyTasks, "\(running); try again in a moment.", &desk)
             ended.insert(task.transcript, at: turn.monotonic)
-        } else if request.body.count > desk.parameters.bodyBytesMax {
-            let size = "\(request.body.count) bytes; at most \(desk.parameters.bodyBytesMax) are carried"
-            task.fail(.invalidRequest, "The request has \(size).", &desk, &turn)
+        } else if request.body.count > parameters.bodyBytesMax {
+            let size = "\(request.body.count) bytes; at most \(parameters.bodyBytesMax) are carried"
+            task.fail(.invalidRequest, "The request has \(size).", &desk)
             ended.insert(task.transcript, at: turn.monotonic)
         } else {
-            task.start(&desk, &turn)
+            task.start(&desk)
             tasks[id] = task
         }
         return id
@@ -50,27 +49,25 @@ public struct Auctioneer: Sendable {
     public mutating func offersFound(
         _ task: TaskID, _ found: OffersFound, turn: inout Turn, out: inout [AuctioneerAction]
     ) {
-        swap(&desk.actions, &out)
-        defer { swap(&desk.actions, &out) }
+        desk.exchange(&out)
+        defer { desk.exchange(&out) }
         change(task, &turn) { $0.offersFound(found, &$1, &$2) }
     }
 
-    /// The client hung up: the task ends at once, in any phase.
-    public mutating func cancel(
-        _ task: TaskID, turn: inout Turn, out: inout [AuctioneerAction]
-    ) {
-        swap(&desk.actions, &out)
-        defer { swap(&desk.actions, &out) }
+    /// The client hung up: the task ends at once, in any stage.
+    public mutating func cancel(_ task: TaskID, turn: inout Turn, out: inout [AuctioneerAction]) {
+        desk.exchange(&out)
+        defer { desk.exchange(&out) }
         change(task, &turn) { $0.cancel(&$1, &$2) }
     }
 
-    /// The client took `bytes` more of the text and extra that it was given: credit for the worker.
+    /// The client took `bytes` more of the text and extra that it was given: the worker's window opens by them.
     public mutating func consumed(
         _ task: TaskID, bytes: UInt64, turn: inout Turn, out: inout [AuctioneerAction]
     ) {
-        swap(&desk.actions, &out)
-        defer { swap(&desk.actions, &out) }
-        change(task, &turn) { $0.consumed(bytes, &$1, &$2) }
+        desk.exchange(&out)
+        defer { desk.exchange(&out) }
+        change(task, &turn) { $0.consumed(bytes, &$1, $2.monotonic) }
     }
 
     // MARK: - Requests
@@ -80,9 +77,9 @@ public struct Auctioneer: Sendable {
         _ token: RequestToken, _ message: MarketMessage?, from peer: PeerAddress, roundTrip: Interval,
         turn: inout Turn, out: inout [AuctioneerAction]
     ) {
-        guard let request = desk.requests.removeValue(forKey: token) else { return }
-        swap(&desk.actions, &out)
-        defer { swap(&desk.actions, &out) }
+        guard let request = desk.completed(token) else { return }
+        desk.exchange(&out)
+        defer { desk.exchange(&out) }
         let key = request.to.key
         desk.sellers.answered(key, roundTrip: roundTrip, turn.monotonic)
         switch request.kind {
@@ -90,29 +87,33 @@ public struct Auctioneer: Sendable {
             change(request.task, &turn) {
                 $0.awardAnswered(message, from: key, attempt: request.attempt, &$1, &$2)
             }
+        case .call where tasks[request.task]?.isCalling(request.attempt) == true:
+            change(request.task, &turn) { $0.callAnswered(message, from: key, &$1, &$2) }
         case .call:
-            if tasks[request.task]?.isCalling(request.attempt) == true {
-                change(request.task, &turn) { $0.callAnswered(message, from: key, &$1, &$2) }
-                return
-            }
-            if tasks[request.task]?.attempt == request.attempt {
-                change(request.task, &turn) { task, desk, _ in task.answeredLate(message, from: key, desk) }
-            }
-            guard case .bid = message else { return }
-            let score = tasks[request.task].flatMap {
-                $0.attempt == request.attempt ? $0.auction?.winningScore : nil
-            }
-            let release = Release(task: request.task, attempt: request.attempt, winningScore: score ?? 0)
-            desk.emit(.send(.release(release), to: request.to))
+            calledLate(request, message)
         }
+    }
+
+    /// A call's answer after the close. Its bid holds a slot in vain.
+    private mutating func calledLate(_ request: AuctionDesk.PendingRequest, _ message: MarketMessage?) {
+        var score: UInt64 = 0
+        if let index = tasks.index(forKey: request.task),
+            tasks.values[index].attempt == request.attempt
+        {
+            tasks.values[index].answeredLate(message, from: request.to.key, desk)
+            score = tasks.values[index].auction?.winningScore ?? 0
+        }
+        guard case .bid = message else { return }
+        let release = Release(task: request.task, attempt: request.attempt, winningScore: score)
+        desk.emit(.send(.release(release), to: request.to))
     }
 
     public mutating func unanswered(
         _ token: RequestToken, turn: inout Turn, out: inout [AuctioneerAction]
     ) {
-        guard let request = desk.requests.removeValue(forKey: token) else { return }
-        swap(&desk.actions, &out)
-        defer { swap(&desk.actions, &out) }
+        guard let request = desk.completed(token) else { return }
+        desk.exchange(&out)
+        defer { desk.exchange(&out) }
         let key = request.to.key
         desk.sellers.unanswered(key, turn.monotonic)
         change(request.task, &turn) { task, desk, turn in
@@ -131,8 +132,8 @@ public struct Auctioneer: Sendable {
     public mutating func sellerLeft(
         _ key: PublicKey, turn: inout Turn, out: inout [AuctioneerAction]
     ) {
-        swap(&desk.actions, &out)
-        defer { swap(&desk.actions, &out) }
+        desk.exchange(&out)
+        defer { desk.exchange(&out) }
         for id in tasks.keys { change(id, &turn) { $0.sellerLeft(key, &$1, &$2) } }
     }
 
@@ -143,10 +144,12 @@ public struct Auctioneer: Sendable {
         _ task: TaskID, attempt: UInt32, channel: ChannelID, peer: PublicKey, turn: inout Turn,
         out: inout [AuctioneerAction]
     ) {
-        swap(&desk.actions, &out)
-        defer { swap(&desk.actions, &out) }
+        desk.exchange(&out)
+        defer { desk.exchange(&out) }
         var taken = false
-        change(task, &turn) { taken = $0.channelOpened(channel, peer: peer, attempt: attempt, &$1, &$2) }
+        change(task, &turn) {
+            taken = $0.channelOpened(channel, peer: peer, attempt: attempt, &$1, $2.monotonic)
+        }
         if !taken { desk.emit(.releaseChannel(channel)) }
     }
 
@@ -154,8 +157,8 @@ public struct Auctioneer: Sendable {
     public mutating func channelFailed(
         _ task: TaskID, attempt: UInt32, peer: PublicKey, turn: inout Turn, out: inout [AuctioneerAction]
     ) {
-        swap(&desk.actions, &out)
-        defer { swap(&desk.actions, &out) }
+        desk.exchange(&out)
+        defer { desk.exchange(&out) }
         change(task, &turn) { $0.channelFailed(peer: peer, attempt: attempt, &$1, &$2) }
     }
 
@@ -163,25 +166,25 @@ public struct Auctioneer: Sendable {
     public mutating func channelClosed(
         _ channel: ChannelID, turn: inout Turn, out: inout [AuctioneerAction]
     ) {
-        guard let task = desk.channels.removeValue(forKey: channel) else { return }
-        swap(&desk.actions, &out)
-        defer { swap(&desk.actions, &out) }
+        guard let task = desk.unassign(channel) else { return }
+        desk.exchange(&out)
+        defer { desk.exchange(&out) }
         change(task, &turn) { $0.channelClosed(channel, &$1, &$2) }
     }
 
-    /// A frame from a worker: hello, delta, progress, finish or fail. Others, and those of attempts that are over,
-    /// are discarded; a Hello that nobody awaits closes its channel.
+    /// A frame from a worker: hello, delta, progress, finish or fail. Others, and those of assignments that are over,
+    /// are discarded; a Hello that no task awaits closes its channel.
     public mutating func received(
         _ frame: Frame, from peer: PublicKey, channel: ChannelID, turn: inout Turn,
         out: inout [AuctioneerAction]
     ) {
-        swap(&desk.actions, &out)
-        defer { swap(&desk.actions, &out) }
+        desk.exchange(&out)
+        defer { desk.exchange(&out) }
         var taken = false
         change(frame.task, &turn) { taken = $0.received(frame, from: peer, channel: channel, &$1, &$2) }
         if !taken {
             discardedFrames &+= 1
-            if case .hello = frame.body, desk.channels[channel] == nil { desk.emit(.closeChannel(channel)) }
+            if case .hello = frame.body, !desk.isAssigned(channel) { desk.emit(.closeChannel(channel)) }
         }
     }
 
@@ -189,21 +192,19 @@ public struct Auctioneer: Sendable {
 
     /// This node's loop stood still for a while. Call it after the sockets were drained and before `tick`: to a
     /// frozen auctioneer every worker looks stalled.
-    public mutating func loopWasStalled(
-        turn: inout Turn, out: inout [AuctioneerAction]
-    ) {
-        swap(&desk.actions, &out)
-        defer { swap(&desk.actions, &out) }
-        for id in tasks.keys { change(id, &turn) { $0.forgiveSilence(&$1, &$2) } }
+    public mutating func loopWasStalled(turn: inout Turn, out: inout [AuctioneerAction]) {
+        desk.exchange(&out)
+        defer { desk.exchange(&out) }
+        for id in tasks.keys { change(id, &turn) { $0.forgiveSilence(&$1, $2.monotonic) } }
     }
 
-    public mutating func nextDeadline() -> MonotonicTime { desk.timers.next() }
+    public mutating func nextDeadline() -> MonotonicTime { desk.nextDeadline() }
 
     public mutating func tick(turn: inout Turn, out: inout [AuctioneerAction]) {
-        guard desk.timers.next() <= turn.monotonic || !ended.isEmpty else { return }
-        swap(&desk.actions, &out)
-        defer { swap(&desk.actions, &out) }
-        while let due = desk.timers.popDue(turn.monotonic) {
+        guard desk.nextDeadline() <= turn.monotonic || !ended.isEmpty else { return }
+        desk.exchange(&out)
+        defer { desk.exchange(&out) }
+        while let due = desk.popDue(turn.monotonic) {
             change(due.task, &turn) { $0.timer(due.kind, &$1, &$2) }
         }
         ended.expire(turn.monotonic)
@@ -230,51 +231,18 @@ public struct Auctioneer: Sendable {
     public func experience(of key: PublicKey) -> SellerExperience? { desk.sellers[key] }
 
     /// What must be zero when nothing runs: requests, channels, timers. For checkers.
-    public var outstanding: (requests: Int, channels: Int, timers: Int) {
-        (desk.requests.count, desk.channels.count, desk.timers.count)
-    }
+    public var outstanding: (requests: Int, channels: Int, timers: Int) { desk.outstanding }
 
+    // MARK: - Tasks
+
+    /// Changes a task in place, and removes it when it has ended.
     private mutating func change(
         _ id: TaskID, _ turn: inout Turn, _ body: (inout BuyerTask, inout AuctionDesk, inout Turn) -> Void
     ) {
         guard let index = tasks.index(forKey: id) else { return }
         body(&tasks.values[index], &desk, &turn)
-        guard tasks.values[index].stage == .ended else { return }
+        guard tasks.values[index].isEnded else { return }
         ended.insert(tasks.values[index].transcript, at: turn.monotonic)
         tasks.remove(at: index)
-    }
-}
-
-/// Transcripts of ended tasks: bounded in number and age.
-struct TranscriptStore: Sendable {
-    private let age: Interval
-    private let capacity: Int
-    private var order = Deque<(at: MonotonicTime, task: TaskID)>()
-    private var transcripts: [TaskID: TaskTranscript] = [:]
-
-    init(capacity: Int, age: Interval) {
-        self.capacity = capacity
-        self.age = age
-    }
-
-    var isEmpty: Bool { order.isEmpty }
-    subscript(task: TaskID) -> TaskTranscript? { transcripts[task] }
-
-    mutating func insert(_ transcript: TaskTranscript, at now: MonotonicTime) {
-        expire(now)
-        while order.count >= capacity, let first = order.popFirst() { transcripts[first.task] = nil }
-        order.append((now, transcript.task))
-        transcripts[transcript.task] = transcript
-    }
-
-    mutating func expire(_ now: MonotonicTime) {
-        while let first = order.first, first.at + age <= now {
-            order.removeFirst()
-            transcripts[first.task] = nil
-        }
-    }
-
-    func latest(_ count: Int) -> [TaskTranscript] {
-        order.suffix(max(0, count)).reversed().compactMap { transcripts[$0.task] }
     }
 }

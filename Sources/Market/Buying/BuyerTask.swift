@@ -1,89 +1,64 @@
 import Primitives
 import Wire
 
-/// One client's task at the auctioneer, from its submission to its one end. Its parts by file: the auction, the
-/// running leg, the end. The stage says what it waits for:
+/// One client's task at the auctioneer, from its submission to its one end. The stage says what it waits for; its
+/// extensions, one a stage, say what each event means then:
 ///
 ///     choosing ─offersFound→ calling ─bids→ awarding ─accepted→ streaming ─finish→ ended
 ///        ↑                      │ nobody       │ busy: next bid       │ lost, stalled, failed
 ///        └──────── waiting ←────┴──────────────┴──────────────────────┘
+///
+/// What is large or outlives a stage lies beside it: the delivered text, the transcript, the survey.
 struct BuyerTask: Sendable {
-    enum Stage: Sendable { case choosing, calling, awarding, streaming, waiting, ended }
-
-    /// A seller that is out for this task, and until when it makes sense to ask again.
-    struct Excluded: Sendable {
-        var key: PublicKey
-        var reason: ExclusionReason
-        /// Busy sellers come back; nil: out for good.
-        var retryAfter: Interval?
-    }
-
     let id: TaskID
     let request: TaskRequest
     let startedAt: MonotonicTime
     let deadlineAt: MonotonicTime
-    var stage = Stage.choosing
+    private(set) var stage = Stage.choosing
     var transcript: TaskTranscript
 
-    // Auctions
+    // Finding a worker. An attempt is one call for bids; they are numbered from 1.
     var attempt: UInt32 = 0
+    /// Of the latest attempt.
     var auction: Auction?
-    var excluded: [Excluded] = []
     /// What the latest choice saw, for explanations.
     var survey = Survey()
+    var exclusions = Exclusions()
+    var patience: Patience
+    /// Sellers called so far, and the bids that came.
     var asked: [PublicKey] = []
     var bids = 0
-    /// When waiting for busy sellers ends; moves with every loss of a worker.
-    var patienceEnds: MonotonicTime
-    var waits = 0
 
-    // Legs
-    var leg: Leg?
-    /// Bill, prompt tokens and completion tokens of the legs that have ended.
-    var workers: [PublicKey] = []
-    var legs = 0
+    // Getting the answer.
+    /// The running one.
+    var assignment: Assignment?
+    var delivery: Delivery
+    var bill = TaskBill()
+    /// Awards so far, and how many of their workers were lost.
+    var assignments = 0
     var failovers = 0
-    var cost: Int64 = 0
+    /// What the last worker that gave up said.
     var lastFail: Fail?
-
-    // Delivery
-    /// Everything delivered, kept while another worker could continue it.
-    var delivered: [UInt8] = []
-    var deliveredBytes: UInt64 = 0
-    var deliveredTokens: UInt32 = 0
-    var consumedBytes: UInt64 = 0
-    var lastDeliveryAt: MonotonicTime?
-    /// Only plain text so far, and not too much of it to keep.
-    var isResumable: Bool
-    /// What produced the first delivered byte, and must go on.
-    var version: ModelVersion?
-    /// An embedding's answer, which the client gets whole.
-    var answer: [UInt8] = []
 
     init(id: TaskID, request: TaskRequest, _ parameters: MarketParameters, _ now: Now) {
         self.id = id
         self.request = request
         startedAt = now.monotonic
         deadlineAt = startedAt + max(.zero, min(request.deadline, parameters.deadlineMax))
-        patienceEnds = startedAt + parameters.patience
-        isResumable = request.resumable && request.kind != .embedding
+        patience = Patience(parameters, startedAt)
+        delivery = Delivery(request)
         transcript = TaskTranscript(task: id, request: request, createdAt: now.wall)
         transcript.resume = resume
     }
 
+    mutating func start(_ desk: inout AuctionDesk) {
+        desk.set(id, .deadline, at: deadlineAt)
+        askForOffers(&desk)
+    }
+
     var resume: ResumeKind {
         if !request.preferences.allowFallbacks { return .none }
-        return isResumable ? .stream : deliveredBytes == 0 ? .start : .none
-    }
-
-    /// What is left of the client's token limit; nil: no limit.
-    var tokensLeft: UInt32? {
-        request.tokensOutMax.map { $0 > deliveredTokens ? $0 - deliveredTokens : 0 }
-    }
-
-    mutating func start(_ desk: inout AuctionDesk, _ turn: inout Turn) {
-        desk.set(id, .deadline, at: deadlineAt)
-        choose(&desk, &turn)
+        return delivery.isResumable ? .stream : delivery.isEmpty ? .start : .none
     }
 
     /// The transcript with what is still in motion.
@@ -101,87 +76,64 @@ struct BuyerTask: Sendable {
         case .channel: channelTimedOut(&desk, &turn)
         case .stall: checkStall(&desk, &turn)
         case .receipt: receiptDue(&desk, &turn)
-        case .retry:
-            guard stage == .waiting else { return }
-            excluded.removeAll { $0.retryAfter != nil }
-            choose(&desk, &turn)
+        case .retry: retryDue(&desk)
         }
     }
 
-    // MARK: - Ends
+    // MARK: - Stages
 
-    mutating func cancel(_ desk: inout AuctionDesk, _ turn: inout Turn) {
-        guard stage != .ended else { return }
-        abandon(.cancelled, chargeInput: true, &desk, &turn)
-        var failure = TaskFailure(code: .cancelled, message: "The client left.")
-        failure.delivered = delivered(reason: "cancelled")
-        end(.cancelled, failure: failure, &desk, &turn)
-    }
+    enum Stage: Hashable, Sendable {
+        /// Asks for the offers of its model.
+        case choosing
+        /// Waits for bids.
+        case calling
+        /// Waits for the winner to stand by its bid.
+        case awarding
+        /// The worker has accepted: waits for its channel, then for its frames.
+        case streaming
+        /// All sellers are busy: waits for the retry timer.
+        case waiting
+        case ended(TaskState)
 
-    mutating func deadlinePassed(_ desk: inout AuctionDesk, _ turn: inout Turn) {
-        guard stage != .ended else { return }
-        let stageThen = stage
-        abandon(.cancelled, chargeInput: true, &desk, &turn)
-        let milliseconds = request.deadline.milliseconds
-        let doing =
-            switch stageThen {
-            case .choosing, .calling, .waiting, .ended:
-                "while it looked for a node that sells \(request.model)"
-            case .awarding: "while it waited for a node to start"
-            case .streaming: "before the answer was complete"
+        func leads(to next: Stage) -> Bool {
+            switch (self, next) {
+            case (.choosing, .calling), (.choosing, .waiting), (.choosing, .ended): true
+            // Nobody bid, or a bid came to nothing and others are outstanding.
+            case (.calling, .calling), (.calling, .awarding), (.calling, .choosing), (.calling, .ended): true
+            // The next bid; or none is left, and others are outstanding or must be chosen.
+            case (.awarding, .awarding), (.awarding, .streaming), (.awarding, .calling),
+                (.awarding, .choosing),
+                (.awarding, .ended):
+                true
+            case (.streaming, .choosing), (.streaming, .ended): true
+            case (.waiting, .choosing), (.waiting, .ended): true
+            case (.choosing, .choosing), (.choosing, .awarding), (.choosing, .streaming): false
+            case (.calling, .streaming), (.calling, .waiting): false
+            case (.awarding, .waiting): false
+            case (.streaming, .calling), (.streaming, .awarding), (.streaming, .streaming),
+                (.streaming, .waiting):
+                false
+            case (.waiting, .calling), (.waiting, .awarding), (.waiting, .streaming), (.waiting, .waiting):
+                false
+            case (.ended, _): false
             }
-        fail(.deadlineExceeded, "The task's deadline of \(milliseconds) ms passed \(doing).", &desk, &turn)
+        }
+
+        /// As documents say it. A task is `streaming` from its worker's first delta.
+        fileprivate var state: TaskState {
+            switch self {
+            case .choosing, .calling, .awarding, .waiting: .bidding
+            case .streaming: .awarded
+            case .ended(let state): state
+            }
+        }
     }
 
-    /// Ends the task with an error of its own; the counts are those of the latest choice.
-    mutating func fail(
-        _ code: TaskFailure.Code, _ message: String, _ desk: inout AuctionDesk, _ turn: inout Turn
-    ) {
-        var failure = TaskFailure(code: code, message: message)
-        survey.fill(&failure, excluded: excluded, asked: asked.count, bids: bids)
-        failure.delivered = deliveredBytes > 0 ? delivered(reason: "error") : nil
-        end(.failed, failure: failure, &desk, &turn)
+    mutating func enter(_ next: Stage) {
+        precondition(stage.leads(to: next), "task \(id) goes from \(stage) to \(next)")
+        stage = next
+        transcript.state = next.state
     }
 
-    mutating func finish(reason: String, extra: [UInt8], _ desk: inout AuctionDesk, _ turn: inout Turn) {
-        if transcript.phases.firstToken != nil { transcript.phases.stream = turn.monotonic - streamStart }
-        var summary = delivered(reason: reason)
-        summary.extra = extra
-        end(.delivered, failure: nil, &desk, &turn)
-        desk.emit(.client(id, .finished(summary)))
-    }
-
-    /// When the first byte came.
-    var streamStart: MonotonicTime = .zero
-
-    /// The bill so far.
-    func delivered(reason: String) -> TaskSummary {
-        TaskSummary(
-            reason: reason, promptTokens: transcript.promptTokens, cachedTokens: transcript.cachedTokens,
-            completionTokens: transcript.completionTokens, cost: cost, workers: workers, failovers: failovers,
-            firstToken: transcript.phases.firstToken ?? .zero, extra: [])
-    }
-
-    /// The one place where a task ends.
-    mutating func end(
-        _ state: TaskState, failure: TaskFailure?, _ desk: inout AuctionDesk, _ turn: inout Turn
-    ) {
-        precondition(stage != .ended && leg == nil, "task \(id) ends twice or with a running leg")
-        stage = .ended
-        if let auction, transcript.bids.isEmpty { transcript.bids = auction.transcripts() }
-        auction = nil
-        for kind in TaskTimer.Kind.allCases { desk.cancel(id, kind) }
-        transcript.state = state
-        transcript.failure = failure
-        transcript.cost = cost
-        if let failure { desk.emit(.client(id, .failed(failure))) }
-    }
-
-    /// Stops whatever runs, telling bidders and worker.
-    private mutating func abandon(
-        _ end: LegTranscript.End, chargeInput: Bool, _ desk: inout AuctionDesk, _ turn: inout Turn
-    ) {
-        if leg != nil { endLeg(end, .cancelled(chargeInput: chargeInput), &desk, &turn) }
-        if stage == .calling, let auction { releaseBids(of: auction, score: 0, &desk) }
-    }
+    var isEnded: Bool { if case .ended = stage { true } else { false } }
 }

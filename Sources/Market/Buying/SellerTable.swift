@@ -4,24 +4,24 @@ import Wire
 /// What this node has seen of a seller itself: the only reputation that it uses so far.
 public struct SellerExperience: Sendable {
     /// Trust × 1000, 0...1000, as of `trustAt`.
-    var trust: UInt32 = 1_000
-    var trustAt: MonotonicTime
+    fileprivate var trust: UInt32 = 1_000
+    fileprivate var trustAt: MonotonicTime
     /// Smoothed time from a call to its answer; nil before the first.
-    public internal(set) var reply: Interval?
+    fileprivate var reply: Interval?
     /// When the call was made that it owes an answer to; nil: it owes none.
-    var calledAt: MonotonicTime?
+    fileprivate var calledAt: MonotonicTime?
     /// Left a call unanswered and hasn't been heard since.
-    public internal(set) var silent = false
-    public internal(set) var won = 0
-    public internal(set) var finished = 0
-    public internal(set) var failed = 0
-    /// Our own tasks that it is answering now: known at once, where its offer can't say it.
-    public internal(set) var inFlight = 0
+    fileprivate var isSilent = false
+    public fileprivate(set) var won = 0
+    public fileprivate(set) var finished = 0
+    public fileprivate(set) var failed = 0
+    /// Our own tasks that it is answering now: its offer can't say that.
+    fileprivate var inFlight = 0
 
-    init(at now: MonotonicTime) { trustAt = now }
+    fileprivate init(at now: MonotonicTime) { trustAt = now }
 }
 
-/// Sellers by key, bounded.
+/// Sellers by key, bounded: the least recently changed is forgotten first.
 struct SellerTable: Sendable {
     private let parameters: MarketParameters
     private var table: RecentTable<PublicKey, SellerExperience>
@@ -33,7 +33,16 @@ struct SellerTable: Sendable {
 
     subscript(key: PublicKey) -> SellerExperience? { table[key] }
 
-    func isSilent(_ key: PublicKey) -> Bool { table[key]?.silent ?? false }
+    /// Whether it left a call unanswered and hasn't been heard since.
+    func isSilent(_ key: PublicKey) -> Bool { table[key]?.isSilent ?? false }
+
+    /// Its smoothed time from a call to its answer; nil: it never answered.
+    func replyTime(_ key: PublicKey) -> Interval? { table[key]?.reply }
+
+    func hasAnswered(_ key: PublicKey) -> Bool { replyTime(key) != nil }
+
+    /// Our own tasks that it is answering now.
+    func inFlight(_ key: PublicKey) -> Int { table[key]?.inFlight ?? 0 }
 
     /// Whether it owes an answer for longer than an auction would wait for it.
     func isOverdue(_ key: PublicKey, _ now: MonotonicTime) -> Bool {
@@ -42,10 +51,10 @@ struct SellerTable: Sendable {
         return now - calledAt > usual ?? parameters.windowMax
     }
 
-    /// Nobody whom we ever gave a task.
+    /// Whether we never gave it a task.
     func isNewcomer(_ key: PublicKey) -> Bool { (table[key]?.won ?? 0) == 0 }
 
-    /// Trust × 1000: half of what is missing comes back each half-life, between them in a straight line.
+    /// Trust × 1000: half of what is missing comes back each half-life, linearly in between.
     func trust(_ key: PublicKey, _ now: MonotonicTime) -> UInt32 {
         guard let seller = table[key] else { return 1_000 }
         return Self.recovered(seller, parameters.trustHalfLife, now)
@@ -53,7 +62,7 @@ struct SellerTable: Sendable {
 
     mutating func answered(_ key: PublicKey, roundTrip: Interval, _ now: MonotonicTime) {
         change(key, now) { seller in
-            seller.silent = false
+            seller.isSilent = false
             seller.calledAt = nil
             let old = seller.reply ?? roundTrip
             seller.reply = old + (roundTrip - old) / 4
@@ -66,14 +75,14 @@ struct SellerTable: Sendable {
 
     mutating func unanswered(_ key: PublicKey, _ now: MonotonicTime) {
         change(key, now) {
-            $0.silent = true
+            $0.isSilent = true
             $0.calledAt = nil
         }
     }
 
     mutating func heard(_ key: PublicKey) {
         table.change(key) {
-            $0.silent = false
+            $0.isSilent = false
             $0.calledAt = nil
         }
     }
@@ -85,7 +94,7 @@ struct SellerTable: Sendable {
         }
     }
 
-    /// The end of an awarded attempt. `factor` × 1000 is what it leaves of the trust; nil: it finished its task.
+    /// The end of an assignment. `factor` × 1000 is what it leaves of the trust; nil: it finished its task.
     mutating func ended(_ key: PublicKey, factor: UInt32?, _ now: MonotonicTime) {
         let floor = parameters.trustMin
         change(key, now) { seller in

@@ -20,11 +20,11 @@ public struct TaskTranscript: Sendable {
     public var tokensOutMax: UInt32?
     public var resume: ResumeKind
     public var known: Int
-    public var skipped: [(reason: ExclusionReason, nodes: Int)]
+    public var skipped: [(reason: Reason, nodes: Int)]
     /// Of the latest attempt, best score first, then those that did not bid.
     public var bids: [BidTranscript]
     public var phases: TaskPhases
-    public var legs: [LegTranscript]
+    public var assignments: [AssignmentTranscript]
     public var promptTokens: UInt32
     public var cachedTokens: UInt32
     public var completionTokens: UInt32
@@ -45,14 +45,27 @@ public struct TaskTranscript: Sendable {
         skipped = []
         bids = []
         phases = TaskPhases()
-        legs = []
+        assignments = []
         promptTokens = 0
         cachedTokens = 0
         completionTokens = 0
         cost = 0
     }
+
+    /// Changes the latest assignment's part in place.
+    mutating func changeLast(_ body: (inout AssignmentTranscript) -> Void) {
+        if !assignments.isEmpty { body(&assignments[assignments.count - 1]) }
+    }
+
+    mutating func note(_ bill: TaskBill) {
+        promptTokens = bill.promptTokens
+        cachedTokens = bill.cachedTokens
+        completionTokens = bill.completionTokens
+        cost = bill.cost
+    }
 }
 
+/// How long each part took; nil: not reached.
 public struct TaskPhases: Sendable {
     public var choose: Interval?
     public var collect: Interval?
@@ -68,7 +81,7 @@ public struct BidTranscript: Sendable {
     public var worker: PublicKey
     public var name: String
     public var outcome: Outcome
-    public var declined: DeclineReason?
+    public var declined: Reason?
     public var price: Price?
     public var queueMilliseconds: UInt32 = 0
     public var firstTokenMilliseconds: UInt32 = 0
@@ -87,19 +100,16 @@ public struct BidTranscript: Sendable {
     }
 }
 
-/// One attempt that got an award.
-public struct LegTranscript: Sendable {
-    public enum End: String, Sendable {
-        case running, finished, lost, stalled, failed, refused, cancelled, left
-    }
+/// One award, (attempt, worker), and what came of it.
+public struct AssignmentTranscript: Sendable {
     public var attempt: UInt32
     public var worker: PublicKey
     public var name: String
     public var fromToken: UInt32
     public var tokens: UInt32
-    public var ended: End
+    public var ended: AssignmentEnding
     public var cost: Int64
-    /// From the last delivered byte of the leg before to the first of this one.
+    /// From the last delivered byte of the assignment before to the first of this one.
     public var gap: Interval?
     public var receipt: Signature?
     public var droppedFields: [String]
@@ -112,5 +122,23 @@ public struct LegTranscript: Sendable {
         ended = .running
         cost = 0
         droppedFields = []
+    }
+}
+
+/// How an assignment stands or ended.
+public enum AssignmentEnding: String, Sendable {
+    case running, finished, lost, stalled, failed, refused, cancelled, left
+
+    /// After the worker's name.
+    var phrase: String {
+        switch self {
+        case .running, .lost: "was lost"
+        case .finished: "finished"
+        case .stalled: "fell silent"
+        case .failed: "failed"
+        case .refused: "refused the task"
+        case .cancelled: "was cancelled"
+        case .left: "left"
+        }
     }
 }

@@ -54,7 +54,7 @@ struct ModelVersion: Hashable, Sendable {
 }
 
 /// The hard filters: what a seller must satisfy before its price matters, in the order of
-/// `ExclusionReason`, so that every seller is counted once.
+/// `Reason.filters`, so that every seller is counted once.
 struct Requirements: Sendable {
     var request: TaskRequest
     /// With the text that must be continued, if any.
@@ -73,10 +73,10 @@ struct Requirements: Sendable {
     /// Tokens of context that a worker needs: the input and what is likely to be used of the limit.
     var context: UInt32 { tokensIn &+ min(tokensOutMax ?? 1, max(1, request.tokensOutEstimate)) }
 
-    func exclusion(of offer: Offer, millitrust: UInt32) -> ExclusionReason? {
+    func exclusion(of offer: Offer, millitrust: UInt32) -> Reason? {
         let preferences = request.preferences
         let key = offer.publicKey
-        if offer.model != request.model || offer.withdrawn { return .otherModel }
+        if offer.model != request.model || offer.withdrawn { return .notServed }
         if preferences.ignore.contains(key) { return .excluded }
         if !preferences.only.isEmpty && !preferences.only.contains(key) { return .excluded }
         if !preferences.order.isEmpty && !preferences.allowFallbacks && !preferences.order.contains(key) {

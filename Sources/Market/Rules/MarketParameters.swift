@@ -32,7 +32,7 @@ public struct MarketParameters: Sendable {
     /// Auctions and workers of one task: what a hostile market can cost it. Waiting for `patienceAfterLoss` takes
     /// about 25 auctions.
     public var auctionsMax = 64
-    public var legsMax = 8
+    public var assignmentsMax = 8
 
     // MARK: - Awarding
 

@@ -61,8 +61,8 @@ extension Bidder {
         _ open: TaskOpen, _ key: HoldKey, _ channel: UInt64, _ now: MonotonicTime, _ out: inout [BidderAction]
     ) {
         if case .running = holds[key]?.state { return }
-        let refuse = { (code: String, message: String, another: Bool) in
-            let fail = Fail(code: code, message: message, anotherMaySucceed: another)
+        let refuse = { (reason: Reason, message: String, another: Bool) in
+            let fail = Fail(reason, message, anotherMaySucceed: another)
             return BidderAction.sendFrame(
                 channel: channel, Frame(task: key.task, attempt: key.attempt, body: .fail(fail)))
         }
@@ -70,14 +70,14 @@ extension Bidder {
             Int(open.deliveredBytes) <= parameters.bodyBytesMax,
             open.kind != .unspecified
         else {
-            out.append(refuse(FailCode.invalidRequest, "The request is too large or of no kind.", false))
+            out.append(refuse(.invalidRequest, "The request is too large or of no kind.", false))
             return dropHold(key, revivable: false, &out)
         }
         // The frame comes authenticated from the buyer, so it says as much as the award that it may have overtaken.
         let other = channels[channel].map { $0 != key } ?? false
         guard !other, holds[key] != nil || holds.past(key) != nil, lease(key, now), let hold = holds[key]
         else {
-            out.append(refuse(FailCode.busy, "No slot is free.", true))
+            out.append(refuse(.busy, "No slot is free.", true))
             return
         }
         let id = nextJob
@@ -101,7 +101,7 @@ extension Bidder {
         guard jobs[id]?.add(bytes) ?? false else {
             let message = "The request is longer than announced."
             return failJob(
-                id, Fail(code: FailCode.invalidRequest, message: message, anotherMaySucceed: false), &out)
+                id, Fail(.invalidRequest, message, anotherMaySucceed: false), &out)
         }
         startIfComplete(id, now, &out)
     }
@@ -144,7 +144,7 @@ extension Bidder {
         guard let deltas = jobs[id]?.deltas(text, tokens, extra, most: parameters.deltaBytes, now) else {
             let message = "The backend's answer does not fit a frame."
             return failJob(
-                id, Fail(code: FailCode.backendError, message: message, anotherMaySucceed: false), &out)
+                id, Fail(.backendError, message, anotherMaySucceed: false), &out)
         }
         for delta in deltas { out.append(.sendFrame(channel: job.channel, job.frame(.delta(delta)))) }
         steer(id, &out)
@@ -176,12 +176,11 @@ extension Bidder {
     mutating func bodyDue(_ id: UInt64, _ out: inout [BidderAction]) {
         guard jobs[id]?.started == false else { return }
         let message = "The request did not arrive in time."
-        failJob(id, Fail(code: FailCode.invalidRequest, message: message, anotherMaySucceed: true), &out)
+        failJob(id, Fail(.invalidRequest, message, anotherMaySucceed: true), &out)
     }
 
     mutating func deadlineDue(_ id: UInt64, _ out: inout [BidderAction]) {
-        let fail = Fail(
-            code: FailCode.deadlineExceeded, message: "The task's deadline passed.", anotherMaySucceed: false)
+        let fail = Fail(.deadlineExceeded, "The task's deadline passed.", anotherMaySucceed: false)
         failJob(id, fail, &out)
     }
 

@@ -67,8 +67,7 @@ public struct Bidder: Sendable {
     /// Gives every task back to its buyer, who goes on elsewhere.
     public mutating func handOver(now: Now, out: inout [BidderAction]) {
         for id in Array(jobs.keys) {
-            let fail = Fail(
-                code: FailCode.leaving, message: "The node stops serving.", anotherMaySucceed: true)
+            let fail = Fail(.leaving, "The node stops serving.", anotherMaySucceed: true)
             failJob(id, fail, &out)
         }
         for key in Array(holds.active.keys) { dropHold(key, revivable: false, &out) }

@@ -1,0 +1,87 @@
+import Cryptography
+import Primitives
+import Wire
+
+struct TaskTimer: Hashable, Sendable {
+    enum Kind: UInt8, CaseIterable, Sendable { case deadline, window, award, channel, stall, receipt, retry }
+    var task: TaskID
+    var kind: Kind
+}
+
+/// What all tasks of an auctioneer share: identity, parameters, sellers, timers, and the tables that lead from a
+/// request or a channel to its task.
+struct AuctionDesk: Sendable {
+    struct PendingRequest: Sendable {
+        enum Kind: Sendable { case call, award }
+        var kind: Kind
+        var task: TaskID
+        var attempt: UInt32
+        var to: PeerAddress
+    }
+
+    let identity: Identity
+    let parameters: MarketParameters
+    var sellers: SellerTable
+    private var timers = DeadlineQueue<TaskTimer>()
+    /// Calls and awards under way. Each ends once, so their number is bounded by the tasks' candidates.
+    private var requests: [RequestToken: PendingRequest] = [:]
+    private var lastToken: UInt64 = 0
+    /// Channels that carry a task now.
+    private var channels: [ChannelID: TaskID] = [:]
+    /// What the running turn wants done: the caller's buffer while a turn lasts, empty between turns.
+    private var actions: [AuctioneerAction] = []
+
+    init(identity: Identity, parameters: MarketParameters) {
+        self.identity = identity
+        self.parameters = parameters
+        sellers = SellerTable(parameters)
+    }
+
+    /// Takes the caller's buffer when a turn begins and gives it back when it ends.
+    mutating func exchange(_ out: inout [AuctioneerAction]) { swap(&actions, &out) }
+
+    mutating func emit(_ action: AuctioneerAction) { actions.append(action) }
+
+    // MARK: - Requests
+
+    mutating func request(
+        _ kind: PendingRequest.Kind, _ message: MarketMessage, task: TaskID, attempt: UInt32, to: PeerAddress
+    ) {
+        lastToken &+= 1
+        let token = RequestToken(rawValue: lastToken)
+        requests[token] = PendingRequest(kind: kind, task: task, attempt: attempt, to: to)
+        emit(.request(token: token, message, to: to))
+    }
+
+    /// The request that a completion belongs to; it ends with that.
+    mutating func completed(_ token: RequestToken) -> PendingRequest? { requests.removeValue(forKey: token) }
+
+    // MARK: - Channels
+
+    mutating func assign(_ channel: ChannelID, to task: TaskID) { channels[channel] = task }
+
+    /// The task that the channel carried; it carries none from now on.
+    @discardableResult
+    mutating func unassign(_ channel: ChannelID) -> TaskID? { channels.removeValue(forKey: channel) }
+
+    func isAssigned(_ channel: ChannelID) -> Bool { channels[channel] != nil }
+
+    // MARK: - Timers
+
+    mutating func set(_ task: TaskID, _ kind: TaskTimer.Kind, at time: MonotonicTime) {
+        timers.set(TaskTimer(task: task, kind: kind), at: time)
+    }
+
+    mutating func cancel(_ task: TaskID, _ kind: TaskTimer.Kind) {
+        timers.cancel(TaskTimer(task: task, kind: kind))
+    }
+
+    mutating func nextDeadline() -> MonotonicTime { timers.next() }
+
+    mutating func popDue(_ now: MonotonicTime) -> TaskTimer? { timers.popDue(now) }
+
+    /// What must be zero when nothing runs.
+    var outstanding: (requests: Int, channels: Int, timers: Int) {
+        (requests.count, channels.count, timers.count)
+    }
+}

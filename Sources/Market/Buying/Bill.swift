@@ -1,0 +1,43 @@
+import Primitives
+import Wire
+
+/// What one assignment costs.
+struct Bill: Sendable {
+    private(set) var prompt: UInt64
+    private(set) var cached: UInt64
+    private(set) var completion: UInt64
+    /// Micro-credits.
+    private(set) var cost: Int64
+
+    /// For what was delivered, without the prompt: what receipts acknowledge while the answer runs.
+    init(_ price: Price, completion: UInt64) {
+        self.init(price, prompt: 0, cached: 0, completion: completion)
+    }
+
+    init(_ price: Price, prompt: UInt64, cached: UInt64, completion: UInt64) {
+        self.prompt = prompt
+        self.cached = cached
+        self.completion = completion
+        let cost = Scoring.cost(price, prompt: prompt, cached: cached, completion: completion)
+        self.cost = min(cost, WireLimits.costMax)
+    }
+
+    /// A client pays for it, or the worker finished: it belongs among the task's workers.
+    var isForSomething: Bool { completion > 0 || cost > 0 }
+}
+
+/// The receipts of one assignment: each is cumulative and replaces those before it.
+struct ReceiptSequence: Sendable {
+    private var last: UInt64 = 0
+    private var tokensAcknowledged: UInt32 = 0
+
+    /// The next number when a receipt is due: there are new tokens, or it is the last and there is something to close.
+    mutating func next(tokens: UInt32, cost: Int64, isFinal: Bool) -> UInt64? {
+        guard tokens > tokensAcknowledged || (isFinal && (cost > 0 || last > 0 || tokens > 0)) else {
+            return nil
+        }
+        tokensAcknowledged = tokens
+        last += 1
+        return last
+    }
+}

@@ -1,0 +1,165 @@
+import Primitives
+import Wire
+
+/// From the call to the award.
+extension BuyerTask {
+    mutating func call(
+        _ chosen: [Eligible], _ requirements: Requirements, _ desk: inout AuctionDesk, _ now: MonotonicTime
+    ) {
+        attempt += 1
+        enter(.calling)
+        let window = self.window(chosen, desk)
+        let message = MarketMessage.callForBids(callForBids(requirements, window, desk.parameters, now))
+        auction = Auction(
+            attempt: attempt, requirements: requirements, chosen: chosen, now: now, closesAt: now + window)
+        for eligible in chosen {
+            let key = eligible.candidate.key
+            if !asked.contains(key) { asked.append(key) }
+            desk.sellers.called(key, now)
+            desk.request(.call, message, task: id, attempt: attempt, to: eligible.candidate.address)
+        }
+        desk.set(id, .window, at: now + window)
+        transcript.known = survey.known
+        transcript.skipped = survey.skipped
+        if transcript.phases.choose == nil { transcript.phases.choose = now - startedAt }
+    }
+
+    /// Twice the slowest candidate's usual reply time; the whole window while one of them is unknown.
+    private func window(_ chosen: [Eligible], _ desk: AuctionDesk) -> Interval {
+        let parameters = desk.parameters
+        var window = parameters.windowMin
+        for eligible in chosen {
+            guard let reply = desk.sellers.replyTime(eligible.candidate.key) else {
+                return parameters.windowMax
+            }
+            window = max(window, reply * 2 + parameters.windowMargin)
+        }
+        return min(window, parameters.windowMax)
+    }
+
+    private func callForBids(
+        _ requirements: Requirements, _ window: Interval, _ parameters: MarketParameters, _ now: MonotonicTime
+    ) -> CallForBids {
+        let preferences = request.preferences
+        let version = requirements.continuing
+        return CallForBids(
+            task: id, attempt: attempt, model: request.model, digest: version?.digest ?? preferences.digest,
+            quantizations: version.map { [$0.quantization] } ?? Array(preferences.quantizations.prefix(8)),
+            features: request.features, mustContinue: version != nil, tokensIn: requirements.tokensIn,
+            tokensOut: requirements.basis.tokensOut, tokensOutMax: requirements.tokensOutMax ?? 0,
+            maxPrice: preferences.maxPrice,
+            closeMilliseconds: UInt32(clamping: min(window * 2, parameters.holdMax).milliseconds),
+            deadlineMilliseconds: UInt32(clamping: (deadlineAt - now).milliseconds),
+            weights: preferences.weights, buyerUnreachable: !requirements.selfReachable)
+    }
+
+    // MARK: - Replies
+
+    func isCalling(_ attempt: UInt32) -> Bool { stage == .calling && self.attempt == attempt }
+
+    mutating func callAnswered(
+        _ message: MarketMessage?, from key: PublicKey, _ desk: inout AuctionDesk, _ turn: inout Turn
+    ) {
+        note(message, from: key, desk)
+        closeIfDecided(&desk, &turn)
+    }
+
+    /// An answer after the close: for the transcript, and as the next bid if the winner fails before it begins.
+    mutating func answeredLate(_ message: MarketMessage?, from key: PublicKey, _ desk: AuctionDesk) {
+        note(message, from: key, desk)
+        if let auction { transcript.bids = auction.transcripts() }
+    }
+
+    private mutating func note(_ message: MarketMessage?, from key: PublicKey, _ desk: AuctionDesk) {
+        switch message {
+        case .bid(let signed):
+            bids += 1
+            auction?.receive(signed, from: key, task: id, buyer: desk.identity.publicKey)
+        case .decline(let decline) where decline.task == id && decline.attempt == attempt:
+            let retry = Interval.milliseconds(Int64(decline.retryAfterMilliseconds))
+            auction?.decline(
+                key, Reason(decline.reason), retryAfter: min(retry, desk.parameters.busyRetryMax))
+        default:
+            auction?.refuse(key)
+        }
+    }
+
+    mutating func callUnanswered(_ key: PublicKey, _ desk: inout AuctionDesk, _ turn: inout Turn) {
+        auction?.silence(key)
+        closeIfDecided(&desk, &turn)
+        if stage != .calling, let auction { transcript.bids = auction.transcripts() }
+    }
+
+    /// A seller left while its answer was awaited.
+    mutating func sellerLeft(_ key: PublicKey, _ desk: inout AuctionDesk, _ turn: inout Turn) {
+        guard stage == .calling else { return }
+        auction?.decline(key, .leaving, retryAfter: .zero)
+        closeIfDecided(&desk, &turn)
+    }
+
+    // MARK: - Closing
+
+    private mutating func closeIfDecided(_ desk: inout AuctionDesk, _ turn: inout Turn) {
+        if stage == .calling, auction?.canClose == true { closeAuction(&desk, &turn) }
+    }
+
+    mutating func windowClosed(_ desk: inout AuctionDesk, _ turn: inout Turn) {
+        guard stage == .calling else { return }
+        if auction?.hasBid == false, let at = auction?.waitsUntil(turn.monotonic, desk.parameters) {
+            desk.set(id, .window, at: at)
+        } else {
+            closeAuction(&desk, &turn)
+        }
+    }
+
+    private mutating func closeAuction(_ desk: inout AuctionDesk, _ turn: inout Turn) {
+        desk.cancel(id, .window)
+        if transcript.phases.collect == nil, let openedAt = auction?.openedAt {
+            transcript.phases.collect = turn.monotonic - openedAt
+        }
+        awardBest(&desk, &turn)
+    }
+
+    /// Awards the best bid that is left and genuine; without one, all that were asked are out and others are chosen.
+    mutating func awardBest(_ desk: inout AuctionDesk, _ turn: inout Turn) {
+        let winner = auction?.awardBest()
+        if let auction { transcript.bids = auction.transcripts() }
+        if let winner { return award(winner, &desk, turn.monotonic) }
+        if let at = auction?.waitsUntil(turn.monotonic, desk.parameters) {
+            // It closed early, or in overtime, for a bid that came to nothing.
+            enter(.calling)
+            return desk.set(id, .window, at: at)
+        }
+        excludeAsked(desk.parameters, turn.monotonic)
+        choose(&desk)
+    }
+
+    /// Nobody took the award: each of those asked is out of this task for what it answered.
+    private mutating func excludeAsked(_ parameters: MarketParameters, _ now: MonotonicTime) {
+        guard let auction else { return }
+        var wasKeptWaiting = false
+        for entry in auction.exclusions(parameters) where !exclusions.contains(entry.key) {
+            exclusions.add(entry)
+            if entry.reason == .unreachable { wasKeptWaiting = true }
+        }
+        // Each dead seller takes that time once: from then on it is excluded.
+        if wasKeptWaiting { patience.forgive(parameters, now) }
+    }
+
+    /// Frees the slots that bids hold in vain.
+    func release(_ bidders: [PeerAddress], attempt: UInt32, score: UInt64, _ desk: inout AuctionDesk) {
+        let message = MarketMessage.release(Release(task: id, attempt: attempt, winningScore: score))
+        for bidder in bidders { desk.emit(.send(message, to: bidder)) }
+    }
+}
+
+extension Preferences {
+    /// The limits on rates as a call states them; nil: none.
+    fileprivate var maxPrice: Price? {
+        if maxInputPrice == nil && maxOutputPrice == nil { return nil }
+        let most = WireLimits.priceMax
+        return Price(
+            input: max(0, min(maxInputPrice ?? most, most)), cachedInput: most,
+            output: max(0, min(maxOutputPrice ?? most, most)))
+    }
+}

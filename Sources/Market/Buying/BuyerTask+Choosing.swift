@@ -1,0 +1,125 @@
+import Primitives
+import Wire
+
+/// From the offer book to a call, or to waiting for busy sellers.
+extension BuyerTask {
+    /// Begins another attempt.
+    mutating func choose(_ desk: inout AuctionDesk) {
+        enter(.choosing)
+        auction = nil
+        askForOffers(&desk)
+    }
+
+    func askForOffers(_ desk: inout AuctionDesk) { desk.emit(.needOffers(id, model: request.model)) }
+
+    mutating func offersFound(_ found: OffersFound, _ desk: inout AuctionDesk, _ turn: inout Turn) {
+        guard stage == .choosing else { return }
+        let requirements = self.requirements(selfReachable: found.selfReachable)
+        survey = Survey(found, requirements)
+        let pool = filter(found, requirements, desk, turn.monotonic)
+        let parameters = desk.parameters
+        guard !pool.isEmpty else { return nobodyLeft(&desk, &turn) }
+        guard attempt < UInt32(clamping: parameters.auctionsMax) else { return refuse(&desk) }
+        let chosen = Sampling.choose(pool, most: parameters.candidatesMax, random: &turn.random)
+        survey.notSampled = pool.count - chosen.count
+        call(chosen, requirements, &desk, turn.monotonic)
+    }
+
+    private func requirements(selfReachable: Bool) -> Requirements {
+        let continuing = delivery.continuing
+        return Requirements(
+            request: request,
+            tokensIn: request.tokensIn &+ (continuing == nil ? 0 : delivery.position.tokens),
+            tokensOutMax: delivery.tokensLeft, continuing: continuing, selfReachable: selfReachable)
+    }
+
+    private typealias Pool = [(eligible: Eligible, score: UInt64)]
+
+    /// Each seller once: into the pool, or counted under the first filter that it failed.
+    private mutating func filter(
+        _ found: OffersFound, _ requirements: Requirements, _ desk: AuctionDesk, _ now: MonotonicTime
+    ) -> [Eligible] {
+        let basis = requirements.basis
+        // Each is used only where the one before it is empty. Sellers that owe us an answer come last: a dead node
+        // costs one call. Sellers that must dial us wait until we know that they can.
+        var (pool, dialling, overdue): (Pool, Pool, Pool) = ([], [], [])
+        for candidate in found.sellers {
+            let offer = candidate.offer.record
+            let trust = desk.sellers.trust(candidate.key, now)
+            if let reason = exclusion(of: candidate, requirements, trust, desk) {
+                survey.count(offer, reason)
+                continue
+            }
+            let rank = request.preferences.order.firstIndex(of: candidate.key) ?? .max
+            let eligible = Eligible(
+                candidate: candidate, millitrust: trust, rank: rank,
+                newcomer: desk.sellers.isNewcomer(candidate.key),
+                isMet: candidate.hasSession || desk.sellers.hasAnswered(candidate.key), weight: 1)
+            let entry = (eligible, basis.expect(offer, millitrust: trust).score)
+            if desk.sellers.isOverdue(candidate.key, now) {
+                overdue.append(entry)
+            } else if found.isReachabilityUntested, !offer.reachability.acceptsChannels,
+                candidate.key != desk.identity.publicKey
+            {
+                dialling.append(entry)
+            } else {
+                pool.append(entry)
+            }
+        }
+        for second in [dialling, overdue] {
+            if pool.isEmpty {
+                pool = second
+            } else {
+                for left in second { survey.count(left.eligible.candidate.offer.record, .unreachable) }
+            }
+        }
+        let best = pool.reduce(UInt64.max) { min($0, $1.score) }
+        return pool.map { eligible, score in
+            var eligible = eligible
+            let candidate = eligible.candidate
+            eligible.weight = Sampling.weight(
+                score: score, best: best, slots: candidate.offer.record.slots,
+                inFlight: desk.sellers.inFlight(candidate.key), hasSession: candidate.hasSession)
+            return eligible
+        }
+    }
+
+    /// The first filter that it fails, be it the offer's fault or what this task or this node saw of it.
+    private func exclusion(
+        of candidate: Candidate, _ requirements: Requirements, _ trust: UInt32, _ desk: AuctionDesk
+    ) -> Reason? {
+        let offer = candidate.offer.record
+        var reason = requirements.exclusion(of: offer, millitrust: trust)
+        func consider(_ other: Reason) {
+            if let first = reason, first.position <= other.position { return }
+            reason = other
+        }
+        if let out = exclusions.reason(of: candidate.key) { consider(out) }
+        if desk.sellers.isSilent(candidate.key) { consider(.unreachable) }
+        // To itself a node needs no connection.
+        if !offer.reachability.acceptsChannels && !requirements.selfReachable
+            && candidate.key != desk.identity.publicKey
+        {
+            consider(.unreachable)
+        }
+        return reason
+    }
+
+    // MARK: - Nobody
+
+    /// Nobody passes the filters: waits for the busy as long as it makes sense, or gives up and says why.
+    private mutating func nobodyLeft(_ desk: inout AuctionDesk, _ turn: inout Turn) {
+        let parameters = desk.parameters
+        guard let soonest = exclusions.soonestRetry, attempt < UInt32(clamping: parameters.auctionsMax),
+            let at = patience.nextTry(soonest: soonest, parameters, &turn)
+        else { return refuse(&desk) }
+        enter(.waiting)
+        desk.set(id, .retry, at: at)
+    }
+
+    mutating func retryDue(_ desk: inout AuctionDesk) {
+        guard stage == .waiting else { return }
+        exclusions.readmit()
+        choose(&desk)
+    }
+}

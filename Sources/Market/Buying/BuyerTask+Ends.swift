@@ -1,0 +1,103 @@
+import Primitives
+import Wire
+
+/// How a task ends, from every stage.
+extension BuyerTask {
+    mutating func cancel(_ desk: inout AuctionDesk, _ turn: inout Turn) {
+        if isEnded { return }
+        abandon(&desk, &turn)
+        var failure = TaskFailure(.cancelled, message: "The client left.")
+        failure.delivered = summary(reason: "cancelled")
+        end(.cancelled, failure, &desk)
+    }
+
+    mutating func deadlinePassed(_ desk: inout AuctionDesk, _ turn: inout Turn) {
+        let doing: String
+        switch stage {
+        case .choosing, .calling, .waiting: doing = "while it looked for a node that sells \(request.model)"
+        case .awarding: doing = "while it waited for a node to start"
+        case .streaming: doing = "before the answer was complete"
+        case .ended: return
+        }
+        abandon(&desk, &turn)
+        let milliseconds = request.deadline.milliseconds
+        fail(.deadlineExceeded, "The task's deadline of \(milliseconds) ms passed \(doing).", &desk)
+    }
+
+    /// Stops whatever runs, telling bidders and worker.
+    private mutating func abandon(_ desk: inout AuctionDesk, _ turn: inout Turn) {
+        if assignment != nil { endAssignment(.failed(.cancelled, .stopped), &desk, &turn) }
+        if stage == .calling, let auction {
+            release(auction.losers, attempt: auction.attempt, score: 0, &desk)
+        }
+    }
+
+    /// Ends the task with an error of its own; the counts are those of the latest choice.
+    mutating func fail(_ reason: Reason, _ message: String, _ desk: inout AuctionDesk) {
+        var failure = TaskFailure(reason, message: message)
+        count(&failure)
+        failure.delivered = delivery.isEmpty ? nil : summary(reason: "error")
+        end(.failed, failure, &desk)
+    }
+
+    /// Ends the task with the explanation why nobody does it.
+    mutating func refuse(_ desk: inout AuctionDesk) {
+        if assignments > 0 && (failovers > 0 || !delivery.isEmpty) { return failWorkersLost(&desk) }
+        var failure = survey.explanation()
+        count(&failure)
+        end(.refused, failure, &desk)
+    }
+
+    private func count(_ failure: inout TaskFailure) {
+        survey.fill(&failure, retryAfter: exclusions.soonestRetry)
+        failure.asked = asked.count
+        failure.bids = bids
+    }
+
+    /// Ends the task: its worker is lost and nobody can go on.
+    mutating func failWorkersLost(_ desk: inout AuctionDesk) {
+        let last = transcript.assignments.last
+        let name = last?.name ?? ""
+        let worker = name.isEmpty ? "The node that answered" : name
+        let ending = last?.ended ?? .lost
+        let why =
+            if !delivery.isEmpty && !delivery.isResumable {
+                "an answer of this kind can't be continued by another node"
+            } else if !request.preferences.allowFallbacks {
+                "the request allows no fallback"
+            } else {
+                "no other node could go on"
+            }
+        let said = lastFail.map { ": \($0.message)" } ?? ""
+        let reason: Reason = lastFail != nil && ending == .failed ? .backendError : .workerLost
+        let tokens = delivery.position.tokens
+        fail(reason, "\(worker) \(ending.phrase) after \(tokens) tokens\(said); \(why).", &desk)
+    }
+
+    mutating func finish(reason: String, extra: [UInt8], _ desk: inout AuctionDesk, _ now: MonotonicTime) {
+        if let startedAt = delivery.startedAt { transcript.phases.stream = now - startedAt }
+        var summary = self.summary(reason: reason)
+        summary.extra = extra
+        end(.delivered, nil, &desk)
+        desk.emit(.client(id, .finished(summary)))
+    }
+
+    /// The bill so far.
+    private func summary(reason: String) -> TaskSummary {
+        TaskSummary(
+            reason: reason, promptTokens: bill.promptTokens, cachedTokens: bill.cachedTokens,
+            completionTokens: bill.completionTokens, cost: bill.cost, workers: bill.workers,
+            failovers: failovers, firstToken: transcript.phases.firstToken ?? .zero, extra: [])
+    }
+
+    /// The one place where a task ends.
+    private mutating func end(_ state: TaskState, _ failure: TaskFailure?, _ desk: inout AuctionDesk) {
+        precondition(assignment == nil, "task \(id) ends with a running assignment")
+        enter(.ended(state))
+        if let auction, transcript.bids.isEmpty { transcript.bids = auction.transcripts() }
+        auction = nil
+        for kind in TaskTimer.Kind.allCases { desk.cancel(id, kind) }
+        transcript.failure = failure
+        if let failure { desk.emit(.client(id, .failed(failure))) }
+    }
+}

@@ -1,0 +1,162 @@
+import Primitives
+import Wire
+
+/// What a worker sends, and what it gets for it while it works: acknowledged bytes and receipts.
+extension BuyerTask {
+    /// Takes a frame of the running assignment; false: it belongs to nothing that runs.
+    mutating func received(
+        _ frame: Frame, from key: PublicKey, channel: ChannelID, _ desk: inout AuctionDesk, _ turn: inout Turn
+    ) -> Bool {
+        guard let running = assignment?.isOf(frame.attempt, key), running else { return false }
+        if case .hello = frame.body {
+            return assignment?.bid.workerDials == true
+                && channelOpened(channel, peer: key, attempt: frame.attempt, &desk, turn.monotonic)
+        }
+        guard assignment?.channel == channel else { return false }
+        switch frame.body {
+        case .delta(let delta):
+            acceptIfNew(&desk, turn.monotonic)
+            take(delta, &desk, &turn)
+        case .progress(let progress):
+            acceptIfNew(&desk, turn.monotonic)
+            assignment?.receive(progress, turn.monotonic)
+            armStall(&desk)
+            desk.emit(.client(id, .progress(progress.phase)))
+        case .finish(let finish):
+            acceptIfNew(&desk, turn.monotonic)
+            take(finish, &desk, &turn)
+        case .fail(let fail): take(fail, &desk, &turn)
+        case .open, .bodyPart, .cancel, .credit, .receipt, .hello: return false
+        }
+        return true
+    }
+
+    /// A first frame says as much as the award's answer, which it may have overtaken.
+    private mutating func acceptIfNew(_ desk: inout AuctionDesk, _ now: MonotonicTime) {
+        if assignment?.isAccepted == false { accept(&desk, now) }
+    }
+
+    // MARK: - Deltas
+
+    private mutating func take(_ delta: Delta, _ desk: inout AuctionDesk, _ turn: inout Turn) {
+        let now = turn.monotonic
+        let isFirst = assignment?.hasDelta == false
+        guard assignment?.receive(delta, desk.parameters, now) == true else { return breach(&desk, &turn) }
+        if isFirst {
+            firstDelta(now)
+            armStall(&desk)
+        }
+        guard request.kind != .embedding else { return collect(delta, &desk, &turn) }
+        if delivery.isEmpty, let bid = assignment?.bid {
+            delivery.start(with: ModelVersion(digest: bid.digest, quantization: bid.quantization))
+        }
+        let wasResumable = delivery.isResumable
+        delivery.append(
+            delta, tokens: assignment?.deliveredTokens ?? 0, textMax: desk.parameters.deliveredBytesMax, now)
+        if wasResumable { transcript.resume = resume }
+        if !delta.text.isEmpty || !delta.extra.isEmpty {
+            desk.emit(.client(id, .delta(text: delta.text, tokens: delta.tokens, extra: delta.extra)))
+        }
+    }
+
+    private mutating func firstDelta(_ now: MonotonicTime) {
+        transcript.state = .streaming
+        begin(now)
+        if let last = delivery.lastAt { transcript.changeLast { $0.gap = now - last } }
+    }
+
+    /// Notes when the answer began, once.
+    private mutating func begin(_ now: MonotonicTime) {
+        guard transcript.phases.firstToken == nil, let awardedAt = assignment?.awardedAt else { return }
+        let accepted = awardedAt + (transcript.phases.award ?? .zero)
+        transcript.phases.firstToken = max(.zero, now - accepted)
+        delivery.begin(now)
+    }
+
+    /// An embedding is whole or nothing: its parts are collected and count as consumed.
+    private mutating func collect(_ delta: Delta, _ desk: inout AuctionDesk, _ turn: inout Turn) {
+        guard delivery.collect(delta.text, bytesMax: desk.parameters.answerBytesMax) else {
+            return breach(&desk, &turn)
+        }
+        acknowledge(total: assignment?.receivedTotal ?? 0, &desk, turn.monotonic)
+    }
+
+    /// The worker breaks the protocol: it is dropped.
+    private mutating func breach(_ desk: inout AuctionDesk, _ turn: inout Turn) {
+        lastFail = nil
+        failAssignment(.protocolViolation, .broken, &desk, &turn)
+    }
+
+    // MARK: - Finish and fail
+
+    private mutating func take(_ finish: Finish, _ desk: inout AuctionDesk, _ turn: inout Turn) {
+        if transcript.phases.firstToken == nil { firstDelta(turn.monotonic) }
+        transcript.changeLast { $0.droppedFields = finish.droppedFields }
+        endAssignment(.finished(finish), &desk, &turn)
+        let extra = delivery.takeWhole() + finish.extra
+        self.finish(reason: finish.reason, extra: extra, &desk, turn.monotonic)
+    }
+
+    private mutating func take(_ fail: Fail, _ desk: inout AuctionDesk, _ turn: inout Turn) {
+        let reason = Reason(fail)
+        // The worker's timer for the task's deadline may be a little earlier than ours.
+        if reason == .deadlineExceeded, turn.monotonic + desk.parameters.deadlineSlack >= deadlineAt {
+            return deadlinePassed(&desk, &turn)
+        }
+        lastFail = fail
+        guard fail.anotherMaySucceed else {
+            let final = reason == .invalidRequest || reason == .contextTooSmall ? reason : .backendError
+            endAssignment(.failed(final, .gaveUp(trust: 1_000)), &desk, &turn)
+            return self.fail(final, fail.message, &desk)
+        }
+        if reason == .leaving {
+            failAssignment(.leaving, .gaveUp(trust: 1_000), &desk, &turn)
+        } else if reason == .busy {
+            failAssignment(.busy, .gaveUp(trust: desk.parameters.trustAfterRefusal), &desk, &turn)
+        } else {
+            // It began and failed: a loss of the worker, also where its award's answer is still on the way.
+            assignment?.accept()
+            failAssignment(.backendError, .gaveUp(trust: desk.parameters.trustAfterLoss), &desk, &turn)
+        }
+    }
+
+    // MARK: - Silence, window, receipts
+
+    mutating func armStall(_ desk: inout AuctionDesk) {
+        if let at = assignment?.stallsAt(desk.parameters) { desk.set(id, .stall, at: at) }
+    }
+
+    /// The timer is lazy: one is set, and what came meanwhile moves it when it fires.
+    mutating func checkStall(_ desk: inout AuctionDesk, _ turn: inout Turn) {
+        guard let at = assignment?.stallsAt(desk.parameters) else { return }
+        if at > turn.monotonic {
+            desk.set(id, .stall, at: at)
+        } else {
+            failAssignment(.stalled, .broken, &desk, &turn)
+        }
+    }
+
+    mutating func consumed(_ bytes: UInt64, _ desk: inout AuctionDesk, _ now: MonotonicTime) {
+        delivery.consume(bytes)
+        acknowledge(total: delivery.consumed, &desk, now)
+    }
+
+    /// Opens the worker's window by what the client took, if that is worth a frame.
+    private mutating func acknowledge(total: UInt64, _ desk: inout AuctionDesk, _ now: MonotonicTime) {
+        guard let channel = assignment?.channel,
+            let bytes = assignment?.consumed(total: total, desk.parameters, now)
+        else { return }
+        send(.credit(consumed: bytes), on: channel, attempt, &desk)
+        armStall(&desk)
+    }
+
+    mutating func receiptDue(_ desk: inout AuctionDesk, _ turn: inout Turn) {
+        guard let channel = assignment?.channel, let bill = assignment?.bill() else { return }
+        if let receipt = assignment?.receipt(bill, task: id, isFinal: false, signer: desk.identity, turn.now)
+        {
+            send(.receipt(receipt.signed), on: channel, attempt, &desk)
+            desk.emit(.receiptIssued(receipt))
+        }
+        desk.set(id, .receipt, at: turn.monotonic + desk.parameters.receiptInterval)
+    }
+}

@@ -1,0 +1,84 @@
+import Primitives
+import Wire
+
+/// What a client sees of its task, in order: `awarded` (again for each worker after a failover), deltas, then exactly
+/// one of `finished` and `failed`.
+public enum ClientEvent: Sendable {
+    case awarded(AwardSummary)
+    case delta(text: [UInt8], tokens: UInt32, extra: [UInt8])
+    /// Nothing new for a while: the award stands and the worker says what it is doing.
+    case progress(Phase)
+    case finished(TaskSummary)
+    case failed(TaskFailure)
+}
+
+/// Which node answers, and on what terms: what the response headers say.
+public struct AwardSummary: Sendable {
+    public var attempt: UInt32
+    public var worker: PublicKey
+    public var workerName: String
+    public var quantization: String
+    public var digest: Bytes32?
+    public var price: Price
+    public var known: Int
+    public var asked: Int
+    public var bids: Int
+    /// Durations so far: choosing candidates, collecting bids, award.
+    public var choose: Interval
+    public var collect: Interval
+    public var award: Interval
+    public var resume: ResumeKind
+
+    public init(
+        attempt: UInt32, worker: PublicKey, workerName: String, quantization: String, digest: Bytes32?,
+        price: Price, known: Int, asked: Int, bids: Int, choose: Interval, collect: Interval, award: Interval,
+        resume: ResumeKind
+    ) {
+        self.attempt = attempt
+        self.worker = worker
+        self.workerName = workerName
+        self.quantization = quantization
+        self.digest = digest
+        self.price = price
+        self.known = known
+        self.asked = asked
+        self.bids = bids
+        self.choose = choose
+        self.collect = collect
+        self.award = award
+        self.resume = resume
+    }
+}
+
+/// How a task survives its worker: in mid-stream, only before its first byte, or not at all.
+public enum ResumeKind: String, Sendable { case stream, start, none }
+
+/// The bill and the end of a delivered task.
+public struct TaskSummary: Sendable {
+    public var reason: String
+    public var promptTokens: UInt32
+    public var cachedTokens: UInt32
+    public var completionTokens: UInt32
+    /// Micro-credits over all assignments.
+    public var cost: Int64
+    public var workers: [PublicKey]
+    public var failovers: Int
+    public var firstToken: Interval
+    /// The whole answer as JSON, for an embedding; else empty.
+    public var extra: [UInt8]
+
+    public init(
+        reason: String, promptTokens: UInt32, cachedTokens: UInt32, completionTokens: UInt32, cost: Int64,
+        workers: [PublicKey], failovers: Int, firstToken: Interval, extra: [UInt8]
+    ) {
+        self.reason = reason
+        self.promptTokens = promptTokens
+        self.cachedTokens = cachedTokens
+        self.completionTokens = completionTokens
+        self.cost = cost
+        self.workers = workers
+        self.failovers = failovers
+        self.firstToken = firstToken
+        self.extra = extra
+    }
+}

@@ -1,0 +1,82 @@
+import Primitives
+import Wire
+
+/// One answer to one client: what was delivered, what of it the client took, and whether another worker could go on
+/// from it. It outlives its workers and knows none of them.
+struct Delivery: Sendable {
+    /// How far an answer is.
+    struct Position: Sendable {
+        /// Bytes of text and extra.
+        var bytes: UInt64
+        var tokens: UInt32
+    }
+
+    private(set) var position = Position(bytes: 0, tokens: 0)
+    private(set) var consumed: UInt64 = 0
+    /// When its first byte came, and its latest.
+    private(set) var startedAt: MonotonicTime?
+    private(set) var lastAt: MonotonicTime?
+    /// Everything delivered, kept while another worker could continue it.
+    private(set) var text: [UInt8] = []
+    /// Only plain text so far, and not too much of it to keep.
+    private(set) var isResumable: Bool
+    /// What produced the first byte, and must produce the rest.
+    private(set) var version: ModelVersion?
+    /// An embedding's answer, which the client gets whole.
+    private var whole: [UInt8] = []
+    /// The client's limit; nil: none.
+    private let tokensMax: UInt32?
+
+    init(_ request: TaskRequest) {
+        isResumable = request.resumable && request.kind != .embedding
+        tokensMax = request.tokensOutMax
+    }
+
+    var isEmpty: Bool { position.bytes == 0 }
+
+    /// What is left of the client's limit; nil: no limit.
+    var tokensLeft: UInt32? { tokensMax.map { $0 > position.tokens ? $0 - position.tokens : 0 } }
+
+    /// The model that must go on, once bytes have been delivered.
+    var continuing: ModelVersion? { isEmpty ? nil : version }
+
+    /// The first token came, or the end without one.
+    mutating func begin(_ now: MonotonicTime) { startedAt = now }
+
+    /// Names what produces the first byte.
+    mutating func start(with version: ModelVersion) { self.version = version }
+
+    /// Appends a delta for the client; `tokens` is the total with it.
+    mutating func append(_ delta: Delta, tokens: UInt32, textMax: Int, _ now: MonotonicTime) {
+        position.bytes += UInt64(delta.text.count + delta.extra.count)
+        position.tokens = tokens
+        lastAt = now
+        guard isResumable else { return }
+        if delta.extra.isEmpty && text.count + delta.text.count <= textMax {
+            text += delta.text
+        } else {
+            isResumable = false
+            text = []
+        }
+    }
+
+    /// The client took `bytes` more of what it was given.
+    mutating func consume(_ bytes: UInt64) { consumed += min(bytes, position.bytes - consumed) }
+
+    // MARK: - Whole answers
+
+    /// Collects a part of an answer that the client gets whole; false: it would be longer than `bytesMax`.
+    mutating func collect(_ part: [UInt8], bytesMax: Int) -> Bool {
+        guard whole.count + part.count <= bytesMax else { return false }
+        whole += part
+        return true
+    }
+
+    mutating func takeWhole() -> [UInt8] {
+        defer { whole = [] }
+        return whole
+    }
+
+    /// The parts of a lost worker are no use to the next.
+    mutating func dropWhole() { whole = [] }
+}

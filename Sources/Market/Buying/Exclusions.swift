@@ -1,0 +1,29 @@
+import Primitives
+import Wire
+
+/// Sellers that are out for one task, and why.
+struct Exclusions: Sendable {
+    struct Entry: Sendable {
+        let key: PublicKey
+        let reason: Reason
+        /// How long to wait before asking it again; nil: it is out for good.
+        let retryAfter: Interval?
+    }
+
+    private var entries: [Entry] = []
+
+    func contains(_ key: PublicKey) -> Bool { entries.contains { $0.key == key } }
+    func reason(of key: PublicKey) -> Reason? { entries.first { $0.key == key }?.reason }
+
+    /// When the first of those that come back may be asked again; nil: none comes back.
+    var soonestRetry: Interval? { entries.compactMap(\.retryAfter).min() }
+
+    /// Replaces what was known of the seller.
+    mutating func add(_ entry: Entry) {
+        entries.removeAll { $0.key == entry.key }
+        entries.append(entry)
+    }
+
+    /// Lets those come back that were only busy.
+    mutating func readmit() { entries.removeAll { $0.retryAfter != nil } }
+}

@@ -1,0 +1,36 @@
+import Primitives
+
+/// How long a task waits for busy sellers, and when it asks them again.
+struct Patience: Sendable {
+    private var ends: MonotonicTime
+    /// Waits since the task began, or since it lost a worker.
+    private var waits: Int64 = 0
+
+    init(_ parameters: MarketParameters, _ now: MonotonicTime) { ends = now + parameters.patience }
+
+    /// The time that dead sellers took is not counted against the busy ones.
+    mutating func forgive(_ parameters: MarketParameters, _ now: MonotonicTime) {
+        ends = max(ends, now + parameters.patience)
+    }
+
+    mutating func renewAfterLoss(_ parameters: MarketParameters, _ now: MonotonicTime) {
+        waits = 0
+        ends = now + parameters.patienceAfterLoss
+    }
+
+    /// When to ask again, if the first seller may be free in `soonest`; nil: not in time.
+    ///
+    /// The wait doubles, so that a full market is not asked without end. Its length is partly random, so that two
+    /// buyers that met once do not meet again.
+    mutating func nextTry(
+        soonest: Interval, _ parameters: MarketParameters, _ turn: inout Turn
+    ) -> MonotonicTime? {
+        let now = turn.monotonic
+        guard now + soonest < ends else { return nil }
+        let backoff = min(parameters.retryMin * (1 << min(waits, 8)), parameters.retryMax)
+        // A mere hold ends with its auction, long before it must.
+        let wait = soonest > parameters.holdMax ? soonest : backoff
+        waits += 1
+        return min(now + wait + turn.random.interval(.zero, backoff), ends)
+    }
+}

@@ -1,0 +1,116 @@
+import Primitives
+import Wire
+
+/// The explanation of a refusal, in a sentence that a client reads.
+extension Survey {
+    /// Why no seller does it: the commonest reason among the model's sellers, in a sentence that names the fix.
+    func explanation() -> TaskFailure {
+        guard sellers > 0 else { return nobodySells() }
+        var commonest = Reason.busy
+        var most = 0
+        for reason in Reason.filters where reason != .notSampled {
+            let nodes = reason == .notServed ? self.nodes(reason) - (known - sellers) : self.nodes(reason)
+            if nodes > most { (commonest, most) = (reason, nodes) }
+        }
+        var failure = TaskFailure(commonest, message: sentence(commonest))
+        failure.nearest = nearest(commonest)
+        return failure
+    }
+
+    private func nobodySells() -> TaskFailure {
+        let instead =
+            alternatives.isEmpty ? "" : " On offer: \(alternatives.map(\.model).joined(separator: ", "))."
+        guard catalogueKnows else {
+            return TaskFailure(
+                .modelNotFound, message: "No node sells a model named \(model).\(instead)")
+        }
+        return TaskFailure(.noBid, message: "No node that sells \(model) can be found now.\(instead)")
+    }
+
+    private func sentence(_ reason: Reason) -> String {
+        let sell = sellers == 1 ? "1 node sells" : "\(sellers) nodes sell"
+        switch reason {
+        case .overMaxPrice: return priceSentence()
+        case .tooSlow:
+            let speed = fastest.map {
+                ", the fastest at \(Self.decimal(Int64($0.speed.millitokensPerSecond), 1_000, 0)) tokens/s"
+            }
+            return "No node that sells \(model) is fast enough: \(sell) it\(speed ?? "")."
+        case .contextTooSmall:
+            let most = largestContext.map { " The largest context on offer is \($0) tokens." } ?? ""
+            return "The request is too long for every node that sells \(model).\(most)"
+        case .lacksParameter:
+            return "\(sell) \(model), none with what this request needs (features, quantization or digest)."
+        case .excluded: return "\(sell) \(model), and the request's provider preferences exclude all of them."
+        case .untrusted, .protocolViolation: return "\(sell) \(model), none trusted enough for this request."
+        case .unreachable, .backendDown, .leaving, .unspecified, .workerLost, .stalled, .backendError,
+            .invalidRequest, .noBid, .deadlineExceeded, .tooManyTasks, .cancelled:
+            return "\(sell) \(model), and none of them answers."
+        case .notServed, .modelNotFound: return "\(sell) \(model), and none is ready to serve it now."
+        case .busy, .notSampled, .paused, .holdLimit, .unknownBid:
+            return "\(sell) \(model), and none has a free slot now."
+        }
+    }
+
+    private func priceSentence() -> String {
+        let instead =
+            alternatives.first.map { ", or use \($0.model) (\(Self.credits($0.outputPrice)))" } ?? ""
+        guard let cheapest, let limit = nearest(.overMaxPrice) else {
+            return "No node sells \(model) within the request's limits of price."
+        }
+        let name = cheapest.name.isEmpty ? "the cheapest" : cheapest.name
+        switch limit.parameter {
+        case Self.maxCost:
+            return
+                "No node does this task of \(model) within \(preferences.maxCost ?? 0) µcr. \(sellers) sell it; \(name) asks about \(limit.value) µcr. Raise \(limit.parameter)\(instead)."
+        default:
+            let input = limit.parameter == Self.maxPromptPrice
+            let asked = input ? preferences.maxInputPrice : preferences.maxOutputPrice
+            let least = input ? cheapest.price.input : cheapest.price.output
+            return
+                "No node sells \(model) at \(Self.credits(asked ?? 0)) cr per million \(input ? "input" : "output") tokens. \(sellers) sell\(sellers == 1 ? "s" : "") it, from \(Self.credits(least)) (\(name)). Raise \(limit.parameter) to \(Self.credits(least))\(instead)."
+        }
+    }
+
+    static let maxPromptPrice = "provider.max_price.prompt"
+    static let maxCompletionPrice = "provider.max_price.completion"
+    static let maxCost = "provider.max_cost"
+    static let minThroughput = "provider.preferred_min_throughput"
+
+    /// The smallest change that would have let a seller in.
+    private func nearest(_ reason: Reason) -> NearestOffer? {
+        if reason == .overMaxPrice, let offer = cheapest {
+            if let most = preferences.maxOutputPrice, offer.price.output > most {
+                return near(offer, Self.maxCompletionPrice, offer.price.output)
+            }
+            if let most = preferences.maxInputPrice, offer.price.input > most {
+                return near(offer, Self.maxPromptPrice, offer.price.input)
+            }
+            return near(offer, Self.maxCost, basis.expect(offer, millitrust: 1_000).estimate)
+        }
+        if reason == .tooSlow, let offer = fastest {
+            return near(offer, Self.minThroughput, Int64(offer.speed.millitokensPerSecond))
+        }
+        return nil
+    }
+
+    private func near(_ offer: Offer, _ parameter: String, _ value: Int64) -> NearestOffer {
+        NearestOffer(worker: offer.publicKey, name: offer.name, parameter: parameter, value: value)
+    }
+
+    /// 1 600 000 µcr per million tokens are 1.60 credits: at least two decimals, more only if the value has them.
+    static func credits(_ micro: Int64) -> String { decimal(micro, 1_000_000, 2) }
+
+    private static func decimal(_ value: Int64, _ unit: Int64, _ least: Int) -> String {
+        var digits = ""
+        var rest = value.magnitude % UInt64(unit)
+        var scale = UInt64(unit) / 10
+        while scale > 0 && (rest > 0 || digits.count < least) {
+            digits += "\(rest / scale)"
+            rest %= scale
+            scale /= 10
+        }
+        let whole = value.magnitude / UInt64(unit)
+        return (value < 0 ? "-" : "") + "\(whole)" + (digits.isEmpty ? "" : ".\(digits)")
+    }
+}

@@ -1,0 +1,27 @@
+import Primitives
+import Wire
+
+/// What a task costs its client: the sum of its assignments' bills.
+struct TaskBill: Sendable {
+    private(set) var promptTokens: UInt32 = 0
+    private(set) var cachedTokens: UInt32 = 0
+    private(set) var completionTokens: UInt32 = 0
+    /// Micro-credits over all assignments.
+    private(set) var cost: Int64 = 0
+    /// Workers that are paid or that finished, in order.
+    private(set) var workers: [PublicKey] = []
+
+    /// Adds an assignment that ended. `continued`: tokens that others had delivered before it. They were prompt to its
+    /// worker, but not to the client.
+    mutating func add(_ bill: Bill, of worker: PublicKey, continued: UInt32, finished: Bool) {
+        let (sum, overflows) = cost.addingReportingOverflow(bill.cost)
+        cost = overflows ? .max : sum
+        completionTokens = completionTokens &+ UInt32(clamping: bill.completion)
+        if bill.prompt > 0 {
+            let repeated = UInt64(continued)
+            promptTokens = UInt32(clamping: bill.prompt > repeated ? bill.prompt - repeated : bill.prompt)
+            cachedTokens = min(promptTokens, UInt32(clamping: bill.cached))
+        }
+        if bill.isForSomething || finished { workers.append(worker) }
+    }
+}

@@ -1,0 +1,61 @@
+// Reasons as documents, clients and people read them. A raw value is what a task document says under `declined`.
+
+extension Reason {
+    /// The code of a failure, in HTTP errors, in task documents and in a worker's `Fail`.
+    public var code: String {
+        switch self {
+        case .notServed, .notSampled, .noBid: "no_bid"
+        case .excluded: "excluded"
+        case .lacksParameter: "lacks_parameter"
+        case .contextTooSmall: "context_length_exceeded"
+        case .overMaxPrice: "over_max_price"
+        case .tooSlow: "too_slow"
+        case .untrusted: "untrusted"
+        case .busy, .paused, .holdLimit, .unknownBid: "busy"
+        case .unreachable, .backendDown, .unspecified: "unreachable"
+        case .leaving: "leaving"
+        case .workerLost, .stalled, .protocolViolation: "worker_lost"
+        case .backendError: "backend_error"
+        case .invalidRequest: "invalid_request"
+        case .modelNotFound: "model_not_found"
+        case .deadlineExceeded: "deadline_exceeded"
+        case .tooManyTasks: "rate_limited"
+        case .cancelled: "cancelled"
+        }
+    }
+
+    /// The key under which a failure and a task document count nodes.
+    public var key: String {
+        switch self {
+        case .notServed, .modelNotFound: "other_model"
+        case .excluded: "excluded"
+        case .lacksParameter: "lacks_parameter"
+        case .contextTooSmall: "context_too_small"
+        case .overMaxPrice: "over_max_price"
+        case .tooSlow: "too_slow"
+        case .untrusted, .protocolViolation: "untrusted"
+        case .busy, .paused, .holdLimit, .unknownBid: "busy"
+        case .unreachable, .backendDown, .leaving, .unspecified, .workerLost, .stalled, .backendError,
+            .invalidRequest, .noBid, .deadlineExceeded, .tooManyTasks, .cancelled:
+            "unreachable"
+        case .notSampled: "not_sampled"
+        }
+    }
+
+    /// How an assignment ended that broke for this reason, in a task document and in a sentence.
+    public var ending: AssignmentEnding {
+        switch self {
+        case .workerLost, .unreachable: .lost
+        case .stalled: .stalled
+        case .busy, .paused, .holdLimit, .unknownBid, .unspecified, .notServed, .excluded, .overMaxPrice,
+            .tooSlow,
+            .lacksParameter, .notSampled, .backendDown:
+            .refused
+        case .leaving: .left
+        case .cancelled, .deadlineExceeded: .cancelled
+        case .backendError, .invalidRequest, .contextTooSmall, .protocolViolation, .untrusted, .modelNotFound,
+            .noBid, .tooManyTasks:
+            .failed
+        }
+    }
+}

@@ -1,0 +1,79 @@
+import Wire
+
+// Reasons on the wire. `messages.proto` has the numbers, `channel.proto` the codes.
+
+extension Reason {
+    public init(_ decline: DeclineReason) {
+        switch decline {
+        case .unspecified: self = .unspecified
+        case .busy: self = .busy
+        case .paused: self = .paused
+        case .backendDown: self = .backendDown
+        case .overMaxPrice: self = .overMaxPrice
+        case .tooSlow: self = .tooSlow
+        case .lacksParameter: self = .lacksParameter
+        case .notServed: self = .notServed
+        case .contextTooSmall: self = .contextTooSmall
+        case .leaving: self = .leaving
+        case .untrusted: self = .untrusted
+        case .holdLimit: self = .holdLimit
+        }
+    }
+
+    /// What a seller that declines a call for this reason says.
+    public var decline: DeclineReason {
+        switch self {
+        case .busy: .busy
+        case .paused: .paused
+        case .backendDown: .backendDown
+        case .overMaxPrice: .overMaxPrice
+        case .tooSlow: .tooSlow
+        case .lacksParameter: .lacksParameter
+        case .notServed: .notServed
+        case .contextTooSmall: .contextTooSmall
+        case .leaving: .leaving
+        case .untrusted: .untrusted
+        case .holdLimit: .holdLimit
+        case .unspecified, .excluded, .unreachable, .notSampled, .unknownBid, .workerLost, .stalled,
+            .protocolViolation, .backendError, .invalidRequest, .modelNotFound, .noBid, .deadlineExceeded,
+            .tooManyTasks, .cancelled:
+            .unspecified
+        }
+    }
+
+    /// Why a seller refuses an award; nil: it accepts. A refusal without a reason counts as busy.
+    public init?(_ status: AwardStatus) {
+        switch status {
+        case .accepted: return nil
+        case .busy, .unspecified: self = .busy
+        case .unknown: self = .unknownBid
+        }
+    }
+
+    /// What a seller that refuses an award for this reason says.
+    public var awardStatus: AwardStatus {
+        switch self {
+        case .unknownBid: .unknown
+        case .busy, .notServed, .excluded, .lacksParameter, .contextTooSmall, .overMaxPrice, .tooSlow,
+            .untrusted,
+            .unreachable, .notSampled, .paused, .backendDown, .leaving, .holdLimit, .unspecified, .workerLost,
+            .stalled, .protocolViolation, .backendError, .invalidRequest, .modelNotFound, .noBid,
+            .deadlineExceeded, .tooManyTasks, .cancelled:
+            .busy
+        }
+    }
+
+    /// What a worker's `Fail` means to its buyer. Codes that no machine acts upon are its backend's trouble.
+    public init(_ fail: Fail) {
+        let acted: [Reason] = [
+            .busy, .leaving, .invalidRequest, .contextTooSmall, .deadlineExceeded, .backendError,
+        ]
+        self = acted.first { $0.code == fail.code } ?? .backendError
+    }
+}
+
+extension Fail {
+    public init(_ reason: Reason, _ message: String, anotherMaySucceed: Bool) {
+        self.init(code: reason.code, message: message, anotherMaySucceed: anotherMaySucceed)
+    }
+}

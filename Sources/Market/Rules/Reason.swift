@@ -1,0 +1,82 @@
+/// Why a node was not asked, a call or an award was refused, an assignment broke or a task failed: one vocabulary for
+/// the whole market. What travels, what HTTP says and what documents say are mappings of it: on the wire and in
+/// documents in the two files beside this one, in HTTP in `Gateway/ExplainedFailure`.
+public enum Reason: String, CaseIterable, Sendable {
+    // MARK: Filters
+
+    /// It serves another model.
+    case notServed
+    /// The request's preferences exclude it.
+    case excluded
+    /// It lacks a feature, the quantization or the digest that the request needs, or it can't continue text.
+    case lacksParameter
+    case contextTooSmall
+    case overMaxPrice
+    case tooSlow
+    /// Not trusted enough, or its bid was not acceptable.
+    case untrusted
+    case busy
+    /// It didn't answer, or no connection to it is possible.
+    case unreachable
+    /// Acceptable, but not drawn.
+    case notSampled
+
+    // MARK: What a seller says of itself
+
+    case paused
+    case backendDown
+    case leaving
+    /// One hold per unknown buyer.
+    case holdLimit
+    /// The award names a bid that the seller doesn't know.
+    case unknownBid
+    case unspecified
+
+    // MARK: How an assignment breaks
+
+    /// Its channel or its node is gone.
+    case workerLost
+    /// The worker fell silent.
+    case stalled
+    /// The worker broke a rule of the protocol. Never on the wire: it is what we found out ourselves.
+    case protocolViolation
+    case backendError
+    /// The request itself is at fault.
+    case invalidRequest
+
+    // MARK: How a task ends
+
+    case modelNotFound
+    case noBid
+    case deadlineExceeded
+    case tooManyTasks
+    case cancelled
+}
+
+extension Reason {
+    /// In the order in which they apply. Every known node that doesn't get the task is counted once, under the first
+    /// filter that it fails.
+    public static let filters: [Reason] = [
+        .notServed, .excluded, .lacksParameter, .contextTooSmall, .overMaxPrice, .tooSlow, .untrusted, .busy,
+        .unreachable, .notSampled,
+    ]
+
+    /// The filter under which a node is counted that is out for this reason.
+    var filter: Reason {
+        switch self {
+        case .notServed, .excluded, .lacksParameter, .contextTooSmall, .overMaxPrice, .tooSlow, .untrusted,
+            .busy, .unreachable, .notSampled:
+            self
+        case .paused, .holdLimit, .unknownBid: .busy
+        case .protocolViolation: .untrusted
+        case .modelNotFound: .notServed
+        case .backendDown, .leaving, .unspecified, .workerLost, .stalled, .backendError, .invalidRequest,
+            .noBid,
+            .deadlineExceeded, .tooManyTasks, .cancelled:
+            .unreachable
+        }
+    }
+
+    /// The place of its filter among the filters.
+    var position: Int { Self.filters.firstIndex(of: filter) ?? 0 }
+}

@@ -1,0 +1,15 @@
+import Market
+import Testing
+
+@testable import Gateway
+
+@Suite struct ExplainedFailureTests {
+    @Test(arguments: Reason.allCases)
+    func everyReasonIsAnErrorInHTTPAndIsRetriedOnlyWhereTimeHelps(_ reason: Reason) {
+        let explained = ExplainedFailure(
+            TaskFailure(reason, message: "no"), task: "t", model: "wren-m", catalogue: [])
+        #expect((400..<600).contains(explained.status.code))
+        let helps = ["busy", "unreachable", "leaving", "rate_limited"].contains(reason.code)
+        #expect((explained.retryAfter != nil) == helps)
+    }
+}
