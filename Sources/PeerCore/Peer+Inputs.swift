@@ -96,9 +96,9 @@ extension Peer {
     }
 
     /// What the driver reports of a job.
-    public mutating func job(_ id: UInt64, _ event: JobEvent, now: Now) {
+    public mutating func job(_ id: JobID, _ event: JobEvent, now: Now) {
         turn.now = now
-        bidder.jobEvent(id, event, now: turn.now, out: &bidderActions)
+        bidder.jobEvent(id, event, turn: &turn, out: &bidderActions)
         settle()
     }
 
@@ -122,7 +122,7 @@ extension Peer {
     /// Ends what still runs: the buyers go on elsewhere.
     public mutating func handOver(now: Now) {
         turn.now = now
-        bidder.handOver(now: turn.now, out: &bidderActions)
+        bidder.handOver(turn: &turn, out: &bidderActions)
         settle()
     }
 }

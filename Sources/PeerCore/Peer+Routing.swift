@@ -31,7 +31,7 @@ extension Peer {
             switch message {
             case .callForBids, .release, .award:
                 answer = bidder.handle(
-                    message, from: peer, proven: incoming.proven, now: turn.now, out: &bidderActions
+                    message, from: peer, proven: incoming.proven, turn: &turn, out: &bidderActions
                 ).map(Message.market)
             case .bid, .decline, .awardReply: return
             }
@@ -110,7 +110,7 @@ extension Peer {
                 .market(message), to: peer, owner: .market(token.rawValue), turn: &turn,
                 out: &sessionOutput)
         }
-        if let answer = bidder.handle(message, from: peer, proven: true, now: turn.now, out: &bidderActions) {
+        if let answer = bidder.handle(message, from: peer, proven: true, turn: &turn, out: &bidderActions) {
             auctioneer.answered(
                 token, answer, from: peer, roundTrip: .zero, turn: &turn,
                 out: &auctioneerActions)
@@ -122,8 +122,8 @@ extension Peer {
     /// A frame belongs to the auctioneer or to the bidder by its kind.
     mutating func frame(_ frame: Frame, from peer: PublicKey, on channel: ChannelID) {
         switch frame.body {
-        case .open, .bodyPart, .cancel, .credit, .receipt:
-            bidder.received(frame, from: peer, channel: channel.rawValue, now: turn.now, out: &bidderActions)
+        case .open, .bodyPart, .cancel, .window, .receipt:
+            bidder.received(frame, from: peer, channel: channel, turn: &turn, out: &bidderActions)
         case .delta, .progress, .finish, .fail, .hello:
             auctioneer.received(
                 frame, from: peer, channel: channel, turn: &turn,
@@ -133,6 +133,6 @@ extension Peer {
 
     mutating func channelFailed(_ channel: ChannelID) {
         auctioneer.channelClosed(channel, turn: &turn, out: &auctioneerActions)
-        bidder.channelClosed(channel.rawValue, now: turn.now, out: &bidderActions)
+        bidder.channelClosed(channel, turn: &turn, out: &bidderActions)
     }
 }

@@ -157,7 +157,7 @@ extension Peer {
             request(token, message, to: peer)
         case .send(let message, let peer):
             if peer.key == identity.publicKey {
-                _ = bidder.handle(message, from: peer, proven: true, now: turn.now, out: &bidderActions)
+                _ = bidder.handle(message, from: peer, proven: true, turn: &turn, out: &bidderActions)
             } else {
                 sessions.send(.market(message), to: peer, turn: &turn, out: &sessionOutput)
             }
@@ -193,18 +193,18 @@ extension Peer {
         case .pauseJob(let id): effects.append(.pauseJob(id))
         case .resumeJob(let id): effects.append(.resumeJob(id))
         case .sendFrame(let channel, let frame):
-            if OwnChannels.isOwn(ChannelID(rawValue: channel)) {
-                ownChannels.send(frame, on: ChannelID(rawValue: channel), .toAuctioneer)
+            if OwnChannels.isOwn(channel) {
+                ownChannels.send(frame, on: channel, .toAuctioneer)
             } else {
-                channels.send(frame, on: ChannelID(rawValue: channel), turn: &turn, out: &channelActions)
+                channels.send(frame, on: channel, turn: &turn, out: &channelActions)
             }
         case .openChannel(let task, let attempt, let peer):
             let id = channels.open(to: peer, turn: &turn, out: &channelActions)
             dialling[id] = .bidder(task, attempt: attempt, peer)
         case .releaseChannel(let channel):
-            release(ChannelID(rawValue: channel), telling: .toAuctioneer)
+            release(channel, telling: .toAuctioneer)
         case .closeChannel(let channel):
-            close(ChannelID(rawValue: channel), telling: .toAuctioneer)
+            close(channel, telling: .toAuctioneer)
         case .receiptAccepted(let receipt):
             effects.append(.keep(receipt))
         }
@@ -227,7 +227,7 @@ extension Peer {
                     out: &auctioneerActions)
             case .bidder(let task, let attempt, let address):
                 bidder.channelOpened(
-                    task, attempt: attempt, channel: id.rawValue, peer: address.key, now: turn.now,
+                    task, attempt: attempt, channel: id, peer: address.key, turn: &turn,
                     out: &bidderActions)
             case .test: channels.close(id, out: &channelActions)
             case nil: break
@@ -242,7 +242,7 @@ extension Peer {
                     out: &auctioneerActions)
             case .bidder(let task, let attempt, let address):
                 bidder.channelFailed(
-                    task, attempt: attempt, peer: address.key, now: turn.now, out: &bidderActions)
+                    task, attempt: attempt, peer: address.key, turn: &turn, out: &bidderActions)
             case .test: break
             case nil:
                 channelFailed(id)
@@ -258,14 +258,14 @@ extension Peer {
                 out: &auctioneerActions)
         case .frame(let channel, let frame, .toBidder):
             bidder.received(
-                frame, from: identity.publicKey, channel: channel.rawValue, now: turn.now, out: &bidderActions
+                frame, from: identity.publicKey, channel: channel, turn: &turn, out: &bidderActions
             )
         case .frame(let channel, let frame, .toAuctioneer):
             auctioneer.received(
                 frame, from: identity.publicKey, channel: channel, turn: &turn,
                 out: &auctioneerActions)
         case .closed(let channel, .toBidder):
-            bidder.channelClosed(channel.rawValue, now: turn.now, out: &bidderActions)
+            bidder.channelClosed(channel, turn: &turn, out: &bidderActions)
         case .closed(let channel, .toAuctioneer):
             auctioneer.channelClosed(channel, turn: &turn, out: &auctioneerActions)
         }

@@ -128,7 +128,7 @@ public struct Peer: ~Copyable {
         }
         if gossip.nextDeadline() <= time { gossip.tick(turn: &turn, out: &gossipActions) }
         auctioneer.tick(turn: &turn, out: &auctioneerActions)
-        if bidder.nextDeadline() <= time { bidder.tick(now: turn.now, out: &bidderActions) }
+        if bidder.nextDeadline() <= time { bidder.tick(turn: &turn, out: &bidderActions) }
         tickSearches()
         settle()
     }
