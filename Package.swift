@@ -52,16 +52,21 @@ let core: [Target] = [
         name: "FuzzEntries", dependencies: machines + ["PeerCore", "OpenAIFormat"], path: "Tests/FuzzEntries",
         swiftSettings: strict),
 
-    tests("PrimitivesTests", ["Primitives"]),
+    // References, fixtures and virtual time for the tests.
+    .target(
+        name: "TestSupport", dependencies: ["Wire", product("HeapModule", "swift-collections")],
+        path: "Tests/Support", swiftSettings: strict),
+
+    tests("PrimitivesTests", ["Primitives", "TestSupport"]),
     tests("CryptographyTests", ["Cryptography"]),
     tests("WireTests", ["Wire"]),
-    tests("SessionsTests", ["Sessions"]),
-    tests("DiscoveryTests", ["Discovery"]),
-    tests("GossipTests", ["Gossip"]),
+    tests("SessionsTests", ["Sessions", "TestSupport"]),
+    tests("DiscoveryTests", ["Discovery", "TestSupport"]),
+    tests("GossipTests", ["Gossip", "TestSupport"]),
     tests("MarketTests", ["Market", product("HeapModule", "swift-collections")]),
     tests("CreditTests", ["Credit"]),
     tests("PeerCoreTests", ["PeerCore"] + machines + collections),
-    tests("SimulationTests", ["Simulation", "PeerCore", "Credit"] + machines),
+    tests("SimulationTests", ["Simulation", "PeerCore", "Credit", "TestSupport"] + machines),
     tests("OpenAIFormatTests", ["OpenAIFormat", "Primitives"]),
     tests("HostileTests", ["FuzzEntries"]),
 ]
@@ -73,7 +78,7 @@ let loop: [Target] = [
     target("Inference", ["Primitives", "Cryptography", "OpenAIFormat", "UVLoop", "CLibuv", "CCurl"]),
 
     tests("UVLoopTests", ["UVLoop"]),
-    tests("InferenceTests", ["Inference"]),
+    tests("InferenceTests", ["Inference", "TestSupport"]),
 ]
 
 let shell: [Target] = [
@@ -154,7 +159,10 @@ let package = Package(
             ]),
     targets: loopOnly
         ? core.filter {
-            ["CSodium", "Primitives", "Cryptography", "OpenAIFormat", "OpenAIFormatTests"].contains($0.name)
+            [
+                "CSodium", "Primitives", "Cryptography", "Wire", "OpenAIFormat", "TestSupport",
+                "OpenAIFormatTests",
+            ].contains($0.name)
         } + loop
         : coreOnly ? core : core + loop + shell,
     swiftLanguageModes: [.v6]

@@ -15,10 +15,10 @@ extension Peer {
     public var isJoined: Bool { discovery.isJoined }
     /// Whether the last of `Notice.alone` and a first contact was `alone`.
     public var isAlone: Bool { discovery.isAlone }
-    public var ownEndpoints: [Endpoint] { endpoints }
-    public var ownReachability: Reachability { reachability }
+    public var ownEndpoints: [Endpoint] { presence.endpoints }
+    public var ownReachability: Reachability { presence.reachability }
     /// What the last test of whether strangers reach us found out.
-    public var testedReachability: ReachabilityFinding? { tested }
+    public var testedReachability: ReachabilityFinding? { presence.finding }
     public var observedEndpoint: Endpoint? { discovery.observedEndpoint }
 
     public var allOffers: [Verified<Offer>] { gossip.allOffers }
