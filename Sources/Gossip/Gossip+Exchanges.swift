@@ -24,7 +24,7 @@ extension Gossip {
         let number = lastPull.number
         pull = Pull(number: number, searches: [search])
         timers.set(.search, at: turn.monotonic + parameters.searchTimeout)
-        // Later: members around two turn.random points of the model's topic.
+        // With neighbourhoods: members around two random points of the model's topic.
         for partner in members.partners(parameters.searchPartners, random: &turn.random) {
             if startExchange(with: partner, .search(number), turn.now, &out) { pull?.open += 1 }
         }
