@@ -6,7 +6,7 @@ extension Gossip {
     /// Pulls from up to three members what the book lacks; `searchFinished` follows exactly once, when they have
     /// answered or after a second, whether or not anything was found. Searches at the same time share one pull.
     public mutating func search(
-        model: String, token: UInt64, turn: inout Turn, out: inout [GossipAction]
+        model: String, token: RequestToken, turn: inout Turn, out: inout [GossipAction]
     ) {
         let search = Pull.Search(token: token, model: model)
         defer { settle(turn.now, &out) }
@@ -23,7 +23,7 @@ extension Gossip {
         let number = lastPull.number
         pull = Pull(number: number, searches: [search])
         timers.set(.search, at: turn.monotonic + parameters.searchTimeout)
-        // Later: members around two turn.random points of the model's topic.
+        // Later: members around two random points of the model's topic.
         for partner in members.partners(parameters.searchPartners, random: &turn.random) {
             if startExchange(with: partner, .search(number), turn.now, &out) { pull?.open += 1 }
         }

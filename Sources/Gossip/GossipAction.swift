@@ -4,14 +4,14 @@ import Wire
 /// What gossip asks for, and what it tells.
 public enum GossipAction: Sendable {
     /// Send this; exactly one `answered` or `unanswered` with the same token must follow.
-    case request(token: UInt64, GossipMessage, to: PeerAddress)
+    case request(token: RequestToken, GossipMessage, to: PeerAddress)
     /// The book holds an offer with new terms: another's or our own. (A mere refresh is not told.)
     case offerLearnt(Verified<Offer>)
     case offerWithdrawn(PublicKey, model: String)
     /// An offer ran out without a word from its seller.
     case offerExpired(PublicKey, model: String)
     /// The book is as complete for the search's model as it gets now.
-    case searchFinished(token: UInt64, model: String)
+    case searchFinished(token: RequestToken, model: String)
     /// A pull has ended, whatever it brought.
     case pullEnded(PublicKey, model: String)
     /// Our own offer went out under this sequence: keep it, and announce with at least it after a restart.

@@ -25,7 +25,7 @@ import Wire
     }
 
     private func glance(_ bench: inout Bench) -> [(
-        token: UInt64, message: DiscoveryMessage, peer: PeerAddress
+        token: RequestToken, message: DiscoveryMessage, peer: PeerAddress
     )] {
         bench.tick(after: .milliseconds(400))
         return bench.requests().filter { if case .find = $0.message { true } else { false } }

@@ -20,7 +20,7 @@ import Wire
         found: Int, complete: Int, statistics: [LookupStatistics]
     ) {
         var random = SeededRandom(seed: seed)
-        var started: [(asker: Int, target: Bytes32, token: UInt64)] = []
+        var started: [(asker: Int, target: Bytes32, token: RequestToken)] = []
         for number in 0..<count {
             let asker = askers.lowerBound + number % askers.count
             let target = random.bytes32()

@@ -11,8 +11,8 @@ import Wire
 struct OfferSearches: Sendable {
     struct Search: Sendable {
         var tasks: [TaskID]
-        let gossipToken: UInt64
-        var discoveryToken: UInt64?
+        let gossipToken: RequestToken
+        var discoveryToken: RequestToken?
         var isGossiping = true
         /// Providers whose offers are on the way.
         var pulls = 0
@@ -49,7 +49,7 @@ struct OfferSearches: Sendable {
     /// By model, the least recently used first.
     var remembered: OrderedDictionary<String, Remembered> = [:]
     var timers = DeadlineQueue<Timer>()
-    var lastToken: UInt64 = 0
+    var lastToken: RequestToken = 0
     var isRefreshing = false
 
     enum Timer: Hashable, Sendable { case answer(String), refresh }
@@ -72,8 +72,8 @@ struct OfferSearches: Sendable {
         return now >= last + (isEmpty ? Self.pauseEmpty : Self.pauseThin)
     }
 
-    func model(gossip token: UInt64) -> String? { running.first { $0.value.gossipToken == token }?.key }
-    func model(discovery token: UInt64) -> String? { running.first { $0.value.discoveryToken == token }?.key }
+    func model(gossip token: RequestToken) -> String? { running.first { $0.value.gossipToken == token }?.key }
+    func model(discovery token: RequestToken) -> String? { running.first { $0.value.discoveryToken == token }?.key }
 
     /// An offer of the model came.
     mutating func offerCame(_ model: String, _ now: MonotonicTime) {

@@ -5,10 +5,10 @@ import Wire
 
 /// What a search that `findProviders` started has found.
 public enum Finding: Sendable {
-    case provider(search: UInt64, Provider)
-    case over(search: UInt64, SearchStatistics)
+    case provider(search: RequestToken, Provider)
+    case over(search: RequestToken, SearchStatistics)
     /// The nodes nearest to the point of a `lookup`.
-    case nearest(lookup: UInt64, [Verified<Contact>])
+    case nearest(lookup: RequestToken, [Verified<Contact>])
 }
 
 // The DHT by itself: topics that are no model's. The market has `serve` and `submit`; these are for whoever measures
@@ -37,7 +37,7 @@ extension Peer {
 
     /// Starts a search for at most `wanted` providers of `topic`; what it finds follows in `takeFindings` under the
     /// returned number, the last being `over`.
-    public mutating func findProviders(of topic: TopicID, wanted: Int? = nil, now: Now) -> UInt64 {
+    public mutating func findProviders(of topic: TopicID, wanted: Int? = nil, now: Now) -> RequestToken {
         turn.now = now
         let search = discovery.findProviders(
             of: topic, wanted: wanted, turn: &turn, out: &discoveryActions)
@@ -47,7 +47,7 @@ extension Peer {
     }
 
     /// Starts a lookup of the nodes nearest to `target`; they follow in `takeFindings` under the returned number.
-    public mutating func lookup(_ target: Bytes32, now: Now) -> UInt64 {
+    public mutating func lookup(_ target: Bytes32, now: Now) -> RequestToken {
         turn.now = now
         let lookup = discovery.lookup(target, turn: &turn, out: &discoveryActions)
         topicSearches.insert(lookup)
@@ -63,7 +63,7 @@ extension Peer {
     }
 
     /// True when the search is one of `findProviders`.
-    mutating func note(_ search: UInt64, _ finding: Finding) -> Bool {
+    mutating func note(_ search: RequestToken, _ finding: Finding) -> Bool {
         guard topicSearches.contains(search) else { return false }
         switch finding {
         case .provider: break
