@@ -78,7 +78,7 @@ import Wire
             }
         }
         var random = SeededRandom(seed: 3)
-        var started: [(Int, Bytes32, UInt64)] = []
+        var started: [(Int, Bytes32, RequestToken)] = []
         for asker in 0..<24 {
             let target = random.bytes32()
             started.append((asker, target, network.lookup(target, at: asker)))
@@ -106,7 +106,7 @@ import Wire
         }
         network.run(for: .milliseconds(2_500))
         #expect(network.nodes.allSatisfy { $0.isJoined && $0.discovery.count >= 16 })
-        var started: [(Int, Int, UInt64)] = []
+        var started: [(Int, Int, RequestToken)] = []
         for target in 0..<100 {
             let asker = (target + 37) % 100
             started.append(

@@ -177,7 +177,7 @@ struct TestNetwork {
         for action in actions {
             switch action {
             case .request(let token, let message, let peer):
-                mix(token)
+                mix(token.rawValue)
                 mix(peer.key.value.w0)
                 count(message)
                 schedule(after: delay(), .request(token: token, message, from: index, to: peer))
