@@ -156,7 +156,8 @@ public struct Gossip: Sendable {
 
     /// The answer to the request with this token; nil: one that is no message of Gossip's.
     public mutating func answered(
-        _ token: RequestToken, _ message: GossipMessage?, from: PeerAddress, roundTrip: Interval, turn: inout Turn,
+        _ token: RequestToken, _ message: GossipMessage?, from: PeerAddress, roundTrip: Interval,
+        turn: inout Turn,
         out: inout [GossipAction]
     ) {
         guard let pending = requests.removeValue(forKey: token) else { return }

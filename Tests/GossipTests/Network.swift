@@ -154,7 +154,8 @@ struct Network {
                     token, message, from: address(from), roundTrip: .milliseconds(50), turn: &$1, out: &$2)
             }
         case .timeout(let flight):
-            guard nodes[flight.sender].isUp, waiting.contains([UInt64(flight.sender), flight.token.rawValue]) else {
+            guard nodes[flight.sender].isUp, waiting.contains([UInt64(flight.sender), flight.token.rawValue])
+            else {
                 return
             }
             if flight.attempt == 1 {

@@ -73,7 +73,9 @@ struct OfferSearches: Sendable {
     }
 
     func model(gossip token: RequestToken) -> String? { running.first { $0.value.gossipToken == token }?.key }
-    func model(discovery token: RequestToken) -> String? { running.first { $0.value.discoveryToken == token }?.key }
+    func model(discovery token: RequestToken) -> String? {
+        running.first { $0.value.discoveryToken == token }?.key
+    }
 
     /// An offer of the model came.
     mutating func offerCame(_ model: String, _ now: MonotonicTime) {
