@@ -2,8 +2,8 @@ import OrderedCollections
 import Primitives
 import Wire
 
-/// Tasks that wait until a model's sellers are found, with one search per model for all of them. The asker
-/// asks the DHT for the topic when its offer book has few offers of the model.
+/// Tasks that wait until a model's sellers are found, with one search per model for all of them. The buyer
+/// searches the DHT for the topic when its offer book has few offers of the model.
 ///
 /// A search has three sources: members' offer books (Gossip), registrars of the topic (Discovery), and the
 /// offer of each provider that these name (a pull from the provider itself). Waiting tasks are answered when

@@ -11,8 +11,8 @@ public enum Finding: Sendable {
     case nearest(lookup: RequestToken, [Verified<Contact>])
 }
 
-// Direct use of the DHT, with topics that are not models'. The market uses `serve` and `submit`; this is for
-// measuring rendezvous, or for other uses of it.
+// Direct use of the DHT, with topics other than models. The market uses `serve` and `submit`; this is for
+// measuring rendezvous and for other uses of it.
 extension Peer {
     /// Registers this node as a provider of `topic`, at the endpoints that it states, until `stopProviding`.
     public mutating func provide(_ topic: TopicID, now: Now) {
