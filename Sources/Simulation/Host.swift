@@ -96,7 +96,7 @@ final class NodeProcess {
     var paths = PathAccounts()
     var isLeaving = false
     /// Lookups and searches that run, by their numbers.
-    var probes: [UInt64: Int32] = [:]
+    var probes: [RequestToken: Int32] = [:]
 
     // Frozen
     var inbox: [Event] = []

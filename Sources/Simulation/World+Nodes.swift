@@ -54,13 +54,7 @@ extension World {
         let models = host.plan.serves.map { plan in
             let availability: ServedModel.Availability =
                 process.isLeaving ? .leaving : host.backend.isDown ? .down("the backend is gone") : .up
-            return ServedModel(
-                model: plan.model, price: plan.price, slots: plan.slots, context: plan.context,
-                features: [.chat, .completion], continues: plan.continues, digest: nil, quantization: "Q4_0",
-                speed: Speed(
-                    firstTokenMilliseconds: UInt32(clamping: plan.firstToken.milliseconds),
-                    millitokensPerSecond: UInt32(clamping: plan.tokensPerSecond * 1_000)),
-                available: availability)
+            return ServedModel(plan, availability)
         }
         process.peer.serve(models, now: now(host))
     }
@@ -255,5 +249,17 @@ extension World {
     func dropped(_ host: Host) -> [(name: String, count: UInt64)] {
         guard let process = host.process else { return host.droppedBefore }
         return merged(host.droppedBefore, process.peer.dropped)
+    }
+}
+
+extension ServedModel {
+    init(_ plan: ServePlan, _ availability: Availability) {
+        self.init(
+            model: plan.model, price: plan.price, slots: plan.slots, context: plan.context,
+            features: [.chat, .completion], continues: plan.continues, digest: nil, quantization: "Q4_0",
+            speed: Speed(
+                firstTokenMilliseconds: UInt32(clamping: plan.firstToken.milliseconds),
+                millitokensPerSecond: UInt32(clamping: plan.tokensPerSecond * 1_000)),
+            available: availability)
     }
 }
