@@ -2,14 +2,14 @@ import Cryptography
 import Primitives
 import Wire
 
-/// What others may know of the table.
+/// Read-only views of the table.
 extension Discovery {
     /// Contacts in the table.
     public var count: Int { table.count }
     /// How many `contacts` are: with the evicted ones that are still tried.
     public var contactCount: Int { table.count + lost.count }
 
-    /// Everyone in the table, far buckets first, then evicted contacts that are still tried.
+    /// All contacts in the table, far buckets first, then evicted contacts that are still tried.
     public var contacts: [ContactSummary] {
         let current = table.entries.map { entry in
             summary(
@@ -35,21 +35,22 @@ extension Discovery {
             lastHeard: lastHeard, inTable: inTable)
     }
 
-    /// The table's record of `key` and where it answers us.
+    /// The table's record of `key` and the address at which it answers us.
     public func contact(of key: PublicKey) -> (contact: Verified<Contact>, address: PeerAddress)? {
         table.entry(key).map { ($0.contact, $0.address) }
     }
 
-    /// The longest known contacts, at most 64: what to save for a restart.
+    /// The contacts known for longest, at most 64: what to save for a restart.
     public var anchors: [Verified<Contact>] {
         let oldest = table.entries.sorted { ($0.admitted, $0.key) < ($1.admitted, $1.key) }
         return oldest.prefix(parameters.anchorsMax).map(\.contact)
     }
 
-    /// Where enough peers see us; nil when they don't agree.
+    /// The endpoint at which enough peers see us; nil when they don't agree.
     public var observedEndpoint: Endpoint? { votes.winner }
 
-    /// What this value takes in memory, about: itself and its table, without the contacts, which the simulator shares.
+    /// About what this value takes in memory, in bytes: itself and its table, without the contacts, which the
+    /// simulator shares.
     public var footprint: (fixed: Int, table: Int) {
         let header = 32  // of an array's buffer
         let table = table.buckets.reduce(header + table.buckets.capacity * MemoryLayout<Bucket>.stride) {
