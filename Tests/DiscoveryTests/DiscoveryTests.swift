@@ -6,8 +6,8 @@ import Wire
 @testable import Discovery
 
 @Suite struct DiscoveryTests {
-    @Test("An unproven request is answered and changes nothing (message 1 is assumed replayed)")
-    func unproven() {
+    /// Message 1 is assumed replayed.
+    @Test func anUnprovenRequestIsAnsweredAndChangesNothing() {
         var bench = Bench()
         for number in 0..<20 { bench.admit(bench.contact(number)) }
         let stranger = bench.contact(50)
@@ -26,8 +26,7 @@ import Wire
         #expect(bench.out.isEmpty)
     }
 
-    @Test("A proven peer that states its contact is probed, and enters only after it answered")
-    func admission() {
+    @Test func aProvenPeerThatStatesItsContactIsProbedAndEntersOnlyAfterItAnswered() {
         var bench = Bench()
         let peer = bench.contact(1)
         _ = bench.ask(.ping(contact: peer.signed), from: bench.address(peer))
@@ -40,8 +39,7 @@ import Wire
             bench.discovery.contacts[0].inTable && bench.discovery.contacts[0].roundTrip == .milliseconds(20))
     }
 
-    @Test("FOUND holds at most eight contacts within 1,000 bytes, nearest first, never the asker itself")
-    func foundFits() {
+    @Test func foundHoldsTheNearestContactsAtMostEightWithin1000BytesNeverTheAsker() {
         var bench = Bench()
         for number in 0..<60 { bench.admit(bench.contact(number)) }
         let asker = bench.contact(3)
@@ -59,8 +57,7 @@ import Wire
         #expect(records == Array(expected.prefix(records.count)))
     }
 
-    @Test("A newer record replaces an older one, an older or equal one does nothing")
-    func newer() {
+    @Test func aNewerRecordReplacesAnOlderOneAnOlderOrEqualOneDoesNothing() {
         var bench = Bench()
         let old = bench.contact(1, sequence: 5)
         bench.admit(old)

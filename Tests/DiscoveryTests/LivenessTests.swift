@@ -6,8 +6,7 @@ import Wire
 @testable import Discovery
 
 @Suite struct LivenessTests {
-    @Test("Only three failures of our own probes in a row evict")
-    func eviction() throws {
+    @Test func onlyThreeFailuresOfOurOwnProbesInARowEvict() throws {
         var bench = Bench()
         let peer = bench.contact(1)
         let key = peer.record.publicKey
@@ -31,8 +30,7 @@ import Wire
         #expect(bench.discovery.contacts.map(\.inTable) == [false])
     }
 
-    @Test("A failed lookup or `suspect` only hastens the probe")
-    func suspicion() {
+    @Test func aFailedLookupOrSuspectOnlyHastensTheProbe() {
         var bench = Bench()
         let peer = bench.contact(1)
         bench.admit(peer)
@@ -49,8 +47,7 @@ import Wire
         #expect(requests.isEmpty && bench.discovery.count == 1)
     }
 
-    @Test("A suspect is not passed on, and comes back when it answers")
-    func suspectsAreNotPassedOn() {
+    @Test func aSuspectIsNotPassedOnAndComesBackWhenItAnswers() {
         var bench = Bench()
         let peer = bench.contact(1)
         bench.admit(peer)
@@ -64,8 +61,7 @@ import Wire
         #expect(after == .found(contacts: []))
     }
 
-    @Test("Who took its leave is gone at once, and comes back only with a newer record")
-    func departure() {
+    @Test func aNodeThatLeftIsGoneAtOnceAndComesBackOnlyWithANewerRecord() {
         var bench = Bench()
         let peer = bench.contact(1)
         bench.admit(peer)
@@ -84,8 +80,7 @@ import Wire
         #expect(probes.count == 1)
     }
 
-    @Test("An evicted contact's place goes to a replacement that answers a probe")
-    func replacement() throws {
+    @Test func anEvictedContactsPlaceGoesToAReplacementThatAnswersAProbe() throws {
         var bench = Bench()
         var number = 0
         var far: [Verified<Contact>] = []
@@ -117,8 +112,7 @@ import Wire
         #expect(bench.discovery.count == 16)
     }
 
-    @Test("Bootstrap addresses are tried after 1 s, doubling to 60 s, while the table is empty")
-    func bootstrapBackoff() {
+    @Test func bootstrapAddressesAreTriedAfterOneSecondDoublingToSixtyWhileTheTableIsEmpty() {
         var bench = Bench()
         let peer = bench.address(bench.contact(1))
         let own = PeerAddress(key: bench.identity.publicKey, endpoint: .loopback(1))
@@ -139,8 +133,7 @@ import Wire
         }
     }
 
-    @Test("Saved anchors bring a node back when every bootstrap node is dead")
-    func anchors() {
+    @Test func savedAnchorsBringANodeBackWhenEveryBootstrapNodeIsDead() {
         var bench = Bench()
         for number in 0..<100 { bench.admit(bench.contact(number)) }
         let anchors = bench.discovery.anchors
@@ -164,8 +157,7 @@ import Wire
         #expect(again.discovery.count > 30)
     }
 
-    @Test("A liveness probe between nodes that know each other carries no records")
-    func bareProbes() throws {
+    @Test func aLivenessProbeBetweenNodesThatKnowEachOtherCarriesNoRecords() throws {
         var bench = Bench()
         let peer = bench.contact(1)
         let key = peer.record.publicKey
@@ -187,8 +179,7 @@ import Wire
         }
     }
 
-    @Test("Being heard spares a probe, but not for ever")
-    func heard() throws {
+    @Test func beingHeardSparesAProbeButNotForEver() throws {
         var bench = Bench()
         let peer = bench.contact(1)
         let key = peer.record.publicKey
@@ -206,8 +197,7 @@ import Wire
         #expect(seconds > 600 && seconds <= 1_200)
     }
 
-    @Test("Waiting for a contact that was heard meanwhile takes few ticks")
-    func fewTicks() throws {
+    @Test func waitingForAContactThatWasHeardMeanwhileTakesFewTicks() throws {
         var bench = Bench()
         let peer = bench.contact(1)
         bench.admit(peer)
@@ -225,8 +215,7 @@ import Wire
         #expect(ticks <= 3)
     }
 
-    @Test("Case 31: after a stall of a minute nobody is evicted, and nobody asked twice")
-    func stall() {
+    @Test func case31AfterAStallOfAMinuteNobodyIsEvictedAndNobodyAskedTwice() {
         var bench = Bench()
         for number in 0..<30 { bench.admit(bench.contact(number)) }
         let count = bench.discovery.count
@@ -242,8 +231,7 @@ import Wire
         #expect(bench.discovery.contacts.allSatisfy { $0.state == .live })
     }
 
-    @Test("What changes a contact of ours is told to everyone in their next probe, a moved endpoint soon")
-    func ownContactChanges() throws {
+    @Test func whatChangesAContactOfOursIsToldToEveryoneInTheirNextProbeAMovedEndpointSoon() throws {
         var bench = Bench()
         let peer = bench.contact(1)
         let key = peer.record.publicKey

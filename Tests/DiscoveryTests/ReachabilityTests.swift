@@ -89,8 +89,7 @@ import Wire
         return nil
     }
 
-    @Test("Two strangers' calls and dials make a node reachable; each question goes to another network")
-    func direct() {
+    @Test func twoStrangersCallsAndDialsMakeANodeReachableEachQuestionGoesToAnotherNetwork() {
         var bench = Self.bench()
         let asked = Self.round(&bench)
         #expect(asked.count == 4 && Set(asked.map(\.peer.endpoint.prefix)).count == 4)
@@ -106,8 +105,7 @@ import Wire
         #expect(finding?.endpoint == Self.own)
     }
 
-    @Test("Calls without a connection: datagrams arrive, channels don't, after two rounds that agree")
-    func datagramsOnly() {
+    @Test func callsWithoutAConnectionDatagramsArriveChannelsDontAfterTwoRoundsThatAgree() {
         var bench = Self.bench()
         let asked = Self.round(&bench)
         Self.acknowledge(&bench, asked)
@@ -121,8 +119,7 @@ import Wire
         #expect(finding?.datagrams == .yes && finding?.channels == .no)
     }
 
-    @Test("Silence counts only when it repeats itself, and only of networks that say that they called")
-    func outbound() {
+    @Test func silenceCountsOnlyWhenItRepeatsItselfAndOnlyOfNetworksThatSayThatTheyCalled() {
         var bench = Self.bench()
         let asked = Self.round(&bench)
         Self.acknowledge(&bench, asked)
@@ -134,8 +131,7 @@ import Wire
         #expect(finding?.datagrams == .no && finding?.channels == .no && finding?.networks == 8)
     }
 
-    @Test("Who refuses, calls elsewhere or doesn't answer proves nothing: the state stays unknown")
-    func refusals() {
+    @Test func aRefusalACallElsewhereOrNoAnswerProvesNothingAndTheStateStaysUnknown() {
         var bench = Self.bench()
         for _ in 0..<6 {
             let other = bench.address(bench.contact(20))
@@ -156,8 +152,7 @@ import Wire
         #expect(bench.discovery.reachability.finding.map { $0.datagrams == .unknown } ?? true)
     }
 
-    @Test("Case 13: liars of one network, who say that somebody called or call themselves, change nothing")
-    func liars() {
+    @Test func case13LiarsOfOneNetworkChangeNothingWhetherTheySayThatOthersCalledOrCall() {
         var bench = Self.bench()
         let asked = Self.round(&bench)
         // One says that somebody called, and nobody did; the others' callers come.
@@ -180,8 +175,7 @@ import Wire
         #expect(!second.discovery.awaitsCallback(12_345))
     }
 
-    @Test("Case 13: calls that only come from networks that the node writes to are no strangers' calls")
-    func restricted() {
+    @Test func case13CallsThatOnlyComeFromNetworksThatTheNodeWritesToAreNoStrangersCalls() {
         var bench = Self.bench()
         var asked = Self.round(&bench)
         var finding: ReachabilityFinding?
@@ -203,8 +197,7 @@ import Wire
         #expect(Self.endRound(&known).finding?.datagrams == .yes)
     }
 
-    @Test("A mesh with fewer than three other networks has no test")
-    func small() {
+    @Test func aMeshWithFewerThanThreeOtherNetworksHasNoTest() {
         var bench = Self.bench(contacts: 2)
         #expect(Self.round(&bench, within: .minutes(120)).isEmpty)
         #expect(bench.discovery.reachability.finding == nil)
@@ -215,8 +208,7 @@ import Wire
         #expect(local.discovery.reachability.plannedAt == .never)
     }
 
-    @Test("A contradiction and a changed endpoint start a test soon; otherwise half an hour passes")
-    func again() {
+    @Test func aContradictionAndAChangedEndpointStartATestSoonOtherwiseHalfAnHourPasses() {
         var bench = Self.bench()
         let first = Self.silence(&bench)
         #expect(first?.datagrams == .no)
@@ -239,8 +231,7 @@ import Wire
         #expect(moved.discovery.reachability.test?.endpoint == Self.stranger(77))
     }
 
-    @Test("Strangers that keep coming spare a reachable node its next test")
-    func unasked() {
+    @Test func strangersThatKeepComingSpareAReachableNodeItsNextTest() {
         var bench = Self.bench()
         let asked = Self.round(&bench)
         for index in 0..<2 {
@@ -264,10 +255,7 @@ import Wire
         .callbackRequest(CallbackRequest(nonce: nonce, port: port, channel: true))
     }
 
-    @Test(
-        "A question is passed on to one contact of a third network, for the address of the asker's session alone"
-    )
-    func passingOn() throws {
+    @Test func aQuestionIsPassedOnToOneContactOfAThirdNetworkForTheAskersOwnAddress() throws {
         var bench = Self.bench()
         let asker = PeerAddress(key: TestNetwork.identity(77).publicKey, endpoint: Self.stranger(0))
         #expect(bench.ask(request(), from: asker, proven: false) == nil)
@@ -295,8 +283,7 @@ import Wire
         #expect(told == [.callbackAnswer(nonce: 5, called: called)])
     }
 
-    @Test("Case 14: questions of one network, and all of them, are passed on only so often")
-    func passingOnBudget() {
+    @Test func case14QuestionsOfOneNetworkAndAllOfThemArePassedOnOnlySoOften() {
         var bench = Self.bench()
         var orders = 0
         for number in 0..<100 {
@@ -324,8 +311,7 @@ import Wire
             ))
     }
 
-    @Test("Orders of contacts are carried out, those of strangers and towards odd places are not")
-    func calling() {
+    @Test func ordersOfContactsAreCarriedOutThoseOfStrangersOrToUnusablePlacesAreNot() {
         var bench = Self.bench()
         let contact = bench.address(bench.contact(1))
         let target = Self.stranger(4)
@@ -352,8 +338,7 @@ import Wire
         #expect(!bench.out.contains { if case .callBack = $0 { true } else { false } })
     }
 
-    @Test("Case 14: contacts that all name one victim have it called a few times in ten minutes")
-    func callingBudget() {
+    @Test func case14ContactsThatAllNameOneVictimHaveItCalledAFewTimesInTenMinutes() {
         var bench = Self.bench(contacts: 10)
         var calls = 0
         for minute in 0..<20 {
@@ -372,10 +357,7 @@ import Wire
 
     // MARK: What is stated
 
-    @Test(
-        "A contact that states that it can't be reached leaves the table; an older record doesn't bring it back"
-    )
-    func retires() {
+    @Test func aContactThatSaysItCantBeReachedLeavesTheTableAndNoOlderRecordBringsItBack() {
         var bench = Self.bench()
         let before = bench.contact(3)
         let count = bench.discovery.count
@@ -397,8 +379,7 @@ import Wire
         #expect(bench.requests().count == 1)
     }
 
-    @Test("The answer to a liveness probe retires a contact as well")
-    func retiresByPong() throws {
+    @Test func theAnswerToALivenessProbeRetiresAContactAsWell() throws {
         var bench = Bench(.internet)
         let contact = bench.contact(3)
         bench.admit(contact)

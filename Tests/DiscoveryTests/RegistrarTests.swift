@@ -34,8 +34,7 @@ import Wire
         func networks(_ topic: TopicID) -> [Endpoint] { registrar.entries(topic, now).map(\.group) }
     }
 
-    @Test("A topic keeps 64 registrations, at most two of one prefix")
-    func perTopic() {
+    @Test func aTopicKeeps64RegistrationsAtMostTwoOfOnePrefix() {
         var bed = Bed()
         for number in 0..<1_000 { _ = bed.offer(number, network: number / 10, topic) }
         let networks = bed.networks(topic)
@@ -43,8 +42,7 @@ import Wire
         for network in Set(networks) { #expect(networks.count { $0 == network } <= 2) }
     }
 
-    @Test("Case 19: one network's flood of keys keeps its share of a full topic, whatever it tries")
-    func flood() {
+    @Test func case19OneNetworksFloodOfKeysKeepsItsShareOfAFullTopicWhateverItTries() {
         // 100 honest networks with one provider each; four hostile ones with 5,000 keys each, which try again and again
         // and learn each time whether they are kept.
         var honest = 0
@@ -64,8 +62,7 @@ import Wire
         #expect(honest >= 20 * 56 && honest <= 20 * 64)
     }
 
-    @Test("What is kept doesn't depend on who came first")
-    func order() {
+    @Test func whatIsKeptDoesntDependOnTheOrderOfArrival() {
         let numbers = Array(0..<300)
         func kept(_ numbers: [Int]) -> Set<PublicKey> {
             var bed = Bed()
@@ -75,8 +72,7 @@ import Wire
         #expect(kept(numbers) == kept(numbers.reversed()))
     }
 
-    @Test("One prefix holds at most 16 registrations over all topics")
-    func perPrefix() {
+    @Test func onePrefixHoldsAtMost16RegistrationsOverAllTopics() {
         var bed = Bed()
         var kept = 0
         for number in 0..<40 where bed.offer(number, network: 7, TopicID(Bytes32(UInt64(number), 0, 0, 0))) {
@@ -85,8 +81,7 @@ import Wire
         #expect(kept == 16 && bed.registrar.count == 16)
     }
 
-    @Test("Case 35: a million topics leave a registrar bounded, with room for those of low rank")
-    func total() {
+    @Test func case35AMillionTopicsLeaveARegistrarBoundedWithRoomForThoseOfLowRank() {
         var parameters = DiscoveryParameters()
         parameters.registrationsMax = 200
         var bed = Bed(parameters)
@@ -98,8 +93,7 @@ import Wire
         #expect(isKept && bed.registrar.count == 200)
     }
 
-    @Test("A registration holds for 15 minutes, and again when it is renewed")
-    func expiry() {
+    @Test func aRegistrationHoldsFor15MinutesAndAgainWhenItIsRenewed() {
         var bed = Bed()
         _ = bed.offer(1, network: 1, topic)
         _ = bed.offer(2, network: 2, topic)
@@ -114,8 +108,7 @@ import Wire
         #expect(bed.registrar.isEmpty && bed.registrar.count(of: .loopback(0)) == 0)
     }
 
-    @Test("The hash key rotates daily: the sample changes, and stays sorted and bounded")
-    func rotation() {
+    @Test func theHashKeyRotatesDailyTheSampleChangesAndStaysSortedAndBounded() {
         var bed = Bed()
         for number in 0..<300 { _ = bed.offer(number, network: number, topic) }
         let before = bed.registrar.entries(topic, bed.now).map(\.key)
@@ -154,8 +147,7 @@ import Wire
         return providers
     }
 
-    @Test("A registration is answered with how long it is kept, and is then named to who asks")
-    func kept() {
+    @Test func aRegistrationIsAnsweredWithHowLongItIsKeptAndIsNamedToSearchersFromThenOn() {
         var bench = Bench()
         let (record, peer) = Self.registration(1, topic)
         let answer = bench.ask(.register(Register(registration: record.signed)), from: peer)
@@ -166,8 +158,7 @@ import Wire
         #expect(providers(&bench).registrations.isEmpty)
     }
 
-    @Test("Case 12: what is not proven, not the sender's own or elsewhere is not kept")
-    func refused() {
+    @Test func case12WhatIsNotProvenNotTheSendersOwnOrElsewhereIsNotKept() {
         var bench = Bench()
         let (record, peer) = Self.registration(1, topic)
         let (_, otherPeer) = Self.registration(2, topic)
@@ -182,9 +173,7 @@ import Wire
         #expect(bench.discovery.registrar.isEmpty)
     }
 
-    @Test(
-        "Case 12: a PROVIDERS of the largest registrations and contacts fits what a GET is padded to pay for")
-    func size() {
+    @Test func case12TheLargestProvidersFitsWhatAGetIsPaddedToPayFor() {
         var bench = Bench()
         for number in 1..<60 { bench.admit(bench.contact(number)) }
         for number in 100..<164 {
@@ -200,8 +189,7 @@ import Wire
         #expect(providers(&bench, 0) != providers(&bench, 9))
     }
 
-    @Test("Contacts in answers about a topic are nearer to it than their answerer")
-    func nearer() {
+    @Test func contactsInAnswersAboutATopicAreNearerToItThanTheirAnswerer() {
         var bench = Bench()
         for number in 1..<200 { bench.admit(bench.contact(number)) }
         let own = bench.discovery.selfID

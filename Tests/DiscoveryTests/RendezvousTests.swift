@@ -16,8 +16,7 @@ import Wire
         return network
     }
 
-    @Test("A search among 500 nodes finds all of 3 providers, and enough of 100 with fewer questions")
-    func finds() throws {
+    @Test func aSearchAmong500NodesFindsAllOf3ProvidersAndEnoughOf100WithFewerQuestions() throws {
         var network = network(500, seed: 31)
         let popular = TopicID(model: "popular")
         for index in 0..<3 { network.provide(topic, at: index) }
@@ -42,8 +41,7 @@ import Wire
         }
     }
 
-    @Test("Where all contacts fit one bucket, everybody registers with and asks everybody")
-    func small() {
+    @Test func whereAllContactsFitOneBucketEverybodyRegistersWithAndAsksEverybody() {
         var network = TestNetwork(seed: 32)
         network.add(12)
         let bootstrap = network.address(0)
@@ -60,8 +58,7 @@ import Wire
         #expect(network.nodes[5].found[token] == [network.nodes[3].identity.publicKey])
     }
 
-    @Test("Registrations are renewed as long as their provider lives, and gone 15 minutes after it died")
-    func renewal() {
+    @Test func registrationsAreRenewedAsLongAsTheirProviderLivesAndGone15MinutesAfterItDied() {
         var network = network(100, seed: 33)
         network.provide(topic, at: 0)
         network.run(for: .minutes(40))
@@ -72,8 +69,7 @@ import Wire
         #expect(network.nodes.allSatisfy { $0.discovery.registrar.count(topic) == 0 })
     }
 
-    @Test("A search goes on past dead registrars")
-    func dead() {
+    @Test func aSearchGoesOnPastDeadRegistrars() {
         var network = network(500, seed: 34)
         for index in 0..<20 { network.provide(topic, at: index) }
         network.run(for: .seconds(4))
@@ -92,10 +88,7 @@ import Wire
         #expect(all >= 19 * searches.count)
     }
 
-    @Test(
-        "Case 14: registrations that name one victim bring it two probes a search, and no more than its budget"
-    )
-    func victim() {
+    @Test func case14RegistrationsThatNameOneVictimBringItTwoProbesASearchWithinItsBudget() {
         var bench = Bench(.internet)
         let liar = bench.contact(1)
         bench.admit(liar)
@@ -108,8 +101,7 @@ import Wire
         #expect(named == 2)
     }
 
-    @Test("Case 15: forged, foreign, repeated and surplus registrations count for nothing")
-    func forged() {
+    @Test func case15ForgedForeignRepeatedAndSurplusRegistrationsCountForNothing() {
         var bench = Bench()
         let liar = bench.contact(1)
         bench.admit(liar)
@@ -139,8 +131,7 @@ import Wire
         #expect(found == [address])
     }
 
-    @Test("A registration with a false signature, which a registrar may relay, costs a search one check")
-    func relayed() {
+    @Test func aRegistrationWithAFalseSignatureWhichARegistrarMayRelayCostsASearchOneCheck() {
         var bench = Bench()
         for number in 1...3 { bench.admit(bench.contact(number)) }
         _ = bench.discovery.findProviders(of: topic, turn: &bench.turn, out: &bench.out)
@@ -157,9 +148,7 @@ import Wire
         #expect(bench.discovery.dropped[.badRegistration] == 3)
     }
 
-    @Test(
-        "A registrar keeps what its author registers without checking the signature, which is for searchers")
-    func unchecked() {
+    @Test func aRegistrarKeepsWhatAnAuthorRegistersAndLeavesItsSignatureToSearchers() {
         var bench = Bench()
         let (record, peer) = RegisterMessageTests.registration(1, topic)
         let other = RegisterMessageTests.registration(2, topic).0
@@ -170,8 +159,7 @@ import Wire
         #expect(bench.discovery.registrar.entries(topic, bench.now).map(\.record) == [record.signed])
     }
 
-    @Test("A forged contact doesn't hide the node that it names, and takes no question")
-    func forgedContact() throws {
+    @Test func aForgedContactDoesntHideTheNodeThatItNamesAndTakesNoQuestion() throws {
         var bench = Bench()
         let peer = bench.contact(1)
         bench.admit(peer)
@@ -201,8 +189,7 @@ import Wire
         #expect(bench.requests().map(\.peer) == [bench.address(hidden)])
     }
 
-    @Test("A contact that is not nearer to the topic than its answerer is refused")
-    func notNearer() {
+    @Test func aContactThatIsNotNearerToTheTopicThanItsAnswererIsRefused() {
         var bench = Bench()
         let peer = bench.contact(1)
         bench.admit(peer)

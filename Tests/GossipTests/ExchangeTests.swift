@@ -4,8 +4,7 @@ import Wire
 
 @testable import Gossip
 
-@Suite("Exchanges and searches")
-struct ExchangeTests {
+@Suite struct ExchangeTests {
     /// Lets two machines answer each other until both are quiet; the number of requests.
     @discardableResult
     private func converse(_ a: inout Machine, _ ai: Int, _ b: inout Machine, _ bi: Int, rounds: Int = 200)
@@ -33,8 +32,7 @@ struct ExchangeTests {
         return count
     }
 
-    @Test("A newcomer pulls from up to three members a moment after the first is known")
-    func joining() {
+    @Test func aNewcomerPullsFromUpToThreeMembersAMomentAfterTheFirstIsKnown() {
         var machine = Machine()
         for index in 1..<6 { machine.join(index) }
         #expect(machine.takeDigests().isEmpty)
@@ -48,8 +46,7 @@ struct ExchangeTests {
         #expect(machine.gossip.isJoining)
     }
 
-    @Test("Two books become one in either direction, in one exchange")
-    func reconcile() {
+    @Test func twoBooksBecomeOneInEitherDirectionInOneExchange() {
         var (a, b) = (Machine(0), Machine(1))
         for index in 10..<110 { a.mail([offer(of: index)], from: index) }
         for index in 60..<160 { b.mail([offer(of: index)], from: index) }
@@ -63,8 +60,7 @@ struct ExchangeTests {
         #expect(count < 80, "25 pulls, 25 mails and the digests; has \(count)")
     }
 
-    @Test("Joining ends when an exchange brought nothing new, and gives up on silence after six sets")
-    func joiningEnds() {
+    @Test func joiningEndsWhenAnExchangeBroughtNothingNewAndGivesUpOnSilenceAfterSixSets() {
         var (a, b) = (Machine(0), Machine(1))
         for index in 10..<20 { b.mail([offer(of: index)], from: index) }
         a.join(1)
@@ -84,8 +80,7 @@ struct ExchangeTests {
         #expect(!alone.gossip.isJoining)
     }
 
-    @Test("Once a minute a random member is asked")
-    func periodic() {
+    @Test func onceAMinuteARandomMemberIsAsked() {
         var machine = Machine.joined(members: 1..<20)
         var asked: [PeerAddress] = []
         for _ in 0..<10 {
@@ -99,8 +94,7 @@ struct ExchangeTests {
         #expect(asked.contains { $0 != asked.first })
     }
 
-    @Test("Only what we listed and hold is mailed back, however much is wanted")
-    func wanted() {
+    @Test func onlyWhatWeListedAndHoldIsMailedBackHoweverMuchIsWanted() {
         var machine = Machine.joined(members: 1..<2)
         machine.mail([offer(of: 5)], from: 5)
         machine.pass(.seconds(70))
@@ -115,8 +109,7 @@ struct ExchangeTests {
         #expect(machine.takeMails().map(\.offers.count) == [1])
     }
 
-    @Test("A partner that always promises more and brings nothing ends the exchange")
-    func endless() {
+    @Test func aPartnerThatAlwaysPromisesMoreAndBringsNothingEndsTheExchange() {
         var machine = Machine.joined(members: 1..<2)
         machine.search("wren-m", token: 1)
         guard let digest = machine.takeDigests().first else {
@@ -130,8 +123,7 @@ struct ExchangeTests {
         #expect(machine.gossip.exchanges.isEmpty)
     }
 
-    @Test("Whoever lists offers that never come is asked for no more of them; a minute heals half")
-    func unservable() {
+    @Test func aMemberThatListsOffersItNeverSendsIsAskedForNoMoreAndAMinuteForgivesHalf() {
         var machine = Machine.joined(members: 1..<2)
         var asked = 0
         for round in 0..<20 as Range<UInt64> {
@@ -149,8 +141,7 @@ struct ExchangeTests {
             machine.receive(.offerDigest(digest), from: 1) == .offerDifference(OfferDifference(wanted: [1])))
     }
 
-    @Test("An answer of the wrong kind ends an exchange; unknown tokens and messages are harmless")
-    func wrongAnswers() {
+    @Test func anAnswerOfTheWrongKindEndsAnExchangeUnknownTokensAndMessagesAreHarmless() {
         var machine = Machine.joined(members: 1..<2)
         machine.search("wren-m", token: 5)
         for digest in machine.takeDigests() { machine.answer(digest.token, .offerReceived, from: 1) }
@@ -162,8 +153,7 @@ struct ExchangeTests {
         #expect(machine.receive(.offerDifference(OfferDifference()), from: 1) == nil)
     }
 
-    @Test("A search ends when all partners have answered, with what they brought")
-    func search() {
+    @Test func aSearchEndsWhenAllPartnersHaveAnsweredWithWhatTheyBrought() {
         var (a, b) = (Machine.joined(0, members: 1..<2), Machine(1))
         b.mail([offer(of: 7)], from: 7)
         _ = b.takeActions()
@@ -181,8 +171,7 @@ struct ExchangeTests {
         #expect(a.gossip.offers(model: "wren-m").count == 1)
     }
 
-    @Test("A search ends after a second of silence, exactly once, with all that joined it")
-    func searchTimeout() {
+    @Test func aSearchEndsAfterASecondOfSilenceExactlyOnceWithAllThatJoinedIt() {
         var machine = Machine.joined(members: 1..<5)
         machine.search("wren-m", token: 1)
         machine.pass(.milliseconds(500))
@@ -199,8 +188,7 @@ struct ExchangeTests {
         #expect(machine.takeEvents() == ["finished 3 wren-m"])
     }
 
-    @Test("A search without members, right after another, or in bulk is finished at once or with the rest")
-    func searchBounds() {
+    @Test func aSearchWithoutMembersRightAfterAnotherOrInBulkIsFinishedAtOnceOrWithTheRest() {
         var alone = Machine()
         alone.search("wren-m", token: 1)
         #expect(alone.takeEvents() == ["finished 1 wren-m"])
@@ -213,8 +201,7 @@ struct ExchangeTests {
         #expect(machine.takeEvents().count == 1)
     }
 
-    @Test("The table of members is bounded, and one that left gets nothing more")
-    func members() {
+    @Test func theTableOfMembersIsBoundedAndOneThatLeftGetsNothingMore() {
         var machine = Machine()
         for index in 1..<600 { machine.join(index) }
         #expect(machine.gossip.memberCount == 512)

@@ -5,8 +5,7 @@ import Wire
 
 @testable import Gossip
 
-@Suite("The offer book")
-struct OfferBookTests {
+@Suite struct OfferBookTests {
     private func book(_ count: Int, models: Int = 100) -> OfferBook {
         var book = OfferBook()
         for index in 0..<count { _ = hold(&book, index, "model-\(index % models)") }
@@ -24,8 +23,7 @@ struct OfferBookTests {
             expiresAt: verified.record.notAfter, now: .zero)
     }
 
-    @Test("A full list of models refuses new ones, and takes them when one has gone")
-    func models() {
+    @Test func aFullListOfModelsRefusesNewOnesAndTakesThemWhenOneHasGone() {
         var book = OfferBook()
         for index in 0..<512 { #expect(hold(&book, index, "model-\(index)") == nil) }
         #expect(hold(&book, 513, "another") == .tooManyModels)
@@ -34,15 +32,13 @@ struct OfferBookTests {
         #expect(hold(&book, 513, "another") == nil)
     }
 
-    @Test("Tombstones of a key are eight at most; the ninth takes the place of the one that ends first")
-    func tombstones() {
+    @Test func tombstonesOfAKeyAreEightAtMostTheNinthTakesThePlaceOfTheOneThatEndsFirst() {
         var book = OfferBook()
         for index in 0..<20 { #expect(hold(&book, 1, "model-\(index)", withdrawn: true) == nil) }
         #expect(book.count == 8)
     }
 
-    @Test("Digest ranges cover the whole book without gap or overlap")
-    func ranges() {
+    @Test func digestRangesCoverTheWholeBookWithoutGapOrOverlap() {
         let book = book(150)
         var first: UInt64 = 0
         var listed: [UInt64] = []
@@ -56,8 +52,7 @@ struct OfferBookTests {
         #expect(listed == book.ids)
     }
 
-    @Test("A difference names exactly what either side lacks")
-    func difference() {
+    @Test func aDifferenceNamesExactlyWhatEitherSideLacks() {
         var random = SeededRandom(seed: 3)
         let mine = book(100)
         var theirs = book(90)
@@ -83,8 +78,7 @@ struct OfferBookTests {
         #expect(wanted.sorted() == expected.sorted())
     }
 
-    @Test("Crafted digests are refused: turned ranges, ids outside, unsorted, twice")
-    func crafted() {
+    @Test func craftedDigestsAreRefusedTurnedRangesIdsOutsideUnsortedTwice() {
         func version(_ id: UInt64) -> OfferVersion { OfferVersion(id: id, sequence: 1) }
         let unsound = [
             OfferDigest(first: 5, last: 4, offers: []),
@@ -106,8 +100,7 @@ struct OfferBookTests {
                 == .offerDifference(OfferDifference(wanted: [0, .max])))
     }
 
-    @Test("Two offers of the largest size share no message")
-    func sizes() {
+    @Test func twoOffersOfTheLargestSizeShareNoMessage() {
         var machine = Machine.joined(members: 1..<2)
         for model in ["a", "b", "c"] {
             var draft = terms(model)
@@ -122,8 +115,7 @@ struct OfferBookTests {
         }
     }
 
-    @Test("Summaries give a model's range of prices, contexts and quantizations, by name")
-    func summaries() {
+    @Test func summariesGiveAModelsRangeOfPricesContextsAndQuantizationsByName() {
         var machine = Machine()
         machine.mail([offer(of: 1, output: 5), offer(of: 2, output: 3)], from: 3)
         machine.mail([offer(of: 1, model: "avocet", output: 5)], from: 3)

@@ -4,12 +4,8 @@ import Wire
 
 @testable import Gossip
 
-@Suite("Own offers")
-struct PublishingTests {
-    @Test(
-        "The first announcement goes to every member, is in the own book, and is refreshed for as long as we live"
-    )
-    func announce() {
+@Suite struct PublishingTests {
+    @Test func theFirstAnnouncementGoesToEveryMemberAndIsRefreshedForAsLongAsTheNodeLives() {
         var machine = Machine.joined(members: 1..<11)
         #expect(machine.announce(terms("wren-m")) == .published)
         machine.pass(.milliseconds(50))
@@ -25,8 +21,7 @@ struct PublishingTests {
         #expect(machine.gossip.allOffers.count == 1)
     }
 
-    @Test("An offer holds for 180 seconds under a sequence above the wall clock and above what was stored")
-    func sequence() {
+    @Test func anOfferHoldsFor180SecondsUnderASequenceAboveTheClockAndWhatWasStored() {
         var machine = Machine.joined(members: 1..<2)
         machine.announce(terms("wren-m"))
         machine.announce(terms("wren-l", sequence: UInt64(wallStart) + 500))
@@ -36,8 +31,7 @@ struct PublishingTests {
         #expect(offers.allSatisfy { $0.notAfter.milliseconds - $0.issuedAt.milliseconds == 180_000 })
     }
 
-    @Test("160 mails don't burst: eight in each ten milliseconds")
-    func pacing() {
+    @Test func mailsToOneHundredAndSixtyLeaveEightInEachTenMilliseconds() {
         var machine = Machine.joined(members: 1..<161)
         machine.announce(terms("wren-m"))
         var sent = 0
@@ -50,8 +44,7 @@ struct PublishingTests {
         #expect(sent + machine.takeMails().count == 160)
     }
 
-    @Test("Terms change once a minute: a later change is held, and the last one is published when due")
-    func changes() {
+    @Test func termsChangeOnceAMinuteALaterChangeIsHeldAndTheLastOneIsPublishedWhenDue() {
         var machine = Machine.joined(members: 1..<2)
         machine.announce(terms("wren-m", output: 1))
         #expect(
@@ -67,8 +60,7 @@ struct PublishingTests {
         #expect(machine.announce(terms("wren-m", output: 4)) == .published)
     }
 
-    @Test("A seller who moves says so at once, without the price that waits")
-    func moves() {
+    @Test func aSellerThatMovesSaysSoAtOnceWithoutThePriceThatWaits() {
         var machine = Machine.joined(members: 1..<2)
         var draft = terms("wren-m", output: 1)
         draft.endpoints = []
@@ -89,8 +81,7 @@ struct PublishingTests {
         #expect(machine.gossip.allOffers.first?.record.price.output == 2)
     }
 
-    @Test("A held change that is taken back is not published")
-    func takenBack() {
+    @Test func aHeldChangeThatIsTakenBackIsNotPublished() {
         var machine = Machine.joined(members: 1..<2)
         machine.announce(terms("wren-m", output: 1))
         machine.announce(terms("wren-m", output: 2))
@@ -99,8 +90,7 @@ struct PublishingTests {
         #expect(machine.takeMails().flatMap(\.offers).allSatisfy { $0.price.output == 1 })
     }
 
-    @Test("A withdrawal doesn't wait; a return is at once, unless it would eat the next withdrawal's rate")
-    func withdraw() {
+    @Test func aWithdrawalDoesntWaitAReturnIsAtOnceUnlessItWouldEatTheNextWithdrawalsRate() {
         var machine = Machine.joined(members: 1..<2)
         var holder = Machine(1)
         func carry() {
@@ -131,8 +121,7 @@ struct PublishingTests {
         machine.withdraw("no such model")
     }
 
-    @Test("A ninth model is refused, and taken once another is withdrawn")
-    func nine() {
+    @Test func aNinthModelIsRefusedAndTakenOnceAnotherIsWithdrawn() {
         var machine = Machine()
         for index in 0..<8 { #expect(machine.announce(terms("model-\(index)")) == .published) }
         #expect(machine.announce(terms("model-8")) == .refused(.tooManyModels))
@@ -147,8 +136,7 @@ struct PublishingTests {
         #expect(machine.gossip.allOffers.count == 8)
     }
 
-    @Test("A new member is mailed what we serve")
-    func newMember() {
+    @Test func aNewMemberIsMailedWhatWeServe() {
         var machine = Machine()
         machine.announce(terms("wren-m"))
         machine.join(1)
@@ -159,8 +147,7 @@ struct PublishingTests {
         #expect(machine.takeMails().isEmpty)
     }
 
-    @Test("A higher record of our own makes us continue above it, not more than once in ten seconds")
-    func restart() {
+    @Test func aHigherRecordOfOurOwnMakesUsContinueAboveItNotMoreThanOnceInTenSeconds() {
         var machine = Machine.joined(members: 1..<2)
         machine.announce(terms("wren-m"))
         machine.pass(.milliseconds(20))
@@ -177,8 +164,7 @@ struct PublishingTests {
         #expect(machine.takeMails().flatMap(\.offers).map(\.sequence) == [high + 6])
     }
 
-    @Test("A forged record of our own changes nothing; nor does the highest sequence there is")
-    func forgedOwn() {
+    @Test func aForgedRecordOfOurOwnChangesNothingNorDoesTheHighestSequenceThereIs() {
         var machine = Machine.joined(members: 1..<2)
         machine.announce(terms("wren-m"))
         machine.pass(.milliseconds(20))
@@ -192,8 +178,7 @@ struct PublishingTests {
         #expect(machine.gossip.allOffers.count == 1)
     }
 
-    @Test("An offer of a former life that we don't serve any more is ended; announcing it again still works")
-    func formerLife() {
+    @Test func anOfferOfAFormerLifeThatWeDontServeAnyMoreIsEndedAnnouncingItAgainStillWorks() {
         var machine = Machine.joined(members: 1..<2)
         let high = UInt64(wallStart) + 100_000
         machine.mail([offer(of: 0, model: "old", sequence: high)], from: 1)
@@ -205,8 +190,7 @@ struct PublishingTests {
         #expect(machine.gossip.allOffers.map(\.record.sequence) == [high + 2])
     }
 
-    @Test("A leave withdraws everything, tells members and sessions, and says when they have answered")
-    func leave() {
+    @Test func aLeaveWithdrawsEverythingTellsMembersAndSessionsAndSaysWhenTheyHaveAnswered() {
         var machine = Machine.joined(members: 1..<4)
         machine.announce(terms("wren-m"))
         machine.announce(terms("wren-l"))
@@ -226,8 +210,7 @@ struct PublishingTests {
         #expect(machine.takeRequests().isEmpty)
     }
 
-    @Test("A leave with nothing to withdraw, or with nobody to tell, is over at once")
-    func emptyLeave() {
+    @Test func aLeaveWithNothingToWithdrawOrWithNobodyToTellIsOverAtOnce() {
         var machine = Machine.joined(members: 1..<4)
         machine.leave()
         #expect(machine.takeEvents() == ["left"])

@@ -9,10 +9,8 @@ import Wire
 
 /// The numbered hostile cases (Tests/README.md) that only show in a whole node.
 @Suite struct CaseTests {
-    @Test(
-        "Case 10: a clock that is an hour off, or says 1970, neither keeps a node out nor makes others leave",
-        arguments: [-3_600, 3_600, -1_800_000_000])
-    func clocks(_ seconds: Int64) {
+    @Test(arguments: [-3_600, 3_600, -1_800_000_000])
+    func case10AClockThatIsAnHourOffOrSays1970NeitherKeepsANodeOutNorMakesOthersLeave(_ seconds: Int64) {
         var mesh = PeerMesh()
         for _ in 0..<4 { mesh.add() }
         mesh.add(skew: .seconds(seconds))
@@ -22,8 +20,7 @@ import Wire
         for node in mesh.nodes { #expect(node.peer.contacts.count == 4) }
     }
 
-    @Test("Case 31: a node whose loop stood still for 20 s loses nobody, and sends no burst")
-    func stall() {
+    @Test func case31ANodeWhoseLoopStoodStillFor20SecondsLosesNobodyAndSendsNoBurst() {
         var mesh = PeerMesh()
         for _ in 0..<8 { mesh.add() }
         mesh.run(for: .minutes(5))
@@ -40,8 +37,7 @@ import Wire
         for node in mesh.nodes { #expect(node.peer.contacts.count == 7) }
     }
 
-    @Test("A node of another wire version is named in the log, four times in a row and then once a minute")
-    func otherVersion() {
+    @Test func aNodeOfAnotherWireVersionIsNamedInTheLogFourTimesInARowAndThenOnceAMinute() {
         let stranger = PeerAddress(key: PeerMesh.identity(9).publicKey, endpoint: PeerMesh.endpoint(9))
         var settings = PeerSettings(
             mesh: MeshIdentity(name: "test"), endpoints: [PeerMesh.endpoint(0)], reachability: .direct,

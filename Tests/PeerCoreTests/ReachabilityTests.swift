@@ -10,8 +10,7 @@ import Wire
 
 /// What a whole node says of its reachability, whom it forgets, and what it sends to addresses that others name.
 @Suite struct ReachabilityTests {
-    @Test("Who takes its leave is in nobody's table any more, whether it sold anything or not")
-    func leave() {
+    @Test func aNodeThatLeavesIsInNobodysTableAnyMoreWhetherItSoldAnythingOrNot() {
         var mesh = PeerMesh()
         for _ in 0..<8 { mesh.add() }
         mesh.run(for: .seconds(10))
@@ -51,9 +50,7 @@ import Wire
             at: .zero, networks: 3)
     }
 
-    @Test(
-        "What the test finds out is stated in contact and offer, and decides who dials and who is registered")
-    func stated() {
+    @Test func whatTheTestFindsIsStatedInContactAndOfferAndDecidesWhichEndDialsAndRegisters() {
         var peer = Self.internetPeer()
         peer.serve([RendezvousTests.served()], now: Self.now(.zero))
         let states: [(ReachabilityFinding.Answer, ReachabilityFinding.Answer, Reachability)] = [
@@ -76,8 +73,7 @@ import Wire
         }
     }
 
-    @Test("The operator's word stands, whatever the test finds out")
-    func operatorsWord() {
+    @Test func theOperatorsWordStandsWhateverTheTestFindsOut() {
         var peer = Self.internetPeer { $0.reachability = .direct }
         peer.reachabilityTested(Self.finding(.no, .no))
         #expect(peer.ownReachability == .direct && peer.testedReachability?.channels == .no)
@@ -98,8 +94,7 @@ import Wire
         return Verified(signing: offer, with: identity).signed
     }
 
-    @Test("Case 14: offers that all name one victim have it called and asked four times a second at most")
-    func victims() {
+    @Test func case14OffersThatAllNameOneVictimHaveItCalledAndAskedFourTimesASecondAtMost() {
         var peer = Self.internetPeer { $0.reachability = .direct }
         let victim = Endpoint(ipv4: 0x0900_0001, port: 7_827)
         let bringer = PeerAddress(

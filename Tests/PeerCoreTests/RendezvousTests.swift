@@ -54,8 +54,7 @@ import Wire
         return nil
     }
 
-    @Test("An asker that shares no table entry with a seller finds it through the topic's registrars")
-    func found() throws {
+    @Test func anAskerThatSharesNoTableEntryWithASellerFindsItThroughTheTopicsRegistrars() throws {
         var mesh = Self.thinMesh(40)
         let (seller, asker) = try #require(Self.strangers(in: mesh))
         mesh.act(seller) { $0.serve([Self.served()], now: $1) }
@@ -68,8 +67,7 @@ import Wire
         #expect(mesh.nodes[asker].dialled == [PeerMesh.endpoint(seller)])
     }
 
-    @Test("The offers of a model in use stay in the book although their seller doesn't know us")
-    func refreshed() throws {
+    @Test func theOffersOfAModelInUseStayInTheOfferBookAlthoughTheirSellerDoesntKnowUs() throws {
         var mesh = Self.thinMesh(40)
         let (seller, asker) = try #require(Self.strangers(in: mesh))
         mesh.act(seller) { $0.serve([Self.served()], now: $1) }
@@ -79,8 +77,7 @@ import Wire
         #expect(mesh.nodes[asker].peer.offers(model: Self.model).count == 1)
     }
 
-    @Test("Who withdraws a model is not found any longer, nor is who takes its leave")
-    func withdrawn() throws {
+    @Test func aSellerThatWithdrewAModelOrLeftIsNotFoundAnyMore() throws {
         var mesh = Self.thinMesh(40)
         let (seller, asker) = try #require(Self.strangers(in: mesh))
         mesh.act(seller) { $0.serve([Self.served()], now: $1) }
@@ -99,8 +96,7 @@ import Wire
         #expect(mesh.nodes[asker].dialled.isEmpty)
     }
 
-    @Test("A model that nobody serves is told within three seconds, however many tasks ask for it")
-    func nobody() {
+    @Test func aModelThatNobodyServesIsToldWithinThreeSecondsHoweverManyTasksAskForIt() {
         var mesh = Self.thinMesh(40)
         for _ in 0..<5 { mesh.act(7) { _ = $0.submit(Self.task("none"), now: $1) } }
         mesh.run(for: .seconds(3))
@@ -109,8 +105,7 @@ import Wire
         #expect(mesh.nodes[7].peer.outstanding.tasks == 0)
     }
 
-    @Test("Where everybody is silent, the search ends all the same")
-    func silence() {
+    @Test func whereEverybodyIsSilentTheSearchEndsAllTheSame() {
         var mesh = Self.thinMesh(40)
         for index in mesh.nodes.indices where index != 7 { mesh.nodes[index].isDown = true }
         mesh.act(7) { _ = $0.submit(Self.task("none"), now: $1) }

@@ -9,8 +9,7 @@ import Wire
 @Suite struct CaseTests {
     private let stranger = Endpoint(ipv4: 0xc000_0201, port: 999)
 
-    @Test("Case 3: an answer under a number never given, zero, or given before completes nothing")
-    func replyNumbers() {
+    @Test func case3AnAnswerUnderANumberNeverGivenZeroOrGivenBeforeCompletesNothing() {
         let net = Net()
         net.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
         net.run()
@@ -33,10 +32,7 @@ import Wire
         #expect(net.nodes[0].completions.count == 4)
     }
 
-    @Test(
-        "Case 6: a session's packet from elsewhere is not answered there, and the session goes on where it was"
-    )
-    func otherPlace() {
+    @Test func case6ASessionsPacketFromElsewhereIsNotAnsweredThereAndTheSessionStaysWhereItWas() {
         let net = Net()
         net.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
         net.run()
@@ -53,8 +49,7 @@ import Wire
         #expect(net.log.count == logged + 1)
     }
 
-    @Test("Case 7: responses to nobody, to an older attempt, or twice open one session")
-    func orphans() {
+    @Test func case7ResponsesToNobodyToAnOlderAttemptOrTwiceOpenOneSession() {
         let net = Net()
         var held: [Net.Packet] = []
         net.delivers = { packet in
@@ -77,8 +72,7 @@ import Wire
             net.nodes[2].sessions.dropped[.noSession] == 1 && net.nodes[2].sessions.associations.count == 0)
     }
 
-    @Test("Case 8: unknown kinds, a counter of 0 and the last counter are harmless")
-    func counters() {
+    @Test func case8UnknownKindsACounterOfZeroAndTheLastCounterAreHarmless() {
         let net = Net()
         net.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
         net.run()
@@ -94,8 +88,7 @@ import Wire
         #expect(net.nodes[1].sessions.nextDeadline() == .never)
     }
 
-    @Test("Case 9: an answer that comes after its handshake was pushed out is dropped, the newer one is sent")
-    func lateReply() throws {
+    @Test func case9AnAnswerThatComesAfterItsHandshakeWasPushedOutIsDroppedTheNewerOneIsSent() throws {
         var limits = SessionLimits()
         limits.halfOpen = 1
         var receiver = Net.node(1, nil, 0, MeshIdentity(name: "test"), limits)
@@ -119,8 +112,7 @@ import Wire
         #expect(receiver.sessions.dropped[.replyLate] == 1 && receiver.out.datagrams.count == 1)
     }
 
-    @Test("Case 11: a cookie from elsewhere moves nothing, and an old one buys nothing")
-    func cookies() throws {
+    @Test func case11ACookieFromElsewhereMovesNothingAndAnOldOneBuysNothing() throws {
         var limits = SessionLimits()
         limits.handshakesPerSecond = 1
         let net = Net(3, limits: limits)
@@ -152,10 +144,8 @@ import Wire
         #expect(net.nodes[1].sessions.dropped[.cookieRequired] == before + 1)
     }
 
-    @Test(
-        "Case 33: with loss, duplicates, reordering and packets 5 s late, each request has one end",
-        arguments: [1, 10, 30])
-    func badNetwork(_ loss: Int) {
+    @Test(arguments: [1, 10, 30])
+    func case33WithLossDuplicatesReorderingAndLatePacketsEachRequestHasOneEnd(_ loss: Int) {
         let net = Net(4)
         var random = SeededRandom(seed: UInt64(loss))
         net.delivers = { [unowned net] packet in
@@ -193,8 +183,7 @@ import Wire
         #expect(net.nodes.allSatisfy { $0.sessions.pending.isEmpty && $0.sessions.openings.isEmpty })
     }
 
-    @Test("Case 34: a node whose own requests are all taken still answers those of others")
-    func repliesHaveTheirOwnRoom() {
+    @Test func case34ANodeWhoseOwnRequestsAreAllTakenStillAnswersThoseOfOthers() {
         var limits = SessionLimits()
         limits.requests = 1
         let net = Net(3, limits: limits)
@@ -209,8 +198,7 @@ import Wire
         #expect(net.nodes[1].completions.last?.answer == .gossip(.offerReceived))
     }
 
-    @Test("Case 34: limits of zero and of the highest number are limits, at any first moment")
-    func extremeLimits() {
+    @Test func case34LimitsOfZeroAndOfTheHighestNumberAreLimitsAtAnyFirstMoment() {
         for rate in [0, 1, .max] {
             for moment in [MonotonicTime.zero, MonotonicTime(nanoseconds: .max - 1), .never] {
                 var bucket = TokenBucket(rate: rate, burst: rate)

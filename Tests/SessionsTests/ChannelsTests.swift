@@ -337,8 +337,7 @@ final class Carriers {
         #expect(sent == 70)
     }
 
-    @Test("Only the dialler begins tasks: an acceptor that does loses the channel, in use or idle")
-    func direction() throws {
+    @Test func onlyTheDiallerBeginsTasksAnAcceptorThatDoesLosesTheChannelInUseOrIdle() throws {
         let task = TaskID(high: 1, low: 1)
         let other = TaskID(high: 2, low: 2)
         func frame(_ body: FrameBody, _ task: TaskID) -> Frame { Frame(task: task, attempt: 1, body: body) }

@@ -19,8 +19,7 @@ import Wire
         return (net, net.log[0].bytes, net.log[1].bytes, net.log[3].bytes)
     }
 
-    @Test("Case 2: random bytes of any length are dropped and counted")
-    func randomBytesOfAnyLengthAreDroppedAndCounted() {
+    @Test func case2RandomBytesOfAnyLengthAreDroppedAndCounted() {
         let net = Net()
         var random = SeededRandom(seed: 3)
         var lengths = Array(0...1_300) + [1_472, 9_000, 65_507]
@@ -43,8 +42,7 @@ import Wire
         #expect(net.log.isEmpty && net.nodes[0].sessions.associations.count == 0)
     }
 
-    @Test("Case 2: every flipped bit of an initiation is dropped in silence")
-    func everyFlippedBitOfAnInitiationIsDroppedInSilence() {
+    @Test func case2EveryFlippedBitOfAnInitiationIsDroppedInSilence() {
         let packet = real().initiation
         var limits = SessionLimits()
         limits.handshakesPerSecond = 1_000_000
@@ -62,8 +60,7 @@ import Wire
         #expect(net.log.count == 1)
     }
 
-    @Test("Case 2: every truncation is dropped")
-    func everyTruncationIsDropped() {
+    @Test func case2EveryTruncationIsDropped() {
         let (_, initiation, _, _) = real()
         let net = Net(2)
         for length in 0..<initiation.count {
@@ -73,8 +70,7 @@ import Wire
         #expect(net.log.isEmpty)
     }
 
-    @Test("Case 8: flipped and truncated responses are dropped, and the right one still counts")
-    func flippedAndTruncatedResponsesAreDroppedAndTheRightOneStillCounts() {
+    @Test func case8FlippedAndTruncatedResponsesAreDroppedAndTheRightOneStillCounts() {
         let net = Net()
         var held: Net.Packet?
         net.delivers = { packet in
@@ -131,8 +127,7 @@ import Wire
     }
 
     /// Message 1 is assumed replayed. It is answered, at most with as many bytes, and changes nothing.
-    @Test("Case 10: a replayed initiation makes no session and disturbs none, from wherever it comes")
-    func aReplayedInitiationMakesNoSessionAndDisturbsNone() {
+    @Test func case10AReplayedInitiationMakesNoSessionAndDisturbsNoneFromWhereverItComes() {
         let (net, initiation, _, _) = real()
         let sessions = net.nodes[1].sessions.sessionCount
         let logged = net.log.count
@@ -151,8 +146,7 @@ import Wire
         #expect(net.nodes[1].completions.last?.answer == .gossip(.offerReceived))
     }
 
-    @Test("Case 10: a replay after a restart makes no session either")
-    func aReplayAfterARestartMakesNoSessionEither() {
+    @Test func case10AReplayAfterARestartMakesNoSessionEither() {
         let (net, initiation, _, transport) = real()
         net.restart(1)
         net.inject(initiation, into: 1, from: net.nodes[0].endpoint)
@@ -161,8 +155,7 @@ import Wire
         #expect(net.nodes[1].sessions.dropped[.noSession] + net.nodes[1].sessions.dropped[.badSeal] == 1)
     }
 
-    @Test("Case 10: an initiation for another node is dropped in silence")
-    func anInitiationForAnotherNodeIsSilentlyDropped() {
+    @Test func case10AnInitiationForAnotherNodeIsDroppedInSilence() {
         let (_, initiation, _, _) = real()
         let net = Net(3)
         net.inject(initiation, into: 2, from: stranger)
@@ -236,8 +229,7 @@ import Wire
         return packet
     }
 
-    @Test("Case 12: bytes out never exceed bytes in before proof")
-    func bytesOutNeverExceedBytesInBeforeProof() throws {
+    @Test func case12BytesOutNeverExceedBytesInBeforeProof() throws {
         let net = Net()
         net.nodes[1].pongContact = signedContact(net.nodes[1].identity, endpoints: 4)
         for message in [
@@ -286,8 +278,7 @@ import Wire
         }
     }
 
-    @Test("Case 12: an answer that is too large for its question is not sent")
-    func anAnswerThatIsTooLargeIsNotSent() throws {
+    @Test func case12AnAnswerThatIsTooLargeForItsQuestionIsNotSent() throws {
         var sender = Net.node(0)
         var receiver = Net.node(1)
         sender.request(.discovery(.ping(contact: nil)), to: receiver.address, 1, moment(.zero))
@@ -313,8 +304,7 @@ import Wire
         #expect(receiver.out.datagrams.count == 1 && receiver.sessions.dropped[.replyLate] == 1)
     }
 
-    @Test("Case 5: a reply from another peer or place completes nothing")
-    func aReplyFromAnotherPeerOrPlaceCompletesNothing() {
+    @Test func case5AReplyFromAnotherPeerOrPlaceCompletesNothing() {
         let net = Net(3)
         for other in [1, 2] {
             net.request(.discovery(.ping(contact: nil)), from: 0, to: other)
@@ -329,8 +319,7 @@ import Wire
         #expect(!net.nodes[0].completions.contains { $0.owner == .peer(7) })
     }
 
-    @Test("Case 8: a counter that jumps to its end is harmless")
-    func countersAtTheirEndsAreHarmless() {
+    @Test func case8ACounterThatJumpsToItsEndIsHarmless() {
         let net = Net()
         net.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
         net.run()
@@ -340,8 +329,7 @@ import Wire
     }
 
     /// Hostile case 9. The macs are right and the sources spoofed, one each.
-    @Test("Case 9: a flood of initiations fills the ring and nothing else")
-    func aFloodOfInitiationsFillsTheRingAndNothingElse() {
+    @Test func case9AFloodOfInitiationsFillsTheRingAndNothingElse() {
         var limits = SessionLimits()
         limits.handshakesPerSecond = 1_000_000
         let net = Net(2, limits: limits)
@@ -376,8 +364,7 @@ import Wire
 
     /// Over the budget only those are heard that can receive at their address; everybody else costs us a mac and a
     /// cookie. 100,000 of them grow nothing.
-    @Test("Case 9: under load a cookie is asked for, and helps")
-    func underLoadACookieIsAskedForAndHelps() {
+    @Test func case9UnderLoadACookieIsAskedForAndHelps() {
         var limits = SessionLimits()
         limits.handshakesPerSecond = 10
         let net = Net(2, limits: limits)
@@ -403,8 +390,7 @@ import Wire
         #expect(net.nodes[0].completions.first?.answer != nil)
     }
 
-    @Test("Case 11: a cookie is good for its own address alone")
-    func aCookieIsGoodForItsOwnAddressAlone() {
+    @Test func case11ACookieIsGoodForItsOwnAddressAlone() {
         var limits = SessionLimits()
         limits.handshakesPerSecond = 1
         let net = Net(2, limits: limits)
@@ -430,8 +416,7 @@ import Wire
         }
     }
 
-    @Test("Case 9: sessions are bounded per prefix and in all, and an honest one survives a crowd")
-    func sessionsAreBoundedPerPrefixAndInAll() {
+    @Test func case9SessionsAreBoundedPerPrefixAndInAllAndAnHonestOneSurvivesACrowd() {
         var limits = SessionLimits()
         limits.sessions = 40
         limits.sessionsPerPrefix = 4

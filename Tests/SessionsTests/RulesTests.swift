@@ -67,16 +67,14 @@ import Wire
         }
     }
 
-    @Test("The table has a row for every request, and each kind is a request or an answer in it")
-    func complete() throws {
+    @Test func theTableHasARowForEveryRequestAndEachKindIsARequestOrAnAnswerInIt() throws {
         let rows = try Self.rows()
         let named = Set(rows.map(\.message)).union(rows.flatMap(\.answers)).subtracting(["any unknown kind"])
         #expect(named == Set(Self.samples.map(\.name)))
         #expect(rows.count == Set(rows.map(\.message)).count)
     }
 
-    @Test("What rides in a first message, and to how much it is padded, is what the table says")
-    func riding() throws {
+    @Test func whatRidesInAFirstMessageAndToHowMuchItIsPaddedIsWhatTheTableSays() throws {
         let rows = try Self.rows()
         for (name, message) in Self.samples {
             let row = rows.first { $0.message == name }

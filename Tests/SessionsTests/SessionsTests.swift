@@ -87,8 +87,7 @@ import Wire
         #expect(net.kinds == [1, 1, 2, 4])
     }
 
-    @Test("Case 7: a late response to the first try still counts")
-    func aLateResponseToTheFirstTryStillCounts() {
+    @Test func case7ALateResponseToTheFirstTryStillCounts() {
         let net = Net()
         net.latency = .milliseconds(200)
         net.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
@@ -149,8 +148,7 @@ import Wire
         #expect(try #require(net.nodes[1].incoming.last).peer.endpoint.port == 40_000)
     }
 
-    @Test("Case 7: crossed opens leave two sessions that both work")
-    func crossedOpensLeaveTwoSessionsThatBothWork() {
+    @Test func case7CrossedOpensLeaveTwoSessionsThatBothWork() {
         let net = Net()
         net.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
         net.request(.discovery(.ping(contact: nil)), from: 1, to: 0)
@@ -169,8 +167,7 @@ import Wire
         #expect(net.nodes.allSatisfy { $0.completions.count == 5 && $0.sessions.dropped.total == 0 })
     }
 
-    @Test("Case 7: a request to oneself is refused")
-    func aRequestToOneselfIsRefused() {
+    @Test func case7ARequestToOneselfIsRefused() {
         let net = Net()
         net.request(.discovery(.ping(contact: nil)), from: 0, to: 0)
         #expect(net.nodes[0].completions.count == 1 && net.log.isEmpty)

@@ -7,8 +7,7 @@ import Wire
 
 /// What Sessions knows for the test of reachability: who is a stranger, and a datagram outside any session.
 @Suite struct StrangerTests {
-    @Test("A callback arrives once, is not answered, and leaves nothing behind at either end")
-    func callback() throws {
+    @Test func aCallbackArrivesOnceIsNotAnsweredAndLeavesNothingBehindAtEitherEnd() throws {
         let network = Net()
         let receiver = network.nodes[1].address
         let made = network.nodes[0].sessions.detached(.discovery(.callback(nonce: 7)), to: receiver.key)
@@ -27,8 +26,7 @@ import Wire
         #expect(network.nodes[0].sessions.tables.allSatisfy { $0.count == 0 })
     }
 
-    @Test("A stranger is who comes from a network to which nothing was sent for ten minutes, or fifteen")
-    func familiarity() {
+    @Test func aStrangerComesFromANetworkToWhichNothingWasSentForTenMinutesOrFifteen() {
         var addresses = ContactedAddresses()
         let endpoint = Endpoint(ipv4: 0x0900_0001, port: 7_827)
         let neighbour = Endpoint(ipv4: 0x0900_0002, port: 1)
@@ -51,8 +49,7 @@ import Wire
         #expect(doubtful && !certain)
     }
 
-    @Test("Who opens a session uninvited is told as a stranger, whom we wrote to first is not")
-    func uninvited() {
+    @Test func aNodeThatOpensASessionUninvitedIsToldAsAStrangerAndOneThatWeWroteToFirstIsNot() {
         let network = Net()
         network.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
         network.run()
@@ -68,8 +65,7 @@ import Wire
         #expect(familiar == [.endpoint, .network, .stranger])
     }
 
-    @Test("A question for a callback weighs what it makes others send")
-    func padding() {
+    @Test func aQuestionForACallbackWeighsWhatItMakesOthersSend() {
         let network = Net()
         network.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
         network.run()

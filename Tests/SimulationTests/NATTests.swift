@@ -90,8 +90,7 @@ import Wire
 
     private func ownEndpoints(_ host: Host) -> [Endpoint] { host.process?.peer.ownEndpoints ?? [] }
 
-    @Test("Behind any NAT a node joins, learns every offer and buys from sellers in the open")
-    func buying() {
+    @Test func behindAnyNATANodeJoinsLearnsEveryOfferAndBuysFromSellersInTheOpen() {
         var scenario = mesh([.fullCone, .restricted, .portRestricted, .symmetric])
         scenario.load[0].askers = [16, 17, 18, 19]
         scenario.expect.deliveredPercentMin = 100
@@ -101,12 +100,10 @@ import Wire
         #expect(report.carrier.filtered > 0)
     }
 
-    @Test(
-        "A node behind a cone learns its outside address from its peers",
-        arguments: [
-            NATKind.fullCone, .restricted, .portRestricted,
-        ])
-    func learning(kind: NATKind) throws {
+    @Test(arguments: [
+        NATKind.fullCone, .restricted, .portRestricted,
+    ])
+    func aNodeBehindAConeLearnsItsOutsideAddressFromItsPeers(kind: NATKind) throws {
         let world = World(mesh([kind, kind]))
         world.run(until: .zero + .seconds(12))
         for host in world.hosts.suffix(2) {
@@ -119,8 +116,7 @@ import Wire
         }
     }
 
-    @Test("A node that nobody told its address learns it")
-    func learningInTheOpen() {
+    @Test func aNodeThatNobodyToldItsAddressLearnsIt() {
         var scenario = mesh([])
         scenario.nodes[19].learnsAddress = true
         let world = World(scenario)
@@ -128,8 +124,7 @@ import Wire
         #expect(ownEndpoints(world.hosts[19]) == [world.hosts[19].endpoint])
     }
 
-    @Test("A seller behind a NAT that says so dials its buyers")
-    func selling() {
+    @Test func aSellerBehindANATThatSaysSoDialsItsBuyers() {
         var scenario = mesh([])
         for (offset, kind) in [NATKind.fullCone, .portRestricted, .symmetric].enumerated() {
             scenario.nodes[2 + offset].serves = scenario.nodes[0].serves
@@ -147,8 +142,7 @@ import Wire
         expectHolds(report)
     }
 
-    @Test("No connection comes in through a NAT")
-    func connections() throws {
+    @Test func noConnectionComesInThroughANAT() throws {
         let world = World(mesh([.fullCone]))
         world.run(until: .zero + .seconds(10))
         let hidden = world.hosts[19]
@@ -162,8 +156,7 @@ import Wire
         #expect(process.channels[ChannelID(rawValue: 1 << 40)] == nil)
     }
 
-    @Test("The same seed draws the same ports")
-    func digests() {
+    @Test func theSameSeedDrawsTheSamePorts() {
         let scenario = mesh([.symmetric, .portRestricted])
         #expect(World(scenario).run().digest == World(scenario).run().digest)
     }
