@@ -112,3 +112,13 @@ extension Bench {
         return try #require(request)
     }
 }
+
+extension DiscoveryMessage {
+    /// The contacts of a FOUND.
+    var found: [SignedRecord]? {
+        if case .found(let contacts) = self { contacts } else { nil }
+    }
+    var providers: Providers? {
+        if case .providers(let providers) = self { providers } else { nil }
+    }
+}

@@ -94,14 +94,11 @@ import Wire
         #expect(asked.contains { $0 != asked.first })
     }
 
-    @Test func onlyWhatWeListedAndHoldIsMailedBackHoweverMuchIsWanted() {
+    @Test func onlyWhatWeListedAndHoldIsMailedBackHoweverMuchIsWanted() throws {
         var machine = Machine.joined(members: 1..<2)
         machine.mail([offer(of: 5)], from: 5)
         machine.pass(.seconds(70))
-        guard let digest = machine.takeDigests().last else {
-            Issue.record("no digest")
-            return
-        }
+        let digest = try #require(machine.takeDigests().last)
         let held = digest.digest.offers.map(\.id)
         #expect(held.count == 1)
         machine.answer(digest.token, .offerDifference(OfferDifference(wanted: held + [1, 2, 3])), from: 1)
@@ -109,13 +106,10 @@ import Wire
         #expect(machine.takeMails().map(\.offers.count) == [1])
     }
 
-    @Test func aPartnerThatAlwaysPromisesMoreAndBringsNothingEndsTheExchange() {
+    @Test func aPartnerThatAlwaysPromisesMoreAndBringsNothingEndsTheExchange() throws {
         var machine = Machine.joined(members: 1..<2)
         machine.search("wren-m", token: 1)
-        guard let digest = machine.takeDigests().first else {
-            Issue.record("no digest")
-            return
-        }
+        let digest = try #require(machine.takeDigests().first)
         machine.answer(
             digest.token, .offerDifference(OfferDifference(offers: [forged(offer(of: 3))], more: 1_000_000)),
             from: 1)

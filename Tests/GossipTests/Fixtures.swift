@@ -165,3 +165,9 @@ struct Machine {
         }
     }
 }
+
+extension AnnounceOutcome {
+    var isHeld: Bool {
+        if case .held = self { true } else { false }
+    }
+}

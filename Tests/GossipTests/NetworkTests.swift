@@ -132,15 +132,12 @@ import Wire
         #expect(network.missing(among: 0..<8, publishers: 0..<1) == 0)
     }
 
-    @Test func anOldOfferReplayedToEverybodyAfterItsTombstoneComesBackNowhere() {
+    @Test func anOldOfferReplayedToEverybodyAfterItsTombstoneComesBackNowhere() throws {
         var network = Network(16, seed: 9)
         network.joinAll()
         network.announce(0, terms("wren-m"))
         network.run(.seconds(10))
-        guard let old = network.nodes[5].gossip.allOffers.first?.signed else {
-            Issue.record("no offer")
-            return
-        }
+        let old = try #require(network.nodes[5].gossip.allOffers.first?.signed)
         network.act(0) { $0.withdraw(model: "wren-m", turn: &$1, out: &$2) }
         network.run(.seconds(2))
         for second in 0..<250 {

@@ -9,17 +9,18 @@ import Wire
 @Suite struct CaseTests {
     private let stranger = Endpoint(ipv4: 0xc000_0201, port: 999)
 
-    @Test func case3AnAnswerUnderANumberNeverGivenZeroOrGivenBeforeCompletesNothing() {
+    @Test func case3AnAnswerUnderANumberNeverGivenZeroOrGivenBeforeCompletesNothing() throws {
         let net = Net()
         net.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
         net.run()
         let used = net.nodes[0].sessions.lastRequest
         for number in [used, used &+ 1, .max] {
-            net.sealRaw(Envelope(reply: number, message: .gossip(.offerReceived)).encoded(), from: 1, to: 0)
+            try net.sealRaw(
+                Envelope(reply: number, message: .gossip(.offerReceived)).encoded(), from: 1, to: 0)
         }
         #expect(net.nodes[0].sessions.dropped[.unknownReply] == 3)
         // Zero means no answer: a message like any other, and this one is nobody's business.
-        net.sealRaw(Envelope(message: .gossip(.offerReceived)).encoded(), from: 1, to: 0)
+        try net.sealRaw(Envelope(message: .gossip(.offerReceived)).encoded(), from: 1, to: 0)
         #expect(net.nodes[0].completions.count == 1 && net.nodes[0].incoming.last?.reply == nil)
         // Numbers go round, past zero and past those that are open.
         net.nodes[0].sessions.lastRequest = .max - 1
@@ -72,7 +73,7 @@ import Wire
             net.nodes[2].sessions.dropped[.noSession] == 1 && net.nodes[2].sessions.associations.count == 0)
     }
 
-    @Test func case8UnknownKindsACounterOfZeroAndTheLastCounterAreHarmless() {
+    @Test func case8UnknownKindsACounterOfZeroAndTheLastCounterAreHarmless() throws {
         let net = Net()
         net.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
         net.run()
@@ -82,8 +83,8 @@ import Wire
                 [kind, 1, 0, 0] + [UInt8](repeating: 0, count: 60), into: 1, from: net.nodes[0].endpoint)
         }
         #expect(net.nodes[1].sessions.dropped[.unknownKind] == 5)
-        net.sealRaw([], from: 0, to: 1, counter: 0)
-        net.sealRaw([], from: 0, to: 1, counter: .max)
+        try net.sealRaw([], from: 0, to: 1, counter: 0)
+        try net.sealRaw([], from: 0, to: 1, counter: .max)
         #expect(net.nodes[1].sessions.dropped.total == before + 7)
         #expect(net.nodes[1].sessions.nextDeadline() == .never)
     }

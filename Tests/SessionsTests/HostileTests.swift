@@ -70,7 +70,7 @@ import Wire
         #expect(net.log.isEmpty)
     }
 
-    @Test func case8FlippedAndTruncatedResponsesAreDroppedAndTheRightOneStillCounts() {
+    @Test func case8FlippedAndTruncatedResponsesAreDroppedAndTheRightOneStillCounts() throws {
         let net = Net()
         var held: Net.Packet?
         net.delivers = { packet in
@@ -82,21 +82,21 @@ import Wire
         }
         net.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
         net.run(.milliseconds(15))
-        guard let held else { return #expect(Bool(false), "no response") }
-        for bit in 0..<held.bytes.count * 8 {
-            var flipped = held.bytes
+        let response = try #require(held)
+        for bit in 0..<response.bytes.count * 8 {
+            var flipped = response.bytes
             flipped[bit / 8] ^= 1 << UInt8(bit % 8)
-            net.inject(flipped, into: 0, from: held.from)
+            net.inject(flipped, into: 0, from: response.from)
         }
-        for length in 0..<held.bytes.count {
-            net.inject(Array(held.bytes.prefix(length)), into: 0, from: held.from)
+        for length in 0..<response.bytes.count {
+            net.inject(Array(response.bytes.prefix(length)), into: 0, from: response.from)
         }
-        net.inject(held.bytes, into: 0, from: stranger)
-        #expect(net.nodes[0].sessions.dropped.total == UInt64(held.bytes.count * 9 + 1))
+        net.inject(response.bytes, into: 0, from: stranger)
+        #expect(net.nodes[0].sessions.dropped.total == UInt64(response.bytes.count * 9 + 1))
         #expect(net.nodes[0].completions.isEmpty)
-        net.inject(held.bytes, into: 0, from: held.from)
+        net.inject(response.bytes, into: 0, from: response.from)
         #expect(net.nodes[0].completions.first?.answer != nil)
-        net.inject(held.bytes, into: 0, from: held.from)
+        net.inject(response.bytes, into: 0, from: response.from)
         #expect(net.nodes[0].sessions.dropped[.noSession] > 0)
         #expect(net.nodes[0].sessions.sessionCount == 1)
     }
@@ -304,7 +304,7 @@ import Wire
         #expect(receiver.out.datagrams.count == 1 && receiver.sessions.dropped[.replyLate] == 1)
     }
 
-    @Test func case5AReplyFromAnotherPeerOrPlaceCompletesNothing() {
+    @Test func case5AReplyFromAnotherPeerOrPlaceCompletesNothing() throws {
         let net = Net(3)
         for other in [1, 2] {
             net.request(.discovery(.ping(contact: nil)), from: 0, to: other)
@@ -314,17 +314,17 @@ import Wire
         net.request(.gossip(.offerMail([])), from: 0, to: 1, token: 7)
         // Node 2 guesses the request number.
         let number = net.nodes[0].sessions.lastRequest
-        net.sealRaw(Envelope(reply: number, message: .gossip(.offerReceived)).encoded(), from: 2, to: 0)
+        try net.sealRaw(Envelope(reply: number, message: .gossip(.offerReceived)).encoded(), from: 2, to: 0)
         #expect(net.nodes[0].sessions.dropped[.unknownReply] == 1)
         #expect(!net.nodes[0].completions.contains { $0.owner == .peer(7) })
     }
 
-    @Test func case8ACounterThatJumpsToItsEndIsHarmless() {
+    @Test func case8ACounterThatJumpsToItsEndIsHarmless() throws {
         let net = Net()
         net.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
         net.run()
-        net.sealRaw([], from: 0, to: 1, counter: .max - 1)
-        net.sealRaw([], from: 0, to: 1, counter: 5)
+        try net.sealRaw([], from: 0, to: 1, counter: .max - 1)
+        try net.sealRaw([], from: 0, to: 1, counter: 5)
         #expect(net.nodes[1].sessions.dropped[.replayed] == 1)
     }
 
