@@ -57,16 +57,16 @@ let core: [Target] = [
         path: "Tests/Support", swiftSettings: strict),
 
     tests("PrimitivesTests", ["Primitives", "TestSupport"]),
-    tests("CryptographyTests", ["Cryptography"]),
-    tests("WireTests", ["Wire"]),
+    tests("CryptographyTests", ["Cryptography", "TestSupport"]),
+    tests("WireTests", ["Wire", "TestSupport"]),
     tests("SessionsTests", ["Sessions", "TestSupport"]),
     tests("DiscoveryTests", ["Discovery", "TestSupport"]),
     tests("GossipTests", ["Gossip", "TestSupport"]),
-    tests("MarketTests", ["Market", product("HeapModule", "swift-collections")]),
-    tests("PeerCoreTests", ["PeerCore"] + machines + collections),
+    tests("MarketTests", ["Market", "TestSupport"]),
+    tests("PeerCoreTests", ["PeerCore", "TestSupport"] + machines),
     tests("SimulationTests", ["Simulation", "PeerCore", "TestSupport"] + machines),
     tests("OpenAIFormatTests", ["OpenAIFormat", "Primitives"]),
-    tests("HostileTests", ["FuzzEntries"]),
+    tests("HostileTests", ["FuzzEntries", "TestSupport"]),
 ]
 
 let loop: [Target] = [
@@ -123,7 +123,7 @@ let shell: [Target] = [
         "GatewayTests",
         ["Gateway", "NodeRuntime", "Market", "Wire", "Cryptography", "Primitives", "MeshDocuments"],
         exclude: ["openai_client.py"]),
-    tests("TestnetTests", ["Testnet", "NodeConfiguration"]),
+    tests("TestnetTests", ["Testnet", "NodeConfiguration", "TestSupport"]),
     tests("ProcessTests", ["starling", "MeshClient"], exclude: ["openai_client.py", "scripted_backend.py"]),
 ]
 

@@ -1,5 +1,6 @@
 import Cryptography
 import Primitives
+import TestSupport
 import Testing
 import Wire
 
@@ -41,7 +42,7 @@ import Wire
         var bench = Bench()
         for number in 0..<60 { bench.admit(bench.contact(number)) }
         let asker = bench.contact(3)
-        let target = TestNetwork.identity(3).nodeID.value
+        let target = Identity.ofNode(3).nodeID.value
         let answer = bench.ask(.find(target: target), from: bench.address(asker))
         let records = try #require(answer?.found)
         let bytes = records.reduce(0) { $0 + $1.body.count + 72 }

@@ -1,5 +1,6 @@
 import Cryptography
 import Primitives
+import TestSupport
 import Testing
 import Wire
 
@@ -85,7 +86,7 @@ import Wire
         var number = 0
         var far: [Verified<Contact>] = []
         while far.count < 18 {
-            if bench.discovery.selfID.bucketIndex(of: TestNetwork.identity(number).nodeID) == 0 {
+            if bench.discovery.selfID.bucketIndex(of: Identity.ofNode(number).nodeID) == 0 {
                 far.append(bench.contact(number))
             }
             number += 1
@@ -238,7 +239,7 @@ import Wire
         bench.admit(peer)
         let first = try bench.expectRequest(to: key, within: .seconds(1))
         bench.answer(first.token, .pong(contact: nil, observed: nil), from: bench.address(peer))
-        let moved = TestNetwork.contact(bench.identity, at: [.loopback(3_333)], sequence: 2)
+        let moved = Contact.signed(by: bench.identity, at: [.loopback(3_333)], sequence: 2)
         bench.discovery.setSelf(moved, turn: &bench.turn, out: &bench.out)
         let second = try bench.expectRequest(to: key, within: .seconds(10))
         #expect(second.message == .ping(contact: moved.signed, known: peer.record.sequence))

@@ -1,5 +1,6 @@
 import Cryptography
 import Primitives
+import TestSupport
 import Testing
 import Wire
 
@@ -148,7 +149,7 @@ import Wire
     }
 
     @Test func theSameSeedGivesTheSameActionsInTheSameOrderAnotherSeedOthers() {
-        func digest(_ seed: UInt64) -> UInt64 {
+        func digest(_ seed: UInt64) -> CourseDigest {
             var network = TestNetwork(seed: seed)
             network.add(12)
             let bootstrap = network.address(0)
@@ -166,8 +167,8 @@ import Wire
     }
 
     @Test func eightNodesStarted20MillisecondsApartAllKnowEachOtherWithinHalfASecond() {
-        var network = TestNetwork(seed: 77)
-        network.latency = (.microseconds(100), .microseconds(500))
+        var network = TestNetwork(
+            seed: 77, latency: .microseconds(100), to: .microseconds(500))
         network.add(8)
         let bootstrap = network.address(0)
         for index in 0..<8 {
@@ -222,10 +223,10 @@ import Wire
         }
         network.run(for: .minutes(2))
         #expect(network.nodes.allSatisfy { $0.discovery.count == 11 })
-        network.sides = { ($0 < 6) == ($1 < 6) }
+        network.isLinked = { ($0 < 6) == ($1 < 6) }
         network.run(for: .minutes(10))
         #expect(network.nodes.allSatisfy { $0.discovery.count == 5 })
-        network.sides = nil
+        network.isLinked = { _, _ in true }
         network.run(for: .minutes(20))
         #expect(network.nodes.allSatisfy { $0.discovery.count == 11 })
     }

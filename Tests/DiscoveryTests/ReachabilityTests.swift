@@ -1,4 +1,6 @@
+import Cryptography
 import Primitives
+import TestSupport
 import Testing
 import Wire
 
@@ -223,7 +225,7 @@ import Wire
 
         var moved = Self.bench()
         #expect(Self.silence(&moved) != nil)
-        let contact = TestNetwork.contact(moved.identity, at: [Self.stranger(77)], sequence: 9)
+        let contact = Contact.signed(by: moved.identity, at: [Self.stranger(77)], sequence: 9)
         moved.discovery.setSelf(contact, turn: &moved.turn, out: &moved.out)
         #expect(moved.discovery.reachability.plannedAt < moved.now + .seconds(15))
         moved.out = []
@@ -257,7 +259,7 @@ import Wire
 
     @Test func aQuestionIsPassedOnToOneContactOfAThirdNetworkForTheAskersOwnAddress() throws {
         var bench = Self.bench()
-        let asker = PeerAddress(key: TestNetwork.identity(77).publicKey, endpoint: Self.stranger(0))
+        let asker = PeerAddress(key: Identity.ofNode(77).publicKey, endpoint: Self.stranger(0))
         #expect(bench.ask(request(), from: asker, proven: false) == nil)
         #expect(bench.requests().isEmpty)
         var called = asker.endpoint
@@ -289,14 +291,14 @@ import Wire
         for number in 0..<100 {
             // All of one /24.
             let endpoint = Endpoint(ipv4: 0x0900_0000 + UInt32(number), port: 7_827)
-            let asker = PeerAddress(key: TestNetwork.identity(100 + number).publicKey, endpoint: endpoint)
+            let asker = PeerAddress(key: Identity.ofNode(100 + number).publicKey, endpoint: endpoint)
             _ = bench.ask(request(UInt64(number + 1)), from: asker)
             orders += bench.requests().count { if case .callbackOrder = $0.message { true } else { false } }
         }
         #expect(orders == bench.discovery.parameters.callbacksPerGroupMax)
         for number in 0..<1_000 {
             let asker = PeerAddress(
-                key: TestNetwork.identity(100).publicKey, endpoint: Self.stranger(number))
+                key: Identity.ofNode(100).publicKey, endpoint: Self.stranger(number))
             _ = bench.ask(request(UInt64(number + 1)), from: asker)
             orders += bench.requests().count { if case .callbackOrder = $0.message { true } else { false } }
         }
@@ -307,7 +309,7 @@ import Wire
     private func order(_ endpoint: Endpoint, _ nonce: UInt64 = 5) -> DiscoveryMessage {
         .callbackOrder(
             CallbackOrder(
-                publicKey: TestNetwork.identity(78).publicKey, endpoint: endpoint, nonce: nonce, channel: true
+                publicKey: Identity.ofNode(78).publicKey, endpoint: endpoint, nonce: nonce, channel: true
             ))
     }
 
@@ -321,7 +323,7 @@ import Wire
         bench.out = []
         var refused: [(DiscoveryMessage, PeerAddress, Bool)] = [
             (order(target), PeerAddress(key: contact.key, endpoint: Self.stranger(9)), true),
-            (order(target), PeerAddress(key: TestNetwork.identity(79).publicKey, endpoint: target), true),
+            (order(target), PeerAddress(key: Identity.ofNode(79).publicKey, endpoint: target), true),
             (order(target), contact, false),
         ]
         for odd in ["10.0.0.1:7827", "127.0.0.1:7827", "224.0.0.1:7827", "\(Self.own)"].compactMap({
@@ -361,8 +363,8 @@ import Wire
         var bench = Self.bench()
         let before = bench.contact(3)
         let count = bench.discovery.count
-        let gone = TestNetwork.contact(
-            TestNetwork.identity(3), at: before.record.endpoints, sequence: 2, reachability: .outbound)
+        let gone = Contact.signed(
+            by: Identity.ofNode(3), at: before.record.endpoints, sequence: 2, reachability: .outbound)
         // Unproven, or of another key, it says nothing.
         _ = bench.ask(.ping(contact: gone.signed), from: bench.address(before), proven: false)
         _ = bench.ask(.ping(contact: gone.signed), from: bench.address(bench.contact(4)))
@@ -384,7 +386,7 @@ import Wire
         let contact = bench.contact(3)
         bench.admit(contact)
         let probe = try bench.expectRequest(to: contact.record.publicKey, within: .minutes(10))
-        let gone = TestNetwork.contact(TestNetwork.identity(3), at: [], sequence: 2, reachability: .outbound)
+        let gone = Contact.signed(by: Identity.ofNode(3), at: [], sequence: 2, reachability: .outbound)
         bench.answer(probe.token, .pong(contact: gone.signed, observed: nil), from: bench.address(contact))
         #expect(bench.discovery.count == 0)
     }

@@ -1,5 +1,6 @@
 import Cryptography
 import Primitives
+import TestSupport
 import Testing
 import Wire
 
@@ -125,7 +126,7 @@ import Wire
     static func registration(
         _ number: Int, _ topic: TopicID, at endpoint: Endpoint? = nil, _ profile: DiscoveryProfile = .loopback
     ) -> (Verified<Registration>, PeerAddress) {
-        let identity = TestNetwork.identity(number)
+        let identity = Identity.ofNode(number)
         let endpoint = endpoint ?? Bench.endpoint(number, profile)
         let record = Registration(
             publicKey: identity.publicKey, topic: topic, endpoints: [endpoint],
@@ -194,7 +195,7 @@ import Wire
             var point = own.value
             point.w0 ^= 1 << UInt64(63 - bit)
             let near = bench.discovery.contactsNearer(
-                to: TopicID(point), start: 5, asker: TestNetwork.identity(1).publicKey, atMost: 8)
+                to: TopicID(point), start: 5, asker: Identity.ofNode(1).publicKey, atMost: 8)
             #expect(!near.isEmpty && near.count <= 8)
             for record in near {
                 let id = NodeID(of: (try? Contact(decoding: record.body))?.publicKey ?? PublicKey(.zero))

@@ -1,5 +1,6 @@
 import Cryptography
 import Primitives
+import TestSupport
 import Testing
 import Wire
 
@@ -174,7 +175,7 @@ import Wire
         let (hidden, forgedOnly) = (named[0], named[1])
         let forged = [hidden, forgedOnly].map {
             SignedRecord(
-                body: TestNetwork.contact(TestNetwork.identity(999), at: [.loopback(9)]).signed.body,
+                body: Contact.signed(by: Identity.ofNode(999), at: [.loopback(9)]).signed.body,
                 signature: $0.signed.signature)
         }
         // Under the same keys, but leading elsewhere.

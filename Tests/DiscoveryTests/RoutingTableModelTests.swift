@@ -1,3 +1,4 @@
+import Cryptography
 import Primitives
 import TestSupport
 import Testing
@@ -28,7 +29,7 @@ import Wire
         var tableDraws: SeededRandom
         let parameters: DiscoveryParameters
         let profile: DiscoveryProfile
-        static let selfID = TestNetwork.identity(1_000_000).nodeID
+        static let selfID = Identity.ofNode(1_000_000).nodeID
 
         init(_ random: inout SeededRandom) {
             var parameters = DiscoveryParameters()

@@ -1,23 +1,24 @@
 import Cryptography
 import Primitives
+import TestSupport
 import Testing
 import Wire
 
 @testable import Discovery
 
 @Suite struct RoutingTableTests {
-    let selfID = TestNetwork.identity(1_000_000).nodeID
+    let selfID = Identity.ofNode(1_000_000).nodeID
 
     func table(_ profile: DiscoveryProfile = .loopback) -> RoutingTable {
         RoutingTable(selfID: selfID, parameters: Shared(DiscoveryParameters()), profile: profile)
     }
 
     func entry(_ number: Int, at endpoint: Endpoint? = nil, time: MonotonicTime = .zero) -> TableEntry {
-        let identity = TestNetwork.identity(number)
+        let identity = Identity.ofNode(number)
         let endpoint = endpoint ?? .loopback(UInt16(1_000 + number))
         guard
             let entry = TableEntry(
-                contact: TestNetwork.contact(identity, at: [endpoint]), endpoint: endpoint, now: time,
+                contact: Contact.signed(by: identity, at: [endpoint]), endpoint: endpoint, now: time,
                 roundTrip: .zero)
         else { preconditionFailure("the contact states the endpoint") }
         return entry

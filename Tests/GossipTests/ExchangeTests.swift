@@ -1,4 +1,6 @@
+import Cryptography
 import Primitives
+import TestSupport
 import Testing
 import Wire
 
@@ -202,7 +204,7 @@ import Wire
         #expect(machine.gossip.dropped[.membersFull] == 87)
         machine.announce(terms("wren-m"))
         _ = machine.takeActions()
-        for index in 1..<600 { machine.gossip.memberLeft(identity(index).publicKey) }
+        for index in 1..<600 { machine.gossip.memberLeft(Identity.ofNode(index).publicKey) }
         machine.pass(.seconds(200))
         #expect(machine.takeMails().isEmpty)
     }

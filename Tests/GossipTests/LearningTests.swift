@@ -1,4 +1,6 @@
+import Cryptography
 import Primitives
+import TestSupport
 import Testing
 import Wire
 
@@ -300,7 +302,8 @@ import Wire
         var other = Machine()
         for index in 1...9 {
             let from = PeerAddress(
-                key: identity(index).publicKey, endpoint: Endpoint(ipv4: 0x0a00_0001, port: UInt16(index)))
+                key: Identity.ofNode(index).publicKey,
+                endpoint: Endpoint(ipv4: 0x0a00_0001, port: UInt16(index)))
             let signed = offer(of: index, issued: 9_000, ends: 9_100)
             _ = other.gossip.handle(
                 .offerMail([signed]), from: from, proven: true, turn: &other.turn,

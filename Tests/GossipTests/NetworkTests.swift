@@ -1,4 +1,5 @@
 import Primitives
+import TestSupport
 import Testing
 import Wire
 
@@ -177,7 +178,7 @@ import Wire
     }
 
     @Test func theSameSeedGivesTheSameRunAnotherSeedAnother() {
-        func digest(_ seed: UInt64) -> UInt64 {
+        func digest(_ seed: UInt64) -> CourseDigest {
             var network = Network(12, seed: seed)
             network.joinAll()
             for index in 0..<12 { network.announce(index, terms("model-\(index % 3)")) }

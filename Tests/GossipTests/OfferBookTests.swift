@@ -1,5 +1,6 @@
 import Cryptography
 import Primitives
+import TestSupport
 import Testing
 import Wire
 
@@ -73,7 +74,7 @@ import Wire
         }
         #expect(lacking == 10)
         let expected = ((100..<105).map { ($0, "model-\($0)") } + [(3, "model-3")]).map {
-            Offer.shortID(key: identity($0.0).publicKey, model: $0.1)
+            Offer.shortID(key: Identity.ofNode($0.0).publicKey, model: $0.1)
         }
         #expect(wanted.sorted() == expected.sorted())
     }

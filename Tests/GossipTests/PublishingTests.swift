@@ -1,4 +1,6 @@
+import Cryptography
 import Primitives
+import TestSupport
 import Testing
 import Wire
 
@@ -10,7 +12,7 @@ import Wire
         #expect(machine.announce(terms("wren-m")) == .published)
         machine.pass(.milliseconds(50))
         let mails = machine.takeMails()
-        #expect(mails.map(\.to.key).sorted() == (1..<11).map { identity($0).publicKey }.sorted())
+        #expect(mails.map(\.to.key).sorted() == (1..<11).map { Identity.ofNode($0).publicKey }.sorted())
         #expect(machine.gossip.allOffers.count == 1)
         #expect(machine.announce(terms("wren-m")) == .unchanged)
         machine.pass(.seconds(60))
@@ -195,7 +197,7 @@ import Wire
         machine.leave(alsoTo: [address(3), address(9)])
         machine.pass(.milliseconds(50))
         let mails = machine.takeMails()
-        #expect(mails.map(\.to.key).sorted() == [1, 2, 3, 9].map { identity($0).publicKey }.sorted())
+        #expect(mails.map(\.to.key).sorted() == [1, 2, 3, 9].map { Identity.ofNode($0).publicKey }.sorted())
         #expect(mails.allSatisfy { $0.offers.count == 2 && $0.offers.allSatisfy(\.withdrawn) })
         for mail in mails.dropLast() { machine.answer(mail.token, .offerReceived, from: 1) }
         #expect(machine.takeEvents() == [])

@@ -1,12 +1,11 @@
 import Foundation
 import FuzzEntries
+import TestSupport
 import Testing
 
 /// Every input that a fuzzer found worth keeping, or that once broke something, goes through the same entries again.
 @Suite struct ReplayTests {
-    private static let corpus = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-        .deletingLastPathComponent()
-        .appendingPathComponent("Fuzz/corpus")
+    private static let corpus = projectFolder.appendingPathComponent("Tests/Fuzz/corpus")
 
     private static func inputs(_ target: FuzzTarget) -> [URL] {
         let folder = corpus.appendingPathComponent(target.rawValue)

@@ -2,6 +2,7 @@ import Cryptography
 import Market
 import Primitives
 import Sessions
+import TestSupport
 import Testing
 import Wire
 
@@ -38,14 +39,14 @@ import Wire
     }
 
     @Test func aNodeOfAnotherWireVersionIsNamedInTheLogFourTimesInARowAndThenOnceAMinute() {
-        let stranger = PeerAddress(key: PeerMesh.identity(9).publicKey, endpoint: PeerMesh.endpoint(9))
+        let stranger = PeerAddress(key: Identity.ofNode(9).publicKey, endpoint: PeerMesh.endpoint(9))
         var settings = PeerSettings(
             mesh: MeshIdentity(name: "test"), endpoints: [PeerMesh.endpoint(0)], reachability: .direct,
             profile: .loopback, bootstrap: [stranger])
         settings.sessions.countsEndpoints = true
         var now = Now(monotonic: .zero, wall: WallTime(milliseconds: 1_800_000_000_000))
         var peer = Peer(
-            identity: PeerMesh.identity(0), settings: settings, entropy: Bytes32(3, 0, 0, 0),
+            identity: Identity.ofNode(0), settings: settings, entropy: Bytes32(3, 0, 0, 0),
             seed: Bytes32(4, 0, 0, 0), now: now)
         var told = 0
         while now.monotonic < .zero + .minutes(5) {

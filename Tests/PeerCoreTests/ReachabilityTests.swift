@@ -2,6 +2,7 @@ import Cryptography
 import Market
 import Primitives
 import Sessions
+import TestSupport
 import Testing
 import Wire
 
@@ -19,7 +20,7 @@ import Wire
         for index in [2, 5] {
             mesh.act(index) { $0.leave(now: $1) }
             mesh.run(for: .seconds(1))
-            let key = PeerMesh.identity(index).publicKey
+            let key = Identity.ofNode(index).publicKey
             for (other, node) in mesh.nodes.enumerated() where other != index && !node.isDown {
                 #expect(node.peer.discovery.contact(of: key) == nil, "\(other) still lists \(index)")
                 #expect(!node.peer.contacts.contains { $0.publicKey == key })
@@ -34,7 +35,7 @@ import Wire
             profile: .internet)
         change(&settings)
         return Peer(
-            identity: PeerMesh.identity(0), settings: settings, entropy: Bytes32(3, 0, 0, 0),
+            identity: Identity.ofNode(0), settings: settings, entropy: Bytes32(3, 0, 0, 0),
             seed: Bytes32(4, 0, 0, 0), now: now(.zero))
     }
 
@@ -98,7 +99,7 @@ import Wire
         var peer = Self.internetPeer { $0.reachability = .direct }
         let victim = Endpoint(ipv4: 0x0900_0001, port: 7_827)
         let bringer = PeerAddress(
-            key: PeerMesh.identity(1).publicKey,
+            key: Identity.ofNode(1).publicKey,
             endpoint: Endpoint(ipv4: 0x0a80_0001 &+ 0x0100_0000, port: 7_827))
         var time = MonotonicTime.zero + .seconds(1)
         for number in 0..<40 {

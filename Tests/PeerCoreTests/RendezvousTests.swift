@@ -1,6 +1,7 @@
 import Cryptography
 import Market
 import Primitives
+import TestSupport
 import Testing
 import Wire
 
@@ -45,9 +46,9 @@ import Wire
         for seller in mesh.nodes.indices {
             for asker in mesh.nodes.indices where asker != seller {
                 let isKnown =
-                    mesh.nodes[seller].peer.discovery.contact(of: PeerMesh.identity(asker).publicKey) != nil
+                    mesh.nodes[seller].peer.discovery.contact(of: Identity.ofNode(asker).publicKey) != nil
                 let knows =
-                    mesh.nodes[asker].peer.discovery.contact(of: PeerMesh.identity(seller).publicKey) != nil
+                    mesh.nodes[asker].peer.discovery.contact(of: Identity.ofNode(seller).publicKey) != nil
                 if !isKnown, !knows { return (seller, asker) }
             }
         }

@@ -154,13 +154,13 @@ import Wire
             var again = packet
             if random.chance(10, in: 100) {
                 again.at = again.at + random.interval(.zero, .milliseconds(80))
-                net.flying.append(again)
+                net.carry(again)
             }
             guard random.chance(10, in: 100) else { return true }
             again.at =
                 again.at
                 + (random.chance(20, in: 100) ? .seconds(5) : random.interval(.zero, .milliseconds(80)))
-            net.flying.append(again)
+            net.carry(again)
             return false
         }
         let requests = 300

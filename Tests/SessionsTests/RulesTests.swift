@@ -1,5 +1,6 @@
 import Foundation
 import Primitives
+import TestSupport
 import Testing
 import Wire
 
@@ -51,7 +52,8 @@ import Wire
     ]
 
     private static func rows() throws -> [Row] {
-        let text = try String(contentsOf: root.appendingPathComponent("Protocol/rules.md"), encoding: .utf8)
+        let text = try String(
+            contentsOf: projectFolder.appendingPathComponent("Protocol/rules.md"), encoding: .utf8)
         let lines = text.split(separator: "\n").drop { !$0.hasPrefix("| message |") }.prefix {
             $0.hasPrefix("|")
         }

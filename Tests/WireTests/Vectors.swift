@@ -1,5 +1,6 @@
 import Foundation
 import Primitives
+import TestSupport
 import Testing
 
 @testable import Wire
@@ -24,9 +25,7 @@ struct Vector: Decodable, CustomTestStringConvertible {
     private struct File: Decodable { var vectors: [Vector] }
 
     static func data(_ file: String) throws -> Data {
-        var url = URL(fileURLWithPath: #filePath)
-        for _ in 0..<3 { url.deleteLastPathComponent() }
-        return try Data(contentsOf: url.appendingPathComponent("Protocol/vectors/\(file).json"))
+        try Data(contentsOf: projectFolder.appendingPathComponent("Protocol/vectors/\(file).json"))
     }
 
     static func load(_ file: String) throws -> [Vector] {
