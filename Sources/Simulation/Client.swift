@@ -21,6 +21,11 @@ struct Client {
     let answer: ScriptedAnswer
     let load: LoadPlan
     let hangsUpAfter: Int64?
+    /// Tokens of the whole prompt; 0: what the body has by itself.
+    let promptTokens: Int
+    /// The conversation's next turn, and how long after this one's end it comes.
+    let next: Int32?
+    let think: Int64
 
     var host: Int32 = -1
     var task: TaskID?
@@ -42,4 +47,21 @@ struct Client {
     var isFailingOver = false
     var longestFailoverGap: Int64 = 0
     var worker: PublicKey?
+    /// Micro-credits, and the tokens of prompt and answer that they paid.
+    var cost: Int64 = 0
+    var billedTokens = 0
+
+    /// `first` is the place of the load's first client.
+    init(_ task: PlannedTask, _ load: LoadPlan, first: Int) {
+        asker = task.asker
+        model = load.models[task.model]
+        answer = ScriptedAnswer(key: task.key, tokens: task.tokens)
+        self.load = load
+        hangsUpAfter = task.hangsUpAfter
+        promptTokens = task.promptTokens
+        next = task.next.map { Int32(first + $0) }
+        think = task.think
+    }
+
+    var body: [UInt8] { answer.body(of: promptTokens * 4) }
 }

@@ -16,12 +16,14 @@ public struct Measure: Sendable {
 
 extension Report {
     /// The names of `measures`.
-    public static let measureNames = [
-        "answered", "convergence", "leave", "award_p50", "award_p99", "first_byte_p50", "first_byte_p99",
-        "failovers",
-        "failover_gap", "lookup_success", "lookup_p50", "lookup_p99", "search_success", "search_p50",
-        "search_p99", "silent_calls", "sent_mean", "sent_max", "upkeep_bytes", "upkeep_packets",
-    ]
+    public static let measureNames =
+        MarketFigures.measureNames + [
+            "answered", "convergence", "leave", "award_mean", "award_p50", "award_p95", "award_p99",
+            "first_byte_mean", "first_byte_p50", "first_byte_p95", "first_byte_p99", "failovers",
+            "failover_gap",
+            "lookup_success", "lookup_p50", "lookup_p99", "search_success", "search_p50",
+            "search_p99", "silent_calls", "sent_mean", "sent_max", "upkeep_bytes", "upkeep_packets",
+        ]
 
     /// What this run measured; what didn't happen is missing.
     public var measures: [Measure] {
@@ -34,11 +36,10 @@ extension Report {
         }
         if let convergence { seconds("convergence", convergence.nanoseconds) }
         if let slowest = leaves.max() { seconds("leave", slowest.nanoseconds) }
-        for (name, distribution) in [("award", auctions), ("first_byte", firstBytes)]
-        where distribution.count > 0 {
-            seconds("\(name)_p50", distribution.percentile(50))
-            seconds("\(name)_p99", distribution.percentile(99))
+        for (name, distribution) in [("award", auctions), ("first_byte", firstBytes)] {
+            list += MarketFigures.measures(name, distribution)
         }
+        list += market.measures(answerable: answerable)
         list.append(Measure("failovers", Double(failovers), ""))
         seconds("failover_gap", failoverGaps.largest)
         for (name, result) in [("lookup", lookups), ("search", searches)] where result.count > 0 {

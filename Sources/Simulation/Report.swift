@@ -28,6 +28,7 @@ public struct Report: Sendable {
     public let auctions: Distribution
     public let firstBytes: Distribution
     public let failoverGaps: Distribution
+    public let market: MarketFigures
     public let carrier: CarrierCounts
     public let sentPerNode: Distribution
     public let upkeep: Upkeep
@@ -66,6 +67,7 @@ public struct Report: Sendable {
         firstBytes = Distribution(
             clients.compactMap { client in client.firstByteAt.map { $0 - client.submittedAt } })
         failoverGaps = Distribution(clients.map(\.longestFailoverGap).filter { $0 > 0 })
+        market = MarketFigures(world)
         carrier = world.counts
         sentPerNode = Distribution(
             world.hosts.filter { $0.impostor == nil }.map { host in

@@ -131,14 +131,21 @@ public struct NetworkPlan: Sendable {
 public struct LoadPlan: Sendable {
     public var tasks: Int
     public var from: Interval
-    /// Time between two tasks: on average, at random askers; or evenly, at each asker in turn.
+    /// Time between two tasks, on average.
     public var every: Interval
-    public var isEven = false
+    public var arrivals = Arrivals.scattered
+    /// How the rate changes with the time of day; nil: not at all.
+    public var curve: RateCurve?
     /// Indices of the nodes that are asked. Empty: all.
     public var askers: [Int] = []
     public var models: [String]
     public var tokensMin = 10
     public var tokensMax = 30
+    public var lengths = Lengths.uniform
+    /// Tokens of a prompt, and what each turn of a conversation adds to it; 0: what the request's body has by itself.
+    public var promptTokens = 0
+    /// Each task is the first of a conversation; nil: tasks stand alone.
+    public var conversation: ConversationPlan?
     public var deadline = Interval.seconds(60)
     public var resumable = true
     /// Bytes a second that a client reads; nil: as fast as they come.

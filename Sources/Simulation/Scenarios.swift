@@ -132,7 +132,7 @@ public enum Scenarios {
                 let sellers = scenario.nodes.indices.filter { !scenario.nodes[$0].serves.isEmpty }
                 scenario.load[0].askers = scenario.nodes.indices.filter { scenario.nodes[$0].serves.isEmpty }
                 scenario.load[0].every = .milliseconds(400)
-                scenario.load[0].isEven = true
+                scenario.load[0].arrivals = .even
                 // Room enough for all tasks at the one that lives.
                 for index in sellers { scenario.nodes[index].serves[0].slots = 6 }
                 for index in sellers.dropFirst().prefix(2) {

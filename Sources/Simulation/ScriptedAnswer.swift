@@ -47,6 +47,12 @@ struct ScriptedAnswer {
 
     var body: [UInt8] { Array("{\"key\":\(key),\"tokens\":\(tokens)}".utf8) }
 
+    /// The same with blanks at its end, so that it has `size` bytes.
+    func body(of size: Int) -> [UInt8] {
+        let body = body
+        return body + [UInt8](repeating: 32, count: max(0, size - body.count))
+    }
+
     init(key: UInt64, tokens: Int) {
         self.key = key
         self.tokens = tokens

@@ -9,6 +9,7 @@ struct SimulatedBackend {
         var task: TaskID
         var model: Int
         var answer: ScriptedAnswer
+        var promptTokens: UInt32
         var position: Int
         var end: Int
         var reason: String

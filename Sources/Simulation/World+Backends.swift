@@ -24,7 +24,8 @@ extension World {
         }
         let limit = job.maxTokens.map { min(answer.tokens, position + Int($0)) } ?? answer.tokens
         var running = SimulatedBackend.Running(
-            ticket: nextTicket(), task: job.task, model: model, answer: answer, position: position,
+            ticket: nextTicket(), task: job.task, model: model, answer: answer,
+            promptTokens: UInt32(job.body.count / 4), position: position,
             end: limit,
             reason: limit < answer.tokens ? "length" : "stop")
         if let failure = plan.failure, host.backend.random.chance(1, in: failure.oneIn) {
@@ -102,7 +103,7 @@ extension World {
             if to == running.end, running.hasFailure == nil, host.backend.jobs[job] != nil {
                 dropJob(host, job)
                 let finish = Finish(
-                    reason: running.reason, promptTokens: UInt32(running.answer.body.count / 4),
+                    reason: running.reason, promptTokens: running.promptTokens,
                     completionTokens: UInt32(to))
                 process.peer.job(job, .finished(finish), now: now)
             }
