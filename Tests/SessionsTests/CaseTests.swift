@@ -53,7 +53,7 @@ import Wire
         #expect(net.log.count == logged + 1)
     }
 
-    @Test("Case 7: responses to nobody, to an older attempt, or sent twice open one session")
+    @Test("Case 7: responses to no attempt, to an older one, or sent twice open one session")
     func orphans() {
         let net = Net()
         var held: [Net.Packet] = []
