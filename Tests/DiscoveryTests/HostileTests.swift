@@ -220,7 +220,7 @@ import Wire
             var bench = Bench(.internet)
             bench.turn.random = SeededRandom(seed: UInt64(seed))
             let anchors = (0..<64).map { bench.contact($0) }
-            // Ten live and honest, ten hostile, the rest gone.
+            // Ten are live and honest, ten hostile, the rest dead.
             let live = Set(anchors.prefix(10).map(\.record.publicKey))
             let hostile = Set(anchors[10..<20].map(\.record.publicKey))
             var found: Set<PublicKey> = []

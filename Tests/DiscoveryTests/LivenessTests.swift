@@ -173,7 +173,7 @@ import Wire
         let own = bench.own.record.sequence
         let bare = bench.ask(.ping(contact: nil, known: own), from: bench.address(peer))
         #expect(bare == .pong(contact: nil, observed: bench.address(peer).endpoint))
-        // Who has none of ours, or an old one, gets the record.
+        // A peer with no record of ours, or an old one, is sent the record.
         for old in [0, own - 1, own + 1] where old != own {
             let full = bench.ask(.ping(contact: peer.signed, known: old), from: bench.address(peer))
             #expect(full == .pong(contact: bench.own.signed, observed: bench.address(peer).endpoint))

@@ -5,7 +5,7 @@ import Wire
 @testable import Discovery
 
 @Suite struct LookAroundTests {
-    /// Eight contacts and an ended first lookup.
+    /// A bench with eight contacts whose first lookup has ended.
     private func settled() -> Bench {
         var bench = Bench()
         for number in 0..<8 { bench.admit(bench.contact(number)) }

@@ -7,7 +7,7 @@ import Wire
 @testable import Discovery
 
 @Suite struct NetworkTests {
-    /// The node nearest to `target` that is up.
+    /// The live node nearest to `target`.
     func nearest(_ network: TestNetwork, to target: Bytes32, but self: Int) -> PublicKey? {
         network.nodes.indices.filter { $0 != self && !network.nodes[$0].isDown }
             .min {
@@ -16,7 +16,8 @@ import Wire
             }.map { network.nodes[$0].identity.publicKey }
     }
 
-    /// Runs `count` lookups of random points and returns how many found the nearest live node, and their statistics.
+    /// Runs `count` lookups of random points; returns how many found the nearest live node, and their
+    /// statistics.
     func lookups(_ count: Int, in network: inout TestNetwork, from askers: Range<Int>, seed: UInt64) -> (
         found: Int, complete: Int, statistics: [LookupStatistics]
     ) {
@@ -115,7 +116,7 @@ import Wire
                 != network.nodes[target].identity.publicKey
         }
         #expect(missing.isEmpty)
-        // A node that nobody has in its table can't be found by others' FINDs: everybody is known to several.
+        // Others' FINDs can't find a node that is in no table, so every node must be in several.
         for node in network.nodes {
             let knowers = network.nodes.count { $0.discovery.contact(of: node.identity.publicKey) != nil }
             #expect(knowers >= 8)
@@ -241,7 +242,8 @@ import Wire
         network.run(for: .seconds(5))
         network.restart(4, port: 4_444)
         network.act(4) { $0.join(bootstrap: [bootstrap], turn: &$1, out: &$2) }
-        // Until the others' next refresh: whom the restarted node has not met by then, it meets there.
+        // Long enough for the others' next refresh, at which they meet the restarted node if they haven't
+        // yet.
         network.run(for: .seconds(45))
         let key = network.nodes[4].identity.publicKey
         for index in 0..<10 where index != 4 {

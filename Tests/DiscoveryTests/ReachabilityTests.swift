@@ -6,9 +6,9 @@ import Wire
 
 @testable import Discovery
 
-/// The test whether strangers reach a node: Protocol/discovery.md, Reachability.
+/// The test of whether strangers can reach a node: Protocol/discovery.md, Reachability.
 @Suite struct ReachabilityTests {
-    /// A node on the internet with so many contacts, each of a network of its own, that has joined.
+    /// A node on the internet that has joined, with `contacts` contacts, each in a network of its own.
     static func bench(contacts: Int = 12) -> Bench {
         var bench = Bench(.internet)
         for number in 0..<contacts { bench.admit(bench.contact(number)) }
@@ -18,12 +18,12 @@ import Wire
     }
 
     static var own: Endpoint { Bench.endpoint(999, .internet) }
-    /// Somebody whom nobody knows, from a port of his own.
+    /// A node that no other knows, at a port of its own.
     static func stranger(_ number: Int) -> Endpoint { Bench.endpoint(5_000 + number, .internet) }
 
     typealias Asked = (request: CallbackRequest, peer: PeerAddress)
 
-    /// The questions of the next round; liveness probes and lookups meanwhile are answered by silence.
+    /// The questions of the next round. Meanwhile PINGs are answered and lookups are not.
     static func round(_ bench: inout Bench, within limit: Interval = .minutes(2)) -> [Asked] {
         let end = bench.now + limit
         while bench.discovery.nextDeadline() <= end {
@@ -47,7 +47,7 @@ import Wire
         }
     }
 
-    /// What the last actions say of reachability; forgets them.
+    /// Takes the reachability findings of the last actions and discards the other actions.
     @discardableResult
     static func findings(_ bench: inout Bench) -> [ReachabilityFinding] {
         defer { bench.out = [] }
@@ -65,7 +65,7 @@ import Wire
             from: source, turn: &bench.turn, out: &bench.out)
     }
 
-    /// The end of a round: what was found out, and the questions of the next round if there is one.
+    /// Ends a round: the finding, and the questions of the next round if there is one.
     static func endRound(_ bench: inout Bench) -> (finding: ReachabilityFinding?, asked: [Asked]) {
         bench.out = []
         bench.tick(after: .seconds(12))
@@ -79,7 +79,7 @@ import Wire
         }
     }
 
-    /// Lets rounds pass in which everybody says that somebody calls and nobody does; the finding.
+    /// Lets rounds pass in which every peer reports a call and none arrives; returns the finding.
     static func silence(_ bench: inout Bench) -> ReachabilityFinding? {
         var asked = round(&bench)
         for _ in 0..<3 {
@@ -157,7 +157,7 @@ import Wire
     @Test func case13LiarsOfOneNetworkChangeNothingWhetherTheySayThatOthersCalledOrCall() {
         var bench = Self.bench()
         let asked = Self.round(&bench)
-        // One says that somebody called, and nobody did; the others' callers come.
+        // One peer claims a call that was never made; the others' callers do call.
         Self.acknowledge(&bench, [asked[0]])
         for index in 1..<4 {
             Self.call(&bench, asked[index].request.nonce, from: Self.stranger(index))
@@ -165,7 +165,7 @@ import Wire
         }
         #expect(Self.findings(&bench).first?.datagrams == .yes)
 
-        // A NAT lets in the network that was asked, and no other: that is no call.
+        // A NAT lets in only the network that was asked: a call from there doesn't count.
         var second = Self.bench()
         let questions = Self.round(&second)
         Self.acknowledge(&second, questions)
@@ -188,7 +188,7 @@ import Wire
             (finding, asked) = Self.endRound(&bench)
         }
         #expect(finding?.datagrams == .no)
-        // Where everybody is known, the calls of all of them are the best that can be had.
+        // Where every network is known, calls from all of them are the best evidence available.
         var known = Self.bench()
         let questions = Self.round(&known)
         Self.acknowledge(&known, questions)
@@ -271,13 +271,13 @@ import Wire
         let ordered = CallbackOrder(publicKey: asker.key, endpoint: called, nonce: 5, channel: true)
         #expect(order.message == .callbackOrder(ordered))
         #expect(order.peer.endpoint.prefix != asker.endpoint.prefix)
-        // Who doesn't call, for whatever reason, is replaced, twice.
+        // A contact that doesn't call, for whatever reason, is replaced, up to twice.
         bench.answer(order.token, .callbackAnswer(nonce: 5, called: nil), from: order.peer)
         let second = try #require(bench.requests().first)
         bench.answer(second.token, nil, from: second.peer)
         let third = bench.requests().first { if case .callbackOrder = $0.message { true } else { false } }
         let last = try #require(third)
-        // The asker is told when somebody calls, and not before.
+        // The asker is told when a contact has called, and not before.
         bench.answer(last.token, .callbackAnswer(nonce: 5, called: called), from: last.peer)
         let told = bench.out.compactMap { action -> DiscoveryMessage? in
             if case .send(let message, asker) = action { message } else { nil }
@@ -375,7 +375,7 @@ import Wire
         bench.out = []
         _ = bench.ask(.ping(contact: before.signed), from: bench.address(before))
         #expect(bench.requests().isEmpty && bench.discovery.count == count - 1)
-        // Back again, reachable: a candidate like any other.
+        // Reachable again, it is a candidate like any other.
         let back = bench.contact(3, sequence: 3)
         _ = bench.ask(.ping(contact: back.signed), from: bench.address(before))
         #expect(bench.requests().count == 1)

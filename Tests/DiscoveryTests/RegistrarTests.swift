@@ -59,7 +59,8 @@ import Wire
             for number in 0..<100 { _ = bed.offer(number, network: number, topic) }
             honest += bed.registrar.entries(topic, bed.now).count { $0.key.value.w0 < 10_000 }
         }
-        // 104 networks, of which the 60 or so of lowest rank are kept; a share of 4/104 is hostile, with two each.
+        // Of 104 networks about 60, those of lowest rank, are kept; a share of 4/104 is hostile, with two
+        // each.
         #expect(honest >= 20 * 56 && honest <= 20 * 64)
     }
 

@@ -78,7 +78,7 @@ import Wire
         var searches: [(Int, RequestToken)] = []
         for asker in 300..<320 { searches.append((asker, network.search(topic, at: asker))) }
         network.run(for: .seconds(4))
-        // Two draws of five in a bucket of some twenty miss each other now and then.
+        // Two draws of five in a bucket of about twenty miss each other now and then.
         var all = 0
         for (asker, token) in searches {
             let found = network.nodes[asker].found[token]?.count ?? 0
@@ -165,7 +165,7 @@ import Wire
         let peer = bench.contact(1)
         bench.admit(peer)
         var point = NodeID(of: peer.record.publicKey).value
-        point.w0 ^= 1 << 63  // the answerer is in bucket 0
+        point.w0 ^= 1 << 63  // the answering node is in bucket 0
         _ = bench.discovery.findProviders(
             of: TopicID(point), turn: &bench.turn, out: &bench.out)
         let question = bench.requests()[0]
@@ -178,7 +178,7 @@ import Wire
                 body: Contact.signed(by: Identity.ofNode(999), at: [.loopback(9)]).signed.body,
                 signature: $0.signed.signature)
         }
-        // Under the same keys, but leading elsewhere.
+        // Under the same keys, but with another endpoint.
         let lies = zip([hidden, forgedOnly], forged).map { honest, lie in
             SignedRecord(
                 body: Contact(
@@ -196,7 +196,7 @@ import Wire
         bench.admit(peer)
         let id = NodeID(of: peer.record.publicKey)
         var point = id.value
-        point.w0 ^= 1 << 59  // shares four bits with the answerer
+        point.w0 ^= 1 << 59  // shares four bits with the answering node
         _ = bench.discovery.findProviders(
             of: TopicID(point), turn: &bench.turn, out: &bench.out)
         let question = bench.requests()[0]

@@ -5,8 +5,9 @@ import Wire
 
 @testable import Discovery
 
-/// An in-memory mesh of `Discovery` values in virtual time. It does what Sessions does: carries requests and replies
-/// with a latency, counts a pair's first exchange as unproven, and reports exactly one completion per request.
+/// An in-memory mesh of `Discovery` values in virtual time. It does what Sessions does: carries requests and
+/// replies with a latency, counts a pair's first exchange as unproven, and reports exactly one completion per
+/// request.
 struct TestNetwork {
     struct Node {
         let identity: Identity
@@ -36,7 +37,7 @@ struct TestNetwork {
     private(set) var digest = CourseDigest()
     var pings = 0
     var finds = 0
-    /// Bytes of bodies in messages, and messages, in both directions.
+    /// Bytes of message bodies, and the number of messages, in both directions.
     var payload = 0
     var messages = 0
     private var byKey: [PublicKey: Int] = [:]
@@ -76,7 +77,7 @@ struct TestNetwork {
         PeerAddress(key: nodes[index].identity.publicKey, endpoint: nodes[index].endpoint)
     }
 
-    /// Calls into one node and carries out what it wants.
+    /// Calls into one node and carries out the resulting actions.
     mutating func act(
         _ index: Int, _ call: (inout Discovery, inout Turn, inout [DiscoveryAction]) -> Void
     ) {
@@ -86,7 +87,7 @@ struct TestNetwork {
         perform(out, by: index)
     }
 
-    /// Every table filled as the id distribution has it: k random nodes of each bucket.
+    /// Fills every table as the id distribution would: k random nodes of each bucket.
     mutating func presumeTables() {
         let sorted = nodes.indices.sorted { nodes[$0].identity.nodeID < nodes[$1].identity.nodeID }
         for index in nodes.indices {
@@ -100,7 +101,7 @@ struct TestNetwork {
         }
     }
 
-    /// A new process under the same key: everything forgotten, a newer contact.
+    /// A new process under the same key: no state, and a newer contact.
     mutating func restart(_ index: Int, port: UInt16? = nil) {
         nodes[index].isDown = false
         if let port { nodes[index].endpoint = .loopback(port) }

@@ -204,7 +204,7 @@ import Wire
         #expect(machine.gossip.dropped[.overBudget] == 9_750)
         #expect(machine.mail([offer(of: 1)], from: 1) == .offerReceived)
         #expect(machine.gossip.allOffers.count == 1)
-        // A stranger's is not acknowledged: it comes once more, a second later.
+        // A stranger's offer is not acknowledged: it is sent once more, a second later.
         #expect(machine.mail([offer(of: 2)], from: 2) == nil)
         machine.pass(.seconds(1))
         #expect(machine.mail([offer(of: 2)], from: 2) == .offerReceived)
@@ -252,7 +252,7 @@ import Wire
         let mails = machine.takeMails()
         #expect(mails.count == 12)
         #expect(mails.allSatisfy { $0.offers.map(\.withdrawn) == [true] && $0.to != address(50) })
-        // Again, or of what nobody could have called: nothing.
+        // A repeated withdrawal, or one of an offer that no buyer could have called, is not passed on.
         machine.mail([offer(of: 50, sequence: 2, withdrawn: true)], from: 7)
         machine.mail([offer(of: 51, withdrawn: true)], from: 51)
         machine.mail([offer(of: 52, withdrawn: true)], from: 52)
@@ -281,7 +281,7 @@ import Wire
         #expect(machine.gossip.clockCorrection == -196_000)
         machine.pass(.seconds(60))
         #expect(machine.gossip.allOffers.count == 3)
-        // A mail that comes late says nothing of clocks.
+        // A delayed mail says nothing about clocks.
         var right = Machine()
         for index in 1...3 { right.mail([offer(of: index)], from: 9) }
         right.pass(.seconds(59))

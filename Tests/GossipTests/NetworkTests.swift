@@ -17,7 +17,7 @@ import Wire
         network.run(.seconds(48))
         #expect(network.missing(among: 0..<64, publishers: 0..<64) == 0)
 
-        // The refresh of all, 55 to 60 s after the announcement.
+        // All refresh, 55 to 60 s after the announcement.
         let before = network.offersReceived
         network.run(.seconds(14))
         let copies = Double(network.offersReceived - before) / Double(64 * 63)
@@ -122,7 +122,7 @@ import Wire
     @Test func aSellerRestartedWithoutItsStoredSequenceContinuesAboveWhatTheMeshRemembers() {
         var network = Network(8, seed: 8)
         network.joinAll()
-        // A sequence far above the wall clock, as a clock that once ran ahead leaves behind.
+        // A sequence far above the wall clock, as left behind by a clock that once ran ahead.
         network.announce(0, terms("wren-m", output: 1, sequence: UInt64(wallStart) + 900_000))
         network.run(.seconds(10))
         network.restart(0)

@@ -13,7 +13,7 @@ import Wire
         return book
     }
 
-    /// Without real keys: what the book holds was checked before.
+    /// Checks the offer's signature first: an offer book holds only checked records.
     private func hold(
         _ book: inout OfferBook, _ index: Int, _ model: String, sequence: UInt64 = 1, withdrawn: Bool = false
     ) -> OfferDropReason? {

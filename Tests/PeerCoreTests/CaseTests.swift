@@ -8,7 +8,7 @@ import Wire
 
 @testable import PeerCore
 
-/// The numbered hostile cases (Tests/README.md) that only show in a whole node.
+/// The numbered hostile cases (Tests/README.md) that show only in a whole node.
 @Suite struct CaseTests {
     @Test(arguments: [-3_600, 3_600, -1_800_000_000])
     func case10AClockThatIsAnHourOffOrSays1970NeitherKeepsANodeOutNorMakesOthersLeave(_ seconds: Int64) {

@@ -9,7 +9,8 @@ import Wire
 @testable import Discovery
 @testable import PeerCore
 
-/// What a whole node says of its reachability, whom it forgets, and what it sends to addresses that others name.
+/// What a whole node states of its reachability, which nodes it forgets, and what it sends to addresses named
+/// by others.
 @Suite struct ReachabilityTests {
     @Test func aNodeThatLeavesIsInNobodysTableAnyMoreWhetherItSoldAnythingOrNot() {
         var mesh = PeerMesh()
@@ -61,7 +62,7 @@ import Wire
         ]
         var time = MonotonicTime.zero
         for (datagrams, channels, expected) in states {
-            // Longer than an offer's versions must keep apart.
+            // Longer than the minimum pause between versions of an offer.
             time = time + .minutes(2)
             peer.turn.now = Self.now(time)
             peer.reachabilityTested(Self.finding(datagrams, channels))
@@ -83,7 +84,7 @@ import Wire
         #expect(!told.discovery.parameters.testsReachability)
     }
 
-    /// An offer of one of many sellers that all say to live at `endpoint`.
+    /// An offer of one of many sellers that all claim to be at `endpoint`.
     static func offer(_ number: Int, at endpoint: Endpoint, _ wall: WallTime) -> SignedRecord {
         let identity = Identity(seed: Bytes32(99, UInt64(number), 0, 0))
         let offer = Offer(
@@ -134,7 +135,7 @@ import Wire
             peer.takeEffects(into: &effects)
             time = min(max(peer.nextDeadline(), time + .milliseconds(1)), nextTask)
         }
-        // Each request is a first message and its one repetition.
+        // Each request is a first message and its one retry.
         let worst = sent.map { start in sent.count { $0 >= start && $0 < start + .seconds(1) } }.max() ?? 0
         #expect(!sent.isEmpty && worst <= 2 * peer.discovery.parameters.probesPerDestinationMax)
         #expect(peer.discovery.dropped[.probeBudget] > 0)

@@ -41,7 +41,7 @@ import Wire
         return mesh
     }
 
-    /// Two nodes of which neither knows the other.
+    /// Two nodes that don't know each other.
     static func strangers(in mesh: PeerMesh) -> (seller: Int, asker: Int)? {
         for seller in mesh.nodes.indices {
             for asker in mesh.nodes.indices where asker != seller {

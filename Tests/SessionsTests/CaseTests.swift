@@ -5,7 +5,7 @@ import Wire
 
 @testable import Sessions
 
-/// The numbered hostile cases (Tests/README.md) that Sessions answers and no other suite shows.
+/// The numbered hostile cases (Tests/README.md) that Sessions handles and no other suite covers.
 @Suite struct CaseTests {
     private let stranger = Endpoint(ipv4: 0xc000_0201, port: 999)
 
@@ -22,7 +22,7 @@ import Wire
         // Zero means no answer: a message like any other, and this one is nobody's business.
         try net.sealRaw(Envelope(message: .gossip(.offerReceived)).encoded(), from: 1, to: 0)
         #expect(net.nodes[0].completions.count == 1 && net.nodes[0].incoming.last?.reply == nil)
-        // Numbers go round, past zero and past those that are open.
+        // Request numbers wrap, skipping zero and those that are open.
         net.nodes[0].sessions.lastRequest = .max - 1
         net.delivers = { _ in false }
         for token in 2...4 as ClosedRange<UInt64> {
@@ -131,7 +131,7 @@ import Wire
         net.inject(cookie.bytes, into: 0, from: cookie.from)
         let initiation = try #require(net.log.last).bytes
         #expect(net.log.count == logged + 1 && initiation[0] == 1)
-        // For as long as it is good, it lets its owner in over the budget; after twice its lifetime it doesn't.
+        // While valid, it lets its owner in over the budget; after twice its lifetime it doesn't.
         let admitted = net.nodes[1].sessions.dropped[.cookieRequired]
         net.inject(initiation, into: 1, from: net.nodes[0].endpoint)
         #expect(net.nodes[1].sessions.dropped[.cookieRequired] == admitted)
@@ -175,7 +175,8 @@ import Wire
         net.run(.seconds(20))
         let ends = net.nodes.flatMap(\.completions)
         #expect(ends.count == requests && Set(ends.map(\.owner)).count == requests)
-        // A request is tried twice, each try needs two packets: 1 - (1 - (1 - p)²)² answers, less what is late.
+        // A request is tried twice, and each try needs two packets: 1 - (1 - (1 - p)²)² are answered, less
+        // the late ones.
         let lost = Double(loss) / 100
         let once = (1 - lost) * (1 - lost)
         let expected = 1 - (1 - once) * (1 - once)

@@ -5,7 +5,7 @@ import Wire
 
 @testable import Sessions
 
-/// What strangers and the network do to us: dropped, counted under a named reason, nothing kept.
+/// Hostile input from strangers and the network: dropped, counted under a named reason, nothing kept.
 @Suite struct HostileTests {
     private let stranger = Endpoint(ipv4: 0xc000_0201, port: 999)
 
@@ -52,7 +52,7 @@ import Wire
             flipped[bit / 8] ^= 1 << UInt8(bit % 8)
             net.inject(flipped, into: 1, from: stranger)
         }
-        // mac2, bytes 20 to 35, is looked at under load alone.
+        // mac2, bytes 20 to 35, is checked only under load.
         #expect(net.nodes[1].sessions.dropped.total == UInt64((packet.count - 16) * 8))
         #expect(net.nodes[1].sessions.dropped[.badHandshake] > 0)
         #expect(net.log.isEmpty && net.nodes[1].sessions.associations.count == 0)
@@ -119,7 +119,7 @@ import Wire
         net.inject(transport, into: 1, from: stranger)
         #expect(net.nodes[1].incoming.count == before && net.log.count == logged)
         #expect(net.nodes[1].sessions.dropped.total == UInt64(transport.count * 9 + 2))
-        // And the session lives.
+        // The session is still alive.
         net.request(.gossip(.offerMail([])), from: 0, to: 1, token: 9)
         net.run()
         #expect(net.nodes[0].completions.last?.answer == .gossip(.offerReceived))
@@ -167,7 +167,8 @@ import Wire
         let message = forged(net, payloadKey: net.nodes[2].identity.publicKey, envelope: [])
         net.inject(message, into: 1, from: stranger)
         #expect(net.nodes[1].sessions.dropped[.badIdentity] == 1 && net.log.isEmpty)
-        // The other Ed25519 key with the same conversion (x negated) is another node, and no one's secret opens it.
+        // The other Ed25519 key with the same conversion (x negated) is another node, and no secret opens its
+        // messages.
         var twin = net.nodes[0].identity.publicKey
         twin.value.w3 ^= 0x80
         let forgedTwin = forged(net, payloadKey: twin, envelope: [])
@@ -294,7 +295,7 @@ import Wire
             turn: &receiver.turn,
             out: &receiver.out)
         #expect(receiver.sessions.dropped[.replyTooLarge] == 1 && receiver.out.datagrams.isEmpty)
-        // A second, fitting answer still goes out; a third is one too many.
+        // A second answer, which fits, still goes out; a third is one too many.
         receiver.sessions.reply(
             .discovery(.pong(contact: nil, observed: nil)), to: reply, turn: &receiver.turn,
             out: &receiver.out)
@@ -345,7 +346,7 @@ import Wire
             receiver.out.removeAll()
             #expect(receiver.sessions.halfOpen.count <= limits.halfOpen)
         }
-        // From one prefix, the ring gives way to no more than that prefix may have.
+        // A single prefix displaces no more of the ring than its own share.
         for index in 0..<500 as Range<UInt32> {
             receiver.receive(
                 initiation, from: Endpoint(ipv4: 0x3000_0000 + index & 255, port: 9), moment(net.now))
@@ -405,7 +406,7 @@ import Wire
         let fresh = net.nodes[1].sessions.dropped[.cookieRequired]
         net.inject(withCookie, into: 1, from: stranger)
         #expect(net.nodes[1].sessions.dropped[.cookieRequired] == fresh + 1)
-        // A cookie of which a bit was flipped moves nobody.
+        // A cookie with any bit flipped has no effect.
         let cookie = net.log[1].bytes
         for bit in 0..<cookie.count * 8 {
             var flipped = cookie
@@ -422,7 +423,7 @@ import Wire
         limits.sessionsPerPrefix = 4
         limits.handshakesPerSecond = 1_000_000
         let net = Net(1, limits: limits)
-        // One honest node, then eight networks of many.
+        // One honest node, then eight networks with many nodes each.
         let honest = net.add(1_000, endpoint: Endpoint(ipv4: 0x5000_0001, port: 1))
         net.request(.discovery(.ping(contact: nil)), from: honest, to: 0)
         net.run(.milliseconds(50))

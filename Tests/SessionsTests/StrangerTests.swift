@@ -5,7 +5,8 @@ import Wire
 
 @testable import Sessions
 
-/// What Sessions knows for the test of reachability: who is a stranger, and a datagram outside any session.
+/// What Sessions provides for the reachability test: which peers are strangers, and a datagram outside any
+/// session.
 @Suite struct StrangerTests {
     @Test func aCallbackArrivesOnceIsNotAnsweredAndLeavesNothingBehindAtEitherEnd() throws {
         let network = Net()
@@ -40,7 +41,7 @@ import Wire
         now = now + .minutes(5)
         let later = addresses.covers(endpoint, now)
         #expect(atTheEnd && !later && !addresses.contains(endpoint))
-        // Full: in doubt everybody is known.
+        // When the table is full, every address counts as known.
         for number in 0...ContactedAddresses.capacity {
             addresses.note(Endpoint(ipv4: 0x0b00_0001 + UInt32(number) << 8, port: 1), now)
         }
@@ -55,7 +56,7 @@ import Wire
         network.run()
         #expect(network.nodes[1].strangers == [network.nodes[0].endpoint])
         #expect(network.nodes[0].strangers.isEmpty)
-        // The same node from elsewhere in its network is none.
+        // The same node from elsewhere in its network is not a stranger.
         let now = moment(network.now)
         let elsewhere = Endpoint(high: 0, low: network.nodes[0].endpoint.low, port: 9)
         let stranger = Endpoint(ipv4: 0x0900_0001, port: 1)

@@ -13,7 +13,7 @@ func vectorFile(_ name: String) throws -> Data {
 
 func moment(_ time: MonotonicTime) -> Now { Now(monotonic: time, wall: WallTime(milliseconds: 0)) }
 
-/// A turn of a machine that draws nothing, or whose draws don't matter.
+/// A turn for a machine that draws nothing, or whose draws don't matter.
 func turn(at time: MonotonicTime) -> Turn { Turn(now: moment(time), random: SeededRandom(seed: 1)) }
 
 func signedContact(_ identity: Identity, endpoints: Int = 1) -> SignedRecord {
@@ -21,7 +21,7 @@ func signedContact(_ identity: Identity, endpoints: Int = 1) -> SignedRecord {
     return Verified(signing: Contact(publicKey: identity.publicKey, endpoints: places), with: identity).signed
 }
 
-/// Sessions of several nodes on one virtual network with one latency. Nodes answer what they are asked: PING with PONG,
+/// Sessions of several nodes on one virtual network with one latency. Nodes answer requests: PING with PONG,
 /// FIND with FOUND, everything else with `offerReceived`.
 final class Net {
     struct Packet {
@@ -85,7 +85,7 @@ final class Net {
         seed: 1, start: MonotonicTime(nanoseconds: 1_000_000_000), latency: .zero)
     var latency = Interval.milliseconds(10)
     var log: [Packet] = []
-    /// False: this packet is lost.
+    /// Returns false to drop this packet.
     var delivers: (Packet) -> Bool = { _ in true }
 
     var now: MonotonicTime {
@@ -118,7 +118,7 @@ final class Net {
                 identity: identity, mesh: mesh, entropy: Bytes32(seed, entropy, 2, 2), limits: limits))
     }
 
-    /// The same node after a restart: same key and place, fresh entropy, nothing remembered.
+    /// The same node after a restart: same key and endpoint, fresh entropy, no state.
     func restart(_ index: Int, entropy: UInt64 = 99) {
         let endpoint = nodes[index].endpoint
         let sessions = Sessions(
@@ -188,7 +188,7 @@ final class Net {
         }
     }
 
-    /// The kinds of all packets so far, as their first byte says.
+    /// The kinds of all packets so far, by their first byte.
     var kinds: [UInt8] { log.map { $0.bytes[0] } }
 }
 

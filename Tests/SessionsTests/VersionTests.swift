@@ -5,7 +5,7 @@ import Wire
 
 @testable import Sessions
 
-/// Protocol/sessions.md, "Versions": two nodes that can't talk say why.
+/// Protocol/sessions.md, "Versions": two nodes that can't talk report why.
 @Suite struct VersionTests {
     private let stranger = Endpoint(ipv4: 0xc000_0201, port: 999)
 
