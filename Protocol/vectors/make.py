@@ -220,8 +220,8 @@ frames = {
     "fail": dict(fail=M["Fail"](code="backend_error", message="the model server answered 500", another_may_succeed=True)),
     "least fail": dict(fail=M["Fail"]()),
     "cancel": dict(cancel=M["Cancel"]()),
-    "credit": dict(credit=M["Credit"](consumed=70_000)),
-    "no credit": dict(credit=M["Credit"]()),
+    "window": dict(window=M["Window"](consumed=70_000)),
+    "empty window": dict(window=M["Window"]()),
     "receipt": dict(receipt=receipt),
     "hello": dict(hello=M["Hello"]()),
 }

@@ -8,7 +8,7 @@ final class Conversation {
     private static let requestBytesMax = 32 << 20
 
     private let connection: TCPConnection
-    private let backend: ScriptedBackend
+    private let backend: BenchmarkBackend
     private var buffer: [UInt8] = []
     private var timer: UVLoop.Timer?
     /// The request whose answer is being paced.
@@ -17,7 +17,7 @@ final class Conversation {
     private var total = 0
     private var nextAt = MonotonicTime.never
 
-    init(_ connection: TCPConnection, _ backend: ScriptedBackend) {
+    init(_ connection: TCPConnection, _ backend: BenchmarkBackend) {
         self.connection = connection
         self.backend = backend
     }
@@ -101,7 +101,7 @@ final class Conversation {
             SystemClock.monotonic
             + (request.isStreamed ? script.first : script.first + script.interval * Int64(tokens))
         if timer == nil { timer = try? UVLoop.Timer(on: connection.loop) { [unowned self] in self.goOn() } }
-        if request.isStreamed { send(ScriptedBackend.streamHead) }
+        if request.isStreamed { send(BenchmarkBackend.streamHead) }
         goOn()
     }
 
@@ -123,7 +123,7 @@ final class Conversation {
             nextAt = nextAt + backend.script.interval
         }
         if said == total { due += backend.ending(total, request: request) }
-        if !due.isEmpty { connection.write(ScriptedBackend.chunked(due)) }
+        if !due.isEmpty { connection.write(BenchmarkBackend.chunked(due)) }
         guard said == total else { return arm() }
         finish()
         send("0\r\n\r\n")

@@ -38,7 +38,7 @@ struct BackendCommand: ParsableCommand {
         let script = AnswerScript(
             model: model, tokens: tokens, interval: .microseconds(Int64(interval * 1_000)),
             first: .microseconds(Int64(first * 1_000)))
-        try ScriptedBackend.serve(script, port: port)
+        try BenchmarkBackend.serve(script, port: port)
     }
 }
 

@@ -68,7 +68,7 @@ enum Dashboard {
             at("line").textContent = [s.state, "reach " + s.reach.state, s.peers + " peers", "mesh " + s.mesh].join(" · ");
             const facts = at("facts");
             facts.replaceChildren();
-            if (s.reach.mend) row(facts, ["Mend", s.reach.mend]);
+            if (s.reach.fix) row(facts, ["Fix", s.reach.fix]);
             if (s.next) row(facts, ["Next", s.next]);
             row(facts, ["Up", Math.floor(s.uptime_s / 3600) + " h " + Math.floor(s.uptime_s / 60) % 60 + " min"]);
             row(facts, ["Asked here", s.tasks.running + " running, " + s.tasks.delivered + " delivered, "

@@ -15,7 +15,7 @@ struct ExplainedFailure {
     /// When to retry; nil means don't.
     let retryAfter: Interval?
 
-    init(_ failure: TaskFailure, task: String, model: String, catalogue: [ModelSummary]) {
+    init(_ failure: TaskFailure, task: String, model: String, catalogue: [ModelSummaryDocument]) {
         let kind = Kind(failure.reason)
         status = kind.status
         retryAfter = kind.mayHelp ? failure.retryAfter ?? .seconds(1) : nil

@@ -52,11 +52,11 @@ extension GatewayResponder {
     }
 
     /// The canonical name is lower case, unless a model is sold under exactly the given name.
-    static func canonical(_ name: String, in catalogue: [ModelSummary]) -> String {
+    static func canonical(_ name: String, in catalogue: [ModelSummaryDocument]) -> String {
         catalogue.contains { $0.model == name } ? name : name.lowercased()
     }
 
-    static func noSuchModel(_ name: String, in catalogue: [ModelSummary]) -> ErrorBody {
+    static func noSuchModel(_ name: String, in catalogue: [ModelSummaryDocument]) -> ErrorBody {
         let names = catalogue.map(\.model)
         let near = Nearest.matches(name, in: names)
         let hint =
@@ -71,7 +71,7 @@ extension GatewayResponder {
             "No node serves '\(name.prefix(100))'. \(hint)", param: "model", code: "model_not_found")
     }
 
-    private static func entry(_ summary: ModelSummary) -> JSONTree {
+    private static func entry(_ summary: ModelSummaryDocument) -> JSONTree {
         func price(_ price: PriceDocument) -> JSONTree {
             .object([
                 .init("input", .number(String(price.input))),

@@ -59,7 +59,7 @@ extension GatewayResponder {
         return Reply.bytes(text.bytes, type: "text/plain; version=0.0.4; charset=utf-8")
     }
 
-    private func served(_ models: [ServedModel], _ text: inout MetricsText) {
+    private func served(_ models: [ServedModelDocument], _ text: inout MetricsText) {
         text.family("starling_slots", "gauge", "Concurrent answers that can be given.")
         for model in models { text.sample(model.slots, ["model": model.model]) }
         text.family("starling_slots_busy", "gauge", "Answers in progress.")

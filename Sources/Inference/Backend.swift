@@ -8,7 +8,7 @@ import Primitives
 /// a socket or the timer and never from inside one of these methods, and may call all of them. Call `close`
 /// before dropping it.
 public final class Backend {
-    /// Job ids above this belong to the backend's own jobs: measurements and trials.
+    /// BackendJob ids above this belong to the backend's own jobs: measurements and trials.
     static let ownJobs = UInt64.max - 1_000_000
     /// Ollama unloads a model that has had no request for this long.
     static let unloadsAfter = Interval.minutes(5)
@@ -18,7 +18,7 @@ public final class Backend {
 
     let http: HTTPStreams
     private let alarm: LoopAlarm
-    private var jobs: [UInt64: Job] = [:]
+    private var jobs: [JobID: BackendJob] = [:]
     private var draining: [(transfer: TransferID, until: MonotonicTime)] = []
     private var nextOwnJob = Backend.ownJobs + 1
     private var isTicking = false
@@ -131,21 +131,23 @@ public final class Backend {
     public func start(_ request: JobRequest) -> BackendFailure? {
         guard case .up = health.state else { return BackendFailure(.down, "The model server is down.") }
         guard busySlots < configuration.slots else { return BackendFailure(.busy, "All slots are taken.") }
-        precondition(jobs[request.id] == nil && request.id <= Self.ownJobs, "job \(request.id) already runs")
+        precondition(
+            jobs[request.id] == nil && request.id.rawValue <= Self.ownJobs,
+            "job \(request.id.rawValue) already runs")
         return begin(request, observer: nil)
     }
 
     /// Ends a job at once: the connection closes and no event follows. An unknown id is ignored. If the
     /// server had been silent for unusually long (perhaps why the buyer gave up), it must answer a short
     /// question before the node offers it again.
-    public func cancel(_ id: UInt64) {
+    public func cancel(_ id: JobID) {
         guard let job = jobs[id] else { return }
         let isSilent = isSilent(job)
         drop(id)
         if isSilent { suspect() }
     }
 
-    private func isSilent(_ job: Job) -> Bool {
+    private func isSilent(_ job: BackendJob) -> Bool {
         job.observer == nil && job.isOverdue(meter, configuration.limits, now: now())
     }
 
@@ -156,7 +158,7 @@ public final class Backend {
         tellStatus()
     }
 
-    private func drop(_ id: UInt64) {
+    private func drop(_ id: JobID) {
         guard let job = jobs.removeValue(forKey: id) else { return }
         job.over()
         if let transfer = job.transfer { http.cancel(transfer) }
@@ -165,22 +167,22 @@ public final class Backend {
 
     /// Withholds the job's events and applies back-pressure to the server. Time spent paused doesn't count as
     /// hanging.
-    public func pause(_ id: UInt64) {
+    public func pause(_ id: JobID) {
         jobs[id]?.hold(true, now: now())
         rearm()
     }
 
     /// Resumes the job's events.
-    public func resume(_ id: UInt64) {
+    public func resume(_ id: JobID) {
         jobs[id]?.hold(false, now: now())
         rearm()
     }
 
     /// Starts a job of the backend's own, which takes no slot and reports to `observer` alone.
     func startOwn(
-        body: JSONTree, delivered: [UInt8] = [], timeout: Interval, observer: @escaping (JobEvent) -> Void
+        body: JSONTree, delivered: [UInt8] = [], timeout: Interval, observer: @escaping (BackendEvent) -> Void
     ) -> BackendFailure? {
-        let id = nextOwnJob
+        let id = JobID(rawValue: nextOwnJob)
         nextOwnJob += 1
         return begin(
             JobRequest(
@@ -188,7 +190,7 @@ public final class Backend {
             observer: observer)
     }
 
-    private func begin(_ request: JobRequest, observer: ((JobEvent) -> Void)?) -> BackendFailure? {
+    private func begin(_ request: JobRequest, observer: ((BackendEvent) -> Void)?) -> BackendFailure? {
         guard !isClosed, let server, let model else {
             return BackendFailure(.down, "The model server is not ready.")
         }
@@ -208,7 +210,7 @@ public final class Backend {
             }
         }
         let now = now()
-        let job = Job(
+        let job = BackendJob(
             request, droppedFields: filtered.droppedFields, isCold: isCold(now),
             speed: observer == nil ? configuration.speed : 0, now: now, backend: self, observer: observer)
         jobs[request.id] = job
@@ -227,14 +229,14 @@ public final class Backend {
 
     // MARK: Events of jobs
 
-    func emit(_ job: Job, _ event: JobEvent) {
+    func emit(_ job: BackendJob, _ event: BackendEvent) {
         guard job.reading != .over else { return }
         if let observer = job.observer { return observer(event) }
         delegate?.backend(configuration.id, job: job.id, did: event)
     }
 
     /// The answer is complete. Its connection is left to end by itself, so that it can be reused.
-    func answerComplete(_ job: Job, sample: SpeedMeter.Sample?) {
+    func answerComplete(_ job: BackendJob, sample: SpeedMeter.Sample?) {
         let now = now()
         lastAnswerAt = now
         if let transfer = job.transfer { draining.append((transfer, now + configuration.limits.drain)) }
@@ -247,14 +249,14 @@ public final class Backend {
         rearm()
     }
 
-    func finished(_ job: Job, _ finish: JobFinish) {
+    func finished(_ job: BackendJob, _ finish: JobFinish) {
         job.over()
         jobs[job.id] = nil
         if let observer = job.observer { return observer(.finished(finish)) }
         delegate?.backend(configuration.id, job: job.id, did: .finished(finish))
     }
 
-    func failed(_ job: Job, _ failure: BackendFailure) {
+    func failed(_ job: BackendJob, _ failure: BackendFailure) {
         let isSilent = isSilent(job)
         drop(job.id)
         if let observer = job.observer { return observer(.failed(failure)) }

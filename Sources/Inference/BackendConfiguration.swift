@@ -103,6 +103,6 @@ public struct BackendStatus: Sendable, Hashable {
 /// Receives the events of backends, on the loop's thread. An actor on the loop can conform with `nonisolated`
 /// methods that enter by `assumeIsolated`.
 public protocol BackendDelegate: AnyObject {
-    func backend(_ id: Int, job: UInt64, did event: JobEvent)
+    func backend(_ id: Int, job: JobID, did event: BackendEvent)
     func backend(_ id: Int, became status: BackendStatus)
 }

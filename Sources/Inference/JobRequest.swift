@@ -4,7 +4,7 @@ import Primitives
 /// One task for a model server.
 public struct JobRequest: Sendable {
     /// Chosen by the caller; unique among the backend's running jobs.
-    public var id: UInt64
+    public var id: JobID
     public var kind: InferenceKind
     /// The client's JSON, unfiltered.
     public var body: [UInt8]
@@ -15,7 +15,7 @@ public struct JobRequest: Sendable {
     public var deadline: MonotonicTime
 
     public init(
-        id: UInt64, kind: InferenceKind, body: [UInt8], delivered: [UInt8] = [], maxTokens: UInt32? = nil,
+        id: JobID, kind: InferenceKind, body: [UInt8], delivered: [UInt8] = [], maxTokens: UInt32? = nil,
         deadline: MonotonicTime = .never
     ) {
         self.id = id
@@ -29,7 +29,7 @@ public struct JobRequest: Sendable {
 
 /// The events of a job, in order: `started` at most once, then pieces, then exactly one of `finished` and
 /// `failed`. After a cancellation there are none.
-public enum JobEvent: Sendable, Hashable {
+public enum BackendEvent: Sendable, Hashable {
     /// The server accepted the task; the first token is still to come.
     case started
     /// Whole tokens and whole UTF-8 characters.

@@ -122,7 +122,7 @@ public struct OfferDocument: Codable, Sendable, Equatable {
 
 /// What a node knows of one model's market: one entry of `/v1/models`. It informs clients and never routes a
 /// task.
-public struct ModelSummary: Codable, Sendable, Equatable {
+public struct ModelSummaryDocument: Codable, Sendable, Equatable {
     public var model: String
     /// The largest context on offer, in tokens.
     public var context: Int

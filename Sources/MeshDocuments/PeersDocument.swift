@@ -82,24 +82,24 @@ public struct ReachDocument: Codable, Sendable, Equatable {
     /// Networks of the last test; before the first test, contacts.
     public var confirmedBy: Int
     @Nullable public var tested: Test?
-    @Nullable public var mend: String?
+    @Nullable public var fix: String?
 
     public init(
         state: String, endpoint: String? = nil, how: String? = nil, confirmedBy: Int = 0,
-        tested: Test? = nil, mend: String? = nil
+        tested: Test? = nil, fix: String? = nil
     ) {
         self.state = state
         self.endpoint = endpoint
         self.how = how
         self.confirmedBy = confirmedBy
         self.tested = tested
-        self.mend = mend
+        self.fix = fix
     }
 
     enum CodingKeys: String, CodingKey {
         case state, endpoint, how
         case confirmedBy = "confirmed_by"
-        case tested, mend
+        case tested, fix
     }
 }
 

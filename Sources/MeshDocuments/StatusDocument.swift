@@ -15,8 +15,8 @@ public struct StatusDocument: Codable, Sendable, Equatable {
     public var reach: ReachDocument
     /// Number of live peers.
     public var peers: Int
-    public var models: [ServedModel]
-    public var tasks: TaskCounts
+    public var models: [ServedModelDocument]
+    public var tasks: TaskCountsDocument
     public var earned: Int64
     /// Number of nodes that paid us.
     public var earnedFrom: Int
@@ -28,8 +28,9 @@ public struct StatusDocument: Codable, Sendable, Equatable {
 
     public init(
         name: String, nodeID: String, publicKey: String, mesh: String, version: String, uptimeSeconds: Int64,
-        state: State, reach: ReachDocument, peers: Int, models: [ServedModel] = [],
-        tasks: TaskCounts = TaskCounts(), earned: Int64 = 0, earnedFrom: Int = 0, spent: Int64 = 0,
+        state: State, reach: ReachDocument, peers: Int, models: [ServedModelDocument] = [],
+        tasks: TaskCountsDocument = TaskCountsDocument(), earned: Int64 = 0, earnedFrom: Int = 0,
+        spent: Int64 = 0,
         owedToUs: Int64 = 0, owedByUs: Int64 = 0, next: String? = nil
     ) {
         self.name = name
@@ -68,7 +69,7 @@ public struct StatusDocument: Codable, Sendable, Equatable {
 }
 
 /// Tasks submitted to this node since it started, by state.
-public struct TaskCounts: Codable, Sendable, Equatable {
+public struct TaskCountsDocument: Codable, Sendable, Equatable {
     public var running: Int
     public var delivered: Int
     public var refused: Int
@@ -85,7 +86,7 @@ public struct TaskCounts: Codable, Sendable, Equatable {
 }
 
 /// One model that this node sells.
-public struct ServedModel: Codable, Sendable, Equatable {
+public struct ServedModelDocument: Codable, Sendable, Equatable {
     public struct Backend: Codable, Sendable, Equatable {
         /// `llama.cpp`, `ollama`, `vllm`, `openai`, `managed`.
         public var kind: String

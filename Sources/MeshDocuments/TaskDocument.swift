@@ -19,7 +19,7 @@ public struct TaskDocument: Codable, Sendable, Equatable {
     /// Bids of the latest attempt, best score first.
     public var bids: [TaskBid]
     public var phases: TaskPhaseTimes
-    public var legs: [TaskLeg]
+    public var assignments: [TaskAssignment]
     /// `stream`, `start`, `none`.
     public var resume: String
     public var failovers: Int
@@ -29,7 +29,7 @@ public struct TaskDocument: Codable, Sendable, Equatable {
         task: String, state: String, reason: String? = nil, message: String? = nil, model: String,
         via: String,
         createdAt: String, limits: TaskLimits, call: TaskCall, candidates: TaskCandidates,
-        bids: [TaskBid] = [], phases: TaskPhaseTimes = TaskPhaseTimes(), legs: [TaskLeg] = [],
+        bids: [TaskBid] = [], phases: TaskPhaseTimes = TaskPhaseTimes(), assignments: [TaskAssignment] = [],
         resume: String = "stream", failovers: Int = 0, usage: TaskUsage = TaskUsage()
     ) {
         self.task = task
@@ -44,7 +44,7 @@ public struct TaskDocument: Codable, Sendable, Equatable {
         self.candidates = candidates
         self.bids = bids
         self.phases = phases
-        self.legs = legs
+        self.assignments = assignments
         self.resume = resume
         self.failovers = failovers
         self.usage = usage
@@ -55,7 +55,7 @@ public struct TaskDocument: Codable, Sendable, Equatable {
         case createdAt = "created_at"
         case limits, call, candidates, bids
         case phases = "phases_ms"
-        case legs, resume, failovers, usage
+        case assignments, resume, failovers, usage
     }
 }
 
@@ -230,7 +230,7 @@ public struct TaskPhaseTimes: Codable, Sendable, Equatable {
 }
 
 /// One award and its outcome.
-public struct TaskLeg: Codable, Sendable, Equatable {
+public struct TaskAssignment: Codable, Sendable, Equatable {
     public var nodeID: String
     public var name: String
     public var fromToken: Int

@@ -4,13 +4,13 @@ public struct ConfigurationError: Error, Sendable, CustomStringConvertible {
     /// 1-based; nil when the problem has no single place.
     public var line: Int?
     public var problem: String
-    public var mend: String
+    public var fix: String
 
-    public init(file: String, line: Int?, problem: String, mend: String) {
+    public init(file: String, line: Int?, problem: String, fix: String) {
         self.file = file
         self.line = line
         self.problem = problem
-        self.mend = mend
+        self.fix = fix
     }
 
     public var description: String { "\(file)\(line.map { ":\($0)" } ?? ""): \(problem)" }

@@ -18,7 +18,7 @@ public struct NodeSettings: Sendable {
         try root.allow(["name", "mesh", "http", "serve", "deny", "ask", "log", "data"])
         name = try root.string("name") ?? ""
         guard name.utf8.count <= 32 else {
-            throw root.child("name").failure("`name` is longer than 32 bytes", mend: "shorten it")
+            throw root.child("name").failure("`name` is longer than 32 bytes", fix: "shorten it")
         }
         mesh = try MeshSettings(root.child("mesh"))
         http = try HTTPSettings(root.child("http"))
@@ -27,7 +27,7 @@ public struct NodeSettings: Sendable {
         if serve.count > 8 {
             throw root.child("serve").failure(
                 "`serve` has \(serve.count) entries",
-                mend: "a node sells at most 8 models; start another node")
+                fix: "a node sells at most 8 models; start another node")
         }
         deny = try Self.keys(root, "deny")
         ask = try AskSettings(root.child("ask"))
@@ -42,7 +42,7 @@ public struct NodeSettings: Sendable {
             guard let bytes = Base32.decode(text), let value = Bytes32(bytes) else {
                 throw root.child(name).failure(
                     "`\(name)` holds \(text), which is not a public key",
-                    mend: "copy the 52 characters that `starling status` of that node shows")
+                    fix: "copy the 52 characters that `starling status` of that node shows")
             }
             keys.append(PublicKey(value))
         }
@@ -69,14 +69,14 @@ public struct MeshSettings: Sendable {
         name = try reader.string("name") ?? "main"
         guard (1...64).contains(name.utf8.count) else {
             throw reader.child("name").failure(
-                "`mesh.name` must have 1 to 64 bytes", mend: "choose another name")
+                "`mesh.name` must have 1 to 64 bytes", fix: "choose another name")
         }
         join = []
         for text in try reader.strings("join") {
             guard let peer = PeerURL(text) else {
                 throw reader.child("join").failure(
                     "`mesh.join` holds \(text)",
-                    mend: "write starling://PUBLICKEY@address:port, as a node's `starling status` shows it")
+                    fix: "write starling://PUBLICKEY@address:port, as a node's `starling status` shows it")
             }
             join.append(peer)
         }
@@ -84,13 +84,13 @@ public struct MeshSettings: Sendable {
         let address = try reader.string("address") ?? "0.0.0.0"
         guard let endpoint = Endpoint("\(address.contains(":") ? "[\(address)]" : address):\(port)") else {
             throw reader.child("address").failure(
-                "`mesh.address` is \(address)", mend: "give an IP address, such as 0.0.0.0")
+                "`mesh.address` is \(address)", fix: "give an IP address, such as 0.0.0.0")
         }
         listen = endpoint
         if let text = try reader.string("public") {
             guard let endpoint = Endpoint(text), endpoint.isUnicast else {
                 throw reader.child("public").failure(
-                    "`mesh.public` is \(text)", mend: "give address:port, such as 203.0.113.7:7827")
+                    "`mesh.public` is \(text)", fix: "give address:port, such as 203.0.113.7:7827")
             }
             publicEndpoint = endpoint
         }
@@ -100,7 +100,7 @@ public struct MeshSettings: Sendable {
         if seed != nil, !name.hasPrefix("testnet-") {
             throw reader.child("seed").failure(
                 "`mesh.seed` makes keys that anybody can derive",
-                mend: "remove it, or use a mesh named testnet-…")
+                fix: "remove it, or use a mesh named testnet-…")
         }
     }
 }
@@ -140,7 +140,7 @@ public struct HTTPSettings: Sendable {
         let text = try reader.string("listen") ?? "127.0.0.1:7828"
         guard let endpoint = Endpoint(text) else {
             throw reader.child("listen").failure(
-                "`http.listen` is \(text)", mend: "give address:port, such as 127.0.0.1:7828")
+                "`http.listen` is \(text)", fix: "give address:port, such as 127.0.0.1:7828")
         }
         listen = endpoint
         apiKeys = try reader.strings("api_keys")
@@ -148,7 +148,7 @@ public struct HTTPSettings: Sendable {
         if !endpoint.isLoopback, apiKeys.isEmpty {
             throw reader.child("listen").failure(
                 "`http.listen` is \(text), which strangers can reach, and there is no `http.api_keys`",
-                mend: "listen on 127.0.0.1, or set http.api_keys: [a long random word]")
+                fix: "listen on 127.0.0.1, or set http.api_keys: [a long random word]")
         }
     }
 }

@@ -45,8 +45,8 @@ public struct ServeSettings: Sendable {
         ])
         guard let backend = try reader.choice("backend", as: Backend.self) else {
             throw reader.failure(
-                "a `serve` entry without `backend`",
-                mend: "say which server it is: \(Backend.allCases.map(\.rawValue).joined(separator: ", "))")
+                "a `serve` entry has no `backend`",
+                fix: "say which server it is: \(Backend.allCases.map(\.rawValue).joined(separator: ", "))")
         }
         self.backend = backend
         url = try reader.string("url") ?? Self.usualAddress(backend)
@@ -54,12 +54,12 @@ public struct ServeSettings: Sendable {
         server = try reader.string("server")
         if backend == .managed, file == nil {
             throw reader.failure(
-                "a managed `serve` entry without `file`",
-                mend: "name the GGUF file to run: file: /path/model.gguf")
+                "a managed `serve` entry has no `file`",
+                fix: "name the GGUF file to run: file: /path/model.gguf")
         }
         let given = try reader.string("model")
         guard let model = given ?? file.map(Self.baseName), !model.isEmpty else {
-            throw reader.failure("a `serve` entry without `model`", mend: "give the model's name at \(url)")
+            throw reader.failure("a `serve` entry has no `model`", fix: "give the model's name at \(url)")
         }
         self.model = model
         sellAs = try reader.string("sell_as")
@@ -68,7 +68,7 @@ public struct ServeSettings: Sendable {
         guard (1...ModelName.sizeMax).contains(sold.utf8.count) else {
             throw reader.failure(
                 "\(model) would be sold as `\(sold)`; a name has 1 to \(ModelName.sizeMax) bytes",
-                mend: "give it one: sell_as: family-size-variant (Protocol/models.md)")
+                fix: "give it one: sell_as: family-size-variant (Protocol/models.md)")
         }
         slots = try reader.integer("slots", in: 1...1024) ?? 1
         threads = try reader.integer("threads", in: 1...1024) ?? 1
@@ -87,7 +87,7 @@ public struct ServeSettings: Sendable {
             guard let feature = Feature(rawValue: text) else {
                 throw reader.child("features").failure(
                     "`features` holds \(text)",
-                    mend: Nearest.match(text, in: known).map { "did you mean \($0)?" }
+                    fix: Nearest.match(text, in: known).map { "did you mean \($0)?" }
                         ?? "known are \(known.joined(separator: ", "))")
             }
             features.append(feature)

@@ -6,7 +6,7 @@ extension YAMLReader {
         guard let time = Self.nanoseconds(text) else {
             throw child(key).failure(
                 "`\(child(key).path)` is \(text)",
-                mend: "give a time with its unit, such as 200 ms, 5s or 1.5 min")
+                fix: "give a time with its unit, such as 200 ms, 5s or 1.5 min")
         }
         return time
     }
@@ -17,7 +17,7 @@ extension YAMLReader {
         let ends = Self.ends(text).map(Self.nanoseconds)
         guard let low = ends.first ?? nil, let high = ends.last ?? nil, low <= high, ends.count <= 2 else {
             throw child(key).failure(
-                "`\(child(key).path)` is \(text)", mend: "give a time or a range, such as 5ms..40ms")
+                "`\(child(key).path)` is \(text)", fix: "give a time or a range, such as 5ms..40ms")
         }
         return low...high
     }
@@ -33,7 +33,7 @@ extension YAMLReader {
         else {
             throw child(key).failure(
                 "`\(child(key).path)` is \(text)",
-                mend:
+                fix:
                     "give a whole number or a range, such as 10..30, within \(range.lowerBound)..\(range.upperBound)"
             )
         }
@@ -47,7 +47,7 @@ extension YAMLReader {
         let digits = String((isPercent ? text.dropLast() : text[...]).filter { $0 != " " })
         guard let number = Double(digits), number >= 0, number <= (isPercent ? 100 : 1) else {
             throw child(key).failure(
-                "`\(child(key).path)` is \(text)", mend: "give a share, such as 2 % or 0.02")
+                "`\(child(key).path)` is \(text)", fix: "give a share, such as 2 % or 0.02")
         }
         return Int((number * (isPercent ? 10_000 : 1_000_000)).rounded())
     }

@@ -41,11 +41,11 @@ public struct YAMLReader {
             }
             throw ConfigurationError(
                 file: source.file, line: line, problem: problem,
-                mend: "indent with spaces, and quote values that hold `:` or `#`")
+                fix: "indent with spaces, and quote values that hold `:` or `#`")
         } catch {
             throw ConfigurationError(
                 file: source.file, line: nil, problem: "not YAML: \(error)",
-                mend: "compare it with what `starling init` writes")
+                fix: "compare it with what `starling init` writes")
         }
     }
 
@@ -62,8 +62,8 @@ public struct YAMLReader {
     public var line: Int? { node?.mark?.line }
 
     /// An error at this place in the file.
-    public func failure(_ problem: String, mend: String) -> ConfigurationError {
-        ConfigurationError(file: source.file, line: line, problem: problem, mend: mend)
+    public func failure(_ problem: String, fix: String) -> ConfigurationError {
+        ConfigurationError(file: source.file, line: line, problem: problem, fix: fix)
     }
 
     /// Throws unless this is a mapping with only these keys.
@@ -72,7 +72,7 @@ public struct YAMLReader {
         guard let mapping = node.mapping else {
             throw failure(
                 "\(path.isEmpty ? "the file" : "`\(path)`") must be a mapping (key: value)",
-                mend: "known keys: \(keys.joined(separator: ", "))")
+                fix: "known keys: \(keys.joined(separator: ", "))")
         }
         for (key, _) in mapping {
             guard let name = key.string, keys.contains(name) else {
@@ -80,7 +80,7 @@ public struct YAMLReader {
                 let nearest = Nearest.match(name, in: keys)
                 throw ConfigurationError(
                     file: source.file, line: key.mark?.line, problem: "unknown key `\(dotted(name))`",
-                    mend: nearest.map { "did you mean `\($0)`?" }
+                    fix: nearest.map { "did you mean `\($0)`?" }
                         ?? "known keys: \(keys.joined(separator: ", "))")
             }
         }
@@ -107,7 +107,7 @@ public struct YAMLReader {
         let reader = child(key)
         guard let node = reader.node else { return [] }
         guard let sequence = node.sequence else {
-            throw reader.failure("`\(reader.path)` must be a list", mend: "write one `- item` a line")
+            throw reader.failure("`\(reader.path)` must be a list", fix: "write one `- item` a line")
         }
         return sequence.enumerated().map {
             YAMLReader(source: source, node: $1, path: "\(reader.path)[\($0)]")
@@ -119,7 +119,7 @@ public struct YAMLReader {
         var found: [String] = []
         for item in try list(key) {
             guard let text = item.node?.scalar?.string else {
-                throw item.failure("`\(item.path)` must be a word", mend: "quote it")
+                throw item.failure("`\(item.path)` must be a word", fix: "quote it")
             }
             found.append(text)
         }
@@ -133,7 +133,7 @@ public struct YAMLReader {
         guard let node = reader.node else { return nil }
         guard let text = node.scalar?.string else {
             throw reader.failure(
-                "`\(reader.path)` must be one value", mend: "write it on the same line as its key")
+                "`\(reader.path)` must be one value", fix: "write it on the same line as its key")
         }
         return text
     }
@@ -144,7 +144,7 @@ public struct YAMLReader {
         guard let number = Int(text), range.contains(number) else {
             throw child(key).failure(
                 "`\(dotted(key))` is \(text)",
-                mend: "give a whole number from \(range.lowerBound) to \(range.upperBound)")
+                fix: "give a whole number from \(range.lowerBound) to \(range.upperBound)")
         }
         return number
     }
@@ -155,7 +155,7 @@ public struct YAMLReader {
         switch text.lowercased() {
         case "true", "yes", "on": return true
         case "false", "no", "off": return false
-        default: throw child(key).failure("`\(dotted(key))` is \(text)", mend: "give true or false")
+        default: throw child(key).failure("`\(dotted(key))` is \(text)", fix: "give true or false")
         }
     }
 
@@ -165,7 +165,7 @@ public struct YAMLReader {
         guard let number = Double(text), range.contains(number) else {
             throw child(key).failure(
                 "`\(dotted(key))` is \(text)",
-                mend: "give a number from \(range.lowerBound) to \(range.upperBound)")
+                fix: "give a number from \(range.lowerBound) to \(range.upperBound)")
         }
         return number
     }
@@ -175,7 +175,7 @@ public struct YAMLReader {
         guard let text = try string(key) else { return nil }
         guard let amount = MicroCredits.parse(text) else {
             throw child(key).failure(
-                "`\(dotted(key))` is \(text)", mend: "give credits, such as 0.20 (at most six decimals)")
+                "`\(dotted(key))` is \(text)", fix: "give credits, such as 0.20 (at most six decimals)")
         }
         return amount
     }
@@ -189,7 +189,7 @@ public struct YAMLReader {
         guard let choice = Choice(rawValue: text) else {
             throw child(key).failure(
                 "`\(dotted(key))` is \(text)",
-                mend: Nearest.match(text, in: known).map { "did you mean \($0)?" }
+                fix: Nearest.match(text, in: known).map { "did you mean \($0)?" }
                     ?? "give one of \(known.joined(separator: ", "))")
         }
         return choice

@@ -10,7 +10,7 @@ public protocol MeshNode: Sendable {
     /// Starts a task. Never throws: a refusal is the stream's only event.
     func submit(_ request: TaskRequest) async -> any TaskStreaming
     /// Every model that this node has heard of, sorted by name.
-    func catalogue() async -> [ModelSummary]
+    func catalogue() async -> [ModelSummaryDocument]
     func peers() async -> PeersDocument
     /// All offers held, or only those of one canonical model name.
     func offers(model: String?) async -> OffersDocument

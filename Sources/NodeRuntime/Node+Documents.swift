@@ -10,9 +10,9 @@ import Wire
 
 // What a node reports about itself: the core's state, converted to the documents of `MeshDocuments`.
 extension Node: MeshNode {
-    public func catalogue() async -> [MeshDocuments.ModelSummary] {
+    public func catalogue() async -> [ModelSummaryDocument] {
         peer.catalogue.map { model in
-            MeshDocuments.ModelSummary(
+            ModelSummaryDocument(
                 model: model.name, context: Int(model.context), providers: model.providers,
                 quantizations: model.quantizations,
                 features: model.features.names, lowestPrice: model.lowest.document,
@@ -63,16 +63,16 @@ extension Node: MeshNode {
             settings.mesh.publicEndpoint != nil
             ? "configured"
             : settings.mesh.listen.isLoopback ? "loopback" : peer.ownEndpoints.isEmpty ? nil : "observed"
-        var mend: String?
+        var fix: String?
         if isAlone {
-            mend =
+            fix =
                 "none of the \(settings.mesh.join.count) nodes in mesh.join answers: check their addresses and your network"
         } else if !settings.mesh.inbound {
-            mend = nil
+            fix = nil
         } else if endpoint == nil {
-            mend = "nobody has told us our address yet: join a node, or set mesh.public"
+            fix = "this node does not know its address yet: join a node, or set mesh.public"
         } else {
-            mend = peer.testedReachability.flatMap(mend(of:))
+            fix = peer.testedReachability.flatMap(fix(of:))
         }
         let tested = peer.testedReachability.map { finding in
             ReachDocument.Test(
@@ -82,11 +82,11 @@ extension Node: MeshNode {
         }
         return ReachDocument(
             state: isAlone ? "alone" : peer.ownReachability.name, endpoint: endpoint?.description, how: how,
-            confirmedBy: tested?.networks ?? count, tested: tested, mend: mend)
+            confirmedBy: tested?.networks ?? count, tested: tested, fix: fix)
     }
 
     /// What the operator should do about what the test found out; nil: nothing.
-    func mend(of finding: ReachabilityFinding) -> String? {
+    func fix(of finding: ReachabilityFinding) -> String? {
         guard finding.datagrams == .no || finding.channels == .no else { return nil }
         // The port to forward is ours, not the one that a router happened to show.
         let port = settings.mesh.publicEndpoint?.port ?? meshEndpoint.port
@@ -144,7 +144,7 @@ extension Node: MeshNode {
             version: version, uptimeSeconds: (SystemClock.monotonic - startedAt).milliseconds / 1000,
             state: state, reach: reach,
             peers: peer.contacts.count, models: models,
-            tasks: MeshDocuments.TaskCounts(
+            tasks: TaskCountsDocument(
                 running: counts.running, delivered: counts.delivered, refused: counts.refused,
                 cancelled: counts.cancelled, failed: counts.failed),
             earned: accounts.earned, earnedFrom: accounts.byPeer.values.count { $0 > 0 },
@@ -155,10 +155,10 @@ extension Node: MeshNode {
     }
 
     /// The one thing that the operator should change; nil if there is none.
-    private func advice(_ models: [MeshDocuments.ServedModel]) -> String? {
+    private func advice(_ models: [ServedModelDocument]) -> String? {
         if isPaused { return "paused: `starling resume` takes work again" }
         if let down = models.first(where: { $0.backend.state == "down" }) {
-            return "mend the model server of \(down.model): \(down.backend.error ?? "it is down")"
+            return "fix the model server of \(down.model): \(down.backend.error ?? "it is down")"
         }
         for model in models where model.bids.made >= 20 && model.bids.won * 10 < model.bids.made {
             return model.bids.lostOnPrice > model.bids.lostOnSpeed
@@ -270,8 +270,8 @@ extension TaskDocument {
                 award: milliseconds(transcript.phases.award),
                 firstToken: milliseconds(transcript.phases.firstToken),
                 stream: milliseconds(transcript.phases.stream)),
-            legs: transcript.assignments.map { assignment in
-                TaskLeg(
+            assignments: transcript.assignments.map { assignment in
+                TaskAssignment(
                     nodeID: NodeID(of: assignment.worker).description, name: assignment.name,
                     fromToken: Int(assignment.fromToken),
                     tokens: Int(assignment.tokens),

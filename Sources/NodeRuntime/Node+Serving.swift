@@ -74,13 +74,13 @@ extension Node {
         }
     }
 
-    func backend(of job: UInt64, ended: Bool = false) -> Backend? {
+    func backend(of job: JobID, ended: Bool = false) -> Backend? {
         guard let index = jobs[job] else { return nil }
         if ended { jobs[job] = nil }
         return backends[index].driver
     }
 
-    private func reported(_ job: UInt64, _ event: Inference.JobEvent) {
+    private func reported(_ job: JobID, _ event: BackendEvent) {
         let now = SystemClock.now()
         switch event {
         case .started: return
@@ -141,7 +141,7 @@ extension Node {
 }
 
 extension Node: BackendDelegate {
-    public nonisolated func backend(_ id: Int, job: UInt64, did event: Inference.JobEvent) {
+    public nonisolated func backend(_ id: Int, job: JobID, did event: BackendEvent) {
         assumeIsolated { $0.reported(job, event) }
     }
 

@@ -45,7 +45,7 @@ public actor Node {
     var streams: [TaskID: ClientStream] = [:]
     var backends: [ServedBackend] = []
     var http: HTTPStreams?
-    var jobs: [UInt64: Int] = [:]
+    var jobs: [JobID: Int] = [:]
     var isPaused = false
     var isLeaving = false
     var accounts: Accounts
@@ -339,8 +339,8 @@ public actor Node {
                 "channels": "\(finding.channels.rawValue)", "networks": "\(finding.networks)",
                 "stated": "\(stated.name)",
             ]
-            if let mend = mend(of: finding) {
-                log.warning("\(mend)", metadata: details)
+            if let fix = fix(of: finding) {
+                log.warning("\(fix)", metadata: details)
             } else {
                 log.notice("tested whether strangers reach us", metadata: details)
             }

@@ -63,10 +63,10 @@ struct ServedBackend {
     }
 
     /// What the market may sell of it now.
-    func served(isPaused: Bool, isLeaving: Bool) -> Market.ServedModel? {
+    func served(isPaused: Bool, isLeaving: Bool) -> ServedModel? {
         // A backend that was never up has nothing to offer yet.
         guard let status, let description = status.description else { return nil }
-        let availability: Market.ServedModel.Availability
+        let availability: ServedModel.Availability
         switch status.state {
         case _ where isLeaving: availability = .leaving
         case _ where isPaused: availability = .paused
@@ -84,7 +84,7 @@ struct ServedBackend {
             case .embedding: features.insert(.embedding)
             }
         }
-        return Market.ServedModel(
+        return ServedModel(
             model: model,
             price: Price(
                 input: settings.inputPrice, cachedInput: settings.cachedInputPrice,
@@ -107,7 +107,7 @@ struct ServedBackend {
     }
 
     /// Its line in `starling status`.
-    func document(_ record: BidderRecord, busy: Int) -> MeshDocuments.ServedModel {
+    func document(_ record: BidderRecord, busy: Int) -> ServedModelDocument {
         let state: String
         var problem: String?
         switch status?.state {
@@ -117,7 +117,7 @@ struct ServedBackend {
             problem = failure.message
         case .starting, nil: state = "starting"
         }
-        return MeshDocuments.ServedModel(
+        return ServedModelDocument(
             model: model, slots: settings.slots, slotsBusy: busy,
             backend: .init(kind: settings.backend.rawValue, url: settings.url, state: state, error: problem),
             tokensPerSecond: status.map(\.announced.tokensPerSecond),

@@ -17,9 +17,9 @@ public enum Effect: Sendable {
     /// Do this work and report by `job(_:_:now:)`.
     case startJob(Job)
     /// Stop at once, without a report.
-    case cancelJob(UInt64)
-    case pauseJob(UInt64)
-    case resumeJob(UInt64)
+    case cancelJob(JobID)
+    case pauseJob(JobID)
+    case resumeJob(JobID)
     /// For the client whose task it is.
     case client(TaskID, ClientEvent)
     /// Keep it: it is money.

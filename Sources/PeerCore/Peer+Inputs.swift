@@ -87,8 +87,8 @@ extension Peer {
     }
 
     /// What the driver reports of a job.
-    public mutating func job(_ id: UInt64, _ event: JobEvent, now: Now) {
-        bidder.jobEvent(id, event, now: now, out: &bidderActions)
+    public mutating func job(_ id: JobID, _ event: JobEvent, now: Now) {
+        sell(now) { $0.jobEvent(id, event, turn: &$1, out: &$2) }
         settle(now)
     }
 
@@ -110,7 +110,7 @@ extension Peer {
 
     /// Ends what still runs: the buyers go on elsewhere.
     public mutating func handOver(now: Now) {
-        bidder.handOver(now: now, out: &bidderActions)
+        sell(now) { $0.handOver(turn: &$1, out: &$2) }
         settle(now)
     }
 

@@ -38,8 +38,9 @@ extension Peer {
                 out: &gossipActions)
         case .callForBids, .release, .award:
             heard(incoming, now)
-            answer = bidder.handle(
-                incoming.message, from: peer, proven: incoming.proven, now: now, out: &bidderActions)
+            answer = sell(now) {
+                $0.handle(incoming.message, from: peer, proven: incoming.proven, turn: &$1, out: &$2)
+            }
         case .pong, .found, .unsupported, .offerReceived, .offerDifference, .bid, .decline, .awardReply,
             .registered, .providers:
             // Answers come as completions of requests; unasked they mean nothing but that somebody lives.
@@ -97,7 +98,8 @@ extension Peer {
                 message, to: peer, owner: .market(token.rawValue), now: now, random: &random,
                 out: &sessionOutput)
         }
-        if let answer = bidder.handle(message, from: peer, proven: true, now: now, out: &bidderActions) {
+        let answer = sell(now) { $0.handle(message, from: peer, proven: true, turn: &$1, out: &$2) }
+        if let answer {
             buy(now) { $0.answered(token, answer, from: peer, roundTrip: .zero, turn: &$1, out: &$2) }
         } else {
             buy(now) { $0.unanswered(token, turn: &$1, out: &$2) }
@@ -107,8 +109,8 @@ extension Peer {
     /// A frame belongs to the auctioneer or to the bidder by its kind.
     mutating func frame(_ frame: Frame, from peer: PublicKey, on channel: ChannelID, _ now: Now) {
         switch frame.body {
-        case .open, .bodyPart, .cancel, .credit, .receipt:
-            bidder.received(frame, from: peer, channel: channel.rawValue, now: now, out: &bidderActions)
+        case .open, .bodyPart, .cancel, .window, .receipt:
+            sell(now) { $0.received(frame, from: peer, channel: channel, turn: &$1, out: &$2) }
         case .delta, .progress, .finish, .fail, .hello:
             buy(now) { $0.received(frame, from: peer, channel: channel, turn: &$1, out: &$2) }
         }
@@ -116,7 +118,7 @@ extension Peer {
 
     mutating func channelFailed(_ channel: ChannelID, _ now: Now) {
         buy(now) { $0.channelClosed(channel, turn: &$1, out: &$2) }
-        bidder.channelClosed(channel.rawValue, now: now, out: &bidderActions)
+        sell(now) { $0.channelClosed(channel, turn: &$1, out: &$2) }
     }
 
     /// Hands the auctioneer the sellers of a model, as the book has them now.

@@ -64,7 +64,7 @@ extension Peer {
             turns += 1
             precondition(turns < 10_000, "Peer.settle does not come to rest")
         }
-        if leaving == .said, bidder.runningJobs.isEmpty {
+        if leaving == .said, bidder.isIdle {
             leaving = .done
             effects.append(.left)
         }
@@ -162,7 +162,7 @@ extension Peer {
             request(token, message, to: peer, now)
         case .send(let message, let peer):
             if peer.key == identity.publicKey {
-                _ = bidder.handle(message, from: peer, proven: true, now: now, out: &bidderActions)
+                _ = sell(now) { $0.handle(message, from: peer, proven: true, turn: &$1, out: &$2) }
             } else {
                 sessions.send(message, to: peer, now: now, random: &random, out: &sessionOutput)
             }
@@ -197,8 +197,7 @@ extension Peer {
         case .cancelJob(let id): effects.append(.cancelJob(id))
         case .pauseJob(let id): effects.append(.pauseJob(id))
         case .resumeJob(let id): effects.append(.resumeJob(id))
-        case .sendFrame(let id, let frame):
-            let channel = ChannelID(rawValue: id)
+        case .sendFrame(let channel, let frame):
             if OwnChannels.isOwn(channel) {
                 ownChannels.send(frame, on: channel, .toAuctioneer)
             } else {
@@ -208,9 +207,9 @@ extension Peer {
             let id = channels.open(to: peer, now: now, out: &channelActions)
             dialling[id] = .bidder(task, attempt: attempt, peer)
         case .releaseChannel(let channel):
-            release(ChannelID(rawValue: channel), telling: .toAuctioneer, now)
+            release(channel, telling: .toAuctioneer, now)
         case .closeChannel(let channel):
-            close(ChannelID(rawValue: channel), telling: .toAuctioneer)
+            close(channel, telling: .toAuctioneer)
         case .receiptAccepted(let receipt):
             effects.append(.keep(receipt))
         }
@@ -233,9 +232,10 @@ extension Peer {
                         task, attempt: attempt, channel: id, peer: address.key, turn: &$1, out: &$2)
                 }
             case .bidder(let task, let attempt, let address):
-                bidder.channelOpened(
-                    task, attempt: attempt, channel: id.rawValue, peer: address.key, now: now,
-                    out: &bidderActions)
+                sell(now) {
+                    $0.channelOpened(
+                        task, attempt: attempt, channel: id, peer: address.key, turn: &$1, out: &$2)
+                }
             case .test: channels.close(id, out: &channelActions)
             case nil: break
             }
@@ -246,7 +246,7 @@ extension Peer {
             case .auctioneer(let task, let attempt, let address):
                 buy(now) { $0.channelFailed(task, attempt: attempt, peer: address.key, turn: &$1, out: &$2) }
             case .bidder(let task, let attempt, let address):
-                bidder.channelFailed(task, attempt: attempt, peer: address.key, now: now, out: &bidderActions)
+                sell(now) { $0.channelFailed(task, attempt: attempt, peer: address.key, turn: &$1, out: &$2) }
             case .test: break
             case nil:
                 channelFailed(id, now)
@@ -262,13 +262,13 @@ extension Peer {
                 $0.channelOpened(task, attempt: attempt, channel: channel, peer: key, turn: &$1, out: &$2)
             }
         case .frame(let channel, let frame, .toBidder):
-            bidder.received(
-                frame, from: identity.publicKey, channel: channel.rawValue, now: now, out: &bidderActions)
+            let key = identity.publicKey
+            sell(now) { $0.received(frame, from: key, channel: channel, turn: &$1, out: &$2) }
         case .frame(let channel, let frame, .toAuctioneer):
             let key = identity.publicKey
             buy(now) { $0.received(frame, from: key, channel: channel, turn: &$1, out: &$2) }
         case .closed(let channel, .toBidder):
-            bidder.channelClosed(channel.rawValue, now: now, out: &bidderActions)
+            sell(now) { $0.channelClosed(channel, turn: &$1, out: &$2) }
         case .closed(let channel, .toAuctioneer):
             buy(now) { $0.channelClosed(channel, turn: &$1, out: &$2) }
         }

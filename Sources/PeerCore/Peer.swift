@@ -142,7 +142,7 @@ public struct Peer: ~Copyable {
         }
         if gossip.nextDeadline() <= time { gossip.tick(now: now, random: &random, out: &gossipActions) }
         buy(now) { $0.tick(turn: &$1, out: &$2) }
-        if bidder.nextDeadline() <= time { bidder.tick(now: now, out: &bidderActions) }
+        if bidder.nextDeadline() <= time { sell(now) { $0.tick(turn: &$1, out: &$2) } }
         tickSearches(now)
         settle(now)
     }
@@ -154,6 +154,15 @@ public struct Peer: ~Copyable {
         var turn = Turn(now: now, random: random)
         defer { random = turn.random }
         return call(&auctioneer, &turn, &auctioneerActions)
+    }
+
+    /// One call to the bidder.
+    mutating func sell<Result>(
+        _ now: Now, _ call: (inout Bidder, inout Turn, inout [BidderAction]) -> Result
+    ) -> Result {
+        var turn = Turn(now: now, random: random)
+        defer { random = turn.random }
+        return call(&bidder, &turn, &bidderActions)
     }
 
     // MARK: Outputs

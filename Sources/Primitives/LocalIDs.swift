@@ -1,7 +1,7 @@
 // Names that one node gives to its own things. They never travel, and a shell only hands them back.
 
 /// One channel of this node; never reused.
-public struct ChannelID: Hashable, Comparable, Sendable {
+public struct ChannelID: Hashable, Comparable, Sendable, BitwiseCopyable {
     public var rawValue: UInt64
     public init(rawValue: UInt64) { self.rawValue = rawValue }
     @inlinable
@@ -9,7 +9,7 @@ public struct ChannelID: Hashable, Comparable, Sendable {
 }
 
 /// One piece of work of this node's model servers; never reused.
-public struct JobID: Hashable, Comparable, Sendable {
+public struct JobID: Hashable, Comparable, Sendable, BitwiseCopyable {
     public var rawValue: UInt64
     public init(rawValue: UInt64) { self.rawValue = rawValue }
     @inlinable
@@ -17,7 +17,7 @@ public struct JobID: Hashable, Comparable, Sendable {
 }
 
 /// Pairs a machine's request with its one completion. Unique within the machine that chose it.
-public struct RequestToken: Hashable, Comparable, Sendable {
+public struct RequestToken: Hashable, Comparable, Sendable, BitwiseCopyable {
     public var rawValue: UInt64
     public init(rawValue: UInt64) { self.rawValue = rawValue }
     @inlinable

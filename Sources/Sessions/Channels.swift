@@ -116,7 +116,7 @@ public struct Channels: Sendable {
             switch frame.body {
             case .open: entries[id]?.begun = .opened
             case .hello: entries[id]?.begun = .greeted(frame.task)
-            case .bodyPart, .delta, .progress, .finish, .fail, .cancel, .credit, .receipt: break
+            case .bodyPart, .delta, .progress, .finish, .fail, .cancel, .window, .receipt: break
             }
         }
         entries[id]?.queuedBytes += record.count
@@ -259,7 +259,7 @@ public struct Channels: Sendable {
         case (.open, .greeted(let task)): frame.task != task
         case (.open, _): true
         case (.bodyPart, _), (.delta, _), (.progress, _), (.finish, _), (.fail, _), (.cancel, _),
-            (.credit, _),
+            (.window, _),
             (.receipt, _):
             false
         }

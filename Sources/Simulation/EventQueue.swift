@@ -20,9 +20,9 @@ enum Event: BitwiseCopyable {
     /// The next thing in flight in that direction arrives.
     case stream(Int32, Direction)
     /// A backend has got further with a job.
-    case backend(host: Int32, job: UInt64, ticket: UInt32)
+    case backend(host: Int32, job: JobID, ticket: UInt32)
     /// What the process hears of it.
-    case report(host: Int32, job: UInt64, from: Int32, to: Int32)
+    case report(host: Int32, job: JobID, from: Int32, to: Int32)
     case submit(client: Int32)
     case read(client: Int32)
     case hangUp(client: Int32)

@@ -32,7 +32,7 @@ final class Host {
     var process: NodeProcess?
     var impostor: Impostor?
     var incarnation = 0
-    var backend: ScriptedBackend
+    var backend: SimulatedBackend
     /// Which side of a partition it is on.
     var side = 0
     /// It drops what it hears.
@@ -60,7 +60,7 @@ final class Host {
         nodeID = identity.nodeID
         self.endpoint = endpoint
         self.monotonicOffset = monotonicOffset
-        backend = ScriptedBackend(random: random)
+        backend = SimulatedBackend(random: random)
     }
 
     /// A process that other nodes can count on.

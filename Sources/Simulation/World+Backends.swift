@@ -23,7 +23,7 @@ extension World {
             return refuse("invalid_request", "The delivered text is none of this answer.")
         }
         let limit = job.maxTokens.map { min(answer.tokens, position + Int($0)) } ?? answer.tokens
-        var running = ScriptedBackend.Running(
+        var running = SimulatedBackend.Running(
             ticket: nextTicket(), task: job.task, model: model, answer: answer, position: position,
             end: limit,
             reason: limit < answer.tokens ? "length" : "stop")
@@ -47,27 +47,27 @@ extension World {
         return lastTicket
     }
 
-    func dropJob(_ host: Host, _ job: UInt64) {
+    func dropJob(_ host: Host, _ job: JobID) {
         guard let ended = host.backend.jobs.removeValue(forKey: job), let count = jobsByTask[ended.task]
         else { return }
         jobsByTask[ended.task] = count > 1 ? count - 1 : nil
     }
 
-    func pauseJob(_ host: Host, _ job: UInt64, _ isPaused: Bool) {
+    func pauseJob(_ host: Host, _ job: JobID, _ isPaused: Bool) {
         guard let running = host.backend.jobs[job], running.isPaused != isPaused else { return }
         host.backend.jobs[job]?.isPaused = isPaused
         if isPaused { counts.pauses += 1 }
         let ticket = nextTicket()
         host.backend.jobs[job]?.ticket = ticket
         guard !isPaused else { return }
-        let time = ScriptedBackend.pace(host.plan.serves[running.model]).time
+        let time = SimulatedBackend.pace(host.plan.serves[running.model]).time
         queue.push(.backend(host: Int32(host.index), job: job, ticket: ticket), at: clock + time)
     }
 
     /// The backend has the next tokens. It runs on while its node's process is frozen: what it says waits in a socket.
-    func stepBackend(_ host: Host, _ job: UInt64, _ ticket: UInt32) {
+    func stepBackend(_ host: Host, _ job: JobID, _ ticket: UInt32) {
         guard var running = host.backend.jobs[job], running.ticket == ticket else { return }
-        let pace = ScriptedBackend.pace(host.plan.serves[running.model])
+        let pace = SimulatedBackend.pace(host.plan.serves[running.model])
         if let failure = running.hasFailure, running.position >= running.failureAt {
             if failure == .error { dispatch(.report(host: Int32(host.index), job: job, from: -1, to: -1)) }
             return
@@ -83,7 +83,7 @@ extension World {
     }
 
     /// The process hears it: tokens `from..<to`, and the end with the last one; −1: an error.
-    func report(_ host: Host, _ job: UInt64, _ from: Int, _ to: Int, _ event: Event) {
+    func report(_ host: Host, _ job: JobID, _ from: Int, _ to: Int, _ event: Event) {
         guard let process = host.process, let running = host.backend.jobs[job] else { return }
         if host.state == .frozen { return process.inbox.append(event) }
         digest.mix(7, host.index, to)

@@ -192,16 +192,16 @@ extension World {
             digest.mix(12, host.index, Int(truncatingIfNeeded: id.rawValue))
             if let stream = process.channels[id] { closeStream(stream, id, isReset: true) }
         case .startJob(let job):
-            digest.mix(13, host.index, Int(truncatingIfNeeded: job.id))
+            digest.mix(13, host.index, Int(truncatingIfNeeded: job.id.rawValue))
             startJob(job, host, process)
         case .cancelJob(let id):
-            digest.mix(14, host.index, Int(truncatingIfNeeded: id))
+            digest.mix(14, host.index, Int(truncatingIfNeeded: id.rawValue))
             dropJob(host, id)
         case .pauseJob(let id):
-            digest.mix(15, host.index, Int(truncatingIfNeeded: id))
+            digest.mix(15, host.index, Int(truncatingIfNeeded: id.rawValue))
             pauseJob(host, id, true)
         case .resumeJob(let id):
-            digest.mix(16, host.index, Int(truncatingIfNeeded: id))
+            digest.mix(16, host.index, Int(truncatingIfNeeded: id.rawValue))
             pauseJob(host, id, false)
         case .client(let task, let event):
             deliver(task, event, host, process)

@@ -23,17 +23,17 @@ public enum KeyFile {
         guard stat(path, &status) == 0 else {
             throw KeyFileError(
                 path: path, problem: "can't be read: \(String(cString: strerror(errno)))",
-                mend: "check the path, or run `starling init` to make a key")
+                fix: "check the path, or run `starling init` to make a key")
         }
         guard status.st_mode & 0o077 == 0 else {
             throw KeyFileError(
                 path: path,
                 problem: "is open to others (mode \(String(status.st_mode & 0o777, radix: 8)))",
-                mend: "chmod 600 \(path)")
+                fix: "chmod 600 \(path)")
         }
         guard let data = FileManager.default.contents(atPath: path) else {
             throw KeyFileError(
-                path: path, problem: "can't be read by this user", mend: "chown \(NSUserName()) \(path)")
+                path: path, problem: "can't be read by this user", fix: "chown \(NSUserName()) \(path)")
         }
         let text = String(decoding: data, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
         guard text.hasPrefix(header), let bytes = Base32.decode(text.dropFirst(header.count)),
@@ -41,7 +41,7 @@ public enum KeyFile {
         else {
             throw KeyFileError(
                 path: path, problem: "is not a Starling key",
-                mend: "restore it from your backup, or name another file")
+                fix: "restore it from your backup, or name another file")
         }
         return Identity(seed: seed)
     }
@@ -56,21 +56,21 @@ public enum KeyFile {
             } catch {
                 throw KeyFileError(
                     path: path, problem: "its folder can't be made: \(error.localizedDescription)",
-                    mend: "choose another `data:` folder")
+                    fix: "choose another `data:` folder")
             }
         }
         let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL, 0o600)
         guard descriptor >= 0 else {
             throw KeyFileError(
                 path: path, problem: "can't be made: \(String(cString: strerror(errno)))",
-                mend: "choose another `data:` folder")
+                fix: "choose another `data:` folder")
         }
         defer { close(descriptor) }
         let line = Array((header + Base32.encode(seed.bytes) + "\n").utf8)
         guard write(descriptor, line, line.count) == line.count, fsync(descriptor) == 0 else {
             throw KeyFileError(
                 path: path, problem: "can't be written: \(String(cString: strerror(errno)))",
-                mend: "free some disk space")
+                fix: "free some disk space")
         }
         return Identity(seed: seed)
     }
@@ -80,6 +80,6 @@ public enum KeyFile {
 public struct KeyFileError: Error, Sendable, CustomStringConvertible {
     public var path: String
     public var problem: String
-    public var mend: String
+    public var fix: String
     public var description: String { "key file \(path) \(problem)" }
 }

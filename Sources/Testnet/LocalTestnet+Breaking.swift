@@ -27,10 +27,10 @@ extension LocalTestnet {
                 if now.pid != node.pid, state(of: now) == "failed" { break }
                 usleep(20_000)
             }
-            throw TestnetError("\(name) did not come up:\n\(lastLines(node.log))", mend: "read \(node.log)")
+            throw TestnetError("\(name) did not come up:\n\(lastLines(node.log))", fix: "read \(node.log)")
         }
         guard running != .gone else {
-            throw TestnetError("\(name) is not running", mend: "starling testnet restart \(name)")
+            throw TestnetError("\(name) is not running", fix: "starling testnet restart \(name)")
         }
         note(action, name)
         let signal: Int32 =
@@ -73,7 +73,7 @@ extension LocalTestnet {
         if !isAlive(state) { try startSupervisor(state.program) }
         let descriptor = open(layout.control, O_WRONLY | O_NONBLOCK)
         guard descriptor >= 0 else {
-            throw TestnetError("the supervisor does not listen", mend: "starling testnet down, then up")
+            throw TestnetError("the supervisor does not answer", fix: "starling testnet down, then up")
         }
         defer { close(descriptor) }
         let bytes = Array((line + "\n").utf8)

@@ -20,7 +20,7 @@ public struct LocalTestnet: Sendable {
                     found.isEmpty
                         ? "no testnet runs here"
                         : "\(found.count) testnets run here: \(found.joined(separator: ", "))",
-                    mend: found.isEmpty
+                    fix: found.isEmpty
                         ? "starling testnet up testnet/market.yaml" : "say which: --name \(found[0])",
                     exitCode: 69)
             }
@@ -48,7 +48,7 @@ public struct LocalTestnet: Sendable {
             if let sale = node.sale, sale.url == nil, !FileManager.default.fileExists(atPath: sale.file) {
                 throw TestnetError(
                     "\(node.name) serves \(sale.model), but there is no \(sale.file)",
-                    mend: "put the GGUF file there, or name it with `file:`",
+                    fix: "put the GGUF file there, or name it with `file:`",
                     exitCode: 78)
             }
         }
@@ -91,14 +91,14 @@ public struct LocalTestnet: Sendable {
                 where !Ports.isFree(UInt16(port)) {
                     throw TestnetError(
                         "port \(port) (\(what) of \(file.nodes[index].name)) is taken",
-                        mend: "stop what uses it, or set `ports: auto` in \(file.path)")
+                        fix: "stop what uses it, or set `ports: auto` in \(file.path)")
                 }
             }
             return { first + 2 * $0 }
         }
         let pairs = Ports.freePairs(file.nodes.count)
         guard pairs.count == file.nodes.count else {
-            throw TestnetError("no \(2 * file.nodes.count) free ports", mend: "stop other testnets")
+            throw TestnetError("no \(2 * file.nodes.count) free ports", fix: "stop other testnets")
         }
         return { pairs[$0] }
     }
@@ -116,7 +116,7 @@ public struct LocalTestnet: Sendable {
             if ProcessTable.startTicks(pid) == nil { break }
             usleep(10_000)
         }
-        throw TestnetError("the supervisor did not start", mend: "read \(layout.supervisorLog)")
+        throw TestnetError("the supervisor did not start", fix: "read \(layout.supervisorLog)")
     }
 
     /// What a node logs when the model server's program doesn't exist; waiting won't help then.
@@ -128,19 +128,19 @@ public struct LocalTestnet: Sendable {
         var told = 0
         while true {
             guard let state = TestnetState.load(layout) else {
-                throw TestnetError("the testnet is gone", mend: "start it again")
+                throw TestnetError("the testnet is gone", fix: "start it again")
             }
             let alive = state.nodes.filter { self.state(of: $0) == "up" || self.state(of: $0) == "starting" }
             if let dead = state.nodes.first(where: {
                 $0.exit != nil && ($0.exit?.signal == nil) && self.state(of: $0) == "failed"
             }) {
                 throw TestnetError(
-                    "\(dead.name) ended at once:\n\(lastLines(dead.log))", mend: "read \(dead.log)")
+                    "\(dead.name) ended at once:\n\(lastLines(dead.log))", fix: "read \(dead.log)")
             }
             if let helpless = alive.first(where: { lastLines($0.log).contains(Self.noServer) }) {
                 throw TestnetError(
                     "\(helpless.name) finds no model server to start:\n\(lastLines(helpless.log))",
-                    mend: "run scripts/setup once: it installs llama.cpp's server in .cache/venv")
+                    fix: "run scripts/setup once: it installs llama.cpp's server in .cache/venv")
             }
             let expected = Set(alive.flatMap { node in node.models.map { "\(node.nodeID)/\($0)" } })
             var answering = 0
@@ -163,7 +163,7 @@ public struct LocalTestnet: Sendable {
                     alive.first { (knownOffers($0)?.isSuperset(of: expected)) != true } ?? state.nodes[0]
                 throw TestnetError(
                     "after \(Int(timeout)) s \(late.name) knows \(knownOffers(late)?.count ?? 0) of \(expected.count) offers:\n\(lastLines(late.log))",
-                    mend: "give it more time with --timeout, or read \(late.log)")
+                    fix: "give it more time with --timeout, or read \(late.log)")
             }
             usleep(50_000)
         }
@@ -202,7 +202,7 @@ public struct LocalTestnet: Sendable {
     public func load() throws(TestnetError) -> TestnetState {
         guard let state = TestnetState.load(layout) else {
             throw TestnetError(
-                "no testnet `\(name)` runs here", mend: "starling testnet up testnet/\(name).yaml",
+                "no testnet `\(name)` runs here", fix: "starling testnet up testnet/\(name).yaml",
                 exitCode: 69)
         }
         return state
@@ -276,7 +276,7 @@ public struct LocalTestnet: Sendable {
         guard let node = state.nodes.first(where: { $0.name == name }) else {
             throw TestnetError(
                 "no node `\(name)` in testnet \(self.name)",
-                mend: "its nodes are \(state.nodes.map(\.name).joined(separator: ", "))", exitCode: 64)
+                fix: "its nodes are \(state.nodes.map(\.name).joined(separator: ", "))", exitCode: 64)
         }
         return node
     }

@@ -37,7 +37,7 @@ extension ScenarioFile {
             let all = testnet.nodes.map(\.name) + testnet.nodes.map(\.group)
             throw reader.failure(
                 "`\(name)` is not a node of this file",
-                mend: Nearest.match(name, in: all).map { "did you mean \($0)?" }
+                fix: Nearest.match(name, in: all).map { "did you mean \($0)?" }
                     ?? "name nodes or groups of `nodes:`")
         }
     }
@@ -62,10 +62,10 @@ extension ScenarioFile {
             links.regions.append((name, try regions.perMillion(name) ?? 0))
         }
         guard links.regions.count <= 64 else {
-            throw regions.failure("\(links.regions.count) regions", mend: "at most 64")
+            throw regions.failure("\(links.regions.count) regions", fix: "at most 64")
         }
         guard links.regions.isEmpty || links.regions.map(\.share).reduce(0, +) == 1_000_000 else {
-            throw regions.failure("the regions' shares don't add up to 100 %", mend: "change one of them")
+            throw regions.failure("the regions' shares don't add up to 100 %", fix: "change one of them")
         }
         let matrix = reader.child("matrix")
         let names = links.regions.map(\.name)
@@ -73,7 +73,7 @@ extension ScenarioFile {
         guard matrix.isAbsent == names.isEmpty else {
             throw reader.failure(
                 "`regions` and `matrix` need each other",
-                mend: "matrix: one row a region, such as eu: {eu: 5ms, us: 45ms}")
+                fix: "matrix: one row a region, such as eu: {eu: 5ms, us: 45ms}")
         }
         links.matrix = names.map { _ in names.map { _ in .zero } }
         for (a, name) in names.enumerated() {
@@ -84,7 +84,7 @@ extension ScenarioFile {
                 // Half a matrix is enough: the way back takes the same time.
                 if time == nil { time = try matrix.child(other).interval(name) }
                 guard let time else {
-                    throw row.failure("no latency from \(name) to \(other)", mend: "add `\(other): 45ms`")
+                    throw row.failure("no latency from \(name) to \(other)", fix: "add `\(other): 45ms`")
                 }
                 links.matrix[a][b] = time
             }
@@ -102,7 +102,7 @@ extension ScenarioFile {
             if let share = try reader.perMillion(kind.rawValue) { shares.append((kind, share)) }
         }
         guard shares.map(\.share).reduce(0, +) <= 1_000_000 else {
-            throw reader.failure("the NATs' shares exceed 100 %", mend: "what is left has no NAT")
+            throw reader.failure("the NATs' shares exceed 100 %", fix: "nodes without a share have no NAT")
         }
         return shares
     }
@@ -137,21 +137,22 @@ extension ScenarioFile {
         guard let at = try reader.interval("at"), found.count == 1, let action = found.first else {
             throw reader.failure(
                 "an event needs `at` and one action",
-                mend: "write {at: 5s, kill: ada}; actions: \(actions.joined(separator: ", "))")
+                fix: "write {at: 5s, kill: ada}; actions: \(actions.joined(separator: ", "))")
         }
         let nodes = try reader.words(action.rawValue)
         let lasts = try reader.interval("for")
         if nodes == ["busy"] {
             guard action == .kill || (action == .freeze && lasts != nil) else {
                 throw reader.failure(
-                    "`\(action.rawValue): busy` can't be", mend: "kill: busy, or freeze: busy with `for: 6s`")
+                    "`\(action.rawValue): busy` is not possible",
+                    fix: "kill: busy, or freeze: busy with `for: 6s`")
             }
         } else if action != .heal {
             try known(nodes, reader.child(action.rawValue))
         }
         guard lasts == nil || action == .freeze || action == .partition else {
             throw reader.failure(
-                "`for` goes with freeze and partition", mend: "plan a restart as an event of its own")
+                "`for` only applies to freeze and partition", fix: "plan a restart as a separate event")
         }
         return Event(at: at, action: action, nodes: nodes, lasts: lasts, line: reader.line)
     }
@@ -166,7 +167,7 @@ extension ScenarioFile {
         else {
             throw reader.failure(
                 "churn needs `mean_life` (100 ms at least) and `until`",
-                mend: "write {mean_life: 5 min, until: 2 min}")
+                fix: "write {mean_life: 5 min, until: 2 min}")
         }
         return Churn(
             nodes: nodes, meanLife: life, downtime: try reader.interval("downtime") ?? .seconds(10),
@@ -185,7 +186,7 @@ extension ScenarioFile {
     /// The model that `key` names, or the first one sold.
     private func soldModel(_ reader: YAMLReader, _ key: String) throws(ConfigurationError) -> String {
         guard let model = try reader.string(key) ?? testnet.nodes.lazy.compactMap({ $0.sale?.model }).first
-        else { throw reader.failure("no node sells a model", mend: "add `serves:` to one") }
+        else { throw reader.failure("no node sells a model", fix: "add `serves:` to one") }
         return model
     }
 
@@ -194,7 +195,7 @@ extension ScenarioFile {
             let known = Byzantine.Behaviour.allCases.map(\.rawValue).joined(separator: ", ")
             throw reader.failure(
                 "`byzantine` needs a `behaviour`",
-                mend: "write {behaviour: drop, share: 10 %}; known: \(known)")
+                fix: "write {behaviour: drop, share: 10 %}; known: \(known)")
         }
         var keys = ["behaviour", "count", "from"]
         if behaviour != .ground { keys += ["share", "nodes"] }
@@ -207,7 +208,7 @@ extension ScenarioFile {
         guard (share == nil) != (count == nil) else {
             throw reader.failure(
                 "`behaviour: \(behaviour.rawValue)` needs a number of nodes",
-                mend: behaviour == .ground ? "add `count: 16`" : "add `share: 10 %` or `count: 3`")
+                fix: behaviour == .ground ? "add `count: 16`" : "add `share: 10 %` or `count: 3`")
         }
         var byzantine = Byzantine(
             behaviour: behaviour, share: share, count: count ?? 0,
@@ -228,7 +229,7 @@ extension ScenarioFile {
             let bound = quantity(words[2...].joined())
         else {
             throw reader.failure(
-                "`\(text)` is not a threshold", mend: "write `answered >= 99.5 %` or `convergence <= 2 s`")
+                "`\(text)` is not a threshold", fix: "write `answered >= 99.5 %` or `convergence <= 2 s`")
         }
         return Threshold(measure: words[0], relation: relation, bound: bound, text: text, line: reader.line)
     }
@@ -250,7 +251,7 @@ extension YAMLReader {
         guard let text = try string(key) else { return nil }
         guard let time = Self.signed(text) else {
             throw child(key).failure(
-                "`\(child(key).path)` is \(text)", mend: "give a time with its unit, such as 30s or -2 min")
+                "`\(child(key).path)` is \(text)", fix: "give a time with its unit, such as 30s or -2 min")
         }
         return time
     }
@@ -261,7 +262,7 @@ extension YAMLReader {
         let ends = text.split(separator: "..", omittingEmptySubsequences: false).map { Self.signed($0) }
         guard ends.count == 2, let low = ends[0], let high = ends[1], low <= high else {
             throw child(key).failure(
-                "`\(child(key).path)` is \(text)", mend: "give a range of times, such as -1h..1h")
+                "`\(child(key).path)` is \(text)", fix: "give a range of times, such as -1h..1h")
         }
         return low...high
     }

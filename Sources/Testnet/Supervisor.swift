@@ -21,7 +21,7 @@ public final class Supervisor {
         unlink(layout.control)
         guard mkfifo(layout.control, 0o600) == 0 else {
             throw TestnetError(
-                "the control pipe \(layout.control) can't be made", mend: "check the folder's rights")
+                "the control pipe \(layout.control) can't be made", fix: "check the folder's permissions")
         }
         // Opened for reading and writing, so that the pipe never reports its end between two writers.
         let control = open(layout.control, O_RDWR | O_NONBLOCK | O_CLOEXEC)
@@ -115,7 +115,7 @@ enum Spawn {
         guard code == 0 else {
             throw TestnetError(
                 "\(program) can't be started: \(String(cString: strerror(code)))",
-                mend: "build it first: swift build")
+                fix: "build it first: swift build")
         }
         return pid
     }
@@ -124,13 +124,13 @@ enum Spawn {
 /// A testnet's error, and the fix.
 public struct TestnetError: Error, Sendable, CustomStringConvertible {
     public var description: String
-    public var mend: String
+    public var fix: String
     /// An exit code of sysexits: 1 failed, 64 usage, 69 unavailable, 78 configuration.
     public var exitCode: Int32
 
-    public init(_ description: String, mend: String, exitCode: Int32 = 1) {
+    public init(_ description: String, fix: String, exitCode: Int32 = 1) {
         self.description = description
-        self.mend = mend
+        self.fix = fix
         self.exitCode = exitCode
     }
 }

@@ -86,7 +86,7 @@ public struct TestnetFile: Sendable {
             })
         else {
             throw root.child("mesh").failure(
-                "`mesh` is \(mesh)", mend: "a testnet's mesh is named testnet-… (letters, digits, - and _)")
+                "`mesh` is \(mesh)", fix: "a testnet's mesh is named testnet-… (letters, digits, - and _)")
         }
         name = String(mesh.dropFirst("testnet-".count))
         seed = try root.integer("seed", in: 0...Int(Int32.max)) ?? 1
@@ -96,14 +96,14 @@ public struct TestnetFile: Sendable {
         nodes = []
         let entries = root.child("nodes").entries
         guard !entries.isEmpty else {
-            throw root.failure("no `nodes`", mend: "name at least one: `nodes: {ada: {}}`")
+            throw root.failure("no `nodes`", fix: "name at least one: `nodes: {ada: {}}`")
         }
         let scale = try Self.scale(entries.map(\.value), to: size)
         for (name, reader) in entries {
             guard (1...32).contains(name.utf8.count),
                 name.utf8.allSatisfy({ (97...122).contains($0) || (48...57).contains($0) || $0 == 45 })
             else {
-                throw reader.failure("a node is named `\(name)`", mend: "use small letters, digits and -")
+                throw reader.failure("a node is named `\(name)`", fix: "use small letters, digits and -")
             }
             try reader.allow([
                 "serves", "file", "url", "backend", "price", "speed", "slots", "count", "inbound", "nat",
@@ -116,14 +116,14 @@ public struct TestnetFile: Sendable {
             guard nodes.count + count <= countMax else {
                 throw root.child("nodes").failure(
                     "\(nodes.count + count) nodes",
-                    mend: countMax > Self.nodeCountMax
+                    fix: countMax > Self.nodeCountMax
                         ? "at most \(countMax)"
                         : "at most \(countMax) processes; use `starling sim` for more")
             }
             let nat = try reader.choice("nat", as: NAT.self)
             if let nat, nat != .none, nodes.count < Self.entryNodes {
                 throw reader.child("nat").failure(
-                    "`\(name)` is behind a NAT", mend: "the first two nodes are those that all join by")
+                    "`\(name)` is behind a NAT", fix: "remove it: all nodes join by the first two")
             }
             let learnsAddress = try reader.choice("address", as: Address.self) == .learnt
             let clockSkew = try reader.signedInterval("clock_skew")
@@ -137,7 +137,7 @@ public struct TestnetFile: Sendable {
         }
         if let first = ports, first + 2 * nodes.count > 65536 {
             throw root.child("ports").failure(
-                "`ports: \(first)` leaves no room for \(nodes.count) nodes", mend: "start lower")
+                "`ports: \(first)` leaves no room for \(nodes.count) nodes", fix: "choose a lower first port")
         }
         let ask = root.child("ask")
         try ask.allow(["via", "model", "prompt"])
@@ -146,7 +146,7 @@ public struct TestnetFile: Sendable {
             guard nodes.contains(where: { $0.name == via }) else {
                 throw ask.child("via").failure(
                     "`ask.via` is \(via), which is not a node of this file",
-                    mend: Nearest.match(via, in: nodes.map(\.name)).map { "did you mean \($0)?" }
+                    fix: Nearest.match(via, in: nodes.map(\.name)).map { "did you mean \($0)?" }
                         ?? "name one of the nodes")
             }
             question = Question(
@@ -179,7 +179,7 @@ public struct TestnetFile: Sendable {
         let backend = try reader.choice("backend", as: ServeSettings.Backend.self)
         guard (backend ?? .managed) == .managed || url != nil else {
             throw reader.child("backend").failure(
-                "a `backend` without `url`", mend: "say where it listens, such as url: http://127.0.0.1:8000")
+                "a `backend` has no `url`", fix: "say where it listens, such as url: http://127.0.0.1:8000")
         }
         return Sale(
             model: model, file: try reader.string("file") ?? "\(folder)/models/\(model).gguf",

@@ -4,7 +4,7 @@ import Primitives
 
 /// The field numbers of a frame's body.
 private enum FrameKind: UInt32 {
-    case open = 8, bodyPart, delta, progress, finish, fail, cancel, credit, receipt, hello
+    case open = 8, bodyPart, delta, progress, finish, fail, cancel, window, receipt, hello
 }
 
 extension Frame {
@@ -62,7 +62,7 @@ extension FrameBody {
         case .finish: .finish
         case .fail: .fail
         case .cancel: .cancel
-        case .credit: .credit
+        case .window: .window
         case .receipt: .receipt
         case .hello: .hello
         }
@@ -88,7 +88,7 @@ extension FrameBody {
                 $0.bool(3, fail.anotherMaySucceed)
             }
         case .cancel, .hello: w.message(field) { _ in }
-        case .credit(let consumed): w.message(field) { $0.uint(1, consumed) }
+        case .window(let consumed): w.message(field) { $0.uint(1, consumed) }
         case .receipt(let record): w.record(field, record)
         }
     }
@@ -110,12 +110,12 @@ extension FrameBody {
         case .cancel:
             while try r.next(bytes) {}
             self = .cancel
-        case .credit:
+        case .window:
             var consumed: UInt64 = 0
             while try r.next(bytes) {
                 if r.field == 1 { try r.read(&consumed, max: WireLimits.offsetMax) }
             }
-            self = .credit(consumed: consumed)
+            self = .window(consumed: consumed)
         case .receipt: self = .receipt(try SignedRecord(r, bytes))
         case .hello:
             while try r.next(bytes) {}

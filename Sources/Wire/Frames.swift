@@ -20,7 +20,7 @@ public enum FrameBody: Hashable, Sendable {
     case finish(Finish)
     case fail(Fail)
     case cancel
-    case credit(consumed: UInt64)
+    case window(consumed: UInt64)
     case receipt(SignedRecord)
     case hello
 }

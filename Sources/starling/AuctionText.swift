@@ -61,13 +61,14 @@ enum AuctionText {
     static func end(_ task: TaskDocument, why: String?) -> String {
         var lines: [String] = []
         let more = why.map { "   why: \($0)" } ?? ""
-        for (lost, next) in zip(task.legs, task.legs.dropFirst()) {
+        for (lost, next) in zip(task.assignments, task.assignments.dropFirst()) {
             let gap = next.gapMilliseconds.map { " after \(seconds($0))" } ?? ""
             lines.append(
                 "\(lost.name) \(ending(lost.ended)) after \(lost.tokens) tokens; \(next.name) went on\(gap)")
         }
-        if task.legs.count > 1 {
-            lines.append("bill: " + task.legs.map { "\($0.name) \($0.cost) µcr" }.joined(separator: ", "))
+        if task.assignments.count > 1 {
+            lines.append(
+                "bill: " + task.assignments.map { "\($0.name) \($0.cost) µcr" }.joined(separator: ", "))
         }
         let phases = [
             ("choose", task.phases.choose), ("bids", task.phases.bids), ("award", task.phases.award),
@@ -77,7 +78,8 @@ enum AuctionText {
         switch task.state {
         case "delivered":
             let by =
-                task.legs.last.map { " by \($0.name.isEmpty ? String($0.nodeID.prefix(8)) : $0.name)" } ?? ""
+                task.assignments.last.map { " by \($0.name.isEmpty ? String($0.nodeID.prefix(8)) : $0.name)" }
+                ?? ""
             let pace = task.phases.stream.map { " in \(seconds($0 + (task.phases.firstToken ?? 0)))" } ?? ""
             lines.append(
                 "\(task.usage.completionTokens) tokens, \(task.usage.cost) µcr,\(by)\(pace)\(times)\(more)"

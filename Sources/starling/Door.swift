@@ -55,7 +55,7 @@ struct DoorOptions: ParsableArguments {
         }
         throw fail(
             "no testnet node is called \(via)",
-            mend: "give an address (http://127.0.0.1:7828), or see `starling testnet status`", .unavailable)
+            fix: "give an address (http://127.0.0.1:7828), or see `starling testnet status`", .unavailable)
     }
 
     /// Fetches the document at `path`. Under `--json` it is printed as received and nil is returned;
@@ -72,8 +72,8 @@ struct DoorOptions: ParsableArguments {
             return try JSONDecoder().decode(type, from: Data(response.body))
         } catch {
             throw fail(
-                "\(try client().base) answers something else: \(error)",
-                mend: "is it a Starling node of this version?", .failed)
+                "\(try client().base) answered with something else: \(error)",
+                fix: "check that it is a Starling node of this version", .failed)
         }
     }
 
@@ -96,7 +96,7 @@ struct DoorOptions: ParsableArguments {
         }
         if !json {
             remark("starling: \(printable(message))")
-            if let mend = body?.metadata?.nearest.flatMap(Self.flag) { remark("  mend: \(mend)") }
+            if let fix = body?.metadata?.nearest.flatMap(Self.flag) { remark("  fix: \(fix)") }
         }
         return ExitCode(status.rawValue)
     }

@@ -19,9 +19,9 @@ enum ExitStatus: Int32 {
 }
 
 /// Prints the problem and the fix to stderr, and returns `status` as the error to throw.
-func fail(_ problem: String, mend: String?, _ status: ExitStatus) -> ExitCode {
+func fail(_ problem: String, fix: String?, _ status: ExitStatus) -> ExitCode {
     remark("starling: \(problem)")
-    if let mend { remark("  mend: \(mend)") }
+    if let fix { remark("  fix: \(fix)") }
     return ExitCode(status.rawValue)
 }
 
@@ -44,17 +44,17 @@ func reporting(_ body: () async throws -> Void) async throws {
     } catch let error as ExitCode {
         throw error
     } catch let error as ConfigurationError {
-        throw fail(error.description, mend: error.mend, .configuration)
+        throw fail(error.description, fix: error.fix, .configuration)
     } catch let error as KeyFileError {
-        throw fail(error.description, mend: error.mend, .permission)
+        throw fail(error.description, fix: error.fix, .permission)
     } catch let error as MeshClientError {
         throw fail(
             error.description,
-            mend: error.isUnreachable
+            fix: error.isUnreachable
                 ? "start one with `starling node`, or say where it is: --via http://host:port" : "try again",
             .unavailable)
     } catch let error as TestnetError {
-        throw fail(error.description, mend: error.mend, ExitStatus(rawValue: error.exitCode) ?? .failed)
+        throw fail(error.description, fix: error.fix, ExitStatus(rawValue: error.exitCode) ?? .failed)
     }
 }
 

@@ -110,7 +110,7 @@ package struct MessageMaker {
                     completionTokens: input.number32(), cacheHandle: input.flag() ? input.take(32) : []))
         case 6: .fail(Fail(code: "busy", message: "no", anotherMaySucceed: input.flag()))
         case 7: .cancel
-        case 8: .credit(consumed: input.number())
+        case 8: .window(consumed: input.number())
         case 9: .receipt(receipt(&input))
         default: .hello
         }

@@ -35,7 +35,7 @@ package struct PeerWorld: ~Copyable {
         var dialledByUs: Bool
     }
     private var ends: [End] = []
-    private var jobs: [UInt64] = []
+    private var jobs: [JobID] = []
     /// Tasks of our client that have not ended, and all that there were.
     private var running: Set<TaskID> = []
     private var tasks: [TaskID] = []
@@ -315,7 +315,7 @@ package struct PeerWorld: ~Copyable {
             }
         case .closeChannel(let id): ends.removeAll { $0.id == id }
         case .startJob(let job):
-            precondition(!jobs.contains(job.id), "job \(job.id) starts twice")
+            precondition(!jobs.contains(job.id), "job \(job.id.rawValue) starts twice")
             jobs.append(job.id)
             precondition(jobs.count <= 64, "\(jobs.count) jobs")
         case .cancelJob(let id): jobs.removeAll { $0 == id }

@@ -156,9 +156,9 @@ final class FakeNode: MeshNode {
         }
     }
 
-    func catalogue() async -> [ModelSummary] {
+    func catalogue() async -> [ModelSummaryDocument] {
         ["wren-l", "wren-m", "wren-s"].map {
-            ModelSummary(
+            ModelSummaryDocument(
                 model: $0, context: 512, providers: $0 == "wren-m" ? 3 : 1, quantizations: ["q8_0"],
                 features: ["chat"],
                 lowestPrice: PriceDocument(input: 150_000, output: 1_600_000),
@@ -197,7 +197,7 @@ final class FakeNode: MeshNode {
             reach: ReachDocument(state: "direct"),
             peers: 7,
             models: [
-                ServedModel(
+                ServedModelDocument(
                     model: "wren-m", slots: 2, slotsBusy: 1,
                     backend: .init(kind: "managed", url: "http://127.0.0.1:1", state: "ok"),
                     bids: .init(made: 5, won: 3, lostOnPrice: 2))

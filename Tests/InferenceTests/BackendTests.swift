@@ -21,7 +21,7 @@ import Testing
         let rig = Rig(server, loop: loop)
         for at in 0..<whole.count {
             cut = at
-            let id = UInt64(at)
+            let id = JobID(rawValue: UInt64(at))
             #expect(rig.ask(id) == nil)
             #expect(loop.run { rig.isOver(id) })
             #expect(rig.text(id) == "I can 😀hé\n.")

@@ -65,7 +65,7 @@ struct LlamaCppTests {
         var cuts = 0
         for cut in stride(from: 1, to: pieces.count, by: max(1, pieces.count / 30)) {
             let delivered = String(decoding: pieces[..<cut].joined(), as: UTF8.self)
-            let id = UInt64(100 + cut)
+            let id = JobID(rawValue: UInt64(100 + cut))
             #expect(
                 rig.ask(id, body: count(5, 40), delivered: delivered, maxTokens: UInt32(400 - cut)) == nil)
             #expect(loop.run { rig.isOver(id) })

@@ -32,7 +32,7 @@ private actor Owner: BackendDelegate {
         waiting = nil
     }
 
-    nonisolated func backend(_ id: Int, job: UInt64, did event: JobEvent) {}
+    nonisolated func backend(_ id: Int, job: JobID, did event: BackendEvent) {}
     nonisolated func backend(_ id: Int, became status: BackendStatus) { assumeIsolated { $0.heard(status) } }
 }
 

@@ -239,9 +239,9 @@ final class Rig: BackendDelegate {
     let loop: TestLoop
     let http: HTTPStreams
     let backend: Backend
-    private(set) var events: [UInt64: [JobEvent]] = [:]
+    private(set) var events: [JobID: [BackendEvent]] = [:]
     private(set) var statuses: [BackendStatus] = []
-    var onEvent: ((UInt64, JobEvent) -> Void)?
+    var onEvent: ((JobID, BackendEvent) -> Void)?
 
     init(
         _ place: BackendConfiguration.Place, dialect: BackendDialect = .llamaCpp, slots: Int = 4,
@@ -273,14 +273,14 @@ final class Rig: BackendDelegate {
         http.close()
     }
 
-    func backend(_ id: Int, job: UInt64, did event: JobEvent) {
+    func backend(_ id: Int, job: JobID, did event: BackendEvent) {
         events[job, default: []].append(event)
         onEvent?(job, event)
     }
 
     func backend(_ id: Int, became status: BackendStatus) { statuses.append(status) }
 
-    func ask(_ id: UInt64, body: String? = nil, delivered: String = "", maxTokens: UInt32? = nil)
+    func ask(_ id: JobID, body: String? = nil, delivered: String = "", maxTokens: UInt32? = nil)
         -> BackendFailure?
     {
         let chat = "{\"temperature\":0,\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}"
@@ -290,25 +290,30 @@ final class Rig: BackendDelegate {
                 maxTokens: maxTokens))
     }
 
-    func text(_ id: UInt64) -> String {
+    func text(_ id: JobID) -> String {
         var text: [UInt8] = []
         for case .text(let more, _) in events[id] ?? [] { text += more }
         return String(decoding: text, as: UTF8.self)
     }
 
-    func tokens(_ id: UInt64) -> Int {
+    func tokens(_ id: JobID) -> Int {
         var sum = 0
         for case .text(_, let tokens) in events[id] ?? [] { sum += tokens }
         return sum
     }
 
-    func finish(_ id: UInt64) -> JobFinish? {
+    func finish(_ id: JobID) -> JobFinish? {
         if case .finished(let finish)? = events[id]?.last { finish } else { nil }
     }
 
-    func failure(_ id: UInt64) -> BackendFailure? {
+    func failure(_ id: JobID) -> BackendFailure? {
         if case .failed(let failure)? = events[id]?.last { failure } else { nil }
     }
 
-    func isOver(_ id: UInt64) -> Bool { finish(id) != nil || failure(id) != nil }
+    func isOver(_ id: JobID) -> Bool { finish(id) != nil || failure(id) != nil }
+}
+
+/// Tests name jobs by plain numbers.
+extension JobID: ExpressibleByIntegerLiteral {
+    public init(integerLiteral value: UInt64) { self.init(rawValue: value) }
 }

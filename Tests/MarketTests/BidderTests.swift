@@ -5,10 +5,10 @@ import Wire
 
 @testable import Market
 
-/// A bidder with its time and what it wanted done.
-struct Worker {
+/// A bidder with its turn, and what it wanted done since the last look.
+struct Worker: ~Copyable {
     var bidder: Bidder
-    var milliseconds: Int64 = 0
+    var turn = Turn(now: moment(0), random: SeededRandom(seed: 1))
     var actions: [BidderAction] = []
     let seller: Seller
 
@@ -18,27 +18,30 @@ struct Worker {
         bidder.setServed([seller.served])
     }
 
-    var now: Now { moment(milliseconds) }
+    var milliseconds: Int64 {
+        get { (turn.monotonic - .zero).milliseconds }
+        set { turn.now = moment(newValue) }
+    }
 
     mutating func handle(_ message: Message, from buyer: PeerAddress, proven: Bool = true) -> Message? {
-        bidder.handle(message, from: buyer, proven: proven, now: now, out: &actions)
+        bidder.handle(message, from: buyer, proven: proven, turn: &turn, out: &actions)
     }
 
     mutating func frame(
-        _ task: TaskID, _ body: FrameBody, from buyer: PeerAddress, on channel: UInt64, attempt: UInt32 = 1
+        _ task: TaskID, _ body: FrameBody, from buyer: PeerAddress, on channel: ChannelID, attempt: UInt32 = 1
     ) {
         bidder.received(
-            Frame(task: task, attempt: attempt, body: body), from: buyer.key, channel: channel, now: now,
+            Frame(task: task, attempt: attempt, body: body), from: buyer.key, channel: channel, turn: &turn,
             out: &actions)
     }
 
-    mutating func event(_ id: UInt64, _ event: JobEvent) {
-        bidder.jobEvent(id, event, now: now, out: &actions)
+    mutating func event(_ id: JobID, _ event: JobEvent) {
+        bidder.jobEvent(id, event, turn: &turn, out: &actions)
     }
 
     mutating func advance(to milliseconds: Int64) {
         self.milliseconds = milliseconds
-        bidder.tick(now: now, out: &actions)
+        bidder.tick(turn: &turn, out: &actions)
     }
 
     mutating func take() -> [BidderAction] {
@@ -47,15 +50,17 @@ struct Worker {
     }
 
     /// Bid, award, task: the job runs on `channel`.
-    mutating func run(_ number: UInt64, from buyer: PeerAddress, on channel: UInt64, window: UInt32 = 65_536)
-        -> UInt64?
+    mutating func run(
+        _ number: UInt64, from buyer: PeerAddress, on channel: ChannelID, window: UInt32 = 65_536
+    )
+        throws -> JobID
     {
         let task = TaskID(high: 1, low: number)
         _ = handle(.callForBids(call(number)), from: buyer)
         _ = handle(.award(Award(task: task, attempt: 1, workerDials: false)), from: buyer)
         frame(task, .open(TaskOpen(kind: .chat, bodyBytes: 2, windowBytes: window)), from: buyer, on: channel)
         frame(task, .bodyPart(Array("{}".utf8)), from: buyer, on: channel)
-        return take().jobs.last?.id
+        return try #require(take().jobs.last?.id)
     }
 }
 
@@ -74,9 +79,9 @@ func asker(_ number: UInt64) -> PeerAddress {
 
 extension [BidderAction] {
     var jobs: [Job] { compactMap { if case .startJob(let job) = $0 { job } else { nil } } }
-    var cancelled: [UInt64] { compactMap { if case .cancelJob(let id) = $0 { id } else { nil } } }
-    var paused: [UInt64] { compactMap { if case .pauseJob(let id) = $0 { id } else { nil } } }
-    var resumed: [UInt64] { compactMap { if case .resumeJob(let id) = $0 { id } else { nil } } }
+    var cancelled: [JobID] { compactMap { if case .cancelJob(let id) = $0 { id } else { nil } } }
+    var paused: [JobID] { compactMap { if case .pauseJob(let id) = $0 { id } else { nil } } }
+    var resumed: [JobID] { compactMap { if case .resumeJob(let id) = $0 { id } else { nil } } }
     var frames: [FrameBody] {
         compactMap { if case .sendFrame(_, let frame) = $0 { frame.body } else { nil } }
     }
@@ -84,12 +89,20 @@ extension [BidderAction] {
     var fails: [Fail] { frames.compactMap { if case .fail(let fail) = $0 { fail } else { nil } } }
 }
 
-@Suite("Bids, holds and jobs") struct BidderTests {
+@Suite struct BidderTests {
     let one = asker(2_001)
     let two = asker(2_002)
 
     func reason(_ message: Message?) -> DeclineReason? {
         if case .decline(let decline) = message { decline.reason } else { nil }
+    }
+
+    func retryAfter(_ message: Message?) -> UInt32? {
+        if case .decline(let decline) = message { decline.retryAfterMilliseconds } else { nil }
+    }
+
+    func signedBid(_ message: Message?) -> SignedRecord? {
+        if case .bid(let signed) = message { signed } else { nil }
     }
 
     func isBid(_ message: Message?) -> Bool { if case .bid = message { true } else { false } }
@@ -98,13 +111,9 @@ extension [BidderAction] {
         if case .awardReply(let reply) = message { reply.status } else { nil }
     }
 
-    @Test("A bid is signed, states price and speed, and holds a slot until the call closes")
-    func holds() throws {
+    @Test func aBidIsSignedStatesPriceAndSpeedAndHoldsASlotUntilTheCallCloses() throws {
         var worker = Worker()
-        guard case .bid(let signed) = worker.handle(.callForBids(call(1)), from: one) else {
-            Issue.record("no bid")
-            return
-        }
+        let signed = try #require(signedBid(worker.handle(.callForBids(call(1)), from: one)))
         let bid = try Verified<Bid>(checking: signed).record
         #expect(bid.price == ada.offer.price && bid.millitokensPerSecond == 60_000 && bid.buyer == one.key)
         #expect(worker.bidder.slotsTaken("wren-m") == 1)
@@ -115,37 +124,33 @@ extension [BidderAction] {
         #expect(worker.bidder.nextDeadline() == .never)
     }
 
-    @Test("What rode in an unproven first message changes nothing and gets no answer")
-    func unproven() {
+    @Test func anUnprovenFirstMessageChangesNothingAndGetsNoAnswer() {
         var worker = Worker()
         #expect(worker.handle(.callForBids(call(1)), from: one, proven: false) == nil)
         #expect(worker.bidder.outstanding == (0, 0, 0, 0))
     }
 
-    @Test("A repeated call gets the same bid and no second slot")
-    func repeatedCall() {
+    @Test func aRepeatedCallGetsTheSameBidAndNoSecondSlot() {
         var worker = Worker()
         let first = worker.handle(.callForBids(call(1)), from: one)
         #expect(worker.handle(.callForBids(call(1)), from: one) == first)
         #expect(worker.bidder.slotsTaken("wren-m") == 1)
     }
 
-    @Test("No hold is longer than 250 ms, whatever the call says")
-    func longHold() {
+    @Test func noHoldIsLongerThan250Milliseconds() {
         var worker = Worker()
         _ = worker.handle(.callForBids(call(1) { $0.closeMilliseconds = .max }), from: one)
         worker.advance(to: 250)
         #expect(worker.bidder.slotsTaken("wren-m") == 0)
     }
 
-    @Test("An unknown buyer holds one slot; one that has paid for a task may hold more")
-    func holdLimit() throws {
+    @Test func anUnknownBuyerHoldsOneSlotAndOneThatPaidMayHoldMore() throws {
         var worker = Worker()
         #expect(isBid(worker.handle(.callForBids(call(1)), from: one)))
         #expect(reason(worker.handle(.callForBids(call(2)), from: one)) == .holdLimit)
         #expect(isBid(worker.handle(.callForBids(call(3)), from: two)))
         worker.advance(to: 1_000)
-        guard let job = worker.run(4, from: one, on: 1) else { return }
+        let job = try worker.run(4, from: one, on: 1)
         worker.event(job, .finished(Finish(reason: "stop")))
         let receipt = Receipt(
             task: TaskID(high: 1, low: 4), attempt: 1, buyer: one.key, worker: ada.key, sequence: 1,
@@ -158,13 +163,11 @@ extension [BidderAction] {
         #expect(reason(worker.handle(.callForBids(call(7)), from: one)) == .busy)
     }
 
-    @Test(
-        "A call that doesn't fit is declined with the reason",
-        arguments: [
-            (DeclineReason.notServed, 0), (.lacksParameter, 1), (.lacksParameter, 2), (.contextTooSmall, 3),
-            (.overMaxPrice, 4), (.paused, 5), (.leaving, 6), (.backendDown, 7), (.lacksParameter, 8),
-        ])
-    func declines(_ expected: DeclineReason, _ kind: Int) {
+    @Test(arguments: [
+        (DeclineReason.notServed, 0), (.lacksParameter, 1), (.lacksParameter, 2), (.contextTooSmall, 3),
+        (.overMaxPrice, 4), (.paused, 5), (.leaving, 6), (.backendDown, 7), (.lacksParameter, 8),
+    ])
+    func aCallThatDoesNotFitIsDeclinedWithTheReason(_ expected: DeclineReason, _ kind: Int) {
         var worker = Worker(kind == 8 ? Seller(1, continues: false) : ada)
         let message = call(1) { call in
             switch kind {
@@ -188,19 +191,16 @@ extension [BidderAction] {
         #expect(worker.bidder.outstanding == (0, 0, 0, 0))
     }
 
-    @Test("When all slots are taken the decline says when to ask again")
-    func busy() {
+    @Test func aBusyDeclineSaysWhenToAskAgain() {
         var worker = Worker()
         _ = worker.handle(.callForBids(call(1)), from: one)
         _ = worker.handle(.callForBids(call(2)), from: two)
-        guard case .decline(let decline) = worker.handle(.callForBids(call(3)), from: asker(2_003)) else {
-            return
-        }
-        #expect(decline.reason == .busy && decline.retryAfterMilliseconds == 100)
+        let answer = worker.handle(.callForBids(call(3)), from: asker(2_003))
+        #expect(reason(answer) == .busy)
+        #expect(retryAfter(answer) == 100)
     }
 
-    @Test("A release frees the slot; the award after it gets one again, if one is free, else busy")
-    func lateAward() {
+    @Test func anAwardAfterAReleaseGetsASlotIfOneIsFree() {
         var worker = Worker(Seller(1, slots: 1))
         let award = { (n: UInt64) in
             Message.award(Award(task: TaskID(high: 1, low: n), attempt: 1, workerDials: false))
@@ -219,9 +219,7 @@ extension [BidderAction] {
         #expect(worker.bidder.slotsTaken("wren-m") == 1)
     }
 
-    @Test(
-        "An award that comes after its task was done is accepted: the buyer reads the answer on the channel")
-    func awardAfterTheAnswer() {
+    @Test func anAwardAfterTheWholeAnswerIsAcceptedAndTakesNoSlot() throws {
         var worker = Worker()
         let buyer = asker(1)
         let task = TaskID(high: 1, low: 1)
@@ -229,7 +227,7 @@ extension [BidderAction] {
         worker.frame(
             task, .open(TaskOpen(kind: .chat, bodyBytes: 2, windowBytes: 65_536)), from: buyer, on: 5)
         worker.frame(task, .bodyPart(Array("{}".utf8)), from: buyer, on: 5)
-        let job = worker.take().jobs.last?.id ?? 0
+        let job = try #require(worker.take().jobs.last?.id)
         worker.event(job, .finished(Finish(reason: "stop")))
         #expect(worker.bidder.slotsTaken("wren-m") == 0)
         let award = Message.award(Award(task: task, attempt: 1, workerDials: false))
@@ -237,8 +235,7 @@ extension [BidderAction] {
         #expect(worker.bidder.slotsTaken("wren-m") == 0, "and it takes no slot")
     }
 
-    @Test("A loser's notice that the award overtook doesn't end the lease")
-    func overtakenRelease() {
+    @Test func aLosersNoticeThatTheAwardOvertookDoesNotEndTheLease() {
         var worker = Worker()
         let task = TaskID(high: 1, low: 1)
         _ = worker.handle(.callForBids(call(1)), from: one)
@@ -249,8 +246,7 @@ extension [BidderAction] {
         #expect(worker.bidder.slotsTaken("wren-m") == 0)
     }
 
-    @Test("A lease without a task ends after two seconds")
-    func lease() {
+    @Test func aLeaseWithoutATaskEndsAfterTwoSeconds() {
         var worker = Worker()
         _ = worker.handle(.callForBids(call(1)), from: one)
         _ = worker.handle(
@@ -261,8 +257,7 @@ extension [BidderAction] {
         #expect(worker.bidder.slotsTaken("wren-m") == 0)
     }
 
-    @Test("The task's body comes in parts, the delivered text before the request")
-    func body() {
+    @Test func theRequestComesInPartsAfterTheDeliveredText() {
         var worker = Worker()
         let task = TaskID(high: 1, low: 1)
         _ = worker.handle(.callForBids(call(1)), from: one)
@@ -277,10 +272,7 @@ extension [BidderAction] {
             job?.delivered == Array("Hel".utf8) && job?.body == Array("{\"\"}".utf8) && job?.maxTokens == 7)
     }
 
-    @Test(
-        "A task that nobody bid for, or for which no slot is left, is told so; more body than announced ends it"
-    )
-    func refusals() {
+    @Test func aTaskWithoutABidASlotOrTheAnnouncedLengthIsRefusedByName() {
         var worker = Worker(Seller(1, slots: 1))
         let open = FrameBody.open(TaskOpen(kind: .chat, bodyBytes: 2))
         worker.frame(TaskID(high: 1, low: 1), open, from: one, on: 1)
@@ -295,31 +287,27 @@ extension [BidderAction] {
         #expect(worker.bidder.outstanding == (0, 0, 0, 0))
     }
 
-    @Test("A worker that accepts no channel says so in its bid, dials after the award and says Hello")
-    func dials() throws {
+    @Test func aWorkerThatAcceptsNoChannelDialsAfterTheAwardAndSaysHello() throws {
         var worker = Worker()
         worker.bidder.acceptsChannels = false
-        guard case .bid(let signed) = worker.handle(.callForBids(call(1)), from: one) else { return }
+        let signed = try #require(signedBid(worker.handle(.callForBids(call(1)), from: one)))
         #expect(try Bid(decoding: signed.body).workerDials)
         let task = TaskID(high: 1, low: 1)
         _ = worker.handle(.award(Award(task: task, attempt: 1, workerDials: true)), from: one)
         #expect(worker.take().contains { if case .openChannel(task, 1, one) = $0 { true } else { false } })
         worker.bidder.channelOpened(
-            task, attempt: 1, channel: 7, peer: one.key, now: worker.now, out: &worker.actions)
+            task, attempt: 1, channel: 7, peer: one.key, turn: &worker.turn, out: &worker.actions)
         #expect(worker.take().frames == [.hello])
         worker.frame(task, .open(TaskOpen(kind: .chat, bodyBytes: 0)), from: one, on: 7)
-        guard let job = worker.take().jobs.first else { return }
+        let job = try #require(worker.take().jobs.first)
         worker.event(job.id, .finished(Finish(reason: "stop")))
         #expect(worker.actions.contains { if case .releaseChannel(7) = $0 { true } else { false } })
         #expect(worker.bidder.outstanding == (0, 0, 0, 0))
     }
 
-    @Test(
-        "Deltas carry offsets, long text is cut between characters, and a finish ends the job and frees its slot"
-    )
-    func deltas() {
+    @Test func deltasCarryOffsetsAreCutBetweenCharactersAndEndWithTheFinish() throws {
         var worker = Worker()
-        guard let job = worker.run(1, from: one, on: 1) else { return }
+        let job = try worker.run(1, from: one, on: 1)
         let text = Array(String(repeating: "né€😀", count: 4_000).utf8)
         worker.event(job, .produced(text: Array("ab".utf8), tokens: 1, extra: []))
         worker.event(job, .produced(text: text, tokens: 9, extra: []))
@@ -337,29 +325,27 @@ extension [BidderAction] {
         #expect(worker.actions.deltas.count == deltas.count, "nothing after the end")
     }
 
-    @Test("The backend is paused when a window is unread, and resumed at half of it")
-    func window() {
+    @Test func theBackendIsPausedWhenAWindowIsUnreadAndResumedAtHalfOfIt() throws {
         var worker = Worker()
         let task = TaskID(high: 1, low: 1)
-        guard let job = worker.run(1, from: one, on: 1, window: 8_192) else { return }
+        let job = try worker.run(1, from: one, on: 1, window: 8_192)
         let part = [UInt8](repeating: 120, count: 3_000)
         for _ in 0..<2 { worker.event(job, .produced(text: part, tokens: 1, extra: [])) }
         #expect(worker.actions.paused.isEmpty)
         worker.event(job, .produced(text: part, tokens: 1, extra: []))
         #expect(worker.take().paused == [job])
-        worker.frame(task, .credit(consumed: 4_000), from: one, on: 1)
+        worker.frame(task, .window(consumed: 4_000), from: one, on: 1)
         #expect(worker.actions.resumed.isEmpty)
-        worker.frame(task, .credit(consumed: 5_000), from: one, on: 1)
+        worker.frame(task, .window(consumed: 5_000), from: one, on: 1)
         #expect(worker.take().resumed == [job])
-        worker.frame(task, .credit(consumed: .max), from: one, on: 1)
+        worker.frame(task, .window(consumed: .max), from: one, on: 1)
         worker.event(job, .produced(text: part, tokens: 1, extra: []))
-        #expect(worker.actions.paused.isEmpty, "credit for what wasn't sent counts only as far as it was")
+        #expect(worker.actions.paused.isEmpty, "acknowledging more than was sent counts as all of it")
     }
 
-    @Test("Half a second without a delta is filled with a progress frame")
-    func progress() {
+    @Test func halfASecondWithoutADeltaIsFilledWithAProgressFrame() throws {
         var worker = Worker()
-        guard let job = worker.run(1, from: one, on: 1) else { return }
+        let job = try worker.run(1, from: one, on: 1)
         worker.event(job, .phase(.loading))
         worker.advance(to: 500)
         #expect(worker.take().frames == [.progress(Progress(phase: .loading, tokens: 0))])
@@ -371,16 +357,14 @@ extension [BidderAction] {
         #expect(worker.take().frames == [.progress(Progress(phase: .generating, tokens: 1))])
     }
 
-    @Test(
-        "Cancel, a closed channel, a buyer that gives up and the deadline stop the backend and free the slot",
-        arguments: 0..<4)
-    func stops(_ kind: Int) {
+    @Test(arguments: 0..<4)
+    func cancelClosedChannelReleaseAndDeadlineStopTheBackendAndFreeTheSlot(_ kind: Int) throws {
         var worker = Worker()
         let task = TaskID(high: 1, low: 1)
-        guard let job = worker.run(1, from: one, on: 1) else { return }
+        let job = try worker.run(1, from: one, on: 1)
         switch kind {
         case 0: worker.frame(task, .cancel, from: one, on: 1)
-        case 1: worker.bidder.channelClosed(1, now: worker.now, out: &worker.actions)
+        case 1: worker.bidder.channelClosed(1, turn: &worker.turn, out: &worker.actions)
         case 2: _ = worker.handle(.release(Release(task: task, attempt: 1, winningScore: 0)), from: one)
         default: worker.advance(to: 3_600_000)
         }
@@ -388,24 +372,22 @@ extension [BidderAction] {
         #expect(worker.bidder.outstanding == (0, 0, 0, 0))
     }
 
-    @Test("Another buyer can't steer a job, nor can the same one from another channel")
-    func strangers() {
+    @Test func neitherAnotherBuyerNorAnotherChannelCanSteerATask() throws {
         var worker = Worker()
         let task = TaskID(high: 1, low: 1)
-        guard let job = worker.run(1, from: one, on: 1) else { return }
+        let job = try worker.run(1, from: one, on: 1)
         worker.frame(task, .cancel, from: two, on: 1)
         worker.frame(task, .cancel, from: one, on: 2)
         worker.frame(task, .cancel, from: one, on: 1, attempt: 2)
         #expect(worker.actions.isEmpty && worker.bidder.runningJobs == [job])
     }
 
-    @Test("A leaving node hands over what runs, and bids no more")
-    func leaves() {
+    @Test func aLeavingNodeHandsOverWhatRunsAndBidsNoMore() throws {
         var worker = Worker()
-        guard let job = worker.run(1, from: one, on: 1) else { return }
+        let job = try worker.run(1, from: one, on: 1)
         worker.bidder.leave()
         #expect(worker.bidder.runningJobs == [job])
-        worker.bidder.handOver(now: worker.now, out: &worker.actions)
+        worker.bidder.handOver(turn: &worker.turn, out: &worker.actions)
         #expect(worker.actions.cancelled == [job])
         #expect(
             worker.actions.fails == [
@@ -414,11 +396,10 @@ extension [BidderAction] {
         #expect(worker.bidder.outstanding == (0, 0, 0, 0))
     }
 
-    @Test("Receipts count when they are the buyer's, for this work, and newer; also after the end of the job")
-    func receipts() {
+    @Test func receiptsCountWhenTheyAreTheBuyersForThisWorkAndNewer() throws {
         var worker = Worker()
         let task = TaskID(high: 1, low: 1)
-        guard let job = worker.run(1, from: one, on: 1) else { return }
+        let job = try worker.run(1, from: one, on: 1)
         let give = { (worker: inout Worker, signer: UInt64, sequence: UInt64, final: Bool, to: PublicKey) in
             let receipt = Receipt(
                 task: task, attempt: 1, buyer: identity(signer).publicKey, worker: to, sequence: sequence,
@@ -441,8 +422,7 @@ extension [BidderAction] {
         #expect(worker.actions.count { if case .receiptAccepted = $0 { true } else { false } } == 1)
     }
 
-    @Test("However many calls come, the tables keep their bounds")
-    func bounds() {
+    @Test func theTablesKeepTheirBoundsUnderAnyNumberOfCalls() {
         var worker = Worker(Seller(1, slots: 4))
         for number in 0..<3_000 {
             worker.milliseconds = Int64(number) * 60

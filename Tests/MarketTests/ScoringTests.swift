@@ -4,13 +4,13 @@ import Wire
 
 @testable import Market
 
-@Suite("Scoring") struct ScoringTests {
+@Suite struct ScoringTests {
     /// 8 tokens in, 64 out, 40 µcr a second, trust 1. A printed auction, to the unit that its
     /// rounded columns allow.
-    @Test(
-        "The printed auction's sellers get the printed estimates and scores",
-        arguments: [(ada, 130, 1_069, 173), (cyd, 156, 714, 185), (bob, 104, 2_136, 189)])
-    func printedAuction(_ seller: Seller, _ estimate: Int64, _ milliseconds: Int64, _ score: UInt64) {
+    @Test(arguments: [(ada, 130, 1_069, 173), (cyd, 156, 714, 185), (bob, 104, 2_136, 189)])
+    func aPrintedAuctionsSellersGetThePrintedEstimatesAndScores(
+        _ seller: Seller, _ estimate: Int64, _ milliseconds: Int64, _ score: UInt64
+    ) {
         let basis = ScoringBasis(tokensIn: 8, tokensOut: 64, weights: Weights())
         let result = basis.expect(seller.offer, millitrust: 1_000)
         #expect(result.estimate == estimate)
@@ -18,8 +18,7 @@ import Wire
         #expect(result.score == score)
     }
 
-    @Test("Cost rounds up, charges cached input at its own price, and never overflows")
-    func cost() {
+    @Test func costRoundsUpChargesCachedInputAtItsOwnPriceAndNeverOverflows() {
         let price = Price(input: 200_000, cachedInput: 20_000, output: 2_000_000)
         #expect(Scoring.cost(price, prompt: 0, cached: 0, completion: 0) == 0)
         #expect(Scoring.cost(price, prompt: 1, cached: 0, completion: 0) == 1)
@@ -30,8 +29,7 @@ import Wire
         #expect(Scoring.cost(Price(input: -5, output: -5), prompt: 9, cached: 0, completion: 9) == 0)
     }
 
-    @Test("Half the trust doubles the score, and its square quadruples it")
-    func trust() {
+    @Test func halfTheTrustDoublesTheScoreAndItsSquareQuadruplesIt() {
         let score = { (power: UInt32, trust: UInt32) in
             Scoring.score(
                 estimate: 100, completion: .zero, weights: Weights(timePerSecond: 40, trustPower: power),
@@ -44,8 +42,7 @@ import Wire
         #expect(score(8, 0) > 0)
     }
 
-    @Test("A speed that is not stated counts as one token a second, and huge numbers saturate")
-    func extremes() {
+    @Test func anUnstatedSpeedCountsAsOneTokenASecondAndHugeNumbersSaturate() {
         let slow = Scoring.completion(
             queueMilliseconds: 0, firstTokenMilliseconds: 0, millitokensPerSecond: 0, tokens: 64)
         #expect(slow == .seconds(64))
@@ -56,8 +53,7 @@ import Wire
         #expect(Scoring.score(estimate: .max, completion: most, weights: weights, millitrust: 0) > 1 << 62)
     }
 
-    @Test("Trust falls with failures, stays above its floor, and comes back with time and with success")
-    func sellerTrust() {
+    @Test func trustFallsWithFailuresStaysAboveItsFloorAndComesBackWithTimeAndSuccess() {
         let parameters = MarketParameters()
         var table = SellerTable(parameters)
         let key = ada.key
@@ -74,8 +70,7 @@ import Wire
         #expect(table.trust(key, start) == parameters.trustMin)
     }
 
-    @Test("A table keeps its bound, and the key that came first leaves first")
-    func recentTable() {
+    @Test func aTableKeepsItsBoundAndTheKeyThatCameFirstLeavesFirst() {
         var table = RecentTable<Int, Int>(capacity: 3)
         for key in 0..<500 {
             table.insert(key, key)

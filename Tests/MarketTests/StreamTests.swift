@@ -204,7 +204,7 @@ import Wire
         _ = buyer.take()
         buyer.auctioneer.consumed(
             task, bytes: 40_000, turn: &buyer.turn, out: &buyer.actions)
-        #expect(buyer.actions.frames.contains(.credit(consumed: 40_000)))
+        #expect(buyer.actions.frames.contains(.window(consumed: 40_000)))
         buyer.advance(to: 9_900)
         #expect(buyer.actions.needs == 0)
     }

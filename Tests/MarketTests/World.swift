@@ -166,7 +166,7 @@ final class World {
         nodes[node].wakeAt = .never
         enter(node) { node, turn, buyer, worker in
             node.auctioneer.tick(turn: &turn, out: &buyer)
-            node.bidder.tick(now: turn.now, out: &worker)
+            node.bidder.tick(turn: &turn, out: &worker)
         }
     }
 
@@ -317,7 +317,7 @@ final class World {
             let from = nodes[node].seller.address
             at(latency(), node: target) {
                 self.enter(target) { target, turn, _, worker in
-                    _ = target.bidder.handle(message, from: from, proven: true, now: turn.now, out: &worker)
+                    _ = target.bidder.handle(message, from: from, proven: true, turn: &turn, out: &worker)
                 }
             }
         case .openChannel(let task, let attempt, let to):
@@ -344,16 +344,16 @@ final class World {
     private func perform(_ action: BidderAction, _ node: Int) {
         switch action {
         case .startJob(let job): start(job, node)
-        case .cancelJob(let id): backends.removeValue(forKey: [UInt64(node), id])?.isStopped = true
-        case .pauseJob(let id): backends[[UInt64(node), id]]?.isPaused = true
+        case .cancelJob(let id): backends.removeValue(forKey: [UInt64(node), id.rawValue])?.isStopped = true
+        case .pauseJob(let id): backends[[UInt64(node), id.rawValue]]?.isPaused = true
         case .resumeJob(let id):
-            guard let backend = backends[[UInt64(node), id]] else { return }
+            guard let backend = backends[[UInt64(node), id.rawValue]] else { return }
             backend.isPaused = false
-        case .sendFrame(let channel, let frame): send(frame, on: ChannelID(rawValue: channel), from: node)
+        case .sendFrame(let channel, let frame): send(frame, on: channel, from: node)
         case .openChannel(let task, let attempt, let to):
             dial(task, attempt, node, index(to.key), byBuyer: false)
-        case .releaseChannel(let channel): release(ChannelID(rawValue: channel), node)
-        case .closeChannel(let channel): end(ChannelID(rawValue: channel), by: node)
+        case .releaseChannel(let channel): release(channel, node)
+        case .closeChannel(let channel): end(channel, by: node)
         case .receiptAccepted: receiptsAccepted += 1
         }
     }
@@ -387,7 +387,7 @@ final class World {
                     var answer: Message?
                     self.enter(target) { target, turn, _, worker in
                         answer = target.bidder.handle(
-                            message, from: from, proven: true, now: turn.now, out: &worker)
+                            message, from: from, proven: true, turn: &turn, out: &worker)
                     }
                     guard let answer, !self.random.chance(self.faults.loss, in: 1_000) else { return }
                     self.at(self.latency(), node: node) { complete(answer) }
@@ -411,10 +411,10 @@ final class World {
                         task, attempt: attempt, peer: key, turn: &turn, out: &buyer)
                 case (false, let channel?):
                     node.bidder.channelOpened(
-                        task, attempt: attempt, channel: channel.rawValue, peer: key, now: turn.now,
+                        task, attempt: attempt, channel: channel, peer: key, turn: &turn,
                         out: &worker)
                 case (false, nil):
-                    node.bidder.channelFailed(task, attempt: attempt, peer: key, now: turn.now, out: &worker)
+                    node.bidder.channelFailed(task, attempt: attempt, peer: key, turn: &turn, out: &worker)
                 }
             }
         }
@@ -439,9 +439,9 @@ final class World {
             let key = self.nodes[node].seller.key
             self.enter(other) { other, turn, buyer, worker in
                 switch frame.body {
-                case .open, .bodyPart, .cancel, .credit, .receipt:
+                case .open, .bodyPart, .cancel, .window, .receipt:
                     other.bidder.received(
-                        frame, from: key, channel: channel.rawValue, now: turn.now, out: &worker)
+                        frame, from: key, channel: channel, turn: &turn, out: &worker)
                 case .delta, .progress, .finish, .fail, .hello:
                     other.auctioneer.received(
                         frame, from: key, channel: channel, turn: &turn, out: &buyer)
@@ -471,7 +471,7 @@ final class World {
             self.channels[id]?.isOpen = false
             self.enter(other) { other, turn, buyer, worker in
                 other.auctioneer.channelClosed(id, turn: &turn, out: &buyer)
-                other.bidder.channelClosed(id.rawValue, now: turn.now, out: &worker)
+                other.bidder.channelClosed(id, turn: &turn, out: &worker)
             }
         }
     }
@@ -479,7 +479,7 @@ final class World {
     // MARK: - Backends
 
     private func start(_ job: Job, _ node: Int) {
-        let key = [UInt64(node), job.id]
+        let key = [UInt64(node), job.id.rawValue]
         let total = Int(String(decoding: job.body, as: UTF8.self)) ?? 0
         let first = job.delivered.count / Self.tokenBytes
         if job.delivered != (0..<first).flatMap({ Self.token($0) }) {
@@ -512,7 +512,7 @@ final class World {
             let isLast = if case .produced = event { false } else { true }
             if isLast { backends[key] = nil }
             enter(node) { node, turn, _, worker in
-                node.bidder.jobEvent(job.id, event, now: turn.now, out: &worker)
+                node.bidder.jobEvent(job.id, event, turn: &turn, out: &worker)
             }
             if !isLast { at(gap, node: node) { step() } }
         }

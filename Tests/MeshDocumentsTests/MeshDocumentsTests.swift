@@ -12,7 +12,7 @@ private func json(_ value: some Encodable) throws -> String {
     let reach = ReachDocument(state: "direct", endpoint: "127.0.0.1:7410", how: "loopback", confirmedBy: 3)
     #expect(
         try json(reach)
-            == #"{"confirmed_by":3,"endpoint":"127.0.0.1:7410","how":"loopback","mend":null,"state":"direct","tested":null}"#
+            == #"{"confirmed_by":3,"endpoint":"127.0.0.1:7410","fix":null,"how":"loopback","state":"direct","tested":null}"#
     )
     let read = try JSONDecoder().decode(
         ReachDocument.self, from: Data(#"{"state":"alone","confirmed_by":0,"endpoint":null}"#.utf8))

@@ -43,15 +43,15 @@ import Testing
         let error = try failure("name: ann\nmesh:\n  prot: 7000\n")
         #expect(error.line == 3)
         #expect(error.description == "node.yaml:3: unknown key `mesh.prot`")
-        #expect(error.mend == "did you mean `port`?")
+        #expect(error.fix == "did you mean `port`?")
     }
 
     @Test(arguments: [
         ("mesh: {port: 70000}", "`mesh.port` is 70000"), ("mesh: {port: x}", "`mesh.port` is x"),
         ("serve: {backend: ollama}", "`serve` must be a list"),
-        ("serve: [{model: a}]", "a `serve` entry without `backend`"),
+        ("serve: [{model: a}]", "a `serve` entry has no `backend`"),
         ("serve: [{backend: olama, model: a}]", "`serve[0].backend` is olama"),
-        ("serve: [{backend: managed}]", "a managed `serve` entry without `file`"),
+        ("serve: [{backend: managed}]", "a managed `serve` entry has no `file`"),
         ("serve: [{backend: vllm, model: a, features: [tool]}]", "`features` holds tool"),
         ("mesh: {join: [http://x]}", "`mesh.join` holds http://x"),
         ("mesh: {seed: a}", "`mesh.seed` makes keys that anybody can derive"),
@@ -67,7 +67,7 @@ import Testing
     func badInputGetsASentenceThatNamesTheKey(yaml: String, problem: String) throws {
         let error = try failure(yaml)
         #expect(error.problem == problem)
-        #expect(!error.mend.isEmpty)
+        #expect(!error.fix.isEmpty)
     }
 
     @Test func whatIsNotYAMLSaysWhere() throws {

@@ -203,8 +203,8 @@ extension ProcessTests {
             ("name: [\n", "node.yaml", ""),
             ("name: \u{1}\n", "node.yaml", ""),
         ])
-        func `a wrong configuration is refused with the place and the mend`(
-            text: String, problem: String, mend: String
+        func `a wrong configuration is refused with the place and the fix`(
+            text: String, problem: String, fix: String
         ) async throws {
             try await with(text) { folder, config in
                 let finished = try await node(config, folder)
@@ -212,7 +212,7 @@ extension ProcessTests {
                 #expect(finished.err.contains(config), "\(finished.err)")
                 #expect(finished.err.contains(problem), "\(finished.err)")
                 #expect(
-                    finished.err.contains("mend:") && (mend.isEmpty || finished.err.contains(mend)),
+                    finished.err.contains("fix:") && (fix.isEmpty || finished.err.contains(fix)),
                     "\(finished.err)")
             }
         }
@@ -226,14 +226,14 @@ extension ProcessTests {
                 let unreadable = try await node(folder, folder)
                 #expect(
                     unreadable.status == 78 && unreadable.err.contains("can't be read")
-                        && unreadable.err.contains("mend:"), "\(unreadable.err)")
+                        && unreadable.err.contains("fix:"), "\(unreadable.err)")
                 try Data([0xff, 0xfe, 0x80]).write(to: URL(fileURLWithPath: "\(folder)/bytes.yaml"))
                 let bytes = try await node("\(folder)/bytes.yaml", folder)
-                #expect(bytes.status == 78 && bytes.err.contains("mend:"), "\(bytes.err)")
+                #expect(bytes.status == 78 && bytes.err.contains("fix:"), "\(bytes.err)")
             }
         }
 
-        @Test func `a key that others can read is refused with the mend`() async throws {
+        @Test func `a key that others can read is refused with the fix`() async throws {
             try await with(Self.sound) { folder, config in
                 let made = try Spawned(
                     Project.program,
@@ -245,30 +245,30 @@ extension ProcessTests {
                 let finished = try await node(config, folder)
                 #expect(finished.status == 77)
                 #expect(
-                    finished.err.contains(key) && finished.err.contains("mend: chmod 600 \(key)"),
+                    finished.err.contains(key) && finished.err.contains("fix: chmod 600 \(key)"),
                     "\(finished.err)")
                 chmod(key, 0o600)
                 try "not a key".write(toFile: key, atomically: false, encoding: .utf8)
                 let garbled = try await node(config, folder)
                 #expect(
-                    garbled.status == 77 && garbled.err.contains("mend:")
+                    garbled.status == 77 && garbled.err.contains("fix:")
                         && !garbled.err.contains("not a key"), "\(garbled.err)")
             }
         }
 
-        @Test func `a port that is taken is named with the mend`() async throws {
+        @Test func `a port that is taken is named with the fix`() async throws {
             try await with(Self.sound) { folder, config in
                 let (holder, port) = try Socket.holding()
                 defer { holder.close() }
                 let mesh = try await node(config, folder, "--set", "mesh.port=\(port)")
                 #expect(mesh.status == 69, "\(mesh.err)")
                 #expect(
-                    mesh.err.contains("\(port)") && mesh.err.contains("mend:")
+                    mesh.err.contains("\(port)") && mesh.err.contains("fix:")
                         && mesh.err.contains("mesh.port"), "\(mesh.err)")
                 let http = try await node(config, folder, "--set", "http.listen=127.0.0.1:\(port)")
                 #expect(http.status == 69, "\(http.err)")
                 #expect(
-                    http.err.contains("\(port)") && http.err.contains("mend:")
+                    http.err.contains("\(port)") && http.err.contains("fix:")
                         && http.err.contains("http.listen"), "\(http.err)")
             }
         }
@@ -288,7 +288,7 @@ extension ProcessTests {
                     #expect(finished.status == 69, "\(command): \(finished.err)")
                     #expect(
                         finished.err.contains("no node at http://127.0.0.1:\(port)")
-                            && finished.err.contains("mend:"), "\(finished.err)")
+                            && finished.err.contains("fix:"), "\(finished.err)")
                 }
             }
         }

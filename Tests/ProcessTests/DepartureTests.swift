@@ -54,8 +54,8 @@ extension ProcessTests {
                 #expect(outcome["usages"][0]["completion_tokens"].int == 60, "\(outcome)")
                 let transcript = try await mesh.transcript(outcome["request_id"].text ?? "", at: fay)
                 #expect(
-                    transcript["failovers"].int == 0 && transcript["legs"].list.count == 1,
-                    "finished by the leaver: \(transcript["legs"])")
+                    transcript["failovers"].int == 0 && transcript["assignments"].list.count == 1,
+                    "finished by the leaver: \(transcript["assignments"])")
                 #expect(try await stopped.finished().status == 0)
                 #expect(try await mesh.node(leaver.name).state == "left")
             }
@@ -93,8 +93,9 @@ extension ProcessTests {
                     outcome["text"].text == whole.json["choices"][0]["message"]["content"].text, "\(outcome)")
                 let transcript = try await mesh.transcript(outcome["request_id"].text ?? "", at: fay)
                 #expect(
-                    transcript["legs"][0]["ended"].text == "left" && transcript["legs"].list.count == 2,
-                    "\(transcript["legs"])")
+                    transcript["assignments"][0]["ended"].text == "left"
+                        && transcript["assignments"].list.count == 2,
+                    "\(transcript["assignments"])")
                 #expect(try await hasty.finished().status == 0)
             }
         }

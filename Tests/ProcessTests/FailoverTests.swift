@@ -58,9 +58,9 @@ extension ProcessTests {
                 check(outcome, against: whole)
                 let transcript = try await mesh.transcript(outcome["request_id"].text ?? "", at: fay)
                 #expect(transcript["failovers"].int == 1)
-                #expect(transcript["legs"].list.count == 2)
-                #expect(transcript["legs"][0]["ended"].text == "lost", "\(transcript["legs"])")
-                #expect(transcript["legs"][1]["ended"].text == "finished")
+                #expect(transcript["assignments"].list.count == 2)
+                #expect(transcript["assignments"][0]["ended"].text == "lost", "\(transcript["assignments"])")
+                #expect(transcript["assignments"][1]["ended"].text == "finished")
                 measured("longest pause with a worker killed in mid-stream", gap(stream))
             }
         }
@@ -75,8 +75,8 @@ extension ProcessTests {
                 try await mesh.testnet("kill", first)
                 let task = try #require(stream.process.lines.first?["headers"]["x-request-id"].text)
                 let second = try await eventually("another goes on") {
-                    let leg = try await mesh.transcript(task, at: fay)["legs"].list.last
-                    return leg?["name"].text == first ? nil : leg?["name"].text
+                    let last = try await mesh.transcript(task, at: fay)["assignments"].list.last
+                    return last?["name"].text == first ? nil : last?["name"].text
                 }
                 try await stream.waitForChunks(stream.chunks.count + 20)
                 try await mesh.testnet("kill", second)
@@ -84,7 +84,10 @@ extension ProcessTests {
                 check(outcome, against: whole)
                 let transcript = try await mesh.transcript(task, at: fay)
                 #expect(transcript["failovers"].int == 2)
-                #expect(Set(transcript["legs"].list.compactMap { $0["name"].text }) == ["ada", "bob", "cyd"])
+                #expect(
+                    Set(transcript["assignments"].list.compactMap { $0["name"].text }) == [
+                        "ada", "bob", "cyd",
+                    ])
             }
         }
 
@@ -107,7 +110,8 @@ extension ProcessTests {
                 check(outcome, against: whole)
                 let transcript = try await mesh.transcript(outcome["request_id"].text ?? "", at: fay)
                 #expect(transcript["failovers"].int == 1)
-                #expect(transcript["legs"][0]["ended"].text == "stalled", "\(transcript["legs"])")
+                #expect(
+                    transcript["assignments"][0]["ended"].text == "stalled", "\(transcript["assignments"])")
                 measured("longest pause with a worker frozen in mid-stream", gap(stream))
                 let woken = try await mesh.node(first)
                 try await until("the woken worker's slot is free") {
@@ -148,7 +152,8 @@ extension ProcessTests {
                             "\(answer.body)")
                         let transcript = try await mesh.transcript(
                             answer.headers["x-request-id"] ?? "", at: fay)
-                        #expect(transcript["legs"].list.compactMap { $0["name"].text } == ["ada", "bob"])
+                        #expect(
+                            transcript["assignments"].list.compactMap { $0["name"].text } == ["ada", "bob"])
                         try await until("the killed worker's backend is left alone") {
                             try await slow.requests()[0].how == "aborted"
                         }

@@ -151,12 +151,12 @@ extension ProcessTests {
                         ["testnet", command] + (command == "kill" ? ["ada"] : [])
                     ).finished()
                     #expect(finished.status == 69, "\(command): \(finished.err)")
-                    #expect(finished.err.contains("mend: starling testnet up testnet/market.yaml"))
+                    #expect(finished.err.contains("fix: starling testnet up testnet/market.yaml"))
                 }
             }
         }
 
-        @Test func `wrong names and files are refused with the mend`() async throws {
+        @Test func `wrong names and files are refused with the fix`() async throws {
             try await TestMesh.with("fay: {}") { mesh in
                 func refused(_ arguments: [String], _ status: Int32, _ words: String...) async throws {
                     let finished = try await mesh.start(["testnet"] + arguments).finished()
@@ -170,15 +170,15 @@ extension ProcessTests {
                     try text.write(toFile: path, atomically: true, encoding: .utf8)
                     return path
                 }
-                try await refused(["kill", "fae"], 64, "no node `fae`", "mend: its nodes are fay")
-                try await refused(["up", "/no/such.yaml"], 64, "there is no /no/such.yaml", "mend:")
+                try await refused(["kill", "fae"], 64, "no node `fae`", "fix: its nodes are fay")
+                try await refused(["up", "/no/such.yaml"], 64, "there is no /no/such.yaml", "fix:")
                 try await refused(["up", file("mesh: testnet-x\nnodse: {ada: {}}\n")], 78, "nodse", "nodes")
                 try await refused(
                     ["up", file("mesh: testnet-x\nnodes: {ada: {spede: 3}}\n")], 78, "spede", "speed")
                 try await refused(["up", file("mesh: main\nnodes: {ada: {}}\n")], 78, "testnet-")
                 try await refused(
                     ["up", file("mesh: testnet-x\nnodes: {ada: {serves: wren-x}}\n")], 78, "wren-x.gguf",
-                    "mend:")
+                    "fix:")
                 try await refused(["up", file("mesh: testnet-x\nnodes: {ada: \n")], 78, "other.yaml")
                 try await refused(["freez", "fay"], 64)
                 try await refused(["kill"], 64)
@@ -194,7 +194,7 @@ extension ProcessTests {
                 let finished = try await mesh.starling("testnet", "up", mesh.file)
                 #expect(finished.status != 0)
                 #expect(
-                    finished.err.contains("port \(port)") && finished.err.contains("mend:"), "\(finished.err)"
+                    finished.err.contains("port \(port)") && finished.err.contains("fix:"), "\(finished.err)"
                 )
             }
         }

@@ -56,7 +56,7 @@ extension ProcessTests {
                     #expect(
                         seen["seed"].int == 7 && seen["max_tokens"].int == 9 && seen["stream"].flag == true)
                     let transcript = try await mesh.transcript(answer.headers["x-request-id"] ?? "", at: fay)
-                    let dropped = Set(transcript["legs"][0]["dropped_fields"].list.compactMap(\.text))
+                    let dropped = Set(transcript["assignments"][0]["dropped_fields"].list.compactMap(\.text))
                     #expect(
                         dropped.isSuperset(of: [
                             "chat_template", "keep_alive", "grammar", "ignore_eos", "id_slot",
@@ -153,9 +153,9 @@ extension ProcessTests {
                 #expect(answer.status == 200, "\(answer.body)")
                 let transcript = try await mesh.transcript(answer.headers["x-request-id"] ?? "", at: fay)
                 #expect(
-                    transcript["legs"].list.compactMap { $0["name"].text } == ["ada", "bob"],
-                    "\(transcript["legs"])")
-                #expect(transcript["legs"][0]["ended"].text == "failed")
+                    transcript["assignments"].list.compactMap { $0["name"].text } == ["ada", "bob"],
+                    "\(transcript["assignments"])")
+                #expect(transcript["assignments"][0]["ended"].text == "failed")
                 try await expectRecovery(troubled, mesh, fay)
             }
         }

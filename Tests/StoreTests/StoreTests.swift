@@ -22,14 +22,14 @@ private func temporaryFolder() -> String {
         #expect(try KeyFile.loadOrCreate(path).publicKey == made.publicKey)
     }
 
-    @Test func aKeyThatOthersMayReadIsRefusedWithTheMend() throws {
+    @Test func aKeyThatOthersMayReadIsRefusedWithTheFix() throws {
         let folder = temporaryFolder()
         defer { try? FileManager.default.removeItem(atPath: folder) }
         let path = folder + "/key"
         _ = try KeyFile.loadOrCreate(path)
         try FileManager.default.setAttributes([.posixPermissions: 0o644], ofItemAtPath: path)
         let error = try #require(throws: KeyFileError.self) { _ = try KeyFile.load(path) }
-        #expect(error.mend == "chmod 600 \(path)")
+        #expect(error.fix == "chmod 600 \(path)")
         #expect(error.description.contains("mode 644"))
     }
 

@@ -46,7 +46,7 @@ import Testing
         #expect(SocketAddress.with(anyPortIPv6, family: AF_INET) { _ in 0 } == -EAFNOSUPPORT)
     }
 
-    @Test func errorsNameTheThingAndTheMend() throws {
+    @Test func errorsNameTheThingAndTheFix() throws {
         let taken = SocketError(code: EADDRINUSE, .udpBind, .loopback(7400))
         #expect(taken.description == "port 7400 is taken (EADDRINUSE: can't bind UDP 127.0.0.1:7400)")
         #expect(taken.name == "EADDRINUSE" && taken.reason == "address already in use")

@@ -411,7 +411,7 @@ private func describe(_ body: FrameBody) -> (String, JSONValue) {
             }
         )
     case .cancel: ("cancel", .object([:]))
-    case .credit(let consumed): ("credit", fields { $0.put("consumed", wide: consumed) })
+    case .window(let consumed): ("window", fields { $0.put("consumed", wide: consumed) })
     case .receipt(let record): ("receipt", describe(record))
     case .hello: ("hello", .object([:]))
     }

@@ -138,7 +138,7 @@ import Testing
                     droppedFields: (0..<random.below(17)).map { _ in text(64) },
                     extra: random.bytes(random.below(200)))),
             .fail(Fail(code: text(64), message: text(400), anotherMaySucceed: flag())),
-            .cancel, .credit(consumed: number(WireLimits.offsetMax)), .receipt(record()), .hello,
+            .cancel, .window(consumed: number(WireLimits.offsetMax)), .receipt(record()), .hello,
         ]
         let offer = Offer(
             publicKey: key(), model: "m" + text(63), digest: maybe32(),

@@ -26,7 +26,7 @@ extension BuyerTask {
             acceptIfNew(&desk, turn.monotonic)
             take(finish, &desk, &turn)
         case .fail(let fail): take(fail, &desk, &turn)
-        case .open, .bodyPart, .cancel, .credit, .receipt, .hello: return false
+        case .open, .bodyPart, .cancel, .window, .receipt, .hello: return false
         }
         return true
     }
@@ -146,7 +146,7 @@ extension BuyerTask {
         guard let channel = assignment?.channel,
             let bytes = assignment?.consumed(total: total, desk.parameters, now)
         else { return }
-        send(.credit(consumed: bytes), on: channel, attempt, &desk)
+        send(.window(consumed: bytes), on: channel, attempt, &desk)
         armStall(&desk)
     }
 

@@ -9,24 +9,24 @@ public struct MarketParameters: Sendable {
     /// Sellers asked in one auction. 8: seven drawn by weight and a newcomer came within 6 % of an omniscient
     /// scheduler. Fewer: worse winners; more: slots held in vain, and bursts of answers.
     public var candidatesMax = 8
-    /// Bounds of the window for bids, which is 2 × the slowest candidate's smoothed reply time + `windowMargin`.
+    /// Bounds of the time to wait for bids, which is 2 × the slowest candidate's smoothed reply time + `windowMargin`.
     /// Below 20 ms a busy machine's scheduler alone makes bids late; above 120 ms a chat user feels the wait.
     public var windowMin = Interval.milliseconds(20)
     public var windowMax = Interval.milliseconds(120)
     public var windowMargin = Interval.milliseconds(10)
-    /// When the window closes without a single bid while calls are unanswered, the first bid wins until this much
-    /// after the call. Long enough for two round trips around the world, or first contacts never sell.
+    /// When that time is over without a single bid while calls are unanswered, the first bid within this long of the call
+    /// wins. Long enough for two round trips around the world, or first contacts never sell.
     public var noBidPatience = Interval.milliseconds(1_000)
-    /// How long a bid may be asked to hold its slot; the call asks for 2 × the window. Too long and a
-    /// buyer that never awards blocks a seller; too short and awards meet sold slots.
+    /// How long a bid may be asked to hold its slot; the call asks for 2 × the window. Too long: a buyer that
+    /// never awards blocks a seller; too short: awards find their slots sold.
     public var holdMax = Interval.milliseconds(250)
     /// A task whose candidates are all busy waits for the earliest slot and asks again, if one is likely to be free
-    /// within this time of its start (4 × `holdMax`: holds of auctions beside it, and short answers, have ended), or
+    /// within this time of its start (4 × `holdMax`: the holds of concurrent auctions and short answers have ended), or
     /// of its worker's loss. Shorter: refusals in a market that isn't full; longer: refusals come late.
     public var patience = Interval.milliseconds(1_000)
     public var patienceAfterLoss = Interval.seconds(10)
-    /// Shortest wait between two such auctions, doubled each time up to the longest; a random part of the same
-    /// length is added, so that two buyers that met once do not meet again.
+    /// Shortest wait between two such auctions, doubled each time up to the longest; a random wait of at
+    /// most the same length is added, so that two buyers that collided once do not collide again.
     public var retryMin = Interval.milliseconds(20)
     public var retryMax = Interval.milliseconds(500)
     /// Auctions and workers of one task: what a hostile market can cost it. Waiting for `patienceAfterLoss` takes
@@ -48,7 +48,7 @@ public struct MarketParameters: Sendable {
     /// Unacknowledged bytes that a worker may have in flight. Must exceed rate × round trip (64 KiB: 300 kB/s at
     /// 200 ms); it is also what a client that doesn't read can make us hold.
     public var windowBytes: UInt64 = 65_536
-    /// A worker that has sent this many windows without credit ignores the rule, and its attempt ends.
+    /// A worker with this many windows unacknowledged ignores the rule, and its assignment ends.
     public var windowsOverrunMax: UInt64 = 16
     /// Silence that means a stall: at least three progress frames. Shorter: a pause of the kernel's
     /// scheduler kills healthy answers; longer: the client waits.
@@ -59,7 +59,7 @@ public struct MarketParameters: Sendable {
     /// 40 GB model from a slow disk takes a minute), and once tokens have come (its backend hangs).
     public var preparingMax = Interval.seconds(90)
     public var generatingQuietMax = Interval.seconds(10)
-    /// A worker's exposure is what it delivers between two receipts; a signature costs us 25 µs.
+    /// A worker's exposure is what it delivers between two receipts; a signature costs the buyer 25 µs.
     public var receiptInterval = Interval.milliseconds(1_000)
     /// Largest text, in bytes, that is kept so that another worker can continue it. Beyond, a lost worker ends the task.
     public var deliveredBytesMax = 1 << 20
@@ -75,12 +75,12 @@ public struct MarketParameters: Sendable {
     public var tasksMax = 1_024
     public var transcriptsMax = 1_000
     public var transcriptAge = Interval.minutes(60)
-    /// Sellers whose replies, speed and conduct are remembered.
+    /// Sellers whose reply times, speeds and failures are remembered.
     public var sellersMax = 4_096
 
     // MARK: - Trust (× 1000)
 
-    /// What a failure after an award leaves of a seller's trust, and one after an award that it refused. 700 makes
+    /// The factors on a seller's trust after an assignment that failed, and after an award that it refused. 700 makes
     /// its bids 43 % dearer: it loses to an equal, and still works where it is alone.
     public var trustAfterLoss: UInt32 = 700
     public var trustAfterRefusal: UInt32 = 970
@@ -94,18 +94,18 @@ public struct MarketParameters: Sendable {
     public var leaseTime = Interval.milliseconds(2_000)
     /// From a task's first frame until its whole body must be there: 8 MiB at 5 Mbit/s.
     public var bodyWait = Interval.seconds(15)
-    /// Without a delta for this long a worker says that it lives.
+    /// A worker that has sent no delta for this long sends a progress frame.
     public var progressInterval = Interval.milliseconds(500)
-    /// Longest deadline that a task is given, whatever its buyer says.
+    /// Longest deadline that a worker gives a task, whatever its buyer asks.
     public var deadlineMax = Interval.minutes(60)
-    /// A worker that gives up for the deadline this much before it is believed. Its deadline starts on its own clock
-    /// and in whole milliseconds.
+    /// A worker that reports the deadline at most this long before it is believed: its deadline runs on its own clock,
+    /// in whole milliseconds.
     public var deadlineSlack = Interval.milliseconds(100)
-    /// Ended holds and jobs that are remembered: for late awards, repeated awards and last receipts.
+    /// Ended holds and tasks that are remembered: for late awards, repeated awards and last receipts.
     public var rememberedMax = 1_024
-    /// Buyers that paid for a finished task and may therefore hold more than one slot.
+    /// Buyers that paid for a finished task, and may therefore hold more than one slot.
     public var knownBuyersMax = 4_096
-    /// Retry advice when a busy slot's end can't be told, and its upper bound.
+    /// Retry advice when a busy slot's end can't be predicted, and its upper bound.
     public var busyRetry = Interval.milliseconds(1_000)
     public var busyRetryMax = Interval.seconds(30)
 }

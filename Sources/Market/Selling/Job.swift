@@ -1,10 +1,9 @@
 import Primitives
 import Wire
 
-/// A worker's piece of work: one attempt of somebody's task, handed to the inference driver.
+/// A worker's piece of work for its inference driver: one assignment of a buyer's task.
 public struct Job: Sendable {
-    /// Unique on this node.
-    public var id: UInt64
+    public var id: JobID
     public var task: TaskID
     public var attempt: UInt32
     public var buyer: PublicKey
@@ -19,7 +18,7 @@ public struct Job: Sendable {
     public var deadline: Interval
 
     public init(
-        id: UInt64, task: TaskID, attempt: UInt32, buyer: PublicKey, kind: TaskKind, model: String,
+        id: JobID, task: TaskID, attempt: UInt32, buyer: PublicKey, kind: TaskKind, model: String,
         body: [UInt8],
         delivered: [UInt8], maxTokens: UInt32?, deadline: Interval
     ) {
@@ -44,38 +43,4 @@ public enum JobEvent: Sendable {
     case produced(text: [UInt8], tokens: UInt32, extra: [UInt8])
     case finished(Finish)
     case failed(Fail)
-}
-
-/// What a node can serve of one model right now: kept up to date by the shell.
-public struct ServedModel: Sendable {
-    public var model: String
-    public var price: Price
-    public var slots: Int
-    public var context: UInt32
-    public var features: Features
-    public var continues: Bool
-    public var digest: Bytes32?
-    public var digestSource: DigestSource
-    public var quantization: String
-    public var speed: Speed
-    public var available: Availability
-    public enum Availability: Hashable, Sendable { case up, paused, down(String), leaving }
-
-    public init(
-        model: String, price: Price, slots: Int, context: UInt32, features: Features, continues: Bool,
-        digest: Bytes32?, digestSource: DigestSource = .none, quantization: String, speed: Speed,
-        available: Availability = .up
-    ) {
-        self.model = model
-        self.price = price
-        self.slots = slots
-        self.context = context
-        self.features = features
-        self.continues = continues
-        self.digest = digest
-        self.digestSource = digestSource
-        self.quantization = quantization
-        self.speed = speed
-        self.available = available
-    }
 }

@@ -1,112 +1,165 @@
 import Primitives
 import Wire
 
-/// A task that a buyer sent, from its first frame to its last: the body as it comes, then the answer as it goes.
-struct RunningJob: Sendable {
-    let id: UInt64
-    let key: HoldKey
-    let channel: UInt64
-    let model: String
-    let open: TaskOpen
+/// One assignment at its worker, from OPEN to the last frame: gathers the request, hands it to the driver, and sends
+/// what the driver produces within the buyer's window. `Bidder` gives it slot, channel and timers.
+struct WorkerTask: Sendable {
+    let id: JobID
+    let key: SlotKey
+    let channel: ChannelID
     let deadlineAt: MonotonicTime
-    /// Delivered text and request, until they are complete.
-    private var body: [UInt8] = []
-    private(set) var started = false
+    private let model: String
+    private let open: TaskOpen
+    /// Delivered text and request, until both are complete.
+    private var request: [UInt8] = []
+    private(set) var hasStarted = false
 
-    private let window: UInt64
-    private var sent: UInt64 = 0
-    private var credited: UInt64 = 0
+    private var window: SendWindow
+    /// Tokens produced so far.
     private(set) var tokens: UInt32 = 0
-    private(set) var isPaused = false
-    private(set) var phase = Phase.prefill
-    var lastFrameAt: MonotonicTime
-
-    /// Windows outside these would stop a stream, or buffer it whole.
-    private static let windowRange: ClosedRange<UInt64> = 4_096...(1 << 20)
+    private var phase = Phase.prefill
+    private var lastFrameAt: MonotonicTime
 
     init(
-        id: UInt64, key: HoldKey, channel: UInt64, model: String, open: TaskOpen,
-        parameters: MarketParameters,
-        now: MonotonicTime
+        id: JobID, key: SlotKey, channel: ChannelID, model: String, open: TaskOpen,
+        parameters: MarketParameters, now: MonotonicTime
     ) {
         self.id = id
         self.key = key
         self.channel = channel
         self.model = model
         self.open = open
-        let asked = open.windowBytes == 0 ? parameters.windowBytes : UInt64(open.windowBytes)
-        window = min(max(asked, Self.windowRange.lowerBound), Self.windowRange.upperBound)
-        let deadline = Interval.milliseconds(Int64(open.deadlineMilliseconds))
+        window = SendWindow(asked: open.windowBytes == 0 ? parameters.windowBytes : UInt64(open.windowBytes))
+        let asked = Interval.milliseconds(Int64(open.deadlineMilliseconds))
         deadlineAt =
             now
-            + (open.deadlineMilliseconds == 0
-                ? parameters.deadlineMax : min(deadline, parameters.deadlineMax))
+            + (open.deadlineMilliseconds == 0 ? parameters.deadlineMax : min(asked, parameters.deadlineMax))
         lastFrameAt = now
     }
 
-    private var expected: Int { Int(open.deliveredBytes) + Int(open.bodyBytes) }
-    var isComplete: Bool { body.count == expected }
+    private func send(_ body: FrameBody, _ out: inout [BidderAction]) {
+        out.append(.sendFrame(channel: channel, Frame(task: key.task, attempt: key.attempt, body: body)))
+    }
 
-    /// Adds a part of the body; false when there is more than was announced.
+    // MARK: - The request
+
+    private var announced: Int { Int(open.deliveredBytes) + Int(open.bodyBytes) }
+
+    /// Adds a part of the request; false when there is more than was announced.
     mutating func add(_ part: [UInt8]) -> Bool {
-        guard !started, body.count + part.count <= expected else { return false }
-        body += part
+        guard !hasStarted, request.count + part.count <= announced else { return false }
+        request += part
         return true
     }
 
-    /// The work for the driver; the body is given away.
-    mutating func start(_ now: MonotonicTime) -> Job {
-        started = true
-        let delivered = Array(body.prefix(Int(open.deliveredBytes)))
-        let request = Array(body.dropFirst(Int(open.deliveredBytes)))
-        body = []
+    /// The work for the driver, once, when the request is complete; the request is given away.
+    mutating func start(_ now: MonotonicTime) -> Job? {
+        guard !hasStarted, request.count == announced else { return nil }
+        hasStarted = true
+        let delivered = Array(request.prefix(Int(open.deliveredBytes)))
+        let body = delivered.isEmpty ? request : Array(request.dropFirst(delivered.count))
+        request = []
         return Job(
             id: id, task: key.task, attempt: key.attempt, buyer: key.buyer, kind: open.kind, model: model,
-            body: request,
-            delivered: delivered, maxTokens: open.maxTokens == 0 ? nil : open.maxTokens,
+            body: body, delivered: delivered, maxTokens: open.maxTokens == 0 ? nil : open.maxTokens,
             deadline: deadlineAt - now)
     }
 
     // MARK: - The answer
 
-    /// Counts what the backend produced and cuts it into deltas of at most `most` bytes of text, between UTF-8
-    /// characters; the tokens count with the last. nil: what goes beside the text doesn't fit a frame.
-    mutating func deltas(_ text: [UInt8], _ count: UInt32, _ extra: [UInt8], most: Int, _ now: MonotonicTime)
-        -> [Delta]?
-    {
-        if !extra.isEmpty && text.count + extra.count > WireLimits.payloadMax { return nil }
-        var deltas: [Delta] = []
+    mutating func note(_ phase: Phase) { self.phase = phase }
+
+    /// Sends what the backend produced in deltas of at most `most` bytes of text, cut between UTF-8 characters; the
+    /// tokens count with the last. False: what goes beside the text doesn't fit a frame.
+    mutating func deliver(
+        _ text: [UInt8], _ count: UInt32, _ extra: [UInt8], most: Int, _ now: MonotonicTime,
+        _ out: inout [BidderAction]
+    ) -> Bool {
+        if !extra.isEmpty && text.count + extra.count > WireLimits.payloadMax { return false }
         var start = 0
         while extra.isEmpty && text.count - start > most {
             var end = start + max(4, most)
             while end > start + 1 && text[end] & 0xc0 == 0x80 { end -= 1 }
-            deltas.append(Delta(offset: sent, text: Array(text[start..<end]), tokens: 0))
-            sent += UInt64(end - start)
+            let part = Array(text[start..<end])
+            send(.delta(Delta(offset: window.sent, text: part, tokens: 0)), &out)
+            window.send(part.count)
             start = end
         }
         let rest = start == 0 ? text : Array(text[start...])
-        deltas.append(Delta(offset: sent, text: rest, tokens: count, extra: extra))
-        sent += UInt64(rest.count + extra.count)
+        send(.delta(Delta(offset: window.sent, text: rest, tokens: count, extra: extra)), &out)
+        window.send(rest.count + extra.count)
         tokens = tokens &+ count
         phase = .generating
         lastFrameAt = now
-        return deltas
+        steer(&out)
+        return true
     }
 
-    mutating func note(_ phase: Phase) { self.phase = phase }
+    /// The buyer's client has taken `consumed` bytes in all.
+    mutating func acknowledge(_ consumed: UInt64, _ out: inout [BidderAction]) {
+        window.acknowledge(consumed)
+        steer(&out)
+    }
 
-    mutating func credit(_ consumed: UInt64) { credited = max(credited, min(consumed, sent)) }
+    private mutating func steer(_ out: inout [BidderAction]) {
+        switch window.steer() {
+        case .pause: out.append(.pauseJob(id))
+        case .resume: out.append(.resumeJob(id))
+        case .same: break
+        }
+    }
 
-    enum Flow { case pause, resume, same }
+    /// Says that the worker lives, and what it does, if it has sent nothing for `interval`; returns when to look again.
+    mutating func reportProgress(
+        every interval: Interval, _ now: MonotonicTime, _ out: inout [BidderAction]
+    ) -> MonotonicTime {
+        if lastFrameAt + interval <= now {
+            send(.progress(Progress(phase: phase, tokens: tokens)), &out)
+            lastFrameAt = now
+        }
+        return lastFrameAt + interval
+    }
+
+    // MARK: - Ends
+
+    func finish(_ finish: Finish, _ out: inout [BidderAction]) { send(.finish(finish), &out) }
+
+    func fail(_ fail: Fail, _ out: inout [BidderAction]) { send(.fail(fail), &out) }
+
+    /// Stops the backend.
+    func stop(_ out: inout [BidderAction]) {
+        if hasStarted { out.append(.cancelJob(id)) }
+    }
+}
+
+/// How much of an answer is on its way: the worker's end of the buyer's window (`Protocol/market.md`, The window).
+struct SendWindow: Sendable {
+    enum Change { case pause, resume, same }
+
+    private let size: UInt64
+    /// Bytes of text and extra.
+    private(set) var sent: UInt64 = 0
+    private var acknowledged: UInt64 = 0
+    private var isPaused = false
+
+    /// A smaller window would stop a stream; a larger one would buffer it whole.
+    private static let sizes: ClosedRange<UInt64> = 4_096...(1 << 20)
+
+    init(asked: UInt64) { size = min(max(asked, Self.sizes.lowerBound), Self.sizes.upperBound) }
+
+    mutating func send(_ bytes: Int) { sent += UInt64(bytes) }
+
+    /// Cumulative; acknowledging more than was sent counts as all of it.
+    mutating func acknowledge(_ consumed: UInt64) { acknowledged = max(acknowledged, min(consumed, sent)) }
 
     /// Whether the backend must wait for the buyer, or may go on: at half a window, so that it doesn't stutter.
-    mutating func flow() -> Flow {
-        let open = sent - credited
-        if !isPaused && open > window {
+    mutating func steer() -> Change {
+        let open = sent - acknowledged
+        if !isPaused && open > size {
             isPaused = true
             return .pause
         }
-        if isPaused && open <= window / 2 {
+        if isPaused && open <= size / 2 {
             isPaused = false
             return .resume
         }

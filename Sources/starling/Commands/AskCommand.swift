@@ -152,7 +152,7 @@ struct AskCommand: AsyncParsableCommand {
         guard names.count == 1, let name = names.first else {
             throw fail(
                 names.isEmpty ? "nobody sells a model here" : "\(names.count) models are on offer",
-                mend: names.isEmpty
+                fix: names.isEmpty
                     ? "wait for sellers, or see `starling peers`"
                     : "say which: --model \(names.joined(separator: " or --model "))",
                 names.isEmpty ? .unavailable : .usage)

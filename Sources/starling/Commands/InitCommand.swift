@@ -52,7 +52,7 @@ struct InitCommand: AsyncParsableCommand {
         try await reporting {
             let path = config ?? NodeCommand.defaultConfigPath
             if FileManager.default.fileExists(atPath: path), !force {
-                throw fail("\(path) exists", mend: "edit it, or replace it with --force", .configuration)
+                throw fail("\(path) exists", fix: "edit it, or replace it with --force", .configuration)
             }
             let folder =
                 data
@@ -81,7 +81,7 @@ struct InitCommand: AsyncParsableCommand {
             } catch {
                 throw fail(
                     "\(path) can't be written: \(error.localizedDescription)",
-                    mend: "choose another place with --config", .configuration)
+                    fix: "choose another place with --config", .configuration)
             }
             if let (_, model) = firstModel(servers) {
                 remark(

@@ -40,7 +40,7 @@ struct StatusCommand: AsyncParsableCommand {
                 "tasks       \(status.tasks.running) running, \(status.tasks.delivered) delivered, \(status.tasks.refused) refused, \(status.tasks.failed) failed, \(status.tasks.cancelled) cancelled\n"
             text +=
                 "earned      \(MicroCredits.text(status.earned)) cr from \(Self.count(status.earnedFrom, "node")) · spent \(MicroCredits.text(status.spent)) cr (a credit is a claim on one node, not a coin)\n"
-            if let mend = status.reach.mend { text += "reach       \(mend)\n" }
+            if let fix = status.reach.fix { text += "reach       \(fix)\n" }
             if let next = status.next { text += "next        \(next)\n" }
             emit(printable(text))
         }
@@ -119,7 +119,7 @@ struct PeersCommand: AsyncParsableCommand {
             }
             emit(table.text())
             remark(printable("this node: reach \(StatusCommand.text(document.own.reach))"))
-            if let mend = document.own.reach.mend { remark(printable(mend)) }
+            if let fix = document.own.reach.fix { remark(printable(fix)) }
             let dropped = document.dropped.filter { $0.value > 0 }.sorted { $0.key < $1.key }
             if !dropped.isEmpty {
                 remark(

@@ -61,7 +61,7 @@ struct NodeCommand: AsyncParsableCommand {
             } catch let error as SocketError {
                 throw fail(
                     "\(error)",
-                    mend:
+                    fix:
                         "another program (or another node) uses it: stop that, or set mesh.port to a free one",
                     .unavailable)
             }
@@ -72,7 +72,7 @@ struct NodeCommand: AsyncParsableCommand {
                 } catch is CancellationError {
                 } catch {
                     remark("starling: \(error)")
-                    remark("  mend: stop what uses the port, or set http.listen to a free one")
+                    remark("  fix: stop what uses the port, or set http.listen to a free one")
                     Foundation.exit(ExitStatus.unavailable.rawValue)
                 }
             }
@@ -104,15 +104,15 @@ struct NodeCommand: AsyncParsableCommand {
             throw FileManager.default.fileExists(atPath: path)
                 ? fail(
                     "the configuration \(path) can't be read",
-                    mend: "it must be a file that this user may read", .configuration)
+                    fix: "make it a file that this user can read", .configuration)
                 : fail(
                     "there is no configuration at \(path)",
-                    mend: "run `starling init`, or name one with --config", .configuration)
+                    fix: "run `starling init`, or name one with --config", .configuration)
         }
         var flags: [String: String] = [:]
         for pair in set {
             guard let equals = pair.firstIndex(of: "=") else {
-                throw fail("--set \(pair) has no =", mend: "write --set mesh.port=7827", .usage)
+                throw fail("--set \(pair) has no =", fix: "write --set mesh.port=7827", .usage)
             }
             flags[String(pair[..<equals])] = String(pair[pair.index(after: equals)...])
         }

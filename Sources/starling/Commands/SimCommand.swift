@@ -131,7 +131,7 @@ struct SimCommand: AsyncParsableCommand {
             try document.write(toFile: "\(folder)/report.json", atomically: true, encoding: .utf8)
             try report.chart.write(toFile: "\(folder)/chart.svg", atomically: true, encoding: .utf8)
         } catch {
-            throw fail("\(folder) can't be written: \(error.localizedDescription)", mend: nil, .failed)
+            throw fail("\(folder) can't be written: \(error.localizedDescription)", fix: nil, .failed)
         }
         remark("\(folder)/report.json and \(folder)/chart.svg are written")
     }
@@ -140,20 +140,20 @@ struct SimCommand: AsyncParsableCommand {
     private func plan() throws -> (Scenario, [ScenarioFile.Threshold]) {
         let nodesMax = ScenarioFile.simulatedNodesMax
         if let nodes, nodes < 2 || nodes > nodesMax {
-            throw fail("--nodes \(nodes) is out of range", mend: "2 to \(nodesMax)", .usage)
+            throw fail("--nodes \(nodes) is out of range", fix: "2 to \(nodesMax)", .usage)
         }
         if let tasks, tasks < 0 || tasks > 1_000_000 {
-            throw fail("--tasks \(tasks) is out of range", mend: "0 to 1000000", .usage)
+            throw fail("--tasks \(tasks) is out of range", fix: "0 to 1000000", .usage)
         }
         if let kill, kill < 0 || kill > 10_000 {
-            throw fail("--kill \(kill) is out of range", mend: "0 to 10000", .usage)
+            throw fail("--kill \(kill) is out of range", fix: "0 to 10000", .usage)
         }
         if scenario.hasSuffix(".yaml") || scenario.contains("/") { return try planFromFile() }
         let size = Scenarios.Size(nodes: nodes, tasks: tasks, loss: try lossChance(), kills: kill)
         guard let plan = Scenarios.named(scenario, seed: seed ?? 1, size: size) else {
             let names = Scenarios.names.map(\.name).joined(separator: ", ")
             throw fail(
-                "no scenario is called \(scenario)", mend: "a file (*.yaml), or one of \(names)", .usage)
+                "no scenario is called \(scenario)", fix: "a file (*.yaml), or one of \(names)", .usage)
         }
         return (plan, [])
     }
@@ -162,10 +162,10 @@ struct SimCommand: AsyncParsableCommand {
         if tasks != nil || loss != nil || kill != nil {
             throw fail(
                 "--tasks, --loss and --kill only change built-in scenarios",
-                mend: "change \(scenario): load, links, events", .usage)
+                fix: "change \(scenario): load, links, events", .usage)
         }
         guard let data = FileManager.default.contents(atPath: scenario) else {
-            throw fail("there is no \(scenario)", mend: "look into testnet/scenarios/", .usage)
+            throw fail("there is no \(scenario)", fix: "look into testnet/scenarios/", .usage)
         }
         let file = try ScenarioFile(
             parsing: String(decoding: data, as: UTF8.self), path: scenario, folder: TestnetCommand.root,
@@ -180,7 +180,7 @@ struct SimCommand: AsyncParsableCommand {
         let isPercent = loss.hasSuffix("%")
         guard let number = Double(isPercent ? String(loss.dropLast()) : loss), number >= 0,
             number <= (isPercent ? 100 : 1)
-        else { throw fail("--loss \(loss) is not a ratio", mend: "0.02 or 2%", .usage) }
+        else { throw fail("--loss \(loss) is not a ratio", fix: "0.02 or 2%", .usage) }
         return Chance(perMillion: Int((number * (isPercent ? 10_000 : 1_000_000)).rounded()))
     }
 

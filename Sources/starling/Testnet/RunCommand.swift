@@ -28,7 +28,7 @@ extension TestnetCommand {
         func run() async throws {
             try await reporting {
                 guard let data = FileManager.default.contents(atPath: file) else {
-                    throw fail("there is no \(file)", mend: "look into testnet/scenarios/", .usage)
+                    throw fail("there is no \(file)", fix: "look into testnet/scenarios/", .usage)
                 }
                 let scenario = try ScenarioFile(
                     parsing: String(decoding: data, as: UTF8.self), path: file, folder: TestnetCommand.root)
@@ -61,7 +61,7 @@ extension ScenarioFile {
         func refuse(_ what: String, _ line: Int?) -> ConfigurationError {
             ConfigurationError(
                 file: testnet.path, line: line, problem: "processes can't play \(what)",
-                mend: "starling sim \(testnet.path)")
+                fix: "starling sim \(testnet.path)")
         }
         if let links, !links.nat.isEmpty { throw refuse("`links.nat`", nil) }
         if links != nil { throw refuse("`links`", nil) }

@@ -55,7 +55,7 @@ extension ScenarioFile {
             throw ConfigurationError(
                 file: testnet.path, line: threshold.line,
                 problem: "nothing here measures `\(threshold.measure)`",
-                mend: Nearest.match(threshold.measure, in: measures).map { "did you mean \($0)?" }
+                fix: Nearest.match(threshold.measure, in: measures).map { "did you mean \($0)?" }
                     ?? "one of \(measures.joined(separator: ", "))")
         }
     }

@@ -61,7 +61,7 @@ struct TestnetCommand: AsyncParsableCommand {
             try await reporting {
                 guard let data = FileManager.default.contents(atPath: file) else {
                     throw fail(
-                        "there is no \(file)", mend: "name a testnet's file, such as testnet/market.yaml",
+                        "there is no \(file)", fix: "name a testnet's file, such as testnet/market.yaml",
                         .usage)
                 }
                 let plan = try TestnetFile(
@@ -273,7 +273,7 @@ struct TestnetCommand: AsyncParsableCommand {
                     root: url.deletingLastPathComponent().deletingLastPathComponent().path,
                     name: url.lastPathComponent)
                 guard let state = TestnetState.load(layout) else {
-                    throw fail("\(layout.state) can't be read", mend: "starling testnet up FILE", .failed)
+                    throw fail("\(layout.state) can't be read", fix: "starling testnet up FILE", .failed)
                 }
                 try Supervisor(layout: layout, state: state).run()
             }

@@ -13,7 +13,7 @@ struct AnswerScript: Sendable {
 }
 
 /// All connections, and the counts that `GET /stats` shows. Lives on the loop's thread.
-final class ScriptedBackend {
+final class BenchmarkBackend {
     let script: AnswerScript
     var requests = 0
     var running = 0
@@ -29,7 +29,7 @@ final class ScriptedBackend {
     static func serve(_ script: AnswerScript, port: UInt16) throws {
         let loop = try EventLoop(name: "backend")
         loop.post {
-            let backend = ScriptedBackend(script)
+            let backend = BenchmarkBackend(script)
             do {
                 let listener = try TCPListener(on: loop, bind: .loopback(port)) { connection in
                     let conversation = Conversation(connection, backend)

@@ -6,7 +6,7 @@ import Primitives
 ///
 /// Bytes come in by `received`; events go out by `Backend.emit`, only from `deliver`. All times are the
 /// backend's.
-final class Job: TransferSink {
+final class BackendJob: TransferSink {
     enum Reading: Equatable {
         /// No byte of the answer yet.
         case waiting
@@ -22,7 +22,7 @@ final class Job: TransferSink {
     /// Bytes outside any event before the answer is judged not to be an event stream.
     static let ignoredMax = 16 << 10
 
-    let id: UInt64
+    let id: JobID
     let kind: InferenceKind
     let deadline: MonotonicTime
     let droppedFields: [String]
@@ -30,7 +30,7 @@ final class Job: TransferSink {
     let startedAt: MonotonicTime
     /// Set for the backend's own jobs (checks): their events go here instead of to the delegate, and they
     /// take no slot.
-    let observer: ((JobEvent) -> Void)?
+    let observer: ((BackendEvent) -> Void)?
     private weak var backend: Backend?
 
     var transfer: TransferID?
@@ -54,7 +54,7 @@ final class Job: TransferSink {
 
     init(
         _ request: JobRequest, droppedFields: [String], isCold: Bool, speed: Double, now: MonotonicTime,
-        backend: Backend, observer: ((JobEvent) -> Void)?
+        backend: Backend, observer: ((BackendEvent) -> Void)?
     ) {
         id = request.id
         kind = request.kind

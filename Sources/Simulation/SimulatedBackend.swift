@@ -2,7 +2,7 @@ import Market
 import Primitives
 
 /// The model server of one machine: slots, a first token after a while, then tokens at a steady rate, or a failure.
-struct ScriptedBackend {
+struct SimulatedBackend {
     struct Running {
         /// Steps that were planned under another ticket are void.
         var ticket: UInt32
@@ -17,7 +17,7 @@ struct ScriptedBackend {
         var failureAt = 0
     }
 
-    var jobs: [UInt64: Running] = [:]
+    var jobs: [JobID: Running] = [:]
     var isDown = false
     var random: SeededRandom
 

@@ -1,0 +1,92 @@
+import Primitives
+import Wire
+
+/// The weights that produced the text so far: a worker that continues it must have the same.
+struct ModelVersion: Hashable, Sendable {
+    var digest: Bytes32?
+    var quantization: String
+}
+
+/// The hard filters: what a seller must satisfy before its price matters, in the order of
+/// `Reason.filters`, so that every seller is counted once.
+struct Requirements: Sendable {
+    var request: TaskRequest
+    /// With the text that must be continued, if any.
+    var tokensIn: UInt32
+    var tokensOutMax: UInt32?
+    /// Non-nil: the worker goes on from delivered text, with exactly this model.
+    var continuing: ModelVersion?
+    var selfReachable: Bool
+
+    var basis: ScoringBasis {
+        ScoringBasis(
+            tokensIn: tokensIn, tokensOut: min(request.tokensOutEstimate, tokensOutMax ?? .max),
+            weights: request.preferences.weights)
+    }
+
+    /// Tokens of context that a worker needs: the input and what is likely to be used of the limit.
+    var context: UInt32 { tokensIn &+ min(tokensOutMax ?? 1, max(1, request.tokensOutEstimate)) }
+
+    func exclusion(of offer: Offer, millitrust: UInt32) -> Reason? {
+        let preferences = request.preferences
+        let key = offer.publicKey
+        if offer.model != request.model || offer.withdrawn { return .notServed }
+        if preferences.ignore.contains(key) { return .excluded }
+        if !preferences.only.isEmpty && !preferences.only.contains(key) { return .excluded }
+        if !preferences.order.isEmpty && !preferences.allowFallbacks && !preferences.order.contains(key) {
+            return .excluded
+        }
+        if !answers(offer.digest, offer.quantization, offer.features, continues: offer.continues) {
+            return .lacksParameter
+        }
+        if offer.context != 0 && offer.context < context { return .contextTooSmall }
+        if !affordable(offer.price, cached: 0) { return .overMaxPrice }
+        if !fastEnough(first: offer.speed.firstTokenMilliseconds, speed: offer.speed.millitokensPerSecond) {
+            return .tooSlow
+        }
+        if millitrust < preferences.minMillitrust { return .untrusted }
+        return nil
+    }
+
+    /// Whether a bid breaks a limit. It states what its sender's offer may have left open.
+    func refuses(_ bid: Bid) -> Bool {
+        !answers(bid.digest, bid.quantization, request.features, continues: bid.continues)
+            || bid.context != 0 && bid.context < context
+            || !affordable(bid.price, cached: bid.cachedTokens)
+            || !fastEnough(
+                first: bid.queueMilliseconds &+ bid.firstTokenMilliseconds, speed: bid.millitokensPerSecond)
+    }
+
+    private func answers(_ digest: Bytes32?, _ quantization: String, _ features: Features, continues: Bool)
+        -> Bool
+    {
+        let preferences = request.preferences
+        if let wanted = preferences.digest, wanted != digest { return false }
+        if !preferences.quantizations.isEmpty && !preferences.quantizations.contains(quantization) {
+            return false
+        }
+        if let continuing {
+            guard continues, continuing == ModelVersion(digest: digest, quantization: quantization) else {
+                return false
+            }
+        }
+        return features.isSuperset(of: request.features)
+    }
+
+    private func affordable(_ price: Price, cached: UInt32) -> Bool {
+        let preferences = request.preferences
+        if let most = preferences.maxInputPrice, price.input > most { return false }
+        if let most = preferences.maxOutputPrice, price.output > most { return false }
+        guard let most = preferences.maxCost else { return true }
+        let estimate = Scoring.cost(
+            price, prompt: UInt64(tokensIn), cached: UInt64(cached), completion: UInt64(basis.tokensOut))
+        return estimate <= most
+    }
+
+    private func fastEnough(first: UInt32, speed: UInt32) -> Bool {
+        let preferences = request.preferences
+        if let most = preferences.maxFirstTokenMilliseconds, first > most { return false }
+        if let least = preferences.minMillitokensPerSecond, speed < least { return false }
+        return true
+    }
+}

@@ -1,0 +1,91 @@
+import Primitives
+
+/// A seller that passed the filters.
+struct Eligible: Sendable {
+    var candidate: Candidate
+    var millitrust: UInt32
+    /// Place in the client's `order`; sellers outside it share the last.
+    var rank: Int
+    var newcomer: Bool
+    /// It has answered this node before, or has a session with it: it exists, which an offer alone does not show.
+    var isMet: Bool
+    /// For drawing; see `Sampling`.
+    var weight: UInt64
+}
+
+/// Draws the sellers that are asked: the client's `order` first, then without replacement, weighted by free capacity and
+/// expected score, with one place kept for a newcomer. Never simply the best: every buyer's favourite would be
+/// overloaded. Sellers that this node has never met get at most half of the places while there are others: an offer costs
+/// nothing, and thousands of invented ones at the best price would keep every auction waiting for answers that never
+/// come.
+enum Sampling {
+    /// Weights have 2^20 steps. A session, which saves a handshake, counts four times.
+    private static let scale: UInt64 = 1 << 20
+    private static let sessionFactor: UInt64 = 4
+
+    /// Slots not taken by this node's own tasks × (best score ÷ score)², at least 1.
+    static func weight(score: UInt64, best: UInt64, slots: UInt32, inFlight: Int, hasSession: Bool) -> UInt64
+    {
+        let free = max(1, Int64(slots) - Int64(inFlight))
+        let bounded = min(score, 1 << 40)
+        let ratio = (min(best, bounded) + 1) * scale / (bounded + 1)
+        let squared = ratio * ratio / scale
+        return max(1, squared * UInt64(min(free, 4_096)) * (hasSession ? sessionFactor : 1))
+    }
+
+    static func choose(_ pool: [Eligible], most: Int, random: inout SeededRandom) -> [Eligible] {
+        guard pool.count > most else { return pool }
+        var chosen: [Eligible] = []
+        var rest: [Eligible] = []
+        for eligible in pool.sorted(by: { $0.rank < $1.rank }) {
+            if eligible.rank != .max && chosen.count < most {
+                chosen.append(eligible)
+            } else {
+                rest.append(eligible)
+            }
+        }
+        var total = rest.reduce(UInt64(0)) { $0 &+ $1.weight }
+        var strangersLeft = most / 2
+        var setAside: [Eligible] = []
+        while chosen.count < most {
+            if strangersLeft == 0, setAside.isEmpty, rest.contains(where: \.isMet) {
+                setAside = rest.filter { !$0.isMet }
+                rest.removeAll { !$0.isMet }
+                total = rest.reduce(UInt64(0)) { $0 &+ $1.weight }
+            }
+            if rest.isEmpty {
+                guard !setAside.isEmpty else { break }
+                rest = setAside
+                setAside = []
+                total = rest.reduce(UInt64(0)) { $0 &+ $1.weight }
+            }
+            let last = chosen.count == most - 1
+            let index: Int
+            if last, !chosen.contains(where: \.newcomer), let drawn = newcomer(in: rest, &random) {
+                index = drawn
+            } else {
+                index = draw(rest, total, &random)
+            }
+            total &-= rest[index].weight
+            if !rest[index].isMet { strangersLeft -= 1 }
+            chosen.append(rest[index])
+            rest.swapAt(index, rest.count - 1)
+            rest.removeLast()
+        }
+        return chosen
+    }
+
+    private static func newcomer(in rest: [Eligible], _ random: inout SeededRandom) -> Int? {
+        let newcomers = rest.indices.filter { rest[$0].newcomer }
+        return newcomers.isEmpty ? nil : newcomers[random.below(newcomers.count)]
+    }
+
+    private static func draw(_ rest: [Eligible], _ total: UInt64, _ random: inout SeededRandom) -> Int {
+        var point = Int64(random.below(Int(clamping: max(1, total))))
+        for index in rest.indices {
+            point -= Int64(clamping: rest[index].weight)
+            if point < 0 { return index }
+        }
+        return rest.count - 1
+    }
+}

@@ -1,0 +1,227 @@
+import Primitives
+import Wire
+
+/// From the award's channel to the last receipt.
+extension Bidder {
+    // MARK: - Channels
+
+    /// The answer to `openChannel`: this node's Hello says which award the channel is for.
+    public mutating func channelOpened(
+        _ task: TaskID, attempt: UInt32, channel: ChannelID, peer: PublicKey, turn: inout Turn,
+        out: inout [BidderAction]
+    ) {
+        let key = SlotKey(buyer: peer, task: task, attempt: attempt)
+        guard channels[channel] == nil, gate.dialled(channel, for: key) else {
+            out.append(.releaseChannel(channel))
+            return
+        }
+        channels[channel] = key
+        out.append(.sendFrame(channel: channel, Frame(task: task, attempt: attempt, body: .hello)))
+    }
+
+    public mutating func channelFailed(
+        _ task: TaskID, attempt: UInt32, peer: PublicKey, turn: inout Turn, out: inout [BidderAction]
+    ) {
+        let key = SlotKey(buyer: peer, task: task, attempt: attempt)
+        switch gate.standing(of: key) {
+        case .leased: end(key, .spent, &out)
+        case .held, .running, .ended, nil: break
+        }
+    }
+
+    /// The channel ended: so does what it carried.
+    public mutating func channelClosed(_ channel: ChannelID, turn: inout Turn, out: inout [BidderAction]) {
+        guard let key = channels.removeValue(forKey: channel) else { return }
+        gate.forgetDialled(of: key)
+        switch gate.standing(of: key) {
+        case .running: cancelTask(key, &out)
+        case .held, .leased: end(key, .spent, &out)
+        case .ended, nil: break
+        }
+    }
+
+    // MARK: - Frames
+
+    /// A frame from a buyer: open, body part, cancel, window or receipt. A frame that belongs to nothing is ignored, but
+    /// an OPEN that can't be taken is refused.
+    public mutating func received(
+        _ frame: Frame, from buyer: PublicKey, channel: ChannelID, turn: inout Turn, out: inout [BidderAction]
+    ) {
+        let key = SlotKey(buyer: buyer, task: frame.task, attempt: frame.attempt)
+        switch frame.body {
+        case .open(let open): opened(open, key, channel, turn.monotonic, &out)
+        case .bodyPart(let bytes):
+            if gate.runs(key, on: channel) { add(bytes, to: key, turn.monotonic, &out) }
+        case .window(let consumed):
+            if gate.runs(key, on: channel) { _ = gate.change(key) { $0.acknowledge(consumed, &out) } }
+        case .cancel: if gate.runs(key, on: channel) { cancelTask(key, &out) }
+        case .receipt(let signed): received(signed, key, turn.monotonic, &out)
+        case .delta, .progress, .finish, .fail, .hello: break
+        }
+    }
+
+    private mutating func opened(
+        _ open: TaskOpen, _ key: SlotKey, _ channel: ChannelID, _ now: MonotonicTime,
+        _ out: inout [BidderAction]
+    ) {
+        if case .running = gate.standing(of: key) { return }
+        let refuse = { (reason: Reason, message: String, another: Bool) in
+            let fail = Fail(reason, message, anotherMaySucceed: another)
+            return BidderAction.sendFrame(
+                channel: channel, Frame(task: key.task, attempt: key.attempt, body: .fail(fail)))
+        }
+        guard Int(open.bodyBytes) <= parameters.bodyBytesMax,
+            Int(open.deliveredBytes) <= parameters.bodyBytesMax,
+            open.kind != .unspecified
+        else {
+            out.append(refuse(.invalidRequest, "The request is too large or of no kind.", false))
+            return end(key, .spent, &out)
+        }
+        // The frame comes authenticated from the buyer, so it says as much as the award that it may have overtaken.
+        let isOthers = channels[channel].map { $0 != key } ?? false
+        guard !isOthers, lease(key, now), let model = gate.model(of: key) else {
+            out.append(refuse(.busy, "No slot is free.", true))
+            return
+        }
+        lastJob += 1
+        let task = WorkerTask(
+            id: JobID(rawValue: lastJob), key: key, channel: channel, model: model, open: open,
+            parameters: parameters, now: now)
+        gate.run(task)
+        channels[channel] = key
+        timers.cancel(.slot(key))
+        timers.set(.body(task.id), at: now + parameters.bodyWait)
+        timers.set(.deadline(task.id), at: task.deadlineAt)
+        timers.set(.progress(task.id), at: now + parameters.progressInterval)
+        startIfComplete(key, now, &out)
+    }
+
+    private mutating func add(
+        _ bytes: [UInt8], to key: SlotKey, _ now: MonotonicTime, _ out: inout [BidderAction]
+    ) {
+        guard gate.change(key, { $0.add(bytes) }) ?? false else {
+            let message = "The request is longer than announced."
+            return failTask(
+                key, Fail(.invalidRequest, message, anotherMaySucceed: false), &out)
+        }
+        startIfComplete(key, now, &out)
+    }
+
+    private mutating func startIfComplete(
+        _ key: SlotKey, _ now: MonotonicTime, _ out: inout [BidderAction]
+    ) {
+        guard let job = gate.change(key, { $0.start(now) }) ?? nil else { return }
+        timers.cancel(.body(job.id))
+        out.append(.startJob(job))
+    }
+
+    // MARK: - What the driver reports
+
+    public mutating func jobEvent(_ id: JobID, _ event: JobEvent, turn: inout Turn, out: inout [BidderAction])
+    {
+        guard let key = gate.key(of: id) else { return }
+        switch event {
+        case .phase(let phase): _ = gate.change(key) { $0.note(phase) }
+        case .produced(let text, let tokens, let extra):
+            deliver(text, tokens, extra, key, turn.monotonic, &out)
+        case .finished(var finish):
+            if finish.extra.count > parameters.deltaBytes {
+                deliver(finish.extra, 0, [], key, turn.monotonic, &out)
+                finish.extra = []
+            }
+            _ = gate.change(key) { $0.finish(finish, &out) }
+            record.finished &+= 1
+            end(key, .ran, &out)
+        case .failed(let fail):
+            _ = gate.change(key) { $0.fail(fail, &out) }
+            record.failed &+= 1
+            end(key, .ran, &out)
+        }
+    }
+
+    private mutating func deliver(
+        _ text: [UInt8], _ tokens: UInt32, _ extra: [UInt8], _ key: SlotKey, _ now: MonotonicTime,
+        _ out: inout [BidderAction]
+    ) {
+        let most = parameters.deltaBytes
+        if gate.change(key, { $0.deliver(text, tokens, extra, most: most, now, &out) }) == false {
+            let message = "The backend's answer does not fit a frame."
+            failTask(
+                key, Fail(.backendError, message, anotherMaySucceed: false), &out)
+        }
+    }
+
+    // MARK: - Timers
+
+    mutating func progressDue(_ id: JobID, _ now: MonotonicTime, _ out: inout [BidderAction]) {
+        let interval = parameters.progressInterval
+        guard let key = gate.key(of: id),
+            let next = gate.change(key, { $0.reportProgress(every: interval, now, &out) })
+        else { return }
+        timers.set(.progress(id), at: next)
+    }
+
+    mutating func bodyDue(_ id: JobID, _ out: inout [BidderAction]) {
+        guard let key = gate.key(of: id), gate.change(key, { $0.hasStarted }) == false else { return }
+        let message = "The request did not arrive in time."
+        failTask(key, Fail(.invalidRequest, message, anotherMaySucceed: true), &out)
+    }
+
+    mutating func deadlineDue(_ id: JobID, _ out: inout [BidderAction]) {
+        guard let key = gate.key(of: id) else { return }
+        let fail = Fail(.deadlineExceeded, "The task's deadline passed.", anotherMaySucceed: false)
+        failTask(key, fail, &out)
+    }
+
+    // MARK: - Ends
+
+    /// Stops the backend and tells the buyer why.
+    mutating func failTask(_ key: SlotKey, _ fail: Fail, _ out: inout [BidderAction]) {
+        let stopped: Void? = gate.change(key) {
+            $0.stop(&out)
+            $0.fail(fail, &out)
+        }
+        guard stopped != nil else { return }
+        record.failed &+= 1
+        end(key, .ran, &out)
+    }
+
+    /// The buyer has cancelled it, or is gone.
+    mutating func cancelTask(_ key: SlotKey, _ out: inout [BidderAction]) {
+        guard gate.change(key, { $0.stop(&out) }) != nil else { return }
+        record.cancelled &+= 1
+        end(key, .ran, &out)
+    }
+
+    /// The one place where a hold, a lease or a task ends: slot, channels and timers are given back.
+    mutating func end(_ key: SlotKey, _ end: SlotGate.End, _ out: inout [BidderAction]) {
+        guard let slot = gate.end(key, end) else { return }
+        if let task = slot.task {
+            for timer in [Timer.body(task.id), .deadline(task.id), .progress(task.id)] {
+                timers.cancel(timer)
+            }
+            channels[task.channel] = nil
+        }
+        timers.cancel(.slot(key))
+        if let dialled = slot.dialled {
+            channels[dialled] = nil
+            out.append(.releaseChannel(dialled))
+        }
+    }
+
+    // MARK: - Receipts
+
+    private mutating func received(
+        _ signed: SignedRecord, _ key: SlotKey, _ now: MonotonicTime, _ out: inout [BidderAction]
+    ) {
+        let least = parameters.progressInterval / 4
+        guard gate.standing(of: key) != nil, let claim = try? Receipt(decoding: signed.body),
+            claim.task == key.task, claim.attempt == key.attempt, claim.buyer == key.buyer,
+            claim.worker == identity.publicKey,
+            gate.wants(claim, for: key, least: least, now),
+            let receipt = try? Verified<Receipt>(checking: signed)
+        else { return }
+        gate.accepted(receipt.record, for: key, now)
+        out.append(.receiptAccepted(receipt))
+    }
+}

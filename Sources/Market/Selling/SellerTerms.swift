@@ -1,0 +1,71 @@
+import Primitives
+import Wire
+
+/// What this node sells and on what terms: says whether a call fits them, and states the bid. `SlotGate` has
+/// the slots.
+struct SellerTerms: Sendable {
+    enum Verdict: Sendable { case fits(ServedModel), declined(Reason) }
+
+    private let key: PublicKey
+    private var models: [ServedModel] = []
+    private var isPaused = false
+    private var isLeaving = false
+    /// Whether other nodes can open a channel to this one; if not, bids say that the worker dials.
+    var acceptsChannels = true
+
+    /// Models served by one node.
+    private static let modelsMax = 64
+
+    init(key: PublicKey) { self.key = key }
+
+    mutating func serve(_ models: [ServedModel]) { self.models = Array(models.prefix(Self.modelsMax)) }
+    mutating func pause() { isPaused = true }
+    mutating func resume() { isPaused = false }
+    mutating func leave() { isLeaving = true }
+
+    private func model(_ name: String) -> ServedModel? { models.first { $0.model == name } }
+
+    /// How many slots of the model a late award may find; 0 when the model is not for sale now.
+    func slotsForSale(_ name: String) -> Int {
+        guard !isLeaving, !isPaused, let model = model(name), model.available == .up else { return 0 }
+        return model.slots
+    }
+
+    /// Judges everything about a call but the slots, in the order that `Protocol/market.md` gives.
+    func judge(_ call: CallForBids, from buyer: PublicKey) -> Verdict {
+        if isLeaving { return .declined(.leaving) }
+        guard let model = model(call.model) else { return .declined(.notServed) }
+        switch model.available {
+        case .leaving: return .declined(.leaving)
+        case .paused: return .declined(.paused)
+        case .down: return .declined(.backendDown)
+        case .up: if isPaused { return .declined(.paused) }
+        }
+        let fits =
+            (call.digest == nil || call.digest == model.digest)
+            && (call.quantizations.isEmpty || call.quantizations.contains(model.quantization))
+            && model.features.isSuperset(of: call.features) && (!call.mustContinue || model.continues)
+        if !fits { return .declined(.lacksParameter) }
+        let output = min(call.tokensOutMax == 0 ? 1 : call.tokensOutMax, max(1, call.tokensOut))
+        if model.context != 0 && call.tokensIn &+ output > model.context {
+            return .declined(.contextTooSmall)
+        }
+        if let most = call.maxPrice, model.price.input > most.input || model.price.output > most.output {
+            return .declined(.overMaxPrice)
+        }
+        if call.buyerUnreachable && !canBeDialled(by: buyer) { return .declined(.unspecified) }
+        return .fits(model)
+    }
+
+    /// A node needs no connection to itself.
+    private func canBeDialled(by buyer: PublicKey) -> Bool { acceptsChannels || buyer == key }
+
+    func bid(for call: CallForBids, _ model: ServedModel, buyer: PublicKey) -> Bid {
+        Bid(
+            task: call.task, attempt: call.attempt, bidder: key, buyer: buyer, price: model.price,
+            queueMilliseconds: 0, firstTokenMilliseconds: model.speed.firstTokenMilliseconds,
+            millitokensPerSecond: model.speed.millitokensPerSecond, workerDials: !canBeDialled(by: buyer),
+            digest: model.digest, quantization: model.quantization, continues: model.continues,
+            context: model.context)
+    }
+}

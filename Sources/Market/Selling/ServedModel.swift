@@ -1,0 +1,37 @@
+import Primitives
+import Wire
+
+/// What a node can serve of one model right now; the shell keeps it up to date.
+public struct ServedModel: Sendable {
+    public var model: String
+    public var price: Price
+    public var slots: Int
+    public var context: UInt32
+    public var features: Features
+    /// Whether it can go on from text that another worker delivered.
+    public var continues: Bool
+    public var digest: Bytes32?
+    public var digestSource: DigestSource
+    public var quantization: String
+    public var speed: Speed
+    public var available: Availability
+    public enum Availability: Hashable, Sendable { case up, paused, down(String), leaving }
+
+    public init(
+        model: String, price: Price, slots: Int, context: UInt32, features: Features, continues: Bool,
+        digest: Bytes32?, digestSource: DigestSource = .none, quantization: String, speed: Speed,
+        available: Availability = .up
+    ) {
+        self.model = model
+        self.price = price
+        self.slots = slots
+        self.context = context
+        self.features = features
+        self.continues = continues
+        self.digest = digest
+        self.digestSource = digestSource
+        self.quantization = quantization
+        self.speed = speed
+        self.available = available
+    }
+}
