@@ -100,7 +100,7 @@ final class World {
         }
     }
 
-    /// Discovery's pings: who lives is heard from.
+    /// Discovery's pings: living nodes are heard from.
     private func keepAlive() {
         at(.seconds(2)) {
             let living = self.nodes.filter { $0.isAlive && $0.frozenUntil == nil }.map(\.seller.key)

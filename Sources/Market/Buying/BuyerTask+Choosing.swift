@@ -18,7 +18,7 @@ extension BuyerTask {
         survey = Survey(found, requirements)
         let pool = filter(found, requirements, desk, turn.monotonic)
         let parameters = desk.parameters
-        guard !pool.isEmpty else { return nobodyLeft(&desk, &turn) }
+        guard !pool.isEmpty else { return noneLeft(&desk, &turn) }
         guard attempt < UInt32(clamping: parameters.auctionsMax) else { return refuse(&desk) }
         let chosen = Sampling.choose(pool, most: parameters.candidatesMax, random: &turn.random)
         survey.notSampled = pool.count - chosen.count
@@ -105,10 +105,10 @@ extension BuyerTask {
         return reason
     }
 
-    // MARK: - Nobody
+    // MARK: - No seller
 
-    /// Nobody passes the filters: waits for the busy as long as it makes sense, or gives up and says why.
-    private mutating func nobodyLeft(_ desk: inout AuctionDesk, _ turn: inout Turn) {
+    /// No seller passes the filters: waits for busy ones while that makes sense, or ends the task and says why.
+    private mutating func noneLeft(_ desk: inout AuctionDesk, _ turn: inout Turn) {
         let parameters = desk.parameters
         guard let soonest = exclusions.soonestRetry, attempt < UInt32(clamping: parameters.auctionsMax),
             let at = patience.nextTry(soonest: soonest, parameters, &turn)

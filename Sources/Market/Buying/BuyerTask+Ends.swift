@@ -40,7 +40,7 @@ extension BuyerTask {
         end(.failed, failure, &desk)
     }
 
-    /// Ends the task with the explanation why nobody does it.
+    /// Ends the task with the explanation why no seller does it.
     mutating func refuse(_ desk: inout AuctionDesk) {
         if assignments > 0 && (failovers > 0 || !delivery.isEmpty) { return failWorkersLost(&desk) }
         var failure = survey.explanation()
@@ -54,7 +54,7 @@ extension BuyerTask {
         failure.bids = bids
     }
 
-    /// Ends the task: its worker is lost and nobody can go on.
+    /// Ends the task: its worker is lost and no other can go on.
     mutating func failWorkersLost(_ desk: inout AuctionDesk) {
         let last = transcript.assignments.last
         let name = last?.name ?? ""
