@@ -15,10 +15,10 @@ struct WaitingLookup: Sendable {
     let target: Bytes32
 }
 
-/// Running lookups: at most `lookupsMax` at a time, the others wait in order.
+/// Running lookups: at most `lookupsMax` at a time; the others wait in order.
 extension Discovery {
-    /// Starts a lookup of the k live nodes nearest to `target`. Ends with `lookupFinished` under the returned token,
-    /// at once and empty when the table is empty or too many lookups wait.
+    /// Starts a lookup of the k live nodes closest to `target`. Ends with `lookupFinished` under the returned
+    /// token, at once and empty when the table is empty or too many lookups are waiting.
     public mutating func lookup(
         _ target: Bytes32, turn: inout Turn, out: inout [DiscoveryAction]
     ) -> UInt64 {
@@ -58,7 +58,7 @@ extension Discovery {
         }
     }
 
-    /// Asks whoever is next; finishes the lookup when nobody is left.
+    /// Asks the next nodes; finishes the lookup when there are none.
     private mutating func advance(_ index: Int, _ now: MonotonicTime, _ out: inout [DiscoveryAction]) {
         let token = lookups[index].token
         var refused = true
@@ -104,7 +104,8 @@ extension Discovery {
         runWaiting(&turn, &out)
     }
 
-    /// Its patience has ended: the path goes on without it, and `isLost`, so does the end of the lookup.
+    /// A question's patience has ended: its path continues without it. If `isLost`, the end of the lookup no
+    /// longer waits for it either.
     mutating func lookupSlow(
         _ token: UInt64, by key: PublicKey, isLost: Bool, _ turn: inout Turn,
         _ out: inout [DiscoveryAction]

@@ -1,4 +1,4 @@
-// Names that one node gives to its own things. They never travel, and a shell only hands them back.
+// Ids that one node gives to its own objects. They are never sent, and a shell only hands them back.
 
 /// One channel of this node; never reused.
 public struct ChannelID: Hashable, Comparable, Sendable, BitwiseCopyable {
@@ -8,7 +8,7 @@ public struct ChannelID: Hashable, Comparable, Sendable, BitwiseCopyable {
     public static func < (a: ChannelID, b: ChannelID) -> Bool { a.rawValue < b.rawValue }
 }
 
-/// One piece of work of this node's model servers; never reused.
+/// One job on this node's model servers; never reused.
 public struct JobID: Hashable, Comparable, Sendable, BitwiseCopyable {
     public var rawValue: UInt64
     public init(rawValue: UInt64) { self.rawValue = rawValue }
