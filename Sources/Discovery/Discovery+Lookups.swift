@@ -4,13 +4,13 @@ import Wire
 enum LookupPurpose: Sendable { case caller, ownID }
 
 struct RunningLookup: Sendable {
-    let token: UInt64
+    let token: RequestToken
     let purpose: LookupPurpose
     var lookup: Lookup
 }
 
 struct WaitingLookup: Sendable {
-    let token: UInt64
+    let token: RequestToken
     let purpose: LookupPurpose
     let target: Bytes32
 }
@@ -21,7 +21,7 @@ extension Discovery {
     /// token, at once and empty when the table is empty or too many lookups are waiting.
     public mutating func lookup(
         _ target: Bytes32, turn: inout Turn, out: inout [DiscoveryAction]
-    ) -> UInt64 {
+    ) -> RequestToken {
         startLookup(target, .caller, &turn, &out)
     }
 
@@ -29,8 +29,8 @@ extension Discovery {
     mutating func startLookup(
         _ target: Bytes32, _ purpose: LookupPurpose, _ turn: inout Turn,
         _ out: inout [DiscoveryAction]
-    ) -> UInt64 {
-        lastToken += 1
+    ) -> RequestToken {
+        lastToken.rawValue += 1
         let waiting = WaitingLookup(token: lastToken, purpose: purpose, target: target)
         if waitingLookups.count < parameters.lookupsWaitingMax {
             waitingLookups.append(waiting)
@@ -93,7 +93,7 @@ extension Discovery {
     }
 
     mutating func lookupAnswered(
-        _ token: UInt64, by key: PublicKey, _ records: [SignedRecord], _ turn: inout Turn,
+        _ token: RequestToken, by key: PublicKey, _ records: [SignedRecord], _ turn: inout Turn,
         _ out: inout [DiscoveryAction]
     ) {
         guard let index = lookups.firstIndex(where: { $0.token == token }) else { return }
@@ -107,7 +107,7 @@ extension Discovery {
     /// A question's patience has ended: its path continues without it. If `isLost`, the end of the lookup no
     /// longer waits for it either.
     mutating func lookupSlow(
-        _ token: UInt64, by key: PublicKey, isLost: Bool, _ turn: inout Turn,
+        _ token: RequestToken, by key: PublicKey, isLost: Bool, _ turn: inout Turn,
         _ out: inout [DiscoveryAction]
     ) {
         guard let index = lookups.firstIndex(where: { $0.token == token }) else { return }
@@ -117,7 +117,7 @@ extension Discovery {
     }
 
     mutating func lookupFailed(
-        _ token: UInt64, by key: PublicKey, _ turn: inout Turn,
+        _ token: RequestToken, by key: PublicKey, _ turn: inout Turn,
         _ out: inout [DiscoveryAction]
     ) {
         guard let index = lookups.firstIndex(where: { $0.token == token }) else { return }

@@ -188,7 +188,7 @@ extension Discovery {
     }
 
     mutating func patienceEnded(
-        _ token: UInt64, _ turn: inout Turn, _ out: inout [DiscoveryAction]
+        _ token: RequestToken, _ turn: inout Turn, _ out: inout [DiscoveryAction]
     ) {
         guard let question = questions[token] else { return }
         let key = question.peer.key

@@ -37,7 +37,7 @@ struct Pull: Sendable {
     var open = 0
     var searches: [Search] = []
     struct Search: Sendable {
-        let token: UInt64
+        let token: RequestToken
         let model: String
     }
 }

@@ -7,7 +7,7 @@ extension Gossip {
     /// they have answered or after a second, whether or not anything was found. Simultaneous searches share
     /// one pull.
     public mutating func search(
-        model: String, token: UInt64, turn: inout Turn, out: inout [GossipAction]
+        model: String, token: RequestToken, turn: inout Turn, out: inout [GossipAction]
     ) {
         let search = Pull.Search(token: token, model: model)
         defer { settle(turn.now, &out) }

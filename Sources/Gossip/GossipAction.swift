@@ -4,7 +4,7 @@ import Wire
 /// What gossip asks for, and what it reports.
 public enum GossipAction: Sendable {
     /// Send this; exactly one `answered` or `unanswered` with the same token must follow.
-    case request(token: UInt64, GossipMessage, to: PeerAddress)
+    case request(token: RequestToken, GossipMessage, to: PeerAddress)
     /// The offer book holds an offer with new terms, another node's or our own. A mere refresh is not
     /// reported.
     case offerLearnt(Verified<Offer>)
@@ -12,7 +12,7 @@ public enum GossipAction: Sendable {
     /// An offer expired without a withdrawal.
     case offerExpired(PublicKey, model: String)
     /// The offer book is now as complete for the search's model as it will get.
-    case searchFinished(token: UInt64, model: String)
+    case searchFinished(token: RequestToken, model: String)
     /// A pull has ended, successful or not.
     case pullEnded(PublicKey, model: String)
     /// Our own offer was sent under this sequence: store it, and announce with at least it after a restart.

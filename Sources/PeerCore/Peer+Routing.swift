@@ -88,12 +88,12 @@ extension Peer {
             if discovery.contact(of: completion.peer.key) == nil { gossip.memberLeft(completion.peer.key) }
         case (.market(let token), .answered(let message, let roundTrip)):
             auctioneer.answered(
-                RequestToken(rawValue: token), message.market, from: completion.peer, roundTrip: roundTrip,
+                token, message.market, from: completion.peer, roundTrip: roundTrip,
                 turn: &turn, out: &auctioneerActions)
         case (.market(let token), .unanswered):
             discovery.suspect(completion.peer.key, turn: &turn, out: &discoveryActions)
             auctioneer.unanswered(
-                RequestToken(rawValue: token), turn: &turn, out: &auctioneerActions)
+                token, turn: &turn, out: &auctioneerActions)
         case (.peer, _):
             break
         }
@@ -107,7 +107,7 @@ extension Peer {
                     token, turn: &turn, out: &auctioneerActions)
             }
             return sessions.request(
-                .market(message), to: peer, owner: .market(token.rawValue), turn: &turn,
+                .market(message), to: peer, owner: .market(token), turn: &turn,
                 out: &sessionOutput)
         }
         if let answer = bidder.handle(message, from: peer, proven: true, turn: &turn, out: &bidderActions) {

@@ -17,9 +17,10 @@ public struct JobID: Hashable, Comparable, Sendable, BitwiseCopyable {
 }
 
 /// Pairs a machine's request with its one completion. Unique within the machine that chose it.
-public struct RequestToken: Hashable, Comparable, Sendable, BitwiseCopyable {
+public struct RequestToken: Hashable, Comparable, Sendable, BitwiseCopyable, ExpressibleByIntegerLiteral {
     public var rawValue: UInt64
     public init(rawValue: UInt64) { self.rawValue = rawValue }
     @inlinable
     public static func < (a: RequestToken, b: RequestToken) -> Bool { a.rawValue < b.rawValue }
+    public init(integerLiteral value: UInt64) { rawValue = value }
 }

@@ -22,10 +22,10 @@ public struct MeshIdentity: Sendable {
 
 /// The machine that made a request, and its number for it.
 public enum RequestOwner: Hashable, Sendable {
-    case discovery(UInt64)
-    case gossip(UInt64)
-    case market(UInt64)
-    case peer(UInt64)
+    case discovery(RequestToken)
+    case gossip(RequestToken)
+    case market(RequestToken)
+    case peer(RequestToken)
 }
 
 /// The end of a request: exactly one for each.

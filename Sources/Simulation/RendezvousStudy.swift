@@ -85,7 +85,7 @@ public enum RendezvousStudy {
 
         let enough = min(10, plan.providers)
         for searcher in everybody.dropFirst(plan.providers) {
-            var token: UInt64 = 0
+            var token: RequestToken = 0
             mesh.act(searcher) { token = $0.findProviders(of: topic, turn: &$1, out: &$2) }
             let key = StudyMesh.Key(node: searcher, token: token)
             let started = mesh.now
@@ -143,7 +143,7 @@ public enum RendezvousStudy {
         _ enough: Int, _ report: inout Report
     ) {
         func lookup(_ node: Int) -> [Int] {
-            var token: UInt64 = 0
+            var token: RequestToken = 0
             mesh.clear()
             mesh.forget(node)
             mesh.act(node) { token = $0.lookup(topic.value, turn: &$1, out: &$2) }

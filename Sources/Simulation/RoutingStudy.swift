@@ -69,7 +69,7 @@ public enum RoutingStudy {
             entries += mesh.discovery(asker).count
             report.tableBytes += footprint.table
             report.fixedBytes = footprint.fixed
-            var token: UInt64 = 0
+            var token: RequestToken = 0
             mesh.act(asker) { token = $0.lookup(target, turn: &$1, out: &$2) }
             mesh.run(for: .seconds(60)) { $0.lookups[token] != nil }
             guard let result = mesh.lookups[token] else { continue }

@@ -43,8 +43,8 @@ struct Bench {
         PeerAddress(key: contact.record.publicKey, endpoint: contact.record.endpoints[0])
     }
 
-    /// The requests since the last call, and forgets all other actions.
-    mutating func requests() -> [(token: UInt64, message: DiscoveryMessage, peer: PeerAddress)] {
+    /// Returns the requests since the last call, and discards all other actions.
+    mutating func requests() -> [(token: RequestToken, message: DiscoveryMessage, peer: PeerAddress)] {
         defer { out = [] }
         return out.compactMap {
             guard case .request(let token, let message, let peer) = $0 else { return nil }
@@ -52,12 +52,12 @@ struct Bench {
         }
     }
 
-    mutating func answer(_ token: UInt64, _ message: DiscoveryMessage?, from peer: PeerAddress) {
+    mutating func answer(_ token: RequestToken, _ message: DiscoveryMessage?, from peer: PeerAddress) {
         discovery.answered(
             token, message, from: peer, roundTrip: .milliseconds(20), turn: &turn, out: &out)
     }
 
-    mutating func fail(_ token: UInt64) {
+    mutating func fail(_ token: RequestToken) {
         discovery.unanswered(token, turn: &turn, out: &out)
     }
 
@@ -68,7 +68,7 @@ struct Bench {
         discovery.handle(message, from: peer, proven: proven, turn: &turn, out: &out)
     }
 
-    /// Puts `contact` into the table the usual way, and swallows what follows from it.
+    /// Puts `contact` into the table the usual way, and discards the resulting actions.
     mutating func admit(_ contact: Verified<Contact>) {
         discovery.prove(
             contact, at: address(contact), NodeID(of: contact.record.publicKey), .milliseconds(20), &turn,
@@ -81,9 +81,10 @@ struct Bench {
         discovery.tick(turn: &turn, out: &out)
     }
 
-    /// Ticks until `key` is sent a PING, at most `limit` long. Lookups meanwhile find nobody new.
+    /// Ticks until `key` is sent a PING, for at most `limit`. Meanwhile lookups find no new contact and other
+    /// requests fail.
     mutating func nextRequest(to key: PublicKey, within limit: Interval) -> (
-        token: UInt64, message: DiscoveryMessage
+        token: RequestToken, message: DiscoveryMessage
     )? {
         let end = now + limit
         while discovery.nextDeadline() <= end {
@@ -106,7 +107,7 @@ struct Bench {
 
 extension Bench {
     mutating func expectRequest(to key: PublicKey, within limit: Interval) throws -> (
-        token: UInt64, message: DiscoveryMessage
+        token: RequestToken, message: DiscoveryMessage
     ) {
         let request = nextRequest(to: key, within: limit)
         return try #require(request)

@@ -5,7 +5,7 @@ import Wire
 @testable import Discovery
 
 @Suite struct LookAroundTests {
-    /// Eight contacts and an ended first lookup.
+    /// A bench with eight contacts whose first lookup has ended.
     private func settled() -> Bench {
         var bench = Bench()
         for number in 0..<8 { bench.admit(bench.contact(number)) }
@@ -25,13 +25,13 @@ import Wire
     }
 
     private func glance(_ bench: inout Bench) -> [(
-        token: UInt64, message: DiscoveryMessage, peer: PeerAddress
+        token: RequestToken, message: DiscoveryMessage, peer: PeerAddress
     )] {
         bench.tick(after: .milliseconds(400))
         return bench.requests().filter { if case .find = $0.message { true } else { false } }
     }
 
-    @Test("After the first lookup a look near us asks three contacts, not all")
+    @Test("After the first lookup, a look near us asks three contacts, not all")
     func fewQuestions() {
         var bench = settled()
         let asked = glance(&bench)
@@ -41,7 +41,7 @@ import Wire
         #expect(far <= bench.discovery.parameters.refreshBucketsMax * bench.discovery.parameters.glanceFar)
     }
 
-    @Test("A stranger that a look finds is probed, and enters when it answers")
+    @Test("A stranger found by a look around is probed, and enters when it answers")
     func strangers() throws {
         var bench = settled()
         let stranger = bench.contact(20, sequence: 7)
@@ -55,11 +55,11 @@ import Wire
         #expect(bench.discovery.contacts.contains { $0.publicKey == key })
     }
 
-    @Test("A look that finds a thousand strangers probes as many at a time as a candidate queue does")
+    @Test("A look around that finds a thousand strangers probes no more at a time than the queue allows")
     func floods() throws {
         var bench = settled()
         for asked in glance(&bench) {
-            let named = (0..<40).map { bench.contact(100 + Int(asked.token) * 40 + $0).signed }
+            let named = (0..<40).map { bench.contact(100 + Int(asked.token.rawValue) * 40 + $0).signed }
             bench.answer(asked.token, .found(contacts: named), from: asked.peer)
         }
         #expect(bench.requests().count <= bench.discovery.parameters.candidateProbesMax)

@@ -5,8 +5,9 @@ import Wire
 
 @testable import Discovery
 
-/// An in-memory mesh of `Discovery` values in virtual time. It does what Sessions does: carries requests and replies
-/// with a latency, counts a pair's first exchange as unproven, and reports exactly one completion per request.
+/// An in-memory mesh of `Discovery` values in virtual time. It does what Sessions does: carries requests and
+/// replies with a latency, counts a pair's first exchange as unproven, and reports exactly one completion per
+/// request.
 struct TestNetwork {
     struct Node {
         let identity: Identity
@@ -16,17 +17,17 @@ struct TestNetwork {
         var isDown = false
         /// Replaces the replies of an honest node.
         var lie: (@Sendable (DiscoveryMessage, PeerAddress) -> DiscoveryMessage?)?
-        var lookups: [UInt64: (contacts: [Verified<Contact>], statistics: LookupStatistics)] = [:]
+        var lookups: [RequestToken: (contacts: [Verified<Contact>], statistics: LookupStatistics)] = [:]
         var evictions: [PublicKey] = []
-        var found: [UInt64: [PublicKey]] = [:]
-        var searches: [UInt64: SearchStatistics] = [:]
+        var found: [RequestToken: [PublicKey]] = [:]
+        var searches: [RequestToken: SearchStatistics] = [:]
         var isJoined = false
     }
 
     enum Event {
-        case request(token: UInt64, DiscoveryMessage, from: Int, to: PeerAddress)
-        case reply(token: UInt64, DiscoveryMessage, from: PeerAddress, to: Int, sent: MonotonicTime)
-        case silence(token: UInt64, at: Int)
+        case request(token: RequestToken, DiscoveryMessage, from: Int, to: PeerAddress)
+        case reply(token: RequestToken, DiscoveryMessage, from: PeerAddress, to: Int, sent: MonotonicTime)
+        case silence(token: RequestToken, at: Int)
         case tick(Int)
     }
 
@@ -41,14 +42,14 @@ struct TestNetwork {
     var nodes: [Node] = []
     var now = MonotonicTime.zero
     var latency = (low: Interval.milliseconds(10), high: Interval.milliseconds(50))
-    /// What Sessions takes to give up on a request, its repetition included.
+    /// How long Sessions takes to give up on a request, its retry included.
     var patience = Interval.seconds(1)
-    /// Nodes of different sides can't talk while it is set.
+    /// Nodes on different sides can't talk while this is set.
     var sides: (@Sendable (Int, Int) -> Bool)?
     var digest: UInt64 = 14_695_981_039_346_656_037
     var pings = 0
     var finds = 0
-    /// Bytes of bodies in messages, and messages, in both directions.
+    /// Bytes of message bodies, and the number of messages, in both directions.
     var payload = 0
     var messages = 0
     private var queue = Heap<Scheduled>()
@@ -100,7 +101,7 @@ struct TestNetwork {
         PeerAddress(key: nodes[index].identity.publicKey, endpoint: nodes[index].endpoint)
     }
 
-    /// Calls into one node and carries out what it wants.
+    /// Calls into one node and carries out the resulting actions.
     mutating func act(
         _ index: Int, _ call: (inout Discovery, inout Turn, inout [DiscoveryAction]) -> Void
     ) {
@@ -110,7 +111,7 @@ struct TestNetwork {
         perform(out, by: index)
     }
 
-    /// Every table filled as the id distribution has it: k random nodes of each bucket.
+    /// Fills every table as the id distribution would: k random nodes of each bucket.
     mutating func presumeTables() {
         let sorted = nodes.indices.sorted { nodes[$0].identity.nodeID < nodes[$1].identity.nodeID }
         for index in nodes.indices {
@@ -124,7 +125,7 @@ struct TestNetwork {
         }
     }
 
-    /// A new process under the same key: everything forgotten, a newer contact.
+    /// A new process under the same key: no state, and a newer contact.
     mutating func restart(_ index: Int, port: UInt16? = nil) {
         nodes[index].isDown = false
         if let port { nodes[index].endpoint = .loopback(port) }
@@ -138,8 +139,8 @@ struct TestNetwork {
         act(index) { $0.setSelf(contact, turn: &$1, out: &$2) }
     }
 
-    mutating func lookup(_ target: Bytes32, at index: Int) -> UInt64 {
-        var token: UInt64 = 0
+    mutating func lookup(_ target: Bytes32, at index: Int) -> RequestToken {
+        var token: RequestToken = 0
         act(index) { token = $0.lookup(target, turn: &$1, out: &$2) }
         return token
     }
@@ -152,8 +153,8 @@ struct TestNetwork {
         act(index) { $0.provide(signed, turn: &$1, out: &$2) }
     }
 
-    mutating func search(_ topic: TopicID, at index: Int) -> UInt64 {
-        var token: UInt64 = 0
+    mutating func search(_ topic: TopicID, at index: Int) -> RequestToken {
+        var token: RequestToken = 0
         act(index) { token = $0.findProviders(of: topic, turn: &$1, out: &$2) }
         return token
     }
@@ -177,7 +178,7 @@ struct TestNetwork {
         for action in actions {
             switch action {
             case .request(let token, let message, let peer):
-                mix(token)
+                mix(token.rawValue)
                 mix(peer.key.value.w0)
                 count(message)
                 schedule(after: delay(), .request(token: token, message, from: index, to: peer))

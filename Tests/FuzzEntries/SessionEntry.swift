@@ -40,8 +40,8 @@ package struct SessionWorld {
     private var turn = Turn(
         now: Now(monotonic: .zero + .seconds(1_000), wall: WallTime(milliseconds: 1_700_000_000_000)),
         random: SeededRandom(seed: 1))
-    private var owed: Set<UInt64> = []
-    private var asked: UInt64 = 0
+    private var owed: Set<RequestToken> = []
+    private var asked: RequestToken = 0
     private var handles: [ReplyHandle] = []
     package private(set) var ledger = PathLedger()
 
@@ -92,7 +92,7 @@ package struct SessionWorld {
     }
 
     private mutating func ask(_ message: Message, _ peer: PeerAddress) {
-        asked += 1
+        asked.rawValue += 1
         owed.insert(asked)
         sessions.request(message, to: peer, owner: .peer(asked), turn: &turn, out: &out)
     }

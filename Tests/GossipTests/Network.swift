@@ -3,8 +3,8 @@ import Wire
 
 @testable import Gossip
 
-/// Many `Gossip` values in virtual time: every message takes its link's latency or is lost, and what `Sessions` does
-/// for requests (a timeout, one retry) is done here. The same seed gives the same run.
+/// Many `Gossip` values in virtual time: every message takes its link's latency or is lost. What `Sessions`
+/// does for requests (a timeout, one retry) is done here. The same seed gives the same run.
 struct Network {
     struct Node {
         var gossip: Gossip
@@ -26,14 +26,14 @@ struct Network {
     private struct Flight {
         var sender: Int
         var receiver: Int
-        var token: UInt64
+        var token: RequestToken
         var message: GossipMessage
         var attempt: Int
     }
     private enum Event {
         case wake(Int)
         case request(Flight)
-        case answer(to: Int, from: Int, token: UInt64, GossipMessage)
+        case answer(to: Int, from: Int, token: RequestToken, GossipMessage)
         case timeout(Flight)
     }
 
@@ -69,7 +69,7 @@ struct Network {
             wall: WallTime(milliseconds: wallStart + elapsed.milliseconds + nodes[index].wallError))
     }
 
-    /// Calls one node and carries out what it asks for.
+    /// Calls one node and carries out the resulting actions.
     mutating func act(
         _ index: Int, _ body: (inout Gossip, inout Turn, inout [GossipAction]) -> Void
     ) {
@@ -81,7 +81,7 @@ struct Network {
             case .request(let token, let message, let to):
                 let receiver = Int((to.endpoint.ipv4 ?? 0) >> 8 & 0xffff)
                 guard receiver < nodes.count else { continue }
-                waiting.insert([UInt64(index), token])
+                waiting.insert([UInt64(index), token.rawValue])
                 send(Flight(sender: index, receiver: receiver, token: token, message: message, attempt: 1))
             case .offerLearnt(let offer): nodes[index].events.append("learnt \(offer.record.model)")
             case .offerWithdrawn(_, let model): nodes[index].events.append("withdrawn \(model)")
@@ -108,7 +108,7 @@ struct Network {
         act(index) { $0.announce(draft, turn: &$1, out: &$2) }
     }
 
-    /// A new process under an old key.
+    /// A new process under the same key.
     mutating func restart(_ index: Int) {
         nodes[index].gossip = Gossip(identity: identity(index))
         nodes[index].wakesAt = .never
@@ -147,14 +147,15 @@ struct Network {
                 .answer(to: flight.sender, from: flight.receiver, token: flight.token, reply),
                 at: time + latency(flight.receiver, flight.sender))
         case .answer(let index, let from, let token, let message):
-            guard nodes[index].isUp, waiting.remove([UInt64(index), token]) != nil else { return }
+            guard nodes[index].isUp, waiting.remove([UInt64(index), token.rawValue]) != nil else { return }
             trace(from, index, token)
             act(index) {
                 $0.answered(
                     token, message, from: address(from), roundTrip: .milliseconds(50), turn: &$1, out: &$2)
             }
         case .timeout(let flight):
-            guard nodes[flight.sender].isUp, waiting.contains([UInt64(flight.sender), flight.token]) else {
+            guard nodes[flight.sender].isUp, waiting.contains([UInt64(flight.sender), flight.token.rawValue])
+            else {
                 return
             }
             if flight.attempt == 1 {
@@ -162,7 +163,7 @@ struct Network {
                 again.attempt = 2
                 send(again)
             } else {
-                waiting.remove([UInt64(flight.sender), flight.token])
+                waiting.remove([UInt64(flight.sender), flight.token.rawValue])
                 act(flight.sender) { $0.unanswered(flight.token, turn: &$1, out: &$2) }
             }
         }
@@ -180,7 +181,7 @@ struct Network {
         !random.chance(lossPerMille, in: 1_000) && isLinked(from, to)
     }
 
-    /// 10 to 60 ms a link, and a little jitter.
+    /// 10 to 60 ms a link, plus a little jitter.
     private mutating func latency(_ from: Int, _ to: Int) -> Interval {
         .milliseconds(10 + Int64((from &* 31 &+ to &* 17) % 50)) + random.interval(.zero, .milliseconds(5))
     }
@@ -191,15 +192,15 @@ struct Network {
         queue.set(lastEvent, at: time)
     }
 
-    private mutating func trace(_ from: Int, _ to: Int, _ token: UInt64) {
-        for word in [UInt64(from), UInt64(to), token, UInt64(bitPattern: time.nanoseconds)] {
+    private mutating func trace(_ from: Int, _ to: Int, _ token: RequestToken) {
+        for word in [UInt64(from), UInt64(to), token.rawValue, UInt64(bitPattern: time.nanoseconds)] {
             digest = (digest ^ word) &* 1_099_511_628_211
         }
     }
 
-    // MARK: What to check
+    // MARK: Checks
 
-    /// How many (node, offer) pairs of `models` are missing or differ from the publisher's own.
+    /// The number of (node, offer) pairs of `publishers` that are missing or differ from the publisher's own.
     func missing(among indices: Range<Int>, publishers: Range<Int>) -> Int {
         var missing = 0
         for publisher in publishers {

@@ -70,8 +70,8 @@ struct WorkerTask: Sendable {
 
     mutating func note(_ phase: Phase) { self.phase = phase }
 
-    /// Sends what the backend produced in deltas of at most `most` bytes of text, cut between UTF-8 characters; the
-    /// tokens count with the last. False: what goes beside the text doesn't fit a frame.
+    /// Sends what the backend produced as deltas of at most `most` bytes of text, cut between UTF-8
+    /// characters; the last delta carries the token count. False: `extra` doesn't fit a frame.
     mutating func deliver(
         _ text: [UInt8], _ count: UInt32, _ extra: [UInt8], most: Int, _ now: MonotonicTime,
         _ out: inout [BidderAction]

@@ -77,7 +77,7 @@ extension Peer {
             out: &discoveryActions)
     }
 
-    /// A contact of ours has a node called back: by one datagram from a separate port, and a channel that is
+    /// A contact asked us to call a node back: by one datagram from a separate port, and a channel that is
     /// closed as soon as it is open.
     mutating func callBack(_ address: PeerAddress, nonce: UInt64, channel: Bool) {
         guard !denied.contains(address.key) else { return }

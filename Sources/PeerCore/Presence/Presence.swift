@@ -16,7 +16,7 @@ struct Presence {
     private var isEndpointObserved = false
     /// As stated in the contact and the offers.
     private(set) var reachability: Reachability
-    /// Whether the operator stated it; then no test changes it.
+    /// Whether the operator stated it, in which case no test changes it.
     private let isReachabilityStated: Bool
     /// The result of the last test.
     private(set) var finding: ReachabilityFinding?

@@ -2,8 +2,8 @@ import OrderedCollections
 import Primitives
 import Wire
 
-/// Tasks that wait until a model's sellers are found, with one search per model for all of them. The asker
-/// asks the DHT for the topic when its offer book has few offers of the model.
+/// Tasks that wait until a model's sellers are found, with one search per model for all of them. The buyer
+/// searches the DHT for the topic when its offer book has few offers of the model.
 ///
 /// A search has three sources: members' offer books (Gossip), registrars of the topic (Discovery), and the
 /// offer of each provider that these name (a pull from the provider itself). Waiting tasks are answered when
@@ -11,8 +11,8 @@ import Wire
 struct OfferSearches: Sendable {
     struct Search: Sendable {
         var tasks: [TaskID]
-        let gossipToken: UInt64
-        var discoveryToken: UInt64?
+        let gossipToken: RequestToken
+        var discoveryToken: RequestToken?
         var isGossiping = true
         /// Providers whose offers are being fetched.
         var pulls = 0
@@ -50,7 +50,7 @@ struct OfferSearches: Sendable {
     /// By model, least recently used first.
     var remembered: OrderedDictionary<String, Remembered> = [:]
     var timers = DeadlineQueue<Timer>()
-    var lastToken: UInt64 = 0
+    var lastToken: RequestToken = 0
     var isRefreshing = false
 
     enum Timer: Hashable, Sendable { case answer(String), refresh }
@@ -73,8 +73,10 @@ struct OfferSearches: Sendable {
         return now >= last + (isEmpty ? Self.pauseEmpty : Self.pauseThin)
     }
 
-    func model(gossip token: UInt64) -> String? { running.first { $0.value.gossipToken == token }?.key }
-    func model(discovery token: UInt64) -> String? { running.first { $0.value.discoveryToken == token }?.key }
+    func model(gossip token: RequestToken) -> String? { running.first { $0.value.gossipToken == token }?.key }
+    func model(discovery token: RequestToken) -> String? {
+        running.first { $0.value.discoveryToken == token }?.key
+    }
 
     /// An offer of the model arrived.
     mutating func offerCame(_ model: String, _ now: MonotonicTime) {

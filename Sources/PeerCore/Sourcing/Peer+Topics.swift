@@ -5,14 +5,14 @@ import Wire
 
 /// What a search started by `findProviders` has found.
 public enum Finding: Sendable {
-    case provider(search: UInt64, Provider)
-    case over(search: UInt64, SearchStatistics)
+    case provider(search: RequestToken, Provider)
+    case over(search: RequestToken, SearchStatistics)
     /// The nodes closest to the point of a `lookup`.
-    case nearest(lookup: UInt64, [Verified<Contact>])
+    case nearest(lookup: RequestToken, [Verified<Contact>])
 }
 
-// Direct use of the DHT, with topics that are not models'. The market uses `serve` and `submit`; this is for
-// measuring rendezvous, or for other uses of it.
+// Direct use of the DHT, with topics other than models. The market uses `serve` and `submit`; this is for
+// measuring rendezvous and for other uses of it.
 extension Peer {
     /// Registers this node as a provider of `topic`, at the endpoints that it states, until `stopProviding`.
     public mutating func provide(_ topic: TopicID, now: Now) {
@@ -37,7 +37,7 @@ extension Peer {
 
     /// Starts a search for at most `wanted` providers of `topic`. Results follow in `takeFindings` under the
     /// returned number, the last being `over`.
-    public mutating func findProviders(of topic: TopicID, wanted: Int? = nil, now: Now) -> UInt64 {
+    public mutating func findProviders(of topic: TopicID, wanted: Int? = nil, now: Now) -> RequestToken {
         turn.now = now
         let search = discovery.findProviders(
             of: topic, wanted: wanted, turn: &turn, out: &discoveryActions)
@@ -48,7 +48,7 @@ extension Peer {
 
     /// Starts a lookup of the nodes closest to `target`; they follow in `takeFindings` under the returned
     /// number.
-    public mutating func lookup(_ target: Bytes32, now: Now) -> UInt64 {
+    public mutating func lookup(_ target: Bytes32, now: Now) -> RequestToken {
         turn.now = now
         let lookup = discovery.lookup(target, turn: &turn, out: &discoveryActions)
         topicSearches.insert(lookup)
@@ -64,7 +64,7 @@ extension Peer {
     }
 
     /// Returns true when the search was started by `findProviders`.
-    mutating func note(_ search: UInt64, _ finding: Finding) -> Bool {
+    mutating func note(_ search: RequestToken, _ finding: Finding) -> Bool {
         guard topicSearches.contains(search) else { return false }
         switch finding {
         case .provider: break
