@@ -22,8 +22,7 @@ struct Bill: Sendable {
         self.cost = min(cost, WireLimits.costMax)
     }
 
-    /// A client pays for it, or the worker finished: it belongs among the task's workers.
-    var isForSomething: Bool { completion > 0 || cost > 0 }
+    var isEmpty: Bool { completion == 0 && cost == 0 }
 }
 
 /// The receipts of one assignment: each is cumulative and replaces those before it.

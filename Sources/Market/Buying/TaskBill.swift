@@ -22,6 +22,6 @@ struct TaskBill: Sendable {
             promptTokens = UInt32(clamping: bill.prompt > repeated ? bill.prompt - repeated : bill.prompt)
             cachedTokens = min(promptTokens, UInt32(clamping: bill.cached))
         }
-        if bill.isForSomething || finished { workers.append(worker) }
+        if !bill.isEmpty || finished { workers.append(worker) }
     }
 }

@@ -70,7 +70,7 @@ public struct Bidder: Sendable {
             released(release, by: peer.key, &out)
             return nil
         case .award(let award):
-            let status = awarded(award, by: peer, turn.monotonic, &out)
+            let status = awarded(award, by: peer, turn.monotonic, &out)?.awardStatus ?? .accepted
             return .awardReply(AwardReply(task: award.task, attempt: award.attempt, status: status))
         case .bid, .decline, .awardReply:
             return nil
@@ -124,19 +124,20 @@ public struct Bidder: Sendable {
         }
     }
 
+    /// Why the award is refused; nil: it is accepted.
     private mutating func awarded(
         _ award: Award, by peer: PeerAddress, _ now: MonotonicTime, _ out: inout [BidderAction]
-    ) -> AwardStatus {
+    ) -> Reason? {
         let key = SlotKey(buyer: peer.key, task: award.task, attempt: award.attempt)
         switch gate.standing(of: key) {
-        case nil: return .unknown
+        case nil: return .unknownBid
         // Ran: the task and its whole answer overtook the award's datagram; the channel says how that ended. Busy
         // would make the buyer throw the answer away and ask another seller.
-        case .leased, .running, .ended(.ran): return .accepted
+        case .leased, .running, .ended(.ran): return nil
         case .held, .ended(.lapsed), .ended(.spent):
             guard lease(key, now) else { return .busy }
             if award.workerDials { out.append(.openChannel(award.task, attempt: award.attempt, to: peer)) }
-            return .accepted
+            return nil
         }
     }
 
