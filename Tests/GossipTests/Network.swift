@@ -67,7 +67,7 @@ struct Network {
         get { network.lossPerMille }
         set { network.lossPerMille = newValue }
     }
-    /// Whether a message from the first to the second gets through at all.
+    /// Whether messages from the first to the second get through at all.
     var isLinked: (Int, Int) -> Bool {
         get { network.isLinked }
         set { network.isLinked = newValue }

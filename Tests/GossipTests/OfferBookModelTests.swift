@@ -100,7 +100,7 @@ private func crowd(withTombstones tombstones: Int) -> (OfferBook, PlainBook) {
     return (book, plain)
 }
 
-/// How a run begins.
+/// The initial state of a run.
 private protocol Beginning {
     static var isCrowded: Bool { get }
 }
@@ -189,7 +189,7 @@ private enum AlmostFull: Beginning { static var isCrowded: Bool { true } }
             older.sequence -= 1
             try same(
                 book.standing(of: older, body: older.encoded(), id: id), .stale, "standing of an old one")
-            // Of two bodies under one sequence the same one wins, whichever is held.
+            // Of two bodies with one sequence the same one wins, whichever is held.
             var twin = own.record
             twin.slots += 1
             let tie = book.standing(of: twin, body: twin.encoded(), id: id)

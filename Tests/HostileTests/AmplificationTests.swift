@@ -2,8 +2,8 @@ import FuzzEntries
 import Primitives
 import Testing
 
-/// Case 12, and point 5 of what discovery must show: before an address has proven itself, no more bytes go there than
-/// came from there. The carrier counts, in every state that seeded programs reach; the entries check each datagram.
+/// Case 12: an unproven address must not be sent more bytes than came from it. The carrier counts in every
+/// state that seeded programs reach, and the entries check each datagram.
 @Suite struct AmplificationTests {
     @Test func case12SeededProgramsAgainstSessionsGetNoMoreBytesOutThanTheyPutIn() {
         var highest = 0.0

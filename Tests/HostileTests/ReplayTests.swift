@@ -3,7 +3,7 @@ import FuzzEntries
 import TestSupport
 import Testing
 
-/// Every input that a fuzzer found worth keeping, or that once broke something, goes through the same entries again.
+/// Every input that a fuzzer kept, or that once broke something, goes through the same entries again.
 @Suite struct ReplayTests {
     private static let corpus = projectFolder.appendingPathComponent("Tests/Fuzz/corpus")
 
@@ -38,7 +38,7 @@ import Testing
         #expect(reached.isSuperset(of: ["start job", "awarded", "delta", "finished", "receipt", "admitted"]))
     }
 
-    /// For looking into one: a debug build names the broken rule, which a fuzzer's release build doesn't.
+    /// For examining one input: a debug build names the broken rule, unlike a fuzzer's release build.
     @Test(.enabled(if: ProcessInfo.processInfo.environment["STARLING_FUZZ_INPUT"] != nil))
     func oneInput() throws {
         let environment = ProcessInfo.processInfo.environment

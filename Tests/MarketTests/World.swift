@@ -55,7 +55,7 @@ final class World {
         var isStopped = false
         init(next: Int) { self.next = next }
     }
-    /// Something to do at a node, unless its process has ended by then; or whatever happens to the nodes.
+    /// Something to do at a node, unless its process has ended by then; or a fault of the nodes.
     private struct Event {
         var node: Int?
         var epoch: Int
@@ -72,7 +72,8 @@ final class World {
     let faults: Faults
     var receiptsIssued = 0
     var receiptsAccepted = 0
-    /// Plans everything, alarms as well: a frozen node does all of it later. Requests are lost by `faults`.
+    /// Plans everything, including alarms: a frozen node does all of it later. Requests are lost according to
+    /// `faults`.
     private var network: VirtualNetwork<Event>
     private var nextChannel: UInt64 = 100
 

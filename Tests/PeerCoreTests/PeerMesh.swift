@@ -7,8 +7,8 @@ import Wire
 
 @testable import PeerCore
 
-/// Whole `Peer`s that exchange their sealed datagrams in virtual time. No channels: a dial is noted and never
-/// answered.
+/// Whole `Peer`s that exchange their sealed datagrams in virtual time. No channels: dials are recorded and
+/// never answered.
 struct PeerMesh {
     final class Node {
         var peer: Peer

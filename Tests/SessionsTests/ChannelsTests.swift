@@ -16,7 +16,7 @@ final class Carriers {
     }
     var nodes: [Node] = []
     var now = MonotonicTime(nanoseconds: 1_000_000_000)
-    /// Dialler's node and channel, acceptor's node and channel.
+    /// The dialler's node and channel, then the acceptor's node and channel.
     var links: [(Int, ChannelID, Int, ChannelID)] = []
     var pieces = 100_000
     var refuses = false

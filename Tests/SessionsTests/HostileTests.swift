@@ -9,7 +9,7 @@ import Wire
 @Suite struct HostileTests {
     private let stranger = Endpoint(ipv4: 0xc000_0201, port: 999)
 
-    /// Packets of each kind, as they were sent.
+    /// Genuine packets of each kind.
     private func real() -> (net: Net, initiation: [UInt8], response: [UInt8], transport: [UInt8]) {
         let net = Net()
         net.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
@@ -126,7 +126,7 @@ import Wire
         #expect(net.log.count == logged + 2)
     }
 
-    /// Message 1 is assumed replayed. It is answered, at most with as many bytes, and changes nothing.
+    /// Message 1 is assumed to be replayed. It is answered with at most as many bytes, and changes nothing.
     @Test func case10AReplayedInitiationMakesNoSessionAndDisturbsNoneFromWhereverItComes() {
         let (net, initiation, _, _) = real()
         let sessions = net.nodes[1].sessions.sessionCount
@@ -329,7 +329,7 @@ import Wire
         #expect(net.nodes[1].sessions.dropped[.replayed] == 1)
     }
 
-    /// Hostile case 9. The macs are right and the sources spoofed, one each.
+    /// Hostile case 9. The macs are valid, and each source is spoofed and different.
     @Test func case9AFloodOfInitiationsFillsTheRingAndNothingElse() {
         var limits = SessionLimits()
         limits.handshakesPerSecond = 1_000_000
@@ -363,8 +363,8 @@ import Wire
         #expect(net.nodes[0].sessions.roundTrip(to: net.nodes[1].address) == .milliseconds(20))
     }
 
-    /// Over the budget only those are heard that can receive at their address; everybody else costs us a mac and a
-    /// cookie. 100,000 of them grow nothing.
+    /// Above the budget, only senders that can receive at their address are processed; every other one costs
+    /// us a mac and a cookie. 100,000 of them make nothing grow.
     @Test func case9UnderLoadACookieIsAskedForAndHelps() {
         var limits = SessionLimits()
         limits.handshakesPerSecond = 10

@@ -128,7 +128,7 @@ import Wire
 
     // MARK: Python
 
-    /// scripts/setup's environment, or a small one of our own.
+    /// The environment of scripts/setup, or a small separate one.
     private func python() throws -> URL {
         let candidates = [".cache/venv", ".cache/noise"].map { projectFolder.appendingPathComponent($0) }
         for folder in candidates {

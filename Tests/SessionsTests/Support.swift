@@ -25,7 +25,7 @@ func signedContact(_ identity: Identity, endpoints: Int = 1) -> SignedRecord {
 /// FIND with FOUND, everything else with `offerReceived`.
 final class Net {
     struct Packet {
-        /// When it arrives.
+        /// The time of its arrival.
         var at: MonotonicTime
         var from: Endpoint
         var to: Endpoint
@@ -143,7 +143,7 @@ final class Net {
         collect(index)
     }
 
-    /// Hands `bytes` to a node as if they came from `source`.
+    /// Delivers `bytes` to a node as if they came from `source`.
     func inject(_ bytes: [UInt8], into index: Int, from source: Endpoint) {
         nodes[index].receive(bytes, from: source, moment(now))
         collect(index)
@@ -167,13 +167,13 @@ final class Net {
         network.wake(index, at: nodes[index].sessions.nextDeadline())
     }
 
-    /// Lets `packet` arrive when it says.
+    /// Delivers `packet` at its time.
     func carry(_ packet: Packet) { network.plan(packet, at: packet.at) }
 
-    /// Lets everything happen that happens within `duration`.
+    /// Runs everything that happens within `duration`.
     func run(_ duration: Interval = .seconds(10)) {
         let end = now + duration
-        // A test may have called into a node by itself.
+        // The test may have called into a node itself.
         for index in nodes.indices { network.wake(index, at: nodes[index].sessions.nextDeadline()) }
         while let happening = network.next(until: end) {
             switch happening {

@@ -1,4 +1,4 @@
-// Machines that turn hostile among real peers: what must hold among the honest ones does, on either carrier.
+// Machines that turn hostile among real peers: invariants hold among the honest ones, on either carrier.
 
 import Primitives
 import Testing
@@ -7,7 +7,8 @@ import Wire
 @testable import Simulation
 
 @Suite struct HostileWorldTests {
-    /// 40 nodes of which 0 to 15 sell; from the seventh second on `hostile` of the others are what `hostility` says.
+    /// 40 nodes, of which 0 to 15 sell; from the seventh second on, `hostile` of the others behave as
+    /// `hostility` says.
     private func scenario(_ hostility: Hostility, hostile: Int, _ carrier: Carrier = .plain) -> Scenario {
         var scenario = Scenarios.mesh("hostile", "", seed: 21, nodes: 40)
         scenario.carrier = carrier
@@ -86,7 +87,7 @@ import Wire
 
     @Test func whatNoLongerHoldsIsReportedByNameWithTheLineThatRepeatsIt() {
         var scenario = scenario(.lie, hostile: 0)
-        // Every seller turns while their buyers wait.
+        // Every seller turns hostile while its buyers wait.
         for node in 0..<16 { scenario.events.append(PlannedEvent(at: .seconds(12), .turn(node, .lie))) }
         let report = World(scenario).run()
         #expect(report.violations.contains { $0.invariant == .enoughDelivered })

@@ -1,4 +1,4 @@
-// What stands before a node: the mappings and filters of RFC 4787 by the names of RFC 3489, and a mesh behind them.
+// NATs: the mappings and filters of RFC 4787, named as in RFC 3489, and a mesh behind them.
 
 import PeerCore
 import Primitives
@@ -36,14 +36,15 @@ import Wire
         #expect(nats.admits(first, from: 9, at: 1) && !nats.admits(first, from: 10, at: 1))
     }
 
-    /// From a stranger, from another port of an address that it wrote to, and from where it wrote to.
+    /// From a stranger, from another port of an address that it wrote to, and from an endpoint that it wrote
+    /// to.
     @Test(arguments: [
         (NATKind.fullCone, true, true), (.restricted, false, true), (.portRestricted, false, false),
         (.symmetric, false, false),
     ])
     func filtersAsItsKindSays(kind: NATKind, stranger: Bool, otherPort: Bool) {
         var nats = translators
-        // Machine 7 has two outside ports: it is behind a symmetric NAT itself.
+        // Machine 7 has two outside ports, because it is behind a symmetric NAT itself.
         let seven = nats.leaving(7, .symmetric, to: 1, at: 0)
         let sevenElsewhere = nats.leaving(7, .symmetric, to: 2, at: 0)
         let outside = nats.leaving(5, kind, to: seven, at: 0)
@@ -133,7 +134,7 @@ import Wire
         }
         scenario.nodes[0].serves = []
         scenario.nodes[1].serves = []
-        // Nobody mails to those who say that nothing reaches them: they ask once a minute.
+        // No node mails to those that state they are unreachable; they ask once a minute.
         scenario.expect.offersWithin = .seconds(70)
         scenario.load[0].every = .milliseconds(300)
         scenario.load[0].askers = Array(5..<20)

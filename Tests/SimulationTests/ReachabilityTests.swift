@@ -6,11 +6,12 @@ import Wire
 
 @testable import Simulation
 
-/// Whole meshes in which a third stands behind NATs: what each node says of its reachability is the truth.
+/// Whole meshes in which a third of the nodes is behind NATs: each node states the truth about its
+/// reachability.
 @Suite struct ReachabilityTests {
     static let kinds: [NATKind] = [.fullCone, .restricted, .portRestricted, .symmetric]
 
-    /// Nodes that nobody told their address; every third is behind a NAT.
+    /// Nodes without a configured address; every third is behind a NAT.
     static func mesh(seed: UInt64, nodes: Int = 24, loss: Int = 0) -> Scenario {
         var scenario = Scenarios.mesh("reachability", "", seed: seed, nodes: nodes)
         for index in scenario.nodes.indices {
@@ -26,7 +27,7 @@ import Wire
         case .none: [.direct]
         // Its mapping is open while it has contacts; connections don't come in.
         case .fullCone: [.datagrams]
-        // Where everybody is known, everybody gets in.
+        // Where all nodes are known, all of them get in.
         case .restricted: [.datagrams, .outbound]
         case .portRestricted, .symmetric: [.outbound]
         }

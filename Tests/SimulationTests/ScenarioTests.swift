@@ -1,12 +1,12 @@
-// Many real peers in virtual time. Each scenario is built in, so that a failure is repeated, and looked into, by
-// `starling sim NAME --seed S`.
+// Many real peers in virtual time. The scenarios are built in, so that a failure can be repeated, and
+// examined, by `starling sim NAME --seed S`.
 
 import Primitives
 import Testing
 
 @testable import Simulation
 
-/// Runs a built-in scenario; a broken invariant fails the test with the line that repeats it.
+/// Runs a built-in scenario; a broken invariant fails the test with the command that repeats it.
 @discardableResult
 func run(
     _ name: String, seed: UInt64, size: Scenarios.Size = .init(), location: SourceLocation = #_sourceLocation

@@ -4,7 +4,7 @@ import Testing
 
 @testable import Simulation
 
-/// The studies at a size that a debug build bears; `scripts/bench` runs them at theirs.
+/// The studies at a size that a debug build can run; `scripts/bench` runs them at full size.
 @Suite struct StudyTests {
     @Test func lookupsAmong1000NodesFindTheNearestInTwoRoundsTheSamePlanGivesTheSameReport() throws {
         var plan = RoutingStudy.Plan()

@@ -30,7 +30,8 @@ import Testing
                 connection.onClosed = { ended.keep($0) }
             }
             let error = try #require(await ended.value().failure)
-            #expect(error.code == ECONNREFUSED && error.description.hasPrefix("nobody listens at 127.0.0.1:"))
+            #expect(error.code == ECONNREFUSED)
+            #expect(error.description.hasPrefix("nothing listens at 127.0.0.1:"))
         }
     }
 

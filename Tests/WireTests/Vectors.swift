@@ -32,7 +32,7 @@ struct Vector: Decodable, CustomTestStringConvertible {
         try JSONDecoder().decode(File.self, from: data(file)).vectors
     }
 
-    /// Every encoding that is in the vectors, with its type.
+    /// Every encoding in the vectors, with its type.
     static func everything() throws -> [(type: String, bytes: [UInt8])] {
         let whole = try ["envelopes", "frames", "tolerated", "refused"].flatMap { try load($0) }
         let records = try ["records", "unverified"].flatMap { try load($0) }
@@ -41,7 +41,7 @@ struct Vector: Decodable, CustomTestStringConvertible {
     }
 }
 
-/// Any of the things with an encoding of their own.
+/// Any value that has its own encoding.
 enum Decoded: Hashable {
     case envelope(Envelope)
     case frame(Frame)
