@@ -365,7 +365,7 @@ import Wire
         let count = bench.discovery.count
         let gone = Contact.signed(
             by: Identity.ofNode(3), at: before.record.endpoints, sequence: 2, reachability: .outbound)
-        // Unproven, or of another key, it says nothing.
+        // A statement that is unproven, or made by another key, has no effect.
         _ = bench.ask(.ping(contact: gone.signed), from: bench.address(before), proven: false)
         _ = bench.ask(.ping(contact: gone.signed), from: bench.address(bench.contact(4)))
         #expect(bench.discovery.count == count)

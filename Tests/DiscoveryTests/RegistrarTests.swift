@@ -44,8 +44,8 @@ import Wire
     }
 
     @Test func case19OneNetworksFloodOfKeysKeepsItsShareOfAFullTopicWhateverItTries() {
-        // 100 honest networks with one provider each; four hostile ones with 5,000 keys each, which try again and again
-        // and learn each time whether they are kept.
+        // 100 honest networks with one provider each; four hostile ones with 5,000 keys each, which keep
+        // trying and learn each time whether they are kept.
         var honest = 0
         for seed in 0..<20 {
             var bed = Bed()

@@ -9,7 +9,7 @@ import Wire
 let wallStart: Int64 = 1_800_000_000_000
 let monotonicStart: Int64 = 100
 
-/// Node `index`'s address: each in a network of its own.
+/// Node `index`'s address, in a network of its own.
 func address(_ index: Int) -> PeerAddress {
     PeerAddress(
         key: Identity.ofNode(index).publicKey,

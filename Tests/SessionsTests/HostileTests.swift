@@ -329,7 +329,7 @@ import Wire
         #expect(net.nodes[1].sessions.dropped[.replayed] == 1)
     }
 
-    /// Hostile case 9. The macs are right and the sources spoofed, one each.
+    /// Hostile case 9: the macs are right and each source is spoofed.
     @Test func case9AFloodOfInitiationsFillsTheRingAndNothingElse() {
         var limits = SessionLimits()
         limits.handshakesPerSecond = 1_000_000
@@ -363,8 +363,8 @@ import Wire
         #expect(net.nodes[0].sessions.roundTrip(to: net.nodes[1].address) == .milliseconds(20))
     }
 
-    /// Over the budget only those are heard that can receive at their address; everybody else costs us a mac and a
-    /// cookie. 100,000 of them grow nothing.
+    /// Over the budget, a node is heard only if it can receive at its address. Any other costs us one mac and
+    /// one cookie, and 100,000 of them grow no table.
     @Test func case9UnderLoadACookieIsAskedForAndHelps() {
         var limits = SessionLimits()
         limits.handshakesPerSecond = 10

@@ -170,7 +170,7 @@ final class Net {
     /// Lets `packet` arrive when it says.
     func carry(_ packet: Packet) { network.plan(packet, at: packet.at) }
 
-    /// Lets everything happen that happens within `duration`.
+    /// Runs everything that is due within `duration`.
     func run(_ duration: Interval = .seconds(10)) {
         let end = now + duration
         // A test may have called into a node by itself.

@@ -28,7 +28,7 @@ package struct VirtualNetwork<Event> {
 
     /// Setting it is a jump: what was due meanwhile happens late.
     package var now: MonotonicTime
-    /// How long something takes from the first machine to the second.
+    /// The latency from the first machine to the second.
     package var latency: (Int, Int, inout SeededRandom) -> Interval
     /// Of a thousand messages this many are lost.
     package var lossPerMille = 0
@@ -79,7 +79,7 @@ package struct VirtualNetwork<Event> {
         latency(sender, receiver, &random)
     }
 
-    /// Whether something sent now would arrive: draws whether it is lost.
+    /// Whether a message sent now would arrive: draws whether it is lost.
     package mutating func passes(_ sender: Int, _ receiver: Int) -> Bool {
         let isLost = random.chance(lossPerMille, in: 1_000)
         return !isLost && isLinked(sender, receiver)
