@@ -183,7 +183,7 @@ import Wire
         var finding: ReachabilityFinding?
         while finding == nil, !asked.isEmpty {
             Self.acknowledge(&bench, asked)
-            // One in four comes from a network for which our own packets opened the NAT.
+            // One in four comes from a network that our own packets opened the NAT for.
             Self.call(&bench, asked[0].request.nonce, from: Self.stranger(0), isStranger: false)
             (finding, asked) = Self.endRound(&bench)
         }
@@ -251,7 +251,7 @@ import Wire
         #expect(bench.discovery.reachability.finding.map { $0.at > .zero + .minutes(20) } == true)
     }
 
-    // MARK: Passing on and calling
+    // MARK: For others
 
     private func request(_ nonce: UInt64 = 5, port: UInt16 = 7_827) -> DiscoveryMessage {
         .callbackRequest(CallbackRequest(nonce: nonce, port: port, channel: true))
@@ -331,7 +331,7 @@ import Wire
         }) {
             refused.append((order(odd), contact, true))
         }
-        // In the contact's own network, which it could reach itself.
+        // The contact's own network: it could reach that itself.
         refused.append((order(Endpoint(high: 0, low: contact.endpoint.low + 1, port: 1)), contact, true))
         for (message, peer, proven) in refused {
             let answer = bench.ask(message, from: peer, proven: proven)
@@ -357,7 +357,7 @@ import Wire
         #expect(calls == bench.discovery.parameters.callbacksPerGroupMax)
     }
 
-    // MARK: Statements
+    // MARK: What is stated
 
     @Test func aContactThatSaysItCantBeReachedLeavesTheTableAndNoOlderRecordBringsItBack() {
         var bench = Self.bench()
@@ -365,7 +365,7 @@ import Wire
         let count = bench.discovery.count
         let gone = Contact.signed(
             by: Identity.ofNode(3), at: before.record.endpoints, sequence: 2, reachability: .outbound)
-        // Unproven, or under another key, it has no effect.
+        // A statement that is unproven, or made by another key, has no effect.
         _ = bench.ask(.ping(contact: gone.signed), from: bench.address(before), proven: false)
         _ = bench.ask(.ping(contact: gone.signed), from: bench.address(bench.contact(4)))
         #expect(bench.discovery.count == count)

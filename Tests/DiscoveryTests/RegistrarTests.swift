@@ -6,7 +6,7 @@ import Wire
 
 @testable import Discovery
 
-/// Which registrations a registrar keeps: Protocol/rules.md, Rendezvous.
+/// What a registrar keeps: Protocol/rules.md, Rendezvous.
 @Suite struct RegistrarTests {
     let topic = TopicID(Bytes32(1, 2, 3, 4))
     let parameters = DiscoveryParameters()
@@ -25,7 +25,7 @@ import Wire
             registrar = Registrar(Shared(parameters))
         }
 
-        /// Returns true when it is kept.
+        /// True when it is kept.
         mutating func offer(_ number: Int, network: Int, _ topic: TopicID) -> Bool {
             let key = PublicKey(Bytes32(UInt64(number), 5, 5, 5))
             let group = DiscoveryProfile.internet.group(Endpoint(ipv4: UInt32(network) << 8 | 1, port: 1))
@@ -44,8 +44,8 @@ import Wire
     }
 
     @Test func case19OneNetworksFloodOfKeysKeepsItsShareOfAFullTopicWhateverItTries() {
-        // 100 honest networks with one provider each, and four hostile ones with 5,000 keys each, which try
-        // repeatedly and learn each time whether they are kept.
+        // 100 honest networks with one provider each; four hostile ones with 5,000 keys each, which keep
+        // trying and learn each time whether they are kept.
         var honest = 0
         for seed in 0..<20 {
             var bed = Bed()

@@ -32,7 +32,7 @@ struct TestNetwork {
 
     var nodes: [Node] = []
     private var network: VirtualNetwork<Event>
-    /// What Sessions takes to give up on a request, its repetition included.
+    /// How long Sessions takes to give up on a request, its retry included.
     var patience = Interval.seconds(1)
     private(set) var digest = CourseDigest()
     var pings = 0

@@ -7,7 +7,7 @@ import Wire
 @testable import Gossip
 
 @Suite struct ExchangeTests {
-    /// Lets two machines answer each other until both are quiet. Returns the number of requests.
+    /// Lets two machines answer each other until both are quiet; returns the number of requests.
     @discardableResult
     private func converse(_ a: inout Machine, _ ai: Int, _ b: inout Machine, _ bi: Int, rounds: Int = 200)
         -> Int

@@ -9,7 +9,7 @@ import Wire
 let wallStart: Int64 = 1_800_000_000_000
 let monotonicStart: Int64 = 100
 
-/// The address of node `index`; each is in its own network.
+/// Node `index`'s address, in a network of its own.
 func address(_ index: Int) -> PeerAddress {
     PeerAddress(
         key: Identity.ofNode(index).publicKey,
@@ -148,7 +148,7 @@ struct Machine {
             return (request.token, digest, request.to)
         }
     }
-    /// Removes and returns the events, as text.
+    /// Takes the events, as text.
     mutating func takeEvents() -> [String] {
         takeActions().compactMap { action in
             switch action {

@@ -19,7 +19,7 @@ import Wire
                 Envelope(reply: number, message: .gossip(.offerReceived)).encoded(), from: 1, to: 0)
         }
         #expect(net.nodes[0].sessions.dropped[.unknownReply] == 3)
-        // Zero means that no answer is expected, so this is a one-way message to the core.
+        // Zero means that it is no answer: a message like any other, and no machine takes this one.
         try net.sealRaw(Envelope(message: .gossip(.offerReceived)).encoded(), from: 1, to: 0)
         #expect(net.nodes[0].completions.count == 1 && net.nodes[0].incoming.last?.reply == nil)
         // Request numbers wrap, skipping zero and those that are open.

@@ -9,7 +9,7 @@ import Wire
 @Suite struct HostileTests {
     private let stranger = Endpoint(ipv4: 0xc000_0201, port: 999)
 
-    /// Genuine packets of each kind.
+    /// Packets of each kind, as they were sent.
     private func real() -> (net: Net, initiation: [UInt8], response: [UInt8], transport: [UInt8]) {
         let net = Net()
         net.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
@@ -126,7 +126,7 @@ import Wire
         #expect(net.log.count == logged + 2)
     }
 
-    /// Message 1 is assumed to be replayed. It is answered with at most as many bytes, and changes nothing.
+    /// Message 1 is assumed replayed. It is answered, at most with as many bytes, and changes nothing.
     @Test func case10AReplayedInitiationMakesNoSessionAndDisturbsNoneFromWhereverItComes() {
         let (net, initiation, _, _) = real()
         let sessions = net.nodes[1].sessions.sessionCount
@@ -329,7 +329,7 @@ import Wire
         #expect(net.nodes[1].sessions.dropped[.replayed] == 1)
     }
 
-    /// Hostile case 9. The macs are valid, and each source is spoofed and different.
+    /// Hostile case 9: the macs are right and each source is spoofed.
     @Test func case9AFloodOfInitiationsFillsTheRingAndNothingElse() {
         var limits = SessionLimits()
         limits.handshakesPerSecond = 1_000_000
@@ -363,8 +363,8 @@ import Wire
         #expect(net.nodes[0].sessions.roundTrip(to: net.nodes[1].address) == .milliseconds(20))
     }
 
-    /// Above the budget, only senders that can receive at their address are processed; every other one costs
-    /// us a mac and a cookie. 100,000 of them make nothing grow.
+    /// Over the budget, a node is heard only if it can receive at its address. Any other costs us one mac and
+    /// one cookie, and 100,000 of them grow no table.
     @Test func case9UnderLoadACookieIsAskedForAndHelps() {
         var limits = SessionLimits()
         limits.handshakesPerSecond = 10

@@ -25,7 +25,7 @@ func signedContact(_ identity: Identity, endpoints: Int = 1) -> SignedRecord {
 /// FIND with FOUND, everything else with `offerReceived`.
 final class Net {
     struct Packet {
-        /// The time of its arrival.
+        /// When it arrives.
         var at: MonotonicTime
         var from: Endpoint
         var to: Endpoint
@@ -143,7 +143,7 @@ final class Net {
         collect(index)
     }
 
-    /// Delivers `bytes` to a node as if they came from `source`.
+    /// Hands `bytes` to a node as if they came from `source`.
     func inject(_ bytes: [UInt8], into index: Int, from source: Endpoint) {
         nodes[index].receive(bytes, from: source, moment(now))
         collect(index)
@@ -167,13 +167,13 @@ final class Net {
         network.wake(index, at: nodes[index].sessions.nextDeadline())
     }
 
-    /// Delivers `packet` at its time.
+    /// Lets `packet` arrive when it says.
     func carry(_ packet: Packet) { network.plan(packet, at: packet.at) }
 
-    /// Runs everything that happens within `duration`.
+    /// Runs everything that is due within `duration`.
     func run(_ duration: Interval = .seconds(10)) {
         let end = now + duration
-        // The test may have called into a node itself.
+        // A test may have called into a node by itself.
         for index in nodes.indices { network.wake(index, at: nodes[index].sessions.nextDeadline()) }
         while let happening = network.next(until: end) {
             switch happening {

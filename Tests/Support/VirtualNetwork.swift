@@ -5,7 +5,7 @@ import Primitives
 /// Events of one moment happen in the order in which they were planned, so that a run depends on nothing but
 /// its seed.
 ///
-/// A test's own world defines machines and messages. It plans events, and carries out what `next` returns:
+/// A test's own world says what machines and messages are. It plans, and carries out what `next` hands it:
 ///
 ///     while let happening = network.next(until: end) {
 ///         switch happening {
@@ -26,7 +26,7 @@ package struct VirtualNetwork<Event> {
         static func < (a: Planned, b: Planned) -> Bool { (a.time, a.sequence) < (b.time, b.sequence) }
     }
 
-    /// Setting it jumps: whatever was due in between happens late.
+    /// Setting it is a jump: what was due meanwhile happens late.
     package var now: MonotonicTime
     /// The latency from the first machine to the second.
     package var latency: (Int, Int, inout SeededRandom) -> Interval
@@ -74,12 +74,12 @@ package struct VirtualNetwork<Event> {
         return true
     }
 
-    /// The latency of something sent now.
+    /// How long something that is sent now takes.
     package mutating func delay(_ sender: Int, _ receiver: Int) -> Interval {
         latency(sender, receiver, &random)
     }
 
-    /// Whether something sent now would arrive; draws whether it is lost.
+    /// Whether a message sent now would arrive: draws whether it is lost.
     package mutating func passes(_ sender: Int, _ receiver: Int) -> Bool {
         let isLost = random.chance(lossPerMille, in: 1_000)
         return !isLost && isLinked(sender, receiver)
