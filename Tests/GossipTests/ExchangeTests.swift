@@ -160,7 +160,11 @@ import Wire
                 if let reply = b.receive(request.message, from: 0) { a.answer(request.token, reply, from: 1) }
             }
             finished += a.actions.compactMap {
-                if case .searchFinished(let token, let model) = $0 { "\(token) \(model)" } else { nil }
+                if case .searchFinished(let token, let model) = $0 {
+                    "\(token.rawValue) \(model)"
+                } else {
+                    nil
+                }
             }
         }
         #expect(finished == ["42 wren-m"])

@@ -156,7 +156,7 @@ struct Machine {
             case .offerLearnt(let offer): "learnt \(offer.record.model) \(offer.record.price.output)"
             case .offerWithdrawn(_, let model): "withdrawn \(model)"
             case .offerExpired(_, let model): "expired \(model)"
-            case .searchFinished(let token, let model): "finished \(token) \(model)"
+            case .searchFinished(let token, let model): "finished \(token.rawValue) \(model)"
             case .pullEnded(_, let model): "pulled \(model)"
             case .leaveFinished: "left"
             }

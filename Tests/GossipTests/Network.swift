@@ -97,7 +97,7 @@ struct Network {
             case .offerLearnt(let offer): nodes[index].events.append("learnt \(offer.record.model)")
             case .offerWithdrawn(_, let model): nodes[index].events.append("withdrawn \(model)")
             case .offerExpired(_, let model): nodes[index].events.append("expired \(model)")
-            case .searchFinished(let token, _): nodes[index].events.append("finished \(token)")
+            case .searchFinished(let token, _): nodes[index].events.append("finished \(token.rawValue)")
             case .leaveFinished: nodes[index].events.append("left")
             case .sequenceUsed, .pullEnded: break
             }
