@@ -1,9 +1,9 @@
 // swift-tools-version: 6.1
 import PackageDescription
 
-// STARLING_CORE_ONLY declares the pure targets, the simulator and their tests alone, so that the inner
-// loop (`scripts/test --core`) never builds the HTTP server or the database. STARLING_LOOP_ONLY declares the
-// event loop, the model servers' drivers, what they stand on and their tests: what `scripts/sanitize` builds.
+// STARLING_CORE_ONLY declares only the pure targets, the simulator and their tests, so that the inner loop
+// (`scripts/test --core`) never builds the HTTP server or the database. STARLING_LOOP_ONLY declares the event
+// loop, the model servers' drivers, their dependencies and their tests: what `scripts/sanitize` builds.
 let loopOnly = Context.environment["STARLING_LOOP_ONLY"] != nil
 let coreOnly = loopOnly || Context.environment["STARLING_CORE_ONLY"] != nil
 // CI treats warnings as errors; a dependency's warnings are not ours, so only our targets ask for it.
@@ -30,8 +30,8 @@ let collections = [
     product("DequeModule", "swift-collections"),
 ]
 
-// Named also where `PeerCore` would bring them: who uses their types without naming them is not built anew when a stored
-// property is added, and reads the old layout.
+// Also listed where `PeerCore` would bring them in: a target that uses their types without listing them is not
+// rebuilt when a stored property is added, and reads the old layout.
 let machines: [Target.Dependency] = ["Wire", "Sessions", "Discovery", "Gossip", "Market"]
 
 let core: [Target] = [
@@ -58,17 +58,17 @@ let core: [Target] = [
         path: "Tests/Support", swiftSettings: strict),
 
     tests("PrimitivesTests", ["Primitives", "TestSupport"]),
-    tests("CryptographyTests", ["Cryptography"]),
-    tests("WireTests", ["Wire"]),
+    tests("CryptographyTests", ["Cryptography", "TestSupport"]),
+    tests("WireTests", ["Wire", "TestSupport"]),
     tests("SessionsTests", ["Sessions", "TestSupport"]),
     tests("DiscoveryTests", ["Discovery", "TestSupport"]),
     tests("GossipTests", ["Gossip", "TestSupport"]),
-    tests("MarketTests", ["Market", product("HeapModule", "swift-collections")]),
+    tests("MarketTests", ["Market", "TestSupport"]),
     tests("CreditTests", ["Credit"]),
-    tests("PeerCoreTests", ["PeerCore"] + machines + collections),
+    tests("PeerCoreTests", ["PeerCore", "TestSupport"] + machines),
     tests("SimulationTests", ["Simulation", "PeerCore", "Credit", "TestSupport"] + machines),
     tests("OpenAIFormatTests", ["OpenAIFormat", "Primitives"]),
-    tests("HostileTests", ["FuzzEntries"]),
+    tests("HostileTests", ["FuzzEntries", "TestSupport"]),
 ]
 
 let loop: [Target] = [
@@ -126,7 +126,7 @@ let shell: [Target] = [
         "GatewayTests",
         ["Gateway", "NodeRuntime", "Market", "Wire", "Cryptography", "Primitives", "MeshDocuments"],
         exclude: ["openai_client.py"]),
-    tests("TestnetTests", ["Testnet", "NodeConfiguration"]),
+    tests("TestnetTests", ["Testnet", "NodeConfiguration", "TestSupport"]),
     tests("ProcessTests", ["starling", "MeshClient"], exclude: ["openai_client.py", "scripted_backend.py"]),
 ]
 

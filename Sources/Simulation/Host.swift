@@ -12,7 +12,7 @@ final class Host {
         case planned
         case running
         case frozen
-        /// No process; the machine answers that nobody listens.
+        /// No process; the machine refuses connections.
         case dead
         /// No machine.
         case off

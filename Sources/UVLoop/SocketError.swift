@@ -53,7 +53,7 @@ public struct SocketError: Error, Hashable, Sendable, CustomStringConvertible {
         case (EACCES, let endpoint?) where endpoint.port < 1_024 && endpoint.port > 0:
             return "port \(endpoint.port) needs privileges, take one above 1023 (\(attempt))"
         case (EMFILE, _): return "too many open files, see ulimit -n (\(attempt))"
-        case (ECONNREFUSED, let endpoint?): return "nobody listens at \(endpoint) (\(attempt))"
+        case (ECONNREFUSED, let endpoint?): return "nothing listens at \(endpoint) (\(attempt))"
         case (ECANCELED, _): return "the event loop is stopping (\(attempt))"
         default: return "\(reason) (\(attempt))"
         }

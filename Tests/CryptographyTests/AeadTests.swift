@@ -1,11 +1,12 @@
 import Primitives
+import TestSupport
 import Testing
 
 @testable import Cryptography
 
-/// ChaCha20-Poly1305 (RFC 8439) with Noise's nonces, and BLAKE2b (RFC 7693) with what Noise builds of it.
+/// ChaCha20-Poly1305 (RFC 8439) with Noise's nonces, and BLAKE2b (RFC 7693) as Noise uses it.
 @Suite struct AeadTests {
-    /// RFC 8439 appendix A.5: its nonce begins with four zero bytes, as ours do.
+    /// RFC 8439 appendix A.5, whose nonce begins with four zero bytes like ours.
     static let key = "1c9240a5eb55d38af333888604f6b5f0473917c1402b80099dca5cbc207075c0"
     static let counter: UInt64 = 0x0807_0605_0403_0201
     static let associated = "f33388860000000000004e91"
@@ -74,7 +75,7 @@ import Testing
                 + "7d87c5392aab792dc252d5de4533cc9518d38aa8dbf1925ab92386edd4009923")
     }
 
-    /// From Python's hmac and hashlib.blake2b.
+    /// Values from Python's hmac and hashlib.blake2b.
     @Test func macsAsPythonDoes() {
         let mac = Array("starling".utf8).withUnsafeBytes {
             Blake2b.hmac64(key: Hash64(padding: Array(0..<64)), $0)

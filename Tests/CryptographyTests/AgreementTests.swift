@@ -1,4 +1,5 @@
 import Primitives
+import TestSupport
 import Testing
 
 @testable import Cryptography
@@ -36,7 +37,7 @@ import Testing
         #expect(text(try #require(Agreement.shared(bob, alicePublic)).value.bytes) == shared)
     }
 
-    /// RFC 7748 §6.1: an all-zero result, which small-order points give, must be refused.
+    /// RFC 7748 §6.1: an all-zero result, which small-order points produce, must be refused.
     @Test func pointsOfSmallOrderGiveNothing() {
         let points = [
             "0000000000000000000000000000000000000000000000000000000000000000",

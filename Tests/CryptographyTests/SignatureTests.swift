@@ -1,9 +1,10 @@
 import Primitives
+import TestSupport
 import Testing
 
 @testable import Cryptography
 
-/// Ed25519 as RFC 8032 has it, and what must be refused.
+/// Ed25519 as in RFC 8032, and what must be refused.
 @Suite struct SignatureTests {
     /// RFC 8032 §7.1: seed, public key, message, signature.
     static let vectors: [(String, String, String, String)] = [
@@ -44,7 +45,8 @@ import Testing
         }
     }
 
-    /// RFC 8032 §5.1.7: S must be below the group order, or anyone could make a second signature of a good one.
+    /// RFC 8032 §5.1.7: S must be below the group order, or anyone could make a second signature from a valid
+    /// one.
     @Test func aSignatureWithTheGroupOrderAddedIsRefused() throws {
         let order = hex("edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010")
         let identity = Identity(seed: Bytes32(1, 2, 3, 4))
@@ -79,7 +81,7 @@ import Testing
     @Test(arguments: smallOrder) func keysOfSmallOrderAreRefusedEverywhere(_ encoding: String) throws {
         let key = PublicKey(hex32(encoding))
         #expect(key.agreementKey == nil)
-        // With such a key, R = identity or R = key and S = 0 pass a verifier that doesn't look.
+        // With such a key, R = identity or R = key and S = 0 pass a verifier that doesn't check.
         for r in ["0100000000000000000000000000000000000000000000000000000000000000", encoding] {
             let forged = Signature(r: hex32(r), s: .zero)
             for message in [[], [1], [2], [3], [4]] as [[UInt8]] {

@@ -1,5 +1,6 @@
 import Cryptography
 import Primitives
+import TestSupport
 import Testing
 import Wire
 
@@ -15,14 +16,14 @@ struct Bench {
         get { turn.monotonic }
         set { turn.now.monotonic = newValue }
     }
-    let identity = TestNetwork.identity(2_000_000)
+    let identity = Identity.ofNode(2_000_000)
     let own: Verified<Contact>
 
     var clock: Now { turn.now }
 
     init(_ profile: DiscoveryProfile = .loopback, parameters: DiscoveryParameters = DiscoveryParameters()) {
         discovery = Discovery(selfKey: identity.publicKey, parameters: parameters, profile: profile)
-        own = TestNetwork.contact(identity, at: [Self.endpoint(999, profile)])
+        own = Contact.signed(by: identity, at: [Self.endpoint(999, profile)])
         discovery.setSelf(own, turn: &turn, out: &out)
     }
 
@@ -34,8 +35,8 @@ struct Bench {
     }
 
     func contact(_ number: Int, sequence: UInt64 = 1, at endpoint: Endpoint? = nil) -> Verified<Contact> {
-        TestNetwork.contact(
-            TestNetwork.identity(number), at: [endpoint ?? Self.endpoint(number, discovery.profile)],
+        Contact.signed(
+            by: Identity.ofNode(number), at: [endpoint ?? Self.endpoint(number, discovery.profile)],
             sequence: sequence)
     }
 
@@ -111,5 +112,15 @@ extension Bench {
     ) {
         let request = nextRequest(to: key, within: limit)
         return try #require(request)
+    }
+}
+
+extension DiscoveryMessage {
+    /// The contacts of a FOUND.
+    var found: [SignedRecord]? {
+        if case .found(let contacts) = self { contacts } else { nil }
+    }
+    var providers: Providers? {
+        if case .providers(let providers) = self { providers } else { nil }
     }
 }

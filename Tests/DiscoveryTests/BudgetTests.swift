@@ -23,10 +23,16 @@ private struct PlainWindow {
         taken.append((kind, now))
         return true
     }
+
+    /// When the `nth` of those that still count is exactly as old as the window is long.
+    func expiry(_ nth: Int, _ now: MonotonicTime) -> MonotonicTime {
+        let recent = taken.filter { now - $0.time < window }
+        return recent.isEmpty ? now : recent[nth % recent.count].time + window
+    }
 }
 
 @Suite struct BudgetTests {
-    enum Operation { case take(UInt16), pass(Interval), sweep }
+    enum Operation { case take(UInt16), pass(Interval), passToExpiry(nth: Int), sweep }
 
     static func draw(_ random: inout SeededRandom, window: Interval) -> Operation {
         switch random.below(20) {
@@ -34,6 +40,7 @@ private struct PlainWindow {
         case 1: .pass(window - Interval(nanoseconds: 1))
         case 2..<6: .pass(random.interval(.zero, window / 8))
         case 6: .sweep
+        case 7: .passToExpiry(nth: random.below(10))
         default: .take(UInt16(random.below(4)))
         }
     }
@@ -62,6 +69,7 @@ private struct PlainWindow {
             case .take(let port):
                 try same(budget.take(.loopback(port), now: now), plain.take(.loopback(port), now), "took")
             case .pass(let interval): now = now + interval
+            case .passToExpiry(let nth): now = plain.expiry(nth, now)
             case .sweep: budget.sweep(now)
             }
         }
@@ -87,6 +95,7 @@ private struct PlainWindow {
             case .take(let port):
                 try same(budget.take(.loopback(port), now: now), plain.take(.loopback(port), now), "took")
             case .pass(let interval): now = now + interval
+            case .passToExpiry(let nth): now = plain.expiry(nth, now)
             case .sweep: break
             }
         }

@@ -9,7 +9,7 @@ enum SignedContacts {
     static let nodes = 48
     static let places = 3
     static let sequences = 3
-    private static let identities = (0..<nodes).map { TestNetwork.identity(5_000 + $0) }
+    private static let identities = (0..<nodes).map { Identity.ofNode(5_000 + $0) }
 
     /// A few networks, two of them crowded.
     static func endpoint(_ node: Int, _ place: Int) -> Endpoint {
@@ -29,7 +29,7 @@ enum SignedContacts {
             (0..<sequences).map { sequence in
                 var endpoints = [endpoint(node, place)]
                 if sequence > 0 { endpoints.append(endpoint(node, (place + 2) % places)) }
-                return TestNetwork.contact(identities[node], at: endpoints, sequence: UInt64(sequence))
+                return Contact.signed(by: identities[node], at: endpoints, sequence: UInt64(sequence))
             }
         }
     }

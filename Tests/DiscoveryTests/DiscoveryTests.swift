@@ -1,13 +1,14 @@
 import Cryptography
 import Primitives
+import TestSupport
 import Testing
 import Wire
 
 @testable import Discovery
 
 @Suite struct DiscoveryTests {
-    @Test("An unproven request is answered and changes nothing (message 1 is assumed replayed)")
-    func unproven() {
+    /// Message 1 is assumed replayed.
+    @Test func anUnprovenRequestIsAnsweredAndChangesNothing() throws {
         var bench = Bench()
         for number in 0..<20 { bench.admit(bench.contact(number)) }
         let stranger = bench.contact(50)
@@ -16,18 +17,15 @@ import Wire
             let pong = bench.ask(
                 .ping(contact: stranger.signed), from: bench.address(stranger), proven: false)
             #expect(pong == .pong(contact: bench.own.signed, observed: bench.address(stranger).endpoint))
-            guard
-                case .found(let contacts) = bench.ask(
-                    .find(target: .zero), from: bench.address(stranger), proven: false)
-            else { Issue.record("no FOUND"); return }
+            let answer = bench.ask(.find(target: .zero), from: bench.address(stranger), proven: false)
+            let contacts = try #require(answer?.found)
             #expect(!contacts.isEmpty)
         }
         #expect("\(bench.discovery)" == before)
         #expect(bench.out.isEmpty)
     }
 
-    @Test("A proven peer that states its contact is probed, and enters only after it has answered")
-    func admission() {
+    @Test func aProvenPeerThatStatesItsContactIsProbedAndEntersOnlyAfterItAnswered() {
         var bench = Bench()
         let peer = bench.contact(1)
         _ = bench.ask(.ping(contact: peer.signed), from: bench.address(peer))
@@ -40,16 +38,13 @@ import Wire
             bench.discovery.contacts[0].inTable && bench.discovery.contacts[0].roundTrip == .milliseconds(20))
     }
 
-    @Test("FOUND holds at most eight contacts within 1,000 bytes, nearest first, never the asker itself")
-    func foundFits() {
+    @Test func foundHoldsTheNearestContactsAtMostEightWithin1000BytesNeverTheAsker() throws {
         var bench = Bench()
         for number in 0..<60 { bench.admit(bench.contact(number)) }
         let asker = bench.contact(3)
-        let target = TestNetwork.identity(3).nodeID.value
-        guard case .found(let records) = bench.ask(.find(target: target), from: bench.address(asker)) else {
-            Issue.record("no FOUND")
-            return
-        }
+        let target = Identity.ofNode(3).nodeID.value
+        let answer = bench.ask(.find(target: target), from: bench.address(asker))
+        let records = try #require(answer?.found)
         let bytes = records.reduce(0) { $0 + $1.body.count + 72 }
         #expect(records.count >= 5 && records.count <= 8 && bytes <= 1_000)
         #expect(!records.contains(asker.signed))
@@ -59,8 +54,7 @@ import Wire
         #expect(records == Array(expected.prefix(records.count)))
     }
 
-    @Test("A newer record replaces an older one; an older or equal one changes nothing")
-    func newer() {
+    @Test func aNewerRecordReplacesAnOlderOneAnOlderOrEqualOneDoesNothing() {
         var bench = Bench()
         let old = bench.contact(1, sequence: 5)
         bench.admit(old)

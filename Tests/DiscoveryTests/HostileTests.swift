@@ -6,8 +6,7 @@ import Wire
 @testable import Discovery
 
 @Suite struct HostileTests {
-    @Test("A candidate whose probe is not answered leaves nothing behind")
-    func silentCandidate() {
+    @Test func aCandidateWhoseProbeIsNotAnsweredLeavesNothingBehind() {
         var bench = Bench()
         let peer = bench.contact(1)
         _ = bench.ask(.ping(contact: peer.signed), from: bench.address(peer))
@@ -15,8 +14,7 @@ import Wire
         #expect(bench.discovery.count == 0 && bench.discovery.contacts.isEmpty)
     }
 
-    @Test("Case 4: an answer to no question of ours is dropped")
-    func unsolicited() {
+    @Test func case4AnAnswerToNoQuestionIsDropped() {
         var bench = Bench()
         let peer = bench.contact(1)
         bench.answer(77, .found(contacts: [bench.contact(2).signed]), from: bench.address(peer))
@@ -25,8 +23,7 @@ import Wire
         #expect(bench.discovery.dropped[.wrongReply] == 2)
     }
 
-    @Test("Case 5: an answer from another endpoint or of another kind counts as none")
-    func wrongReply() {
+    @Test func case5AnAnswerFromAnotherEndpointOrOfAnotherKindCountsAsNone() {
         var bench = Bench()
         let peer = bench.contact(1)
         _ = bench.ask(.ping(contact: peer.signed), from: bench.address(peer))
@@ -41,9 +38,7 @@ import Wire
         #expect(bench.discovery.count == 0)
     }
 
-    @Test(
-        "Case 15: of a reply with 1,000 contacts, duplicates, our own key and forgeries at most eight count")
-    func hugeReply() {
+    @Test func case15AReplyOf1000ContactsAndForgeriesCountsAsEightAtMost() {
         var bench = Bench()
         let peer = bench.contact(1)
         bench.admit(peer)
@@ -66,8 +61,7 @@ import Wire
         #expect(dropped[.badContact] + dropped[.notUsable] == 4)
     }
 
-    @Test("Case 14: contacts that name one victim cause it at most four probes a second")
-    func victim() {
+    @Test func case14ContactsThatNameOneVictimCostItAtMostFourProbesASecond() {
         var bench = Bench(.internet)
         let victim = Endpoint(ipv4: 0x0909_0909, port: 53)
         for number in 0..<8 { bench.admit(bench.contact(number)) }
@@ -93,9 +87,8 @@ import Wire
         #expect(sent > 0 && sent <= 4)
     }
 
-    @Test(
-        "Case 14: private addresses are not believed on the internet, nor our own endpoint under another key")
-    func unusable() {
+    /// The former in the internet profile alone.
+    @Test func case14PrivateAddressesAndOurOwnEndpointUnderAnotherKeyAreNotBelieved() {
         var bench = Bench(.internet)
         for endpoint in [
             Endpoint.loopback(80), Endpoint(ipv4: 0x0a00_0001, port: 80), Bench.endpoint(999, .internet),
@@ -110,16 +103,14 @@ import Wire
         #expect(bench.discovery.dropped[.notUsable] == 2 && bench.discovery.dropped[.ownEndpoint] == 1)
     }
 
-    @Test("A contact under another key than its sender's is dropped")
-    func wrongAuthor() {
+    @Test func aContactUnderAnotherKeyThanItsSendersIsDropped() {
         var bench = Bench()
         _ = bench.ask(.ping(contact: bench.contact(1).signed), from: bench.address(bench.contact(2)))
         let requests = bench.requests()
         #expect(requests.isEmpty && bench.discovery.dropped[.wrongAuthor] == 1)
     }
 
-    @Test("Case 13: a record with another endpoint changes nothing before that endpoint has answered")
-    func relocation() {
+    @Test func case13ARecordWithAnotherEndpointMovesNothingBeforeThatEndpointAnswered() {
         var bench = Bench()
         let old = bench.contact(1)
         let key = old.record.publicKey
@@ -138,8 +129,7 @@ import Wire
         #expect(bench.discovery.count == 1)
     }
 
-    @Test("Case 18: a flood of strangers fills neither the table nor the queue, and evicts no contact")
-    func flood() {
+    @Test func case18AFloodOfStrangersFillsNeitherTheTableNorTheQueueAndEvictsNobody() {
         var bench = Bench(.internet)
         for number in 0..<30 { bench.admit(bench.contact(number)) }
         let before = bench.discovery.contacts.map(\.publicKey)
@@ -153,8 +143,7 @@ import Wire
         #expect(bench.discovery.contacts.map(\.publicKey) == before)
     }
 
-    @Test("Case 13: an observed address needs votes of three networks; ten liars of one /24 are one vote")
-    func votes() {
+    @Test func case13AnAddressNeedsVotesOfThreeNetworksAndTenLiarsOfOneNetworkAreOneVote() {
         var votes = ObservedVotes(DiscoveryParameters(), profile: .internet)
         let truth = Endpoint(ipv4: 0x0101_0101, port: 7827)
         let lie = Endpoint(ipv4: 0x0202_0202, port: 7827)
@@ -181,10 +170,7 @@ import Wire
         #expect(!isChanged)
     }
 
-    @Test(
-        "The word of a bootstrap node is taken while there is no other; three networks overrule it"
-    )
-    func chosenVote() {
+    @Test func theWordOfAChosenNodeIsTakenUntilThreeNetworksOverruleIt() {
         var votes = ObservedVotes(DiscoveryParameters(), profile: .internet)
         let first = Endpoint(ipv4: 0x0101_0101, port: 7827)
         let other = Endpoint(ipv4: 0x0202_0202, port: 7827)
@@ -201,8 +187,7 @@ import Wire
         #expect(votes.winner == other)
     }
 
-    @Test("In the loopback profile one peer's word is enough, and is reported once")
-    func loopbackVote() {
+    @Test func inTheLoopbackProfileOnePeersWordIsEnoughAndIsToldOnce() {
         var bench = Bench()
         let peer = bench.contact(1)
         _ = bench.ask(.ping(contact: peer.signed), from: bench.address(peer))
@@ -212,8 +197,8 @@ import Wire
         #expect(bench.out.contains { if case .observedEndpointChanged = $0 { true } else { false } })
     }
 
-    @Test("Eclipse: 1,000 ids in four /24s hold at most 10 slots each, and two in a bucket")
-    func eclipse() {
+    /// Each network is a /24.
+    @Test func aThousandIdsOfFourNetworksHoldAtMostTenSlotsEachAndTwoOfABucket() {
         var bench = Bench(.internet)
         for number in 0..<60 { bench.admit(bench.contact(number)) }
         let honest = bench.discovery.count
@@ -229,10 +214,7 @@ import Wire
         }
     }
 
-    @Test(
-        "Case 18: a restart amid a flood of strangers reaches two honest anchors, most of the 64 being dead"
-    )
-    func restart() {
+    @Test func case18ARestartAmidAFloodReachesTwoHonestAnchorsOf64OfWhichMostAreGone() {
         var reached = 0
         for seed in 0..<200 {
             var bench = Bench(.internet)

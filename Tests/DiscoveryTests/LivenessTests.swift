@@ -1,13 +1,13 @@
 import Cryptography
 import Primitives
+import TestSupport
 import Testing
 import Wire
 
 @testable import Discovery
 
 @Suite struct LivenessTests {
-    @Test("Only three failures of our own probes in a row evict a contact")
-    func eviction() throws {
+    @Test func onlyThreeFailuresOfOurOwnProbesInARowEvict() throws {
         var bench = Bench()
         let peer = bench.contact(1)
         let key = peer.record.publicKey
@@ -31,8 +31,7 @@ import Wire
         #expect(bench.discovery.contacts.map(\.inTable) == [false])
     }
 
-    @Test("A failed lookup or `suspect` only brings the next probe forward")
-    func suspicion() {
+    @Test func aFailedLookupOrSuspectOnlyHastensTheProbe() {
         var bench = Bench()
         let peer = bench.contact(1)
         bench.admit(peer)
@@ -49,8 +48,7 @@ import Wire
         #expect(requests.isEmpty && bench.discovery.count == 1)
     }
 
-    @Test("A suspect is not passed on, and comes back when it answers")
-    func suspectsAreNotPassedOn() {
+    @Test func aSuspectIsNotPassedOnAndComesBackWhenItAnswers() {
         var bench = Bench()
         let peer = bench.contact(1)
         bench.admit(peer)
@@ -64,8 +62,7 @@ import Wire
         #expect(after == .found(contacts: []))
     }
 
-    @Test("A contact that announces its departure is removed, and comes back only with a newer record")
-    func departure() {
+    @Test func aNodeThatLeftIsGoneAtOnceAndComesBackOnlyWithANewerRecord() {
         var bench = Bench()
         let peer = bench.contact(1)
         bench.admit(peer)
@@ -84,13 +81,12 @@ import Wire
         #expect(probes.count == 1)
     }
 
-    @Test("An evicted contact's place goes to a replacement that answers a probe")
-    func replacement() throws {
+    @Test func anEvictedContactsPlaceGoesToAReplacementThatAnswersAProbe() throws {
         var bench = Bench()
         var number = 0
         var far: [Verified<Contact>] = []
         while far.count < 18 {
-            if bench.discovery.selfID.bucketIndex(of: TestNetwork.identity(number).nodeID) == 0 {
+            if bench.discovery.selfID.bucketIndex(of: Identity.ofNode(number).nodeID) == 0 {
                 far.append(bench.contact(number))
             }
             number += 1
@@ -117,8 +113,7 @@ import Wire
         #expect(bench.discovery.count == 16)
     }
 
-    @Test("Bootstrap addresses are tried after 1 s, doubling to 60 s, while the table is empty")
-    func bootstrapBackoff() {
+    @Test func bootstrapAddressesAreTriedAfterOneSecondDoublingToSixtyWhileTheTableIsEmpty() {
         var bench = Bench()
         let peer = bench.address(bench.contact(1))
         let own = PeerAddress(key: bench.identity.publicKey, endpoint: .loopback(1))
@@ -139,8 +134,7 @@ import Wire
         }
     }
 
-    @Test("Saved anchors bring a node back when every bootstrap node is dead")
-    func anchors() {
+    @Test func savedAnchorsBringANodeBackWhenEveryBootstrapNodeIsDead() {
         var bench = Bench()
         for number in 0..<100 { bench.admit(bench.contact(number)) }
         let anchors = bench.discovery.anchors
@@ -164,8 +158,7 @@ import Wire
         #expect(again.discovery.count > 30)
     }
 
-    @Test("A liveness probe between nodes that know each other carries no records")
-    func bareProbes() throws {
+    @Test func aLivenessProbeBetweenNodesThatKnowEachOtherCarriesNoRecords() throws {
         var bench = Bench()
         let peer = bench.contact(1)
         let key = peer.record.publicKey
@@ -187,8 +180,7 @@ import Wire
         }
     }
 
-    @Test("A message from a contact spares a probe, but not for ever")
-    func heard() throws {
+    @Test func beingHeardSparesAProbeButNotForEver() throws {
         var bench = Bench()
         let peer = bench.contact(1)
         let key = peer.record.publicKey
@@ -206,8 +198,7 @@ import Wire
         #expect(seconds > 600 && seconds <= 1_200)
     }
 
-    @Test("The probe timer of a contact that was heard meanwhile fires only a few times")
-    func fewTicks() throws {
+    @Test func waitingForAContactThatWasHeardMeanwhileTakesFewTicks() throws {
         var bench = Bench()
         let peer = bench.contact(1)
         bench.admit(peer)
@@ -225,8 +216,7 @@ import Wire
         #expect(ticks <= 3)
     }
 
-    @Test("Case 31: after a one-minute stall no contact is evicted, and none is asked twice")
-    func stall() {
+    @Test func case31AfterAStallOfAMinuteNobodyIsEvictedAndNobodyAskedTwice() {
         var bench = Bench()
         for number in 0..<30 { bench.admit(bench.contact(number)) }
         let count = bench.discovery.count
@@ -242,15 +232,14 @@ import Wire
         #expect(bench.discovery.contacts.allSatisfy { $0.state == .live })
     }
 
-    @Test("A change of our contact goes to all in their next probe, a changed endpoint within seconds")
-    func ownContactChanges() throws {
+    @Test func whatChangesAContactOfOursIsToldToEveryoneInTheirNextProbeAMovedEndpointSoon() throws {
         var bench = Bench()
         let peer = bench.contact(1)
         let key = peer.record.publicKey
         bench.admit(peer)
         let first = try bench.expectRequest(to: key, within: .seconds(1))
         bench.answer(first.token, .pong(contact: nil, observed: nil), from: bench.address(peer))
-        let moved = TestNetwork.contact(bench.identity, at: [.loopback(3_333)], sequence: 2)
+        let moved = Contact.signed(by: bench.identity, at: [.loopback(3_333)], sequence: 2)
         bench.discovery.setSelf(moved, turn: &bench.turn, out: &bench.out)
         let second = try bench.expectRequest(to: key, within: .seconds(10))
         #expect(second.message == .ping(contact: moved.signed, known: peer.record.sequence))

@@ -31,8 +31,7 @@ import Wire
         return bench.requests().filter { if case .find = $0.message { true } else { false } }
     }
 
-    @Test("After the first lookup, a look near us asks three contacts, not all")
-    func fewQuestions() {
+    @Test func afterTheFirstLookupALookNearUsAsksThreeContactsNotAll() {
         var bench = settled()
         let asked = glance(&bench)
         let near = asked.filter { $0.message == .find(target: bench.discovery.selfID.value) }
@@ -41,8 +40,7 @@ import Wire
         #expect(far <= bench.discovery.parameters.refreshBucketsMax * bench.discovery.parameters.glanceFar)
     }
 
-    @Test("A stranger found by a look around is probed, and enters when it answers")
-    func strangers() throws {
+    @Test func aStrangerThatALookFindsIsProbedAndEntersWhenItAnswers() throws {
         var bench = settled()
         let stranger = bench.contact(20, sequence: 7)
         let key = stranger.record.publicKey
@@ -55,8 +53,7 @@ import Wire
         #expect(bench.discovery.contacts.contains { $0.publicKey == key })
     }
 
-    @Test("A look around that finds a thousand strangers probes no more at a time than the queue allows")
-    func floods() throws {
+    @Test func aLookThatFindsAThousandStrangersProbesAsManyAtATimeAsACandidateQueueDoes() throws {
         var bench = settled()
         for asked in glance(&bench) {
             let named = (0..<40).map { bench.contact(100 + Int(asked.token.rawValue) * 40 + $0).signed }

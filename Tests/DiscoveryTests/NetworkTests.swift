@@ -1,5 +1,6 @@
 import Cryptography
 import Primitives
+import TestSupport
 import Testing
 import Wire
 
@@ -40,8 +41,7 @@ import Wire
         return (found, statistics.count, statistics)
     }
 
-    @Test("Lookups among 500 nodes find the nearest node, and 16 results")
-    func lookupsAmongMany() {
+    @Test func lookupsAmong500NodesFindTheNearestNodeAnd16OfThem() {
         var network = TestNetwork(seed: 11)
         network.add(500)
         network.presumeTables()
@@ -51,8 +51,7 @@ import Wire
         #expect(network.nodes[0].lookups.values.allSatisfy { $0.contacts.count == 16 })
     }
 
-    @Test("Lookups succeed with 20 % of the nodes dead")
-    func lookupsAmongDead() {
+    @Test func lookupsSucceedWith20PercentOfTheNodesDead() {
         var network = TestNetwork(seed: 12)
         network.add(500)
         network.presumeTables()
@@ -62,8 +61,7 @@ import Wire
         #expect(found >= 23)
     }
 
-    @Test("Case 16: lookups find the nearest honest node among 30 % colluders that name only each other")
-    func lookupsAmongColluders() {
+    @Test func case16LookupsFindTheNearestHonestNodeAmong30PercentColluders() {
         var network = TestNetwork(seed: 13)
         network.add(500)
         network.presumeTables()
@@ -97,8 +95,7 @@ import Wire
         #expect(found >= 23)
     }
 
-    @Test("A hundred nodes that start together through one bootstrap address all find each other")
-    func joinTogether() {
+    @Test func aHundredNodesThatStartTogetherThroughOneBootstrapAddressAllFindEachOther() {
         var network = TestNetwork(seed: 14)
         network.add(100)
         let bootstrap = network.address(0)
@@ -126,8 +123,7 @@ import Wire
         }
     }
 
-    @Test("Nodes that join one after another know their neighbours, and their far buckets fill")
-    func joinInTurn() {
+    @Test func nodesThatJoinOneAfterAnotherKnowTheirNeighboursAndTheirFarBucketsFill() {
         var network = TestNetwork(seed: 15)
         network.add(160)
         let bootstrap = network.address(0)
@@ -153,9 +149,8 @@ import Wire
         #expect(full >= 155)
     }
 
-    @Test("The same seed gives the same actions in the same order; another seed gives others")
-    func determinism() {
-        func digest(_ seed: UInt64) -> UInt64 {
+    @Test func theSameSeedGivesTheSameActionsInTheSameOrderAnotherSeedOthers() {
+        func digest(_ seed: UInt64) -> CourseDigest {
             var network = TestNetwork(seed: seed)
             network.add(12)
             let bootstrap = network.address(0)
@@ -172,10 +167,9 @@ import Wire
         #expect(first != digest(16))
     }
 
-    @Test("Eight nodes started 20 ms apart on one machine all know each other within half a second")
-    func quickStart() {
-        var network = TestNetwork(seed: 77)
-        network.latency = (.microseconds(100), .microseconds(500))
+    @Test func eightNodesStarted20MillisecondsApartAllKnowEachOtherWithinHalfASecond() {
+        var network = TestNetwork(
+            seed: 77, latency: .microseconds(100), to: .microseconds(500))
         network.add(8)
         let bootstrap = network.address(0)
         for index in 0..<8 {
@@ -186,8 +180,8 @@ import Wire
         #expect(network.nodes.allSatisfy { $0.discovery.count == 7 })
     }
 
-    @Test("Case 35: a mesh of one, two or five nodes has no special case", arguments: [1, 2, 5])
-    func small(_ count: Int) {
+    @Test(arguments: [1, 2, 5])
+    func case35AMeshOfOneTwoOrFiveNodesHasNoSpecialCase(_ count: Int) {
         var network = TestNetwork(seed: 17)
         network.add(count)
         let bootstrap = network.address(0)
@@ -203,10 +197,7 @@ import Wire
         }
     }
 
-    @Test(
-        "Case 30: nothing is sent to a killed node 60 s after its loss was seen, except ever rarer retries"
-    )
-    func killed() {
+    @Test func case30AMinuteAfterItsLossAKilledNodeIsSentNothingButEverRarerTries() {
         var network = TestNetwork(seed: 18)
         network.add(8)
         let bootstrap = network.address(0)
@@ -224,8 +215,7 @@ import Wire
         #expect(others.allSatisfy { $0.evictions == [gone] })
     }
 
-    @Test("Case 32: two halves separated for ten minutes find each other again")
-    func partition() {
+    @Test func case32TwoHalvesThatWerePartedForTenMinutesFindEachOtherAgain() {
         var network = TestNetwork(seed: 19)
         network.add(12)
         let bootstrap = network.address(0)
@@ -234,10 +224,10 @@ import Wire
         }
         network.run(for: .minutes(2))
         #expect(network.nodes.allSatisfy { $0.discovery.count == 11 })
-        network.sides = { ($0 < 6) == ($1 < 6) }
+        network.isLinked = { ($0 < 6) == ($1 < 6) }
         network.run(for: .minutes(10))
         #expect(network.nodes.allSatisfy { $0.discovery.count == 5 })
-        network.sides = nil
+        network.isLinked = { _, _ in true }
         network.run(for: .minutes(20))
         #expect(network.nodes.allSatisfy { $0.discovery.count == 11 })
     }
@@ -280,8 +270,7 @@ import Wire
         #expect(network.nodes[1].alone.isEmpty)
     }
 
-    @Test("A node that restarts elsewhere under its key is found there, and its old endpoint is dropped")
-    func moves() {
+    @Test func aNodeThatRestartsElsewhereUnderItsKeyIsFoundThereAndItsOldEndpointIsGivenUp() {
         var network = TestNetwork(seed: 20)
         network.add(10)
         let bootstrap = network.address(0)
@@ -300,8 +289,7 @@ import Wire
         }
     }
 
-    @Test("A quiet network of 64 costs each node at most 64 bytes a second each way")
-    func quiet() {
+    @Test func aQuietNetworkOf64CostsEachNodeAtMost64BytesASecondEachWay() {
         var network = TestNetwork(seed: 21)
         network.add(64)
         network.presumeTables()

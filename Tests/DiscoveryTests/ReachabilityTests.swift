@@ -1,4 +1,6 @@
+import Cryptography
 import Primitives
+import TestSupport
 import Testing
 import Wire
 
@@ -89,8 +91,7 @@ import Wire
         return nil
     }
 
-    @Test("Two strangers' calls and dials make a node reachable; each question goes to another network")
-    func direct() {
+    @Test func twoStrangersCallsAndDialsMakeANodeReachableEachQuestionGoesToAnotherNetwork() {
         var bench = Self.bench()
         let asked = Self.round(&bench)
         #expect(asked.count == 4 && Set(asked.map(\.peer.endpoint.prefix)).count == 4)
@@ -106,8 +107,7 @@ import Wire
         #expect(finding?.endpoint == Self.own)
     }
 
-    @Test("Datagrams arrive and channels don't: decided after two rounds that agree")
-    func datagramsOnly() {
+    @Test func callsWithoutAConnectionDatagramsArriveChannelsDontAfterTwoRoundsThatAgree() {
         var bench = Self.bench()
         let asked = Self.round(&bench)
         Self.acknowledge(&bench, asked)
@@ -121,8 +121,7 @@ import Wire
         #expect(finding?.datagrams == .yes && finding?.channels == .no)
     }
 
-    @Test("Silence counts only when repeated, and only from networks that report having called")
-    func outbound() {
+    @Test func silenceCountsOnlyWhenItRepeatsItselfAndOnlyOfNetworksThatSayThatTheyCalled() {
         var bench = Self.bench()
         let asked = Self.round(&bench)
         Self.acknowledge(&bench, asked)
@@ -134,8 +133,7 @@ import Wire
         #expect(finding?.datagrams == .no && finding?.channels == .no && finding?.networks == 8)
     }
 
-    @Test("Peers that refuse, call elsewhere or don't answer prove nothing: the state stays unknown")
-    func refusals() {
+    @Test func aRefusalACallElsewhereOrNoAnswerProvesNothingAndTheStateStaysUnknown() {
         var bench = Self.bench()
         for _ in 0..<6 {
             let other = bench.address(bench.contact(20))
@@ -156,8 +154,7 @@ import Wire
         #expect(bench.discovery.reachability.finding.map { $0.datagrams == .unknown } ?? true)
     }
 
-    @Test("Case 13: liars of one network that claim a call or call themselves change nothing")
-    func liars() {
+    @Test func case13LiarsOfOneNetworkChangeNothingWhetherTheySayThatOthersCalledOrCall() {
         var bench = Self.bench()
         let asked = Self.round(&bench)
         // One peer claims a call that was never made; the others' callers do call.
@@ -180,8 +177,7 @@ import Wire
         #expect(!second.discovery.awaitsCallback(12_345))
     }
 
-    @Test("Case 13: calls only from networks that the node writes to are not strangers' calls")
-    func restricted() {
+    @Test func case13CallsThatOnlyComeFromNetworksThatTheNodeWritesToAreNoStrangersCalls() {
         var bench = Self.bench()
         var asked = Self.round(&bench)
         var finding: ReachabilityFinding?
@@ -203,8 +199,7 @@ import Wire
         #expect(Self.endRound(&known).finding?.datagrams == .yes)
     }
 
-    @Test("A mesh with fewer than three other networks has no test")
-    func small() {
+    @Test func aMeshWithFewerThanThreeOtherNetworksHasNoTest() {
         var bench = Self.bench(contacts: 2)
         #expect(Self.round(&bench, within: .minutes(120)).isEmpty)
         #expect(bench.discovery.reachability.finding == nil)
@@ -215,8 +210,7 @@ import Wire
         #expect(local.discovery.reachability.plannedAt == .never)
     }
 
-    @Test("A contradiction or a changed endpoint starts a test soon; otherwise half an hour passes")
-    func again() {
+    @Test func aContradictionAndAChangedEndpointStartATestSoonOtherwiseHalfAnHourPasses() {
         var bench = Self.bench()
         let first = Self.silence(&bench)
         #expect(first?.datagrams == .no)
@@ -231,7 +225,7 @@ import Wire
 
         var moved = Self.bench()
         #expect(Self.silence(&moved) != nil)
-        let contact = TestNetwork.contact(moved.identity, at: [Self.stranger(77)], sequence: 9)
+        let contact = Contact.signed(by: moved.identity, at: [Self.stranger(77)], sequence: 9)
         moved.discovery.setSelf(contact, turn: &moved.turn, out: &moved.out)
         #expect(moved.discovery.reachability.plannedAt < moved.now + .seconds(15))
         moved.out = []
@@ -239,8 +233,7 @@ import Wire
         #expect(moved.discovery.reachability.test?.endpoint == Self.stranger(77))
     }
 
-    @Test("Strangers that keep calling spare a reachable node its next test")
-    func unasked() {
+    @Test func strangersThatKeepComingSpareAReachableNodeItsNextTest() {
         var bench = Self.bench()
         let asked = Self.round(&bench)
         for index in 0..<2 {
@@ -264,12 +257,9 @@ import Wire
         .callbackRequest(CallbackRequest(nonce: nonce, port: port, channel: true))
     }
 
-    @Test(
-        "A question is passed to one contact of a third network, only for the address of the asker's session"
-    )
-    func passingOn() throws {
+    @Test func aQuestionIsPassedOnToOneContactOfAThirdNetworkForTheAskersOwnAddress() throws {
         var bench = Self.bench()
-        let asker = PeerAddress(key: TestNetwork.identity(77).publicKey, endpoint: Self.stranger(0))
+        let asker = PeerAddress(key: Identity.ofNode(77).publicKey, endpoint: Self.stranger(0))
         #expect(bench.ask(request(), from: asker, proven: false) == nil)
         #expect(bench.requests().isEmpty)
         var called = asker.endpoint
@@ -295,21 +285,20 @@ import Wire
         #expect(told == [.callbackAnswer(nonce: 5, called: called)])
     }
 
-    @Test("Case 14: questions of one network, and of all, are passed on only up to a limit")
-    func passingOnBudget() {
+    @Test func case14QuestionsOfOneNetworkAndAllOfThemArePassedOnOnlySoOften() {
         var bench = Self.bench()
         var orders = 0
         for number in 0..<100 {
             // All of one /24.
             let endpoint = Endpoint(ipv4: 0x0900_0000 + UInt32(number), port: 7_827)
-            let asker = PeerAddress(key: TestNetwork.identity(100 + number).publicKey, endpoint: endpoint)
+            let asker = PeerAddress(key: Identity.ofNode(100 + number).publicKey, endpoint: endpoint)
             _ = bench.ask(request(UInt64(number + 1)), from: asker)
             orders += bench.requests().count { if case .callbackOrder = $0.message { true } else { false } }
         }
         #expect(orders == bench.discovery.parameters.callbacksPerGroupMax)
         for number in 0..<1_000 {
             let asker = PeerAddress(
-                key: TestNetwork.identity(100).publicKey, endpoint: Self.stranger(number))
+                key: Identity.ofNode(100).publicKey, endpoint: Self.stranger(number))
             _ = bench.ask(request(UInt64(number + 1)), from: asker)
             orders += bench.requests().count { if case .callbackOrder = $0.message { true } else { false } }
         }
@@ -320,12 +309,11 @@ import Wire
     private func order(_ endpoint: Endpoint, _ nonce: UInt64 = 5) -> DiscoveryMessage {
         .callbackOrder(
             CallbackOrder(
-                publicKey: TestNetwork.identity(78).publicKey, endpoint: endpoint, nonce: nonce, channel: true
+                publicKey: Identity.ofNode(78).publicKey, endpoint: endpoint, nonce: nonce, channel: true
             ))
     }
 
-    @Test("Orders of contacts are carried out; those of strangers, or to suspicious addresses, are not")
-    func calling() {
+    @Test func ordersOfContactsAreCarriedOutThoseOfStrangersOrToUnusablePlacesAreNot() {
         var bench = Self.bench()
         let contact = bench.address(bench.contact(1))
         let target = Self.stranger(4)
@@ -335,7 +323,7 @@ import Wire
         bench.out = []
         var refused: [(DiscoveryMessage, PeerAddress, Bool)] = [
             (order(target), PeerAddress(key: contact.key, endpoint: Self.stranger(9)), true),
-            (order(target), PeerAddress(key: TestNetwork.identity(79).publicKey, endpoint: target), true),
+            (order(target), PeerAddress(key: Identity.ofNode(79).publicKey, endpoint: target), true),
             (order(target), contact, false),
         ]
         for odd in ["10.0.0.1:7827", "127.0.0.1:7827", "224.0.0.1:7827", "\(Self.own)"].compactMap({
@@ -352,8 +340,7 @@ import Wire
         #expect(!bench.out.contains { if case .callBack = $0 { true } else { false } })
     }
 
-    @Test("Case 14: contacts that all name one victim cause it only a few calls in ten minutes")
-    func callingBudget() {
+    @Test func case14ContactsThatAllNameOneVictimHaveItCalledAFewTimesInTenMinutes() {
         var bench = Self.bench(contacts: 10)
         var calls = 0
         for minute in 0..<20 {
@@ -372,15 +359,12 @@ import Wire
 
     // MARK: What is stated
 
-    @Test(
-        "A contact that states it can't be reached leaves the table; an older record doesn't bring it back"
-    )
-    func retires() {
+    @Test func aContactThatSaysItCantBeReachedLeavesTheTableAndNoOlderRecordBringsItBack() {
         var bench = Self.bench()
         let before = bench.contact(3)
         let count = bench.discovery.count
-        let gone = TestNetwork.contact(
-            TestNetwork.identity(3), at: before.record.endpoints, sequence: 2, reachability: .outbound)
+        let gone = Contact.signed(
+            by: Identity.ofNode(3), at: before.record.endpoints, sequence: 2, reachability: .outbound)
         // A statement that is unproven, or made by another key, has no effect.
         _ = bench.ask(.ping(contact: gone.signed), from: bench.address(before), proven: false)
         _ = bench.ask(.ping(contact: gone.signed), from: bench.address(bench.contact(4)))
@@ -397,13 +381,12 @@ import Wire
         #expect(bench.requests().count == 1)
     }
 
-    @Test("The answer to a liveness probe can retire a contact as well")
-    func retiresByPong() throws {
+    @Test func theAnswerToALivenessProbeRetiresAContactAsWell() throws {
         var bench = Bench(.internet)
         let contact = bench.contact(3)
         bench.admit(contact)
         let probe = try bench.expectRequest(to: contact.record.publicKey, within: .minutes(10))
-        let gone = TestNetwork.contact(TestNetwork.identity(3), at: [], sequence: 2, reachability: .outbound)
+        let gone = Contact.signed(by: Identity.ofNode(3), at: [], sequence: 2, reachability: .outbound)
         bench.answer(probe.token, .pong(contact: gone.signed, observed: nil), from: bench.address(contact))
         #expect(bench.discovery.count == 0)
     }

@@ -1,5 +1,6 @@
 import Cryptography
 import Primitives
+import TestSupport
 import Testing
 import Wire
 
@@ -16,8 +17,7 @@ import Wire
         return network
     }
 
-    @Test("A search among 500 nodes finds all of 3 providers, and enough of 100 with fewer questions")
-    func finds() throws {
+    @Test func aSearchAmong500NodesFindsAllOf3ProvidersAndEnoughOf100WithFewerQuestions() throws {
         var network = network(500, seed: 31)
         let popular = TopicID(model: "popular")
         for index in 0..<3 { network.provide(topic, at: index) }
@@ -42,8 +42,7 @@ import Wire
         }
     }
 
-    @Test("Where all contacts fit one bucket, every node registers with and asks every other")
-    func small() {
+    @Test func whereAllContactsFitOneBucketEverybodyRegistersWithAndAsksEverybody() {
         var network = TestNetwork(seed: 32)
         network.add(12)
         let bootstrap = network.address(0)
@@ -60,8 +59,7 @@ import Wire
         #expect(network.nodes[5].found[token] == [network.nodes[3].identity.publicKey])
     }
 
-    @Test("Registrations are renewed while their provider lives, and gone 15 minutes after it died")
-    func renewal() {
+    @Test func registrationsAreRenewedAsLongAsTheirProviderLivesAndGone15MinutesAfterItDied() {
         var network = network(100, seed: 33)
         network.provide(topic, at: 0)
         network.run(for: .minutes(40))
@@ -72,8 +70,7 @@ import Wire
         #expect(network.nodes.allSatisfy { $0.discovery.registrar.count(topic) == 0 })
     }
 
-    @Test("A search goes on past dead registrars")
-    func dead() {
+    @Test func aSearchGoesOnPastDeadRegistrars() {
         var network = network(500, seed: 34)
         for index in 0..<20 { network.provide(topic, at: index) }
         network.run(for: .seconds(4))
@@ -92,10 +89,7 @@ import Wire
         #expect(all >= 19 * searches.count)
     }
 
-    @Test(
-        "Case 14: registrations that name one victim cause it two probes a search, within its budget"
-    )
-    func victim() {
+    @Test func case14RegistrationsThatNameOneVictimBringItTwoProbesASearchWithinItsBudget() {
         var bench = Bench(.internet)
         let liar = bench.contact(1)
         bench.admit(liar)
@@ -108,8 +102,7 @@ import Wire
         #expect(named == 2)
     }
 
-    @Test("Case 15: forged, foreign, repeated and surplus registrations count for nothing")
-    func forged() {
+    @Test func case15ForgedForeignRepeatedAndSurplusRegistrationsCountForNothing() {
         var bench = Bench()
         let liar = bench.contact(1)
         bench.admit(liar)
@@ -139,8 +132,7 @@ import Wire
         #expect(found == [address])
     }
 
-    @Test("A registration with a false signature, which a registrar may relay, costs a search one check")
-    func relayed() {
+    @Test func aRegistrationWithAFalseSignatureWhichARegistrarMayRelayCostsASearchOneCheck() {
         var bench = Bench()
         for number in 1...3 { bench.admit(bench.contact(number)) }
         _ = bench.discovery.findProviders(of: topic, turn: &bench.turn, out: &bench.out)
@@ -157,9 +149,7 @@ import Wire
         #expect(bench.discovery.dropped[.badRegistration] == 3)
     }
 
-    @Test(
-        "A registrar keeps what its author registers without checking the signature; searchers check it")
-    func unchecked() {
+    @Test func aRegistrarKeepsWhatAnAuthorRegistersAndLeavesItsSignatureToSearchers() {
         var bench = Bench()
         let (record, peer) = RegisterMessageTests.registration(1, topic)
         let other = RegisterMessageTests.registration(2, topic).0
@@ -170,8 +160,7 @@ import Wire
         #expect(bench.discovery.registrar.entries(topic, bench.now).map(\.record) == [record.signed])
     }
 
-    @Test("A forged contact doesn't hide the node that it names, and uses up no question")
-    func forgedContact() throws {
+    @Test func aForgedContactDoesntHideTheNodeThatItNamesAndTakesNoQuestion() throws {
         var bench = Bench()
         let peer = bench.contact(1)
         bench.admit(peer)
@@ -186,7 +175,7 @@ import Wire
         let (hidden, forgedOnly) = (named[0], named[1])
         let forged = [hidden, forgedOnly].map {
             SignedRecord(
-                body: TestNetwork.contact(TestNetwork.identity(999), at: [.loopback(9)]).signed.body,
+                body: Contact.signed(by: Identity.ofNode(999), at: [.loopback(9)]).signed.body,
                 signature: $0.signed.signature)
         }
         // Under the same keys, but with another endpoint.
@@ -201,8 +190,7 @@ import Wire
         #expect(bench.requests().map(\.peer) == [bench.address(hidden)])
     }
 
-    @Test("A contact that is no nearer to the topic than the answering node is refused")
-    func notNearer() {
+    @Test func aContactThatIsNotNearerToTheTopicThanItsAnswererIsRefused() {
         var bench = Bench()
         let peer = bench.contact(1)
         bench.admit(peer)

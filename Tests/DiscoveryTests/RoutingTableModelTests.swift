@@ -1,3 +1,4 @@
+import Cryptography
 import Primitives
 import TestSupport
 import Testing
@@ -28,7 +29,7 @@ import Wire
         var tableDraws: SeededRandom
         let parameters: DiscoveryParameters
         let profile: DiscoveryProfile
-        static let selfID = TestNetwork.identity(1_000_000).nodeID
+        static let selfID = Identity.ofNode(1_000_000).nodeID
 
         init(_ random: inout SeededRandom) {
             var parameters = DiscoveryParameters()
@@ -66,7 +67,7 @@ import Wire
 
         static func id(_ node: Int) -> NodeID { SignedContacts.contact(node, place: 0, sequence: 0).nodeID }
 
-        /// How many leading bits each id shares with ours, bit by bit.
+        /// The number of leading bits that each id shares with ours, bit by bit.
         private static let buckets: [Int] = (0..<SignedContacts.nodes).map { node in
             let (ours, theirs) = (selfID.value.bytes, id(node).value.bytes)
             return (0..<256).first { ours[$0 / 8] >> (7 - $0 % 8) & 1 != theirs[$0 / 8] >> (7 - $0 % 8) & 1 }

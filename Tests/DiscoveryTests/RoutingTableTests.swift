@@ -1,30 +1,31 @@
 import Cryptography
 import Primitives
+import TestSupport
 import Testing
 import Wire
 
 @testable import Discovery
 
 @Suite struct RoutingTableTests {
-    let selfID = TestNetwork.identity(1_000_000).nodeID
+    let selfID = Identity.ofNode(1_000_000).nodeID
 
     func table(_ profile: DiscoveryProfile = .loopback) -> RoutingTable {
         RoutingTable(selfID: selfID, parameters: Shared(DiscoveryParameters()), profile: profile)
     }
 
     func entry(_ number: Int, at endpoint: Endpoint? = nil, time: MonotonicTime = .zero) -> TableEntry {
-        let identity = TestNetwork.identity(number)
+        let identity = Identity.ofNode(number)
         let endpoint = endpoint ?? .loopback(UInt16(1_000 + number))
         guard
             let entry = TableEntry(
-                contact: TestNetwork.contact(identity, at: [endpoint]), endpoint: endpoint, now: time,
+                contact: Contact.signed(by: identity, at: [endpoint]), endpoint: endpoint, now: time,
                 roundTrip: .zero)
         else { preconditionFailure("the contact states the endpoint") }
         return entry
     }
 
-    @Test("Bucket i holds ids that share exactly i leading bits (Kademlia §2.4)")
-    func bucketIndex() {
+    /// Kademlia §2.4.
+    @Test func bucketIHoldsIdsThatShareExactlyILeadingBits() {
         #expect(selfID.bucketIndex(of: selfID) == nil)
         var random = SeededRandom(seed: 1)
         for index in 0..<256 {
@@ -33,8 +34,7 @@ import Wire
         }
     }
 
-    @Test("At most k contacts enter a bucket; those already there stay")
-    func longLivedStay() {
+    @Test func atMostKContactsEnterABucketThoseAlreadyThereStay() {
         var table = table()
         var random = SeededRandom(seed: 2)
         var first: [PublicKey] = []
@@ -57,8 +57,8 @@ import Wire
         #expect(table.buckets.map(\.index) == table.buckets.map(\.index).sorted())
     }
 
-    @Test("Two contacts of one /24 in a bucket, ten in the table (discv5)")
-    func groupCaps() {
+    /// Of one /24, as discv5 has it.
+    @Test func oneNetworkHasTwoContactsInABucketAndTenInTheTable() {
         var table = table(.internet)
         for number in 0..<200 {
             let entry = entry(number, at: Endpoint(ipv4: 0xc633_6400 | UInt32(number % 200), port: 7827))
@@ -71,8 +71,7 @@ import Wire
         #expect(table.verdict(on: other.nodeID, at: other.endpoint) == .room)
     }
 
-    @Test("The loopback profile counts endpoints instead of networks")
-    func loopbackCaps() {
+    @Test func theLoopbackProfileCountsEndpointsInsteadOfNetworks() {
         var table = table(.loopback)
         for number in 0..<60 {
             let entry = entry(number)
@@ -87,8 +86,7 @@ import Wire
         #expect(shared.count <= 10)
     }
 
-    @Test("The nearest contacts found by bucket are the nearest found by sorting all")
-    func closest() {
+    @Test func theNearestContactsByBucketsAreTheNearestBySortingEverything() {
         var table = table()
         for number in 0..<300 {
             let entry = entry(number)
@@ -109,8 +107,7 @@ import Wire
         #expect(table.closest(to: selfID.value, count: 1_000).count == table.count)
     }
 
-    @Test("Case 17: thousands of ids thrown at a table leave it bounded")
-    func stuffing() {
+    @Test func case17ThousandsOfIdsThrownAtATableLeaveItBounded() {
         var table = table()
         for number in 0..<5_000 {
             let entry = entry(number, at: Endpoint(ipv4: 0x0800_0000 + UInt32(number), port: 1))

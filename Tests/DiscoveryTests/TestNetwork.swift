@@ -1,6 +1,6 @@
 import Cryptography
-import HeapModule
 import Primitives
+import TestSupport
 import Wire
 
 @testable import Discovery
@@ -30,71 +30,47 @@ struct TestNetwork {
         case request(token: RequestToken, DiscoveryMessage, from: Int, to: PeerAddress)
         case reply(token: RequestToken, DiscoveryMessage, from: PeerAddress, to: Int, sent: MonotonicTime)
         case silence(token: RequestToken, at: Int)
-        case tick(Int)
-    }
-
-    private struct Scheduled: Comparable {
-        var time: MonotonicTime
-        var number: UInt64
-        var slot: Int
-        static func < (a: Scheduled, b: Scheduled) -> Bool { (a.time, a.number) < (b.time, b.number) }
-        static func == (a: Scheduled, b: Scheduled) -> Bool { a.number == b.number }
     }
 
     var nodes: [Node] = []
-    var now = MonotonicTime.zero
-    var latency = (low: Interval.milliseconds(10), high: Interval.milliseconds(50))
+    private var network: VirtualNetwork<Event>
     /// How long Sessions takes to give up on a request, its retry included.
     var patience = Interval.seconds(1)
-    /// Nodes on different sides can't talk while this is set.
-    var sides: (@Sendable (Int, Int) -> Bool)?
-    var digest: UInt64 = 14_695_981_039_346_656_037
+    private(set) var digest = CourseDigest()
     var pings = 0
     var finds = 0
     /// Bytes of message bodies, and the number of messages, in both directions.
     var payload = 0
     var messages = 0
-    private var queue = Heap<Scheduled>()
-    private var number: UInt64 = 0
-    private var random: SeededRandom
     private var byKey: [PublicKey: Int] = [:]
     private var turns: [Turn] = []
     private var sessions: Set<Int> = []
-    private var events: [Event?] = []
-    private var freeSlots: [Int] = []
-    private var nextTick: [MonotonicTime] = []
 
+    var now: MonotonicTime { network.now }
+    /// Whether the two can talk.
+    var isLinked: (Int, Int) -> Bool {
+        get { network.isLinked }
+        set { network.isLinked = newValue }
+    }
     var clock: Now { Now(monotonic: now, wall: WallTime(milliseconds: now.nanoseconds / 1_000_000)) }
 
-    init(seed: UInt64) { random = SeededRandom(seed: seed) }
-
-    static func identity(_ number: Int) -> Identity { Identity(seed: Bytes32(7, UInt64(number), 0, 0)) }
-
-    static func contact(
-        _ identity: Identity, at endpoints: [Endpoint], sequence: UInt64 = 1,
-        reachability: Reachability = .direct
-    ) -> Verified<Contact> {
-        let contact = Contact(
-            publicKey: identity.publicKey, endpoints: endpoints, reachability: reachability,
-            sequence: sequence,
-            issuedAt: WallTime(milliseconds: 1_700_000_000_000), name: "node")
-        return Verified(signing: contact, with: identity)
+    init(seed: UInt64, latency low: Interval = .milliseconds(10), to high: Interval = .milliseconds(50)) {
+        network = VirtualNetwork(seed: seed, latency: low, to: high)
     }
 
     mutating func add(_ count: Int, parameters: DiscoveryParameters = DiscoveryParameters()) {
         for _ in 0..<count {
             let index = nodes.count
-            let identity = Self.identity(index)
+            let identity = Identity.ofNode(index)
             let endpoint = Endpoint.loopback(UInt16(1_000 + index))
-            let contact = Self.contact(identity, at: [endpoint])
+            let contact = Contact.signed(by: identity, at: [endpoint])
             byKey[identity.publicKey] = index
             nodes.append(
                 Node(
                     identity: identity, contact: contact, endpoint: endpoint,
                     discovery: Discovery(
                         selfKey: identity.publicKey, parameters: parameters, profile: .loopback)))
-            turns.append(Turn(now: clock, random: SeededRandom(seed: random.bytes32())))
-            nextTick.append(.never)
+            turns.append(Turn(now: clock, random: SeededRandom(seed: network.random.bytes32())))
             act(index) { $0.setSelf(contact, turn: &$1, out: &$2) }
         }
     }
@@ -122,7 +98,7 @@ struct TestNetwork {
                 let shared = nodes[index].identity.nodeID.bucketIndex(of: nodes[other].identity.nodeID) ?? 0
                 buckets[min(shared, 23)].append(other)
             }
-            let chosen = buckets.flatMap { random.sample(16, of: $0) }.map { nodes[$0].contact }
+            let chosen = buckets.flatMap { network.random.sample(16, of: $0) }.map { nodes[$0].contact }
             nodes[index].discovery.presume(chosen, now: clock)
         }
     }
@@ -132,7 +108,8 @@ struct TestNetwork {
         nodes[index].isDown = false
         if let port { nodes[index].endpoint = .loopback(port) }
         let sequence = nodes[index].contact.record.sequence + 1
-        let contact = Self.contact(nodes[index].identity, at: [nodes[index].endpoint], sequence: sequence)
+        let contact = Contact.signed(
+            by: nodes[index].identity, at: [nodes[index].endpoint], sequence: sequence)
         nodes[index].contact = contact
         let old = nodes[index].discovery
         nodes[index].discovery = Discovery(
@@ -163,15 +140,13 @@ struct TestNetwork {
 
     mutating func run(for interval: Interval) {
         let end = now + interval
-        while let next = queue.min, next.time <= end {
-            queue.removeMin()
-            now = next.time
-            guard let event = events[next.slot] else { continue }
-            events[next.slot] = nil
-            freeSlots.append(next.slot)
-            deliver(event)
+        while let happening = network.next(until: end) {
+            switch happening {
+            case .alarm(let index):
+                if !nodes[index].isDown { act(index) { $0.tick(turn: &$1, out: &$2) } }
+            case .event(let event): deliver(event)
+            }
         }
-        now = end
     }
 
     // MARK: Machinery
@@ -183,7 +158,9 @@ struct TestNetwork {
                 mix(token.rawValue)
                 mix(peer.key.value.w0)
                 count(message)
-                schedule(after: delay(), .request(token: token, message, from: index, to: peer))
+                network.plan(
+                    .request(token: token, message, from: index, to: peer),
+                    after: network.delay(index, byKey[peer.key] ?? index))
             case .admitted(let contact, _), .updated(let contact, _):
                 mix(contact.record.publicKey.value.w1)
             case .evicted(let key):
@@ -204,19 +181,15 @@ struct TestNetwork {
             case .send, .callBack, .reachabilityTested: break
             }
         }
-        let next = nodes[index].discovery.nextDeadline()
-        if next != .never, next < nextTick[index] || nextTick[index] <= now {
-            nextTick[index] = next
-            schedule(at: next, .tick(index))
-        }
+        network.wake(index, at: nodes[index].discovery.nextDeadline())
     }
 
     private mutating func deliver(_ event: Event) {
         switch event {
         case .request(let token, let message, let from, let peer):
             guard let to = byKey[peer.key], nodes[to].endpoint == peer.endpoint, !nodes[to].isDown,
-                !nodes[from].isDown, sides?(from, to) ?? true
-            else { return schedule(after: patience, .silence(token: token, at: from)) }
+                !nodes[from].isDown, network.isLinked(from, to)
+            else { return network.plan(.silence(token: token, at: from), after: patience) }
             let pair = min(from, to) << 20 | max(from, to)
             var proven = !sessions.insert(pair).inserted
             if case .register = message { proven = true }  // waits for its session
@@ -229,9 +202,10 @@ struct TestNetwork {
                     reply = $0.handle(message, from: asker, proven: proven, turn: &$1, out: &$2)
                 }
             }
-            guard let reply else { return schedule(after: patience, .silence(token: token, at: from)) }
+            guard let reply else { return network.plan(.silence(token: token, at: from), after: patience) }
             count(reply)
-            schedule(after: delay(), .reply(token: token, reply, from: peer, to: from, sent: now))
+            network.plan(
+                .reply(token: token, reply, from: peer, to: from, sent: now), after: network.delay(to, from))
         case .reply(let token, let message, let peer, let to, let sent):
             guard !nodes[to].isDown else { return }
             let roundTrip = now - sent
@@ -241,10 +215,6 @@ struct TestNetwork {
         case .silence(let token, let index):
             guard !nodes[index].isDown else { return }
             act(index) { $0.unanswered(token, turn: &$1, out: &$2) }
-        case .tick(let index):
-            nextTick[index] = .never
-            guard !nodes[index].isDown else { return }
-            act(index) { $0.tick(turn: &$1, out: &$2) }
         }
     }
 
@@ -263,20 +233,7 @@ struct TestNetwork {
         }
     }
 
-    private mutating func delay() -> Interval { random.interval(latency.low, latency.high) }
-
-    private mutating func schedule(after interval: Interval, _ event: Event) {
-        schedule(at: now + interval, event)
-    }
-
-    private mutating func schedule(at time: MonotonicTime, _ event: Event) {
-        number += 1
-        let slot = freeSlots.popLast() ?? events.count
-        if slot == events.count { events.append(event) } else { events[slot] = event }
-        queue.insert(Scheduled(time: max(time, now), number: number, slot: slot))
-    }
-
     private mutating func mix(_ value: UInt64) {
-        digest = (digest ^ value ^ UInt64(bitPattern: now.nanoseconds)) &* 1_099_511_628_211
+        digest.mix(value ^ UInt64(bitPattern: now.nanoseconds))
     }
 }

@@ -1,5 +1,6 @@
 import Cryptography
 import Primitives
+import TestSupport
 import Wire
 
 @testable import Gossip
@@ -8,14 +9,11 @@ import Wire
 let wallStart: Int64 = 1_800_000_000_000
 let monotonicStart: Int64 = 100
 
-/// Node `index`'s key; key pairs are made once for the whole run.
-func identity(_ index: Int) -> Identity { identities[index] }
-private let identities: [Identity] = (0..<600).map { Identity(seed: Bytes32(UInt64($0), 7, 7, 7)) }
-
 /// Node `index`'s address, in a network of its own.
 func address(_ index: Int) -> PeerAddress {
     PeerAddress(
-        key: identity(index).publicKey, endpoint: Endpoint(ipv4: 0x0a00_0001 | UInt32(index) << 8, port: 7827)
+        key: Identity.ofNode(index).publicKey,
+        endpoint: Endpoint(ipv4: 0x0a00_0001 | UInt32(index) << 8, port: 7827)
     )
 }
 
@@ -33,12 +31,12 @@ func offer(
     ends: Int64 = 180, withdrawn: Bool = false, endpoint: Endpoint = Endpoint(ipv4: 0x0a00_0001, port: 7827)
 ) -> SignedRecord {
     var record = terms(model, output: output, sequence: sequence)
-    record.publicKey = identity(index).publicKey
+    record.publicKey = Identity.ofNode(index).publicKey
     record.issuedAt = WallTime(milliseconds: wallStart + issued * 1_000)
     record.notAfter = WallTime(milliseconds: wallStart + ends * 1_000)
     record.withdrawn = withdrawn
     record.endpoints = [endpoint]
-    return Verified(signing: record, with: identity(index)).signed
+    return Verified(signing: record, with: Identity.ofNode(index)).signed
 }
 
 /// The same record with a signature that isn't its author's.
@@ -56,7 +54,7 @@ struct Machine {
     var actions: [GossipAction] = []
 
     init(_ index: Int = 0, seed: UInt64 = 1, parameters: GossipParameters = GossipParameters()) {
-        gossip = Gossip(identity: identity(index), parameters: parameters)
+        gossip = Gossip(identity: Identity.ofNode(index), parameters: parameters)
         turn = Turn(
             now: Now(monotonic: .zero, wall: WallTime(milliseconds: 0)), random: SeededRandom(seed: seed))
         turn.now = now
@@ -158,10 +156,16 @@ struct Machine {
             case .offerLearnt(let offer): "learnt \(offer.record.model) \(offer.record.price.output)"
             case .offerWithdrawn(_, let model): "withdrawn \(model)"
             case .offerExpired(_, let model): "expired \(model)"
-            case .searchFinished(let token, let model): "finished \(token) \(model)"
+            case .searchFinished(let token, let model): "finished \(token.rawValue) \(model)"
             case .pullEnded(_, let model): "pulled \(model)"
             case .leaveFinished: "left"
             }
         }
+    }
+}
+
+extension AnnounceOutcome {
+    var isHeld: Bool {
+        if case .held = self { true } else { false }
     }
 }

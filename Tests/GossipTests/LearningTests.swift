@@ -1,14 +1,13 @@
+import Cryptography
 import Primitives
+import TestSupport
 import Testing
 import Wire
 
 @testable import Gossip
 
-@Suite("Received offers")
-struct LearningTests {
-    @Test(
-        "A mailed offer is held, reported and acknowledged; its copy is a duplicate and costs no check")
-    func duplicate() {
+@Suite struct LearningTests {
+    @Test func aMailedOfferIsHeldAndToldAndItsCopyCostsNoSignatureCheck() {
         var machine = Machine()
         #expect(machine.mail([offer(of: 1)], from: 1) == .offerReceived)
         #expect(machine.takeEvents() == ["learnt wren-m 2000000"])
@@ -18,8 +17,7 @@ struct LearningTests {
         #expect(machine.gossip.offers(model: "wren-m").count == 1)
     }
 
-    @Test("A refresh replaces silently, new terms are reported, old versions are stale and answered by ours")
-    func versions() {
+    @Test func aRefreshIsSilentNewTermsAreToldAndAnOlderVersionIsAnsweredWithOurs() {
         var machine = Machine()
         machine.mail([offer(of: 1, sequence: 5)], from: 1)
         _ = machine.takeActions()
@@ -36,8 +34,7 @@ struct LearningTests {
         #expect(mails.first?.offers.map(\.sequence) == [7])
     }
 
-    @Test("A first message changes nothing and is not answered")
-    func unproven() {
+    @Test func nothingThatArrivesInAFirstMessageChangesAnythingOrIsAnswered() {
         var machine = Machine()
         #expect(machine.receive(.offerMail([offer(of: 1)]), from: 1, proven: false) == nil)
         let digest = OfferDigest(first: 0, last: .max, offers: [])
@@ -47,8 +44,7 @@ struct LearningTests {
         #expect(machine.actions.isEmpty)
     }
 
-    @Test("Implausible dates, sequences and endpoints are refused by name, before any signature check")
-    func oddOffers() {
+    @Test func unusableDatesSequencesAndEndpointsAreRefusedByNameBeforeAnySignatureCheck() {
         let cases: [(SignedRecord, OfferDropReason)] = [
             (offer(of: 1, issued: 31, ends: 100), .fromTheFuture),
             (offer(of: 1, issued: 0, ends: 601), .holdsTooLong),
@@ -71,16 +67,14 @@ struct LearningTests {
         }
     }
 
-    @Test("Clocks may differ by 30 seconds either way")
-    func tolerance() {
+    @Test func clocksMayDifferBy30SecondsEitherWay() {
         var machine = Machine()
         machine.mail([offer(of: 1, issued: 30)], from: 1)
         machine.mail([offer(of: 2, issued: -100, ends: -29)], from: 2)
         #expect(machine.gossip.allOffers.count == 2)
     }
 
-    @Test("An offer expires 30 seconds after its date, is reported, and can't come back")
-    func expiry() {
+    @Test func anOfferRunsOut30SecondsAfterItsDateIsToldAndCantComeBack() {
         var machine = Machine()
         machine.mail([offer(of: 1)], from: 1)
         _ = machine.takeActions()
@@ -93,8 +87,7 @@ struct LearningTests {
         #expect(machine.gossip.dropped[.expired] == 1)
     }
 
-    @Test("Setting the wall clock neither keeps offers past their time nor loses them before it")
-    func clockStep() {
+    @Test func aWallClockThatIsSetNeitherKeepsNorLosesOffersOutOfTime() {
         var machine = Machine()
         machine.mail([offer(of: 1)], from: 1)
         machine.wallError = -100_000
@@ -104,8 +97,7 @@ struct LearningTests {
         #expect(machine.gossip.allOffers.isEmpty)
     }
 
-    @Test("A tombstone withdraws, and an old or unknown offer can't come back until both have expired")
-    func tombstones() {
+    @Test func aTombstoneWithdrawsAndAnOldOrUnknownOfferCantComeBackUntilBothHaveRunOut() {
         var machine = Machine()
         machine.mail([offer(of: 1, sequence: 5, ends: 300)], from: 1)
         _ = machine.takeActions()
@@ -130,8 +122,7 @@ struct LearningTests {
         #expect(machine.takeEvents() == [])
     }
 
-    @Test("Of two bodies under one sequence the lower hash wins, whichever comes first")
-    func equivocation() {
+    @Test func ofTwoBodiesUnderOneSequenceTheLowerHashWinsWhicheverComesFirst() {
         let (a, b) = (offer(of: 1, output: 1), offer(of: 1, output: 2))
         var first = Machine()
         first.mail([a], from: 1)
@@ -143,8 +134,7 @@ struct LearningTests {
         #expect(first.gossip.dropped[.equivocated] + second.gossip.dropped[.equivocated] == 1)
     }
 
-    @Test("Eight new versions of an offer in a row, then one in ten seconds; tombstones count too")
-    func versionRate() {
+    @Test func eightNewVersionsOfAnOfferInARowThenOneInTenSecondsTombstonesCount() {
         var machine = Machine()
         for sequence in 1...8 as ClosedRange<UInt64> {
             machine.mail([offer(of: 1, sequence: sequence)], from: 1)
@@ -159,8 +149,7 @@ struct LearningTests {
         #expect(machine.gossip.dropped[.rateLimited] == 2)
     }
 
-    @Test("A key that invents models is limited to 24 versions, and to eight offers")
-    func originRate() {
+    @Test func aKeyThatInventsModelsIsHeldTo24VersionsAndToEightOffers() {
         var machine = Machine()
         for index in 0..<100 { machine.mail([offer(of: 1, model: "model-\(index)")], from: 1) }
         #expect(machine.gossip.allOffers.count == 8)
@@ -168,10 +157,7 @@ struct LearningTests {
         #expect(machine.gossip.dropped[.rateLimited] == 76)
     }
 
-    @Test(
-        "A seller that withdraws one invented model after another leaves no trace beyond its eight tombstones"
-    )
-    func tombstoneChurn() {
+    @Test func aSellerThatWithdrawsOneModelAfterAnotherLeavesEightTombstonesAtMost() {
         var machine = Machine()
         for index in 0..<200 {
             let second = Int64(index)
@@ -188,8 +174,7 @@ struct LearningTests {
         #expect(machine.gossip.timers.count <= 10)
     }
 
-    @Test("A forger who names a victim uses up neither the victim's rate nor, muted after three, our checks")
-    func forgery() {
+    @Test func aForgerThatNamesAVictimUsesUpNeitherTheVictimsRateNorOnceMutedOurChecks() {
         var machine = Machine()
         for sequence in 1...50 as ClosedRange<UInt64> {
             machine.mail([forged(offer(of: 1, sequence: sequence))], from: 9)
@@ -203,10 +188,7 @@ struct LearningTests {
         #expect(machine.gossip.allOffers.count == 2)
     }
 
-    @Test(
-        "A flood of 10,000 invalid signatures a second costs its budget, and members' offers still pass"
-    )
-    func flood() {
+    @Test func aFloodOf10000BadSignaturesASecondCostsItsBudgetAndMembersOffersStillPass() {
         var machine = Machine()
         machine.join(1)
         let bogus = forged(offer(of: 5))
@@ -229,10 +211,7 @@ struct LearningTests {
         #expect(machine.gossip.allOffers.count == 2)
     }
 
-    @Test(
-        "A fresh offer learnt another way goes to six members; from its publisher, to at most one in eight"
-    )
-    func rumours() {
+    @Test func anOfferLearntAnotherWayGoesToSixMembersMailedByItsPublisherToOneInEightAtMost() {
         var machine = Machine.joined(members: 1..<40)
         machine.mail([offer(of: 50)], from: 3)
         machine.pass(.milliseconds(499))
@@ -251,8 +230,7 @@ struct LearningTests {
         #expect(machine.takeMails().isEmpty, "its publisher mails it to everybody")
     }
 
-    @Test("An offer with only a later expiry goes to three members, one with another price to six")
-    func refreshes() {
+    @Test func anOfferThatOnlyHoldsLongerGoesToThreeMembersOneWithAnotherPriceToSix() {
         var machine = Machine.joined(members: 1..<40)
         func mails(_ offer: SignedRecord) -> Int {
             machine.mail([offer], from: 3)
@@ -264,8 +242,7 @@ struct LearningTests {
         #expect(mails(offer(of: 50, sequence: 3, output: 9)) == 6)
     }
 
-    @Test("A node that learns the withdrawal of an offer it listed passes it on to twelve members at once")
-    func withdrawalsArePassedOn() {
+    @Test func aListedWithdrawalThatIsNewsIsPassedOnToTwelveMembersAtOnce() {
         var machine = Machine.joined(members: 1..<40)
         machine.mail([offer(of: 50)], from: 50)
         machine.pass(.milliseconds(1_500))
@@ -283,8 +260,7 @@ struct LearningTests {
         #expect(machine.takeMails().isEmpty)
     }
 
-    @Test("An old offer is not passed on, and nothing is while joining")
-    func noRumours() {
+    @Test func anOldOfferIsNoNewsToOthersAndNothingIsWhileJoining() {
         var machine = Machine.joined(members: 1..<40)
         machine.mail([offer(of: 50, issued: -11)], from: 3)
         machine.pass(.milliseconds(1_500))
@@ -296,8 +272,7 @@ struct LearningTests {
         #expect(newcomer.takeMails().isEmpty)
     }
 
-    @Test("A clock minutes ahead is corrected also by publishers whose offers came another way before")
-    func clockOfOneWhoKnowsAll() {
+    @Test func aClockMinutesAheadIsSetRightAlsoByPublishersWhoseOffersCameAnotherWayBefore() {
         var machine = Machine()
         machine.wallError = 196_000
         for index in 1...3 { machine.mail([offer(of: index)], from: 9) }
@@ -314,8 +289,7 @@ struct LearningTests {
         #expect(right.gossip.clockCorrection == 0)
     }
 
-    @Test("A machine that boots in 1970 is corrected by the offers of publishers in three networks")
-    func clock() {
+    @Test func aMachineThatBootsIn1970IsSetRightByTheOffersOfPublishersInThreeNetworks() {
         var machine = Machine()
         machine.wallError = -wallStart
         for index in 1...4 { machine.mail([offer(of: index)], from: index) }
@@ -328,7 +302,8 @@ struct LearningTests {
         var other = Machine()
         for index in 1...9 {
             let from = PeerAddress(
-                key: identity(index).publicKey, endpoint: Endpoint(ipv4: 0x0a00_0001, port: UInt16(index)))
+                key: Identity.ofNode(index).publicKey,
+                endpoint: Endpoint(ipv4: 0x0a00_0001, port: UInt16(index)))
             let signed = offer(of: index, issued: 9_000, ends: 9_100)
             _ = other.gossip.handle(
                 .offerMail([signed]), from: from, proven: true, turn: &other.turn,

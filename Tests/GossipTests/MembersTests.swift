@@ -1,3 +1,4 @@
+import Cryptography
 import Primitives
 import TestSupport
 import Testing
@@ -30,7 +31,7 @@ import Wire
         static func isReal(_ number: Int) -> Bool { number < 600 && number.isMultiple(of: 4) }
         static func key(_ number: Int) -> PublicKey {
             isReal(number)
-                ? identity(number).publicKey
+                ? Identity.ofNode(number).publicKey
                 : PublicKey(Bytes32(UInt64(number % 12) << 55, UInt64(number), 0, 0))
         }
 
@@ -94,7 +95,7 @@ import Wire
             if states, Self.isReal(number) {
                 // The contact doesn't state port 2.
                 let stated = Contact(publicKey: address.key, endpoints: [.loopback(9), .loopback(1)])
-                contact = Verified(signing: stated, with: identity(number))
+                contact = Verified(signing: stated, with: Identity.ofNode(number))
             }
             let isKnown = plain[number] != nil
             let fits = isKnown || plain.count < GossipLimits.membersMax

@@ -1,4 +1,6 @@
+import Cryptography
 import Primitives
+import TestSupport
 import Wire
 
 @testable import Gossip
@@ -12,7 +14,6 @@ struct Network {
         var isUp = true
         /// Milliseconds by which its wall clock is wrong.
         var wallError: Int64 = 0
-        var wakesAt: MonotonicTime = .never
         var events: [String] = []
 
         mutating func act(
@@ -31,35 +32,45 @@ struct Network {
         var attempt: Int
     }
     private enum Event {
-        case wake(Int)
         case request(Flight)
         case answer(to: Int, from: Int, token: RequestToken, GossipMessage)
         case timeout(Flight)
     }
 
     var nodes: [Node]
-    var time = MonotonicTime(nanoseconds: monotonicStart * 1_000_000_000)
-    var lossPerMille = 20
-    /// Whether a message from the first to the second gets through at all.
-    var isLinked: (Int, Int) -> Bool = { _, _ in true }
-    private(set) var digest: UInt64 = 14_695_981_039_346_656_037
+    private(set) var digest = CourseDigest()
     private(set) var messages = 0
-    private var random: SeededRandom
-    private var queue = DeadlineQueue<Int>()
-    private var events: [Int: Event] = [:]
-    private var lastEvent = 0
+    private var network: VirtualNetwork<Event>
     /// Requests without an outcome yet, by sender and token.
     private var waiting: Set<[UInt64]> = []
 
     init(_ count: Int, seed: UInt64, parameters: GossipParameters = GossipParameters()) {
-        random = SeededRandom(seed: seed)
+        // 10 to 60 ms a link, and a little jitter.
+        network = VirtualNetwork(
+            seed: seed, start: MonotonicTime(nanoseconds: monotonicStart * 1_000_000_000)
+        ) { from, to, random in
+            .milliseconds(10 + Int64((from &* 31 &+ to &* 17) % 50))
+                + random.interval(.zero, .milliseconds(5))
+        }
+        network.lossPerMille = 20
         nodes = (0..<count).map {
             Node(
-                gossip: Gossip(identity: identity($0), parameters: parameters),
+                gossip: Gossip(identity: Identity.ofNode($0), parameters: parameters),
                 turn: Turn(
                     now: Now(monotonic: .zero, wall: WallTime(milliseconds: 0)),
                     random: SeededRandom(seed: seed &+ UInt64($0) &+ 1_000)))
         }
+    }
+
+    var time: MonotonicTime { network.now }
+    var lossPerMille: Int {
+        get { network.lossPerMille }
+        set { network.lossPerMille = newValue }
+    }
+    /// Whether messages from the first to the second get through at all.
+    var isLinked: (Int, Int) -> Bool {
+        get { network.isLinked }
+        set { network.isLinked = newValue }
     }
 
     func now(_ index: Int) -> Now {
@@ -86,16 +97,12 @@ struct Network {
             case .offerLearnt(let offer): nodes[index].events.append("learnt \(offer.record.model)")
             case .offerWithdrawn(_, let model): nodes[index].events.append("withdrawn \(model)")
             case .offerExpired(_, let model): nodes[index].events.append("expired \(model)")
-            case .searchFinished(let token, _): nodes[index].events.append("finished \(token)")
+            case .searchFinished(let token, _): nodes[index].events.append("finished \(token.rawValue)")
             case .leaveFinished: nodes[index].events.append("left")
             case .sequenceUsed, .pullEnded: break
             }
         }
-        let next = nodes[index].gossip.nextDeadline()
-        if next < nodes[index].wakesAt {
-            nodes[index].wakesAt = next
-            schedule(.wake(index), at: next)
-        }
+        network.wake(index, at: nodes[index].gossip.nextDeadline())
     }
 
     mutating func join(_ index: Int, _ other: Int) {
@@ -110,29 +117,24 @@ struct Network {
 
     /// A new process under the same key.
     mutating func restart(_ index: Int) {
-        nodes[index].gossip = Gossip(identity: identity(index))
-        nodes[index].wakesAt = .never
+        nodes[index].gossip = Gossip(identity: Identity.ofNode(index))
+        network.forgetAlarm(of: index)
         waiting = waiting.filter { $0[0] != UInt64(index) }
     }
 
     mutating func run(_ interval: Interval) {
         let end = time + interval
-        while queue.next() <= end {
-            time = max(time, queue.next())
-            guard let number = queue.popDue(time), let event = events.removeValue(forKey: number) else {
-                break
+        while let happening = network.next(until: end) {
+            switch happening {
+            case .alarm(let index):
+                if nodes[index].isUp { act(index) { $0.tick(turn: &$1, out: &$2) } }
+            case .event(let event): perform(event)
             }
-            perform(event)
         }
-        time = end
     }
 
     private mutating func perform(_ event: Event) {
         switch event {
-        case .wake(let index):
-            guard nodes[index].isUp, nodes[index].wakesAt <= time else { return }
-            nodes[index].wakesAt = .never
-            act(index) { $0.tick(turn: &$1, out: &$2) }
         case .request(let flight):
             guard nodes[flight.receiver].isUp else { return }
             trace(flight.sender, flight.receiver, flight.token)
@@ -142,10 +144,10 @@ struct Network {
                     flight.message, from: address(flight.sender), proven: true, turn: &$1, out: &$2
                 )
             }
-            guard let reply, isPassed(flight.receiver, flight.sender) else { return }
-            schedule(
+            guard let reply else { return }
+            network.send(
                 .answer(to: flight.sender, from: flight.receiver, token: flight.token, reply),
-                at: time + latency(flight.receiver, flight.sender))
+                from: flight.receiver, to: flight.sender)
         case .answer(let index, let from, let token, let message):
             guard nodes[index].isUp, waiting.remove([UInt64(index), token.rawValue]) != nil else { return }
             trace(from, index, token)
@@ -171,30 +173,13 @@ struct Network {
 
     private mutating func send(_ flight: Flight) {
         messages += 1
-        schedule(.timeout(flight), at: time + .milliseconds(250))
-        if isPassed(flight.sender, flight.receiver) {
-            schedule(.request(flight), at: time + latency(flight.sender, flight.receiver))
-        }
-    }
-
-    private mutating func isPassed(_ from: Int, _ to: Int) -> Bool {
-        !random.chance(lossPerMille, in: 1_000) && isLinked(from, to)
-    }
-
-    /// 10 to 60 ms a link, plus a little jitter.
-    private mutating func latency(_ from: Int, _ to: Int) -> Interval {
-        .milliseconds(10 + Int64((from &* 31 &+ to &* 17) % 50)) + random.interval(.zero, .milliseconds(5))
-    }
-
-    private mutating func schedule(_ event: Event, at time: MonotonicTime) {
-        lastEvent += 1
-        events[lastEvent] = event
-        queue.set(lastEvent, at: time)
+        network.plan(.timeout(flight), after: .milliseconds(250))
+        network.send(.request(flight), from: flight.sender, to: flight.receiver)
     }
 
     private mutating func trace(_ from: Int, _ to: Int, _ token: RequestToken) {
         for word in [UInt64(from), UInt64(to), token.rawValue, UInt64(bitPattern: time.nanoseconds)] {
-            digest = (digest ^ word) &* 1_099_511_628_211
+            digest.mix(word)
         }
     }
 
@@ -204,7 +189,7 @@ struct Network {
     func missing(among indices: Range<Int>, publishers: Range<Int>) -> Int {
         var missing = 0
         for publisher in publishers {
-            let key = identity(publisher).publicKey
+            let key = Identity.ofNode(publisher).publicKey
             let own = nodes[publisher].gossip.allOffers.filter { $0.record.publicKey == key }.map(\.signed)
             for index in indices {
                 let held = nodes[index].gossip.allOffers.filter { $0.record.publicKey == key }.map(\.signed)

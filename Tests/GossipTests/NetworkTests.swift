@@ -1,13 +1,13 @@
 import Primitives
+import TestSupport
 import Testing
 import Wire
 
 @testable import Gossip
 
-@Suite("A network in virtual time")
-struct NetworkTests {
-    @Test("64 nodes with 2 % loss: every offer reaches every node in about one copy each, also at a refresh")
-    func dissemination() {
+@Suite struct NetworkTests {
+    /// At a refresh, too.
+    @Test func among64NodesWith2PercentLossEveryOfferIsEverywhereInAboutOneCopyEach() {
         var network = Network(64, seed: 1)
         network.joinAll()
         for index in 0..<64 { network.announce(index, terms("model-\(index % 5)")) }
@@ -25,8 +25,7 @@ struct NetworkTests {
         #expect(network.nodes.allSatisfy { $0.gossip.models.count == 5 })
     }
 
-    @Test("A withdrawal and a departure are known everywhere within a second")
-    func withdrawal() {
+    @Test func aWithdrawalAndALeaveAreKnownEverywhereWithinASecond() {
         var network = Network(64, seed: 2)
         network.joinAll()
         for index in 0..<4 { network.announce(index, terms("wren-m")) }
@@ -42,8 +41,7 @@ struct NetworkTests {
         #expect(network.nodes.allSatisfy { $0.isUp ? $0.gossip.offers(model: "wren-m").count == 2 : true })
     }
 
-    @Test("A killed seller's offer expires everywhere; no other offer does")
-    func death() {
+    @Test func aKilledSellersOfferRunsOutEverywhereNobodyElsesDoes() {
         var network = Network(16, seed: 3)
         network.joinAll()
         for index in 0..<4 { network.announce(index, terms("wren-m")) }
@@ -54,8 +52,7 @@ struct NetworkTests {
         #expect(network.nodes[1...].allSatisfy { $0.events.filter { $0.hasPrefix("expired") }.count == 1 })
     }
 
-    @Test("A mesh partitioned for longer than offers hold is one again within two rounds")
-    func partition() {
+    @Test func aMeshThatWasPartedForLongerThanOffersHoldIsOneAgainWithinTwoRounds() {
         var network = Network(24, seed: 4)
         network.joinAll()
         for index in 0..<24 { network.announce(index, terms("wren-m", output: 1)) }
@@ -70,10 +67,7 @@ struct NetworkTests {
         #expect(network.missing(among: 0..<24, publishers: 0..<24) == 0)
     }
 
-    @Test(
-        "Partitioned right after a change, halves with different prices agree in two rounds of anti-entropy"
-    )
-    func shortPartition() {
+    @Test func halvesPartedRightAfterAChangeAgreeWithinTwoRoundsOfAntiEntropy() {
         var parameters = GossipParameters()
         parameters.refreshEvery = .seconds(170)
         parameters.validity = .seconds(500)
@@ -89,8 +83,7 @@ struct NetworkTests {
         #expect(network.missing(among: 0..<24, publishers: 0..<24) == 0)
     }
 
-    @Test("A newcomer has every offer within seconds, and is known to nodes that it doesn't know")
-    func newcomer() {
+    @Test func aNewcomerHasEverythingWithinSecondsAndIsKnownToThoseWhomItDoesntKnow() {
         var network = Network(33, seed: 6)
         for index in 0..<32 { for other in 0..<32 where other != index { network.join(index, other) } }
         for index in 0..<32 { network.announce(index, terms("wren-m")) }
@@ -104,10 +97,8 @@ struct NetworkTests {
         #expect(network.nodes.allSatisfy { $0.gossip.offers(model: "wren-l").count == 1 })
     }
 
-    @Test(
-        "A seller that sends two halves different offers under one sequence ends with one offer everywhere",
-        arguments: [7, 8, 9])
-    func equivocation(seed: UInt64) {
+    @Test(arguments: [7, 8, 9])
+    func aSellerThatTellsTwoHalvesDifferentThingsEndsWithOneOfferEverywhere(seed: UInt64) {
         var network = Network(33, seed: seed)
         network.lossPerMille = 0
         for index in 0..<32 { for other in 0..<32 where other != index { network.join(index, other) } }
@@ -128,8 +119,7 @@ struct NetworkTests {
         #expect(held.allSatisfy { $0.count == 1 && $0 == held[0] })
     }
 
-    @Test("A seller restarted without its stored sequence continues above what the mesh remembers")
-    func restart() {
+    @Test func aSellerRestartedWithoutItsStoredSequenceContinuesAboveWhatTheMeshRemembers() {
         var network = Network(8, seed: 8)
         network.joinAll()
         // A sequence far above the wall clock, as left behind by a clock that once ran ahead.
@@ -143,16 +133,12 @@ struct NetworkTests {
         #expect(network.missing(among: 0..<8, publishers: 0..<1) == 0)
     }
 
-    @Test("An old offer replayed to every node after its tombstone comes back nowhere")
-    func replay() {
+    @Test func anOldOfferReplayedToEverybodyAfterItsTombstoneComesBackNowhere() throws {
         var network = Network(16, seed: 9)
         network.joinAll()
         network.announce(0, terms("wren-m"))
         network.run(.seconds(10))
-        guard let old = network.nodes[5].gossip.allOffers.first?.signed else {
-            Issue.record("no offer")
-            return
-        }
+        let old = try #require(network.nodes[5].gossip.allOffers.first?.signed)
         network.act(0) { $0.withdraw(model: "wren-m", turn: &$1, out: &$2) }
         network.run(.seconds(2))
         for second in 0..<250 {
@@ -167,8 +153,7 @@ struct NetworkTests {
         #expect(network.nodes.allSatisfy { $0.gossip.heldCount == 0 })
     }
 
-    @Test("Nodes whose clocks differ by up to 29 seconds trade like any others")
-    func clocks() {
+    @Test func nodesWhoseClocksDifferByUpTo29SecondsTradeLikeAnyOthers() {
         var network = Network(8, seed: 10)
         network.nodes[1].wallError = 25_000
         network.nodes[2].wallError = -4_000
@@ -180,8 +165,8 @@ struct NetworkTests {
         }
     }
 
-    @Test("Meshes of one, two and five nodes are no special cases", arguments: [1, 2, 5])
-    func small(count: Int) {
+    @Test(arguments: [1, 2, 5])
+    func oneTwoAndFiveNodesAreNoSpecialCases(count: Int) {
         var network = Network(count, seed: 11)
         network.joinAll()
         for index in 0..<count { network.announce(index, terms("wren-m")) }
@@ -192,9 +177,8 @@ struct NetworkTests {
         #expect(network.nodes[0].events.last == "finished 1")
     }
 
-    @Test("The same seed gives the same run, another seed another run")
-    func determinism() {
-        func digest(_ seed: UInt64) -> UInt64 {
+    @Test func theSameSeedGivesTheSameRunAnotherSeedAnother() {
+        func digest(_ seed: UInt64) -> CourseDigest {
             var network = Network(12, seed: seed)
             network.joinAll()
             for index in 0..<12 { network.announce(index, terms("model-\(index % 3)")) }

@@ -1,3 +1,4 @@
+import Cryptography
 import Primitives
 import TestSupport
 import Testing
@@ -72,10 +73,10 @@ private func signed(_ key: Int, _ model: String, sequence: UInt64, withdrawn: Bo
     -> Verified<Offer>
 {
     var record = terms(model, sequence: sequence)
-    record.publicKey = identity(key).publicKey
+    record.publicKey = Identity.ofNode(key).publicKey
     record.notAfter = WallTime(milliseconds: wallStart + ends * 1_000)
     record.withdrawn = withdrawn
-    return Verified(signing: record, with: identity(key))
+    return Verified(signing: record, with: Identity.ofNode(key))
 }
 
 /// Offer books with offers under the key −1, and room for three. One record serves for all: an offer book
@@ -99,7 +100,7 @@ private func crowd(withTombstones tombstones: Int) -> (OfferBook, PlainBook) {
     return (book, plain)
 }
 
-/// How a run begins.
+/// The initial state of a run.
 private protocol Beginning {
     static var isCrowded: Bool { get }
 }
@@ -164,7 +165,7 @@ private enum AlmostFull: Beginning { static var isCrowded: Bool { true } }
         private mutating func hold(_ key: Int, _ model: String, _ withdrawn: Bool, _ own: Bool, _ ends: Int64)
             throws
         {
-            let id = Offer.shortID(key: identity(key).publicKey, model: model)
+            let id = Offer.shortID(key: Identity.ofNode(key).publicKey, model: model)
             let sequence = (plain[id]?.sequence ?? 0) + 1
             let offer = signed(key, model, sequence: sequence, withdrawn: withdrawn, ends: ends)
             let end = offer.record.notAfter
@@ -188,7 +189,7 @@ private enum AlmostFull: Beginning { static var isCrowded: Bool { true } }
             older.sequence -= 1
             try same(
                 book.standing(of: older, body: older.encoded(), id: id), .stale, "standing of an old one")
-            // Of two bodies under one sequence the same one wins, whichever is held.
+            // Of two bodies with one sequence the same one wins, whichever is held.
             var twin = own.record
             twin.slots += 1
             let tie = book.standing(of: twin, body: twin.encoded(), id: id)
@@ -217,7 +218,8 @@ private enum AlmostFull: Beginning { static var isCrowded: Bool { true } }
             }
             for key in 0..<keys {
                 try same(
-                    book.knows(identity(key).publicKey), others.contains { $0.key == key }, "knows \(key)")
+                    book.knows(Identity.ofNode(key).publicKey), others.contains { $0.key == key },
+                    "knows \(key)")
             }
             if !Begin.isCrowded {
                 let live = plain.entries.filter { !$0.isTombstone }.sorted { $0.id < $1.id }

@@ -1,12 +1,12 @@
 import Cryptography
 import Primitives
+import TestSupport
 import Testing
 import Wire
 
 @testable import Gossip
 
-@Suite("The offer book")
-struct OfferBookTests {
+@Suite struct OfferBookTests {
     private func book(_ count: Int, models: Int = 100) -> OfferBook {
         var book = OfferBook()
         for index in 0..<count { _ = hold(&book, index, "model-\(index % models)") }
@@ -24,8 +24,7 @@ struct OfferBookTests {
             expiresAt: verified.record.notAfter, now: .zero)
     }
 
-    @Test("A full list of models refuses new ones, and takes them when one is gone")
-    func models() {
+    @Test func aFullListOfModelsRefusesNewOnesAndTakesThemWhenOneHasGone() {
         var book = OfferBook()
         for index in 0..<512 { #expect(hold(&book, index, "model-\(index)") == nil) }
         #expect(hold(&book, 513, "another") == .tooManyModels)
@@ -34,8 +33,7 @@ struct OfferBookTests {
         #expect(hold(&book, 513, "another") == nil)
     }
 
-    @Test("A key has at most eight tombstones; the ninth replaces the one that ends first")
-    func tombstones() {
+    @Test func tombstonesOfAKeyAreEightAtMostTheNinthTakesThePlaceOfTheOneThatEndsFirst() {
         var book = OfferBook()
         for index in 0..<20 { #expect(hold(&book, 1, "model-\(index)", withdrawn: true) == nil) }
         #expect(book.count == 8)
@@ -75,8 +73,7 @@ struct OfferBookTests {
         #expect(machine.gossip.sellerCount == 2)
     }
 
-    @Test("Digest ranges cover the whole offer book without gap or overlap")
-    func ranges() {
+    @Test func digestRangesCoverTheWholeBookWithoutGapOrOverlap() {
         let book = book(150)
         var first: UInt64 = 0
         var listed: [UInt64] = []
@@ -90,8 +87,7 @@ struct OfferBookTests {
         #expect(listed == book.ids)
     }
 
-    @Test("A difference names exactly what either side lacks")
-    func difference() {
+    @Test func aDifferenceNamesExactlyWhatEitherSideLacks() {
         var random = SeededRandom(seed: 3)
         let mine = book(100)
         var theirs = book(90)
@@ -112,13 +108,12 @@ struct OfferBookTests {
         }
         #expect(lacking == 10)
         let expected = ((100..<105).map { ($0, "model-\($0)") } + [(3, "model-3")]).map {
-            Offer.shortID(key: identity($0.0).publicKey, model: $0.1)
+            Offer.shortID(key: Identity.ofNode($0.0).publicKey, model: $0.1)
         }
         #expect(wanted.sorted() == expected.sorted())
     }
 
-    @Test("Crafted digests are refused: reversed ranges, ids outside, unsorted, repeated")
-    func crafted() {
+    @Test func craftedDigestsAreRefusedTurnedRangesIdsOutsideUnsortedTwice() {
         func version(_ id: UInt64) -> OfferVersion { OfferVersion(id: id, sequence: 1) }
         let unsound = [
             OfferDigest(first: 5, last: 4, offers: []),
@@ -140,8 +135,7 @@ struct OfferBookTests {
                 == .offerDifference(OfferDifference(wanted: [0, .max])))
     }
 
-    @Test("Two offers of the largest size don't fit one message")
-    func sizes() {
+    @Test func twoOffersOfTheLargestSizeShareNoMessage() {
         var machine = Machine.joined(members: 1..<2)
         for model in ["a", "b", "c"] {
             var draft = terms(model)
@@ -156,8 +150,7 @@ struct OfferBookTests {
         }
     }
 
-    @Test("Summaries give a model's range of prices, contexts and quantizations, by name")
-    func summaries() {
+    @Test func summariesGiveAModelsRangeOfPricesContextsAndQuantizationsByName() {
         var machine = Machine()
         machine.mail([offer(of: 1, output: 5), offer(of: 2, output: 3)], from: 3)
         machine.mail([offer(of: 1, model: "avocet", output: 5)], from: 3)

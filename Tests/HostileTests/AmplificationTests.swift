@@ -2,11 +2,10 @@ import FuzzEntries
 import Primitives
 import Testing
 
-/// Case 12, and point 5 of what discovery must show: before an address has proven itself, no more bytes go there than
-/// came from there. The carrier counts, in every state that seeded programs reach; the entries check each datagram.
+/// Case 12: an unproven address must not be sent more bytes than came from it. The carrier counts in every
+/// state that seeded programs reach, and the entries check each datagram.
 @Suite struct AmplificationTests {
-    @Test("Case 12: seeded programs against sessions get no more bytes out than they put in")
-    func sessions() {
+    @Test func case12SeededProgramsAgainstSessionsGetNoMoreBytesOutThanTheyPutIn() {
         var highest = 0.0
         var answers = 0
         for seed in 1...200 as ClosedRange<UInt64> {
@@ -18,8 +17,7 @@ import Testing
         #expect(answers > 100 && highest <= 1)
     }
 
-    @Test("Case 12: seeded programs against a whole node get no more bytes out than they put in")
-    func peers() {
+    @Test func case12SeededProgramsAgainstAWholeNodeGetNoMoreBytesOutThanTheyPutIn() {
         var highest = 0.0
         var answers = 0
         for seed in 1...80 as ClosedRange<UInt64> {
@@ -31,8 +29,7 @@ import Testing
         #expect(answers > 50 && highest <= 1)
     }
 
-    @Test("Case 12: storms of strangers get no more bytes out of a whole node than they put in")
-    func storms() {
+    @Test func case12StormsOfStrangersGetNoMoreBytesOutOfAWholeNodeThanTheyPutIn() {
         var highest = 0.0
         var answers = 0
         for seed in 1...12 as ClosedRange<UInt64> {
@@ -44,8 +41,8 @@ import Testing
         #expect(answers > 1_000 && highest <= 1)
     }
 
-    @Test("Case 12: every message kind from every unproven state", arguments: Amplification.states)
-    func everyKind(_ state: Amplification.State) {
+    @Test(arguments: Amplification.states)
+    func case12EveryMessageKindFromEveryUnprovenState(_ state: Amplification.State) {
         for kind in 0..<Amplification.kinds {
             for padding in [0, 352, 1_024] {
                 let (ratio, _) = Amplification.one(kind: kind, state: state, paddedTo: padding)

@@ -1,11 +1,11 @@
 import FuzzEntries
 import Testing
 
-/// Case 1: what the decoder lets through, with each number of each message at its ends, changes the state of a whole
-/// node; then its clock runs on, because it is the timer set by such a number that breaks.
+/// Case 1: messages that the decoder accepts, with each number at its extremes, change the state of a whole
+/// node. Then its clock runs on, because it is the timer set by such a number that breaks.
 @Suite struct ExtremesTests {
-    @Test(
-        "Case 1: every number of every message at 0, max, max - 1 and the sign bit, and a day afterwards",
-        arguments: 0..<Amplification.kinds)
-    func numbers(_ kind: Int) { Extremes.play(kind: UInt8(kind)) }
+    @Test(arguments: 0..<Amplification.kinds)
+    func case1EveryNumberOfEveryMessageMayBeZeroMaxMaxMinusOneOrTheSignBitThenAndADayLater(_ kind: Int) {
+        Extremes.play(kind: UInt8(kind))
+    }
 }

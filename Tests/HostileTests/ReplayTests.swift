@@ -1,12 +1,11 @@
 import Foundation
 import FuzzEntries
+import TestSupport
 import Testing
 
-/// Every input that a fuzzer found worth keeping, or that once broke something, goes through the same entries again.
+/// Every input that a fuzzer kept, or that once broke something, goes through the same entries again.
 @Suite struct ReplayTests {
-    private static let corpus = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-        .deletingLastPathComponent()
-        .appendingPathComponent("Fuzz/corpus")
+    private static let corpus = projectFolder.appendingPathComponent("Tests/Fuzz/corpus")
 
     private static func inputs(_ target: FuzzTarget) -> [URL] {
         let folder = corpus.appendingPathComponent(target.rawValue)
@@ -14,17 +13,15 @@ import Testing
         return (files ?? []).sorted { $0.lastPathComponent < $1.lastPathComponent }
     }
 
-    @Test(
-        "The corpus of each fuzz target is harmless; `scripts/fuzz TARGET --replay` says which input is not",
-        arguments: FuzzTarget.allCases)
-    func replay(_ target: FuzzTarget) throws {
+    /// `scripts/fuzz TARGET --replay` says which input is not.
+    @Test(arguments: FuzzTarget.allCases)
+    func theCorpusOfEachFuzzTargetIsHarmless(_ target: FuzzTarget) throws {
         let inputs = Self.inputs(target)
         try #require(!inputs.isEmpty, "Tests/Fuzz/corpus/\(target.rawValue) is empty")
         for input in inputs { target.run(Array(try Data(contentsOf: input))) }
     }
 
-    @Test("Corpora are small: 300 kB in all")
-    func size() throws {
+    @Test func theCorporaAreSmall300KilobytesInAll() throws {
         var bytes = 0
         for target in FuzzTarget.allCases {
             for input in Self.inputs(target) { bytes += try Data(contentsOf: input).count }
@@ -32,9 +29,7 @@ import Testing
         #expect(bytes < 300_000)
     }
 
-    @Test(
-        "The corpus of whole nodes begins at work done for others, at tasks delivered and contacts admitted")
-    func depth() throws {
+    @Test func theCorpusOfWholeNodesReachesWorkForOthersDeliveredTasksAndAdmittedContacts() throws {
         var reached: Set<String> = []
         for input in Self.inputs(.peer) where input.lastPathComponent.hasPrefix("path-") {
             reached.formUnion(effectsReached(Array(try Data(contentsOf: input))))
@@ -43,7 +38,7 @@ import Testing
         #expect(reached.isSuperset(of: ["start job", "awarded", "delta", "finished", "receipt", "admitted"]))
     }
 
-    /// For looking into one: a debug build names the broken rule, which a fuzzer's release build doesn't.
+    /// For examining one input: a debug build names the broken rule, unlike a fuzzer's release build.
     @Test(.enabled(if: ProcessInfo.processInfo.environment["STARLING_FUZZ_INPUT"] != nil))
     func oneInput() throws {
         let environment = ProcessInfo.processInfo.environment

@@ -1,5 +1,5 @@
-import HeapModule
 import Primitives
+import TestSupport
 import Testing
 import Wire
 
@@ -55,14 +55,11 @@ final class World {
         var isStopped = false
         init(next: Int) { self.next = next }
     }
-    struct Event: Comparable {
-        var time: MonotonicTime
-        var sequence: Int
+    /// Something to do at a node, unless its process has ended by then; or a fault of the nodes.
+    private struct Event {
         var node: Int?
         var epoch: Int
         var run: () -> Void
-        static func < (a: Event, b: Event) -> Bool { (a.time, a.sequence) < (b.time, b.sequence) }
-        static func == (a: Event, b: Event) -> Bool { a.sequence == b.sequence }
     }
 
     var nodes: [Node] = []
@@ -72,18 +69,19 @@ final class World {
     var pool: [[Int]: [ChannelID]] = [:]
     var backends: [[UInt64]: Backend] = [:]
     var turn: Turn
-    var time = MonotonicTime.zero
     let faults: Faults
     var receiptsIssued = 0
     var receiptsAccepted = 0
-    private var events = Heap<Event>()
-    private var sequence = 0
+    /// Plans everything, including alarms: a frozen node does all of it later. Requests are lost according to
+    /// `faults`.
+    private var network: VirtualNetwork<Event>
     private var nextChannel: UInt64 = 100
 
     static let tokenBytes = 5
 
     init(seed: UInt64, sellers: Int, buyers: Int, faults: Faults) {
         turn = Turn(now: moment(0), random: SeededRandom(seed: seed))
+        network = VirtualNetwork(seed: seed, latency: .zero)
         self.faults = faults
         for number in 0..<sellers + buyers {
             let seller = Seller(
@@ -119,6 +117,8 @@ final class World {
 
     // MARK: - Time
 
+    var time: MonotonicTime { network.now }
+
     var random: SeededRandom {
         _read { yield turn.random }
         _modify { yield &turn.random }
@@ -129,15 +129,13 @@ final class World {
     }
 
     func at(_ delay: Interval, node: Int? = nil, _ run: @escaping () -> Void) {
-        sequence += 1
         let epoch = node.map { nodes[$0].epoch } ?? 0
-        events.insert(Event(time: time + delay, sequence: sequence, node: node, epoch: epoch, run: run))
+        network.plan(Event(node: node, epoch: epoch, run: run), after: delay)
     }
 
     func run(until end: Interval) {
-        while let event = events.min, event.time <= .zero + end {
-            events.removeMin()
-            time = max(time, event.time)
+        while let happening = network.next(until: .zero + end) {
+            guard case .event(let event) = happening else { continue }
             if let node = event.node {
                 guard nodes[node].isAlive, nodes[node].epoch == event.epoch else { continue }
                 if let thaw = nodes[node].frozenUntil {
@@ -152,7 +150,6 @@ final class World {
             }
             event.run()
         }
-        time = .zero + end
     }
 
     private func thawed(_ node: Int) {

@@ -2,6 +2,7 @@ import Cryptography
 import Market
 import Primitives
 import Sessions
+import TestSupport
 import Testing
 import Wire
 
@@ -9,10 +10,8 @@ import Wire
 
 /// The numbered hostile cases (Tests/README.md) that show only in a whole node.
 @Suite struct CaseTests {
-    @Test(
-        "Case 10: a clock that is an hour off, or says 1970, neither keeps a node out nor makes others leave",
-        arguments: [-3_600, 3_600, -1_800_000_000])
-    func clocks(_ seconds: Int64) {
+    @Test(arguments: [-3_600, 3_600, -1_800_000_000])
+    func case10AClockThatIsAnHourOffOrSays1970NeitherKeepsANodeOutNorMakesOthersLeave(_ seconds: Int64) {
         var mesh = PeerMesh()
         for _ in 0..<4 { mesh.add() }
         mesh.add(skew: .seconds(seconds))
@@ -22,8 +21,7 @@ import Wire
         for node in mesh.nodes { #expect(node.peer.contacts.count == 4) }
     }
 
-    @Test("Case 31: a node whose loop stood still for 20 s loses no contact, and sends no burst")
-    func stall() {
+    @Test func case31ANodeWhoseLoopStoodStillFor20SecondsLosesNobodyAndSendsNoBurst() {
         var mesh = PeerMesh()
         for _ in 0..<8 { mesh.add() }
         mesh.run(for: .minutes(5))
@@ -40,16 +38,15 @@ import Wire
         for node in mesh.nodes { #expect(node.peer.contacts.count == 7) }
     }
 
-    @Test("A node of another wire version is logged four times in a row and then once a minute")
-    func otherVersion() {
-        let stranger = PeerAddress(key: PeerMesh.identity(9).publicKey, endpoint: PeerMesh.endpoint(9))
+    @Test func aNodeOfAnotherWireVersionIsNamedInTheLogFourTimesInARowAndThenOnceAMinute() {
+        let stranger = PeerAddress(key: Identity.ofNode(9).publicKey, endpoint: PeerMesh.endpoint(9))
         var settings = PeerSettings(
             mesh: MeshIdentity(name: "test"), endpoints: [PeerMesh.endpoint(0)], reachability: .direct,
             profile: .loopback, bootstrap: [stranger])
         settings.sessions.countsEndpoints = true
         var now = Now(monotonic: .zero, wall: WallTime(milliseconds: 1_800_000_000_000))
         var peer = Peer(
-            identity: PeerMesh.identity(0), settings: settings, entropy: Bytes32(3, 0, 0, 0),
+            identity: Identity.ofNode(0), settings: settings, entropy: Bytes32(3, 0, 0, 0),
             seed: Bytes32(4, 0, 0, 0), now: now)
         var told = 0
         while now.monotonic < .zero + .minutes(5) {

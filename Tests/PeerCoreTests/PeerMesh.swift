@@ -1,14 +1,14 @@
 import Cryptography
-import HeapModule
 import Market
 import Primitives
 import Sessions
+import TestSupport
 import Wire
 
 @testable import PeerCore
 
-/// Whole `Peer`s that exchange their sealed datagrams in virtual time. No channels: a dial is noted and never
-/// answered.
+/// Whole `Peer`s that exchange their sealed datagrams in virtual time. No channels: dials are recorded and
+/// never answered.
 struct PeerMesh {
     final class Node {
         var peer: Peer
@@ -25,24 +25,17 @@ struct PeerMesh {
         }
     }
 
-    private struct Event: Comparable {
-        var time: MonotonicTime
-        var number: Int
+    private struct Datagram {
         var node: Int
-        var source: Endpoint?
+        var source: Endpoint
         var bytes: [UInt8]
-        static func < (a: Event, b: Event) -> Bool { (a.time, a.number) < (b.time, b.number) }
-        static func == (a: Event, b: Event) -> Bool { a.number == b.number }
     }
 
     private(set) var nodes: [Node] = []
-    private var queue = Heap<Event>()
-    private var number = 0
+    private var network = VirtualNetwork<Datagram>(seed: 1, latency: .milliseconds(5))
     private var byEndpoint: [Endpoint: Int] = [:]
-    private var nextTick: [MonotonicTime] = []
     private var effects: [Effect] = []
-    private(set) var time = MonotonicTime.zero
-    let latency = Interval.milliseconds(5)
+    private var time: MonotonicTime { network.now }
 
     var now: Now {
         Now(monotonic: time, wall: WallTime(milliseconds: 1_800_000_000_000 + (time - .zero).milliseconds))
@@ -53,9 +46,8 @@ struct PeerMesh {
     }
 
     static func endpoint(_ index: Int) -> Endpoint { .loopback(UInt16(2_000 + index)) }
-    static func identity(_ index: Int) -> Identity { Identity(seed: Bytes32(11, UInt64(index), 0, 0)) }
     static func address(_ index: Int) -> PeerAddress {
-        PeerAddress(key: identity(index).publicKey, endpoint: endpoint(index))
+        PeerAddress(key: Identity.ofNode(index).publicKey, endpoint: endpoint(index))
     }
 
     mutating func add(skew: Interval = .zero, _ change: (inout PeerSettings) -> Void = { _ in }) {
@@ -66,11 +58,10 @@ struct PeerMesh {
         settings.sessions.countsEndpoints = true
         change(&settings)
         let peer = Peer(
-            identity: Self.identity(index), settings: settings, entropy: Bytes32(3, UInt64(index), 0, 0),
+            identity: Identity.ofNode(index), settings: settings, entropy: Bytes32(3, UInt64(index), 0, 0),
             seed: Bytes32(4, UInt64(index), 0, 0), now: at(skew))
         byEndpoint[Self.endpoint(index)] = index
         nodes.append(Node(peer, Self.endpoint(index), skew))
-        nextTick.append(.never)
         drain(index)
     }
 
@@ -82,22 +73,22 @@ struct PeerMesh {
 
     mutating func run(for interval: Interval) {
         let end = time + interval
-        while let event = queue.min, event.time <= end {
-            queue.removeMin()
-            time = event.time
-            let node = nodes[event.node]
-            if event.source == nil { nextTick[event.node] = .never }
-            guard !node.isDown else { continue }
-            if let source = event.source {
-                var bytes = event.bytes
-                let now = at(node.skew)
-                bytes.withUnsafeMutableBytes { node.peer.receive($0, from: source, now: now) }
-            } else {
+        while let happening = network.next(until: end) {
+            switch happening {
+            case .alarm(let index):
+                let node = nodes[index]
+                guard !node.isDown else { continue }
                 node.peer.tick(now: at(node.skew))
+                drain(index)
+            case .event(let datagram):
+                let node = nodes[datagram.node]
+                guard !node.isDown else { continue }
+                var bytes = datagram.bytes
+                let now = at(node.skew)
+                bytes.withUnsafeMutableBytes { node.peer.receive($0, from: datagram.source, now: now) }
+                drain(datagram.node)
             }
-            drain(event.node)
         }
-        time = end
     }
 
     private mutating func drain(_ index: Int) {
@@ -105,7 +96,8 @@ struct PeerMesh {
         for datagram in 0..<node.peer.datagrams.count {
             let (bytes, target) = node.peer.datagrams.withDatagram(datagram) { (Array($0), $1) }
             guard let receiver = byEndpoint[target] else { continue }
-            schedule(at: time + latency, receiver, node.endpoint, bytes)
+            network.send(
+                Datagram(node: receiver, source: node.endpoint, bytes: bytes), from: index, to: receiver)
         }
         node.peer.clearDatagrams()
         node.peer.takeEffects(into: &effects)
@@ -119,16 +111,6 @@ struct PeerMesh {
                 break
             }
         }
-        let next = node.peer.nextDeadline()
-        if next != .never, next < nextTick[index] {
-            nextTick[index] = next
-            schedule(at: next, index, nil, [])
-        }
-    }
-
-    private mutating func schedule(at when: MonotonicTime, _ node: Int, _ source: Endpoint?, _ bytes: [UInt8])
-    {
-        number += 1
-        queue.insert(Event(time: max(when, time), number: number, node: node, source: source, bytes: bytes))
+        network.wake(index, at: node.peer.nextDeadline())
     }
 }

@@ -2,6 +2,7 @@ import Cryptography
 import Market
 import Primitives
 import Sessions
+import TestSupport
 import Testing
 import Wire
 
@@ -11,8 +12,7 @@ import Wire
 /// What a whole node states of its reachability, which nodes it forgets, and what it sends to addresses named
 /// by others.
 @Suite struct ReachabilityTests {
-    @Test("A node that leaves is in no table any longer, whether it sold anything or not")
-    func leave() {
+    @Test func aNodeThatLeavesIsInNobodysTableAnyMoreWhetherItSoldAnythingOrNot() {
         var mesh = PeerMesh()
         for _ in 0..<8 { mesh.add() }
         mesh.run(for: .seconds(10))
@@ -21,7 +21,7 @@ import Wire
         for index in [2, 5] {
             mesh.act(index) { $0.leave(now: $1) }
             mesh.run(for: .seconds(1))
-            let key = PeerMesh.identity(index).publicKey
+            let key = Identity.ofNode(index).publicKey
             for (other, node) in mesh.nodes.enumerated() where other != index && !node.isDown {
                 #expect(node.peer.discovery.contact(of: key) == nil, "\(other) still lists \(index)")
                 #expect(!node.peer.contacts.contains { $0.publicKey == key })
@@ -36,7 +36,7 @@ import Wire
             profile: .internet)
         change(&settings)
         return Peer(
-            identity: PeerMesh.identity(0), settings: settings, entropy: Bytes32(3, 0, 0, 0),
+            identity: Identity.ofNode(0), settings: settings, entropy: Bytes32(3, 0, 0, 0),
             seed: Bytes32(4, 0, 0, 0), now: now(.zero))
     }
 
@@ -52,9 +52,7 @@ import Wire
             at: .zero, networks: 3)
     }
 
-    @Test(
-        "The test's finding is stated in contact and offer, and decides who dials and who is registered")
-    func stated() {
+    @Test func whatTheTestFindsIsStatedInContactAndOfferAndDecidesWhichEndDialsAndRegisters() {
         var peer = Self.internetPeer()
         peer.serve([RendezvousTests.served()], now: Self.now(.zero))
         let states: [(ReachabilityFinding.Answer, ReachabilityFinding.Answer, Reachability)] = [
@@ -77,8 +75,7 @@ import Wire
         }
     }
 
-    @Test("The operator's setting stands, whatever the test finds")
-    func operatorsWord() {
+    @Test func theOperatorsWordStandsWhateverTheTestFindsOut() {
         var peer = Self.internetPeer { $0.reachability = .direct }
         peer.reachabilityTested(Self.finding(.no, .no))
         #expect(peer.ownReachability == .direct && peer.testedReachability?.channels == .no)
@@ -99,12 +96,11 @@ import Wire
         return Verified(signing: offer, with: identity).signed
     }
 
-    @Test("Case 14: offers that all name one victim have it called and asked at most four times a second")
-    func victims() {
+    @Test func case14OffersThatAllNameOneVictimHaveItCalledAndAskedFourTimesASecondAtMost() {
         var peer = Self.internetPeer { $0.reachability = .direct }
         let victim = Endpoint(ipv4: 0x0900_0001, port: 7_827)
         let bringer = PeerAddress(
-            key: PeerMesh.identity(1).publicKey,
+            key: Identity.ofNode(1).publicKey,
             endpoint: Endpoint(ipv4: 0x0a80_0001 &+ 0x0100_0000, port: 7_827))
         var time = MonotonicTime.zero + .seconds(1)
         for number in 0..<40 {

@@ -1,6 +1,7 @@
 import Cryptography
 import Market
 import Primitives
+import TestSupport
 import Testing
 import Wire
 
@@ -45,17 +46,16 @@ import Wire
         for seller in mesh.nodes.indices {
             for asker in mesh.nodes.indices where asker != seller {
                 let isKnown =
-                    mesh.nodes[seller].peer.discovery.contact(of: PeerMesh.identity(asker).publicKey) != nil
+                    mesh.nodes[seller].peer.discovery.contact(of: Identity.ofNode(asker).publicKey) != nil
                 let knows =
-                    mesh.nodes[asker].peer.discovery.contact(of: PeerMesh.identity(seller).publicKey) != nil
+                    mesh.nodes[asker].peer.discovery.contact(of: Identity.ofNode(seller).publicKey) != nil
                 if !isKnown, !knows { return (seller, asker) }
             }
         }
         return nil
     }
 
-    @Test("A buyer that shares no table entry with a seller finds it through the topic's registrars")
-    func found() throws {
+    @Test func anAskerThatSharesNoTableEntryWithASellerFindsItThroughTheTopicsRegistrars() throws {
         var mesh = Self.thinMesh(40)
         let (seller, asker) = try #require(Self.strangers(in: mesh))
         mesh.act(seller) { $0.serve([Self.served()], now: $1) }
@@ -68,8 +68,7 @@ import Wire
         #expect(mesh.nodes[asker].dialled == [PeerMesh.endpoint(seller)])
     }
 
-    @Test("The offers of a model in use stay in the offer book although their seller doesn't know us")
-    func refreshed() throws {
+    @Test func theOffersOfAModelInUseStayInTheOfferBookAlthoughTheirSellerDoesntKnowUs() throws {
         var mesh = Self.thinMesh(40)
         let (seller, asker) = try #require(Self.strangers(in: mesh))
         mesh.act(seller) { $0.serve([Self.served()], now: $1) }
@@ -79,8 +78,7 @@ import Wire
         #expect(mesh.nodes[asker].peer.offers(model: Self.model).count == 1)
     }
 
-    @Test("A withdrawn model is no longer found, nor is a seller that left")
-    func withdrawn() throws {
+    @Test func aSellerThatWithdrewAModelOrLeftIsNotFoundAnyMore() throws {
         var mesh = Self.thinMesh(40)
         let (seller, asker) = try #require(Self.strangers(in: mesh))
         mesh.act(seller) { $0.serve([Self.served()], now: $1) }
@@ -99,8 +97,7 @@ import Wire
         #expect(mesh.nodes[asker].dialled.isEmpty)
     }
 
-    @Test("A model that no node serves is reported within three seconds, however many tasks ask for it")
-    func nobody() {
+    @Test func aModelThatNobodyServesIsToldWithinThreeSecondsHoweverManyTasksAskForIt() {
         var mesh = Self.thinMesh(40)
         for _ in 0..<5 { mesh.act(7) { _ = $0.submit(Self.task("none"), now: $1) } }
         mesh.run(for: .seconds(3))
@@ -109,8 +106,7 @@ import Wire
         #expect(mesh.nodes[7].peer.outstanding.tasks == 0)
     }
 
-    @Test("Where no node answers, the search still ends")
-    func silence() {
+    @Test func whereEverybodyIsSilentTheSearchEndsAllTheSame() {
         var mesh = Self.thinMesh(40)
         for index in mesh.nodes.indices where index != 7 { mesh.nodes[index].isDown = true }
         mesh.act(7) { _ = $0.submit(Self.task("none"), now: $1) }

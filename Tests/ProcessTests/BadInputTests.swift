@@ -35,7 +35,7 @@ extension ProcessTests.OnMarket {
             ),
             (#"{"model": "wren-m", "model": "wren-s", "messages": []}"#, "twice"),
         ])
-        func `a wrong body is told what is wrong with it`(body: String, word: String) async throws {
+        func aWrongBodyIsToldWhatIsWrongWithIt(body: String, word: String) async throws {
             let mesh = try market()
             let answer = try await mesh.post("/v1/chat/completions", body, at: mesh.node("hal"))
             #expect(answer.status == 400, "\(answer.body)")
@@ -45,7 +45,7 @@ extension ProcessTests.OnMarket {
             #expect(answer.headers["x-should-retry"] == "false")
         }
 
-        @Test func `a body that is not UTF-8, or nested without end, is refused`() async throws {
+        @Test func aBodyThatIsNotUTF8OrNestedWithoutEndIsRefused() async throws {
             let mesh = try market()
             let hal = try await mesh.node("hal")
             let invalid =
@@ -60,7 +60,7 @@ extension ProcessTests.OnMarket {
             #expect(try await mesh.node("hal").state == "up")
         }
 
-        @Test func `a body of 100 MB is refused, announced or not, and the node stays small`() async throws {
+        @Test func aBodyOf100MegabytesIsRefusedAnnouncedOrNotAndTheNodeStaysSmall() async throws {
             let mesh = try market()
             let hal = try await mesh.node("hal")
             let megabyte = [UInt8](repeating: UInt8(ascii: " "), count: 1 << 20)
@@ -89,7 +89,7 @@ extension ProcessTests.OnMarket {
             #expect(try await mesh.chat("What is 3 + 4?", model: "wren-m", at: hal).status == 200)
         }
 
-        @Test func `nonsense on the HTTP port ends that connection alone`() async throws {
+        @Test func nonsenseOnTheHTTPPortEndsThatConnectionAlone() async throws {
             let mesh = try market()
             let hal = try await mesh.node("hal")
             var random = SystemRandomNumberGenerator()
@@ -103,8 +103,7 @@ extension ProcessTests.OnMarket {
             #expect(try await mesh.get("/health", at: hal).status == 200)
         }
 
-        @Test func `datagrams of any size and content are counted by reason, and nothing grows`() async throws
-        {
+        @Test func datagramsOfAnySizeAndContentAreCountedByReasonAndNothingGrows() async throws {
             let mesh = try market()
             let hal = try await mesh.node("hal")
             let (before, memoryBefore) = (try await dropped(mesh, hal), memory(hal.pid))
@@ -142,7 +141,7 @@ extension ProcessTests.OnMarket {
             return Dictionary(uniqueKeysWithValues: counts.keys.map { ($0, counts[$0].int ?? 0) })
         }
 
-        @Test func `nonsense on the mesh's TCP port ends that connection alone`() async throws {
+        @Test func nonsenseOnTheMeshsTCPPortEndsThatConnectionAlone() async throws {
             let mesh = try market()
             let ada = try await mesh.node("ada")
             for size in [1, 47, 48, 4096, 65_536] {
@@ -203,7 +202,7 @@ extension ProcessTests {
             ("name: [\n", "node.yaml", ""),
             ("name: \u{1}\n", "node.yaml", ""),
         ])
-        func `a wrong configuration is refused with the place and the fix`(
+        func aWrongConfigurationIsRefusedWithThePlaceAndTheFix(
             text: String, problem: String, fix: String
         ) async throws {
             try await with(text) { folder, config in
@@ -217,7 +216,7 @@ extension ProcessTests {
             }
         }
 
-        @Test func `a configuration that isn't there, or can't be read, is told apart`() async throws {
+        @Test func aConfigurationThatIsntThereOrCantBeReadIsToldApart() async throws {
             try await with(Self.sound) { folder, _ in
                 let missing = try await node("\(folder)/none.yaml", folder)
                 #expect(
@@ -233,7 +232,7 @@ extension ProcessTests {
             }
         }
 
-        @Test func `a key that others can read is refused with the fix`() async throws {
+        @Test func aKeyThatOthersCanReadIsRefusedWithTheFix() async throws {
             try await with(Self.sound) { folder, config in
                 let made = try Spawned(
                     Project.program,
@@ -256,7 +255,7 @@ extension ProcessTests {
             }
         }
 
-        @Test func `a port that is taken is named with the fix`() async throws {
+        @Test func aPortThatIsTakenIsNamedWithTheFix() async throws {
             try await with(Self.sound) { folder, config in
                 let (holder, port) = try Socket.holding()
                 defer { holder.close() }
@@ -273,7 +272,7 @@ extension ProcessTests {
             }
         }
 
-        @Test func `a command finds no node where none is`() async throws {
+        @Test func aCommandFindsNoNodeWhereNoneIs() async throws {
             try await with("") { folder, _ in
                 let (holder, port) = try Socket.holding()
                 holder.close()

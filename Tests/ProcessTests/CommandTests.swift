@@ -4,7 +4,7 @@ import Testing
 /// The commands that talk to a node.
 extension ProcessTests.OnMarket {
     @Suite(.serialized) struct Commands {
-        @Test func `ask prints the answer alone on stdout and the bill on stderr`() async throws {
+        @Test func askPrintsTheAnswerAloneOnStdoutAndTheBillOnStderr() async throws {
             let mesh = try market()
             let asked = try await mesh.starling(
                 "ask", "--via", "fay", "--model", "wren-m", "What is 345 + 27?", "--temperature", "0")
@@ -21,7 +21,7 @@ extension ProcessTests.OnMarket {
             #expect(document["state"].text == "delivered" && document["task"].text?.hasPrefix(task) == true)
         }
 
-        @Test func `testnet ask asks the file's question, and prints the auction`() async throws {
+        @Test func testnetAskAsksTheFilesQuestionAndPrintsTheAuction() async throws {
             let mesh = try market()
             let asked = try await mesh.starling("testnet", "ask")
             #expect(asked.status == 0)
@@ -39,7 +39,7 @@ extension ProcessTests.OnMarket {
             )
         }
 
-        @Test func `ask reads the question from stdin`() async throws {
+        @Test func askReadsTheQuestionFromStdin() async throws {
             let mesh = try market()
             let asked = try await mesh.starling(
                 "ask", "--via", "fay", "--model", "wren-m", "--temperature", "0", "-", input: "What is 3 + 4?"
@@ -47,7 +47,7 @@ extension ProcessTests.OnMarket {
             #expect(asked.out == "7\n")
         }
 
-        @Test func `ask ends with a code that says why there is no answer`() async throws {
+        @Test func askEndsWithACodeThatSaysWhyThereIsNoAnswer() async throws {
             let mesh = try market()
             func code(_ arguments: String...) async throws -> Int32 {
                 try await mesh.start(["ask", "--via", "fay"] + arguments).finished().status
@@ -63,7 +63,7 @@ extension ProcessTests.OnMarket {
             #expect(try await mesh.starling("ask", "--via", "nobody", "Hello").status == 69)
         }
 
-        @Test func `every --json is one document`() async throws {
+        @Test func everyJsonIsOneDocument() async throws {
             let mesh = try market()
             let commands: [(arguments: [String], status: Int32, member: String)] = [
                 (["status", "--via", "ada"], 0, "models"), (["peers", "--via", "ada"], 0, "dropped"),
@@ -80,7 +80,7 @@ extension ProcessTests.OnMarket {
             }
         }
 
-        @Test func `what people read is there too`() async throws {
+        @Test func whatPeopleReadIsThereToo() async throws {
             let mesh = try market()
             for (command, words) in [
                 (["status"], ["ada", "wren-m", "slots", "backend ok", "join with"]),
@@ -94,7 +94,7 @@ extension ProcessTests.OnMarket {
             }
         }
 
-        @Test func `a paused node takes no new work until it is resumed`() async throws {
+        @Test func aPausedNodeTakesNoNewWorkUntilItIsResumed() async throws {
             let mesh = try market()
             let gus = try await mesh.node("gus")
             let only = #", "provider": {"only": ["dot"]}"#
@@ -112,7 +112,7 @@ extension ProcessTests.OnMarket {
 extension ProcessTests {
     /// From nothing to a node that sells, as an operator would do it.
     @Suite(.serialized) struct Init {
-        @Test func `init finds a running llama.cpp and writes what a node accepts`() async throws {
+        @Test func initFindsARunningLlamaCppAndWritesWhatANodeAccepts() async throws {
             let home = try Project.folder("home")
             defer { Project.remove(home) }
             let server = try Spawned(
@@ -168,7 +168,7 @@ extension ProcessTests {
             #expect(try await node.finished().status == 0)
         }
 
-        @Test func `init without a model server writes a node that only asks`() async throws {
+        @Test func initWithoutAModelServerWritesANodeThatOnlyAsks() async throws {
             let home = try Project.folder("home")
             defer { Project.remove(home) }
             let (holder, port) = try Socket.holding()

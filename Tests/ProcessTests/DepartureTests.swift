@@ -6,7 +6,7 @@ extension ProcessTests {
     @Suite(.serialized) struct Departure {
         static let mesh = Failover.sellers + "\ngus: {}"
 
-        @Test func `a killed node costs each asker at most one unanswered call, and no task`() async throws {
+        @Test func aKilledNodeCostsEachAskerAtMostOneUnansweredCallAndNoTask() async throws {
             try await TestMesh.with(Self.mesh) { mesh in
                 let askers = try await ["fay", "gus"].asyncMap { try await mesh.node($0) }
                 for asker in askers {
@@ -31,7 +31,7 @@ extension ProcessTests {
             }
         }
 
-        @Test func `a stopped node finishes what it is doing, and is gone from every book`() async throws {
+        @Test func aStoppedNodeFinishesWhatItIsDoingAndIsGoneFromEveryBook() async throws {
             try await TestMesh.with(Self.mesh) { mesh in
                 let fay = try await mesh.node("fay")
                 let short = Failover.question.replacing("150", with: "60")
@@ -61,7 +61,7 @@ extension ProcessTests {
             }
         }
 
-        @Test func `a node that may not finish in time hands its answer over`() async throws {
+        @Test func aNodeThatMayNotFinishInTimeHandsItsAnswerOver() async throws {
             try await TestMesh.with(Self.mesh) { mesh in
                 let fay = try await mesh.node("fay")
                 let whole = try await mesh.post(
@@ -100,7 +100,7 @@ extension ProcessTests {
             }
         }
 
-        @Test func `an asker that is stopped lets its clients' answers end`() async throws {
+        @Test func anAskerThatIsStoppedLetsItsClientsAnswersEnd() async throws {
             try await TestMesh.with(Self.mesh) { mesh in
                 let gus = try await mesh.node("gus")
                 let stream = try OpenAIPackage.stream(

@@ -44,7 +44,7 @@ extension ProcessTests {
             return zip(times, times.dropFirst()).map { ($1 - $0) * 1000 }.max() ?? 0
         }
 
-        @Test func `a worker killed in mid-stream is followed by another, and the text is whole`()
+        @Test func aWorkerKilledInMidStreamIsFollowedByAnotherAndTheTextIsWhole()
             async throws
         {
             try await TestMesh.with(Self.sellers) { mesh in
@@ -65,7 +65,7 @@ extension ProcessTests {
             }
         }
 
-        @Test func `two workers killed in one stream leave no trace in its text`() async throws {
+        @Test func twoWorkersKilledInOneStreamLeaveNoTraceInItsText() async throws {
             try await TestMesh.with(Self.sellers) { mesh in
                 let fay = try await mesh.node("fay")
                 let whole = try await uninterrupted(mesh, fay)
@@ -91,7 +91,7 @@ extension ProcessTests {
             }
         }
 
-        @Test func `a frozen worker is followed by another, and says nothing more when it wakes`()
+        @Test func aFrozenWorkerIsFollowedByAnotherAndSaysNothingMoreWhenItWakes()
             async throws
         {
             try await TestMesh.with(Self.sellers) { mesh in
@@ -126,7 +126,7 @@ extension ProcessTests {
             }
         }
 
-        @Test func `a worker killed before its first token is followed by another`() async throws {
+        @Test func aWorkerKilledBeforeItsFirstTokenIsFollowedByAnother() async throws {
             try await ScriptedBackend.with(#"{"first": 30, "tokens": 5}"#) { slow in
                 try await ScriptedBackend.with(#"{"tokens": 5}"#) { quick in
                     // Trials are answered at once, so that both backends come up; afterwards the first one is
@@ -162,7 +162,7 @@ extension ProcessTests {
             }
         }
 
-        @Test func `an answer that nobody can go on with ends with the reason in the stream`() async throws {
+        @Test func anAnswerThatNobodyCanGoOnWithEndsWithTheReasonInTheStream() async throws {
             try await TestMesh.with(
                 "ada: {serves: wren-m, price: {input: 0.2, output: 2}, speed: 40}\nfay: {}"
             ) { mesh in

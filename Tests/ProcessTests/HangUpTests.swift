@@ -35,7 +35,7 @@ extension ProcessTests {
             try await until("the slot is free", within: 2) { try await mesh.slotsBusy(at: ada) == 0 }
         }
 
-        @Test func `while waiting for the first token, and in mid-stream, streamed or not`() async throws {
+        @Test func whileWaitingForTheFirstTokenAndInMidStreamStreamedOrNot() async throws {
             try await ScriptedBackend.with { backend in
                 try await TestMesh.with(backend.seller("ada") + "\nfay: {}") { mesh in
                     let fay = try await mesh.node("fay")
@@ -71,7 +71,7 @@ extension ProcessTests {
             }
         }
 
-        @Test func `in the auction: no work is left anywhere`() async throws {
+        @Test func inTheAuctionNoWorkIsLeftAnywhere() async throws {
             try await ScriptedBackend.with(#"{"tokens": 2000, "every": 0.02}"#) { backend in
                 try await ScriptedBackend.with { other in
                     try await TestMesh.with(backend.seller("ada") + "\n" + other.seller("bob") + "\nfay: {}")

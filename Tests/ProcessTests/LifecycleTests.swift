@@ -12,7 +12,7 @@ extension ProcessTests {
         /// llama.cpp servers of a testnet have its models folder in their command line.
         private func servers(_ mesh: TestMesh) -> [Int32] { processes(with: "\(mesh.folder)/models") }
 
-        @Test func `up returns when every node answers and knows every offer`() async throws {
+        @Test func upReturnsWhenEveryNodeAnswersAndKnowsEveryOffer() async throws {
             try await TestMesh.with(Self.two) { mesh in
                 let fay = try await mesh.node("fay")
                 #expect(try await mesh.get("/mesh/offers", at: fay).json["offers"].list.count == 1)
@@ -20,7 +20,7 @@ extension ProcessTests {
             }
         }
 
-        @Test func `up on a testnet that runs changes nothing`() async throws {
+        @Test func upOnATestnetThatRunsChangesNothing() async throws {
             try await TestMesh.with(Self.two) { mesh in
                 let before = try await mesh.nodes().map(\.pid)
                 try await mesh.up()
@@ -28,7 +28,7 @@ extension ProcessTests {
             }
         }
 
-        @Test func `up on a changed file starts anew, with the same ids`() async throws {
+        @Test func upOnAChangedFileStartsAnewWithTheSameIds() async throws {
             try await TestMesh.with(Self.two) { mesh in
                 let before = try await mesh.nodes()
                 let yaml = try String(contentsOfFile: mesh.file, encoding: .utf8)
@@ -41,7 +41,7 @@ extension ProcessTests {
             }
         }
 
-        @Test func `a killed node stays dead, and status says when, how and by whom`() async throws {
+        @Test func aKilledNodeStaysDeadAndStatusSaysWhenHowAndByWhom() async throws {
             try await TestMesh.with(Self.two) { mesh in
                 let ada = try await mesh.node("ada")
                 #expect(!servers(mesh).isEmpty)
@@ -59,7 +59,7 @@ extension ProcessTests {
             }
         }
 
-        @Test func `a node that somebody else killed is told apart`() async throws {
+        @Test func aNodeThatSomebodyElseKilledIsToldApart() async throws {
             try await TestMesh.with(Self.two) { mesh in
                 kill(try await mesh.node("ada").pid, SIGKILL)
                 try await until("status notices") { try await mesh.node("ada").state == "killed" }
@@ -70,7 +70,7 @@ extension ProcessTests {
             }
         }
 
-        @Test func `restart brings a node back under the same id, dead or alive`() async throws {
+        @Test func restartBringsANodeBackUnderTheSameIdDeadOrAlive() async throws {
             try await TestMesh.with(Self.two) { mesh in
                 let first = try await mesh.node("ada")
                 try await mesh.testnet("kill", "ada")
@@ -87,7 +87,7 @@ extension ProcessTests {
             }
         }
 
-        @Test func `a node that no bootstrap node answers says so in its status and its log`() async throws {
+        @Test func aNodeThatNoBootstrapNodeAnswersSaysSoInItsStatusAndItsLog() async throws {
             try await TestMesh.with(Self.two) { mesh in
                 try await mesh.testnet("kill", "ada")
                 try await mesh.testnet("restart", "fay")
@@ -104,7 +104,7 @@ extension ProcessTests {
             }
         }
 
-        @Test func `freeze holds a node and thaw lets it go on`() async throws {
+        @Test func freezeHoldsANodeAndThawLetsItGoOn() async throws {
             try await TestMesh.with(Self.two) { mesh in
                 try await mesh.testnet("freeze", "ada")
                 #expect(try await mesh.node("ada").state == "frozen")
@@ -114,7 +114,7 @@ extension ProcessTests {
             }
         }
 
-        @Test func `stop lets a node take its leave`() async throws {
+        @Test func stopLetsANodeLeaveInOrder() async throws {
             try await TestMesh.with(Self.two) { mesh in
                 try await mesh.testnet("stop", "ada")
                 let ada = try await mesh.node("ada")
@@ -124,7 +124,7 @@ extension ProcessTests {
         }
 
         @Test(arguments: [false, true])
-        func `down leaves no process and no port, also after the supervisor was killed`(isKilled: Bool)
+        func downLeavesNoProcessAndNoPortAlsoAfterTheSupervisorWasKilled(isKilled: Bool)
             async throws
         {
             try await TestMesh.with(Self.two) { mesh in
@@ -160,7 +160,7 @@ extension ProcessTests {
             }
         }
 
-        @Test func `without a testnet, down succeeds and the others say how to start one`() async throws {
+        @Test func withoutATestnetDownSucceedsAndTheOthersSayHowToStartOne() async throws {
             try await TestMesh.with(file: "", name: "none", isUp: false) { mesh in
                 #expect(try await mesh.starling("testnet", "down").status == 0)
                 for command in ["status", "kill", "ask"] {
@@ -173,7 +173,7 @@ extension ProcessTests {
             }
         }
 
-        @Test func `wrong names and files are refused with the fix`() async throws {
+        @Test func wrongNamesAndFilesAreRefusedWithTheFix() async throws {
             try await TestMesh.with("fay: {}") { mesh in
                 func refused(_ arguments: [String], _ status: Int32, _ words: String...) async throws {
                     let finished = try await mesh.start(["testnet"] + arguments).finished()
@@ -203,7 +203,7 @@ extension ProcessTests {
             }
         }
 
-        @Test func `up says who holds a port that it needs`() async throws {
+        @Test func upSaysWhoHoldsAPortThatItNeeds() async throws {
             let (holder, port) = try Socket.holding()
             defer { holder.close() }
             let yaml = "mesh: testnet-taken\nports: \(port)\nnodes: {fay: {}}\n"
@@ -220,7 +220,7 @@ extension ProcessTests {
 
 extension ProcessTests.OnMarket {
     @Suite struct Status {
-        @Test func `status --json has the fields that scripts need`() async throws {
+        @Test func statusJsonHasTheFieldsThatScriptsNeed() async throws {
             let nodes = try await market().nodes()
             #expect(nodes.map(\.name) == ["ada", "bob", "cyd", "dot", "eve", "fay", "gus", "hal"])
             let needed: Set = [
@@ -236,7 +236,7 @@ extension ProcessTests.OnMarket {
             }
         }
 
-        @Test func `every node knows every other and every offer`() async throws {
+        @Test func everyNodeKnowsEveryOtherAndEveryOffer() async throws {
             let mesh = try market()
             for node in try await mesh.nodes() {
                 let peers = try await mesh.get("/mesh/peers", at: node).json

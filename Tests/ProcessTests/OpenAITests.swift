@@ -13,7 +13,7 @@ extension ProcessTests.OnMarket {
             return try await OpenAIPackage([call], in: mesh.folder).outcome()
         }
 
-        @Test func `any node lists the models and answers, whether it sells or asks`() async throws {
+        @Test func anyNodeListsTheModelsAndAnswersWhetherItSellsOrAsks() async throws {
             let mesh = try market()
             var calls: [OpenAIPackage.Call] = []
             for name in ["fay", "ada", "dot"] {
@@ -34,7 +34,7 @@ extension ProcessTests.OnMarket {
             }
         }
 
-        @Test func `a chat states usage and bill, and its request id is the task`() async throws {
+        @Test func aChatStatesUsageAndBillAndItsRequestIdIsTheTask() async throws {
             let mesh = try market()
             let answer = try await outcome("chat", chatBody("What is 30 + 41?", model: "wren-m"))
             let usage = answer["usage"]
@@ -63,7 +63,7 @@ extension ProcessTests.OnMarket {
             #expect(!"\(transcript)".contains("30 + 41"), "a transcript never holds the prompt")
         }
 
-        @Test func `a stream is the same text as the plain answer, with one usage block`() async throws {
+        @Test func aStreamIsTheSameTextAsThePlainAnswerWithOneUsageBlock() async throws {
             let mesh = try market()
             let fay = try await mesh.node("fay")
             let question = chatBody("Count from 5 to 12.", model: "wren-m", more: #", "max_tokens": 30"#)
@@ -86,13 +86,13 @@ extension ProcessTests.OnMarket {
             #expect(try await mesh.transcript(task, at: fay)["state"].text == "delivered")
         }
 
-        @Test func `a stream that asks for no usage gets none`() async throws {
+        @Test func aStreamThatAsksForNoUsageGetsNone() async throws {
             let streamed = try await outcome("stream", chatBody("What is 3 + 4?", model: "wren-m"))
             #expect(streamed["text"].text == "7")
             #expect(streamed["usages"].list.isEmpty)
         }
 
-        @Test func `provider preferences choose the worker`() async throws {
+        @Test func providerPreferencesChooseTheWorker() async throws {
             let mesh = try market()
             func body(_ provider: String) -> String {
                 chatBody(
@@ -111,7 +111,7 @@ extension ProcessTests.OnMarket {
             #expect(outcomes.map { $0["headers"]["starling-worker"].text } == wanted)
         }
 
-        @Test func `errors are OpenAI's, explained, and the package sends each request once`() async throws {
+        @Test func errorsAreOpenAIsExplainedAndThePackageSendsEachRequestOnce() async throws {
             let mesh = try market()
             let gus = try await mesh.node("gus")
             func chat(_ model: String, _ more: String) -> OpenAIPackage.Call {
@@ -192,7 +192,7 @@ extension ProcessTests.OnMarket {
             }
         }
 
-        @Test func `a foreign Origin or Host is refused`() async throws {
+        @Test func aForeignOriginOrHostIsRefused() async throws {
             let mesh = try market()
             let fay = try await mesh.node("fay")
             let body = chatBody("What is 3 + 4?", model: "wren-m")

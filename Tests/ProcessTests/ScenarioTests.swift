@@ -20,7 +20,7 @@ extension ProcessTests {
         }
 
         @Test(arguments: ["nats", "clocks", "liars", "ground-ids", "flood", "replay"])
-        func `a scenario holds what it expects`(name: String) async throws {
+        func aScenarioHoldsWhatItExpects(name: String) async throws {
             let ran = try await run(
                 "sim", "\(Project.root)/testnet/scenarios/\(name).yaml", "--seed", "1", "--carrier", "plain")
             #expect(ran.status == 0, "\(ran.out)\(ran.err)")
@@ -36,7 +36,7 @@ extension ProcessTests {
             expect: [answered >= 100 %]
             """
 
-        @Test func `what is missed ends with 1, its name and the line that repeats it`() async throws {
+        @Test func whatIsMissedEndsWith1ItsNameAndTheLineThatRepeatsIt() async throws {
             try await withFile(rigged) { file in
                 let ran = try await run("sim", file, "--seed", "5")
                 #expect(ran.status == 1)
@@ -76,13 +76,13 @@ extension ProcessTests {
             }
         }
 
-        @Test func `every answer is whole where model servers go on with another's text`() async throws {
+        @Test func everyAnswerIsWholeWhereModelServersGoOnWithAnothersText() async throws {
             let ran = try await play("vllm", expecting: "answered >= 100 %")
             #expect(ran.status == 0, "\(ran.out)\(ran.err)")
             #expect(ran.out.contains("8 delivered"), "\(ran.out)")
         }
 
-        @Test func `where they can't, what had begun is broken off, and the run says so`() async throws {
+        @Test func whereTheyCantWhatHadBegunIsBrokenOffAndTheRunSaysSo() async throws {
             let ran = try await play("openai", expecting: "answered >= 100 %")
             #expect(ran.status == 1, "\(ran.out)\(ran.err)")
             #expect(
@@ -102,7 +102,7 @@ extension ProcessTests {
             ("load: {turns: 2..3}", "`load.turns`"),
             ("events: [{at: 5s, partition: fay}]", "`partition`"),
         ])
-        func `processes refuse by name what they can't play`(line: String, name: String) async throws {
+        func processesRefuseByNameWhatTheyCantPlay(line: String, name: String) async throws {
             try await withFile("mesh: testnet-x\nnodes: {ada: {serves: wren-m}, bob: {}, fay: {}}\n\(line)\n")
             {
                 let ran = try await run("testnet", "run", $0)
@@ -116,7 +116,7 @@ extension ProcessTests {
             ("nat: full-cone", "`nat: full-cone` (fay)"), ("clock_skew: 30s", "`clock_skew` (fay)"),
             ("address: learnt", "`address: learnt` (fay)"),
         ])
-        func `processes refuse what a node can't be`(key: String, name: String) async throws {
+        func processesRefuseWhatANodeCantBe(key: String, name: String) async throws {
             try await withFile("mesh: testnet-x\nnodes: {ada: {serves: wren-m}, bob: {}, fay: {\(key)}}\n") {
                 let ran = try await run("testnet", "run", $0)
                 #expect(ran.status != 0)

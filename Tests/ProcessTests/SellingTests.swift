@@ -4,7 +4,7 @@ import Testing
 /// Sellers and the model servers behind them.
 extension ProcessTests {
     @Suite(.serialized) struct Selling {
-        @Test func `a worker that accepts no connection dials, and sells`() async throws {
+        @Test func aWorkerThatAcceptsNoConnectionDialsAndSells() async throws {
             let nodes = "ada: {serves: wren-m, price: {input: 0.2, output: 2}, inbound: false}\nfay: {}"
             try await TestMesh.with(nodes) { mesh in
                 let (ada, fay) = (try await mesh.node("ada"), try await mesh.node("fay"))
@@ -20,7 +20,7 @@ extension ProcessTests {
             }
         }
 
-        @Test func `two nodes that accept no connection can't trade, and say so`() async throws {
+        @Test func twoNodesThatAcceptNoConnectionCantTradeAndSaySo() async throws {
             let nodes =
                 "ada: {serves: wren-m, price: {output: 2}, inbound: false}\nfay: {inbound: false}\ngus: {}"
             try await TestMesh.with(nodes) { mesh in
@@ -33,7 +33,7 @@ extension ProcessTests {
             }
         }
 
-        @Test func `only the fields that the driver lists reach the model server`() async throws {
+        @Test func onlyTheFieldsThatTheDriverListsReachTheModelServer() async throws {
             try await ScriptedBackend.with(#"{"tokens": 3}"#) { backend in
                 try await TestMesh.with(backend.seller("ada") + "\nfay: {}") { mesh in
                     let fay = try await mesh.node("fay")
@@ -75,7 +75,7 @@ extension ProcessTests {
             }
         }
 
-        @Test func `a full seller is waited for, and then said to be busy`() async throws {
+        @Test func aFullSellerIsWaitedForAndThenSaidToBeBusy() async throws {
             try await ScriptedBackend.with(#"{"tokens": 400, "every": 0.01}"#) { backend in
                 try await TestMesh.with(backend.seller("ada") + "\nfay: {}") { mesh in
                     let fay = try await mesh.node("fay")
@@ -144,7 +144,7 @@ extension ProcessTests {
         }
 
         @Test(arguments: ["error", "close", "garbage"])
-        func `one that fails at once costs no task, isn't offered, and comes back when it is well`(
+        func oneThatFailsAtOnceCostsNoTaskIsntOfferedAndComesBackWhenItIsWell(
             mode: String
         ) async throws {
             try await withPair { troubled, mesh, fay in
@@ -161,7 +161,7 @@ extension ProcessTests {
         }
 
         @Test(arguments: ["close", "garbage"])
-        func `one that fails in mid-answer and can't be continued ends the answer with the reason`(
+        func oneThatFailsInMidAnswerAndCantBeContinuedEndsTheAnswerWithTheReason(
             mode: String
         ) async throws {
             try await withPair { troubled, mesh, fay in
@@ -176,7 +176,7 @@ extension ProcessTests {
         }
 
         @Test
-        func `one that hangs before its first token ends with the deadline, isn't offered, and comes back`()
+        func oneThatHangsBeforeItsFirstTokenEndsWithTheDeadlineIsntOfferedAndComesBack()
             async throws
         {
             try await withPair { troubled, mesh, fay in
@@ -192,7 +192,7 @@ extension ProcessTests {
             }
         }
 
-        @Test func `one that hangs in mid-answer ends with the reason, isn't offered, and comes back`()
+        @Test func oneThatHangsInMidAnswerEndsWithTheReasonIsntOfferedAndComesBack()
             async throws
         {
             try await withPair { troubled, mesh, fay in
@@ -204,7 +204,7 @@ extension ProcessTests {
             }
         }
 
-        @Test func `a model server that is killed is started again`() async throws {
+        @Test func aModelServerThatIsKilledIsStartedAgain() async throws {
             try await TestMesh.with("ada: {serves: wren-m, price: {output: 2}}\nfay: {}") { mesh in
                 let fay = try await mesh.node("fay")
                 let servers = processes(with: "\(mesh.folder)/models")

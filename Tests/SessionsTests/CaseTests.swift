@@ -9,18 +9,18 @@ import Wire
 @Suite struct CaseTests {
     private let stranger = Endpoint(ipv4: 0xc000_0201, port: 999)
 
-    @Test("Case 3: an answer with a number never used, zero, or used before completes nothing")
-    func replyNumbers() {
+    @Test func case3AnAnswerUnderANumberNeverGivenZeroOrGivenBeforeCompletesNothing() throws {
         let net = Net()
         net.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
         net.run()
         let used = net.nodes[0].sessions.lastRequest
         for number in [used, used &+ 1, .max] {
-            net.sealRaw(Envelope(reply: number, message: .gossip(.offerReceived)).encoded(), from: 1, to: 0)
+            try net.sealRaw(
+                Envelope(reply: number, message: .gossip(.offerReceived)).encoded(), from: 1, to: 0)
         }
         #expect(net.nodes[0].sessions.dropped[.unknownReply] == 3)
         // Zero means that it is no answer: a message like any other, and no machine takes this one.
-        net.sealRaw(Envelope(message: .gossip(.offerReceived)).encoded(), from: 1, to: 0)
+        try net.sealRaw(Envelope(message: .gossip(.offerReceived)).encoded(), from: 1, to: 0)
         #expect(net.nodes[0].completions.count == 1 && net.nodes[0].incoming.last?.reply == nil)
         // Request numbers wrap, skipping zero and those that are open.
         net.nodes[0].sessions.lastRequest = .max - 1
@@ -33,10 +33,7 @@ import Wire
         #expect(net.nodes[0].completions.count == 4)
     }
 
-    @Test(
-        "Case 6: a session's packet from elsewhere is not answered there, and the session stays where it was"
-    )
-    func otherPlace() {
+    @Test func case6ASessionsPacketFromElsewhereIsNotAnsweredThereAndTheSessionStaysWhereItWas() {
         let net = Net()
         net.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
         net.run()
@@ -53,8 +50,7 @@ import Wire
         #expect(net.log.count == logged + 1)
     }
 
-    @Test("Case 7: responses to nobody, to an older attempt, or sent twice open one session")
-    func orphans() {
+    @Test func case7ResponsesToNobodyToAnOlderAttemptOrTwiceOpenOneSession() {
         let net = Net()
         var held: [Net.Packet] = []
         net.delivers = { packet in
@@ -77,8 +73,7 @@ import Wire
             net.nodes[2].sessions.dropped[.noSession] == 1 && net.nodes[2].sessions.associations.count == 0)
     }
 
-    @Test("Case 8: unknown kinds, a counter of 0 and the last counter are harmless")
-    func counters() {
+    @Test func case8UnknownKindsACounterOfZeroAndTheLastCounterAreHarmless() throws {
         let net = Net()
         net.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
         net.run()
@@ -88,14 +83,13 @@ import Wire
                 [kind, 1, 0, 0] + [UInt8](repeating: 0, count: 60), into: 1, from: net.nodes[0].endpoint)
         }
         #expect(net.nodes[1].sessions.dropped[.unknownKind] == 5)
-        net.sealRaw([], from: 0, to: 1, counter: 0)
-        net.sealRaw([], from: 0, to: 1, counter: .max)
+        try net.sealRaw([], from: 0, to: 1, counter: 0)
+        try net.sealRaw([], from: 0, to: 1, counter: .max)
         #expect(net.nodes[1].sessions.dropped.total == before + 7)
         #expect(net.nodes[1].sessions.nextDeadline() == .never)
     }
 
-    @Test("Case 9: an answer whose handshake was evicted meanwhile is dropped, the newer one is sent")
-    func lateReply() throws {
+    @Test func case9AnAnswerThatComesAfterItsHandshakeWasPushedOutIsDroppedTheNewerOneIsSent() throws {
         var limits = SessionLimits()
         limits.halfOpen = 1
         var receiver = Net.node(1, nil, 0, MeshIdentity(name: "test"), limits)
@@ -119,8 +113,7 @@ import Wire
         #expect(receiver.sessions.dropped[.replyLate] == 1 && receiver.out.datagrams.count == 1)
     }
 
-    @Test("Case 11: a cookie from elsewhere changes nothing, and an old one gains nothing")
-    func cookies() throws {
+    @Test func case11ACookieFromElsewhereMovesNothingAndAnOldOneBuysNothing() throws {
         var limits = SessionLimits()
         limits.handshakesPerSecond = 1
         let net = Net(3, limits: limits)
@@ -152,10 +145,8 @@ import Wire
         #expect(net.nodes[1].sessions.dropped[.cookieRequired] == before + 1)
     }
 
-    @Test(
-        "Case 33: with loss, duplicates, reordering and packets 5 s late, each request ends once",
-        arguments: [1, 10, 30])
-    func badNetwork(_ loss: Int) {
+    @Test(arguments: [1, 10, 30])
+    func case33WithLossDuplicatesReorderingAndLatePacketsEachRequestHasOneEnd(_ loss: Int) {
         let net = Net(4)
         var random = SeededRandom(seed: UInt64(loss))
         net.delivers = { [unowned net] packet in
@@ -163,13 +154,13 @@ import Wire
             var again = packet
             if random.chance(10, in: 100) {
                 again.at = again.at + random.interval(.zero, .milliseconds(80))
-                net.flying.append(again)
+                net.carry(again)
             }
             guard random.chance(10, in: 100) else { return true }
             again.at =
                 again.at
                 + (random.chance(20, in: 100) ? .seconds(5) : random.interval(.zero, .milliseconds(80)))
-            net.flying.append(again)
+            net.carry(again)
             return false
         }
         let requests = 300
@@ -194,8 +185,7 @@ import Wire
         #expect(net.nodes.allSatisfy { $0.sessions.pending.isEmpty && $0.sessions.openings.isEmpty })
     }
 
-    @Test("Case 34: a node whose own request slots are all taken still answers others' requests")
-    func repliesHaveTheirOwnRoom() {
+    @Test func case34ANodeWhoseOwnRequestsAreAllTakenStillAnswersThoseOfOthers() {
         var limits = SessionLimits()
         limits.requests = 1
         let net = Net(3, limits: limits)
@@ -210,8 +200,7 @@ import Wire
         #expect(net.nodes[1].completions.last?.answer == .gossip(.offerReceived))
     }
 
-    @Test("Case 34: limits of zero and of the highest number hold, whatever the first moment")
-    func extremeLimits() {
+    @Test func case34LimitsOfZeroAndOfTheHighestNumberAreLimitsAtAnyFirstMoment() {
         for rate in [0, 1, .max] {
             for moment in [MonotonicTime.zero, MonotonicTime(nanoseconds: .max - 1), .never] {
                 var bucket = TokenBucket(rate: rate, burst: rate)

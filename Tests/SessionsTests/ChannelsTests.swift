@@ -16,7 +16,7 @@ final class Carriers {
     }
     var nodes: [Node] = []
     var now = MonotonicTime(nanoseconds: 1_000_000_000)
-    /// Dialler's node and channel, acceptor's node and channel.
+    /// The dialler's node and channel, then the acceptor's node and channel.
     var links: [(Int, ChannelID, Int, ChannelID)] = []
     var pieces = 100_000
     var refuses = false
@@ -337,8 +337,7 @@ final class Carriers {
         #expect(sent == 70)
     }
 
-    @Test("Only the dialler begins tasks: an acceptor that does loses the channel, in use or idle")
-    func direction() throws {
+    @Test func onlyTheDiallerBeginsTasksAnAcceptorThatDoesLosesTheChannelInUseOrIdle() throws {
         let task = TaskID(high: 1, low: 1)
         let other = TaskID(high: 2, low: 2)
         func frame(_ body: FrameBody, _ task: TaskID) -> Frame { Frame(task: task, attempt: 1, body: body) }

@@ -2,6 +2,7 @@ import Cryptography
 import Foundation
 import Glibc
 import Primitives
+import TestSupport
 import Testing
 import Wire
 
@@ -127,9 +128,9 @@ import Wire
 
     // MARK: Python
 
-    /// scripts/setup's environment, or a small one of our own.
+    /// The environment of scripts/setup, or a small separate one.
     private func python() throws -> URL {
-        let candidates = [".cache/venv", ".cache/noise"].map { root.appendingPathComponent($0) }
+        let candidates = [".cache/venv", ".cache/noise"].map { projectFolder.appendingPathComponent($0) }
         for folder in candidates {
             let package = folder.appendingPathComponent("lib")
             let versions = (try? FileManager.default.contentsOfDirectory(atPath: package.path)) ?? []
@@ -163,7 +164,8 @@ import Wire
         let process = Process()
         let pipe = Pipe()
         process.executableURL = python
-        process.arguments = [root.appendingPathComponent("Protocol/vectors/noise_peer.py").path] + arguments
+        process.arguments =
+            [projectFolder.appendingPathComponent("Protocol/vectors/noise_peer.py").path] + arguments
         process.standardOutput = pipe
         try process.run()
         return (process, pipe.fileHandleForReading)

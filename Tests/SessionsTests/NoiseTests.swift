@@ -1,6 +1,7 @@
 import Cryptography
 import Foundation
 import Primitives
+import TestSupport
 import Testing
 
 @testable import Sessions

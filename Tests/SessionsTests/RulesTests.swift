@@ -1,5 +1,6 @@
 import Foundation
 import Primitives
+import TestSupport
 import Testing
 import Wire
 
@@ -51,7 +52,8 @@ import Wire
     ]
 
     private static func rows() throws -> [Row] {
-        let text = try String(contentsOf: root.appendingPathComponent("Protocol/rules.md"), encoding: .utf8)
+        let text = try String(
+            contentsOf: projectFolder.appendingPathComponent("Protocol/rules.md"), encoding: .utf8)
         let lines = text.split(separator: "\n").drop { !$0.hasPrefix("| message |") }.prefix {
             $0.hasPrefix("|")
         }
@@ -67,16 +69,14 @@ import Wire
         }
     }
 
-    @Test("The table has a row for every request, and each kind is a request or an answer in it")
-    func complete() throws {
+    @Test func theTableHasARowForEveryRequestAndEachKindIsARequestOrAnAnswerInIt() throws {
         let rows = try Self.rows()
         let named = Set(rows.map(\.message)).union(rows.flatMap(\.answers)).subtracting(["any unknown kind"])
         #expect(named == Set(Self.samples.map(\.name)))
         #expect(rows.count == Set(rows.map(\.message)).count)
     }
 
-    @Test("What may ride in a first message, and the size to which it is padded, is what the table says")
-    func riding() throws {
+    @Test func whatRidesInAFirstMessageAndToHowMuchItIsPaddedIsWhatTheTableSays() throws {
         let rows = try Self.rows()
         for (name, message) in Self.samples {
             let row = rows.first { $0.message == name }

@@ -8,8 +8,7 @@ import Wire
 /// What Sessions provides for the reachability test: which peers are strangers, and a datagram outside any
 /// session.
 @Suite struct StrangerTests {
-    @Test("A callback arrives once, is not answered, and leaves nothing behind at either end")
-    func callback() throws {
+    @Test func aCallbackArrivesOnceIsNotAnsweredAndLeavesNothingBehindAtEitherEnd() throws {
         let network = Net()
         let receiver = network.nodes[1].address
         let made = network.nodes[0].sessions.detached(.discovery(.callback(nonce: 7)), to: receiver.key)
@@ -28,8 +27,7 @@ import Wire
         #expect(network.nodes[0].sessions.tables.allSatisfy { $0.count == 0 })
     }
 
-    @Test("A stranger comes from a network to which nothing was sent for ten to fifteen minutes")
-    func familiarity() {
+    @Test func aStrangerComesFromANetworkToWhichNothingWasSentForTenMinutesOrFifteen() {
         var addresses = ContactedAddresses()
         let endpoint = Endpoint(ipv4: 0x0900_0001, port: 7_827)
         let neighbour = Endpoint(ipv4: 0x0900_0002, port: 1)
@@ -52,8 +50,7 @@ import Wire
         #expect(doubtful && !certain)
     }
 
-    @Test("A peer that opens a session uninvited is reported as a stranger, unless we wrote to it first")
-    func uninvited() {
+    @Test func aNodeThatOpensASessionUninvitedIsToldAsAStrangerAndOneThatWeWroteToFirstIsNot() {
         let network = Net()
         network.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
         network.run()
@@ -69,8 +66,7 @@ import Wire
         #expect(familiar == [.endpoint, .network, .stranger])
     }
 
-    @Test("A question for a callback is padded to pay for what it makes others send")
-    func padding() {
+    @Test func aQuestionForACallbackWeighsWhatItMakesOthersSend() {
         let network = Net()
         network.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
         network.run()

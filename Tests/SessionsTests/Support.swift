@@ -1,30 +1,14 @@
 import Cryptography
 import Foundation
 import Primitives
+import TestSupport
 import Testing
 import Wire
 
 @testable import Sessions
 
-func hex(_ text: String) -> [UInt8] {
-    var digits = text.compactMap { $0.hexDigitValue.map(UInt8.init) }[...]
-    var bytes: [UInt8] = []
-    while let high = digits.popFirst(), let low = digits.popFirst() { bytes.append(high << 4 | low) }
-    return bytes
-}
-
-func hex32(_ text: String) -> Bytes32 { Bytes32(hex(text)) ?? .zero }
-
-func text(_ bytes: some Sequence<UInt8>) -> String {
-    bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
-}
-
-/// The repository's root.
-let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-    .deletingLastPathComponent()
-
 func vectorFile(_ name: String) throws -> Data {
-    try Data(contentsOf: root.appendingPathComponent("Protocol/vectors/\(name)"))
+    try Data(contentsOf: projectFolder.appendingPathComponent("Protocol/vectors/\(name)"))
 }
 
 func moment(_ time: MonotonicTime) -> Now { Now(monotonic: time, wall: WallTime(milliseconds: 0)) }
@@ -41,6 +25,7 @@ func signedContact(_ identity: Identity, endpoints: Int = 1) -> SignedRecord {
 /// FIND with FOUND, everything else with `offerReceived`.
 final class Net {
     struct Packet {
+        /// When it arrives.
         var at: MonotonicTime
         var from: Endpoint
         var to: Endpoint
@@ -96,12 +81,17 @@ final class Net {
     }
 
     var nodes: [Node] = []
-    var now = MonotonicTime(nanoseconds: 1_000_000_000)
+    private var network = VirtualNetwork<Packet>(
+        seed: 1, start: MonotonicTime(nanoseconds: 1_000_000_000), latency: .zero)
     var latency = Interval.milliseconds(10)
-    var flying: [Packet] = []
     var log: [Packet] = []
     /// Returns false to drop this packet.
     var delivers: (Packet) -> Bool = { _ in true }
+
+    var now: MonotonicTime {
+        get { network.now }
+        set { network.now = newValue }
+    }
 
     init(_ count: Int = 2, limits: SessionLimits = .init()) {
         for index in 0..<count { _ = add(UInt64(index), limits: limits) }
@@ -120,7 +110,7 @@ final class Net {
         _ seed: UInt64, _ endpoint: Endpoint? = nil, _ entropy: UInt64 = 0,
         _ mesh: MeshIdentity = MeshIdentity(name: "test"), _ limits: SessionLimits = .init()
     ) -> Node {
-        let identity = Identity(seed: Bytes32(seed, 1, 1, 1))
+        let identity = Identity.ofNode(Int(seed))
         return Node(
             identity: identity,
             endpoint: endpoint ?? Endpoint(ipv4: 0x0a01_0000 + UInt32(seed) << 8, port: 7827),
@@ -166,7 +156,7 @@ final class Net {
                 let packet = Packet(
                     at: now + latency, from: nodes[index].endpoint, to: endpoint, bytes: Array(bytes))
                 log.append(packet)
-                if delivers(packet) { flying.append(packet) }
+                if delivers(packet) { carry(packet) }
             }
         }
         nodes[index].completions += out.completions
@@ -174,29 +164,28 @@ final class Net {
         nodes[index].strangers += out.strangers
         nodes[index].advice += out.advice
         nodes[index].out.removeAll()
+        network.wake(index, at: nodes[index].sessions.nextDeadline())
     }
+
+    /// Lets `packet` arrive when it says.
+    func carry(_ packet: Packet) { network.plan(packet, at: packet.at) }
 
     /// Runs everything that is due within `duration`.
     func run(_ duration: Interval = .seconds(10)) {
         let end = now + duration
-        while true {
-            var next = flying.map(\.at).min() ?? .never
-            for index in nodes.indices { next = min(next, nodes[index].sessions.nextDeadline()) }
-            guard next <= end else { break }
-            now = max(now, next)
-            let due = flying.filter { $0.at <= now }
-            flying.removeAll { $0.at <= now }
-            for packet in due {
+        // A test may have called into a node by itself.
+        for index in nodes.indices { network.wake(index, at: nodes[index].sessions.nextDeadline()) }
+        while let happening = network.next(until: end) {
+            switch happening {
+            case .alarm(let index):
+                nodes[index].tick(moment(now))
+                collect(index)
+            case .event(let packet):
                 for index in nodes.indices where nodes[index].endpoint == packet.to {
                     inject(packet.bytes, into: index, from: packet.from)
                 }
             }
-            for index in nodes.indices {
-                nodes[index].tick(moment(now))
-                collect(index)
-            }
         }
-        now = end
     }
 
     /// The kinds of all packets so far, by their first byte.

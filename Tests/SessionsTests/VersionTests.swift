@@ -25,10 +25,8 @@ import Wire
         return [7, 0, 0, 0] + Array(mac1) + tail + [UInt8](repeating: 0, count: 12 - tail.count)
     }
 
-    @Test(
-        "An initiation of another version is answered with ours, in fewer bytes, and leaves nothing behind",
-        arguments: [0, 2, 255] as [UInt8])
-    func answered(_ version: UInt8) {
+    @Test(arguments: [0, 2, 255] as [UInt8])
+    func anInitiationOfAnotherVersionIsToldOursInFewerBytesAndLeavesNothingBehind(_ version: UInt8) {
         let net = Net()
         let packet = initiation(version)
         net.inject(packet, into: 1, from: stranger)
@@ -38,10 +36,7 @@ import Wire
         #expect(net.nodes[1].sessions.associations.count == 0)
     }
 
-    @Test(
-        "A node without our key gets no answer, nor do other kinds, short packets, or an eleventh in a second"
-    )
-    func silence() {
+    @Test func aSenderWithoutOurKeyHearsNothingNorDoOtherKindsShortPacketsOrAnEleventhInASecond() {
         let net = Net()
         net.inject(initiation(2, goodMac: false), into: 1, from: stranger)
         for kind in [2, 3, 4, 7] as [UInt8] {
@@ -56,8 +51,7 @@ import Wire
         #expect(net.log.count == 10)
     }
 
-    @Test("The advice is reported once, from the right address, and the opening continues regardless")
-    func advice() {
+    @Test func theAdviceIsToldOnceFromTheRightPlaceAndTheOpeningGoesOnAsIfItHadNotCome() {
         let net = Net()
         net.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
         let mac1 = net.log[0].bytes[4..<20]
@@ -76,8 +70,7 @@ import Wire
         #expect(net.nodes[0].completions.first?.answer != nil)
     }
 
-    @Test("An answer is never answered: two nodes can't be made to talk for ever")
-    func noLoop() {
+    @Test func nobodyAnswersAnAnswerTwoNodesCantBeMadeToTalkForEver() {
         let net = Net()
         net.inject(versions(initiation(2)[4..<20], [2]), into: 0, from: net.nodes[1].endpoint)
         net.inject([7, 9, 0, 0] + [UInt8](repeating: 0, count: 28), into: 0, from: net.nodes[1].endpoint)

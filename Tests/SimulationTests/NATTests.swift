@@ -1,4 +1,4 @@
-// What stands before a node: the mappings and filters of RFC 4787 by the names of RFC 3489, and a mesh behind them.
+// NATs: the mappings and filters of RFC 4787, named as in RFC 3489, and a mesh behind them.
 
 import PeerCore
 import Primitives
@@ -36,14 +36,15 @@ import Wire
         #expect(nats.admits(first, from: 9, at: 1) && !nats.admits(first, from: 10, at: 1))
     }
 
-    /// From a stranger, from another port of an address that it wrote to, and from where it wrote to.
+    /// From a stranger, from another port of an address that it wrote to, and from an endpoint that it wrote
+    /// to.
     @Test(arguments: [
         (NATKind.fullCone, true, true), (.restricted, false, true), (.portRestricted, false, false),
         (.symmetric, false, false),
     ])
     func filtersAsItsKindSays(kind: NATKind, stranger: Bool, otherPort: Bool) {
         var nats = translators
-        // Machine 7 has two outside ports: it is behind a symmetric NAT itself.
+        // Machine 7 has two outside ports, because it is behind a symmetric NAT itself.
         let seven = nats.leaving(7, .symmetric, to: 1, at: 0)
         let sevenElsewhere = nats.leaving(7, .symmetric, to: 2, at: 0)
         let outside = nats.leaving(5, kind, to: seven, at: 0)
@@ -90,8 +91,7 @@ import Wire
 
     private func ownEndpoints(_ host: Host) -> [Endpoint] { host.process?.peer.ownEndpoints ?? [] }
 
-    @Test("Behind any NAT a node joins, learns every offer and buys from sellers in the open")
-    func buying() {
+    @Test func behindAnyNATANodeJoinsLearnsEveryOfferAndBuysFromSellersInTheOpen() {
         var scenario = mesh([.fullCone, .restricted, .portRestricted, .symmetric])
         scenario.load[0].askers = [16, 17, 18, 19]
         scenario.expect.deliveredPercentMin = 100
@@ -101,12 +101,10 @@ import Wire
         #expect(report.carrier.filtered > 0)
     }
 
-    @Test(
-        "A node behind a cone learns its outside address from its peers",
-        arguments: [
-            NATKind.fullCone, .restricted, .portRestricted,
-        ])
-    func learning(kind: NATKind) throws {
+    @Test(arguments: [
+        NATKind.fullCone, .restricted, .portRestricted,
+    ])
+    func aNodeBehindAConeLearnsItsOutsideAddressFromItsPeers(kind: NATKind) throws {
         let world = World(mesh([kind, kind]))
         world.run(until: .zero + .seconds(12))
         for host in world.hosts.suffix(2) {
@@ -119,8 +117,7 @@ import Wire
         }
     }
 
-    @Test("A node that nobody told its address learns it")
-    func learningInTheOpen() {
+    @Test func aNodeThatNobodyToldItsAddressLearnsIt() {
         var scenario = mesh([])
         scenario.nodes[19].learnsAddress = true
         let world = World(scenario)
@@ -128,8 +125,7 @@ import Wire
         #expect(ownEndpoints(world.hosts[19]) == [world.hosts[19].endpoint])
     }
 
-    @Test("A seller behind a NAT that says so dials its buyers")
-    func selling() {
+    @Test func aSellerBehindANATThatSaysSoDialsItsBuyers() {
         var scenario = mesh([])
         for (offset, kind) in [NATKind.fullCone, .portRestricted, .symmetric].enumerated() {
             scenario.nodes[2 + offset].serves = scenario.nodes[0].serves
@@ -138,7 +134,7 @@ import Wire
         }
         scenario.nodes[0].serves = []
         scenario.nodes[1].serves = []
-        // Nobody mails to those who say that nothing reaches them: they ask once a minute.
+        // No node mails to those that state they are unreachable; they ask once a minute.
         scenario.expect.offersWithin = .seconds(70)
         scenario.load[0].every = .milliseconds(300)
         scenario.load[0].askers = Array(5..<20)
@@ -147,8 +143,7 @@ import Wire
         expectHolds(report)
     }
 
-    @Test("No connection comes in through a NAT")
-    func connections() throws {
+    @Test func noConnectionComesInThroughANAT() throws {
         let world = World(mesh([.fullCone]))
         world.run(until: .zero + .seconds(10))
         let hidden = world.hosts[19]
@@ -162,8 +157,7 @@ import Wire
         #expect(process.channels[ChannelID(rawValue: 1 << 40)] == nil)
     }
 
-    @Test("The same seed draws the same ports")
-    func digests() {
+    @Test func theSameSeedDrawsTheSamePorts() {
         let scenario = mesh([.symmetric, .portRestricted])
         #expect(World(scenario).run().digest == World(scenario).run().digest)
     }

@@ -4,8 +4,7 @@ import Testing
 @testable import Simulation
 
 @Suite struct ScriptedAnswerTests {
-    @Test("A text goes on at every token boundary and nowhere else")
-    func positions() throws {
+    @Test func aTextGoesOnAtEveryTokenBoundaryAndNowhereElse() throws {
         let answer = ScriptedAnswer(key: 42, tokens: 40)
         let text = answer.text(0..<40)
         var boundaries: [Int] = []
@@ -23,8 +22,7 @@ import Testing
         #expect(answer.position(after: text + [32]) == nil)
     }
 
-    @Test("A prompt's body says what is to be answered")
-    func bodies() throws {
+    @Test func aPromptsBodySaysWhatIsToBeAnswered() throws {
         let answer = ScriptedAnswer(key: 7, tokens: 3)
         let read = try #require(ScriptedAnswer(body: answer.body))
         #expect(read.key == 7 && read.tokens == 3)
@@ -45,8 +43,7 @@ import Testing
         bytes.withUnsafeMutableBytes { accounts.received($0, from: 1, isGenuine: genuine) }
     }
 
-    @Test("Answers to an unproven address may weigh what came from there; a proven one gets anything")
-    func accounts() {
+    @Test func answersToAnUnprovenAddressMayWeighWhatCameFromThereAProvenOneGetsAnything() {
         var accounts = PathAccounts()
         #expect(sent(&accounts, 1, 400) == 0, "a first message is our own doing")
         #expect(sent(&accounts, 2, 100) == 100, "an answer to nothing")
@@ -61,8 +58,7 @@ import Testing
 }
 
 @Suite struct DistributionTests {
-    @Test("Quantiles are values that occur")
-    func quantiles() {
+    @Test func quantilesAreValuesThatOccur() {
         let hundred = Distribution((1...100).map { Int64($0) }.reversed())
         #expect(hundred.percentile(50) == 50)
         #expect(hundred.percentile(99) == 99)
@@ -71,8 +67,7 @@ import Testing
         #expect(Distribution([5]).percentile(99) == 5)
     }
 
-    @Test("Numbers and chances read as people write them")
-    func numbers() {
+    @Test func numbersAndChancesReadAsPeopleWriteThem() {
         #expect(Report.number(1_234_567, unit: 1_000_000, decimals: 2) == "1.23")
         #expect(Report.number(50_000, unit: 1_000_000, decimals: 3) == "0.050")
         #expect(Chance(perMillion: 25_000).description == "2.5%")

@@ -6,11 +6,12 @@ import Wire
 
 @testable import Simulation
 
-/// Whole meshes in which a third stands behind NATs: what each node says of its reachability is the truth.
+/// Whole meshes in which a third of the nodes is behind NATs: each node states the truth about its
+/// reachability.
 @Suite struct ReachabilityTests {
     static let kinds: [NATKind] = [.fullCone, .restricted, .portRestricted, .symmetric]
 
-    /// Nodes that nobody told their address; every third is behind a NAT.
+    /// Nodes without a configured address; every third is behind a NAT.
     static func mesh(seed: UInt64, nodes: Int = 24, loss: Int = 0) -> Scenario {
         var scenario = Scenarios.mesh("reachability", "", seed: seed, nodes: nodes)
         for index in scenario.nodes.indices {
@@ -26,7 +27,7 @@ import Wire
         case .none: [.direct]
         // Its mapping is open while it has contacts; connections don't come in.
         case .fullCone: [.datagrams]
-        // Where everybody is known, everybody gets in.
+        // Where all nodes are known, all of them get in.
         case .restricted: [.datagrams, .outbound]
         case .portRestricted, .symmetric: [.outbound]
         }
@@ -41,8 +42,8 @@ import Wire
         }
     }
 
-    @Test("Every node says the truth after a few minutes", arguments: [1, 2, 3] as [UInt64])
-    func truth(seed: UInt64) {
+    @Test(arguments: [1, 2, 3] as [UInt64])
+    func everyNodeSaysTheTruthAfterAFewMinutes(seed: UInt64) {
         let world = World(Self.mesh(seed: seed))
         world.run(until: .zero + .minutes(6))
         expectTruth(world, "seed \(seed)")
@@ -55,10 +56,7 @@ import Wire
         }
     }
 
-    @Test(
-        "Loss makes nobody say otherwise, nor does an hour, and at rest a node sends 64 bytes a second at most"
-    )
-    func lasting() {
+    @Test func neitherLossNorAnHourChangesTheTruthAndARestingNodeSends64BytesASecondAtMost() {
         var scenario = Self.mesh(seed: 4, loss: 5)
         // Offers have their own upkeep.
         for index in scenario.nodes.indices { scenario.nodes[index].serves = [] }
@@ -77,9 +75,8 @@ import Wire
         #expect(world.violations.isEmpty)
     }
 
-    @Test(
-        "Case 13: callers that only say that they call change nobody's mind", arguments: [6, 7] as [UInt64])
-    func liars(seed: UInt64) {
+    @Test(arguments: [6, 7] as [UInt64])
+    func case13CallersThatOnlySayThatTheyCallChangeNobodysMind(seed: UInt64) {
         let world = World(Self.mesh(seed: seed))
         for index in [4, 7, 13] { world.hosts[index].callsNobody = true }
         for minute in [3, 8] as [Int64] {
@@ -88,8 +85,7 @@ import Wire
         }
     }
 
-    @Test("Where a node has strangers, a NAT that filters by address shows")
-    func strangers() {
+    @Test func whereANodeHasStrangersANATThatFiltersByAddressShows() {
         var scenario = Self.mesh(seed: 9, nodes: 240)
         scenario.carrier = .plain
         let world = World(scenario)

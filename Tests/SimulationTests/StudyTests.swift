@@ -4,10 +4,9 @@ import Testing
 
 @testable import Simulation
 
-/// The studies at a size that a debug build bears; `scripts/bench` runs them at theirs.
+/// The studies at a size that a debug build can run; `scripts/bench` runs them at full size.
 @Suite struct StudyTests {
-    @Test("Lookups among 1,000 nodes find the nearest in two rounds; the same plan gives the same report")
-    func rounds() throws {
+    @Test func lookupsAmong1000NodesFindTheNearestInTwoRoundsTheSamePlanGivesTheSameReport() throws {
         var plan = RoutingStudy.Plan()
         plan.nodes = 1_000
         plan.lookups = 20
@@ -18,8 +17,7 @@ import Testing
         #expect(RoutingStudy.run(plan).latency == report.latency)
     }
 
-    @Test("Case 16: half of the nodes name only each other, and lookups still find the nearest honest one")
-    func colluders() {
+    @Test func case16HalfOfTheNodesNameOnlyEachOtherAndLookupsStillFindTheNearestHonestOne() {
         var plan = RoutingStudy.Plan()
         plan.nodes = 1_000
         plan.lookups = 40
@@ -27,8 +25,8 @@ import Testing
         #expect(RoutingStudy.run(plan).found >= 38)
     }
 
-    @Test("Case 33: with a fifth of the contacts dead and 1 % loss, lookups end within 1.5 s at 100 ms")
-    func dead() throws {
+    /// With 1 % loss, at 100 ms.
+    @Test func case33LookupsEndWithin1500MillisecondsWithAFifthOfTheContactsDead() throws {
         var plan = RoutingStudy.Plan()
         plan.nodes = 1_000
         plan.lookups = 40
@@ -39,10 +37,9 @@ import Testing
         #expect(try #require(RoutingStudy.Report.quantile(950, of: report.latency)) <= .milliseconds(1_500))
     }
 
-    @Test(
-        "Case 16: 64 and 128 ids ground next to a topic, dropping and lying, hide no provider; closest-k storage is silenced",
-        arguments: [64, 128])
-    func ground(_ hostile: Int) {
+    /// 64 and 128 ids. Storage at the closest k nodes, as Kademlia has it, is silenced by them.
+    @Test(arguments: [64, 128])
+    func case16IdsGroundNextToATopicDroppingAndLyingHideNoProvider(_ hostile: Int) {
         var plan = RendezvousStudy.Plan()
         plan.nodes = 600
         plan.hostile = hostile
@@ -56,8 +53,7 @@ import Testing
         }
     }
 
-    @Test("Case 16: liars who own the near end of a topic end no search with their own")
-    func liars() {
+    @Test func case16LiarsThatOwnTheNearEndOfATopicEndNoSearchWithTheirOwn() {
         var plan = RendezvousStudy.Plan()
         plan.nodes = 600
         plan.hostile = 128
@@ -68,10 +64,8 @@ import Testing
         #expect(report.succeeded >= 11, "\(report.honest)")
     }
 
-    @Test(
-        "Case 16: ids ground into the buckets where provider and searcher meet hide few",
-        arguments: [64, 128])
-    func meeting(_ hostile: Int) {
+    @Test(arguments: [64, 128])
+    func case16IdsGroundIntoTheBucketsWhereProviderAndSearcherMeetHideFew(_ hostile: Int) {
         var plan = RendezvousStudy.Plan()
         plan.nodes = 600
         plan.hostile = hostile
@@ -82,10 +76,7 @@ import Testing
         #expect(report.succeeded >= 11, "\(report.honest)")
     }
 
-    @Test(
-        "Eclipse: ids in four /24s hold ten slots each, and restarts amid their attack reach two honest anchors"
-    )
-    func eclipse() {
+    @Test func idsInFourNetworksHoldTenSlotsEachAndRestartsAmidTheirAttackReachTwoHonestAnchors() {
         var plan = EclipseStudy.Plan()
         plan.nodes = 200
         plan.hostile = 200

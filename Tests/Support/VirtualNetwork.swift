@@ -26,7 +26,8 @@ package struct VirtualNetwork<Event> {
         static func < (a: Planned, b: Planned) -> Bool { (a.time, a.sequence) < (b.time, b.sequence) }
     }
 
-    package private(set) var now: MonotonicTime
+    /// Setting it is a jump: what was due meanwhile happens late.
+    package var now: MonotonicTime
     /// The latency from the first machine to the second.
     package var latency: (Int, Int, inout SeededRandom) -> Interval
     /// Of a thousand messages this many are lost.
@@ -69,13 +70,18 @@ package struct VirtualNetwork<Event> {
     @discardableResult
     package mutating func send(_ event: Event, from sender: Int, to receiver: Int) -> Bool {
         guard passes(sender, receiver) else { return false }
-        plan(event, after: latency(sender, receiver, &random))
+        plan(event, after: delay(sender, receiver))
         return true
+    }
+
+    /// How long something that is sent now takes.
+    package mutating func delay(_ sender: Int, _ receiver: Int) -> Interval {
+        latency(sender, receiver, &random)
     }
 
     /// Whether a message sent now would arrive: draws whether it is lost.
     package mutating func passes(_ sender: Int, _ receiver: Int) -> Bool {
-        let isLost = lossPerMille > 0 && random.chance(lossPerMille, in: 1_000)
+        let isLost = random.chance(lossPerMille, in: 1_000)
         return !isLost && isLinked(sender, receiver)
     }
 

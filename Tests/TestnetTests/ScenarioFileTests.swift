@@ -1,6 +1,7 @@
 import Foundation
 import NodeConfiguration
 import Primitives
+import TestSupport
 import Testing
 
 @testable import Testnet
@@ -26,8 +27,7 @@ import Testing
     }
 
     @Test func theScenariosOfTheRepositoryAreRead() throws {
-        let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-            .deletingLastPathComponent().appendingPathComponent("testnet/scenarios")
+        let folder = projectFolder.appendingPathComponent("testnet/scenarios")
         let files = try FileManager.default.contentsOfDirectory(atPath: folder.path)
         #expect(files.count >= 3)
         for name in files {

@@ -1,5 +1,6 @@
 import Foundation
 import NodeConfiguration
+import TestSupport
 import Testing
 
 @testable import Testnet
@@ -10,9 +11,8 @@ import Testing
     }
 
     @Test func theMarketOfTheRepositoryIsRead() throws {
-        let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-            .deletingLastPathComponent()
-        let text = try String(contentsOf: root.appendingPathComponent("testnet/market.yaml"), encoding: .utf8)
+        let path = projectFolder.appendingPathComponent("testnet/market.yaml")
+        let text = try String(contentsOf: path, encoding: .utf8)
         let market = try file(text)
         #expect(market.name == "market")
         #expect(market.nodes.map(\.name) == ["ada", "bob", "cyd", "dot", "eve", "fay", "gus", "hal"])

@@ -49,3 +49,9 @@ final class Promise<Value: Sendable>: Sendable {
 
 let anyPort = Endpoint.loopback(0)
 let anyPortIPv6 = Endpoint(high: 0, low: 1, port: 0)
+
+extension TCPEnd {
+    var failure: SocketError? {
+        if case .failed(let error) = self { error } else { nil }
+    }
+}

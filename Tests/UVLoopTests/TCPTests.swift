@@ -29,11 +29,9 @@ import Testing
                 connection.onConnected = { Issue.record("connected") }
                 connection.onClosed = { ended.keep($0) }
             }
-            guard case .failed(let error) = await ended.value() else {
-                Issue.record("not refused")
-                return
-            }
-            #expect(error.code == ECONNREFUSED && error.description.hasPrefix("nobody listens at 127.0.0.1:"))
+            let error = try #require(await ended.value().failure)
+            #expect(error.code == ECONNREFUSED)
+            #expect(error.description.hasPrefix("nothing listens at 127.0.0.1:"))
         }
     }
 
@@ -45,10 +43,7 @@ import Testing
                 connection.onClosed = { ended.keep($0) }
                 connection.write([1, 2, 3])
             }
-            guard case .failed = await ended.value() else {
-                Issue.record("not failed")
-                return
-            }
+            #expect(await ended.value().failure != nil)
         }
     }
 
@@ -148,10 +143,7 @@ import Testing
                 client.onClosed = { ends.keep($0) }
             }
             #expect(await aborted.value() == .aborted)
-            guard case .failed(let error) = await ends.value() else {
-                Issue.record("not reset")
-                return
-            }
+            let error = try #require(await ends.value().failure)
             #expect(error.code == ECONNRESET)
         }
     }
@@ -181,10 +173,7 @@ import Testing
                     ticker.timer?.arm(after: .milliseconds(1))
                 }
             }
-            guard case .failed(let error) = await ended.value() else {
-                Issue.record("not failed")
-                return
-            }
+            let error = try #require(await ended.value().failure)
             #expect([EPIPE, ECONNRESET].contains(error.code))
         }
     }

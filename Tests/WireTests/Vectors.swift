@@ -1,5 +1,6 @@
 import Foundation
 import Primitives
+import TestSupport
 import Testing
 
 @testable import Wire
@@ -24,16 +25,14 @@ struct Vector: Decodable, CustomTestStringConvertible {
     private struct File: Decodable { var vectors: [Vector] }
 
     static func data(_ file: String) throws -> Data {
-        var url = URL(fileURLWithPath: #filePath)
-        for _ in 0..<3 { url.deleteLastPathComponent() }
-        return try Data(contentsOf: url.appendingPathComponent("Protocol/vectors/\(file).json"))
+        try Data(contentsOf: projectFolder.appendingPathComponent("Protocol/vectors/\(file).json"))
     }
 
     static func load(_ file: String) throws -> [Vector] {
         try JSONDecoder().decode(File.self, from: data(file)).vectors
     }
 
-    /// Every encoding that is in the vectors, with its type.
+    /// Every encoding in the vectors, with its type.
     static func everything() throws -> [(type: String, bytes: [UInt8])] {
         let whole = try ["envelopes", "frames", "tolerated", "refused"].flatMap { try load($0) }
         let records = try ["records", "unverified"].flatMap { try load($0) }
@@ -42,7 +41,7 @@ struct Vector: Decodable, CustomTestStringConvertible {
     }
 }
 
-/// Any of the things with an encoding of their own.
+/// Any value that has its own encoding.
 enum Decoded: Hashable {
     case envelope(Envelope)
     case frame(Frame)
