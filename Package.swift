@@ -43,8 +43,9 @@ let core: [Target] = [
     target("Discovery", ["Wire"] + collections),
     target("Gossip", ["Wire"] + collections),
     target("Market", ["Wire"] + collections),
+    target("Credit", ["Wire"]),
     target("PeerCore", machines),
-    target("Simulation", ["PeerCore"] + machines + collections),
+    target("Simulation", ["PeerCore", "Credit"] + machines + collections),
     target("OpenAIFormat", ["Primitives"]),
     // What fuzzers and hostile tests do to the core; Tests/Fuzz builds it for libFuzzer.
     .target(
@@ -63,8 +64,9 @@ let core: [Target] = [
     tests("DiscoveryTests", ["Discovery", "TestSupport"]),
     tests("GossipTests", ["Gossip", "TestSupport"]),
     tests("MarketTests", ["Market", "TestSupport"]),
+    tests("CreditTests", ["Credit"]),
     tests("PeerCoreTests", ["PeerCore", "TestSupport"] + machines),
-    tests("SimulationTests", ["Simulation", "PeerCore", "TestSupport"] + machines),
+    tests("SimulationTests", ["Simulation", "PeerCore", "Credit", "TestSupport"] + machines),
     tests("OpenAIFormatTests", ["OpenAIFormat", "Primitives"]),
     tests("HostileTests", ["FuzzEntries", "TestSupport"]),
 ]
@@ -87,7 +89,8 @@ let shell: [Target] = [
     target(
         "NodeRuntime",
         machines + [
-            "PeerCore", "UVLoop", "Inference", "OpenAIFormat", "Store", "MeshDocuments", "NodeConfiguration",
+            "PeerCore", "Credit", "UVLoop", "Inference", "OpenAIFormat", "Store", "MeshDocuments",
+            "NodeConfiguration",
             product("Logging", "swift-log"),
         ]),
     target(

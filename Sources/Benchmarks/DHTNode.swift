@@ -36,7 +36,6 @@ final class DHTNode {
     private var effects: [Effect] = []
     private var puts: [(id: String, topic: TopicID, since: MonotonicTime)] = []
     private var searches: [RequestToken: Search] = [:]
-    private let startedAt = SystemClock.monotonic
     private var isConnected = false
     private var sentBytes = 0
     private var receivedBytes = 0

@@ -52,7 +52,7 @@ extension PublicKey {
 
     /// Whether y < 2^255 − 19 (RFC 8032 §5.1.3): the one encoding that each point has. libsodium 1.0.18 checks it
     /// when it verifies but not when it converts.
-    public var isCanonical: Bool {
+    var isCanonical: Bool {
         // Little-endian: the last byte's top bit is x's sign, the first byte is the lowest.
         let allOnes =
             value.w3 | 0x80 == .max && value.w2 == .max && value.w1 == .max

@@ -30,7 +30,6 @@ public struct Mac16: Equatable, Sendable {
 public struct Hash64: Sendable {
     private var words: InlineArray<8, UInt64>
 
-    public static let zero = Hash64()
     private init() { words = .init(repeating: 0) }
 
     /// `bytes` (at most 64), padded with zeros.

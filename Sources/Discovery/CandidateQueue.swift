@@ -25,7 +25,6 @@ struct CandidateQueue: Sendable {
         self.profile = profile
     }
 
-    var isEmpty: Bool { waiting.isEmpty }
     var count: Int { waiting.count }
 
     /// False when there is no room. A newer record of a waiting key replaces the older one.

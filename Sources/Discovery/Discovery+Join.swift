@@ -22,6 +22,7 @@ extension Discovery {
             }
         }
         bootstrapDelay = parameters.bootstrapDelay
+        if table.count == 0 { becameLonely(turn.monotonic) }
         tryBootstrap(&turn, &out)
     }
 
@@ -90,6 +91,7 @@ extension Discovery {
     /// A contact was removed: its bootstrap address is tried again, or all of them when the table is empty.
     mutating func bootstrapLost(_ key: PublicKey, _ now: MonotonicTime) {
         let isLonely = table.count == 0
+        if isLonely { becameLonely(now) }
         var again = isLonely && !savedAnchors.isEmpty
         for index in bootstrap.indices where isLonely || bootstrap[index].address.key == key {
             bootstrap[index].isReached = false
@@ -100,10 +102,25 @@ extension Discovery {
         timers.set(.bootstrap, at: now + bootstrapDelay)
     }
 
+    private mutating func becameLonely(_ now: MonotonicTime) {
+        if !bootstrap.isEmpty, lonelySince == nil { lonelySince = now }
+    }
+
+    /// Tells that this node is alone. Called when a try of a bootstrap address has failed: it needs no timer of its own.
+    mutating func checkAlone(_ now: MonotonicTime, _ out: inout [DiscoveryAction]) {
+        guard !isAlone, let lonelySince, now >= lonelySince + parameters.aloneAfter,
+            !bootstrap.contains(where: \.isReached)
+        else { return }
+        isAlone = true
+        out.append(.alone(tried: bootstrap.map(\.address)))
+    }
+
     // MARK: Refresh
 
     /// The first contact is in the table: look around at once, then at growing intervals.
     mutating func tableFilled(_ now: MonotonicTime) {
+        lonelySince = nil
+        isAlone = false
         refreshDelay = parameters.refreshDelay
         timers.set(.refresh, at: now)
         provideAll(now)

@@ -53,12 +53,6 @@ extension Discovery {
     }
 
     /// The peer announced its departure: removes it, and keeps it out until it states a newer contact.
-    public mutating func forget(
-        _ key: PublicKey, turn: inout Turn, out: inout [DiscoveryAction]
-    ) {
-        forget(key, &turn, &out)
-    }
-
     mutating func forget(
         _ key: PublicKey, _ turn: inout Turn, _ out: inout [DiscoveryAction]
     ) {

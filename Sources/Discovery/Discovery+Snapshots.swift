@@ -6,6 +6,8 @@ import Wire
 extension Discovery {
     /// Contacts in the table.
     public var count: Int { table.count }
+    /// How many `contacts` are: with the evicted ones that are still tried.
+    public var contactCount: Int { table.count + lost.count }
 
     /// All contacts in the table, far buckets first, then evicted contacts that are still tried.
     public var contacts: [ContactSummary] {
@@ -36,16 +38,6 @@ extension Discovery {
     /// The table's record of `key` and the address at which it answers us.
     public func contact(of key: PublicKey) -> (contact: Verified<Contact>, address: PeerAddress)? {
         table.entry(key).map { ($0.contact, $0.address) }
-    }
-
-    /// Up to `count` different contacts that answer, drawn at random.
-    public func randomContacts(_ count: Int, random: inout SeededRandom) -> [Verified<Contact>] {
-        random.sample(max(0, count), of: table.entries.filter { $0.failures == 0 }).map(\.contact)
-    }
-
-    /// Up to `count` contacts that answer, nearest to `target` first.
-    public func closest(to target: Bytes32, count: Int) -> [Verified<Contact>] {
-        table.closest(to: target, count: max(0, count)).map(\.contact)
     }
 
     /// The contacts known for longest, at most 64: what to save for a restart.

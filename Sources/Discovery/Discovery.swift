@@ -104,6 +104,10 @@ public struct Discovery: Sendable {
     var bootstrapDelay: Interval
     var refreshDelay: Interval
     var hasJoined = false
+    /// Since when the table is empty; nil when it isn't, or there are no bootstrap addresses.
+    var lonelySince: MonotonicTime?
+    /// This node has reported that it is alone, and no contact was admitted since.
+    public internal(set) var isAlone = false
     /// Contacts that ever entered the table, and their number at the last refresh.
     var admissions = 0
     var admissionsAtRefresh = 0
@@ -269,7 +273,9 @@ public struct Discovery: Sendable {
             orderCallback(order, for: asker, triesLeft: triesLeft, &turn.random, &out)
         case .liveness: livenessFailed(question.peer.key, &turn, &out)
         case .candidate: candidates.probeEnded()
-        case .bootstrap: bootstrapEnded(question.peer)
+        case .bootstrap:
+            bootstrapEnded(question.peer)
+            checkAlone(turn.monotonic, &out)
         case .lost: lostFailed(question.peer.key, turn.monotonic)
         }
     }

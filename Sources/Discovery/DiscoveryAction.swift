@@ -23,6 +23,9 @@ public enum DiscoveryAction: Sendable {
     case searchFinished(token: RequestToken, SearchStatistics)
     /// The first lookup of our own id has ended, with this many contacts in the table.
     case joined(contacts: Int)
+    /// No bootstrap address has answered and no contact was in the table for `aloneAfter`. Reported once until a
+    /// contact is admitted.
+    case alone(tried: [PeerAddress])
     /// A contact asks us to call this node: one CALLBACK from a port unknown to it, and a channel if wanted.
     case callBack(PeerAddress, nonce: UInt64, channel: Bool)
     /// A test of whether strangers can reach us has ended.

@@ -170,6 +170,10 @@ public struct DiscoveryParameters: Sendable {
     /// The maximum when the table is not empty: an unreached bootstrap address may be in another part of a
     /// split mesh.
     public var bootstrapDelayIdleMax = Interval.minutes(10)
+    /// Time without a contact and without an answer after which a node with bootstrap addresses reports that it
+    /// is alone. Smaller: it reports while it starts together with its bootstrap node; larger: its operator
+    /// searches for the fault elsewhere.
+    public var aloneAfter = Interval.seconds(10)
     /// Saved contacts tried in one such round in addition to the bootstrap addresses.
     public var anchorsPerRound = 8
     /// Contacts worth saving. More: disk space without benefit.

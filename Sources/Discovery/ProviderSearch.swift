@@ -67,13 +67,6 @@ extension Discovery {
         return token
     }
 
-    /// Ends a search whose result is no longer needed; `searchFinished` still comes.
-    public mutating func stopSearch(_ token: RequestToken, out: inout [DiscoveryAction]) {
-        guard let index = searches.firstIndex(where: { $0.token == token }) else { return }
-        let stopped = searches.remove(at: index)
-        out.append(.searchFinished(token: token, stopped.walk.statistics))
-    }
-
     /// Asks more nodes and puts `search` back into its place, or ends it.
     private mutating func goOn(
         _ search: consuming ProviderSearch, at index: Int, _ turn: inout Turn, _ out: inout [DiscoveryAction]
@@ -158,7 +151,6 @@ extension Discovery {
         let address = PeerAddress(key: key, endpoint: endpoint)
         guard mayAsk(address, now) else { return }
         search.found.append((key, group))
-        search.walk.found(search.found.count)
         out.append(
             .providerFound(token: search.token, Provider(registration: checked, address: address)))
     }

@@ -202,8 +202,6 @@ struct TopicWalk: Sendable {
         counts[nodes[index].bucket].taken -= 1
     }
 
-    mutating func found(_ count: Int) { statistics.providers = count }
-
     private mutating func close(_ id: NodeID, as state: State) -> Node? {
         guard
             let index = nodes.firstIndex(where: { $0.id == id && ($0.state == .asked || $0.state == .slow) })
@@ -234,7 +232,6 @@ public struct SearchStatistics: Hashable, Sendable {
     public var asked = 0
     public var answered = 0
     public var failed = 0
-    public var providers = 0
     /// The distance bucket nearest to the topic from which an answer came.
     public var nearestBucket = 0
     public init() {}

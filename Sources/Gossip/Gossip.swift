@@ -89,13 +89,20 @@ public struct Gossip: Sendable {
     public var allOffers: [Verified<Offer>] { book.live }
     /// One summary for each model, by name.
     public var models: [ModelSummary] { book.summaries }
+    /// Nodes with a live offer of any model, this one included.
+    public var sellerCount: Int { book.sellerCount }
+    /// Models other than `model`, each with its lowest output price on offer, the cheapest first; at most
+    /// `limit`.
+    public func cheapest(except model: String, limit: Int) -> [(model: String, outputPrice: Int64)] {
+        book.cheapest(except: model, limit: limit)
+    }
     /// Offers and tombstones: the number that the bounds limit.
     public var heldCount: Int { book.count }
     public var memberCount: Int { members.count }
     /// How far our clock is taken to be behind the other nodes', in milliseconds; 0 unless it is far off.
-    public var clockCorrection: Int64 { clocks.ahead }
+    var clockCorrection: Int64 { clocks.ahead }
     /// Whether the first exchanges after the first member are still under way.
-    public var isJoining: Bool { joining != nil }
+    var isJoining: Bool { joining != nil }
 
     // MARK: Members
 

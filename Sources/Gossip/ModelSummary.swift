@@ -53,4 +53,13 @@ extension OfferBook {
     var summaries: [ModelSummary] {
         byModel.keys.sorted().compactMap { ModelSummary(name: $0, offers: offers(model: $0)) }
     }
+
+    func cheapest(except model: String, limit: Int) -> [(model: String, outputPrice: Int64)] {
+        var found: [(model: String, outputPrice: Int64)] = []
+        for (other, ids) in byModel where other != model {
+            let lowest = ids.lazy.compactMap { self[$0]?.offer.record.price.output }.min()
+            if let lowest { found.append((other, lowest)) }
+        }
+        return Array(found.sorted { ($0.outputPrice, $0.model) < ($1.outputPrice, $1.model) }.prefix(limit))
+    }
 }

@@ -32,6 +32,8 @@ struct OfferBook: Sendable {
     private(set) var byModel: OrderedDictionary<String, [UInt64]> = [:]
     /// Live and withdrawn, ids in order of arrival.
     private var byKey: [PublicKey: [UInt64]] = [:]
+    /// Keys with a live offer.
+    private(set) var sellerCount = 0
 
     /// Entries evicted since this was last emptied: their timers are no longer needed.
     var evicted: [UInt64] = []
@@ -84,8 +86,8 @@ struct OfferBook: Sendable {
             byKey[record.publicKey, default: []].append(id)
         }
         let wasLive = old.map { !$0.isTombstone } ?? false
-        if wasLive, record.withdrawn { unlist(id, from: record.model) }
-        if !wasLive, !record.withdrawn { list(id, under: record.model) }
+        if wasLive, record.withdrawn { unlist(id, record) }
+        if !wasLive, !record.withdrawn { list(id, record) }
         return nil
     }
 
@@ -96,7 +98,7 @@ struct OfferBook: Sendable {
         let record = entry.offer.record
         byKey[record.publicKey]?.removeAll { $0 == id }
         if byKey[record.publicKey]?.isEmpty ?? false { byKey[record.publicKey] = nil }
-        if !record.withdrawn { unlist(id, from: record.model) }
+        if !record.withdrawn { unlist(id, record) }
     }
 
     /// Makes room for an offer that is not held yet, or returns why there is none. The bounds protect offers
@@ -142,14 +144,23 @@ struct OfferBook: Sendable {
         return low
     }
 
-    private mutating func list(_ id: UInt64, under model: String) {
-        var listed = byModel[model] ?? []
+    /// The offer under `id` is live from now on.
+    private mutating func list(_ id: UInt64, _ record: Offer) {
+        var listed = byModel[record.model] ?? []
         listed.insert(id, at: listed.firstIndex { $0 > id } ?? listed.count)
-        byModel[model] = listed
+        byModel[record.model] = listed
+        if !sellsMore(record.publicKey, than: id) { sellerCount += 1 }
     }
 
-    private mutating func unlist(_ id: UInt64, from model: String) {
-        byModel[model]?.removeAll { $0 == id }
-        if byModel[model]?.isEmpty ?? false { byModel[model] = nil }
+    /// The offer under `id` is not live any more.
+    private mutating func unlist(_ id: UInt64, _ record: Offer) {
+        byModel[record.model]?.removeAll { $0 == id }
+        if byModel[record.model]?.isEmpty ?? false { byModel[record.model] = nil }
+        if !sellsMore(record.publicKey, than: id) { sellerCount -= 1 }
+    }
+
+    /// Whether `key` has a live offer beside the one under `id`.
+    private func sellsMore(_ key: PublicKey, than id: UInt64) -> Bool {
+        byKey[key]?.contains { $0 != id && entries[$0]?.isTombstone == false } ?? false
     }
 }

@@ -85,18 +85,6 @@ public final class Backend {
         whenClosed = nil
     }
 
-    /// Asks Ollama to free the model's memory (`starling pause --free-gpu`). Does nothing for other servers.
-    public func unload() {
-        guard configuration.dialect == .ollama, let server, let model else { return }
-        let body = JSONTree.object([.init("model", .string(model)), .init("keep_alive", .number("0"))])
-        Fetch.start(
-            server.request("/api/generate", body: body.bytes, timeout: configuration.limits.probe), on: http
-        ) {
-            _ in
-        }
-        lastAnswerAt = nil
-    }
-
     public var status: BackendStatus {
         let state: BackendStatus.State
         switch health.state {
@@ -110,12 +98,6 @@ public final class Backend {
             state: state, description: description, meter: meter,
             announced: meter.paced(to: configuration.speed),
             continues: continues ?? false)
-    }
-
-    /// How many client jobs could start now.
-    public var freeSlots: Int {
-        guard case .up = health.state else { return 0 }
-        return max(0, configuration.slots - busySlots)
     }
 
     public var busySlots: Int { jobs.values.reduce(0) { $0 + ($1.observer == nil ? 1 : 0) } }

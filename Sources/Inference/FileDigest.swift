@@ -6,9 +6,7 @@ import Synchronization
 
 /// SHA-256 of a file, as Hugging Face and Ollama use it (Protocol/models.md); nil if the file can't be read.
 /// Blocks for some seconds per gigabyte.
-public func fileDigest(path: String) -> Bytes32? { fileDigest(path: path, isCancelled: { false }) }
-
-private func fileDigest(path: String, isCancelled: () -> Bool) -> Bytes32? {
+func fileDigest(path: String, isCancelled: () -> Bool = { false }) -> Bytes32? {
     let file = open(path, O_RDONLY | O_CLOEXEC)
     guard file >= 0 else { return nil }
     defer { close(file) }

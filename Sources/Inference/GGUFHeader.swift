@@ -2,15 +2,12 @@ import Glibc
 
 /// What the metadata at the front of a GGUF file says
 /// (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md). A missing entry is nil.
-public struct GGUFHeader: Sendable, Hashable {
-    public var name: String?
-    public var architecture: String?
+struct GGUFHeader: Sendable, Hashable {
     /// Lower case: `q8_0`, `q4_k_m`; `type-N` for an unknown one.
-    public var quantization: String?
-    public var contextLength: UInt32?
+    var quantization: String?
 
     /// Why a header can't be read.
-    public enum ReadError: Error, Hashable, Sendable {
+    enum ReadError: Error, Hashable, Sendable {
         case unreadable(errno: Int32)
         case notGGUF
         /// Truncated, or a length points outside the file.
@@ -23,7 +20,7 @@ public struct GGUFHeader: Sendable, Hashable {
     static let stringsMax: UInt64 = 1 << 24
 
     /// Reads the header only, never the tensors. Every length is checked against the file.
-    public init(path: String) throws(ReadError) {
+    init(path: String) throws(ReadError) {
         let file = open(path, O_RDONLY | O_CLOEXEC)
         guard file >= 0 else { throw .unreadable(errno: errno) }
         defer { close(file) }
@@ -46,21 +43,15 @@ public struct GGUFHeader: Sendable, Hashable {
         _ = try reader.integer(UInt64.self)
         let entries = try reader.integer(UInt64.self)
         guard entries <= Self.entriesMax else { throw .malformed }
-        var contexts: [String: UInt32] = [:]
         for _ in 0..<entries {
             let key = try reader.string()
             let type = try reader.integer(UInt32.self)
-            switch key {
-            case "general.name" where type == Reader.string: name = try reader.string()
-            case "general.architecture" where type == Reader.string: architecture = try reader.string()
-            case "general.file_type" where type == 4:
+            if key == "general.file_type", type == 4 {
                 quantization = Self.fileType(try reader.integer(UInt32.self))
-            case _ where type == 4 && key.hasSuffix(".context_length"):
-                contexts[key] = try reader.integer(UInt32.self)
-            default: try reader.skip(type)
+            } else {
+                try reader.skip(type)
             }
         }
-        if let architecture { contextLength = contexts[architecture + ".context_length"] }
     }
 
     /// llama.cpp's `llama_ftype`.

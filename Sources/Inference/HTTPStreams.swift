@@ -3,23 +3,23 @@ import CLibuv
 import Primitives
 
 /// Identifies one transfer. Numbers are never reused, so a stale id is harmless.
-public struct TransferID: Hashable, Sendable {
+struct TransferID: Hashable, Sendable {
     let rawValue: UInt64
 }
 
 /// One GET or POST.
-public struct HTTPRequest: Sendable {
-    public var url: String
+struct HTTPRequest: Sendable {
+    var url: String
     /// Sent with POST; nil means GET.
-    public var body: [UInt8]?
+    var body: [UInt8]?
     /// Whole header lines such as `Accept: text/event-stream`.
-    public var headers: [String] = []
+    var headers: [String] = []
     /// A server on this machine answers in microseconds, one across the world in 0.3 s.
-    public var connectTimeout = Interval.seconds(5)
+    var connectTimeout = Interval.seconds(5)
     /// For the whole transfer; nil for streams, whose owner watches the time between tokens.
-    public var timeout: Interval?
+    var timeout: Interval?
 
-    public init(url: String, body: [UInt8]? = nil, headers: [String] = [], timeout: Interval? = nil) {
+    init(url: String, body: [UInt8]? = nil, headers: [String] = [], timeout: Interval? = nil) {
         self.url = url
         self.body = body
         self.headers = headers
@@ -28,7 +28,7 @@ public struct HTTPRequest: Sendable {
 }
 
 /// How a transfer ended.
-public enum TransferEnd: Sendable, Hashable {
+enum TransferEnd: Sendable, Hashable {
     /// The whole answer arrived; its status may still be an error.
     case complete(status: Int)
     /// No connection, or no such host.
@@ -40,7 +40,7 @@ public enum TransferEnd: Sendable, Hashable {
 }
 
 /// Receives the events of a transfer. It may post, cancel, pause and close from inside these calls.
-public protocol TransferSink: AnyObject {
+protocol TransferSink: AnyObject {
     /// Bytes of the body, including the body of an error status.
     func received(_ id: TransferID, status: Int, _ bytes: UnsafeRawBufferPointer)
     /// The last call for `id`. Not made after `cancel`.
@@ -96,22 +96,19 @@ public final class HTTPStreams {
     private var nextID: UInt64 = 1
     private var isDraining = false
     private var isInTimer = false
-    public private(set) var isClosed = false
+    private(set) var isClosed = false
     var whenClosed: (() -> Void)?
 
     public init(loop: UnsafeMutablePointer<uv_loop_t>) { self.loop = loop }
 
     deinit { precondition(multi == nil, "HTTPStreams was dropped without close()") }
 
-    /// Transfers in progress.
-    public var count: Int { transfers.count }
-
     // MARK: For owners
 
     /// Starts a transfer; `sink` is retained until it ends. After `close` nothing is sent and `sink` is never
     /// called.
     @discardableResult
-    public func post(_ request: HTTPRequest, to sink: any TransferSink) -> TransferID {
+    func post(_ request: HTTPRequest, to sink: any TransferSink) -> TransferID {
         let id = TransferID(rawValue: nextID)
         nextID += 1
         guard !isClosed, let multi = startedMulti(), let easy = curl_easy_init() else { return id }
@@ -124,7 +121,7 @@ public final class HTTPStreams {
 
     /// Ends a transfer at once, and closes its connection unless the answer is complete. The sink gets no
     /// further call.
-    public func cancel(_ id: TransferID) {
+    func cancel(_ id: TransferID) {
         guard let transfer = transfers.removeValue(forKey: id) else { return }
         transfer.sink = nil
         curl_multi_remove_handle(multi, transfer.easy)
@@ -132,13 +129,13 @@ public final class HTTPStreams {
 
     /// Stops reading from the connection, which applies back-pressure to the server. What this turn has
     /// already read is still delivered.
-    public func pause(_ id: TransferID) {
+    func pause(_ id: TransferID) {
         guard let transfer = transfers[id] else { return }
         curl_easy_pause(transfer.easy, CURLPAUSE_RECV)
     }
 
     /// Ends `pause`: reads from the connection again.
-    public func resume(_ id: TransferID) {
+    func resume(_ id: TransferID) {
         guard let transfer = transfers[id] else { return }
         // curl delivers what it held back inside this call, outside a turn: the timer drains it.
         curl_easy_pause(transfer.easy, CURLPAUSE_CONT)

@@ -16,12 +16,10 @@ public struct ModelDescription: Sendable, Hashable {
     public var digestOrigin: DigestOrigin?
     /// Concurrent answers.
     public var slots: UInt32?
-    /// Whether it is loaded in memory now.
-    public var isLoaded: Bool?
 
     public init(
         name: String, context: UInt32? = nil, quantization: String? = nil, digest: Bytes32? = nil,
-        digestOrigin: DigestOrigin? = nil, slots: UInt32? = nil, isLoaded: Bool? = nil
+        digestOrigin: DigestOrigin? = nil, slots: UInt32? = nil
     ) {
         self.name = name
         self.context = context
@@ -29,7 +27,6 @@ public struct ModelDescription: Sendable, Hashable {
         self.digest = digest
         self.digestOrigin = digestOrigin
         self.slots = slots
-        self.isLoaded = isLoaded
     }
 }
 
@@ -115,7 +112,6 @@ struct ModelCatalogue {
                             Self.positive(props?["default_generation_settings"]?["n_ctx"]) ?? model.context
                         model.slots = Self.positive(props?["total_slots"])
                         model.quantization = props?["model_ftype"]?.text?.lowercased() ?? model.quantization
-                        model.isLoaded = true
                         return model
                     })
             }
@@ -141,7 +137,7 @@ struct ModelCatalogue {
         return ModelDescription(
             name: name, context: positive(loaded?["context_length"]) ?? ollamaContextDefault,
             quantization: entry["details"]?["quantization_level"]?.text?.lowercased(),
-            digest: entry["digest"]?.text.flatMap(digest), digestOrigin: .backend, isLoaded: loaded != nil)
+            digest: entry["digest"]?.text.flatMap(digest), digestOrigin: .backend)
     }
 
     /// The context with which Ollama loads a model by default.

@@ -7,19 +7,19 @@ import Primitives
 /// would load six gigabytes into somebody's graphics card. Codable, so that it can be kept between starts.
 public struct SpeedMeter: Sendable, Hashable, Codable {
     /// One answer, as seen at the backend's side, before pacing.
-    public struct Sample: Sendable {
-        public var isCold: Bool
-        public var firstToken: Interval
+    struct Sample: Sendable {
+        var isCold: Bool
+        var firstToken: Interval
         /// Tokens computed before the first one could come: the prompt's, less those cached.
-        public var prefillTokens: Int
-        public var tokens: Int
+        var prefillTokens: Int
+        var tokens: Int
         /// Tokens that were read together with the first: small models send many at once.
-        public var tokensWithFirst: Int
+        var tokensWithFirst: Int
         /// From the first token to the last.
-        public var span: Interval
+        var span: Interval
         /// We held the answer up, so its rate says nothing.
-        public var wasHeld: Bool
-        public init(
+        var wasHeld: Bool
+        init(
             isCold: Bool, firstToken: Interval, prefillTokens: Int, tokens: Int, tokensWithFirst: Int = 1,
             span: Interval, wasHeld: Bool
         ) {
@@ -50,13 +50,6 @@ public struct SpeedMeter: Sendable, Hashable, Codable {
 
     public init() {}
 
-    /// For figures that the operator states.
-    public init(tokensPerSecond: Double, warmFirstTokenSeconds: Double, coldFirstTokenSeconds: Double = 0) {
-        self.tokensPerSecond = tokensPerSecond
-        self.warmFirstTokenSeconds = warmFirstTokenSeconds
-        self.coldFirstTokenSeconds = coldFirstTokenSeconds
-    }
-
     /// The warm time, or the cold one while only that is known: a first answer is cold.
     public var firstTokenSeconds: Double {
         warmFirstTokenSeconds > 0 ? warmFirstTokenSeconds : coldFirstTokenSeconds
@@ -66,7 +59,7 @@ public struct SpeedMeter: Sendable, Hashable, Codable {
 
     /// Updates the figures by one answer. One that we held up, or with fewer than `tokensMin` tokens, says
     /// nothing about the rate.
-    public mutating func record(_ sample: Sample) {
+    mutating func record(_ sample: Sample) {
         answers &+= 1
         let first = max(0, sample.firstToken.seconds)
         if sample.isCold {

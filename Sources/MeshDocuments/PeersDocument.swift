@@ -73,8 +73,8 @@ public struct ReachDocument: Codable, Sendable, Equatable {
         }
     }
 
-    /// What the node announces: `direct`, `datagrams` (it accepts no channels), `outbound` or `unknown`; or
-    /// `alone`.
+    /// What the node announces: `direct`, `datagrams` (it accepts no channels), `outbound` or `unknown`; or `alone`:
+    /// none of its bootstrap nodes has answered for ten seconds, and it knows no other node.
     public var state: String
     @Nullable public var endpoint: String?
     /// How the endpoint is known: `loopback`, `configured`, `observed`, …

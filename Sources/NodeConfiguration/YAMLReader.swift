@@ -56,7 +56,7 @@ public struct YAMLReader {
     }
 
     public var isAbsent: Bool { node == nil }
-    public var isList: Bool { node?.sequence != nil }
+    var isList: Bool { node?.sequence != nil }
     /// The value itself, when it is a scalar.
     public var text: String? { node?.scalar?.string }
     public var line: Int? { node?.mark?.line }

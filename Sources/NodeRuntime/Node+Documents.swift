@@ -25,7 +25,8 @@ extension Node: MeshNode {
         for offer in peer.allOffers { sells[offer.record.publicKey, default: []].append(offer.record.model) }
         let now = SystemClock.now()
         let documents = peer.contacts.map { contact in
-            PeerDocument(
+            let experience = peer.experience(of: contact.publicKey)
+            return PeerDocument(
                 nodeID: contact.nodeID.description, publicKey: contact.publicKey.description,
                 name: contact.name,
                 endpoints: contact.endpoints.flatMap {
@@ -38,10 +39,8 @@ extension Node: MeshNode {
                     milliseconds: now.wall.milliseconds - (now.monotonic - contact.lastHeard).milliseconds),
                 version: nil, sells: sells[contact.publicKey] ?? [],
                 trust: Double(peer.millitrust(contact.publicKey, now: now)) / 1000,
-                tasks: .init(
-                    won: peer.experience(of: contact.publicKey)?.won ?? 0,
-                    failed: peer.experience(of: contact.publicKey)?.failed ?? 0),
-                balance: accounts.byPeer[contact.publicKey] ?? 0)
+                tasks: .init(won: experience?.won ?? 0, failed: experience?.failed ?? 0),
+                balance: balances[contact.publicKey])
         }
         var dropped: [String: UInt64] = [:]
         for (name, count) in peer.dropped { dropped[name, default: 0] += count }
@@ -56,17 +55,16 @@ extension Node: MeshNode {
     }
 
     private var reach: ReachDocument {
-        let count = peer.contacts.count
+        let count = peer.contactCount
         let endpoint = peer.ownEndpoints.first ?? peer.observedEndpoint
-        let isAlone = count == 0 && !settings.mesh.join.isEmpty
+        let isAlone = peer.isAlone
         let how =
             settings.mesh.publicEndpoint != nil
             ? "configured"
             : settings.mesh.listen.isLoopback ? "loopback" : peer.ownEndpoints.isEmpty ? nil : "observed"
         var fix: String?
         if isAlone {
-            fix =
-                "none of the \(settings.mesh.join.count) nodes in mesh.join answers: check their addresses and your network"
+            fix = Self.aloneHint
         } else if !settings.mesh.inbound {
             fix = nil
         } else if endpoint == nil {
@@ -84,6 +82,10 @@ extension Node: MeshNode {
             state: isAlone ? "alone" : peer.ownReachability.name, endpoint: endpoint?.description, how: how,
             confirmedBy: tested?.networks ?? count, tested: tested, fix: fix)
     }
+
+    /// What the operator should do about `Notice.alone`.
+    static let aloneHint =
+        "none of the nodes in mesh.join answers: check their addresses, and that UDP leaves your network"
 
     /// What the operator should do about what the test found out; nil: nothing.
     func fix(of finding: ReachabilityFinding) -> String? {
@@ -143,14 +145,14 @@ extension Node: MeshNode {
             publicKey: identity.publicKey.description, mesh: settings.mesh.name,
             version: version, uptimeSeconds: (SystemClock.monotonic - startedAt).milliseconds / 1000,
             state: state, reach: reach,
-            peers: peer.contacts.count, models: models,
+            peers: peer.contactCount, models: models,
             tasks: TaskCountsDocument(
                 running: counts.running, delivered: counts.delivered, refused: counts.refused,
                 cancelled: counts.cancelled, failed: counts.failed),
-            earned: accounts.earned, earnedFrom: accounts.byPeer.values.count { $0 > 0 },
-            spent: accounts.spent,
-            owedToUs: accounts.byPeer.values.reduce(0) { $0 + max(0, $1) },
-            owedByUs: accounts.byPeer.values.reduce(0) { $0 + max(0, -$1) },
+            earned: balances.earned, earnedFrom: balances.debtorCount,
+            spent: balances.spent,
+            owedToUs: balances.owedToOwner,
+            owedByUs: balances.owedByOwner,
             next: advice(models))
     }
 

@@ -1,3 +1,4 @@
+import Credit
 import Foundation
 import Market
 import NodeConfiguration
@@ -9,7 +10,7 @@ import Wire
 // What must outlive the process. The loop never waits for the disk: it hands values to the ledger's actor.
 extension Node {
     func keep(_ receipt: Verified<Receipt>) {
-        accounts.add(receipt.record, own: identity.publicKey)
+        balances.add(receipt.record)
         if pendingReceipts.isEmpty { receiptTimer?.arm(after: .milliseconds(500)) }
         pendingReceipts[ReceiptKey(receipt.record)] = receipt
     }
@@ -64,8 +65,8 @@ extension Ledger {
                 memory.speeds[serve.memoryName] = record
             }
         }
-        let balances = try balances(of: node)
-        memory.accounts = Accounts(byPeer: balances.byPeer, earned: balances.earned, spent: balances.spent)
+        let kept = try balances(of: node)
+        memory.balances = Balances(of: node, byPeer: kept.byPeer, earned: kept.earned, spent: kept.spent)
         return memory
     }
 }

@@ -10,7 +10,7 @@ import Wire
 extension Node {
     func startBackends() {
         guard !backends.isEmpty else { return }
-        let http = HTTPStreams(loop: loop.uv)
+        let http = HTTPStreams(on: loop)
         self.http = http
         for index in backends.indices {
             let sale = backends[index].settings
@@ -20,7 +20,7 @@ extension Node {
                     metadata: ["model": "\(sale.model)", "sold_as": "\(sale.soldAs)"])
             }
             let driver = Backend(
-                backends[index].configuration, http: http, loop: loop.uv,
+                backends[index].configuration, http: http, on: loop,
                 meter: backends[index].remembered?.meter,
                 continues: backends[index].remembered?.continues)
             driver.delegate = self

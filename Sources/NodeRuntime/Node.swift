@@ -5,6 +5,7 @@
 // threads call it as an actor. After each entry `flush` drains the core: effects first (they may enter the
 // core again), then all datagrams in one call, then the timer.
 
+import Credit
 import Cryptography
 import Discovery
 import Glibc
@@ -31,6 +32,8 @@ public actor Node {
     let log: Logger
     let ledger: Ledger
 
+    /// Each event enters it by mutating calls, which work in place. A call that doesn't mutate copies all of it first:
+    /// only for what people look at.
     var peer: Peer
     private var effects: [Effect] = []
     private var isFlushing = false
@@ -48,7 +51,7 @@ public actor Node {
     var jobs: [JobID: Int] = [:]
     var isPaused = false
     var isLeaving = false
-    var accounts: Accounts
+    var balances: Balances
     var pendingReceipts: [ReceiptKey: Verified<Receipt>] = [:]
     var receiptTimer: UVLoop.Timer?
     let startedAt = SystemClock.monotonic
@@ -73,7 +76,8 @@ public actor Node {
         public var anchors: [SignedRecord] = []
         public var sequences: [(model: String, sequence: UInt64)] = []
         public var speeds: [String: SpeedRecord] = [:]
-        public var accounts = Accounts()
+        /// Nil: no receipts were kept.
+        public var balances: Balances?
         public init() {}
     }
 
@@ -86,7 +90,7 @@ public actor Node {
         self.ledger = ledger
         self.version = version
         self.log = log
-        accounts = memory.accounts
+        balances = memory.balances ?? Balances(of: identity.publicKey)
         loop = try EventLoop(name: "starling")
         peer = Peer(
             identity: identity, settings: settings.peerSettings(memory: memory),
@@ -328,7 +332,10 @@ public actor Node {
     private func note(_ notice: Notice) {
         switch notice {
         case .joined(let contacts): log.notice("joined", metadata: ["contacts": "\(contacts)"])
-        case .alone: log.notice("alone: no bootstrap node answered")
+        case .alone(let tried):
+            log.warning(
+                "\(Self.aloneHint)",
+                metadata: ["tried": "\(tried.map(\.description).joined(separator: ", "))"])
         case .admitted(let key, let endpoint):
             log.debug("peer", metadata: ["node": "\(NodeID(of: key).short)", "at": "\(endpoint)"])
         case .evicted(let key): log.info("peer gone", metadata: ["node": "\(NodeID(of: key).short)"])

@@ -29,7 +29,6 @@ public struct ClientRequest: Hashable, Sendable {
     /// if that is less.
     public var tokensOutEstimate: UInt32 = 0
     public var tokensOutMax: UInt32?
-    public var choices: UInt32 = 1
     public var needs: Needs = []
     /// Plain text with one choice: another worker may continue it in mid-stream.
     public var resumable = false
@@ -59,7 +58,6 @@ public struct ClientRequest: Hashable, Sendable {
         includeUsage = reader.includeUsage
         tokensIn = reader.estimate.tokens
         tokensOutMax = reader.maxTokens
-        choices = reader.choices
         needs = reader.needs
         resumable = kind != .embedding && reader.choices == 1 && reader.needs.isEmpty && !reader.isShaped
         base64 = reader.base64

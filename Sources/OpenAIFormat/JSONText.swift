@@ -31,14 +31,6 @@ public enum JSONText {
         }
         out.append(contentsOf: text[run...])
     }
-
-    /// A complete JSON string, with its quotes.
-    public static func string(_ text: String) -> [UInt8] {
-        var out: [UInt8] = [0x22]
-        appendEscaped(Array(text.utf8), to: &out)
-        out.append(0x22)
-        return out
-    }
 }
 
 /// Amounts of money as people and clients read them.

@@ -12,7 +12,6 @@ public struct ProviderPreferences: Hashable, Sendable {
     public var only: [String] = []
     public var ignore: [String] = []
     public var allowFallbacks = true
-    public var requireParameters = false
     /// Lower case.
     public var quantizations: [String] = []
     public var sort: Sort?
@@ -59,7 +58,8 @@ public struct ProviderPreferences: Hashable, Sendable {
         case "only": only = try Self.names(value, path)
         case "ignore": ignore = try Self.names(value, path)
         case "allow_fallbacks": allowFallbacks = try Self.flag(value, path)
-        case "require_parameters": requireParameters = try Self.flag(value, path)
+        // A node that can't do what the request needs is never asked, whatever this says.
+        case "require_parameters": _ = try Self.flag(value, path)
         case "quantizations": quantizations = try Self.names(value, path).map { $0.lowercased() }
         case "sort":
             guard let found = value.text.flatMap(Sort.init) else {

@@ -61,7 +61,7 @@ public struct ServerSentEvents: Sendable {
         if start < bytes.count { try append(bytes[start..<bytes.count]) }
     }
 
-    /// For complete arrays, in tests and small answers.
+    /// For whole arrays, in tests and fuzzing.
     public mutating func feed(
         _ bytes: [UInt8], into events: inout [ServerSentEvent]
     ) throws(ServerSentEventsError) {

@@ -25,7 +25,7 @@ public struct Usage: Hashable, Sendable {
     }
 
     /// The value of `usage`.
-    public var json: JSONTree {
+    var json: JSONTree {
         .object([
             .init("prompt_tokens", .number(String(promptTokens))),
             .init("completion_tokens", .number(String(completionTokens))),
@@ -37,7 +37,7 @@ public struct Usage: Hashable, Sendable {
     }
 
     /// The value of `starling`.
-    public var starling: JSONTree {
+    var starling: JSONTree {
         .object([
             .init("task", .string(task)),
             .init("workers", .array(workers.map { .string($0) })),

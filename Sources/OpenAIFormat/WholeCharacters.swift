@@ -13,7 +13,7 @@ public struct WholeCharacters: Sendable {
 
     public init() {}
 
-    public var isHolding: Bool { heldTokens > 0 || !held.isEmpty }
+    var isHolding: Bool { heldTokens > 0 || !held.isEmpty }
 
     /// Returns the text that is complete now and the number of its tokens; nil if all is held back.
     public mutating func append(_ bytes: [UInt8], tokens: Int) -> (text: [UInt8], tokens: Int)? {

@@ -35,7 +35,8 @@ public enum Effect: Sendable {
 /// Events for people. Never a prompt, an answer or a secret.
 public enum Notice: Sendable {
     case joined(contacts: Int)
-    case alone
+    /// No contact, and none of these bootstrap addresses answers. Once until the node has a contact.
+    case alone(tried: [PeerAddress])
     case admitted(PublicKey, Endpoint)
     case evicted(PublicKey)
     case observed(Endpoint)

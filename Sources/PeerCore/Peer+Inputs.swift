@@ -4,7 +4,7 @@ import Primitives
 import Sessions
 import Wire
 
-// Inputs from the shell. Each call ends with `settle`, after which the outputs are to be drained.
+// Inputs from the shell. Each call ends with `settle`, which leaves the outputs ready to be drained.
 extension Peer {
     // MARK: Network
 

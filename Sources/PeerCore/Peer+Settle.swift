@@ -112,6 +112,8 @@ extension Peer {
             if !note(token, .over(search: token, statistics)) { providerSearchFinished(token) }
         case .joined(let contacts):
             effects.append(.log(.joined(contacts: contacts)))
+        case .alone(let tried):
+            effects.append(.log(.alone(tried: tried)))
         case .callBack(let address, let nonce, let channel):
             callBack(address, nonce: nonce, channel: channel)
         case .reachabilityTested(let finding):

@@ -9,8 +9,12 @@ import Wire
 // What people may look at. Copies: nothing here changes anything.
 extension Peer {
     public var contacts: [ContactSummary] { discovery.contacts }
+    /// How many `contacts` are.
+    public var contactCount: Int { discovery.contactCount }
     public var anchors: [Verified<Contact>] { discovery.anchors }
     public var isJoined: Bool { discovery.isJoined }
+    /// Whether the last of `Notice.alone` and a first contact was `alone`.
+    public var isAlone: Bool { discovery.isAlone }
     public var ownEndpoints: [Endpoint] { presence.endpoints }
     public var ownReachability: Reachability { presence.reachability }
     /// What the last test of whether strangers reach us found out.
@@ -37,7 +41,6 @@ extension Peer {
     public func experience(of key: PublicKey) -> SellerExperience? { auctioneer.experience(of: key) }
     public var bidderRecord: BidderRecord { bidder.record }
     public func slotsTaken(_ model: String) -> Int { bidder.slotsTaken(model) }
-    public var runningJobs: Int { bidder.runningJobs.count }
     /// What must be zero when nothing runs. For checkers.
     public var outstanding:
         (tasks: Int, requests: Int, taskChannels: Int, holds: Int, jobs: Int, jobChannels: Int)
@@ -57,11 +60,6 @@ extension Peer {
             ("members", gossip.memberCount, GossipLimits.membersMax),
             ("contacts", discovery.count, 256 * discovery.parameters.bucketSize),
         ]
-    }
-
-    /// How many nodes keep our registration as a provider of the model.
-    public func registrars(_ model: String, now: Now) -> Int {
-        discovery.registrars(TopicID(model: model), now: now)
     }
 
     /// Datagrams and records dropped, by named reason; every reason is listed, those that never happened with 0.

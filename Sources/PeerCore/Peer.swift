@@ -1,10 +1,18 @@
 // `Peer` is one node's protocol as one value: the dispatch and nothing else.
 //
-// The contract with its shell: one mutation (`receive`, `tick`, `submit`, …), then drain every output
-// (`datagrams`, `takeEffects`), then the next mutation; and call `tick` no later than `nextDeadline()`. Early
-// is harmless. It does no I/O, reads no clock, and draws randomness only from the generator that it was
-// seeded with, so that a shell on real sockets and a simulator on virtual time run the same bytes the same
-// way.
+// The contract with its shell:
+//
+// - Events come one at a time, each with the moment at which it happens (`receive`, `tick`, `submit`, …).
+// - After one or several events the shell drains every output: it takes and executes effects until there are
+//   none (`takeEffects`), sends the datagrams (`takeDatagrams`), and sets its timer to `nextDeadline()`. A batch
+//   of received datagrams needs one drain. Until then effects are all kept, in order; datagrams beyond
+//   `DatagramSlab.datagramsMaxDefault` are dropped and counted, so a batch stays well below that.
+// - Executing an effect may bring the next event, such as a dial that fails at once. Its effects are in the next
+//   `takeEffects`, after those already taken.
+// - `tick` comes no later than `nextDeadline()`. Early is harmless.
+//
+// It does no I/O, reads no clock, and draws randomness only from the generator that it was seeded with, so that
+// a shell on real sockets and a simulator on virtual time run the same bytes the same way.
 //
 // Read on in this order: `Peer+Inputs` (what comes in), `Peer+Routing` (which machine gets a message),
 // `Peer+Settle` (how actions of one machine reach another and become effects), `Presence/` (what this node

@@ -153,8 +153,4 @@ public struct TaskID: Hashable, Comparable, Sendable, CustomStringConvertible {
     public static func < (a: TaskID, b: TaskID) -> Bool { (a.high, a.low) < (b.high, b.low) }
     /// 26 characters of lower-case Crockford base 32.
     public var description: String { Base32.encode(bytes) }
-    public init?(_ text: some StringProtocol) {
-        guard let bytes = Base32.decode(text), bytes.count == 16 else { return nil }
-        self.init(bytes)
-    }
 }

@@ -159,9 +159,9 @@ public struct Channels: Sendable {
     public mutating func close(_ id: ChannelID, out: inout [ChannelAction]) { end(id, nil, &out) }
 
     /// Bytes given to the carrier that it has not yet taken.
-    public func queuedBytes(on id: ChannelID) -> Int { entries[id]?.queuedBytes ?? 0 }
+    func queuedBytes(on id: ChannelID) -> Int { entries[id]?.queuedBytes ?? 0 }
 
-    public func peer(of id: ChannelID) -> PublicKey? { entries[id]?.peer }
+    func peer(of id: ChannelID) -> PublicKey? { entries[id]?.peer }
 
     /// The other end's address; an acceptor sees the ephemeral port of the dialler.
     public func endpoint(of id: ChannelID) -> Endpoint? { entries[id]?.endpoint }

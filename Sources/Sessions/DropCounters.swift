@@ -59,7 +59,7 @@ public struct DropCounters: Sendable {
 
     public init() {}
 
-    public mutating func count(_ reason: DropReason) { values[reason.index] &+= 1 }
+    mutating func count(_ reason: DropReason) { values[reason.index] &+= 1 }
 
     public subscript(_ reason: DropReason) -> UInt64 { values[reason.index] }
 

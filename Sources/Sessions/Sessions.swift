@@ -176,16 +176,9 @@ public struct Sessions: Sendable {
     }
 
     /// The smoothed round trip to `peer`, once measured.
-    public func roundTrip(to peer: PeerAddress) -> Interval? {
+    func roundTrip(to peer: PeerAddress) -> Interval? {
         var copy = self
         return copy.session(to: peer).flatMap { associations[$0]?.roundTrip.smoothed }
-    }
-
-    /// The peers of all established sessions, in an order without meaning but repeatable.
-    public func establishedPeers() -> [PeerAddress] {
-        associations.numbers.compactMap { number in
-            associations[number].flatMap { $0.phase == .established ? $0.peer : nil }
-        }
     }
 
     /// The newest confirmed session with that key at that endpoint.

@@ -1,3 +1,4 @@
+import Credit
 import Cryptography
 import PeerCore
 import Primitives
@@ -39,15 +40,12 @@ final class Host {
     var isSilent = false
     /// It says that it calls others back, and sends nothing.
     var callsNobody = false
-    var diedAt: Int64?
-    var leftAt: Int64?
 
     // What the process keeps on disk.
     var anchors: [Verified<Contact>] = []
     var sequences: [(model: String, sequence: UInt64)] = []
-
-    /// Of the receipts that the node keeps; nil: it has none.
-    var balances: NodeBalance?
+    /// From the receipts that it keeps.
+    var balances: Balances
 
     var traffic = Traffic()
     /// Drop counters of processes that ended.
@@ -61,6 +59,7 @@ final class Host {
         self.plan = plan
         self.identity = identity
         nodeID = identity.nodeID
+        balances = Balances(of: identity.publicKey)
         self.endpoint = endpoint
         self.monotonicOffset = monotonicOffset
         backend = SimulatedBackend(random: random)

@@ -38,7 +38,7 @@ public struct MarketFigures: Sendable {
         refused = clients.count { if case .refused = $0.outcome { true } else { false } }
         cost = delivered.reduce(0) { $0 + $1.cost }
         tokens = delivered.reduce(0) { $0 + $1.billedTokens }
-        balances = world.hosts.map { $0.balances?.net ?? 0 }
+        balances = world.hosts.map(\.balances.net)
         classes = Self.classes(delivered, world.hosts)
     }
 
@@ -122,7 +122,7 @@ extension World {
     /// never reached its worker leaves the sum below zero, which happens when a node died or was cut off. A
     /// sum above zero means that a node claims something that no buyer signed.
     func checkBalances() {
-        let sum = hosts.reduce(Int64(0)) { $0 + ($1.balances?.net ?? 0) }
+        let sum = hosts.reduce(Int64(0)) { $0 + $1.balances.net }
         let isUndisturbed =
             scenario.events.isEmpty && clients.allSatisfy { $0.outcome == .delivered || $0.awards == 0 }
         if sum > 0 || sum < 0 && isUndisturbed {

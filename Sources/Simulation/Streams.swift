@@ -69,9 +69,4 @@ struct Stream {
         lastArrival.toDialler = max(lastArrival.toDialler, time)
         return lastArrival.toDialler
     }
-
-    var isOver: Bool {
-        !ends.dialler.isOpen && !ends.acceptor.isOpen && flights.toAcceptor.isEmpty
-            && flights.toDialler.isEmpty
-    }
 }

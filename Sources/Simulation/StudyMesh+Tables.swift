@@ -18,7 +18,7 @@ extension StudyMesh {
     }
 
     /// The honest node that is nearest to `target`.
-    public func nearestHonest(to target: Bytes32, but excluded: Int) -> Int? {
+    func nearestHonest(to target: Bytes32, but excluded: Int) -> Int? {
         var wanted = 8
         while true {
             let near = nearest(wanted, to: target, in: order)

@@ -23,7 +23,7 @@ public enum StudyBehaviour: UInt8, Sendable {
     case lying
 }
 
-public struct StudyMesh {
+struct StudyMesh {
     struct Key: Hashable {
         var node: Int
         var token: RequestToken
@@ -56,39 +56,38 @@ public struct StudyMesh {
         static func == (a: Scheduled, b: Scheduled) -> Bool { a.number == b.number }
     }
 
-    public let seed: UInt64
-    public let parameters: DiscoveryParameters
-    public private(set) var contacts: [Verified<Contact>] = []
-    public private(set) var ids: [NodeID] = []
-    public private(set) var behaviours: [StudyBehaviour] = []
+    let seed: UInt64
+    let parameters: DiscoveryParameters
+    private(set) var contacts: [Verified<Contact>] = []
+    private(set) var ids: [NodeID] = []
+    private(set) var behaviours: [StudyBehaviour] = []
     /// Node numbers by ascending id.
     var order: [Int32] = []
     var byKey: [PublicKey: Int32] = [:]
     var liars: [Int32] = []
 
-    public var roundTrip: Interval = .milliseconds(100)
+    var roundTrip: Interval = .milliseconds(100)
     /// Of questions and answers together; a lost one is repeated once.
-    public var lossPerMille = 0
+    var lossPerMille = 0
     /// After how long Sessions repeats, and gives up.
-    public var repetition: Interval = .milliseconds(300)
-    public var patience: Interval = .milliseconds(900)
+    var repetition: Interval = .milliseconds(300)
+    var patience: Interval = .milliseconds(900)
     /// Tables kept of nodes that only answer.
-    public var tablesMax = 4_096
+    var tablesMax = 4_096
 
-    public private(set) var now = MonotonicTime.zero
-    public private(set) var questions = 0
+    private(set) var now = MonotonicTime.zero
+    private(set) var questions = 0
     private var boxes: [Int: Box] = [:]
     private var idle: [Int] = []
     private var queue = Heap<Scheduled>()
     private var number: UInt64 = 0
     private var random: SeededRandom
 
-    public internal(set) var lookups:
-        [RequestToken: (contacts: [Verified<Contact>], statistics: LookupStatistics)] = [:]
+    var lookups: [RequestToken: (contacts: [Verified<Contact>], statistics: LookupStatistics)] = [:]
     var found: [Key: [(provider: PublicKey, at: MonotonicTime)]] = [:]
     var searches: [Key: SearchStatistics] = [:]
 
-    public init(seed: UInt64, parameters: DiscoveryParameters = DiscoveryParameters()) {
+    init(seed: UInt64, parameters: DiscoveryParameters = DiscoveryParameters()) {
         self.seed = seed
         self.parameters = parameters
         random = SeededRandom(seed: Bytes32(seed, 0x5eed, 0, 0))
@@ -97,15 +96,15 @@ public struct StudyMesh {
     // MARK: Nodes
 
     /// The identity with this number in the study's population, of which `add` takes some.
-    public func identity(_ number: Int) -> Identity { Identity(seed: Bytes32(seed, UInt64(number), 0x1d, 0)) }
+    func identity(_ number: Int) -> Identity { Identity(seed: Bytes32(seed, UInt64(number), 0x1d, 0)) }
 
     /// Each in its own /24.
-    public static func endpoint(_ number: Int) -> Endpoint {
+    static func endpoint(_ number: Int) -> Endpoint {
         Endpoint(ipv4: 0x2000_0001 &+ UInt32(truncatingIfNeeded: number) << 8, port: 7827)
     }
 
     /// Adds nodes by their numbers in the population. `seal` follows when all are there.
-    public mutating func add(
+    mutating func add(
         _ numbers: some Collection<Int>, _ behaviour: StudyBehaviour,
         at endpoint: (Int) -> Endpoint = StudyMesh.endpoint
     ) {
@@ -124,18 +123,18 @@ public struct StudyMesh {
     }
     private var numberOf: [Int32] = []
 
-    public mutating func seal() {
+    mutating func seal() {
         order = (0..<Int32(contacts.count)).sorted { ids[Int($0)] < ids[Int($1)] }
         liars = order.filter { behaviours[Int($0)] == .lying || behaviours[Int($0)] == .dropping }
     }
 
-    public var count: Int { contacts.count }
+    var count: Int { contacts.count }
 
     func address(_ node: Int) -> PeerAddress {
         PeerAddress(key: contacts[node].record.publicKey, endpoint: contacts[node].record.endpoints[0])
     }
 
-    public func node(_ key: PublicKey) -> Int? { byKey[key].map(Int.init) }
+    func node(_ key: PublicKey) -> Int? { byKey[key].map(Int.init) }
 
     func identityOf(_ node: Int) -> Identity { identity(Int(numberOf[node])) }
 
@@ -159,9 +158,9 @@ public struct StudyMesh {
     }
 
     /// Throws a node's state away: it is made anew when it is needed.
-    public mutating func forget(_ node: Int) { boxes[node] = nil }
+    mutating func forget(_ node: Int) { boxes[node] = nil }
 
-    public mutating func discovery(_ node: Int) -> Discovery { box(node).discovery }
+    mutating func discovery(_ node: Int) -> Discovery { box(node).discovery }
 
     /// A node begins anew: an empty table, what it saved, and a list to join by.
     mutating func restart(_ node: Int, anchors: [Int], bootstrap: [Int]) {
@@ -202,7 +201,7 @@ public struct StudyMesh {
         Now(monotonic: now, wall: WallTime(milliseconds: 1_800_000_000_000 + (now - .zero).milliseconds))
     }
 
-    public mutating func act(
+    mutating func act(
         _ node: Int, _ call: (inout Discovery, inout Turn, inout [DiscoveryAction]) -> Void
     ) {
         let box = box(node)
@@ -219,7 +218,7 @@ public struct StudyMesh {
     }
 
     /// Runs until `isDone` or nothing happens any longer, at most for `limit`.
-    public mutating func run(for limit: Interval, until isDone: (StudyMesh) -> Bool = { _ in false }) {
+    mutating func run(for limit: Interval, until isDone: (StudyMesh) -> Bool = { _ in false }) {
         let end = now + limit
         while let next = queue.min, next.time <= end {
             queue.removeMin()
@@ -231,7 +230,7 @@ public struct StudyMesh {
     }
 
     /// Drops what is on its way: the next study begins.
-    public mutating func clear() {
+    mutating func clear() {
         queue = Heap<Scheduled>()
         lookups = [:]
     }
@@ -255,7 +254,7 @@ public struct StudyMesh {
             found[Key(node: node, token: token), default: []].append((provider.address.key, now))
         case .searchFinished(let token, let statistics):
             searches[Key(node: node, token: token)] = statistics
-        case .admitted, .updated, .evicted, .joined, .observedEndpointChanged, .send, .callBack,
+        case .admitted, .updated, .evicted, .joined, .alone, .observedEndpointChanged, .send, .callBack,
             .reachabilityTested:
             break
         }

@@ -31,11 +31,6 @@ public struct TraceDigest: Sendable {
         mix(bytes.loadUnaligned(fromByteOffset: bytes.count - 8, as: UInt64.self).littleEndian)
     }
 
-    mutating func mix(_ text: String) {
-        mix(text.utf8.count)
-        for byte in text.utf8 { mix(UInt64(byte)) }
-    }
-
     /// Sixteen hexadecimal digits.
     public var text: String {
         let digits = String(value, radix: 16)

@@ -17,6 +17,9 @@ public enum Invariant: String, CaseIterable, Sendable {
     case contactsGenuine = "contacts_genuine"
     /// Answers to an address that never proved itself don't outweigh what came from there.
     case outNotOverIn = "out_not_over_in"
+    /// What one node is owed, others owe: balances sum to zero. Where faults may lose a receipt on its way, workers count
+    /// less than their buyers have signed, and never more.
+    case balancesSum = "balances_sum"
     /// In the calm every node knows every offer.
     case offersConverge = "offers_converge"
     /// Nobody lists what a node that left had on offer.
@@ -29,8 +32,6 @@ public enum Invariant: String, CaseIterable, Sendable {
     case failoverQuick = "failover_quick"
     /// A client that doesn't read holds its worker back.
     case readersHoldBack = "readers_hold_back"
-    /// Over all nodes the balances of the receipts that they keep sum to zero.
-    case balancesSum = "balances_sum"
     /// A tick does what is due.
     case timersMove = "timers_move"
 }

@@ -130,19 +130,6 @@ extension World {
         }
     }
 
-    /// What a node that is up holds on average, by table.
-    public var holdings: [(name: String, mean: Double)] {
-        var sums: [(name: String, count: Int)] = []
-        var nodes = 0
-        for host in hosts where host.isUp {
-            guard let tables = host.process?.peer.tables else { continue }
-            nodes += 1
-            if sums.isEmpty { sums = tables.map { ($0.name, 0) } }
-            for index in sums.indices { sums[index].count += tables[index].count }
-        }
-        return sums.map { ($0.name, Double($0.count) / Double(max(1, nodes))) }
-    }
-
     private func checkContacts() {
         var owners: [PublicKey: Int] = [:]
         for host in hosts where host.impostor == nil { owners[host.identity.publicKey] = host.index }

@@ -73,13 +73,11 @@ extension World {
         voidProbes(process)
         host.process = nil
         host.state = state
-        host.diedAt = clock
     }
 
     func leave(_ host: Host) {
         guard host.state == .running, let process = host.process, !process.isLeaving else { return }
         process.isLeaving = true
-        host.leftAt = clock
         if !host.plan.serves.isEmpty {
             updateServed(host, process)
             watch.leaves.append(Watch.Leave(host: Int32(host.index), at: clock))
@@ -202,7 +200,7 @@ extension World {
         case .keep(let receipt):
             digest.mix(18, host.index, Int(truncatingIfNeeded: receipt.record.cost))
             counts.receipts += 1
-            host.keep(receipt.record)
+            host.balances.add(receipt.record)
         case .keepSequence(let model, let sequence):
             digest.mix(19, host.index, Int(truncatingIfNeeded: sequence))
             host.sequences.removeAll { $0.model == model }

@@ -30,7 +30,6 @@ public struct ProbePlan: Sendable {
 struct Probe {
     let kind: ProbePlan.Kind
     var host: Int32 = -1
-    var incarnation = 0
     var target = Bytes32.zero
     /// Nodes that were there when it began, of which one, or enough, have to be found.
     var known: [Int32] = []
@@ -85,7 +84,6 @@ extension World {
         guard let process = host.process else { return void(index) }
         var probe = probes[Int(index)]
         probe.host = Int32(host.index)
-        probe.incarnation = process.incarnation
         probe.startedAt = clock
         let token: RequestToken
         switch probe.kind {

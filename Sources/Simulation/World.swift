@@ -115,7 +115,6 @@ public final class World {
     // MARK: Time
 
     public var now: MonotonicTime { MonotonicTime(nanoseconds: clock) }
-    public var eventCount: Int { counts.events }
 
     /// The moment as the clocks of `host` show it.
     func now(_ host: Host) -> Now {

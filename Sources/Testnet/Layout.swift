@@ -9,12 +9,12 @@ public struct Layout: Sendable {
     public init(root: String, name: String) { folder = "\(root)/.run/\(name)" }
 
     public var state: String { "\(folder)/state.json" }
-    public var control: String { "\(folder)/control" }
-    public var events: String { "\(folder)/events.jsonl" }
-    public var supervisorLog: String { "\(folder)/supervisor.log" }
-    public func config(_ node: String) -> String { "\(folder)/\(node).yaml" }
-    public func data(_ node: String) -> String { "\(folder)/\(node)" }
-    public func log(_ node: String) -> String { "\(folder)/\(node).log" }
+    var control: String { "\(folder)/control" }
+    var events: String { "\(folder)/events.jsonl" }
+    var supervisorLog: String { "\(folder)/supervisor.log" }
+    func config(_ node: String) -> String { "\(folder)/\(node).yaml" }
+    func data(_ node: String) -> String { "\(folder)/\(node)" }
+    func log(_ node: String) -> String { "\(folder)/\(node).log" }
 }
 
 /// One node of a running testnet, as `state.json` records it.

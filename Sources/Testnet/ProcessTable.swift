@@ -2,8 +2,8 @@ import Foundation
 
 /// Process states from `/proc`. A process is identified by pid *and* start time, so that a pid reused by
 /// another process is never signalled.
-public enum ProcessTable {
-    public enum State: Sendable { case running, frozen, gone }
+enum ProcessTable {
+    enum State: Sendable { case running, frozen, gone }
 
     /// State letter and start time of a live process, or nil.
     private static func stat(_ pid: Int32) -> (letter: Character, ticks: UInt64)? {
@@ -21,10 +21,10 @@ public enum ProcessTable {
         return (letter, ticks)
     }
 
-    public static func startTicks(_ pid: Int32) -> UInt64? { stat(pid)?.ticks }
+    static func startTicks(_ pid: Int32) -> UInt64? { stat(pid)?.ticks }
 
     /// The state of the process; `gone` if the pid now belongs to another one.
-    public static func state(_ pid: Int32, startTicks: UInt64) -> State {
+    static func state(_ pid: Int32, startTicks: UInt64) -> State {
         guard let found = stat(pid), found.ticks == startTicks, found.letter != "Z", found.letter != "X"
         else { return .gone }
         return found.letter == "T" || found.letter == "t" ? .frozen : .running
@@ -32,13 +32,13 @@ public enum ProcessTable {
 
     /// Sends `signal` if this is still the same process; returns false when it is gone.
     @discardableResult
-    public static func signal(_ pid: Int32, startTicks: UInt64, _ signal: Int32) -> Bool {
+    static func signal(_ pid: Int32, startTicks: UInt64, _ signal: Int32) -> Bool {
         guard state(pid, startTicks: startTicks) != .gone else { return false }
         return kill(pid, signal) == 0
     }
 
     /// Waits at most `seconds` for the process to end; returns whether it did.
-    public static func waitUntilGone(_ pid: Int32, startTicks: UInt64, seconds: Double) -> Bool {
+    static func waitUntilGone(_ pid: Int32, startTicks: UInt64, seconds: Double) -> Bool {
         let end = Date().addingTimeInterval(seconds)
         while state(pid, startTicks: startTicks) != .gone {
             if end.timeIntervalSinceNow <= 0 { return false }

@@ -55,7 +55,7 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
     private var batch: [Work] = []
     private var resources: [ObjectIdentifier: any LoopResource] = [:]
     /// True once no more handles can be opened. Read it only on the loop's thread.
-    public private(set) var isStopping = false
+    private(set) var isStopping = false
     /// True inside a timer's callback, where libuv would run a zero-length timer at once, and so loop for
     /// ever.
     var isFiringTimers = false
@@ -315,7 +315,7 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
     }
 
     /// Whether the caller is on the loop's thread.
-    public var isOnLoop: Bool {
+    var isOnLoop: Bool {
         pthread_getspecific(EventLoop.ownedLoop) == Unmanaged.passUnretained(self).toOpaque()
     }
 
@@ -339,9 +339,4 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
         preconditionOnLoop()
         resources[ObjectIdentifier(resource)] = nil
     }
-
-    // MARK: Time
-
-    /// Both clocks, read at the call. Safe from any thread.
-    public var now: Now { SystemClock.now() }
 }

@@ -8,11 +8,9 @@ import Glibc
 import Primitives
 
 enum SocketAddress {
-    static let bytesMax = MemoryLayout<sockaddr_in6>.size
-
     static func family(of endpoint: Endpoint) -> Int32 { endpoint.isIPv4 ? AF_INET : AF_INET6 }
 
-    /// Writes `endpoint` for a socket of `family` to `raw`, which has room for `bytesMax` bytes and is
+    /// Writes `endpoint` for a socket of `family` to `raw`, which has room for a `sockaddr_in6` and is
     /// aligned to 4. Returns the address's length, or nil for an IPv6 endpoint on an IPv4 socket.
     static func store(_ endpoint: Endpoint, family: Int32, into raw: UnsafeMutableRawPointer) -> socklen_t? {
         raw.storeBytes(of: sa_family_t(family), as: sa_family_t.self)

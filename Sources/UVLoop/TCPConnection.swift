@@ -170,7 +170,8 @@ public final class TCPConnection: LoopHandle {
 
     // MARK: Reading
 
-    /// Back-pressure: nothing is delivered, and the peer's end goes unnoticed, until `resumeReading`.
+    /// Back-pressure: nothing is delivered, and the peer's end goes unnoticed, until `resumeReading`. Only
+    /// tests of slow readers call it: a node holds its peers back by their tasks' windows.
     public func pauseReading() {
         loop.preconditionOnLoop()
         isPaused = true

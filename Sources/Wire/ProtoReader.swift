@@ -228,3 +228,19 @@ struct ProtoReader {
         UInt64(bigEndian: bytes.unsafeLoadUnaligned(fromByteOffset: start + index, as: UInt64.self))
     }
 }
+
+extension RawSpan {
+    /// A copy of `range`, which must lie inside the span.
+    fileprivate func array(_ range: Range<Int>) -> [UInt8] {
+        precondition(
+            range.lowerBound >= 0 && range.upperBound <= byteCount,
+            "range \(range) outside \(byteCount) bytes")
+        return [UInt8](unsafeUninitializedCapacity: range.count) { buffer, count in
+            withUnsafeBytes { source in
+                UnsafeMutableRawBufferPointer(buffer).copyMemory(
+                    from: UnsafeRawBufferPointer(rebasing: source[range]))
+            }
+            count = range.count
+        }
+    }
+}

@@ -76,7 +76,6 @@ import Wire
                 if probed > 0 { probed -= 1 }
             }
             try same(queue.count, plain.count, "count")
-            try same(queue.isEmpty, plain.isEmpty, "is empty")
             try same(queue.probed, probed, "probed")
             try holds(queue.count <= capacity, "more than fit")
         }

@@ -48,7 +48,7 @@ import Wire
         let bytes = records.reduce(0) { $0 + $1.body.count + 72 }
         #expect(records.count >= 5 && records.count <= 8 && bytes <= 1_000)
         #expect(!records.contains(asker.signed))
-        let expected = bench.discovery.closest(to: target, count: 9).map(\.signed).filter {
+        let expected = bench.discovery.table.closest(to: target, count: 9).map(\.contact.signed).filter {
             $0 != asker.signed
         }
         #expect(records == Array(expected.prefix(records.count)))

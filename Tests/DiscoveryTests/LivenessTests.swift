@@ -70,7 +70,7 @@ import Wire
             peer.record.publicKey, turn: &bench.turn, out: &bench.out)
         let probe = bench.requests()[0]
         bench.discovery.forget(
-            peer.record.publicKey, turn: &bench.turn, out: &bench.out)
+            peer.record.publicKey, &bench.turn, &bench.out)
         #expect(bench.discovery.count == 0)
         bench.answer(probe.token, .pong(contact: nil, observed: nil), from: probe.peer)
         _ = bench.ask(.ping(contact: peer.signed), from: bench.address(peer))

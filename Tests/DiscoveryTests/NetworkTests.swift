@@ -232,6 +232,44 @@ import Wire
         #expect(network.nodes.allSatisfy { $0.discovery.count == 11 })
     }
 
+    @Test func aNodeThatNoBootstrapNodeAnswersSaysSoOnceAnEpisode() throws {
+        var network = TestNetwork(seed: 22)
+        network.add(4)
+        let bootstrap = [network.address(0), network.address(1)]
+        network.nodes[0].isDown = true
+        network.nodes[1].isDown = true
+        network.act(2) { $0.join(bootstrap: bootstrap, turn: &$1, out: &$2) }
+        network.run(for: .seconds(9))
+        #expect(network.nodes[2].alone.isEmpty && !network.nodes[2].discovery.isAlone)
+        network.run(for: .seconds(11))
+        #expect(network.nodes[2].discovery.isAlone)
+        network.run(for: .minutes(5))
+        #expect(network.nodes[2].alone.count == 1)
+        #expect(network.nodes[2].alone.first?.tried == bootstrap)
+
+        network.nodes[1].isDown = false
+        network.run(for: .minutes(2))
+        #expect(network.nodes[2].discovery.count == 1 && !network.nodes[2].discovery.isAlone)
+        // The contact must be evicted first, which takes the probes of a minute.
+        network.nodes[1].isDown = true
+        network.run(for: .minutes(10))
+        #expect(network.nodes[2].discovery.count == 0 && network.nodes[2].discovery.isAlone)
+        #expect(network.nodes[2].alone.count == 2)
+    }
+
+    @Test func aNodeThatFoundsAMeshOrIsAnsweredInTimeIsNotAlone() {
+        var network = TestNetwork(seed: 23)
+        network.add(3)
+        let bootstrap = [network.address(2), network.address(0)]
+        network.nodes[2].isDown = true
+        network.act(0) { $0.join(bootstrap: [], turn: &$1, out: &$2) }
+        network.run(for: .seconds(60))
+        #expect(network.nodes[0].alone.isEmpty)
+        network.act(1) { $0.join(bootstrap: bootstrap, turn: &$1, out: &$2) }
+        network.run(for: .minutes(5))
+        #expect(network.nodes[1].alone.isEmpty)
+    }
+
     @Test func aNodeThatRestartsElsewhereUnderItsKeyIsFoundThereAndItsOldEndpointIsGivenUp() {
         var network = TestNetwork(seed: 20)
         network.add(10)

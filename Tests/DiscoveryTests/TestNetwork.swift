@@ -22,6 +22,8 @@ struct TestNetwork {
         var found: [RequestToken: [PublicKey]] = [:]
         var searches: [RequestToken: SearchStatistics] = [:]
         var isJoined = false
+        /// Its notices that it is alone.
+        var alone: [(at: MonotonicTime, tried: [PeerAddress])] = []
     }
 
     enum Event {
@@ -174,6 +176,7 @@ struct TestNetwork {
                 mix(UInt64(statistics.asked))
                 nodes[index].searches[token] = statistics
             case .joined: nodes[index].isJoined = true
+            case .alone(let tried): nodes[index].alone.append((now, tried))
             case .observedEndpointChanged(let endpoint): mix(endpoint.low)
             case .send, .callBack, .reachabilityTested: break
             }

@@ -39,6 +39,40 @@ import Wire
         #expect(book.count == 8)
     }
 
+    @Test(arguments: 0..<8) func theCountOfSellersEqualsAPlainRecount(seed: UInt64) throws {
+        var random = SeededRandom(seed: seed)
+        var book = OfferBook()
+        var sequence: UInt64 = 0
+        for step in 0..<600 {
+            if random.chance(1, in: 3), !book.ids.isEmpty {
+                book.remove(book.ids[random.below(book.ids.count)])
+            } else {
+                sequence += 1
+                _ = hold(
+                    &book, random.below(6), "model-\(random.below(12))", sequence: sequence,
+                    withdrawn: random.chance(2, in: 5))
+            }
+            let sellers = Set(book.live.map(\.record.publicKey)).count
+            try #require(book.sellerCount == sellers, "seed \(seed), step \(step)")
+            let listed = book.byModel.values.map(\.count).reduce(0, +)
+            try #require(listed == book.live.count, "seed \(seed), step \(step)")
+        }
+    }
+
+    @Test func otherModelsAreNamedWithTheirLowestPriceTheCheapestFirst() {
+        var machine = Machine()
+        machine.mail(
+            [offer(of: 1, model: "avocet", output: 5), offer(of: 2, model: "avocet", output: 3)], from: 3)
+        machine.mail([offer(of: 1, model: "wren-m", output: 1)], from: 3)
+        machine.mail(
+            [offer(of: 1, model: "dunlin", output: 3), offer(of: 2, model: "brant", output: 9)], from: 3)
+        let others = machine.gossip.cheapest(except: "wren-m", limit: 8)
+        #expect(others.map(\.model) == ["avocet", "dunlin", "brant"])
+        #expect(others.map(\.outputPrice) == [3, 3, 9])
+        #expect(machine.gossip.cheapest(except: "wren-m", limit: 1).map(\.model) == ["avocet"])
+        #expect(machine.gossip.sellerCount == 2)
+    }
+
     @Test func digestRangesCoverTheWholeBookWithoutGapOrOverlap() {
         let book = book(150)
         var first: UInt64 = 0

@@ -56,14 +56,18 @@ private func at(_ milliseconds: Int64) -> MonotonicTime { .zero + .milliseconds(
     }
 
     @Test func longPromptsTellThePrefillAndHeldAnswersNothing() {
-        var meter = SpeedMeter(tokensPerSecond: 50, warmFirstTokenSeconds: 0.1)
+        var meter = SpeedMeter()
+        meter.tokensPerSecond = 50
+        meter.warmFirstTokenSeconds = 0.1
         meter.record(sample(first: 1_100, prompt: 1_000, held: true))
         #expect(meter.warmFirstTokenSeconds == 0.1 && meter.tokensPerSecond == 50)
         #expect(abs(meter.prefillTokensPerSecond - 1_000) < 1e-6)
     }
 
     @Test func aPacedBackendPromisesItsPace() {
-        let meter = SpeedMeter(tokensPerSecond: 3_800, warmFirstTokenSeconds: 0.002)
+        var meter = SpeedMeter()
+        meter.tokensPerSecond = 3_800
+        meter.warmFirstTokenSeconds = 0.002
         #expect(
             meter.paced(to: 50).tokensPerSecond == 50 && meter.paced(to: 50).warmFirstTokenSeconds == 0.02)
         #expect(meter.paced(to: 0) == meter)
@@ -75,8 +79,7 @@ private func at(_ milliseconds: Int64) -> MonotonicTime { .zero + .milliseconds(
 
     @Test func aModelsHeaderIsRead() throws {
         let header = try GGUFHeader(path: Project.path(Self.model))
-        #expect(
-            header.architecture == "llama" && header.quantization == "q8_0" && header.contextLength == 512)
+        #expect(header.quantization == "q8_0")
         #expect(fileDigest(path: Project.path(Self.model)) != nil)
         #expect(throws: GGUFHeader.ReadError.notGGUF) { try GGUFHeader(path: Project.path("Package.swift")) }
         #expect(throws: GGUFHeader.ReadError.self) { try GGUFHeader(path: Project.path("testnet")) }
@@ -92,11 +95,11 @@ private func at(_ milliseconds: Int64) -> MonotonicTime { .zero + .milliseconds(
         }
         bytes += string("general.architecture") + [8, 0, 0, 0] + string("llama")
         bytes += string("x") + [9, 0, 0, 0, 8, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0] + string("a") + string("bc")
-        bytes += string("llama.context_length") + [4, 0, 0, 0, 0, 2, 0, 0]
+        bytes += string("general.file_type") + [4, 0, 0, 0, 7, 0, 0, 0]
         func parse(_ bytes: [UInt8]) throws -> GGUFHeader {
             try bytes.withUnsafeBytes { try GGUFHeader(parsing: $0) }
         }
-        #expect((try? parse(bytes))?.contextLength == 512)
+        #expect((try? parse(bytes))?.quantization == "q8_0")
         for count in 0..<bytes.count {
             #expect(throws: GGUFHeader.ReadError.self) { try parse(Array(bytes[..<count])) }
         }

@@ -60,7 +60,7 @@ import Wire
         let (seller, asker) = try #require(Self.strangers(in: mesh))
         mesh.act(seller) { $0.serve([Self.served()], now: $1) }
         mesh.run(for: .seconds(10))
-        #expect(mesh.nodes[seller].peer.registrars(Self.model, now: mesh.now) >= 5)
+        #expect(mesh.nodes[seller].peer.registrars(TopicID(model: Self.model), now: mesh.now) >= 5)
         #expect(mesh.nodes[asker].peer.offers(model: Self.model).isEmpty)
         mesh.act(asker) { _ = $0.submit(Self.task(), now: $1) }
         mesh.run(for: .milliseconds(600))

@@ -87,6 +87,23 @@ extension ProcessTests {
             }
         }
 
+        @Test func aNodeThatNoBootstrapNodeAnswersSaysSoInItsStatusAndItsLog() async throws {
+            try await TestMesh.with(Self.two) { mesh in
+                try await mesh.testnet("kill", "ada")
+                try await mesh.testnet("restart", "fay")
+                let fay = try await mesh.node("fay")
+                // It says so when a try fails, from ten seconds on.
+                try await until("it is alone", within: 40, every: .milliseconds(500)) {
+                    try await mesh.get("/mesh/status", at: fay).json["reach"]["state"].text == "alone"
+                }
+                let lines = try String(contentsOfFile: fay.log, encoding: .utf8).split(separator: "\n")
+                let told = lines.filter { $0.contains("none of the nodes in mesh.join answers") }
+                #expect(told.count == 1)
+                let ada = try await mesh.node("ada")
+                #expect(told.first?.contains("\(ada.key)@127.0.0.1:\(ada.udpPort)") == true, "\(told)")
+            }
+        }
+
         @Test func freezeHoldsANodeAndThawLetsItGoOn() async throws {
             try await TestMesh.with(Self.two) { mesh in
                 try await mesh.testnet("freeze", "ada")

@@ -87,7 +87,8 @@ extension Peer {
 
     /// Hands the auctioneer the sellers of a model, as the book has them now.
     mutating func answerNeed(_ task: TaskID, _ model: String) {
-        let sellers = gossip.offers(model: model).compactMap { offer -> Candidate? in
+        let offers = gossip.offers(model: model)
+        let sellers = offers.compactMap { offer -> Candidate? in
             let key = offer.record.publicKey
             guard !denied.contains(key) else { return nil }
             if key == identity.publicKey {
@@ -100,16 +101,9 @@ extension Peer {
             let hasSession = discovery.contact(of: key) != nil || sessions.hasSession(to: address)
             return Candidate(offer: offer, address: address, hasSession: hasSession)
         }
-        let models = gossip.models
-        var known: Set<PublicKey> = []
-        for offer in gossip.allOffers { known.insert(offer.record.publicKey) }
         let found = OffersFound(
-            sellers: sellers, known: known.count,
-            alternatives: models.filter { $0.name != model }.map {
-                (model: $0.name, outputPrice: $0.lowest.output)
-            }
-            .sorted { ($0.outputPrice, $0.model) < ($1.outputPrice, $1.model) }.prefix(8).map { $0 },
-            catalogueKnows: models.contains { $0.name == model },
+            sellers: sellers, known: gossip.sellerCount,
+            alternatives: gossip.cheapest(except: model, limit: 8), catalogueKnows: !offers.isEmpty,
             selfReachable: presence.reachability.acceptsChannels,
             isReachabilityUntested: presence.reachability == .unknown && profile == .internet)
         auctioneer.offersFound(task, found, turn: &turn, out: &auctioneerActions)

@@ -1,0 +1,117 @@
+// Who owes whom, by the receipts that one node keeps.
+//
+// A receipt is the buyer's signed, cumulative acknowledgement of one assignment (`records.proto`): each states the whole
+// cost so far, so a later one adds only its difference, and a lost one costs nothing once the next has come. The database
+// keeps the receipts themselves by the same rule (`Store/Ledger.keep`), so that a balance that was counted while the node
+// ran equals the sum over the table after a restart.
+
+import Primitives
+import Wire
+
+/// One assignment between two nodes: what its receipts have in common, and what a later receipt replaces.
+public struct ReceiptKey: Hashable, Sendable {
+    let task: TaskID
+    let attempt: UInt32
+    let buyer: PublicKey
+    let worker: PublicKey
+
+    public init(_ receipt: Receipt) {
+        task = receipt.task
+        attempt = receipt.attempt
+        buyer = receipt.buyer
+        worker = receipt.worker
+    }
+}
+
+/// One node's balances with its peers, in micro-credits.
+public struct Balances: Sendable {
+    /// The node that they belong to.
+    public let owner: PublicKey
+    /// The cost of everything that the owner sold, since its first receipt.
+    public private(set) var earned: Int64
+    /// The cost of everything that the owner bought.
+    public private(set) var spent: Int64
+    /// The sum of what peers owe the owner, without what it owes others.
+    public private(set) var owedToOwner: Int64 = 0
+    /// The sum of what the owner owes peers; not negative.
+    public private(set) var owedByOwner: Int64 = 0
+    /// Peers that owe the owner something.
+    public private(set) var debtorCount = 0
+    /// Not bounded: each entry stands for signed receipts, and money is not forgotten.
+    private var byPeer: [PublicKey: Int64] = [:]
+    private var counted = RecentTable<ReceiptKey, Counted>(capacity: CreditLimits.assignmentsMax)
+
+    /// What the latest receipt of an assignment said.
+    private struct Counted {
+        var sequence: UInt64
+        var cost: Int64
+    }
+
+    /// Balances from the receipts that the database holds; none by default.
+    ///
+    /// - Parameters:
+    ///   - byPeer: what each peer owes `owner` (positive) or is owed by it (negative), each peer once.
+    ///   - earned: everything that `owner` sold.
+    ///   - spent: everything that it bought.
+    public init(
+        of owner: PublicKey, byPeer: some Sequence<(key: PublicKey, value: Int64)> = [:], earned: Int64 = 0,
+        spent: Int64 = 0
+    ) {
+        self.owner = owner
+        self.earned = earned
+        self.spent = spent
+        for (peer, amount) in byPeer { change(peer, by: amount) }
+    }
+
+    /// What `peer` owes the owner; negative: the owner owes it.
+    public subscript(peer: PublicKey) -> Int64 { byPeer[peer] ?? 0 }
+
+    /// Everything that the owner is owed, less everything that it owes. Over all nodes these sum to zero when each
+    /// receipt has reached its worker.
+    public var net: Int64 { owedToOwner.subtractingClamped(owedByOwner) }
+
+    /// Counts a receipt whose signature was checked. One that its assignment's later receipt overtook changes nothing, nor
+    /// does a repetition, one between other nodes, or one of the owner with itself.
+    public mutating func add(_ receipt: Receipt) {
+        guard receipt.buyer != receipt.worker else { return }
+        let isSeller = receipt.worker == owner
+        guard isSeller || receipt.buyer == owner else { return }
+        let key = ReceiptKey(receipt)
+        let before = counted[key]
+        if let before, receipt.sequence <= before.sequence { return }
+        // Removed first, so that the assignment becomes the most recent.
+        counted.remove(key)
+        counted.insert(key, Counted(sequence: receipt.sequence, cost: receipt.cost))
+        let difference = receipt.cost.subtractingClamped(before?.cost ?? 0)
+        if isSeller {
+            earned = earned.addingClamped(difference)
+            change(receipt.buyer, by: difference)
+        } else {
+            spent = spent.addingClamped(difference)
+            change(receipt.worker, by: Int64.zero.subtractingClamped(difference))
+        }
+    }
+
+    private mutating func change(_ peer: PublicKey, by difference: Int64) {
+        let before = byPeer[peer] ?? 0
+        let after = before.addingClamped(difference)
+        byPeer[peer] = after
+        owedToOwner = owedToOwner.addingClamped(max(0, after).subtractingClamped(max(0, before)))
+        owedByOwner = owedByOwner.subtractingClamped(min(0, after).subtractingClamped(min(0, before)))
+        debtorCount += (after > 0 ? 1 : 0) - (before > 0 ? 1 : 0)
+    }
+}
+
+extension Int64 {
+    // Costs come from the network: a sum of many is clamped at the ends of the range and never traps.
+
+    fileprivate func addingClamped(_ other: Int64) -> Int64 {
+        let (sum, overflow) = addingReportingOverflow(other)
+        return overflow ? (other > 0 ? .max : .min) : sum
+    }
+
+    fileprivate func subtractingClamped(_ other: Int64) -> Int64 {
+        let (difference, overflow) = subtractingReportingOverflow(other)
+        return overflow ? (other > 0 ? .min : .max) : difference
+    }
+}
