@@ -8,9 +8,9 @@ public enum Outcome: Hashable, Sendable {
     case refused(String)
     case cancelled
     case failed(String)
-    /// The node that it asked died: no task of the mesh's.
+    /// The node that it asked died, so the mesh never had the task.
     case askerLost
-    /// No node was there to ask.
+    /// There was no node to ask.
     case notSubmitted
 }
 
@@ -35,15 +35,15 @@ struct Client {
     var lastByteAt: Int64?
     var endedAt: Int64?
     var outcome: Outcome?
-    /// The whole text that must come; emptied at the end.
+    /// The whole text that must arrive; emptied at the end.
     var reference: [UInt8] = []
     var received = 0
-    /// Bytes not yet read.
+    /// Bytes received but not yet read.
     var unread = 0
     var isReading = false
     var awards = 0
     var failovers = 0
-    /// Set by a later award, until the next byte.
+    /// Set by a second award, until the next byte.
     var isFailingOver = false
     var longestFailoverGap: Int64 = 0
     var worker: PublicKey?

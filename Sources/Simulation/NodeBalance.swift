@@ -1,8 +1,8 @@
 import Primitives
 import Wire
 
-/// What one node is owed less what it owes, by the receipts that it keeps. Each receipt states the whole cost of its
-/// assignment so far, so a later one adds only the difference.
+/// What others owe one node less what it owes them, by the receipts that it keeps. Each receipt states the
+/// whole cost of its assignment so far, so a later one adds only the difference.
 struct NodeBalance {
     private struct Key: Hashable {
         var task: TaskID

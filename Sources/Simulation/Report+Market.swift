@@ -1,17 +1,17 @@
-// What a run shows of its market: how long clients waited, what they paid, who earned it.
+// A run's market figures: how long clients waited, what they paid, and which sellers earned it.
 
 import Primitives
 import Wire
 
-/// A market's figures, from its clients' side and from the receipts that nodes keep.
+/// Figures of the market, from its clients and from the receipts that nodes keep.
 public struct MarketFigures: Sendable {
     /// Sellers of one speed.
     public struct SellerClass: Sendable {
         public var tokensPerSecond: Int
         public var sellers = 0
-        /// Tasks that one of them delivered, the last worker where there were several.
+        /// Tasks that such a seller delivered; with several workers, the last one counts.
         public var tasks = 0
-        /// Micro-credits, and the tokens that they paid.
+        /// Micro-credits, and the tokens that they paid for.
         public var cost: Int64 = 0
         public var tokens = 0
 
@@ -21,13 +21,13 @@ public struct MarketFigures: Sendable {
 
     /// From a delivered task's submission to its end.
     public let completions: Distribution
-    /// Tasks that nobody took, of those whose client stayed and whose asker lived.
+    /// Tasks without a seller, among those whose client stayed and whose asker lived.
     public let refused: Int
     public let cost: Int64
     public let tokens: Int
     /// The slowest first; a node that sells several models counts by its first.
     public let classes: [SellerClass]
-    /// Micro-credits by node: what it is owed less what it owes.
+    /// Micro-credits by node: what others owe it less what it owes.
     public let balances: [Int64]
 
     init(_ world: World) {
@@ -85,7 +85,7 @@ public struct MarketFigures: Sendable {
         return list
     }
 
-    /// Mean and quantiles in seconds; nothing of an empty distribution.
+    /// Mean and quantiles in seconds; empty for an empty distribution.
     static func measures(_ name: String, _ distribution: Distribution) -> [Measure] {
         guard distribution.count > 0 else { return [] }
         return [("mean", distribution.mean)].map { Measure("\(name)_\($0.0)", Double($0.1) / 1e9, "s") }
@@ -106,7 +106,7 @@ public struct MarketFigures: Sendable {
             + balances.map { "\($0)" }.joined(separator: ", ") + "]}"
     }
 
-    /// Rows for people.
+    /// Rows for the text report.
     var lines: [String] {
         guard tokens > 0 else { return [] }
         let sold = classes.filter { $0.tasks > 0 }.map { "\($0.tasks) at \($0.tokensPerSecond) tokens/s" }
@@ -118,9 +118,9 @@ public struct MarketFigures: Sendable {
 }
 
 extension World {
-    /// Over all nodes the balances sum to zero: what one is owed another owes. A receipt that never reached its worker
-    /// leaves the sum below zero, which happens where somebody died or was cut off; above zero somebody claims what
-    /// nobody signed.
+    /// The balances of all nodes sum to zero, because one node's debt is another's claim. A receipt that
+    /// never reached its worker leaves the sum below zero, which happens when a node died or was cut off. A
+    /// sum above zero means that a node claims something that no buyer signed.
     func checkBalances() {
         let sum = hosts.reduce(Int64(0)) { $0 + ($1.balances?.net ?? 0) }
         let isUndisturbed =

@@ -1,8 +1,8 @@
-// What a threshold of a scenario can name, and what distributions look like in text.
+// The measures that a scenario's thresholds can name, and distributions as text.
 
 import Primitives
 
-/// One figure of a run. `value` is in percent, seconds, bytes a second or a count, as `unit` says.
+/// One figure of a run. `unit` says whether `value` is percent, seconds, bytes a second or a count.
 public struct Measure: Sendable {
     public var name: String
     public var value: Double
@@ -25,7 +25,7 @@ extension Report {
             "search_p99", "silent_calls", "sent_mean", "sent_max", "upkeep_bytes", "upkeep_packets",
         ]
 
-    /// What this run measured; what didn't happen is missing.
+    /// The measures of this run; those of events that didn't happen are missing.
     public var measures: [Measure] {
         var list: [Measure] = []
         func seconds(_ name: String, _ nanoseconds: Int64) {
@@ -55,7 +55,7 @@ extension Report {
         return list
     }
 
-    /// At most three decimals.
+    /// With at most three decimals.
     public static func decimal(_ value: Double) -> String {
         guard value.isFinite, abs(value) < 9e15 else { return "null" }
         let thousandths = Int64((value * 1_000).rounded())
@@ -67,7 +67,7 @@ extension Report {
         return sign + digits
     }
 
-    /// Rows of powers of two, a bar each.
+    /// One row with a bar for each power of two.
     public static func histogram(_ title: String, _ distribution: Distribution, unit: Int64, _ name: String)
         -> [String]
     {

@@ -1,7 +1,7 @@
 import Primitives
 
 extension Report {
-    /// For people: a few lines, the worst last.
+    /// A few lines for people, violations last.
     public func text(replay: String) -> String {
         func seconds(_ interval: Interval) -> String {
             Self.number(interval.nanoseconds, unit: 1_000_000_000, decimals: 2) + " s"
@@ -66,7 +66,7 @@ extension Report {
         return lines.joined(separator: "\n") + "\n"
     }
 
-    /// One JSON object. `more` are further members, already written.
+    /// One JSON object. `more` has additional members, already encoded.
     public func json(replay: String, more: [(String, String)] = []) -> String {
         func string(_ text: String) -> String {
             var out = "\""

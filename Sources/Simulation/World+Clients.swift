@@ -1,4 +1,4 @@
-// Clients: they submit, read at their speed, hang up, and compare every byte with what must come.
+// Clients: they submit, read at their speed, hang up, and compare every byte with the reference.
 
 import Market
 import PeerCore
@@ -6,7 +6,7 @@ import Primitives
 import Wire
 
 extension World {
-    /// Draws the tasks of a load before anything runs.
+    /// Draws the tasks of a load before the run starts.
     func plan(_ load: LoadPlan, _ random: inout SeededRandom) {
         let askers = load.askers.isEmpty ? Array(hosts.indices) : load.askers
         let first = clients.count
@@ -18,7 +18,7 @@ extension World {
     }
 
     func submit(_ id: Int32, _ event: Event) {
-        // Someone whose node is down asks the next one.
+        // A client whose node is down asks the next one.
         let first = clients[Int(id)].asker
         let candidates = (0..<hosts.count).lazy.map { self.hosts[(first + $0) % self.hosts.count] }
         guard let host = candidates.first(where: { $0.process?.isLeaving == false && !$0.isSilent }),
@@ -53,7 +53,8 @@ extension World {
         }
         digest.mix(17, host.index, Int(id))
         if let outcome = clients[Int(id)].outcome {
-            // A client that hung up is told nothing more than that; whoever has its end gets no second one.
+            // A client that hung up gets at most that outcome; a task with an outcome must not get a second
+            // one.
             if outcome == .cancelled, case .failed(let failure) = event, failure.reason == .cancelled {
                 return
             }

@@ -1,38 +1,39 @@
-// How a load is spread over time, lengths of answers and conversations, and how that is read.
+// How a load is distributed over time, answer lengths and conversations, and how that is read from the file.
 
 import NodeConfiguration
 import Primitives
 
 extension ScenarioFile {
-    /// What a load says beside its model, count and rate. Only virtual time plays more than the defaults.
+    /// What a load can state besides its model, count and rate. Only virtual time supports more than the
+    /// defaults.
     public struct LoadShape: Sendable {
-        /// When tasks come: at equal gaps and each asker in turn, or at exponential gaps and random askers, or at gaps
-        /// uniform up to twice the mean.
+        /// When tasks arrive: at equal gaps with the askers in turn, at exponential gaps with random askers,
+        /// or at gaps uniform up to twice the mean.
         public enum Arrivals: String, Sendable, CaseIterable { case even, poisson, scattered }
-        /// How many tokens answers have, within the range of `tokens`.
+        /// How the answers' token counts are distributed within the range of `tokens`.
         public enum Lengths: String, Sendable, CaseIterable { case uniform, exponential, pareto }
 
         public var arrivals = Arrivals.even
         public var lengths = Lengths.uniform
-        /// Of an exponential: tokens above the range's lower end, on average.
+        /// For `exponential`: the mean number of tokens above the range's lower end.
         public var mean = 100
-        /// Of a Pareto distribution: its shape × 1000.
+        /// For `pareto`: the shape × 1000.
         public var milliTail = 1_100
-        /// Shares of the rate by part of `period`, in parts of a million; empty: the rate is constant.
+        /// Multiples of the rate for the equal parts of `period`, in millionths; empty: the rate is constant.
         public var curve: [Int] = []
         public var period = Interval.minutes(24 * 60)
         /// Tokens of a prompt; 0: those of the request's own few bytes.
         public var promptTokens = 0
-        /// Tasks of one conversation; nil: each stands alone.
+        /// Tasks per conversation; nil: no conversations.
         public var turns: ClosedRange<Int>?
-        /// From an answer's end to the next question, on average.
+        /// Mean time from the end of an answer to the next question.
         public var think = Interval.seconds(10)
 
         static let keys = [
             "arrivals", "lengths", "mean", "tail", "curve", "period", "prompt_tokens", "turns", "think",
         ]
 
-        /// The first key that processes can't play, as it is refused.
+        /// The first key that processes can't play, as the error message names it.
         public var simulatedOnly: String? {
             if arrivals != .even { return "`load.arrivals: \(arrivals.rawValue)`" }
             if lengths != .uniform { return "`load.lengths: \(lengths.rawValue)`" }
@@ -78,7 +79,7 @@ extension ScenarioFile {
         return shape
     }
 
-    /// Throws if `key` is given where it means nothing.
+    /// Throws if `key` is given where it has no effect.
     private static func need(_ key: String, when isMeant: Bool, _ other: String, _ reader: YAMLReader)
         throws(ConfigurationError)
     {

@@ -45,7 +45,7 @@ import Testing
         for at in moments { parts[Int(at % 10_000_000_000 / 2_500_000_000)] += 1 }
         #expect(parts[0] == 0 && parts[3] == 0)
         #expect((0.7...0.8).contains(Double(parts[2]) / 10_000), "\(parts)")
-        // Its shares average 1, so that the load takes as long as without it.
+        // The shares average 1, so the load takes as long as without the curve.
         #expect((95...105).contains(Double(moments[moments.count - 1]) / 1e9))
         #expect(RateCurve(period: .seconds(1), shares: [1_000_000]).advance(123, by: 456) == 579)
     }
@@ -63,7 +63,8 @@ import Testing
         #expect((107...113).contains(mean), "\(mean)")
         #expect((0.34...0.40).contains(share(exponential, above: 110)))
         #expect((0.04...0.06).contains(share(exponential, above: 310)))
-        // Of a Pareto tail with shape 1, a tenth is left at ten times the least, a hundredth at a hundred times.
+        // For a Pareto tail with shape 1, a tenth exceeds ten times the minimum, and a hundredth a hundred
+        // times.
         let pareto = drawn(.pareto(milliShape: 1_000), 10, 1_000_000)
         #expect((0.09...0.11).contains(share(pareto, above: 100)))
         #expect((0.008...0.012).contains(share(pareto, above: 1_000)))
@@ -105,7 +106,7 @@ import Testing
         let market = report.market
         #expect(market.completions.count == report.tasks && market.refused == 0)
         #expect(market.balances.reduce(0, +) == 0 && market.balances.contains { $0 > 0 })
-        // What sellers earned is what clients paid, but for tasks that a node sold to itself.
+        // Sellers earned what clients paid, except for tasks that a node sold to itself.
         let owed = market.balances.filter { $0 > 0 }.reduce(0, +)
         #expect(owed > 0 && owed <= market.cost)
         #expect(market.classes.reduce(0) { $0 + $1.tasks } == report.tasks)

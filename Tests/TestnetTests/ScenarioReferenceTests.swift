@@ -3,7 +3,7 @@ import Testing
 
 @testable import Testnet
 
-/// `testnet/README.md` describes every key, and its annotated file is one.
+/// `testnet/README.md` describes every key, and its annotated file is valid.
 @Suite struct ScenarioReferenceTests {
     private func text() throws -> String {
         let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
@@ -18,7 +18,7 @@ import Testing
         let yaml = String(text[start.upperBound..<end.lowerBound]) + "\n"
         let file = try ScenarioFile(parsing: yaml, path: "README.md", folder: "/t")
         #expect(file.load.count == 2 && file.expect.count == 3 && file.events.count == 3)
-        // Every part of a scenario is in it.
+        // It contains every part of a scenario.
         for key in ScenarioFile.keys { #expect(yaml.contains("\n\(key):"), "\(key)") }
         for key in ScenarioFile.LoadShape.keys where key != "tail" {
             #expect(yaml.contains("\(key):"), "\(key)")

@@ -1,25 +1,25 @@
-// How a load is spread: over time, over lengths of answers, over the turns of conversations.
+// How a load is distributed over time, answer lengths and conversation turns.
 
 import Primitives
 
-/// When a load's tasks come and which node each of them asks.
+/// When a load's tasks arrive and which node each of them asks.
 public enum Arrivals: String, Sendable, CaseIterable {
-    /// Gaps uniform between nothing and twice the mean, at random askers.
+    /// Gaps uniform between zero and twice the mean, at random askers.
     case scattered
-    /// Equal gaps, at each asker in turn.
+    /// Equal gaps, the askers in turn.
     case even
-    /// Gaps exponential: independent clients. At random askers.
+    /// Exponential gaps, as from independent clients, at random askers.
     case poisson
 }
 
-/// A rate that changes with the time of day: in each equal part of `period` it is that part's share of the load's own
-/// rate. It begins with the load and repeats.
+/// A rate that changes with the time of day: `period` is divided into equal parts, each with its own multiple
+/// of the load's rate. It starts with the load and repeats.
 public struct RateCurve: Sendable, Equatable {
     public static let partsMax = 1_440
     public static let periodMax = Interval.minutes(30 * 24 * 60)
 
     public let period: Interval
-    /// In parts of a million; at least one is positive.
+    /// The multiples, in millionths; at least one is positive.
     public let shares: [Int]
 
     public init(period: Interval, shares: [Int]) {
@@ -31,7 +31,8 @@ public struct RateCurve: Sendable, Equatable {
         self.shares = shares
     }
 
-    /// The moment at which `gap` has passed at the load's own rate since `at`; both count nanoseconds from its beginning.
+    /// The time at which `gap` (at the load's own rate) has passed since `at`; both in nanoseconds since the
+    /// load's start.
     func advance(_ at: Int64, by gap: Int64) -> Int64 {
         var at = at
         var left = Double(max(0, gap))
@@ -52,9 +53,10 @@ public struct RateCurve: Sendable, Equatable {
 /// How many tokens an answer has, within a load's range.
 public enum Lengths: Sendable, Equatable {
     case uniform
-    /// The least plus an exponential with this mean, cut at the range's upper end.
+    /// The minimum plus an exponential with this mean, cut off at the range's upper end.
     case exponential(mean: Int)
-    /// Bounded Pareto with this shape × 1000. The smaller it is, the heavier the tail; traces of jobs show about 1,100.
+    /// Bounded Pareto with this shape × 1000. A smaller shape gives a heavier tail; traces of jobs show about
+    /// 1,100.
     case pareto(milliShape: Int)
 
     func draw(_ least: Int, _ most: Int, _ random: inout SeededRandom) -> Int {
@@ -64,7 +66,7 @@ public enum Lengths: Sendable, Equatable {
             return least + random.below(span + 1)
         case .exponential(let mean):
             guard span > 0 else { return least }
-            // The distribution's inverse, cut at the range's end.
+            // Inverse of the distribution function, truncated to the range.
             let scale = Double(max(1, mean))
             let within = 1 - SteadyMath.exp(-min(700, Double(span) / scale))
             let length = -SteadyMath.ln(1 - (1 - random.positiveUnit()) * within) * scale
@@ -80,9 +82,9 @@ public enum Lengths: Sendable, Equatable {
     }
 }
 
-/// A client that goes on: each turn's prompt holds all turns before it.
+/// A client that asks follow-up questions: each turn's prompt contains all earlier turns.
 public struct ConversationPlan: Sendable, Equatable {
-    /// Tasks of one conversation.
+    /// Tasks per conversation.
     public var turns: ClosedRange<Int>
     /// From the end of an answer to the next question: exponential with this mean.
     public var think: Interval

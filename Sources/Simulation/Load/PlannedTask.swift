@@ -1,28 +1,28 @@
-// The tasks of a load, drawn before anything runs: what comes of one has no part in the draws of the next, so that
-// different policies meet the same tasks.
+// The tasks of a load, drawn before the run: the outcome of one task doesn't affect the draws for the next,
+// so that different policies get the same tasks.
 
 import Primitives
 
 /// One task as it was drawn.
 struct PlannedTask {
-    /// When it is submitted; nil: it follows the task before it in its conversation.
+    /// When it is submitted; nil: after the previous task of its conversation.
     var at: Int64?
     var asker: Int
-    /// Its place in `LoadPlan.models`.
+    /// Its index in `LoadPlan.models`.
     var model: Int
-    /// Of the answer's text.
+    /// The key of the answer's text.
     var key: UInt64
     var tokens: Int
-    /// Of the prompt, with all turns before it; 0: what the request's body has by itself.
+    /// Tokens of the prompt, including all earlier turns; 0: the tokens of the request's own body.
     var promptTokens = 0
     var hangsUpAfter: Int64?
-    /// The next turn's place among the drawn tasks, and how long after this one's end it comes.
+    /// The index of the conversation's next task, and the pause between the end of this one and that.
     var next: Int?
     var think: Int64 = 0
 }
 
 extension LoadPlan {
-    /// Draws the load's tasks for clients of `askers`.
+    /// Draws the load's tasks for the clients of `askers`.
     func draw(_ askers: [Int], _ random: inout SeededRandom) -> [PlannedTask] {
         guard !askers.isEmpty, !models.isEmpty else { return [] }
         var drawn: [PlannedTask] = []
@@ -48,7 +48,7 @@ extension LoadPlan {
         let mean = every.nanoseconds
         switch arrivals {
         case .even: return mean
-        // Bursts and pauses.
+        // Uniform gaps give bursts and pauses.
         case .scattered: return mean > 0 ? Int64(random.below(2 * Int(mean))) : 0
         case .poisson: return random.exponential(mean)
         }
@@ -66,7 +66,7 @@ extension LoadPlan {
         task.hangsUpAfter = hangsUp ? Int64(random.below(within)) : nil
     }
 
-    /// The turns after the first, at the same asker and of the same model.
+    /// The turns after the first, with the same asker and model.
     private func drawTurns(
         _ conversation: ConversationPlan, _ drawn: inout [PlannedTask], _ random: inout SeededRandom
     ) {

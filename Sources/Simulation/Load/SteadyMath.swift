@@ -1,5 +1,6 @@
-/// Logarithm and exponential made of IEEE 754's exactly rounded operations (+, −, ×, ÷) alone. Those of libm differ in
-/// the last bit between machines and versions, and one bit is enough for another course of a simulation.
+/// Logarithm and exponential built only from IEEE 754's exactly rounded operations (+, −, ×, ÷). Those of
+/// libm differ in the last bit between machines and versions, and one bit is enough to change the course of a
+/// simulation.
 enum SteadyMath {
     private static let ln2 = 0.693_147_180_559_945_3
     private static let squareRootOf2 = 1.414_213_562_373_095_1
@@ -25,7 +26,7 @@ enum SteadyMath {
         precondition(x.magnitude <= 700, "exp(\(x))")
         let n = (x / ln2).rounded()
         let rest = x - n * ln2
-        // Taylor's series, from its last term inwards; |rest| ≤ ½ ln 2.
+        // Taylor series from its last term backwards; |rest| ≤ ½ ln 2.
         var sum = 1.0
         for k in stride(from: 15, through: 1, by: -1) { sum = 1 + rest / Double(k) * sum }
         return Double(sign: .plus, exponent: Int(n), significand: sum)
