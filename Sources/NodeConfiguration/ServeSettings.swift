@@ -45,7 +45,7 @@ public struct ServeSettings: Sendable {
         ])
         guard let backend = try reader.choice("backend", as: Backend.self) else {
             throw reader.failure(
-                "a `serve` entry without `backend`",
+                "a `serve` entry has no `backend`",
                 fix: "say which server it is: \(Backend.allCases.map(\.rawValue).joined(separator: ", "))")
         }
         self.backend = backend
@@ -54,12 +54,12 @@ public struct ServeSettings: Sendable {
         server = try reader.string("server")
         if backend == .managed, file == nil {
             throw reader.failure(
-                "a managed `serve` entry without `file`",
+                "a managed `serve` entry has no `file`",
                 fix: "name the GGUF file to run: file: /path/model.gguf")
         }
         let given = try reader.string("model")
         guard let model = given ?? file.map(Self.baseName), !model.isEmpty else {
-            throw reader.failure("a `serve` entry without `model`", fix: "give the model's name at \(url)")
+            throw reader.failure("a `serve` entry has no `model`", fix: "give the model's name at \(url)")
         }
         self.model = model
         sellAs = try reader.string("sell_as")

@@ -70,7 +70,7 @@ extension Node: MeshNode {
         } else if !settings.mesh.inbound {
             fix = nil
         } else if endpoint == nil {
-            fix = "nobody has told us our address yet: join a node, or set mesh.public"
+            fix = "this node does not know its address yet: join a node, or set mesh.public"
         } else {
             fix = peer.testedReachability.flatMap(fix(of:))
         }

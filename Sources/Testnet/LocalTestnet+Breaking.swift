@@ -73,7 +73,7 @@ extension LocalTestnet {
         if !isAlive(state) { try startSupervisor(state.program) }
         let descriptor = open(layout.control, O_WRONLY | O_NONBLOCK)
         guard descriptor >= 0 else {
-            throw TestnetError("the supervisor does not listen", fix: "starling testnet down, then up")
+            throw TestnetError("the supervisor does not answer", fix: "starling testnet down, then up")
         }
         defer { close(descriptor) }
         let bytes = Array((line + "\n").utf8)

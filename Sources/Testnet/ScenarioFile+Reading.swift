@@ -102,7 +102,7 @@ extension ScenarioFile {
             if let share = try reader.perMillion(kind.rawValue) { shares.append((kind, share)) }
         }
         guard shares.map(\.share).reduce(0, +) <= 1_000_000 else {
-            throw reader.failure("the NATs' shares exceed 100 %", fix: "what is left has no NAT")
+            throw reader.failure("the NATs' shares exceed 100 %", fix: "nodes without a share have no NAT")
         }
         return shares
     }
@@ -144,14 +144,15 @@ extension ScenarioFile {
         if nodes == ["busy"] {
             guard action == .kill || (action == .freeze && lasts != nil) else {
                 throw reader.failure(
-                    "`\(action.rawValue): busy` can't be", fix: "kill: busy, or freeze: busy with `for: 6s`")
+                    "`\(action.rawValue): busy` is not possible",
+                    fix: "kill: busy, or freeze: busy with `for: 6s`")
             }
         } else if action != .heal {
             try known(nodes, reader.child(action.rawValue))
         }
         guard lasts == nil || action == .freeze || action == .partition else {
             throw reader.failure(
-                "`for` goes with freeze and partition", fix: "plan a restart as an event of its own")
+                "`for` only applies to freeze and partition", fix: "plan a restart as a separate event")
         }
         return Event(at: at, action: action, nodes: nodes, lasts: lasts, line: reader.line)
     }

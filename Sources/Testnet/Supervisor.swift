@@ -21,7 +21,7 @@ public final class Supervisor {
         unlink(layout.control)
         guard mkfifo(layout.control, 0o600) == 0 else {
             throw TestnetError(
-                "the control pipe \(layout.control) can't be made", fix: "check the folder's rights")
+                "the control pipe \(layout.control) can't be made", fix: "check the folder's permissions")
         }
         // Opened for reading and writing, so that the pipe never reports its end between two writers.
         let control = open(layout.control, O_RDWR | O_NONBLOCK | O_CLOEXEC)

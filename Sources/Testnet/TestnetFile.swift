@@ -123,7 +123,7 @@ public struct TestnetFile: Sendable {
             let nat = try reader.choice("nat", as: NAT.self)
             if let nat, nat != .none, nodes.count < Self.entryNodes {
                 throw reader.child("nat").failure(
-                    "`\(name)` is behind a NAT", fix: "the first two nodes are those that all join by")
+                    "`\(name)` is behind a NAT", fix: "remove it: all nodes join by the first two")
             }
             let learnsAddress = try reader.choice("address", as: Address.self) == .learnt
             let clockSkew = try reader.signedInterval("clock_skew")
@@ -137,7 +137,7 @@ public struct TestnetFile: Sendable {
         }
         if let first = ports, first + 2 * nodes.count > 65536 {
             throw root.child("ports").failure(
-                "`ports: \(first)` leaves no room for \(nodes.count) nodes", fix: "start lower")
+                "`ports: \(first)` leaves no room for \(nodes.count) nodes", fix: "choose a lower first port")
         }
         let ask = root.child("ask")
         try ask.allow(["via", "model", "prompt"])
@@ -179,7 +179,7 @@ public struct TestnetFile: Sendable {
         let backend = try reader.choice("backend", as: ServeSettings.Backend.self)
         guard (backend ?? .managed) == .managed || url != nil else {
             throw reader.child("backend").failure(
-                "a `backend` without `url`", fix: "say where it listens, such as url: http://127.0.0.1:8000")
+                "a `backend` has no `url`", fix: "say where it listens, such as url: http://127.0.0.1:8000")
         }
         return Sale(
             model: model, file: try reader.string("file") ?? "\(folder)/models/\(model).gguf",

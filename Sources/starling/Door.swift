@@ -72,8 +72,8 @@ struct DoorOptions: ParsableArguments {
             return try JSONDecoder().decode(type, from: Data(response.body))
         } catch {
             throw fail(
-                "\(try client().base) answers something else: \(error)",
-                fix: "is it a Starling node of this version?", .failed)
+                "\(try client().base) answered with something else: \(error)",
+                fix: "check that it is a Starling node of this version", .failed)
         }
     }
 

@@ -49,9 +49,9 @@ import Testing
     @Test(arguments: [
         ("mesh: {port: 70000}", "`mesh.port` is 70000"), ("mesh: {port: x}", "`mesh.port` is x"),
         ("serve: {backend: ollama}", "`serve` must be a list"),
-        ("serve: [{model: a}]", "a `serve` entry without `backend`"),
+        ("serve: [{model: a}]", "a `serve` entry has no `backend`"),
         ("serve: [{backend: olama, model: a}]", "`serve[0].backend` is olama"),
-        ("serve: [{backend: managed}]", "a managed `serve` entry without `file`"),
+        ("serve: [{backend: managed}]", "a managed `serve` entry has no `file`"),
         ("serve: [{backend: vllm, model: a, features: [tool]}]", "`features` holds tool"),
         ("mesh: {join: [http://x]}", "`mesh.join` holds http://x"),
         ("mesh: {seed: a}", "`mesh.seed` makes keys that anybody can derive"),

@@ -119,7 +119,8 @@ import Testing
         #expect(problem("events: [{at: 5s}]") == "an event needs `at` and one action")
         #expect(problem("events: [{at: 5s, kill: ada, thaw: ada}]") == "an event needs `at` and one action")
         #expect(
-            problem("events: [{at: 5s, restart: ada, for: 2s}]") == "`for` goes with freeze and partition")
+            problem("events: [{at: 5s, restart: ada, for: 2s}]")
+                == "`for` only applies to freeze and partition")
         #expect(problem("links: {loss: 120 %}") == "`links.loss` is 120 %")
         #expect(
             problem("links: {regions: {eu: 50 %}, matrix: {eu: {eu: 1ms}}}")

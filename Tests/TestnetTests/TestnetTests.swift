@@ -54,7 +54,7 @@ import Testing
         ("nodes: {a: {count: 300}}", "300 nodes"),
         ("nodes: {a: {}}\nask: {via: b}", "`ask.via` is b, which is not a node of this file"),
         ("ports: 80\nnodes: {a: {}}", "`ports` is 80"),
-        ("nodes: {a: {serves: b, backend: vllm}}", "a `backend` without `url`"),
+        ("nodes: {a: {serves: b, backend: vllm}}", "a `backend` has no `url`"),
     ])
     func badFilesGetASentence(yaml: String, problem: String) throws {
         let error = try #require(throws: ConfigurationError.self) { _ = try file(yaml) }

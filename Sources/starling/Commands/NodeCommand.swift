@@ -104,7 +104,7 @@ struct NodeCommand: AsyncParsableCommand {
             throw FileManager.default.fileExists(atPath: path)
                 ? fail(
                     "the configuration \(path) can't be read",
-                    fix: "it must be a file that this user may read", .configuration)
+                    fix: "make it a file that this user can read", .configuration)
                 : fail(
                     "there is no configuration at \(path)",
                     fix: "run `starling init`, or name one with --config", .configuration)
