@@ -150,10 +150,9 @@ import Wire
             #expect(gate.count == plain.taken && gate.taken("wren-m") == plain.taken)
             #expect(gate.count <= Reference.slots, "seed \(seed), step \(step)")
             #expect(gate.running == plain.running && gate.runningJobs.count == plain.running)
-            for key in keys {
-                #expect(
-                    agree(gate.standing(of: key), plain.state(key)), "seed \(seed), step \(step)")
-            }
+            #expect(
+                keys.allSatisfy { agree(gate.standing(of: $0), plain.state($0)) },
+                "seed \(seed), step \(step)")
         }
     }
 }
