@@ -51,15 +51,20 @@ let core: [Target] = [
         name: "FuzzEntries", dependencies: machines + ["PeerCore", "OpenAIFormat"], path: "Tests/FuzzEntries",
         swiftSettings: strict),
 
-    tests("PrimitivesTests", ["Primitives"]),
+    // References, fixtures and virtual time for the tests.
+    .target(
+        name: "TestSupport", dependencies: ["Wire", product("HeapModule", "swift-collections")],
+        path: "Tests/Support", swiftSettings: strict),
+
+    tests("PrimitivesTests", ["Primitives", "TestSupport"]),
     tests("CryptographyTests", ["Cryptography"]),
     tests("WireTests", ["Wire"]),
-    tests("SessionsTests", ["Sessions"]),
-    tests("DiscoveryTests", ["Discovery"]),
-    tests("GossipTests", ["Gossip"]),
+    tests("SessionsTests", ["Sessions", "TestSupport"]),
+    tests("DiscoveryTests", ["Discovery", "TestSupport"]),
+    tests("GossipTests", ["Gossip", "TestSupport"]),
     tests("MarketTests", ["Market", product("HeapModule", "swift-collections")]),
     tests("PeerCoreTests", ["PeerCore"] + machines + collections),
-    tests("SimulationTests", ["Simulation", "PeerCore"] + machines),
+    tests("SimulationTests", ["Simulation", "PeerCore", "TestSupport"] + machines),
     tests("OpenAIFormatTests", ["OpenAIFormat", "Primitives"]),
     tests("HostileTests", ["FuzzEntries"]),
 ]
@@ -71,7 +76,7 @@ let loop: [Target] = [
     target("Inference", ["Primitives", "Cryptography", "OpenAIFormat", "UVLoop", "CLibuv", "CCurl"]),
 
     tests("UVLoopTests", ["UVLoop"]),
-    tests("InferenceTests", ["Inference"]),
+    tests("InferenceTests", ["Inference", "TestSupport"]),
 ]
 
 let shell: [Target] = [
@@ -151,7 +156,10 @@ let package = Package(
             ]),
     targets: loopOnly
         ? core.filter {
-            ["CSodium", "Primitives", "Cryptography", "OpenAIFormat", "OpenAIFormatTests"].contains($0.name)
+            [
+                "CSodium", "Primitives", "Cryptography", "Wire", "OpenAIFormat", "TestSupport",
+                "OpenAIFormatTests",
+            ].contains($0.name)
         } + loop
         : coreOnly ? core : core + loop + shell,
     swiftLanguageModes: [.v6]

@@ -6,41 +6,6 @@ import Testing
 
 private func at(_ milliseconds: Int64) -> MonotonicTime { .zero + .milliseconds(milliseconds) }
 
-@Suite struct PacedQueueTests {
-    @Test func piecesLeaveAtTheRateAndAPauseEarnsNoBurst() {
-        var queue = PacedQueue(tokensPerSecond: 100, start: at(0))
-        for _ in 0..<30 { queue.append(.text([0x61], tokens: 1)) }
-        #expect(queue.pop(now: at(9)) == nil)
-        #expect(queue.pop(now: at(10)) != nil)
-        #expect(queue.nextDue == at(20))
-        var left = 0
-        while queue.pop(now: at(1_000)) != nil { left += 1 }
-        #expect(left == 6, "50 ms of catching up, and the one that is due")
-    }
-
-    @Test func aPieceOfManyTokensTakesTheirTime() {
-        var queue = PacedQueue(tokensPerSecond: 100, start: at(0))
-        queue.append(.text([0x61], tokens: 5))
-        queue.append(.text([0x62], tokens: 1))
-        #expect(queue.pop(now: at(10)) != nil)
-        #expect(queue.nextDue == at(60))
-    }
-
-    @Test func withoutASpeedAllIsDueAtOnceAndTheBoundIsKnown() {
-        var queue = PacedQueue(tokensPerSecond: 0, start: at(5))
-        for _ in 0...PacedQueue.tokensMax { queue.append(.text([0x61], tokens: 1)) }
-        #expect(queue.isOverBound && !queue.hasRoom)
-        while queue.pop(now: at(5)) != nil {}
-        #expect(queue.isEmpty && queue.hasRoom && queue.nextDue == .never)
-    }
-
-    @Test func theEndDoesntWait() {
-        var queue = PacedQueue(tokensPerSecond: 1, start: at(0))
-        queue.append(.finish(JobFinish(reason: "stop", usage: BackendUsage())))
-        #expect(queue.pop(now: at(0)) != nil)
-    }
-}
-
 @Suite struct HealthMachineTests {
     let ill = BackendFailure(.error, "ill")
 

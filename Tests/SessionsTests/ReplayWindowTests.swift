@@ -1,4 +1,5 @@
 import Primitives
+import TestSupport
 import Testing
 
 @testable import Sessions
@@ -30,23 +31,44 @@ import Testing
         #expect(window.admits(.max - 2))
     }
 
-    /// Against the plain model: a set of everything seen.
-    @Test(arguments: [1, 2, 3] as [UInt64]) func agreesWithASetOfAllCounters(_ seed: UInt64) {
-        var random = SeededRandom(seed: seed)
+    private struct Model: ModelTest {
+        /// A counter beyond the highest so far, or that far before it.
+        enum Operation { case ahead(UInt64), behind(UInt64) }
         var window = ReplayWindow()
         var seen: Set<UInt64> = []
-        var highest: UInt64 = 0
-        for _ in 0..<20_000 {
-            let step = random.chance(1, in: 50) ? random.below(5_000) : random.below(40)
-            let counter =
-                random.chance(1, in: 2)
-                ? highest + UInt64(step) : highest - min(highest, UInt64(random.below(3_000)))
-            let fresh = !seen.contains(counter) && (seen.isEmpty || counter + 2_048 > highest)
-            #expect(window.admits(counter) == fresh)
-            guard fresh else { continue }
+        var highest: UInt64?
+        /// Far into the counters, or at their end.
+        let first: UInt64
+
+        init(_ random: inout SeededRandom) {
+            first = [0, 0, 1 << 40, .max - 20_000][random.below(4)]
+        }
+
+        func draw(_ random: inout SeededRandom) -> Operation {
+            if random.chance(1, in: 2) { return .behind(UInt64(random.below(2_200))) }
+            let far = random.chance(1, in: 50)
+            return .ahead(UInt64(random.below(far ? 5_000 : 40)))
+        }
+
+        mutating func apply(_ operation: Operation) throws {
+            let counter: UInt64
+            switch operation {
+            case .ahead(let step): counter = highest.map { $0 &+ step < $0 ? .max : $0 + step } ?? first
+            case .behind(let step): counter = highest.map { $0 - min($0, step) } ?? first
+            }
+            let isRecent = highest.map { counter >= $0 || $0 - counter < ReplayWindow.size } ?? true
+            let isFresh = isRecent && !seen.contains(counter) && counter < .max
+            try same(window.admits(counter), isFresh, "admits \(counter)")
+            guard isFresh else { return }
             window.accept(counter)
             seen.insert(counter)
-            highest = max(highest, counter)
+            highest = max(highest ?? 0, counter)
+            try holds(!window.admits(counter), "admits \(counter) twice")
         }
+    }
+
+    @Test(arguments: [1, 2, 3, 4, 5, 6] as [UInt64])
+    func aCounterIsAdmittedOnceAndOnlyWhileItIsRecent(_ seed: UInt64) throws {
+        try check(Model.self, seed: seed, steps: 5_000)
     }
 }

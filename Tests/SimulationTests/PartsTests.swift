@@ -3,29 +3,6 @@ import Testing
 
 @testable import Simulation
 
-@Suite struct EventQueueTests {
-    @Test("Events come in the order of time, and of planning at one moment")
-    func order() {
-        var random = SeededRandom(seed: 3)
-        var queue = EventQueue()
-        var planned: [(time: Int64, host: Int32)] = []
-        for host in 0..<2_000 as Range<Int32> {
-            let time = Int64(random.below(50))
-            queue.push(.wake(host: host), at: time)
-            planned.append((time, host))
-        }
-        planned.sort { ($0.time, $0.host) < ($1.time, $1.host) }
-        for expected in planned {
-            guard let entry = queue.pop(), case .wake(let host) = entry.event else {
-                Issue.record("the queue ended early")
-                return
-            }
-            #expect(entry.time == expected.time && host == expected.host)
-        }
-        #expect(queue.count == 0)
-    }
-}
-
 @Suite struct ScriptedAnswerTests {
     @Test("A text goes on at every token boundary and nowhere else")
     func positions() throws {

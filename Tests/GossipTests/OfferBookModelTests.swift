@@ -1,0 +1,290 @@
+import Primitives
+import TestSupport
+import Testing
+import Wire
+
+@testable import Gossip
+
+/// What the book says, written down once more over a flat list.
+private struct PlainBook {
+    struct Entry {
+        var id: UInt64
+        var key: Int
+        var model: String
+        var sequence: UInt64
+        var isTombstone: Bool
+        var expiresAt: WallTime
+        var versions: PlainRateLimit
+        var offer: Verified<Offer>
+    }
+    var entries: [Entry] = []
+    var evicted: [UInt64] = []
+
+    subscript(id: UInt64) -> Entry? { entries.first { $0.id == id } }
+    var ids: [UInt64] { entries.map(\.id).sorted() }
+
+    mutating func remove(_ id: UInt64) { entries.removeAll { $0.id == id } }
+
+    private mutating func evictSoonest(_ candidates: [Entry]) {
+        guard let first = candidates.min(by: { ($0.expiresAt, $0.id) < ($1.expiresAt, $1.id) }) else {
+            return
+        }
+        remove(first.id)
+        evicted.append(first.id)
+    }
+
+    mutating func hold(_ new: Entry, own: Bool, now: MonotonicTime) -> OfferDropReason? {
+        let old = self[new.id]
+        let isRefresh = old.map { $0.isTombstone == new.isTombstone } ?? false
+        if !own, !isRefresh, let refusal = makeRoom(for: new, old) { return refusal }
+        var entry = new
+        entry.versions = old?.versions ?? entry.versions
+        _ = entry.versions.take(now)
+        if new.isTombstone, let old { entry.expiresAt = max(new.expiresAt, old.expiresAt) }
+        remove(new.id)
+        entries.append(entry)
+        return nil
+    }
+
+    private mutating func makeRoom(for new: Entry, _ old: Entry?) -> OfferDropReason? {
+        let kin = entries.filter { $0.key == new.key && $0.isTombstone == new.isTombstone }
+        let isFull = { (book: PlainBook) in old == nil && book.entries.count >= GossipLimits.offersMax }
+        if new.isTombstone {
+            if kin.count >= GossipLimits.offersPerKeyMax { evictSoonest(kin) }
+            return isFull(self) ? .bookFull : nil
+        }
+        if kin.count >= GossipLimits.offersPerKeyMax { return .tooManyFromOneKey }
+        let models = Set(entries.lazy.filter { !$0.isTombstone }.map(\.model))
+        if !models.contains(new.model), models.count >= GossipLimits.modelsMax { return .tooManyModels }
+        if isFull(self) {
+            let tombstones = entries.filter(\.isTombstone)
+            if tombstones.isEmpty { return .bookFull }
+            evictSoonest(tombstones)
+        }
+        return nil
+    }
+}
+
+private let freshVersions = PlainRateLimit(
+    every: GossipLimits.versionEvery, burst: GossipLimits.versionBurstTaken)
+
+private func signed(_ key: Int, _ model: String, sequence: UInt64, withdrawn: Bool, ends: Int64)
+    -> Verified<Offer>
+{
+    var record = terms(model, sequence: sequence)
+    record.publicKey = identity(key).publicKey
+    record.notAfter = WallTime(milliseconds: wallStart + ends * 1_000)
+    record.withdrawn = withdrawn
+    return Verified(signing: record, with: identity(key))
+}
+
+/// Books with offers under the key −1, and room for three. One record does for all: a book goes by the ids that it is told.
+private let crowded = crowd(withTombstones: 0)
+private let crowdedWithTombstones = crowd(withTombstones: 2)
+private func crowd(withTombstones tombstones: Int) -> (OfferBook, PlainBook) {
+    var book = OfferBook()
+    var plain = PlainBook()
+    let live = signed(599, "crowd", sequence: 1, withdrawn: false, ends: 900)
+    let dead = signed(599, "crowd", sequence: 1, withdrawn: true, ends: 900)
+    for number in (0..<GossipLimits.offersMax - 3).reversed() {
+        let isTombstone = number < tombstones
+        let offer = isTombstone ? dead : live
+        let entry = PlainBook.Entry(
+            id: UInt64(number) << 50, key: -1, model: "crowd", sequence: 1, isTombstone: isTombstone,
+            expiresAt: offer.record.notAfter, versions: freshVersions, offer: offer)
+        _ = book.hold(offer, id: entry.id, own: true, expiresAt: entry.expiresAt, now: .zero)
+        plain.entries.append(entry)
+    }
+    return (book, plain)
+}
+
+/// How a run begins.
+private protocol Beginning {
+    static var isCrowded: Bool { get }
+}
+private enum Empty: Beginning { static var isCrowded: Bool { false } }
+/// With room for three.
+private enum AlmostFull: Beginning { static var isCrowded: Bool { true } }
+
+/// The book against its reference: what is held, what gives way, what is listed.
+@Suite struct OfferBookModelTests {
+    private struct Model<Begin: Beginning>: ModelTest {
+        enum Operation {
+            case hold(key: Int, model: Int, withdrawn: Bool, own: Bool, ends: Int64)
+            case remove(nth: Int), pass(Interval)
+            case digest(UInt64, UInt64, limit: Int), difference(UInt64, UInt64, limit: Int, seed: UInt64)
+        }
+        var book = OfferBook()
+        var plain = PlainBook()
+        var now = MonotonicTime.zero
+        var random: SeededRandom
+        let keys: Int
+
+        init(_ random: inout SeededRandom) {
+            self.random = SeededRandom(seed: random.next())
+            keys = 1 + random.below(12)
+            if Begin.isCrowded { (book, plain) = random.chance(1, in: 2) ? crowded : crowdedWithTombstones }
+        }
+
+        private var wall: WallTime { WallTime(milliseconds: wallStart) + (now - .zero) }
+
+        func draw(_ random: inout SeededRandom) -> Operation {
+            let (a, b) = (random.next(), random.chance(1, in: 3) ? .max : random.next())
+            return switch random.below(20) {
+            case 0..<12:
+                .hold(
+                    key: random.below(keys), model: random.below(11), withdrawn: random.chance(2, in: 5),
+                    own: random.chance(1, in: 12), ends: Int64(60 + random.below(600)))
+            case 12..<15: .remove(nth: random.below(1_000))
+            case 15, 16: .pass(random.interval(.zero, .seconds(20)))
+            case 17: .digest(min(a, b), max(a, b), limit: 1 + random.below(40))
+            default: .difference(min(a, b), max(a, b), limit: random.below(20), seed: random.next())
+            }
+        }
+
+        mutating func apply(_ operation: Operation) throws {
+            switch operation {
+            case .hold(let key, let model, let withdrawn, let own, let ends):
+                try hold(key, "model-\(model)", withdrawn, own, ends)
+            case .remove(let nth):
+                let others = plain.entries.filter { $0.key >= 0 }
+                guard !others.isEmpty else { break }
+                let id = others[nth % others.count].id
+                book.remove(id)
+                plain.remove(id)
+            case .pass(let interval): now = now + interval
+            case .digest(let first, let last, let limit): try compareDigest(first, last, limit)
+            case .difference(let first, let last, let limit, let seed):
+                try compareDifference(first, last, limit, seed)
+            }
+            try compareContents()
+        }
+
+        private mutating func hold(_ key: Int, _ model: String, _ withdrawn: Bool, _ own: Bool, _ ends: Int64)
+            throws
+        {
+            let id = Offer.shortID(key: identity(key).publicKey, model: model)
+            let sequence = (plain[id]?.sequence ?? 0) + 1
+            let offer = signed(key, model, sequence: sequence, withdrawn: withdrawn, ends: ends)
+            let end = offer.record.notAfter
+            try compareStanding(of: offer, id)
+            let entry = PlainBook.Entry(
+                id: id, key: key, model: model, sequence: sequence, isTombstone: withdrawn,
+                expiresAt: end, versions: freshVersions, offer: offer)
+            try same(
+                book.hold(offer, id: id, own: own, expiresAt: end, now: now),
+                plain.hold(entry, own: own, now: now), "refusal")
+        }
+
+        private func compareStanding(of offer: Verified<Offer>, _ id: UInt64) throws {
+            let standing = book.standing(of: offer.record, body: offer.signed.body, id: id)
+            guard let held = plain[id] else { return try same(standing, .unknown, "standing of a new offer") }
+            try same(standing, .newer, "standing of the next version")
+            let own = held.offer
+            try same(
+                book.standing(of: own.record, body: own.signed.body, id: id), .duplicate, "standing again")
+            var older = own.record
+            older.sequence -= 1
+            try same(
+                book.standing(of: older, body: older.encoded(), id: id), .stale, "standing of an old one")
+            // Of two bodies under one sequence the same one wins, whichever is held.
+            var twin = own.record
+            twin.slots += 1
+            let tie = book.standing(of: twin, body: twin.encoded(), id: id)
+            try holds(tie == .winsTie || tie == .losesTie, "standing of a twin: \(tie)")
+            twin.model += "x"
+            try same(
+                book.standing(of: twin, body: twin.encoded(), id: id), .collision, "standing of another's")
+        }
+
+        private mutating func compareContents() throws {
+            try same(book.ids, plain.ids, "ids")
+            try same(book.evicted, plain.evicted, "evicted")
+            try same(book.count, plain.entries.count, "count")
+            let others = plain.entries.filter { $0.key >= 0 }
+            for entry in others {
+                let held = book[entry.id]
+                try holds(held?.offer === entry.offer, "another version of \(entry.id)")
+                try same(held?.expiresAt, entry.expiresAt, "the end of \(entry.id)")
+                try same(book.allowsVersion(entry.id, now), entry.versions.has(1, now), "allows a version")
+            }
+            for number in 0..<11 {
+                let live = others.filter { $0.model == "model-\(number)" && !$0.isTombstone }
+                try same(
+                    book.byModel["model-\(number)"] ?? [], live.map(\.id).sorted(),
+                    "offers of model \(number)")
+            }
+            for key in 0..<keys {
+                try same(
+                    book.knows(identity(key).publicKey), others.contains { $0.key == key }, "knows \(key)")
+            }
+            if !Begin.isCrowded {
+                let live = plain.entries.filter { !$0.isTombstone }.sorted { $0.id < $1.id }
+                try same(book.live.map(\.signed), live.map(\.offer.signed), "live offers")
+            }
+        }
+
+        /// Those in the range that another may still take.
+        private func passable(_ first: UInt64, _ last: UInt64) -> [PlainBook.Entry] {
+            plain.entries.filter { $0.id >= first && $0.id <= last && wall < $0.offer.record.notAfter }
+                .sorted { $0.id < $1.id }
+        }
+
+        private func compareDigest(_ first: UInt64, _ last: UInt64, _ limit: Int) throws {
+            let listed = passable(first, last)
+            let digest = book.digest(first, last, limit: limit, at: wall)
+            let expected = listed.prefix(limit).map { OfferVersion(id: $0.id, sequence: $0.sequence) }
+            try same(digest.offers, expected, "listed")
+            try same(digest.first, first, "first")
+            // The range that is covered whole ends before the first that found no room.
+            try same(digest.last, listed.count > limit ? listed[limit].id - 1 : last, "last")
+            try holds(OfferBook.isSound(digest) || limit > WireLimits.digestOffersMax, "unsound")
+        }
+
+        /// Against a list of another's with some of ours, some of these in other versions, and some of its own.
+        private mutating func compareDifference(_ first: UInt64, _ last: UInt64, _ limit: Int, _ seed: UInt64)
+            throws
+        {
+            var draws = SeededRandom(seed: seed)
+            var theirs: [UInt64: UInt64] = [:]
+            for entry in plain.entries.sorted(by: { $0.id < $1.id }).suffix(200)
+            where entry.id >= first && entry.id <= last && draws.chance(3, in: 4) {
+                theirs[entry.id] = entry.sequence + UInt64(draws.below(3)) - 1
+            }
+            for _ in 0..<draws.below(10) {
+                let id = first + (last - first) / 1_000 * UInt64(draws.below(1_000))
+                theirs[id] = theirs[id] ?? 1
+            }
+            let listed = theirs.keys.sorted().prefix(WireLimits.digestOffersMax)
+            let awaited = listed.filter { _ in draws.chance(1, in: 5) }
+            let digest = OfferDigest(
+                first: first, last: last,
+                offers: listed.map { OfferVersion(id: $0, sequence: theirs[$0] ?? 0) })
+
+            let answer = book.difference(
+                to: digest, wanting: limit, except: awaited, at: wall, random: &random)
+            let wanted = listed.filter { id in
+                !awaited.contains(id) && (plain[id].map { $0.sequence < theirs[id] ?? 0 } ?? true)
+            }
+            try same(answer.wanted, Array(wanted.prefix(limit)), "wanted")
+            let lacking = passable(first, last).filter { entry in
+                !listed.contains(entry.id) || theirs[entry.id] ?? 0 < entry.sequence
+            }
+            try same(answer.offers.count, min(WireLimits.mailOffersMax, lacking.count), "offers")
+            try same(Int(answer.more), lacking.count - answer.offers.count, "more")
+            if !Begin.isCrowded {
+                try same(Set(answer.offers).count, answer.offers.count, "different offers")
+                let records = lacking.map(\.offer.signed)
+                try holds(answer.offers.allSatisfy(records.contains), "an offer that they don't lack")
+            }
+        }
+    }
+
+    @Test(arguments: modelSeeds) func theBookHoldsListsAndComparesWhatItsRulesSay(_ seed: UInt64) throws {
+        try check(Model<Empty>.self, seed: seed, steps: 400)
+    }
+
+    @Test(arguments: modelSeeds) func inAFullBookTombstonesGiveWayAndThenNobody(_ seed: UInt64) throws {
+        try check(Model<AlmostFull>.self, seed: seed, steps: 40)
+    }
+}
