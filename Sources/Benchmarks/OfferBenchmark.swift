@@ -65,7 +65,8 @@ struct OfferBenchmark {
                 notAfter: now.wall + .seconds(180))
             let signed = Verified(signing: offer, with: identities[seller]).signed
             return Arrival(
-                envelope: Envelope(request: 1, message: .offerMail([signed])).encoded(), from: address,
+                envelope: Envelope(request: 1, message: .gossip(.offerMail([signed]))).encoded(),
+                from: address,
                 now: now,
                 message: Offer.domain.withUTF8Buffer { Array($0) } + [0] + signed.body,
                 signature: signed.signature.bytes,
@@ -75,10 +76,10 @@ struct OfferBenchmark {
 
     private func measure(_ arrivals: [Arrival], _ pair: inout Pair) throws {
         var gossip = Gossip(identity: Identity(seed: Bytes32(9, 9, 9, 9)))
-        var random = SeededRandom(seed: 1)
+        var turn = Turn(now: Self.now(0), random: SeededRandom(seed: 1))
         var out: [GossipAction] = []
         for arrival in arrivals.prefix(Self.sellers) {
-            gossip.memberJoined(arrival.from, now: Self.now(0), random: &random, out: &out)
+            gossip.memberJoined(arrival.from, turn: &turn, out: &out)
         }
         out.removeAll()
         for start in stride(from: 0, to: arrivals.count, by: Self.slice) {
@@ -86,9 +87,12 @@ struct OfferBenchmark {
             let ours = Stopwatch.each(range.count) {
                 for index in range {
                     let arrival = arrivals[index]
-                    guard let envelope = try? Envelope(decoding: arrival.envelope) else { continue }
+                    turn.now = arrival.now
+                    guard let message = try? Envelope(decoding: arrival.envelope).message.gossip else {
+                        continue
+                    }
                     let reply = gossip.handle(
-                        envelope.message, from: arrival.from, proven: true, now: arrival.now, random: &random,
+                        message, from: arrival.from, proven: true, turn: &turn,
                         out: &out)
                     blackHole(reply)
                     out.removeAll(keepingCapacity: true)

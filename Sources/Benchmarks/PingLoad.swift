@@ -95,7 +95,7 @@ enum SystemClockReading {
 /// contact).
 struct Introduction {
     private var sessions: Sessions
-    private var random = SeededRandom(seed: 1)
+    private var turn = Turn(now: Self.now(), random: SeededRandom(seed: 1))
     private var out = SessionOutput(datagramsMax: .max)
     private let peer: PeerAddress
 
@@ -121,25 +121,30 @@ struct Introduction {
         var isFirst = true
         // Twice: the session of the first PING is not proven yet, so its contact is ignored.
         for _ in 0..<2 {
+            turn.now = Self.now()
             sessions.request(
-                .ping(contact: contact), to: peer, owner: .peer(0), now: Self.now(), random: &random,
+                .discovery(.ping(contact: contact)), to: peer, owner: .peer(0), turn: &turn,
                 out: &out)
             Self.flush(&out, socket)
             while Self.now().monotonic < end, socket.wait(isFirst || !hasAnswered ? 500 : 100) {
                 isFirst = false
                 buffer.withUnsafeMutableBytes { raw in
                     socket.receive(raw, slot: 2_048, &lengths)
+                    turn.now = Self.now()
                     for (index, length) in lengths.enumerated() {
                         let bytes = UnsafeMutableRawBufferPointer(
                             rebasing: raw[index * 2_048..<index * 2_048 + length])
                         let incoming = sessions.receive(
-                            bytes, from: peer.endpoint, now: Self.now(), random: &random, out: &out)
-                        guard let incoming, let reply = incoming.reply, case .ping = incoming.message else {
+                            bytes, from: peer.endpoint, turn: &turn, out: &out)
+                        guard let incoming, let reply = incoming.reply,
+                            case .discovery(.ping) = incoming.message
+                        else {
                             continue
                         }
                         hasAnswered = true
                         sessions.reply(
-                            .pong(contact: contact, observed: peer.endpoint), to: reply, now: Self.now(),
+                            .discovery(.pong(contact: contact, observed: peer.endpoint)), to: reply,
+                            turn: &turn,
                             out: &out)
                     }
                 }
@@ -165,10 +170,11 @@ struct Introduction {
 
     /// Seals `count` PINGs, ready to be sent.
     mutating func seal(_ count: Int) -> (bytes: [UInt8], ranges: [Range<Int>]) {
-        let now = Self.now()
+        turn.now = Self.now()
         for _ in 0..<count {
             sessions.request(
-                .ping(contact: nil), to: peer, owner: .peer(1), now: now, random: &random, out: &out)
+                .discovery(.ping(contact: nil)), to: peer, owner: .peer(1), turn: &turn,
+                out: &out)
         }
         defer { out.removeAll() }
         return (out.datagrams.bytes, out.datagrams.entries.map(\.range))
@@ -176,16 +182,16 @@ struct Introduction {
 
     /// Returns how many of the PINGs these datagrams answer.
     mutating func open(_ bytes: inout [UInt8], _ ranges: [Range<Int>]) -> Int {
-        let now = Self.now()
+        turn.now = Self.now()
         bytes.withUnsafeMutableBytes { raw in
             for range in ranges {
                 _ = sessions.receive(
-                    UnsafeMutableRawBufferPointer(rebasing: raw[range]), from: peer.endpoint, now: now,
-                    random: &random, out: &out)
+                    UnsafeMutableRawBufferPointer(rebasing: raw[range]), from: peer.endpoint, turn: &turn,
+                    out: &out)
             }
         }
         return out.completions.count {
-            if case .answered(.pong, _) = $0.result { true } else { false }
+            if case .answered(.discovery(.pong), _) = $0.result { true } else { false }
         }
     }
 }

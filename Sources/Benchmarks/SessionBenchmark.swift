@@ -49,28 +49,28 @@ struct SessionBenchmark {
     /// stage separately. A PING rides along, as on first contact.
     private func handshakes(_ report: inout BenchmarkReport) throws {
         var (a, b) = (sessions(asker, 1), sessions(answerer, 2))
-        var random = SeededRandom(seed: 1)
+        var turn = Turn(now: now(1), random: SeededRandom(seed: 1))
         var (outA, outB) = (SessionOutput(), SessionOutput())
         var (initiator, responder): ([Double], [Double]) = ([], [])
         let end = Stopwatch.processCPU() + seconds
         var step = 0
         while Stopwatch.processCPU() < end || step < 10 {
             step += 1
-            let now = now(step)
+            turn.now = now(step)
             let ports = (0..<Self.batch).map { 1_024 + (step * Self.batch + $0) % 60_000 }
             outA.removeAll()
             outB.removeAll()
             let opening = Stopwatch.each(Self.batch) {
                 for port in ports {
                     a.request(
-                        .ping(contact: nil), to: address(answerer, port), owner: .peer(0), now: now,
-                        random: &random, out: &outA)
+                        .discovery(.ping(contact: nil)), to: address(answerer, port), owner: .peer(0),
+                        turn: &turn, out: &outA)
                 }
             }
             var first = Mailbag(outA.datagrams)
             let answering = Stopwatch.each(Self.batch) {
                 first.forEach { index, bytes in
-                    answer(&b, bytes, from: .loopback(UInt16(ports[index])), now, &random, &outB)
+                    answer(&b, bytes, from: .loopback(UInt16(ports[index])), &turn, &outB)
                 }
             }
             var second = Mailbag(outB.datagrams)
@@ -78,7 +78,7 @@ struct SessionBenchmark {
             let reading = Stopwatch.each(Self.batch) {
                 second.forEach { index, bytes in
                     _ = a.receive(
-                        bytes, from: .loopback(UInt16(ports[index])), now: now, random: &random, out: &outA)
+                        bytes, from: .loopback(UInt16(ports[index])), turn: &turn, out: &outA)
                 }
             }
             guard outA.completions.count == Self.batch, outA.datagrams.count == Self.batch else {
@@ -93,7 +93,7 @@ struct SessionBenchmark {
             let confirming = Stopwatch.each(Self.batch) {
                 third.forEach { index, bytes in
                     _ = b.receive(
-                        bytes, from: .loopback(UInt16(ports[index])), now: now, random: &random, out: &outB)
+                        bytes, from: .loopback(UInt16(ports[index])), turn: &turn, out: &outB)
                 }
             }
             guard outB.established.count == Self.batch else {
@@ -107,33 +107,34 @@ struct SessionBenchmark {
     }
 
     private func answer(
-        _ sessions: inout Sessions, _ bytes: UnsafeMutableRawBufferPointer, from source: Endpoint, _ now: Now,
-        _ random: inout SeededRandom, _ out: inout SessionOutput
+        _ sessions: inout Sessions, _ bytes: UnsafeMutableRawBufferPointer, from source: Endpoint,
+        _ turn: inout Turn, _ out: inout SessionOutput
     ) {
-        guard let incoming = sessions.receive(bytes, from: source, now: now, random: &random, out: &out),
+        guard let incoming = sessions.receive(bytes, from: source, turn: &turn, out: &out),
             let handle = incoming.reply
         else { return }
-        sessions.reply(.pong(contact: nil, observed: source), to: handle, now: now, out: &out)
+        sessions.reply(.discovery(.pong(contact: nil, observed: source)), to: handle, turn: &turn, out: &out)
     }
 
     private func wrongMacs(_ report: inout BenchmarkReport) {
         var (a, b) = (sessions(asker, 3), sessions(answerer, 4))
-        var random = SeededRandom(seed: 1)
+        var turn = Turn(now: now(1), random: SeededRandom(seed: 1))
         var (outA, outB) = (SessionOutput(), SessionOutput())
         let to = address(answerer, 7_000)
-        a.request(.ping(contact: nil), to: to, owner: .peer(0), now: now(1), random: &random, out: &outA)
+        a.request(
+            .discovery(.ping(contact: nil)), to: to, owner: .peer(0), turn: &turn, out: &outA
+        )
         var bag = Mailbag(outA.datagrams)
         var costs: [Double] = []
         bag.forEach { _, bytes in
             bytes[4] ^= 1
             let from = Endpoint.loopback(7_001)
-            let now = now(1)
             let end = Stopwatch.processCPU() + seconds
             while Stopwatch.processCPU() < end {
                 costs.append(
                     Stopwatch.each(4_000) {
                         for _ in 0..<4_000 {
-                            let incoming = b.receive(bytes, from: from, now: now, random: &random, out: &outB)
+                            let incoming = b.receive(bytes, from: from, turn: &turn, out: &outB)
                             blackHole(incoming == nil)
                         }
                     })
@@ -147,9 +148,11 @@ struct SessionBenchmark {
     /// On an established session: answered by `Sessions` alone, and by a whole `Peer`.
     private func pings(_ report: inout BenchmarkReport) throws {
         var responder = sessions(answerer, 5)
-        var (random, out) = (SeededRandom(seed: 2), SessionOutput())
+        var turn = Turn(now: now(0), random: SeededRandom(seed: 2))
+        var out = SessionOutput()
         let bySessions = try pingRate { bytes, source, now in
-            answer(&responder, bytes, from: source, now, &random, &out)
+            turn.now = now
+            answer(&responder, bytes, from: source, &turn, &out)
         } drain: {
             defer { out.removeAll() }
             return Mailbag(out.datagrams)
@@ -178,7 +181,8 @@ struct SessionBenchmark {
         _ receive: (UnsafeMutableRawBufferPointer, Endpoint, Now) -> Void, drain: () -> Mailbag
     ) throws -> Double {
         var a = sessions(asker, 8)
-        var (random, out) = (SeededRandom(seed: 3), SessionOutput())
+        var turn = Turn(now: now(0), random: SeededRandom(seed: 3))
+        var out = SessionOutput()
         let to = address(answerer, 7_000)
         let from = Endpoint.loopback(7_001)
         var costs: [Double] = []
@@ -190,10 +194,13 @@ struct SessionBenchmark {
             let now = Now(
                 monotonic: MonotonicTime(nanoseconds: 1_000_000_000 + Int64(step) * 1_000_000),
                 wall: WallTime(milliseconds: 1_800_000_000_000 + Int64(step)))
+            turn.now = now
             let count = step == 1 ? 1 : Self.batch
             out.removeAll()
             for _ in 0..<count {
-                a.request(.ping(contact: nil), to: to, owner: .peer(0), now: now, random: &random, out: &out)
+                a.request(
+                    .discovery(.ping(contact: nil)), to: to, owner: .peer(0), turn: &turn,
+                    out: &out)
             }
             var questions = Mailbag(out.datagrams, to: to.endpoint)
             let cost = Stopwatch.each(count) { questions.forEach { _, bytes in receive(bytes, from, now) } }
@@ -202,7 +209,7 @@ struct SessionBenchmark {
             out.removeAll()
             var answered = 0
             answers.forEach { _, bytes in
-                _ = a.receive(bytes, from: to.endpoint, now: now, random: &random, out: &out)
+                _ = a.receive(bytes, from: to.endpoint, turn: &turn, out: &out)
             }
             answered = out.completions.count
             guard answered == count else {

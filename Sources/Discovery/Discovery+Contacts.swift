@@ -7,31 +7,31 @@ extension Discovery {
     /// A proven session brought something from `peer`, with its contact if it stated one. PeerCore may call this for
     /// the messages of other machines too: being heard spares the peer a probe.
     public mutating func heard(
-        _ peer: PeerAddress, contact record: SignedRecord? = nil, now: Now, random: inout SeededRandom,
+        _ peer: PeerAddress, contact record: SignedRecord? = nil, turn: inout Turn,
         out: inout [DiscoveryAction]
     ) {
         guard peer.key != selfKey else { return }
         if let place = table.place(of: peer.key) {
-            if table[place].endpoint == peer.endpoint { table[place].lastHeard = now.monotonic }
+            if table[place].endpoint == peer.endpoint { table[place].lastHeard = turn.monotonic }
             guard let record, table[place].contact.signed != record else { return }
         }
         if lost.contains(where: { $0.key == peer.key && !$0.isTried }) {
-            timers.set(.lost(peer.key.word), at: now.monotonic)
+            timers.set(.lost(peer.key.word), at: turn.monotonic)
         }
-        if let record, retires(record, by: peer.key, now.monotonic) {
-            return forget(peer.key, now.monotonic, &random, &out)
+        if let record, retires(record, by: peer.key, turn.monotonic) {
+            return forget(peer.key, &turn, &out)
         }
         guard let record, let stated = screened(record) else { return }
         guard stated.publicKey == peer.key else { return dropped.count(.wrongAuthor) }
-        guard let contact = verified(record, now.monotonic) else { return }
-        note(contact, now.monotonic, &random, &out)
-        probeCandidates(now.monotonic, &random, &out)
+        guard let contact = verified(record, turn.monotonic) else { return }
+        note(contact, &turn, &out)
+        probeCandidates(&turn, &out)
     }
 
     /// A contact that someone stated or listed, its signature checked: replaces an older record, or makes a
     /// candidate. Never an entry.
     mutating func note(
-        _ contact: Verified<Contact>, _ now: MonotonicTime, _ random: inout SeededRandom,
+        _ contact: Verified<Contact>, _ turn: inout Turn,
         _ out: inout [DiscoveryAction]
     ) {
         guard let endpoint = profile.endpoint(of: contact.record) else { return dropped.count(.notUsable) }
@@ -50,7 +50,7 @@ extension Discovery {
         switch table.verdict(on: id, at: endpoint) {
         case .room: if !candidates.add(candidate) { dropped.count(.candidatesFull) }
         case .bucketFull:
-            table.remember(Replacement(contact: contact, endpoint: endpoint), id, random: &random)
+            table.remember(Replacement(contact: contact, endpoint: endpoint), id, random: &turn.random)
         case .groupFull: dropped.count(.groupFull)
         case .ownKey: dropped.count(.ownKey)
         }
@@ -58,26 +58,27 @@ extension Discovery {
 
     /// A question of ours was answered by whom it was for.
     mutating func prove(
-        _ question: Question, _ roundTrip: Interval, _ now: MonotonicTime, _ random: inout SeededRandom,
+        _ question: Question, _ roundTrip: Interval, _ turn: inout Turn,
         _ out: inout [DiscoveryAction]
     ) {
-        prove(question.contact, at: question.peer, question.id, roundTrip, now, &random, &out)
+        prove(question.contact, at: question.peer, question.id, roundTrip, &turn, &out)
     }
 
     /// `peer` answered a question of ours at its address. With its record, that is what admits.
     mutating func prove(
         _ contact: Verified<Contact>?, at peer: PeerAddress, _ id: NodeID, _ roundTrip: Interval,
-        _ now: MonotonicTime, _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+        _ turn: inout Turn, _ out: inout [DiscoveryAction]
     ) {
         guard peer.key != selfKey else { return dropped.count(.ownKey) }
         if let place = table.place(of: id) {
-            return renew(place, contact, at: peer, roundTrip, now, &out)
+            return renew(place, contact, at: peer, roundTrip, turn.monotonic, &out)
         }
         guard let contact else { return dropped.count(.noContact) }
         guard contact.record.reachability != .outbound else { return dropped.count(.notReachable) }
         guard
-            let entry = TableEntry(contact: contact, endpoint: peer.endpoint, now: now, roundTrip: roundTrip)
-        else { return note(contact, now, &random, &out) }
+            let entry = TableEntry(
+                contact: contact, endpoint: peer.endpoint, now: turn.monotonic, roundTrip: roundTrip)
+        else { return note(contact, &turn, &out) }
         guard !hasDeparted(contact.record) else { return }
         switch table.verdict(on: id, at: peer.endpoint) {
         case .room:
@@ -87,12 +88,13 @@ extension Discovery {
             lost.removeAll { $0.key == peer.key }
             timers.cancel(.lost(peer.key.word))
             timers.set(
-                .contact(peer.key.word), at: now + random.interval(.zero, parameters.introductionDelayMax))
+                .contact(peer.key.word),
+                at: turn.monotonic + turn.random.interval(.zero, parameters.introductionDelayMax))
             out.append(.admitted(contact, at: peer))
-            if wasEmpty { tableFilled(now) }
+            if wasEmpty { tableFilled(turn.monotonic) }
         case .bucketFull:
             table.remember(
-                Replacement(contact: contact, endpoint: peer.endpoint), id, random: &random)
+                Replacement(contact: contact, endpoint: peer.endpoint), id, random: &turn.random)
         case .groupFull: dropped.count(.groupFull)
         case .ownKey: dropped.count(.ownKey)
         }
@@ -162,7 +164,7 @@ extension Discovery {
 
     /// Probes waiting candidates as far as budgets allow; the rest waits for a timer or a completion.
     mutating func probeCandidates(
-        _ now: MonotonicTime, _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+        _ turn: inout Turn, _ out: inout [DiscoveryAction]
     ) {
         var left = candidates.count  // each waiting one is looked at once
         var isRefused = false
@@ -171,7 +173,7 @@ extension Discovery {
         {
             left -= 1
             guard isStillWanted(candidate) else { continue }
-            guard probes.take(profile.destination(candidate.endpoint), now: now) else {
+            guard probes.take(profile.destination(candidate.endpoint), now: turn.monotonic) else {
                 dropped.count(.probeBudget)
                 candidates.putBack(candidate)
                 isRefused = true
@@ -180,7 +182,7 @@ extension Discovery {
             candidates.probeStarted()
             ping(candidate.address, for: .candidate, knowing: candidate.contact, introducing: false, &out)
         }
-        if isRefused { timers.set(.candidates, at: now + .milliseconds(250)) }
+        if isRefused { timers.set(.candidates, at: turn.monotonic + .milliseconds(250)) }
     }
 
     /// False when the table changed since it was queued.

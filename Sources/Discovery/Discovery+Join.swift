@@ -13,7 +13,7 @@ struct BootstrapAddress: Sendable {
 extension Discovery {
     /// Joins through `addresses` (at most 16; our own key is skipped) and keeps trying those that don't answer.
     public mutating func join(
-        bootstrap addresses: [PeerAddress], now: Now, random: inout SeededRandom, out: inout [DiscoveryAction]
+        bootstrap addresses: [PeerAddress], turn: inout Turn, out: inout [DiscoveryAction]
     ) {
         for address in addresses where address.key != selfKey && address.endpoint.isUnicast {
             guard bootstrap.count < parameters.bootstrapMax else { break }
@@ -22,18 +22,18 @@ extension Discovery {
             }
         }
         bootstrapDelay = parameters.bootstrapDelay
-        tryBootstrap(now.monotonic, &random, &out)
+        tryBootstrap(&turn, &out)
     }
 
     /// Probes contacts that an earlier run saved; they are tried again while the table is empty.
     public mutating func restore(
-        anchors: [Verified<Contact>], now: Now, random: inout SeededRandom, out: inout [DiscoveryAction]
+        anchors: [Verified<Contact>], turn: inout Turn, out: inout [DiscoveryAction]
     ) {
         savedAnchors = Array(
             anchors.filter { $0.record.publicKey != selfKey }.prefix(parameters.anchorsMax))
-        for anchor in savedAnchors { note(anchor, now.monotonic, &random, &out) }
-        probeCandidates(now.monotonic, &random, &out)
-        scheduleBootstrap(now.monotonic, &random)
+        for anchor in savedAnchors { note(anchor, &turn, &out) }
+        probeCandidates(&turn, &out)
+        scheduleBootstrap(&turn)
     }
 
     /// Fills the empty table with `contacts` as if each had answered us after `roundTrip`: for studies of routing alone,
@@ -50,28 +50,28 @@ extension Discovery {
     }
 
     mutating func tryBootstrap(
-        _ now: MonotonicTime, _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+        _ turn: inout Turn, _ out: inout [DiscoveryAction]
     ) {
         for index in bootstrap.indices where !bootstrap[index].isReached && !bootstrap[index].isTried {
             bootstrap[index].isTried = true
             ping(bootstrap[index].address, for: .bootstrap, knowing: nil, introducing: true, &out)
         }
         if table.count == 0, !savedAnchors.isEmpty {
-            for anchor in random.sample(parameters.anchorsPerRound, of: savedAnchors) {
-                note(anchor, now, &random, &out)
+            for anchor in turn.random.sample(parameters.anchorsPerRound, of: savedAnchors) {
+                note(anchor, &turn, &out)
             }
-            probeCandidates(now, &random, &out)
+            probeCandidates(&turn, &out)
         }
-        scheduleBootstrap(now, &random)
+        scheduleBootstrap(&turn)
     }
 
-    private mutating func scheduleBootstrap(_ now: MonotonicTime, _ random: inout SeededRandom) {
+    private mutating func scheduleBootstrap(_ turn: inout Turn) {
         let isLonely = table.count == 0
         guard bootstrap.contains(where: { !$0.isReached }) || isLonely && !savedAnchors.isEmpty else {
             return
         }
         let delay = bootstrapDelay
-        timers.set(.bootstrap, at: now + random.interval(delay * 3 / 4, delay * 5 / 4))
+        timers.set(.bootstrap, at: turn.monotonic + turn.random.interval(delay * 3 / 4, delay * 5 / 4))
         let maximum = isLonely ? parameters.bootstrapDelayMax : parameters.bootstrapDelayIdleMax
         bootstrapDelay = min(delay * 2, maximum)
     }
@@ -111,29 +111,30 @@ extension Discovery {
     /// Looks around for nodes that we don't know: near us, and in far buckets that have room. The first look and the hourly
     /// one near us are lookups of our own id over disjoint paths; the others ask a few contacts for whom they would name,
     /// which finds the same newcomers at a tenth of the cost.
-    mutating func refresh(_ now: MonotonicTime, _ random: inout SeededRandom, _ out: inout [DiscoveryAction])
-    {
-        probes.sweep(now)
+    mutating func refresh(_ turn: inout Turn, _ out: inout [DiscoveryAction]) {
+        probes.sweep(turn.monotonic)
         guard table.count > 0 else { return }  // the first admission starts it again
         let isThorough =
             refreshDelay <= parameters.refreshDelay || refreshDelay >= parameters.refreshDelayMax
-        timers.set(.refresh, at: now + random.interval(refreshDelay * 3 / 4, refreshDelay * 5 / 4))
+        timers.set(
+            .refresh, at: turn.monotonic + turn.random.interval(refreshDelay * 3 / 4, refreshDelay * 5 / 4))
         // Who has found nobody new, and not just begun, needs no other look soon: newcomers come to us.
         let isSettled = admissions == admissionsAtRefresh && refreshDelay >= parameters.refreshSettled
         refreshDelay = min(refreshDelay * (isSettled ? 8 : 2), parameters.refreshDelayMax)
         admissionsAtRefresh = admissions
         if isThorough, !isLookingUp(.ownID) {
-            startLookup(selfID.value, .ownID, now, &random, &out)
+            startLookup(selfID.value, .ownID, &turn, &out)
         } else {
             glance(
                 at: selfID.value, among: parameters.contactsPerReplyMax, asking: parameters.glanceNear,
-                &random,
+                &turn.random,
                 &out)
         }
-        for index in random.sample(parameters.refreshBucketsMax, of: table.thinBuckets) {
+        for index in turn.random.sample(parameters.refreshBucketsMax, of: table.thinBuckets) {
             glance(
-                at: selfID.randomPoint(inBucket: index, random: &random), among: parameters.glanceFar * 2,
-                asking: parameters.glanceFar, &random, &out)
+                at: selfID.randomPoint(inBucket: index, random: &turn.random),
+                among: parameters.glanceFar * 2,
+                asking: parameters.glanceFar, &turn.random, &out)
         }
     }
 
@@ -150,7 +151,7 @@ extension Discovery {
 
     /// Strangers for whom there is room become candidates.
     mutating func glanceAnswered(
-        _ records: [SignedRecord], _ now: MonotonicTime, _ random: inout SeededRandom,
+        _ records: [SignedRecord], _ turn: inout Turn,
         _ out: inout [DiscoveryAction]
     ) {
         if records.count > parameters.contactsPerReplyMax { dropped.count(.tooMany) }
@@ -163,8 +164,8 @@ extension Discovery {
             } else if table.verdict(on: NodeID(of: stated.publicKey), at: endpoint) != .room {
                 continue
             }
-            guard let contact = verified(record, now) else { continue }
-            note(contact, now, &random, &out)
+            guard let contact = verified(record, turn.monotonic) else { continue }
+            note(contact, &turn, &out)
         }
     }
 }

@@ -19,7 +19,7 @@ extension Discovery {
     /// Sets our own contact; a changed endpoint or reachability is announced to every contact within ten seconds, anything else goes
     /// along in the next probe.
     public mutating func setSelf(
-        _ contact: Verified<Contact>, now: Now, random: inout SeededRandom, out: inout [DiscoveryAction]
+        _ contact: Verified<Contact>, turn: inout Turn, out: inout [DiscoveryAction]
     ) {
         precondition(contact.record.publicKey == selfKey, "own contact under another key")
         let old = selfContact?.record
@@ -27,11 +27,11 @@ extension Discovery {
             old?.endpoints != contact.record.endpoints || old?.reachability != contact.record.reachability
         selfContact = contact
         guard moved else { return }
-        if old?.endpoints != contact.record.endpoints { endpointMoved(now.monotonic, &random) }
+        if old?.endpoints != contact.record.endpoints { endpointMoved(&turn) }
         for entry in table.entries where !entry.isProbed && entry.failures == 0 {
             timers.set(
                 .contact(entry.key.word),
-                at: now.monotonic + random.interval(.zero, parameters.announcementDelayMax))
+                at: turn.monotonic + turn.random.interval(.zero, parameters.announcementDelayMax))
         }
     }
 
@@ -46,29 +46,29 @@ extension Discovery {
 
     /// The peer left an important message unanswered: probe it now. Only our probes count as failures.
     public mutating func suspect(
-        _ key: PublicKey, now: Now, random: inout SeededRandom, out: inout [DiscoveryAction]
+        _ key: PublicKey, turn: inout Turn, out: inout [DiscoveryAction]
     ) {
-        suspect(key, now.monotonic, &random, &out)
+        suspect(key, &turn, &out)
     }
 
     /// The peer took its leave: out of the table at once, and not back before it states a newer contact.
     public mutating func forget(
-        _ key: PublicKey, now: Now, random: inout SeededRandom, out: inout [DiscoveryAction]
+        _ key: PublicKey, turn: inout Turn, out: inout [DiscoveryAction]
     ) {
-        forget(key, now.monotonic, &random, &out)
+        forget(key, &turn, &out)
     }
 
     mutating func forget(
-        _ key: PublicKey, _ now: MonotonicTime, _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+        _ key: PublicKey, _ turn: inout Turn, _ out: inout [DiscoveryAction]
     ) {
         candidates.remove(key)
         table.forgetReplacement(key)
         lost.removeAll { $0.key == key }
         timers.cancel(.lost(key.word))
-        guard let removed = remove(key, now, &random, &out) else { return }
+        guard let removed = remove(key, &turn, &out) else { return }
         if departed.count >= parameters.departedMax { departed.removeFirst() }
         departed.append((key, removed.contact.record.sequence))
-        probeCandidates(now, &random, &out)
+        probeCandidates(&turn, &out)
     }
 
     /// Whether `record` is the statement of `key`, which is in the table, that it can't be reached (any longer): its
@@ -88,26 +88,26 @@ extension Discovery {
     // MARK: Probes of contacts
 
     mutating func suspect(
-        _ key: PublicKey, _ now: MonotonicTime, _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+        _ key: PublicKey, _ turn: inout Turn, _ out: inout [DiscoveryAction]
     ) {
         guard let place = table.place(of: key), !table[place].isProbed, table[place].failures == 0 else {
             return
         }
-        probe(place, now, &out)
+        probe(place, turn.monotonic, &out)
     }
 
     mutating func contactDue(
-        _ word: UInt64, _ now: MonotonicTime, _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+        _ word: UInt64, _ turn: inout Turn, _ out: inout [DiscoveryAction]
     ) {
         guard let place = table.place(ofWord: word), !table[place].isProbed else { return }
         let entry = table[place]
         let quietUntil = min(
             entry.lastHeard + silenceMax(entry), entry.lastProof + parameters.proofLifetime)
-        if entry.failures == 0, quietUntil > now, !needsIntroduction(entry, now) {
-            timers.set(.contact(word), at: jittered(from: now, until: quietUntil, &random))
+        if entry.failures == 0, quietUntil > turn.monotonic, !needsIntroduction(entry, turn.monotonic) {
+            timers.set(.contact(word), at: jittered(from: turn.monotonic, until: quietUntil, &turn.random))
             return
         }
-        probe(place, now, &out)
+        probe(place, turn.monotonic, &out)
     }
 
     private mutating func probe(
@@ -140,59 +140,60 @@ extension Discovery {
 
     /// A PONG, whatever it was asked for.
     mutating func pingAnswered(
-        _ question: Question, _ record: SignedRecord?, _ roundTrip: Interval, _ now: MonotonicTime,
-        _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+        _ question: Question, _ record: SignedRecord?, _ roundTrip: Interval, _ turn: inout Turn,
+        _ out: inout [DiscoveryAction]
     ) {
         let peer = question.peer
         var contact = question.contact
-        if let record, retires(record, by: peer.key, now) {
+        if let record, retires(record, by: peer.key, turn.monotonic) {
             switch question.purpose {
             case .candidate: candidates.probeEnded()
             case .bootstrap: bootstrapEnded(peer)
             case .liveness, .lost, .lookup, .search, .register, .withdraw, .glance, .order: break
             }
-            return forget(peer.key, now, &random, &out)
+            return forget(peer.key, &turn, &out)
         }
         if let record, record != contact?.signed, let stated = screened(record) {
             if stated.publicKey != peer.key {
                 dropped.count(.wrongAuthor)
-            } else if let checked = verified(record, now) {
+            } else if let checked = verified(record, turn.monotonic) {
                 contact = checked
             }
         }
         switch question.purpose {
-        case .liveness: probeEnded(question, now, &random)
+        case .liveness: probeEnded(question, &turn)
         case .candidate: candidates.probeEnded()
         case .bootstrap: bootstrapEnded(peer)
         case .lost, .lookup, .search, .register, .withdraw, .glance, .order: break
         }
         let wasLost = lost.contains { $0.key == peer.key }
-        prove(contact, at: peer, question.id, roundTrip, now, &random, &out)
-        if wasLost, table.place(of: peer.key) == nil { lostFailed(peer.key, now) }
+        prove(contact, at: peer, question.id, roundTrip, &turn, &out)
+        if wasLost, table.place(of: peer.key) == nil { lostFailed(peer.key, turn.monotonic) }
         if let contact, contact.record.publicKey == peer.key, table.place(of: peer.key) != nil,
             profile.endpoint(of: contact.record) != peer.endpoint
         {
-            note(contact, now, &random, &out)  // it says that it moves elsewhere: probe it there
+            note(contact, &turn, &out)  // it says that it moves elsewhere: probe it there
         }
         if case .bootstrap = question.purpose, table.place(of: peer.key) != nil || contact != nil {
             bootstrapReached(peer)
         }
     }
 
-    private mutating func probeEnded(_ question: Question, _ now: MonotonicTime, _ random: inout SeededRandom)
-    {
+    private mutating func probeEnded(_ question: Question, _ turn: inout Turn) {
         guard let place = table.place(of: question.peer.key) else { return }
         table[place].isProbed = false
         if let told = question.told {
             table[place].toldSequence = told
-            table[place].toldAt = now
+            table[place].toldAt = turn.monotonic
         }
         let wait = silenceMax(table[place])
-        timers.set(.contact(question.peer.key.word), at: jittered(from: now, until: now + wait, &random))
+        timers.set(
+            .contact(question.peer.key.word),
+            at: jittered(from: turn.monotonic, until: turn.monotonic + wait, &turn.random))
     }
 
     mutating func livenessFailed(
-        _ key: PublicKey, _ now: MonotonicTime, _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+        _ key: PublicKey, _ turn: inout Turn, _ out: inout [DiscoveryAction]
     ) {
         guard let place = table.place(of: key) else { return }
         table[place].isProbed = false
@@ -200,15 +201,16 @@ extension Discovery {
         let failures = Int(table[place].failures)
         guard failures >= parameters.failuresMax else {
             timers.set(
-                .contact(key.word), at: now + parameters.retryDelay * (1 << Int64(min(failures - 1, 16))))
+                .contact(key.word),
+                at: turn.monotonic + parameters.retryDelay * (1 << Int64(min(failures - 1, 16))))
             return
         }
-        guard let entry = remove(key, now, &random, &out) else { return }
-        remember(lost: entry, now)
+        guard let entry = remove(key, &turn, &out) else { return }
+        remember(lost: entry, turn.monotonic)
     }
 
     private mutating func remove(
-        _ key: PublicKey, _ now: MonotonicTime, _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+        _ key: PublicKey, _ turn: inout Turn, _ out: inout [DiscoveryAction]
     ) -> TableEntry? {
         guard let (entry, successor) = table.remove(key) else { return nil }
         timers.cancel(.contact(key.word))
@@ -216,7 +218,7 @@ extension Discovery {
         if let successor, !candidates.add(.init(contact: successor.contact, endpoint: successor.endpoint)) {
             dropped.count(.candidatesFull)
         }
-        bootstrapLost(key, now)
+        bootstrapLost(key, turn.monotonic)
         return entry
     }
 

@@ -20,21 +20,21 @@ extension Discovery {
     /// Starts a lookup of the k live nodes nearest to `target`. Ends with `lookupFinished` under the returned token,
     /// at once and empty when the table is empty or too many lookups wait.
     public mutating func lookup(
-        _ target: Bytes32, now: Now, random: inout SeededRandom, out: inout [DiscoveryAction]
+        _ target: Bytes32, turn: inout Turn, out: inout [DiscoveryAction]
     ) -> UInt64 {
-        startLookup(target, .caller, now.monotonic, &random, &out)
+        startLookup(target, .caller, &turn, &out)
     }
 
     @discardableResult
     mutating func startLookup(
-        _ target: Bytes32, _ purpose: LookupPurpose, _ now: MonotonicTime, _ random: inout SeededRandom,
+        _ target: Bytes32, _ purpose: LookupPurpose, _ turn: inout Turn,
         _ out: inout [DiscoveryAction]
     ) -> UInt64 {
         lastToken += 1
         let waiting = WaitingLookup(token: lastToken, purpose: purpose, target: target)
         if waitingLookups.count < parameters.lookupsWaitingMax {
             waitingLookups.append(waiting)
-            runWaiting(now, &random, &out)
+            runWaiting(&turn, &out)
         } else {
             dropped.count(.lookupsFull)
             if purpose == .caller {
@@ -45,7 +45,7 @@ extension Discovery {
     }
 
     private mutating func runWaiting(
-        _ now: MonotonicTime, _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+        _ turn: inout Turn, _ out: inout [DiscoveryAction]
     ) {
         while lookups.count < parameters.lookupsMax, let next = waitingLookups.popFirst() {
             var starts = table.closest(to: next.target, count: parameters.bucketSize)
@@ -54,7 +54,7 @@ extension Discovery {
             }
             let lookup = Lookup(target: next.target, starts: starts, parameters: shared, profile: profile)
             lookups.append(RunningLookup(token: next.token, purpose: next.purpose, lookup: lookup))
-            advance(lookups.count - 1, now, &out)
+            advance(lookups.count - 1, turn.monotonic, &out)
         }
     }
 
@@ -93,36 +93,36 @@ extension Discovery {
     }
 
     mutating func lookupAnswered(
-        _ token: UInt64, by key: PublicKey, _ records: [SignedRecord], _ now: MonotonicTime,
-        _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+        _ token: UInt64, by key: PublicKey, _ records: [SignedRecord], _ turn: inout Turn,
+        _ out: inout [DiscoveryAction]
     ) {
         guard let index = lookups.firstIndex(where: { $0.token == token }) else { return }
         let lookup = lookups[index].lookup
-        let contacts = listed(records, now, &random, &out) { !lookup.isKnown($0) }
+        let contacts = listed(records, &turn, &out) { !lookup.isKnown($0) }
         lookups[index].lookup.answered(key, contacts: contacts)
-        advance(index, now, &out)
-        runWaiting(now, &random, &out)
+        advance(index, turn.monotonic, &out)
+        runWaiting(&turn, &out)
     }
 
     /// Its patience has ended: the path goes on without it, and `isLost`, so does the end of the lookup.
     mutating func lookupSlow(
-        _ token: UInt64, by key: PublicKey, isLost: Bool, _ now: MonotonicTime, _ random: inout SeededRandom,
+        _ token: UInt64, by key: PublicKey, isLost: Bool, _ turn: inout Turn,
         _ out: inout [DiscoveryAction]
     ) {
         guard let index = lookups.firstIndex(where: { $0.token == token }) else { return }
         if isLost { lookups[index].lookup.failed(key) } else { lookups[index].lookup.slow(key) }
-        advance(index, now, &out)
-        runWaiting(now, &random, &out)
+        advance(index, turn.monotonic, &out)
+        runWaiting(&turn, &out)
     }
 
     mutating func lookupFailed(
-        _ token: UInt64, by key: PublicKey, _ now: MonotonicTime, _ random: inout SeededRandom,
+        _ token: UInt64, by key: PublicKey, _ turn: inout Turn,
         _ out: inout [DiscoveryAction]
     ) {
         guard let index = lookups.firstIndex(where: { $0.token == token }) else { return }
         lookups[index].lookup.failed(key)
-        advance(index, now, &out)
-        runWaiting(now, &random, &out)
+        advance(index, turn.monotonic, &out)
+        runWaiting(&turn, &out)
     }
 
     func isLookingUp(_ purpose: LookupPurpose) -> Bool {

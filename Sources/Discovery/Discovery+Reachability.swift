@@ -16,12 +16,12 @@ extension Discovery {
 
     /// Plans a test `delay` from now, unless one runs or is planned sooner.
     mutating func planReachabilityTest(
-        after delay: Interval, _ now: MonotonicTime, _ random: inout SeededRandom
+        after delay: Interval, _ turn: inout Turn
     ) {
         guard profile == .internet, parameters.testsReachability, hasJoined, reachability.test == nil else {
             return
         }
-        let at = now + random.interval(delay * 3 / 4, delay * 5 / 4)
+        let at = turn.monotonic + turn.random.interval(delay * 3 / 4, delay * 5 / 4)
         guard at < reachability.plannedAt else { return }
         reachability.plannedAt = at
         timers.set(.reachability, at: at)
@@ -34,17 +34,17 @@ extension Discovery {
     }
 
     mutating func reachabilityDue(
-        _ now: MonotonicTime, _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+        _ turn: inout Turn, _ out: inout [DiscoveryAction]
     ) {
         reachability.plannedAt = .never
         if reachability.test == nil {
-            if isConfirmedUnasked(now, &out) { return planNextTest(isDecided: true, now, &random) }
-            guard let endpoint = testedEndpoint else { return planNextTest(isDecided: false, now, &random) }
-            reachability.test = ReachabilityTest(endpoint: endpoint, now: now)
-        } else if judge(isRoundOver: true, now, &random, &out) {
+            if isConfirmedUnasked(turn.monotonic, &out) { return planNextTest(isDecided: true, &turn) }
+            guard let endpoint = testedEndpoint else { return planNextTest(isDecided: false, &turn) }
+            reachability.test = ReachabilityTest(endpoint: endpoint, now: turn.monotonic)
+        } else if judge(isRoundOver: true, &turn, &out) {
             return
         }
-        startRound(now, &random, &out)
+        startRound(&turn, &out)
     }
 
     /// Strangers kept coming since the last test said that they can: no need to ask again.
@@ -64,23 +64,23 @@ extension Discovery {
     }
 
     private mutating func startRound(
-        _ now: MonotonicTime, _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+        _ turn: inout Turn, _ out: inout [DiscoveryAction]
     ) {
         guard let test = reachability.test else { return }
-        let asked = chooseAsked(test, &random)
+        let asked = chooseAsked(test, &turn.random)
         guard asked.count >= ReachabilityTest.silenceMin else {
             // Too small a mesh: what isn't known stays unknown.
             reachability.test = nil
-            return planNextTest(isDecided: false, now, &random)
+            return planNextTest(isDecided: false, &turn)
         }
         reachability.test?.beginRound()
         for entry in asked {
-            let nonce = max(1, random.next())
+            let nonce = max(1, turn.random.next())
             reachability.test?.ask(nonce, of: entry.address, group: profile.group(entry.endpoint))
             let request = CallbackRequest(nonce: nonce, port: test.endpoint.port, channel: true)
             out.append(.send(.callbackRequest(request), to: entry.address))
         }
-        timers.set(.reachability, at: now + parameters.callbackPatience)
+        timers.set(.reachability, at: turn.monotonic + parameters.callbackPatience)
     }
 
     /// Contacts of different networks, those first that were not asked in this test; and first those of the far half of
@@ -107,13 +107,13 @@ extension Discovery {
 
     /// A node that we asked says that somebody calls.
     mutating func callbackAnswered(
-        _ nonce: UInt64, _ called: Endpoint?, by peer: PeerAddress, _ now: MonotonicTime,
-        _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+        _ nonce: UInt64, _ called: Endpoint?, by peer: PeerAddress, _ turn: inout Turn,
+        _ out: inout [DiscoveryAction]
     ) {
         // Elsewhere called is not called: the answerer sees us at another address than we say that we have.
         guard let called, called == reachability.test?.endpoint else { return }
         reachability.test?.acknowledged(nonce, by: peer)
-        _ = judge(isRoundOver: false, now, &random, &out)
+        _ = judge(isRoundOver: false, &turn, &out)
     }
 
     /// Whether a callback with that nonce is waited for: before anything costly is asked about its source.
@@ -126,7 +126,7 @@ extension Discovery {
 
     /// A callback that we wait for came from `source`; `isStranger`: we sent nothing to its network before.
     public mutating func calledBack(
-        _ nonce: UInt64, from source: Endpoint, isStranger: Bool, now: Now, random: inout SeededRandom,
+        _ nonce: UInt64, from source: Endpoint, isStranger: Bool, turn: inout Turn,
         out: inout [DiscoveryAction]
     ) {
         guard let test = reachability.test, let ask = test.ask(nonce) else { return }
@@ -136,25 +136,25 @@ extension Discovery {
             return dropped.count(.wrongCaller)
         }
         reachability.test?.arrived(nonce, from: caller, isStranger: isStranger)
-        _ = judge(isRoundOver: false, now.monotonic, &random, &out)
+        _ = judge(isRoundOver: false, &turn, &out)
     }
 
     /// A node to whose network we had sent nothing has opened a session with us.
     public mutating func strangerCame(
-        from source: Endpoint, now: Now, random: inout SeededRandom, out: inout [DiscoveryAction]
+        from source: Endpoint, turn: inout Turn, out: inout [DiscoveryAction]
     ) {
         guard isElsewhere(source) else { return }
-        reachability.strangers.note(profile.group(source), now.monotonic)
-        contradicted(by: reachability.finding?.datagrams == .no, now.monotonic, &random, &out)
+        reachability.strangers.note(profile.group(source), turn.monotonic)
+        contradicted(by: reachability.finding?.datagrams == .no, &turn, &out)
     }
 
     /// A node has dialled a channel to us.
     public mutating func channelCame(
-        from source: Endpoint, now: Now, random: inout SeededRandom, out: inout [DiscoveryAction]
+        from source: Endpoint, turn: inout Turn, out: inout [DiscoveryAction]
     ) {
         guard isElsewhere(source) else { return }
-        reachability.dialled.note(profile.group(source), now.monotonic)
-        contradicted(by: reachability.finding?.channels == .no, now.monotonic, &random, &out)
+        reachability.dialled.note(profile.group(source), turn.monotonic)
+        contradicted(by: reachability.finding?.channels == .no, &turn, &out)
     }
 
     private func isElsewhere(_ source: Endpoint) -> Bool {
@@ -163,32 +163,32 @@ extension Discovery {
     }
 
     private mutating func contradicted(
-        by isContradiction: Bool, _ now: MonotonicTime, _ random: inout SeededRandom,
+        by isContradiction: Bool, _ turn: inout Turn,
         _ out: inout [DiscoveryAction]
     ) {
         if reachability.test != nil {
-            _ = judge(isRoundOver: false, now, &random, &out)
+            _ = judge(isRoundOver: false, &turn, &out)
         } else if isContradiction, let finding = reachability.finding,
-            now - finding.at >= parameters.contradictionPause
+            turn.monotonic - finding.at >= parameters.contradictionPause
         {
-            planReachabilityTest(after: parameters.reachabilityDelay, now, &random)
+            planReachabilityTest(after: parameters.reachabilityDelay, &turn)
         }
     }
 
     /// Our endpoint has changed: what was found out about the old one says nothing.
-    mutating func endpointMoved(_ now: MonotonicTime, _ random: inout SeededRandom) {
+    mutating func endpointMoved(_ turn: inout Turn) {
         guard reachability.test?.endpoint ?? reachability.finding?.endpoint != testedEndpoint else { return }
         reachability.test = nil
         reachability.strangers.removeAll()
         reachability.dialled.removeAll()
         reachability.retry = parameters.reachabilityRetry
         reachability.plannedAt = .never
-        planReachabilityTest(after: parameters.reachabilityDelay, now, &random)
+        planReachabilityTest(after: parameters.reachabilityDelay, &turn)
     }
 
     /// Ends the test when nothing is left to find out; true when it has.
     private mutating func judge(
-        isRoundOver: Bool, _ now: MonotonicTime, _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+        isRoundOver: Bool, _ turn: inout Turn, _ out: inout [DiscoveryAction]
     ) -> Bool {
         guard let test = reachability.test, test.round > 0 else { return false }
         let strangers = reachability.strangers.groups(since: test.startedAt)
@@ -205,21 +205,21 @@ extension Discovery {
         var networks = test.callers
         for group in strangers + dialled where !networks.contains(group) { networks.append(group) }
         let finding = ReachabilityFinding(
-            datagrams: datagrams, channels: channels, endpoint: test.endpoint, at: now,
+            datagrams: datagrams, channels: channels, endpoint: test.endpoint, at: turn.monotonic,
             networks: networks.isEmpty ? test.passed : networks.count)
         reachability.finding = finding
         out.append(.reachabilityTested(finding))
-        planNextTest(isDecided: isDecided, now, &random)
+        planNextTest(isDecided: isDecided, &turn)
         return true
     }
 
-    private mutating func planNextTest(isDecided: Bool, _ now: MonotonicTime, _ random: inout SeededRandom) {
+    private mutating func planNextTest(isDecided: Bool, _ turn: inout Turn) {
         reachability.plannedAt = .never
         if isDecided {
             reachability.retry = parameters.reachabilityRetry
-            planReachabilityTest(after: parameters.reachabilityInterval, now, &random)
+            planReachabilityTest(after: parameters.reachabilityInterval, &turn)
         } else {
-            planReachabilityTest(after: reachability.retry, now, &random)
+            planReachabilityTest(after: reachability.retry, &turn)
             reachability.retry = min(reachability.retry * 2, parameters.reachabilityInterval)
         }
     }
@@ -228,18 +228,17 @@ extension Discovery {
 
     /// Has a third node call `peer` at the address from which its session comes, and at no other.
     mutating func passOn(
-        _ request: CallbackRequest, from peer: PeerAddress, _ now: MonotonicTime,
-        _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+        _ request: CallbackRequest, from peer: PeerAddress, _ turn: inout Turn, _ out: inout [DiscoveryAction]
     ) {
         var endpoint = peer.endpoint
         endpoint.port = request.port
         guard profile == .internet, profile.accepts(endpoint) else { return dropped.count(.callbackRefused) }
-        guard callbackRequests.take(profile.group(endpoint), now: now) else {
+        guard callbackRequests.take(profile.group(endpoint), now: turn.monotonic) else {
             return dropped.count(.callbackBudget)
         }
         let order = CallbackOrder(
             publicKey: peer.key, endpoint: endpoint, nonce: request.nonce, channel: request.channel)
-        orderCallback(order, for: peer, triesLeft: parameters.callbackTries, &random, &out)
+        orderCallback(order, for: peer, triesLeft: parameters.callbackTries, &turn.random, &out)
     }
 
     /// Asks one of our contacts, of another network than ours and the called one's. One of our neighbours, because they
@@ -275,7 +274,7 @@ extension Discovery {
     /// one network's contacts.
     mutating func call(
         _ order: CallbackOrder, from peer: PeerAddress, _ now: MonotonicTime, _ out: inout [DiscoveryAction]
-    ) -> Message {
+    ) -> DiscoveryMessage {
         let group = profile.group(order.endpoint)
         guard profile == .internet, order.publicKey != selfKey, profile.accepts(order.endpoint),
             table.entry(peer.key)?.endpoint == peer.endpoint, group != profile.group(peer.endpoint),

@@ -40,8 +40,8 @@ extension Discovery {
     /// it (a check costs as much as twenty datagrams, and a provider asks two dozen registrars at a time). What a false
     /// one costs them is in `Protocol/discovery.md`.
     mutating func register(
-        _ register: Register, from peer: PeerAddress, _ now: MonotonicTime, _ random: inout SeededRandom
-    ) -> Message? {
+        _ register: Register, from peer: PeerAddress, _ turn: inout Turn
+    ) -> DiscoveryMessage? {
         guard let stated = try? Registration(decoding: register.registration.body) else {
             dropped.count(.badRegistration)
             return nil
@@ -69,9 +69,9 @@ extension Discovery {
             dropped.count(.notUsable)
             return .registered(answer)
         }
-        if registrar.isEmpty { timers.set(.registrar, at: now + parameters.registrarSweep) }
+        if registrar.isEmpty { timers.set(.registrar, at: turn.monotonic + parameters.registrarSweep) }
         let group = profile.group(peer.endpoint)
-        if registrar.keep(register.registration, of: peer.key, group, stated.topic, now, &random) {
+        if registrar.keep(register.registration, of: peer.key, group, stated.topic, &turn) {
             answer.heldMilliseconds = UInt32(clamping: parameters.registrationLifetime.milliseconds)
         } else {
             dropped.count(.registrationsFull)
@@ -79,9 +79,9 @@ extension Discovery {
         return .registered(answer)
     }
 
-    mutating func sweepRegistrar(_ now: MonotonicTime, _ random: inout SeededRandom) {
-        registrar.sweep(now, &random)
-        if !registrar.isEmpty { timers.set(.registrar, at: now + parameters.registrarSweep) }
+    mutating func sweepRegistrar(_ turn: inout Turn) {
+        registrar.sweep(&turn)
+        if !registrar.isEmpty { timers.set(.registrar, at: turn.monotonic + parameters.registrarSweep) }
     }
 
     /// Contacts that answer and share more leading bits with the topic than we do: one of each distance bucket around
@@ -141,7 +141,7 @@ extension Discovery {
 
     /// Contacts in a reply, checked: whole, usable, signed. `isWanted` is asked before the signature.
     mutating func listed(
-        _ records: [SignedRecord], _ now: MonotonicTime, _ random: inout SeededRandom,
+        _ records: [SignedRecord], _ turn: inout Turn,
         _ out: inout [DiscoveryAction], isWanted: (PublicKey) -> Bool
     ) -> [(contact: Verified<Contact>, endpoint: Endpoint)] {
         if records.count > parameters.contactsPerReplyMax { dropped.count(.tooMany) }
@@ -158,8 +158,10 @@ extension Discovery {
             guard isNewer || isWanted(listed.publicKey) else { continue }
             if let entry, !isNewer {
                 contacts.append((entry.contact, entry.endpoint))  // checked when it came in
-            } else if let contact = verified(record, now), let endpoint = profile.endpoint(of: listed) {
-                if entry != nil { note(contact, now, &random, &out) }
+            } else if let contact = verified(record, turn.monotonic),
+                let endpoint = profile.endpoint(of: listed)
+            {
+                if entry != nil { note(contact, &turn, &out) }
                 contacts.append((contact, endpoint))
             }
         }
@@ -182,7 +184,7 @@ extension Discovery {
     }
 
     mutating func patienceEnded(
-        _ token: UInt64, _ now: MonotonicTime, _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+        _ token: UInt64, _ turn: inout Turn, _ out: inout [DiscoveryAction]
     ) {
         guard let question = questions[token] else { return }
         let key = question.peer.key
@@ -190,14 +192,14 @@ extension Discovery {
         case .lookup(let lookup):
             if !question.isSlow {
                 questions[token]?.isSlow = true
-                timers.set(.patience(token), at: now + patience(with: question.id))
+                timers.set(.patience(token), at: turn.monotonic + patience(with: question.id))
             }
-            lookupSlow(lookup, by: key, isLost: question.isSlow, now, &random, &out)
+            lookupSlow(lookup, by: key, isLost: question.isSlow, &turn, &out)
         case .search(let search):
             questions[token]?.isSlow = true
-            searchFailed(search, by: question.id, isSlow: true, now, &random, &out)
+            searchFailed(search, by: question.id, isSlow: true, &turn, &out)
         case .register(let topic):
-            registerFailed(topic, question, isSlow: true, now, &random, &out)
+            registerFailed(topic, question, isSlow: true, &turn, &out)
         case .order, .withdraw, .liveness, .candidate, .bootstrap, .lost, .glance: break
         }
     }

@@ -17,18 +17,18 @@ extension Discovery {
 
     /// Asks nodes of `walk`, far to near, as long as it wants more.
     mutating func advance(
-        _ walk: inout TopicWalk, for purpose: Purpose, _ now: MonotonicTime, _ random: inout SeededRandom,
-        _ out: inout [DiscoveryAction], _ message: (inout SeededRandom) -> Message
+        _ walk: inout TopicWalk, for purpose: Purpose, _ turn: inout Turn,
+        _ out: inout [DiscoveryAction], _ message: (inout SeededRandom) -> DiscoveryMessage
     ) {
-        while let node = walk.next(random: &random) {
-            guard let (peer, contact) = whom(node, now) else {
+        while let node = walk.next(random: &turn.random) {
+            guard let (peer, contact) = whom(node, turn.monotonic) else {
                 walk.failed(node.id)
                 continue
             }
             ask(
-                message(&random),
+                message(&turn.random),
                 Question(purpose: purpose, peer: peer, id: node.id, contact: contact, told: nil), &out)
-            setPatience(node.id, now)
+            setPatience(node.id, turn.monotonic)
         }
     }
 
@@ -56,8 +56,8 @@ extension Discovery {
     /// whoever answers a question about a topic has no reason to name others (`Protocol/rules.md`), so the check costs
     /// nothing honest. Cheapest checks first, and no signature yet.
     mutating func hear(
-        _ records: [SignedRecord], nearerThan bucket: Int, in walk: inout TopicWalk, _ now: MonotonicTime,
-        _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+        _ records: [SignedRecord], nearerThan bucket: Int, in walk: inout TopicWalk, _ turn: inout Turn,
+        _ out: inout [DiscoveryAction]
     ) {
         if records.count > parameters.contactsPerReplyMax { dropped.count(.tooMany) }
         for record in records.prefix(parameters.contactsPerReplyMax) {
@@ -73,7 +73,7 @@ extension Discovery {
                     continue
                 }
                 if let place, table[place].contact.signed == record {
-                    walk.add(guess, at: table[place].endpoint, .table, random: &random)
+                    walk.add(guess, at: table[place].endpoint, .table, random: &turn.random)
                     continue
                 }
                 if case .named(record)? = walk.node(guess)?.origin { continue }
@@ -87,17 +87,19 @@ extension Discovery {
                 continue
             }
             if let place = table.place(of: id) {
-                walk.add(id, at: table[place].endpoint, .table, random: &random)
+                walk.add(id, at: table[place].endpoint, .table, random: &turn.random)
                 if stated.sequence > table[place].contact.record.sequence,
-                    let contact = verified(record, now)
+                    let contact = verified(record, turn.monotonic)
                 {
-                    note(contact, now, &random, &out)
+                    note(contact, &turn, &out)
                 }
             } else if case .named? = walk.node(id)?.origin, walk.node(id)?.state == .fresh {
                 // Two records under one key: one may be forged to hide the node.
-                if let contact = verified(record, now) { walk.replace(id, with: contact, at: endpoint) }
+                if let contact = verified(record, turn.monotonic) {
+                    walk.replace(id, with: contact, at: endpoint)
+                }
             } else {
-                walk.add(id, at: endpoint, .named(record), random: &random)
+                walk.add(id, at: endpoint, .named(record), random: &turn.random)
             }
         }
     }

@@ -133,13 +133,15 @@ public struct Discovery: Sendable {
 
     /// The reply to a PING, FIND or GET; nil for every other message. Changes nothing, so it serves replayed and spoofed
     /// first messages too.
-    public func reply(to message: Message, from peer: PeerAddress, now: Now) -> Message? {
+    public func reply(to message: DiscoveryMessage, from peer: PeerAddress, now: Now) -> DiscoveryMessage? {
         var copy = self
         return copy.ownReply(to: message, from: peer, now)
     }
 
     /// `mutating` so that it is called in place: otherwise all of the machine is copied.
-    private mutating func ownReply(to message: Message, from peer: PeerAddress, _ now: Now) -> Message? {
+    private mutating func ownReply(to message: DiscoveryMessage, from peer: PeerAddress, _ now: Now)
+        -> DiscoveryMessage?
+    {
         switch message {
         case .ping(_, let known):
             let isKnown = known != 0 && known == selfContact?.record.sequence
@@ -148,124 +150,124 @@ public struct Discovery: Sendable {
             return .found(contacts: contactsForReply(target: target, asker: peer.key))
         case .get(let topic, let start):
             return .providers(providers(of: topic, start: start, asker: peer.key, now.monotonic))
-        case .pong, .found, .unsupported, .offerMail, .offerReceived, .offerDigest, .offerDifference,
-            .callForBids,
-            .bid, .decline, .release, .award, .awardReply, .register, .registered, .providers,
-            .callbackRequest, .callbackOrder, .callbackAnswer, .callback:
+        case .pong, .found, .register, .registered, .providers, .callbackRequest, .callbackOrder,
+            .callbackAnswer, .callback:
             return nil
         }
     }
 
     /// Handles a peer's request. `proven` is false for what rode in a first handshake message.
     public mutating func handle(
-        _ message: Message, from peer: PeerAddress, proven: Bool, now: Now, random: inout SeededRandom,
+        _ message: DiscoveryMessage, from peer: PeerAddress, proven: Bool, turn: inout Turn,
         out: inout [DiscoveryAction]
-    ) -> Message? {
+    ) -> DiscoveryMessage? {
         if proven {
             var stated: SignedRecord?
             if case .ping(let contact, _) = message { stated = contact }
-            heard(peer, contact: stated, now: now, random: &random, out: &out)
+            heard(peer, contact: stated, turn: &turn, out: &out)
         }
         if case .register(let register) = message {
-            return proven ? self.register(register, from: peer, now.monotonic, &random) : nil
+            return proven ? self.register(register, from: peer, &turn) : nil
         }
         switch message {
         case .callbackRequest(let request):
-            if proven { passOn(request, from: peer, now.monotonic, &random, &out) }
+            if proven { passOn(request, from: peer, &turn, &out) }
             return nil
         case .callbackOrder(let order):
-            return proven ? call(order, from: peer, now.monotonic, &out) : nil
+            return proven ? call(order, from: peer, turn.monotonic, &out) : nil
         case .callbackAnswer(let nonce, let called):
-            if proven { callbackAnswered(nonce, called, by: peer, now.monotonic, &random, &out) }
+            if proven { callbackAnswered(nonce, called, by: peer, &turn, &out) }
             return nil
-        default: return ownReply(to: message, from: peer, now)
+        default: return ownReply(to: message, from: peer, turn.now)
         }
     }
 
     // MARK: Completions of our requests
 
+    /// `message` is nil for an answer that is no message of Discovery's: UNSUPPORTED, or another machine's.
     public mutating func answered(
-        _ token: UInt64, _ message: Message, from peer: PeerAddress, roundTrip: Interval, now: Now,
-        random: inout SeededRandom, out: inout [DiscoveryAction]
+        _ token: UInt64, _ message: DiscoveryMessage?, from peer: PeerAddress, roundTrip: Interval,
+        turn: inout Turn, out: inout [DiscoveryAction]
     ) {
         guard let question = questions.removeValue(forKey: token) else { return dropped.count(.wrongReply) }
         questions.releaseIfEmpty()
         timers.cancel(.patience(token))
         guard question.peer == peer else {
             dropped.count(.wrongReply)
-            return fail(question, now.monotonic, &random, &out)
+            return fail(question, &turn, &out)
         }
         switch (question.purpose, message) {
         case (.lookup(let lookup), .found(let records)):
-            prove(question, roundTrip, now.monotonic, &random, &out)
+            prove(question, roundTrip, &turn, &out)
             roundTrips.sample(roundTrip, isSlow: question.isSlow)
-            lookupAnswered(lookup, by: peer.key, records, now.monotonic, &random, &out)
+            lookupAnswered(lookup, by: peer.key, records, &turn, &out)
         case (.search(let search), .providers(let providers)):
-            prove(question, roundTrip, now.monotonic, &random, &out)
+            prove(question, roundTrip, &turn, &out)
             roundTrips.sample(roundTrip, isSlow: question.isSlow)
-            searchAnswered(search, by: question.id, providers, now.monotonic, &random, &out)
+            searchAnswered(search, by: question.id, providers, &turn, &out)
         case (.register(let topic), .registered(let registered)):
-            prove(question, roundTrip, now.monotonic, &random, &out)
-            registerAnswered(topic, question, registered, now.monotonic, &random, &out)
+            prove(question, roundTrip, &turn, &out)
+            registerAnswered(topic, question, registered, &turn, &out)
         case (.withdraw, .registered), (.withdraw, .pong): break
         case (.order(let order, let asker, let triesLeft), .callbackAnswer(_, let called)):
-            prove(question, roundTrip, now.monotonic, &random, &out)
+            prove(question, roundTrip, &turn, &out)
             if called == order.endpoint {
                 out.append(.send(.callbackAnswer(nonce: order.nonce, called: called), to: asker))
             } else {
-                orderCallback(order, for: asker, triesLeft: triesLeft, &random, &out)
+                orderCallback(order, for: asker, triesLeft: triesLeft, &turn.random, &out)
             }
         case (.glance, .found(let records)):
-            prove(question, roundTrip, now.monotonic, &random, &out)
-            glanceAnswered(records, now.monotonic, &random, &out)
+            prove(question, roundTrip, &turn, &out)
+            glanceAnswered(records, &turn, &out)
         case (.liveness, .pong(let record, let observed)), (.candidate, .pong(let record, let observed)),
             (.bootstrap, .pong(let record, let observed)), (.lost, .pong(let record, let observed)):
             // Who founds a mesh has nobody that it chose: the first peers are whom it has.
             let isChosen = bootstrap.isEmpty || bootstrap.contains { $0.address.key == peer.key }
-            if let observed, votes.vote(observed, by: peer.endpoint, isChosen: isChosen, now: now.monotonic) {
+            if let observed, votes.vote(observed, by: peer.endpoint, isChosen: isChosen, now: turn.monotonic)
+            {
                 out.append(.observedEndpointChanged(observed))
             }
-            pingAnswered(question, record, roundTrip, now.monotonic, &random, &out)
+            pingAnswered(question, record, roundTrip, &turn, &out)
         default:
             dropped.count(.wrongReply)
-            fail(question, now.monotonic, &random, &out)
+            fail(question, &turn, &out)
         }
-        probeCandidates(now.monotonic, &random, &out)
+        probeCandidates(&turn, &out)
     }
 
     public mutating func unanswered(
-        _ token: UInt64, now: Now, random: inout SeededRandom, out: inout [DiscoveryAction]
+        _ token: UInt64, turn: inout Turn, out: inout [DiscoveryAction]
     ) {
         guard let question = questions.removeValue(forKey: token) else { return }
         questions.releaseIfEmpty()
         timers.cancel(.patience(token))
-        fail(question, now.monotonic, &random, &out)
-        probeCandidates(now.monotonic, &random, &out)
+        fail(question, &turn, &out)
+        probeCandidates(&turn, &out)
     }
 
     private mutating func fail(
-        _ question: Question, _ now: MonotonicTime, _ random: inout SeededRandom,
+        _ question: Question, _ turn: inout Turn,
         _ out: inout [DiscoveryAction]
     ) {
         switch question.purpose {
         case .lookup(let lookup):
-            suspect(question.peer.key, now, &random, &out)
-            lookupFailed(lookup, by: question.peer.key, now, &random, &out)
+            suspect(question.peer.key, &turn, &out)
+            lookupFailed(lookup, by: question.peer.key, &turn, &out)
         case .search(let search):
-            suspect(question.peer.key, now, &random, &out)
-            searchFailed(search, by: question.id, isSlow: false, now, &random, &out)
+            suspect(question.peer.key, &turn, &out)
+            searchFailed(search, by: question.id, isSlow: false, &turn, &out)
         case .register(let topic):
-            suspect(question.peer.key, now, &random, &out)
-            registerFailed(topic, question, isSlow: false, now, &random, &out)
+            suspect(question.peer.key, &turn, &out)
+            registerFailed(topic, question, isSlow: false, &turn, &out)
         case .withdraw: break
-        case .glance: suspect(question.peer.key, now, &random, &out)
+        case .glance: suspect(question.peer.key, &turn, &out)
         case .order(let order, let asker, let triesLeft):
-            suspect(question.peer.key, now, &random, &out)
-            orderCallback(order, for: asker, triesLeft: triesLeft, &random, &out)
-        case .liveness: livenessFailed(question.peer.key, now, &random, &out)
+            suspect(question.peer.key, &turn, &out)
+            orderCallback(order, for: asker, triesLeft: triesLeft, &turn.random, &out)
+        case .liveness: livenessFailed(question.peer.key, &turn, &out)
         case .candidate: candidates.probeEnded()
         case .bootstrap: bootstrapEnded(question.peer)
-        case .lost: lostFailed(question.peer.key, now)
+        case .lost: lostFailed(question.peer.key, turn.monotonic)
         }
     }
 
@@ -275,18 +277,18 @@ public struct Discovery: Sendable {
     public mutating func nextDeadline() -> MonotonicTime { timers.next() }
 
     /// Does everything that is due. Early or repeated calls are harmless.
-    public mutating func tick(now: Now, random: inout SeededRandom, out: inout [DiscoveryAction]) {
-        while let timer = timers.popDue(now.monotonic) {
+    public mutating func tick(turn: inout Turn, out: inout [DiscoveryAction]) {
+        while let timer = timers.popDue(turn.monotonic) {
             switch timer {
-            case .bootstrap: tryBootstrap(now.monotonic, &random, &out)
-            case .refresh: refresh(now.monotonic, &random, &out)
-            case .candidates: probeCandidates(now.monotonic, &random, &out)
-            case .contact(let word): contactDue(word, now.monotonic, &random, &out)
-            case .lost(let word): lostDue(word, now.monotonic, &out)
-            case .patience(let token): patienceEnded(token, now.monotonic, &random, &out)
-            case .registrar: sweepRegistrar(now.monotonic, &random)
-            case .provide(let word): provideDue(word, now.monotonic, &random, &out)
-            case .reachability: reachabilityDue(now.monotonic, &random, &out)
+            case .bootstrap: tryBootstrap(&turn, &out)
+            case .refresh: refresh(&turn, &out)
+            case .candidates: probeCandidates(&turn, &out)
+            case .contact(let word): contactDue(word, &turn, &out)
+            case .lost(let word): lostDue(word, turn.monotonic, &out)
+            case .patience(let token): patienceEnded(token, &turn, &out)
+            case .registrar: sweepRegistrar(&turn)
+            case .provide(let word): provideDue(word, &turn, &out)
+            case .reachability: reachabilityDue(&turn, &out)
             }
         }
     }
@@ -304,7 +306,7 @@ public struct Discovery: Sendable {
             Question(purpose: purpose, peer: peer, contact: contact, told: own?.record.sequence), &out)
     }
 
-    mutating func ask(_ message: Message, _ question: Question, _ out: inout [DiscoveryAction]) {
+    mutating func ask(_ message: DiscoveryMessage, _ question: Question, _ out: inout [DiscoveryAction]) {
         lastToken += 1
         questions[lastToken] = question
         out.append(.request(token: lastToken, message, to: question.peer))

@@ -4,9 +4,9 @@ import Wire
 /// What Discovery wants done, and what it tells.
 public enum DiscoveryAction: Sendable {
     /// Send as a request; complete it exactly once, by `answered` or `unanswered` with this token.
-    case request(token: UInt64, Message, to: PeerAddress)
+    case request(token: UInt64, DiscoveryMessage, to: PeerAddress)
     /// Send; no answer is expected.
-    case send(Message, to: PeerAddress)
+    case send(DiscoveryMessage, to: PeerAddress)
     /// A contact answered our probe there and is now in the table.
     case admitted(Verified<Contact>, at: PeerAddress)
     /// A contact in the table has a newer record, or moved.

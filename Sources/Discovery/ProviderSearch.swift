@@ -43,7 +43,7 @@ extension Discovery {
     /// Starts a search. Each provider comes as `providerFound` under the returned token as soon as it is known, then
     /// `searchFinished`, at once when the table is empty or too many searches run.
     public mutating func findProviders(
-        of topic: TopicID, wanted: Int? = nil, now: Now, random: inout SeededRandom,
+        of topic: TopicID, wanted: Int? = nil, turn: inout Turn,
         out: inout [DiscoveryAction]
     ) -> UInt64 {
         lastToken += 1
@@ -57,12 +57,12 @@ extension Discovery {
             return token
         }
         var search = ProviderSearch(token: token, wanted: wanted, walk: walk)
-        for record in registrar.sample(topic, from: 0, atMost: wanted, but: selfKey, now.monotonic) {
-            accept(record, in: &search, now.monotonic, &out)
+        for record in registrar.sample(topic, from: 0, atMost: wanted, but: selfKey, turn.monotonic) {
+            accept(record, in: &search, turn.monotonic, &out)
         }
         search.counted = search.found.count
-        if !search.isEnough { seed(&search.walk, &random) }
-        goOn(search, at: searches.count, now.monotonic, &random, &out)
+        if !search.isEnough { seed(&search.walk, &turn.random) }
+        goOn(search, at: searches.count, &turn, &out)
         return token
     }
 
@@ -75,13 +75,12 @@ extension Discovery {
 
     /// Asks more, and puts `search` back into its place, or ends it.
     private mutating func goOn(
-        _ search: consuming ProviderSearch, at index: Int, _ now: MonotonicTime,
-        _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+        _ search: consuming ProviderSearch, at index: Int, _ turn: inout Turn, _ out: inout [DiscoveryAction]
     ) {
         let topic = search.topic
         let token = search.token
         if !search.isEnough {
-            advance(&search.walk, for: .search(token), now, &random, &out) { random in
+            advance(&search.walk, for: .search(token), &turn, &out) { random in
                 .get(topic: topic, start: UInt32(random.below(1 << 16)))
             }
         }
@@ -93,14 +92,14 @@ extension Discovery {
     }
 
     mutating func searchAnswered(
-        _ token: UInt64, by id: NodeID, _ providers: Providers, _ now: MonotonicTime,
-        _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+        _ token: UInt64, by id: NodeID, _ providers: Providers, _ turn: inout Turn,
+        _ out: inout [DiscoveryAction]
     ) {
         guard let index = searches.firstIndex(where: { $0.token == token }) else { return }
         var search = searches.remove(at: index)
         let before = search.found.count
         for record in providers.registrations.prefix(WireLimits.registrationsMax) {
-            accept(record, in: &search, now, &out)
+            accept(record, in: &search, turn.monotonic, &out)
         }
         let node = search.walk.answered(id)
         var news = min(search.found.count - before, parameters.providersCountedPerAnswer)
@@ -110,19 +109,19 @@ extension Discovery {
         }
         search.counted += news
         if let node, !search.isEnough {
-            hear(providers.contacts, nearerThan: node.bucket, in: &search.walk, now, &random, &out)
+            hear(providers.contacts, nearerThan: node.bucket, in: &search.walk, &turn, &out)
         }
-        goOn(search, at: index, now, &random, &out)
+        goOn(search, at: index, &turn, &out)
     }
 
     mutating func searchFailed(
-        _ token: UInt64, by id: NodeID, isSlow: Bool, _ now: MonotonicTime, _ random: inout SeededRandom,
+        _ token: UInt64, by id: NodeID, isSlow: Bool, _ turn: inout Turn,
         _ out: inout [DiscoveryAction]
     ) {
         guard let index = searches.firstIndex(where: { $0.token == token }) else { return }
         var search = searches.remove(at: index)
         if isSlow { search.walk.slow(id) } else { search.walk.failed(id) }
-        goOn(search, at: index, now, &random, &out)
+        goOn(search, at: index, &turn, &out)
     }
 
     /// Judges one registration, cheapest checks first.

@@ -79,11 +79,10 @@ struct Registrar: Sendable {
 
     /// Keeps `record` until its lifetime is over, in the place of another if need be; false when its rank is too high.
     mutating func keep(
-        _ record: SignedRecord, of key: PublicKey, _ group: Endpoint, _ topic: TopicID, _ now: MonotonicTime,
-        _ random: inout SeededRandom
+        _ record: SignedRecord, of key: PublicKey, _ group: Endpoint, _ topic: TopicID, _ turn: inout Turn
     ) -> Bool {
-        rotate(now, &random)
-        let expires = now + parameters.registrationLifetime
+        rotate(&turn)
+        let expires = turn.monotonic + parameters.registrationLifetime
         guard let slot = topics.index(forKey: topic) else {
             let rank = rank(key, group)
             guard makeRoom(for: rank, group, topic) else { return false }
@@ -154,13 +153,13 @@ struct Registrar: Sendable {
     }
 
     /// Drops what has run out, and gives all that remain new ranks once a day.
-    mutating func sweep(_ now: MonotonicTime, _ random: inout SeededRandom) {
-        rotate(now, &random)
+    mutating func sweep(_ turn: inout Turn) {
+        rotate(&turn)
         for topic in Array(topics.keys) {
             let list = topics[topic] ?? []
-            guard list.contains(where: { $0.expires <= now }) else { continue }
-            for gone in list where gone.expires <= now { forget(gone) }
-            let left = list.filter { $0.expires > now }
+            guard list.contains(where: { $0.expires <= turn.monotonic }) else { continue }
+            for gone in list where gone.expires <= turn.monotonic { forget(gone) }
+            let left = list.filter { $0.expires > turn.monotonic }
             topics[topic] = left.isEmpty ? nil : left
         }
     }
@@ -184,10 +183,10 @@ struct Registrar: Sendable {
         }
     }
 
-    private mutating func rotate(_ now: MonotonicTime, _ random: inout SeededRandom) {
-        guard secret == nil || now >= secretUntil else { return }
-        secret = Secret32(random.bytes32())
-        secretUntil = now + parameters.registrarKeyLifetime
+    private mutating func rotate(_ turn: inout Turn) {
+        guard secret == nil || turn.monotonic >= secretUntil else { return }
+        secret = Secret32(turn.random.bytes32())
+        secretUntil = turn.monotonic + parameters.registrarKeyLifetime
         for topic in Array(topics.keys) {
             var list = topics[topic] ?? []
             for index in list.indices { list[index].rank = rank(list[index].key, list[index].group) }

@@ -24,7 +24,7 @@ struct OwnTopic: Sendable {
 extension Discovery {
     /// Registers, or registers anew under other endpoints. At most `ownTopicsMax` topics.
     public mutating func provide(
-        _ registration: Verified<Registration>, now: Now, random: inout SeededRandom,
+        _ registration: Verified<Registration>, turn: inout Turn,
         out: inout [DiscoveryAction]
     ) {
         precondition(registration.record.publicKey == selfKey, "a registration under another key")
@@ -41,15 +41,15 @@ extension Discovery {
             guard ownTopics.count < parameters.ownTopicsMax else { return dropped.count(.topicsFull) }
             ownTopics.append(OwnTopic(registration: registration, delay: parameters.registrationDelay))
         }
-        if table.count > 0 { timers.set(.provide(topic.value.w0), at: now.monotonic) }
+        if table.count > 0 { timers.set(.provide(topic.value.w0), at: turn.monotonic) }
     }
 
     /// Tells all holders to forget the registration.
-    public mutating func withdraw(_ topic: TopicID, now: Now, out: inout [DiscoveryAction]) {
+    public mutating func withdraw(_ topic: TopicID, turn: inout Turn, out: inout [DiscoveryAction]) {
         guard let index = ownTopics.firstIndex(where: { $0.topic == topic }) else { return }
         let gone = ownTopics.remove(at: index)
         timers.cancel(.provide(topic.value.w0))
-        for holder in gone.holders where holder.until > now.monotonic {
+        for holder in gone.holders where holder.until > turn.monotonic {
             ask(
                 .register(Register(registration: gone.registration.signed, withdrawn: true)),
                 Question(purpose: .withdraw, peer: holder.address, contact: nil, told: nil), &out)
@@ -71,7 +71,7 @@ extension Discovery {
     }
 
     mutating func provideDue(
-        _ word: UInt64, _ now: MonotonicTime, _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+        _ word: UInt64, _ turn: inout Turn, _ out: inout [DiscoveryAction]
     ) {
         guard let index = ownTopics.firstIndex(where: { $0.topic.value.w0 == word }),
             ownTopics[index].walk == nil,
@@ -79,28 +79,28 @@ extension Discovery {
         else { return }
         var walk = TopicWalk(
             topic: ownTopics[index].topic, known: table.count, parameters: shared, profile: profile)
-        let needless = now + parameters.registrationLifetime * 2 / 3
+        let needless = turn.monotonic + parameters.registrationLifetime * 2 / 3
         for holder in ownTopics[index].holders {
             let (key, endpoint) = (holder.address.key, holder.address.endpoint)
             if holder.until > needless {
                 walk.addAnswered(key, at: endpoint)
             } else {
-                walk.add(NodeID(of: key), at: endpoint, .holder(key), random: &random)
+                walk.add(NodeID(of: key), at: endpoint, .holder(key), random: &turn.random)
             }
         }
-        seed(&walk, &random)
-        goOn(walk, of: index, now, &random, &out)
+        seed(&walk, &turn.random)
+        goOn(walk, of: index, &turn, &out)
     }
 
     /// Registers with more, and leaves the walk with its topic until it is over. (While it moves it is not in there, where
     /// it would be copied.)
     private mutating func goOn(
-        _ walk: consuming TopicWalk, of index: Int, _ now: MonotonicTime, _ random: inout SeededRandom,
+        _ walk: consuming TopicWalk, of index: Int, _ turn: inout Turn,
         _ out: inout [DiscoveryAction]
     ) {
         let topic = walk.topic
         let record = ownTopics[index].registration.signed
-        advance(&walk, for: .register(topic), now, &random, &out) { random in
+        advance(&walk, for: .register(topic), &turn, &out) { random in
             .register(Register(registration: record, start: UInt32(random.below(1 << 16))))
         }
         guard walk.inFlight == 0 else {
@@ -108,15 +108,15 @@ extension Discovery {
             return
         }
         ownTopics[index].walk = nil
-        ownTopics[index].holders.removeAll { $0.until <= now }
+        ownTopics[index].holders.removeAll { $0.until <= turn.monotonic }
         let delay = ownTopics[index].delay
-        timers.set(.provide(topic.value.w0), at: now + random.interval(delay * 3 / 4, delay))
+        timers.set(.provide(topic.value.w0), at: turn.monotonic + turn.random.interval(delay * 3 / 4, delay))
         ownTopics[index].delay = min(delay * 4, parameters.registrationRefresh)
     }
 
     mutating func registerAnswered(
-        _ topic: TopicID, _ question: Question, _ registered: Registered, _ now: MonotonicTime,
-        _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+        _ topic: TopicID, _ question: Question, _ registered: Registered, _ turn: inout Turn,
+        _ out: inout [DiscoveryAction]
     ) {
         guard let index = ownTopics.firstIndex(where: { $0.topic == topic }) else { return }
         let key = question.peer.key
@@ -124,27 +124,28 @@ extension Discovery {
         if registered.heldMilliseconds > 0, ownTopics[index].holders.count < parameters.walkQuestionsMax {
             let held = min(
                 Interval.milliseconds(Int64(registered.heldMilliseconds)), parameters.registrationLifetime)
-            ownTopics[index].holders.append(OwnTopic.Holder(address: question.peer, until: now + held))
+            ownTopics[index].holders.append(
+                OwnTopic.Holder(address: question.peer, until: turn.monotonic + held))
         }
         guard var walk = ownTopics[index].walk.take() else { return }
         if let node = walk.answered(question.id) {
-            hear(registered.contacts, nearerThan: node.bucket, in: &walk, now, &random, &out)
+            hear(registered.contacts, nearerThan: node.bucket, in: &walk, &turn, &out)
         }
-        goOn(walk, of: index, now, &random, &out)
+        goOn(walk, of: index, &turn, &out)
     }
 
     /// Unanswered for good, or only slow.
     mutating func registerFailed(
-        _ topic: TopicID, _ question: Question, isSlow: Bool, _ now: MonotonicTime,
-        _ random: inout SeededRandom, _ out: inout [DiscoveryAction]
+        _ topic: TopicID, _ question: Question, isSlow: Bool, _ turn: inout Turn,
+        _ out: inout [DiscoveryAction]
     ) {
         guard let index = ownTopics.firstIndex(where: { $0.topic == topic }) else { return }
         if !isSlow {
-            let soon = now + parameters.registrationRefresh
+            let soon = turn.monotonic + parameters.registrationRefresh
             ownTopics[index].holders.removeAll { $0.address.key == question.peer.key && $0.until <= soon }
         }
         guard var walk = ownTopics[index].walk.take() else { return }
         if isSlow { walk.slow(question.id) } else { walk.failed(question.id) }
-        goOn(walk, of: index, now, &random, &out)
+        goOn(walk, of: index, &turn, &out)
     }
 }

@@ -6,15 +6,15 @@ extension Gossip {
     /// Pulls from up to three members what the book lacks; `searchFinished` follows exactly once, when they have
     /// answered or after a second, whether or not anything was found. Searches at the same time share one pull.
     public mutating func search(
-        model: String, token: UInt64, now: Now, random: inout SeededRandom, out: inout [GossipAction]
+        model: String, token: UInt64, turn: inout Turn, out: inout [GossipAction]
     ) {
         let search = Pull.Search(token: token, model: model)
-        defer { settle(now, &out) }
+        defer { settle(turn.now, &out) }
         if pull != nil, (pull?.searches.count ?? 0) < GossipLimits.searchesMax {
             pull?.searches.append(search)
             return
         }
-        let isTooSoon = lastPull.number > 0 && now.monotonic < lastPull.ended + parameters.searchPause
+        let isTooSoon = lastPull.number > 0 && turn.monotonic < lastPull.ended + parameters.searchPause
         guard pull == nil, !isTooSoon, leaving == nil, members.count > 0 else {
             out.append(.searchFinished(token: token, model: model))
             return
@@ -22,22 +22,22 @@ extension Gossip {
         lastPull.number &+= 1
         let number = lastPull.number
         pull = Pull(number: number, searches: [search])
-        timers.set(.search, at: now.monotonic + parameters.searchTimeout)
-        // Later: members around two random points of the model's topic.
-        for partner in members.partners(parameters.searchPartners, random: &random) {
-            if startExchange(with: partner, .search(number), now, &out) { pull?.open += 1 }
+        timers.set(.search, at: turn.monotonic + parameters.searchTimeout)
+        // Later: members around two turn.random points of the model's topic.
+        for partner in members.partners(parameters.searchPartners, random: &turn.random) {
+            if startExchange(with: partner, .search(number), turn.now, &out) { pull?.open += 1 }
         }
-        if pull?.open == 0 { endPull(now, &out) }
+        if pull?.open == 0 { endPull(turn.now, &out) }
     }
 
     /// Fetches a seller's own offer of a model from the seller, who need not be a member: one digest over the one short
     /// id. `pullEnded` follows exactly once; false, and nothing follows, when there is no room for another exchange.
     public mutating func pull(
-        model: String, of seller: PeerAddress, now: Now, out: inout [GossipAction]
+        model: String, of seller: PeerAddress, turn: inout Turn, out: inout [GossipAction]
     ) -> Bool {
         guard seller.key != identity.publicKey, leaving == nil else { return false }
         let id = Offer.shortID(key: seller.key, model: model)
-        return startExchange(with: seller, .pull(model: model), ranges: [id...id], now, &out)
+        return startExchange(with: seller, .pull(model: model), ranges: [id...id], turn.now, &out)
     }
 
     mutating func endPull(_ now: Now, _ out: inout [GossipAction]) {
@@ -52,31 +52,31 @@ extension Gossip {
 
     // MARK: When
 
-    mutating func scheduleExchange(_ now: Now, _ random: inout SeededRandom) {
+    mutating func scheduleExchange(_ turn: inout Turn) {
         let jitter = parameters.exchangeJitter
-        let wait = parameters.exchangeEvery - jitter + random.interval(.zero, jitter + jitter)
-        timers.set(.exchange, at: now.monotonic + wait)
+        let wait = parameters.exchangeEvery - jitter + turn.random.interval(.zero, jitter + jitter)
+        timers.set(.exchange, at: turn.monotonic + wait)
     }
 
-    mutating func exchangeIsDue(_ now: Now, _ random: inout SeededRandom, _ out: inout [GossipAction]) {
+    mutating func exchangeIsDue(_ turn: inout Turn, _ out: inout [GossipAction]) {
         members.forgive()
-        for id in book.ids { expire(id, now, &out) }
-        if let partner = members.anyone(random: &random) {
-            startExchange(with: partner, .periodic, now, &out)
+        for id in book.ids { expire(id, turn.now, &out) }
+        if let partner = members.anyone(random: &turn.random) {
+            startExchange(with: partner, .periodic, turn.now, &out)
         }
-        scheduleExchange(now, &random)
+        scheduleExchange(&turn)
     }
 
-    mutating func joinIsDue(_ now: Now, _ random: inout SeededRandom, _ out: inout [GossipAction]) {
+    mutating func joinIsDue(_ turn: inout Turn, _ out: inout [GossipAction]) {
         guard var set = joining, set.open == 0 else { return }
         set.attempts += 1
         set.learnt = 0
         set.isAnswered = false
         joining = set
-        for partner in members.partners(parameters.joinPartners, random: &random) {
-            if startExchange(with: partner, .joining, now, &out) { joining?.open += 1 }
+        for partner in members.partners(parameters.joinPartners, random: &turn.random) {
+            if startExchange(with: partner, .joining, turn.now, &out) { joining?.open += 1 }
         }
-        if joining?.open == 0 { joinSetEnded(now) }
+        if joining?.open == 0 { joinSetEnded(turn.now) }
     }
 
     private mutating func joinSetEnded(_ now: Now) {
@@ -124,13 +124,12 @@ extension Gossip {
 
     mutating func continueExchange(
         _ number: UInt64, _ range: ClosedRange<UInt64>, _ difference: OfferDifference, from: PeerAddress,
-        _ now: Now,
-        _ random: inout SeededRandom, _ out: inout [GossipAction]
+        _ turn: inout Turn, _ out: inout [GossipAction]
     ) {
         guard exchanges[number] != nil else { return }
         var learnt = 0
         for signed in difference.offers.prefix(WireLimits.mailOffersMax) {
-            if learn(signed, from: from, byMail: false, now, &random, &out) == .merged { learnt += 1 }
+            if learn(signed, from: from, byMail: false, &turn, &out) == .merged { learnt += 1 }
         }
         if leaving == nil {
             for id in difference.wanted.prefix(WireLimits.wantedMax)
@@ -142,11 +141,11 @@ extension Gossip {
         exchanges[number]?.learnt += learnt
         // Again while it brings news; offers that we refuse must not keep us here.
         if difference.more > 0, learnt > 0 { exchanges[number]?.ranges.append(range) }
-        if leaving != nil || !sendDigest(number, now, &out) { endExchange(number, now, &random, &out) }
+        if leaving != nil || !sendDigest(number, turn.now, &out) { endExchange(number, &turn, &out) }
     }
 
     mutating func endExchange(
-        _ number: UInt64, _ now: Now, _ random: inout SeededRandom, _ out: inout [GossipAction]
+        _ number: UInt64, _ turn: inout Turn, _ out: inout [GossipAction]
     ) {
         guard let exchange = exchanges.removeValue(forKey: number) else { return }
         if exchanges.isEmpty { exchanges = [:] }
@@ -158,11 +157,11 @@ extension Gossip {
             joining?.open -= 1
             joining?.learnt += exchange.learnt
             if exchange.isAnswered { joining?.isAnswered = true }
-            if joining?.open == 0 { joinSetEnded(now) }
+            if joining?.open == 0 { joinSetEnded(turn.now) }
         case .search(let number):
             guard pull?.number == number else { return }
             pull?.open -= 1
-            if pull?.open == 0 { endPull(now, &out) }
+            if pull?.open == 0 { endPull(turn.now, &out) }
         case .pull(let model):
             out.append(.pullEnded(exchange.partner.key, model: model))
         }
@@ -170,20 +169,20 @@ extension Gossip {
 
     /// The answer to another's digest.
     mutating func answer(
-        _ digest: OfferDigest, from: PeerAddress, _ now: Now, _ random: inout SeededRandom
-    ) -> Message? {
+        _ digest: OfferDigest, from: PeerAddress, _ turn: inout Turn
+    ) -> GossipMessage? {
         guard OfferBook.isSound(digest) else {
             dropped.count(.badDigest)
             return nil
         }
-        guard digestRate.take(now.monotonic) else {
+        guard digestRate.take(turn.monotonic) else {
             dropped.count(.digestOverBudget)
             return nil
         }
         let awaited = members[from.key]?.awaited ?? []
         let limit = leaving == nil ? min(WireLimits.wantedMax, GossipLimits.awaitedMax - awaited.count) : 0
         let difference = book.difference(
-            to: digest, wanting: limit, except: awaited, at: clocks.judge(now.wall), random: &random)
+            to: digest, wanting: limit, except: awaited, at: clocks.judge(turn.wall), random: &turn.random)
         members.asked(from.key, for: difference.wanted)
         return .offerDifference(difference)
     }

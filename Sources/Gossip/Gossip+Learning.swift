@@ -12,13 +12,13 @@ extension Gossip {
     }
 
     mutating func learn(
-        _ signed: SignedRecord, from: PeerAddress, byMail: Bool, _ now: Now, _ random: inout SeededRandom,
+        _ signed: SignedRecord, from: PeerAddress, byMail: Bool, _ turn: inout Turn,
         _ out: inout [GossipAction]
     ) -> Learning {
         statistics.offersReceived &+= 1
         guard let offer = try? Offer(decoding: signed.body) else { return drop(.malformed) }
         let id = Offer.shortID(key: offer.publicKey, model: offer.model)
-        if offer.publicKey == identity.publicKey { return learnOwn(offer, signed, id, from: from, now) }
+        if offer.publicKey == identity.publicKey { return learnOwn(offer, signed, id, from: from, turn.now) }
         if let fault = Self.fault(in: offer) { return drop(fault) }
 
         let isDirect = offer.publicKey == from.key
@@ -28,54 +28,55 @@ extension Gossip {
             members.served(from.key, id)
             if isDirect { cancelRumour(id) }
             // Who learnt it another way first has a clock to set right as well, or drops everything before its time.
-            if isDirect, byMail, clocks.hearAgain(offer.issuedAt, from: from.endpoint.prefix, wall: now.wall)
+            if isDirect, byMail, clocks.hearAgain(offer.issuedAt, from: from.endpoint.prefix, wall: turn.wall)
             {
-                clockWasSet(now)
+                clockWasSet(turn.now)
             }
             return drop(.duplicate)
         case .collision:
             return drop(.idCollision)
         case .stale, .losesTie:
-            if byMail { correct(id, to: from, now) }
+            if byMail { correct(id, to: from, turn.now) }
             return drop(standing == .stale ? .stale : .equivocated)
         case .unknown, .newer, .winsTie:
             break
         }
         // The sender is who it says, so its own date needs no signature: it may set our clock right.
-        if isDirect, byMail, clocks.hear(offer.issuedAt, from: from.endpoint.prefix, wall: now.wall) {
-            clockWasSet(now)
+        if isDirect, byMail, clocks.hear(offer.issuedAt, from: from.endpoint.prefix, wall: turn.wall) {
+            clockWasSet(turn.now)
         }
-        if let fault = fault(inDatesOf: offer, now) { return drop(fault) }
+        if let fault = fault(inDatesOf: offer, turn.now) { return drop(fault) }
 
-        guard book.allowsVersion(id, now.monotonic), budget.allowsVersion(of: offer.publicKey, now.monotonic)
+        guard book.allowsVersion(id, turn.monotonic),
+            budget.allowsVersion(of: offer.publicKey, turn.monotonic)
         else {
             return drop(.rateLimited)
         }
         let isKnown = book.knows(offer.publicKey) || members.contains(offer.publicKey)
         let verified: Verified<Offer>
-        switch check(signed, from: from, isKnown ? (isDirect ? .direct : .passedOn) : .strangers, now) {
+        switch check(signed, from: from, isKnown ? (isDirect ? .direct : .passedOn) : .strangers, turn.now) {
         case .right(let checked): verified = checked
         case .wrong: return .ignored
         case .unchecked: return .postponed
         }
-        budget.charge(offer.publicKey, now.monotonic)
+        budget.charge(offer.publicKey, turn.monotonic)
 
         let old = book[id]
         let end = offer.notAfter + parameters.clockTolerance
-        if let refusal = book.hold(verified, id: id, own: false, expiresAt: end, now: now.monotonic) {
+        if let refusal = book.hold(verified, id: id, own: false, expiresAt: end, now: turn.monotonic) {
             return drop(refusal)
         }
         statistics.offersMerged &+= 1
         for evicted in book.evicted { timers.cancel(.expiry(evicted)) }
         book.evicted.removeAll()
         members.served(from.key, id)
-        watchExpiry(id, now)
+        watchExpiry(id, turn.now)
         tell(verified, replacing: old, &out)
         let endsOne = offer.withdrawn && old.map { !$0.isTombstone } ?? false
         let isRefresh = old.map { !$0.isTombstone && OwnOffer.sameTerms($0.offer.record, offer) } ?? false
         spread(
             id, offer, from: from, isDirect: isDirect, isConflict: standing == .winsTie, endsOne: endsOne,
-            isRefresh: isRefresh, now, &random)
+            isRefresh: isRefresh, &turn)
         return .merged
     }
 
@@ -150,11 +151,11 @@ extension Gossip {
     /// what we listed (`endsOne`). While we join, what is news to us is not to the mesh.
     private mutating func spread(
         _ id: UInt64, _ offer: Offer, from: PeerAddress, isDirect: Bool, isConflict: Bool, endsOne: Bool,
-        isRefresh: Bool, _ now: Now, _ random: inout SeededRandom
+        isRefresh: Bool, _ turn: inout Turn
     ) {
         cancelRumour(id)
         guard joining == nil, leaving == nil else { return }
-        let isFresh = clocks.judge(now.wall) < offer.issuedAt + parameters.rumourAgeMax
+        let isFresh = clocks.judge(turn.wall) < offer.issuedAt + parameters.rumourAgeMax
         let fanout: Int
         if isConflict {
             fanout = parameters.conflictFanout
@@ -162,16 +163,16 @@ extension Gossip {
             fanout = parameters.withdrawalFanout
         } else if !isDirect, isFresh {
             fanout = isRefresh ? parameters.refreshFanout : parameters.rumourFanout
-        } else if isDirect, random.chance(1, in: max(1, parameters.spotCheckOneIn)) {
+        } else if isDirect, turn.random.chance(1, in: max(1, parameters.spotCheckOneIn)) {
             fanout = 1
         } else {
             return
         }
         guard rumours.count < GossipLimits.rumoursMax else { return }
         rumours[id] = Rumour(fanout: fanout, source: from.key)
-        if isConflict || endsOne { return startRumour(id, &random) }
-        let wait = parameters.rumourDelay + random.interval(.zero, parameters.rumourDelay)
-        timers.set(.rumour(id), at: now.monotonic + wait)
+        if isConflict || endsOne { return startRumour(id, &turn.random) }
+        let wait = parameters.rumourDelay + turn.random.interval(.zero, parameters.rumourDelay)
+        timers.set(.rumour(id), at: turn.monotonic + wait)
     }
 
     mutating func startRumour(_ id: UInt64, _ random: inout SeededRandom) {

@@ -8,7 +8,7 @@ extension Gossip {
     /// first announcement leaves at once, a change at most once a minute: a later one is held, the last of several.
     @discardableResult
     public mutating func announce(
-        _ draft: Offer, now: Now, random: inout SeededRandom, out: inout [GossipAction]
+        _ draft: Offer, turn: inout Turn, out: inout [GossipAction]
     ) -> AnnounceOutcome {
         guard leaving == nil else { return .refused(.leaving) }
         var terms = draft
@@ -23,7 +23,7 @@ extension Gossip {
         own.terms = terms
         own.sequence = max(own.sequence, min(terms.sequence, GossipLimits.sequenceMax - 2))
         own.isServed = true
-        defer { settle(now, &out) }
+        defer { settle(turn.now, &out) }
 
         let isSigned = own.published.map { !$0.withdrawn } ?? false
         if isSigned, let published = own.published, OwnOffer.sameTerms(published, terms) {
@@ -34,64 +34,64 @@ extension Gossip {
         // A return after a withdrawal leaves a version in the receivers' rate for the next withdrawal.
         let mayChange =
             isSigned
-            ? now.monotonic >= own.changedAt + parameters.changeEvery
-            : own.published == nil || own.versions.has(2, now.monotonic)
+            ? turn.monotonic >= own.changedAt + parameters.changeEvery
+            : own.published == nil || own.versions.has(2, turn.monotonic)
         if mayChange {
             keep(own, id)
-            publish(id, isChange: true, now, &random, &out)
+            publish(id, isChange: true, &turn, &out)
             return .published
         }
         // Where the seller is found is no matter of price: it may change at once, as far as receivers take it.
-        let mayMove = own.versions.has(2, now.monotonic)
+        let mayMove = own.versions.has(2, turn.monotonic)
         let isMoved = own.published.map { !OwnOffer.sameReach($0, terms) } ?? false
         let isMovedOnly = own.published.map { OwnOffer.sameTerms(OwnOffer.at(terms, $0), terms) } ?? false
         if isMoved, isMovedOnly, mayMove {
             keep(own, id)
-            publish(id, isChange: false, now, &random, &out)
+            publish(id, isChange: false, &turn, &out)
             return .published
         }
         own.heldUntil =
             isSigned && !isMovedOnly
-            ? own.changedAt + parameters.changeEvery : now.monotonic + GossipLimits.versionEvery
+            ? own.changedAt + parameters.changeEvery : turn.monotonic + GossipLimits.versionEvery
         keep(own, id)
-        if isMoved, mayMove { refresh(id, now, &random, &out) }
+        if isMoved, mayMove { refresh(id, &turn, &out) }
         return .held(until: owns[id]?.heldUntil ?? own.heldUntil)
     }
 
     /// Takes an offer back, at once. Nothing happens when the model is not announced.
     public mutating func withdraw(
-        model: String, now: Now, random: inout SeededRandom, out: inout [GossipAction]
+        model: String, turn: inout Turn, out: inout [GossipAction]
     ) {
-        withdraw(Offer.shortID(key: identity.publicKey, model: model), now, &random, &out)
-        settle(now, &out)
+        withdraw(Offer.shortID(key: identity.publicKey, model: model), &turn, &out)
+        settle(turn.now, &out)
     }
 
     /// Takes the leave: all offers are withdrawn, and all members and `others` (nodes with an open session) are told;
     /// `leaveFinished` follows when they have answered or won't. Mail that waited is dropped; nothing is announced
     /// or pulled any more.
     public mutating func leave(
-        alsoTo others: [PeerAddress] = [], now: Now, random: inout SeededRandom, out: inout [GossipAction]
+        alsoTo others: [PeerAddress] = [], turn: inout Turn, out: inout [GossipAction]
     ) {
         guard leaving == nil else { return }
         leaving = Leaving()
         mail.removeAll()
-        nextMailAt = now.monotonic
+        nextMailAt = turn.monotonic
         for timer in [Timer.exchange, .join] { timers.cancel(timer) }
         rumours.removeAll()
         joining = nil
-        endPull(now, &out)
+        endPull(turn.now, &out)
         let served = owns.keys.filter { owns[$0]?.isServed ?? false }
         for id in served {
-            withdraw(id, now, &random, &out)
+            withdraw(id, &turn, &out)
             for other in others where members[other.key] == nil && other.key != identity.publicKey {
                 mail.add(id, to: other)
             }
         }
-        settle(now, &out)
+        settle(turn.now, &out)
     }
 
     private mutating func withdraw(
-        _ id: UInt64, _ now: Now, _ random: inout SeededRandom, _ out: inout [GossipAction]
+        _ id: UInt64, _ turn: inout Turn, _ out: inout [GossipAction]
     ) {
         guard var own = owns[id], own.isServed else { return }
         own.isServed = false
@@ -99,7 +99,7 @@ extension Gossip {
         keep(own, id)
         // Held back until now: nobody knows of it.
         if own.published.map({ $0.withdrawn }) ?? true { return }
-        publish(id, isChange: false, now, &random, &out)
+        publish(id, isChange: false, &turn, &out)
     }
 
     /// Stores the state of an own offer. As many withdrawn ones as live ones are remembered, for their sequences.
@@ -116,11 +116,11 @@ extension Gossip {
 
     /// Signs the offer as it stands (a tombstone when it isn't served) and mails it to all its holders.
     private mutating func publish(
-        _ id: UInt64, isChange: Bool, _ now: Now, _ random: inout SeededRandom, _ out: inout [GossipAction]
+        _ id: UInt64, isChange: Bool, _ turn: inout Turn, _ out: inout [GossipAction]
     ) {
         guard var own = owns[id] else { return }
         let wall = WallTime(
-            milliseconds: min(max(0, clocks.judge(now.wall).milliseconds), GossipLimits.dateMax))
+            milliseconds: min(max(0, clocks.judge(turn.wall).milliseconds), GossipLimits.dateMax))
         var offer = own.isServed ? own.terms : Offer(publicKey: identity.publicKey, model: own.terms.model)
         offer.sequence = own.nextSequence(at: wall)
         offer.issuedAt = wall
@@ -135,35 +135,35 @@ extension Gossip {
         own.published = offer
         own.heldUntil = .never
         own.reassertAt = .never
-        if isChange { own.changedAt = now.monotonic }
-        let early = random.interval(.zero, parameters.refreshJitter)
-        own.refreshAt = now.monotonic + (parameters.refreshEvery - early)
-        _ = own.versions.take(now.monotonic)
+        if isChange { own.changedAt = turn.monotonic }
+        let early = turn.random.interval(.zero, parameters.refreshJitter)
+        own.refreshAt = turn.monotonic + (parameters.refreshEvery - early)
+        _ = own.versions.take(turn.monotonic)
         keep(own, id)
 
         let old = book[id]
         _ = book.hold(
             verified, id: id, own: true, expiresAt: offer.notAfter + parameters.clockTolerance,
-            now: now.monotonic)
-        watchExpiry(id, now)
+            now: turn.monotonic)
+        watchExpiry(id, turn.now)
         out.append(.sequenceUsed(model: offer.model, offer.sequence))
         tell(verified, replacing: old, &out)
         for holder in members.holders(of: id) { mail.add(id, to: holder) }
     }
 
     mutating func ownIsDue(
-        _ id: UInt64, _ now: Now, _ random: inout SeededRandom, _ out: inout [GossipAction]
+        _ id: UInt64, _ turn: inout Turn, _ out: inout [GossipAction]
     ) {
         guard var own = owns[id] else { return }
-        let time = now.monotonic
+        let time = turn.monotonic
         if leaving == nil, own.heldUntil <= time {
-            publish(id, isChange: true, now, &random, &out)
+            publish(id, isChange: true, &turn, &out)
         } else if own.reassertAt <= time {
             own.reassertedAt = time
             keep(own, id)
-            refresh(id, now, &random, &out)
+            refresh(id, &turn, &out)
         } else if leaving == nil, own.isServed, own.refreshAt <= time {
-            refresh(id, now, &random, &out)
+            refresh(id, &turn, &out)
         } else {
             timers.set(.own(id), at: leaving == nil ? own.deadline : .never)
         }
@@ -171,7 +171,7 @@ extension Gossip {
 
     /// Signs anew what was said before. A change that is held stays held, except for where we are found.
     private mutating func refresh(
-        _ id: UInt64, _ now: Now, _ random: inout SeededRandom, _ out: inout [GossipAction]
+        _ id: UInt64, _ turn: inout Turn, _ out: inout [GossipAction]
     ) {
         guard var own = owns[id] else { return }
         let (next, until) = (own.terms, own.heldUntil)
@@ -179,7 +179,7 @@ extension Gossip {
             own.terms = OwnOffer.at(next, published)
             keep(own, id)
         }
-        publish(id, isChange: false, now, &random, &out)
+        publish(id, isChange: false, &turn, &out)
         if until < .never, var own = owns[id] {
             own.terms = next
             own.heldUntil = until

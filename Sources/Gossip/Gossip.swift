@@ -100,20 +100,20 @@ public struct Gossip: Sendable {
     /// Somebody to exchange offers with, or a new endpoint of one. It is mailed our own offers. `contact` is where we have
     /// its address from, if it states that.
     public mutating func memberJoined(
-        _ address: PeerAddress, contact: Verified<Contact>? = nil, now: Now, random: inout SeededRandom,
+        _ address: PeerAddress, contact: Verified<Contact>? = nil, turn: inout Turn,
         out: inout [GossipAction]
     ) {
         guard address.key != identity.publicKey else { return }
         let isNew = !members.contains(address.key)
         guard members.join(address, contact) else { return dropped.count(.membersFull) }
         guard isNew, leaving == nil else { return }
-        for id in owns.keys where book.passable(id, at: clocks.judge(now.wall)) { mail.add(id, to: address) }
+        for id in owns.keys where book.passable(id, at: clocks.judge(turn.wall)) { mail.add(id, to: address) }
         if members.count == 1 {
             joining = Joining()
-            timers.set(.join, at: now.monotonic + parameters.joinDelay)
-            scheduleExchange(now, &random)
+            timers.set(.join, at: turn.monotonic + parameters.joinDelay)
+            scheduleExchange(&turn)
         }
-        settle(now, &out)
+        settle(turn.now, &out)
     }
 
     /// Discovery has given this contact up, or it took its leave. Its offers hold until they run out or are
@@ -128,39 +128,36 @@ public struct Gossip: Sendable {
     /// Handles a message from an established session and returns the answer, if there is one. What comes `proven`
     /// false (in a first message, which may be replayed or spoofed) is not answered and changes nothing.
     public mutating func handle(
-        _ message: Message, from: PeerAddress, proven: Bool, now: Now, random: inout SeededRandom,
+        _ message: GossipMessage, from: PeerAddress, proven: Bool, turn: inout Turn,
         out: inout [GossipAction]
-    ) -> Message? {
+    ) -> GossipMessage? {
         guard proven else {
             dropped.count(.unproven)
             return nil
         }
         members.heard(from.key)
-        defer { settle(now, &out) }
+        defer { settle(turn.now, &out) }
         switch message {
         case .offerMail(let offers):
             var isComplete = true
             for signed in offers.prefix(WireLimits.mailOffersMax) {
-                let outcome = learn(signed, from: from, byMail: true, now, &random, &out)
+                let outcome = learn(signed, from: from, byMail: true, &turn, &out)
                 if outcome == .postponed { isComplete = false }
             }
             // Not acknowledged what could not be checked in this second: it comes once more.
             return isComplete ? .offerReceived : nil
         case .offerDigest(let digest):
-            return answer(digest, from: from, now, &random)
-        case .offerReceived, .offerDifference, .ping, .pong, .find, .found, .unsupported, .callForBids, .bid,
-            .decline,
-            .release, .award, .awardReply, .register, .registered, .get, .providers, .callbackRequest,
-            .callbackOrder, .callbackAnswer, .callback:
+            return answer(digest, from: from, &turn)
+        case .offerReceived, .offerDifference:
             dropped.count(.wrongAnswer)
             return nil
         }
     }
 
-    /// The answer to the request with this token.
+    /// The answer to the request with this token; nil: one that is no message of Gossip's.
     public mutating func answered(
-        _ token: UInt64, _ message: Message, from: PeerAddress, roundTrip: Interval, now: Now,
-        random: inout SeededRandom, out: inout [GossipAction]
+        _ token: UInt64, _ message: GossipMessage?, from: PeerAddress, roundTrip: Interval, turn: inout Turn,
+        out: inout [GossipAction]
     ) {
         guard let pending = requests.removeValue(forKey: token) else { return }
         requests.releaseIfEmpty()
@@ -169,26 +166,26 @@ public struct Gossip: Sendable {
         case (.mail(_, let isLeave), .offerReceived):
             if isLeave { leaving?.openMails -= 1 }
         case (.digest(let exchange, let range), .offerDifference(let difference)):
-            continueExchange(exchange, range, difference, from: from, now, &random, &out)
+            continueExchange(exchange, range, difference, from: from, &turn, &out)
         default:
             dropped.count(.wrongAnswer)
-            abandon(pending, now, &random, &out)
+            abandon(pending, &turn, &out)
         }
-        settle(now, &out)
+        settle(turn.now, &out)
     }
 
     /// No answer came, and the one retry had none either. Mail is left to anti-entropy.
     public mutating func unanswered(
-        _ token: UInt64, now: Now, random: inout SeededRandom, out: inout [GossipAction]
+        _ token: UInt64, turn: inout Turn, out: inout [GossipAction]
     ) {
         guard let pending = requests.removeValue(forKey: token) else { return }
         requests.releaseIfEmpty()
-        abandon(pending, now, &random, &out)
-        settle(now, &out)
+        abandon(pending, &turn, &out)
+        settle(turn.now, &out)
     }
 
     private mutating func abandon(
-        _ pending: Pending, _ now: Now, _ random: inout SeededRandom, _ out: inout [GossipAction]
+        _ pending: Pending, _ turn: inout Turn, _ out: inout [GossipAction]
     ) {
         switch pending {
         case .mail(let key, let isLeave):
@@ -196,7 +193,7 @@ public struct Gossip: Sendable {
             if isLeave { leaving?.openMails -= 1 }
         case .digest(let exchange, _):
             if let partner = exchanges[exchange]?.partner { members.silent(partner.key) }
-            endExchange(exchange, now, &random, &out)
+            endExchange(exchange, &turn, &out)
         }
     }
 
@@ -206,19 +203,19 @@ public struct Gossip: Sendable {
     public mutating func nextDeadline() -> MonotonicTime { timers.next() }
 
     /// Does all that is due.
-    public mutating func tick(now: Now, random: inout SeededRandom, out: inout [GossipAction]) {
-        while let timer = timers.popDue(now.monotonic) {
+    public mutating func tick(turn: inout Turn, out: inout [GossipAction]) {
+        while let timer = timers.popDue(turn.monotonic) {
             switch timer {
-            case .own(let id): ownIsDue(id, now, &random, &out)
-            case .expiry(let id): expire(id, now, &out)
-            case .rumour(let id): startRumour(id, &random)
+            case .own(let id): ownIsDue(id, &turn, &out)
+            case .expiry(let id): expire(id, turn.now, &out)
+            case .rumour(let id): startRumour(id, &turn.random)
             case .mail: break  // `settle` below
-            case .exchange: exchangeIsDue(now, &random, &out)
-            case .join: joinIsDue(now, &random, &out)
-            case .search: endPull(now, &out)
+            case .exchange: exchangeIsDue(&turn, &out)
+            case .join: joinIsDue(&turn, &out)
+            case .search: endPull(turn.now, &out)
             }
         }
-        settle(now, &out)
+        settle(turn.now, &out)
     }
 
     /// The end of every call: sends the mail that may leave now and says when the rest may.
@@ -254,7 +251,7 @@ public struct Gossip: Sendable {
     }
 
     mutating func request(
-        _ message: Message, to: PeerAddress, _ pending: Pending, _ out: inout [GossipAction]
+        _ message: GossipMessage, to: PeerAddress, _ pending: Pending, _ out: inout [GossipAction]
     ) {
         lastToken &+= 1
         requests[lastToken] = pending

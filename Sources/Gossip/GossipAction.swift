@@ -4,7 +4,7 @@ import Wire
 /// What gossip asks for, and what it tells.
 public enum GossipAction: Sendable {
     /// Send this; exactly one `answered` or `unanswered` with the same token must follow.
-    case request(token: UInt64, Message, to: PeerAddress)
+    case request(token: UInt64, GossipMessage, to: PeerAddress)
     /// The book holds an offer with new terms: another's or our own. (A mere refresh is not told.)
     case offerLearnt(Verified<Offer>)
     case offerWithdrawn(PublicKey, model: String)

@@ -7,145 +7,132 @@ import Wire
 
 // Who gets a message: exactly one machine. And how a machine's request leaves.
 extension Peer {
-    mutating func route(_ incoming: Incoming, _ now: Now) {
+    mutating func route(_ incoming: Incoming) {
         let peer = incoming.peer
         guard !denied.contains(peer.key) else { return }
         // A sign of life is a sign of life, whatever it says; but only from a session that proved its address.
         if incoming.proven { auctioneer.heard(peer.key) }
         let answer: Message?
         switch incoming.message {
-        case .callback(let nonce):
-            heard(incoming, now)
-            return calledBack(nonce, incoming, now)
-        case .callbackAnswer:
-            _ = discovery.handle(
-                incoming.message, from: peer, proven: incoming.proven, now: now, random: &random,
-                out: &discoveryActions)
-            return
-        case .callbackRequest, .callbackOrder:
-            guard incoming.envelopeBytes >= WireLimits.callbackEnvelopeMin else { return }
-            answer = discovery.handle(
-                incoming.message, from: peer, proven: incoming.proven, now: now, random: &random,
-                out: &discoveryActions)
-        case .ping, .find, .get, .register:
-            answer = discovery.handle(
-                incoming.message, from: peer, proven: incoming.proven, now: now, random: &random,
-                out: &discoveryActions)
-        case .offerMail, .offerDigest:
-            heard(incoming, now)
-            answer = gossip.handle(
-                incoming.message, from: peer, proven: incoming.proven, now: now, random: &random,
-                out: &gossipActions)
-        case .callForBids, .release, .award:
-            heard(incoming, now)
-            answer = sell(now) {
-                $0.handle(incoming.message, from: peer, proven: incoming.proven, turn: &$1, out: &$2)
+        case .discovery(let message):
+            answer = discovered(message, incoming).map(Message.discovery)
+        case .gossip(let message):
+            heard(incoming)
+            switch message {
+            case .offerMail, .offerDigest:
+                answer = gossip.handle(
+                    message, from: peer, proven: incoming.proven, turn: &turn,
+                    out: &gossipActions
+                ).map(Message.gossip)
+            case .offerReceived, .offerDifference: return
             }
-        case .pong, .found, .unsupported, .offerReceived, .offerDifference, .bid, .decline, .awardReply,
-            .registered, .providers:
-            // Answers come as completions of requests; unasked they mean nothing but that somebody lives.
-            return heard(incoming, now)
+        case .market(let message):
+            heard(incoming)
+            switch message {
+            case .callForBids, .release, .award:
+                answer = bidder.handle(
+                    message, from: peer, proven: incoming.proven, turn: &turn, out: &bidderActions
+                ).map(Message.market)
+            case .bid, .decline, .awardReply: return
+            }
+        // An answer comes as the completion of a request; unasked it shows only that its sender is alive.
+        case .unsupported: return heard(incoming)
         }
         if let answer, let reply = incoming.reply {
-            sessions.reply(answer, to: reply, now: now, out: &sessionOutput)
+            sessions.reply(answer, to: reply, turn: &turn, out: &sessionOutput)
         }
+    }
+
+    private mutating func discovered(
+        _ message: DiscoveryMessage, _ incoming: Incoming
+    ) -> DiscoveryMessage? {
+        switch message {
+        case .callback(let nonce):
+            heard(incoming)
+            calledBack(nonce, incoming)
+            return nil
+        case .pong, .found, .registered, .providers:
+            heard(incoming)
+            return nil
+        case .callbackRequest, .callbackOrder:
+            guard incoming.envelopeBytes >= WireLimits.callbackEnvelopeMin else { return nil }
+        case .callbackAnswer, .ping, .find, .get, .register: break
+        }
+        return discovery.handle(
+            message, from: incoming.peer, proven: incoming.proven, turn: &turn,
+            out: &discoveryActions)
     }
 
     /// Discovery hears of its own messages by itself.
-    private mutating func heard(_ incoming: Incoming, _ now: Now) {
+    private mutating func heard(_ incoming: Incoming) {
         guard incoming.proven else { return }
-        discovery.heard(incoming.peer, now: now, random: &random, out: &discoveryActions)
+        discovery.heard(incoming.peer, turn: &turn, out: &discoveryActions)
     }
 
-    mutating func complete(_ completion: Completion, _ now: Now) {
+    mutating func complete(_ completion: Completion) {
         switch (completion.owner, completion.result) {
         case (.discovery(let token), .answered(let message, let roundTrip)):
             discovery.answered(
-                token, message, from: completion.peer, roundTrip: roundTrip, now: now, random: &random,
+                token, message.discovery, from: completion.peer, roundTrip: roundTrip, turn: &turn,
                 out: &discoveryActions)
         case (.discovery(let token), .unanswered):
-            discovery.unanswered(token, now: now, random: &random, out: &discoveryActions)
+            discovery.unanswered(token, turn: &turn, out: &discoveryActions)
         case (.gossip(let token), .answered(let message, let roundTrip)):
             gossip.answered(
-                token, message, from: completion.peer, roundTrip: roundTrip, now: now, random: &random,
+                token, message.gossip, from: completion.peer, roundTrip: roundTrip, turn: &turn,
                 out: &gossipActions)
         case (.gossip(let token), .unanswered):
-            discovery.suspect(completion.peer.key, now: now, random: &random, out: &discoveryActions)
-            gossip.unanswered(token, now: now, random: &random, out: &gossipActions)
+            discovery.suspect(completion.peer.key, turn: &turn, out: &discoveryActions)
+            gossip.unanswered(token, turn: &turn, out: &gossipActions)
             // Members that a search brought are in no table whose probes would tell that they are gone.
             if discovery.contact(of: completion.peer.key) == nil { gossip.memberLeft(completion.peer.key) }
         case (.market(let token), .answered(let message, let roundTrip)):
-            buy(now) {
-                $0.answered(
-                    RequestToken(rawValue: token), message, from: completion.peer, roundTrip: roundTrip,
-                    turn: &$1, out: &$2)
-            }
+            auctioneer.answered(
+                RequestToken(rawValue: token), message.market, from: completion.peer, roundTrip: roundTrip,
+                turn: &turn, out: &auctioneerActions)
         case (.market(let token), .unanswered):
-            discovery.suspect(completion.peer.key, now: now, random: &random, out: &discoveryActions)
-            buy(now) { $0.unanswered(RequestToken(rawValue: token), turn: &$1, out: &$2) }
+            discovery.suspect(completion.peer.key, turn: &turn, out: &discoveryActions)
+            auctioneer.unanswered(
+                RequestToken(rawValue: token), turn: &turn, out: &auctioneerActions)
         case (.peer, _):
             break
         }
     }
 
     /// The auctioneer's request; to ourselves it is answered on the spot.
-    mutating func request(_ token: RequestToken, _ message: Message, to peer: PeerAddress, _ now: Now) {
+    mutating func request(_ token: RequestToken, _ message: MarketMessage, to peer: PeerAddress) {
         guard peer.key == identity.publicKey else {
-            guard mayContact(peer, now) else {
-                return buy(now) { $0.unanswered(token, turn: &$1, out: &$2) }
+            guard mayContact(peer) else {
+                return auctioneer.unanswered(
+                    token, turn: &turn, out: &auctioneerActions)
             }
             return sessions.request(
-                message, to: peer, owner: .market(token.rawValue), now: now, random: &random,
+                .market(message), to: peer, owner: .market(token.rawValue), turn: &turn,
                 out: &sessionOutput)
         }
-        let answer = sell(now) { $0.handle(message, from: peer, proven: true, turn: &$1, out: &$2) }
-        if let answer {
-            buy(now) { $0.answered(token, answer, from: peer, roundTrip: .zero, turn: &$1, out: &$2) }
+        if let answer = bidder.handle(message, from: peer, proven: true, turn: &turn, out: &bidderActions) {
+            auctioneer.answered(
+                token, answer, from: peer, roundTrip: .zero, turn: &turn,
+                out: &auctioneerActions)
         } else {
-            buy(now) { $0.unanswered(token, turn: &$1, out: &$2) }
+            auctioneer.unanswered(token, turn: &turn, out: &auctioneerActions)
         }
     }
 
     /// A frame belongs to the auctioneer or to the bidder by its kind.
-    mutating func frame(_ frame: Frame, from peer: PublicKey, on channel: ChannelID, _ now: Now) {
+    mutating func frame(_ frame: Frame, from peer: PublicKey, on channel: ChannelID) {
         switch frame.body {
         case .open, .bodyPart, .cancel, .window, .receipt:
-            sell(now) { $0.received(frame, from: peer, channel: channel, turn: &$1, out: &$2) }
+            bidder.received(frame, from: peer, channel: channel, turn: &turn, out: &bidderActions)
         case .delta, .progress, .finish, .fail, .hello:
-            buy(now) { $0.received(frame, from: peer, channel: channel, turn: &$1, out: &$2) }
+            auctioneer.received(
+                frame, from: peer, channel: channel, turn: &turn,
+                out: &auctioneerActions)
         }
     }
 
-    mutating func channelFailed(_ channel: ChannelID, _ now: Now) {
-        buy(now) { $0.channelClosed(channel, turn: &$1, out: &$2) }
-        sell(now) { $0.channelClosed(channel, turn: &$1, out: &$2) }
-    }
-
-    /// Hands the auctioneer the sellers of a model, as the book has them now.
-    mutating func answerNeed(_ task: TaskID, _ model: String, _ now: Now) {
-        let sellers = gossip.offers(model: model).compactMap { offer -> Candidate? in
-            let key = offer.record.publicKey
-            guard !denied.contains(key) else { return nil }
-            if key == identity.publicKey {
-                return Candidate(
-                    offer: offer, address: PeerAddress(key: key, endpoint: endpoints.first ?? .loopback(1)),
-                    hasSession: true)
-            }
-            guard let address = address(of: offer) else { return nil }
-            let hasSession = discovery.contact(of: key) != nil || sessions.hasSession(to: address)
-            return Candidate(offer: offer, address: address, hasSession: hasSession)
-        }
-        let models = gossip.models
-        var known: Set<PublicKey> = []
-        for offer in gossip.allOffers { known.insert(offer.record.publicKey) }
-        let found = OffersFound(
-            sellers: sellers, known: known.count,
-            alternatives: models.filter { $0.name != model }.map {
-                (model: $0.name, outputPrice: $0.lowest.output)
-            }
-            .sorted { ($0.outputPrice, $0.model) < ($1.outputPrice, $1.model) }.prefix(8).map { $0 },
-            catalogueKnows: models.contains { $0.name == model }, selfReachable: reachability.acceptsChannels,
-            isReachabilityUntested: reachability == .unknown && profile == .internet)
-        buy(now) { $0.offersFound(task, found, turn: &$1, out: &$2) }
+    mutating func channelFailed(_ channel: ChannelID) {
+        auctioneer.channelClosed(channel, turn: &turn, out: &auctioneerActions)
+        bidder.channelClosed(channel, turn: &turn, out: &bidderActions)
     }
 }

@@ -9,23 +9,23 @@ import Wire
 extension Peer {
     /// Carries actions from machine to machine until none is left. It ends: each turn consumes actions, and machines
     /// only act on events; the bound is there so that a mistake of ours is a crash and not a hang.
-    mutating func settle(_ now: Now) {
+    mutating func settle() {
         var turns = 0
         while true {
             var isQuiet = true
             if !sessionOutput.completions.isEmpty || !sessionOutput.established.isEmpty {
                 isQuiet = false
                 for source in sessionOutput.strangers {
-                    discovery.strangerCame(from: source, now: now, random: &random, out: &discoveryActions)
+                    discovery.strangerCame(from: source, turn: &turn, out: &discoveryActions)
                 }
                 sessionOutput.strangers.removeAll(keepingCapacity: true)
                 swap(&sessionOutput.completions, &spare.completions)
                 sessionOutput.established.recycle()
-                for completion in spare.completions { complete(completion, now) }
+                for completion in spare.completions { complete(completion) }
                 spare.completions.recycle()
             }
             if !sessionOutput.advice.isEmpty {
-                for advice in sessionOutput.advice where versionNotices.take(now.monotonic) {
+                for advice in sessionOutput.advice where versionNotices.take(turn.monotonic) {
                     let peer = advice.peer
                     effects.append(
                         .log(
@@ -36,35 +36,35 @@ extension Peer {
             }
             if !channelActions.isEmpty {
                 isQuiet = false
-                for action in drained(&channelActions) { perform(action, now) }
+                for action in drained(&channelActions) { perform(action) }
             }
             if !discoveryActions.isEmpty {
                 isQuiet = false
                 swap(&discoveryActions, &spare.discovery)
-                for action in spare.discovery { perform(action, now) }
+                for action in spare.discovery { perform(action) }
                 spare.discovery.recycle()
             }
             if !gossipActions.isEmpty {
                 isQuiet = false
-                for action in drained(&gossipActions) { perform(action, now) }
+                for action in drained(&gossipActions) { perform(action) }
             }
             if !auctioneerActions.isEmpty {
                 isQuiet = false
-                for action in drained(&auctioneerActions) { perform(action, now) }
+                for action in drained(&auctioneerActions) { perform(action) }
             }
             if !bidderActions.isEmpty {
                 isQuiet = false
-                for action in drained(&bidderActions) { perform(action, now) }
+                for action in drained(&bidderActions) { perform(action) }
             }
             if !ownChannels.queue.isEmpty {
                 isQuiet = false
-                for item in drained(&ownChannels.queue) { perform(item, now) }
+                for item in drained(&ownChannels.queue) { perform(item) }
             }
             if isQuiet { break }
             turns += 1
             precondition(turns < 10_000, "Peer.settle does not come to rest")
         }
-        if leaving == .said, bidder.isIdle {
+        if leaving == .said, bidder.runningJobs.isEmpty {
             leaving = .done
             effects.append(.left)
         }
@@ -85,68 +85,63 @@ extension Peer {
         }
     }
 
-    private mutating func perform(_ action: DiscoveryAction, _ now: Now) {
+    private mutating func perform(_ action: DiscoveryAction) {
         switch action {
         case .request(let token, let message, let peer):
             sessions.request(
-                message, to: peer, owner: .discovery(token), now: now, random: &random, out: &sessionOutput)
+                .discovery(message), to: peer, owner: .discovery(token), turn: &turn,
+                out: &sessionOutput)
         case .send(let message, let peer):
-            sessions.send(message, to: peer, now: now, random: &random, out: &sessionOutput)
+            sessions.send(.discovery(message), to: peer, turn: &turn, out: &sessionOutput)
         case .admitted(let contact, let address):
             effects.append(.log(.admitted(contact.record.publicKey, address.endpoint)))
             auctioneer.heard(address.key)
             gossip.memberJoined(
-                address, contact: contact, now: now, random: &random, out: &gossipActions)
+                address, contact: contact, turn: &turn, out: &gossipActions)
         case .updated(let contact, let address):
             gossip.memberJoined(
-                address, contact: contact, now: now, random: &random, out: &gossipActions)
+                address, contact: contact, turn: &turn, out: &gossipActions)
         case .evicted(let key):
             effects.append(.log(.evicted(key)))
             gossip.memberLeft(key)
         case .lookupFinished(let token, let contacts, _):
             _ = note(token, .nearest(lookup: token, contacts))
         case .providerFound(let token, let provider):
-            if !note(token, .provider(search: token, provider)) { providerFound(token, provider, now) }
+            if !note(token, .provider(search: token, provider)) { providerFound(token, provider) }
         case .searchFinished(let token, let statistics):
-            if !note(token, .over(search: token, statistics)) { providerSearchFinished(token, now) }
+            if !note(token, .over(search: token, statistics)) { providerSearchFinished(token) }
         case .joined(let contacts):
             effects.append(.log(.joined(contacts: contacts)))
         case .callBack(let address, let nonce, let channel):
-            callBack(address, nonce: nonce, channel: channel, now)
+            callBack(address, nonce: nonce, channel: channel)
         case .reachabilityTested(let finding):
-            reachabilityTested(finding, now)
+            reachabilityTested(finding)
         case .observedEndpointChanged(let endpoint):
-            effects.append(.log(.observed(endpoint)))
-            // What the operator states wins over what peers see.
-            guard endpoints.isEmpty || isEndpointObserved else { return }
-            isEndpointObserved = true
-            endpoints = [endpoint]
-            stateContact(now)
-            announceServed(now)
-            registerServed(now)
+            endpointObserved(endpoint)
         }
     }
 
-    private mutating func perform(_ action: GossipAction, _ now: Now) {
+    private mutating func perform(_ action: GossipAction) {
         switch action {
         case .request(let token, let message, let peer):
-            guard mayContact(peer, now) else {
-                return gossip.unanswered(token, now: now, random: &random, out: &gossipActions)
+            guard mayContact(peer) else {
+                return gossip.unanswered(token, turn: &turn, out: &gossipActions)
             }
             sessions.request(
-                message, to: peer, owner: .gossip(token), now: now, random: &random, out: &sessionOutput)
+                .gossip(message), to: peer, owner: .gossip(token), turn: &turn,
+                out: &sessionOutput)
         case .offerLearnt(let offer):
             effects.append(.log(.offer(offer.record.publicKey, model: offer.record.model)))
-            offerLearnt(offer.record.model, now)
+            offerLearnt(offer.record.model)
         case .offerWithdrawn(let key, let model):
             effects.append(.log(.offerGone(key, model: model, expired: false)))
-            buy(now) { $0.sellerLeft(key, turn: &$1, out: &$2) }
+            auctioneer.sellerLeft(key, turn: &turn, out: &auctioneerActions)
         case .offerExpired(let key, let model):
             effects.append(.log(.offerGone(key, model: model, expired: true)))
         case .searchFinished(let token, _):
-            gossipSearchFinished(token, now)
+            gossipSearchFinished(token)
         case .pullEnded(_, let model):
-            pullEnded(model, now)
+            pullEnded(model)
         case .sequenceUsed(let model, let sequence):
             effects.append(.keepSequence(model: model, sequence))
         case .leaveFinished:
@@ -154,33 +149,33 @@ extension Peer {
         }
     }
 
-    private mutating func perform(_ action: AuctioneerAction, _ now: Now) {
+    private mutating func perform(_ action: AuctioneerAction) {
         switch action {
         case .needOffers(let task, let model):
-            need(task, model, now)
+            need(task, model)
         case .request(let token, let message, let peer):
-            request(token, message, to: peer, now)
+            request(token, message, to: peer)
         case .send(let message, let peer):
             if peer.key == identity.publicKey {
-                _ = sell(now) { $0.handle(message, from: peer, proven: true, turn: &$1, out: &$2) }
+                _ = bidder.handle(message, from: peer, proven: true, turn: &turn, out: &bidderActions)
             } else {
-                sessions.send(message, to: peer, now: now, random: &random, out: &sessionOutput)
+                sessions.send(.market(message), to: peer, turn: &turn, out: &sessionOutput)
             }
         case .openChannel(let task, let attempt, let peer):
             if peer.key == identity.publicKey {
                 ownChannels.dial(task, attempt: attempt)
             } else {
-                let id = channels.open(to: peer, now: now, out: &channelActions)
+                let id = channels.open(to: peer, turn: &turn, out: &channelActions)
                 dialling[id] = .auctioneer(task, attempt: attempt, peer)
             }
         case .sendFrame(let channel, let frame):
             if OwnChannels.isOwn(channel) {
                 ownChannels.send(frame, on: channel, .toBidder)
             } else {
-                channels.send(frame, on: channel, now: now, out: &channelActions)
+                channels.send(frame, on: channel, turn: &turn, out: &channelActions)
             }
         case .releaseChannel(let channel):
-            release(channel, telling: .toBidder, now)
+            release(channel, telling: .toBidder)
         case .closeChannel(let channel):
             close(channel, telling: .toBidder)
         case .client(let task, let event):
@@ -191,7 +186,7 @@ extension Peer {
         }
     }
 
-    private mutating func perform(_ action: BidderAction, _ now: Now) {
+    private mutating func perform(_ action: BidderAction) {
         switch action {
         case .startJob(let job): effects.append(.startJob(job))
         case .cancelJob(let id): effects.append(.cancelJob(id))
@@ -201,13 +196,13 @@ extension Peer {
             if OwnChannels.isOwn(channel) {
                 ownChannels.send(frame, on: channel, .toAuctioneer)
             } else {
-                channels.send(frame, on: channel, now: now, out: &channelActions)
+                channels.send(frame, on: channel, turn: &turn, out: &channelActions)
             }
         case .openChannel(let task, let attempt, let peer):
-            let id = channels.open(to: peer, now: now, out: &channelActions)
+            let id = channels.open(to: peer, turn: &turn, out: &channelActions)
             dialling[id] = .bidder(task, attempt: attempt, peer)
         case .releaseChannel(let channel):
-            release(channel, telling: .toAuctioneer, now)
+            release(channel, telling: .toAuctioneer)
         case .closeChannel(let channel):
             close(channel, telling: .toAuctioneer)
         case .receiptAccepted(let receipt):
@@ -215,7 +210,7 @@ extension Peer {
         }
     }
 
-    private mutating func perform(_ action: ChannelAction, _ now: Now) {
+    private mutating func perform(_ action: ChannelAction) {
         switch action {
         case .dial(let id, let endpoint): effects.append(.dial(id, endpoint))
         case .write(let id, let bytes): effects.append(.write(id, bytes))
@@ -223,62 +218,64 @@ extension Peer {
         case .opened(let id, let peer, let inbound):
             if inbound, denied.contains(peer) { return channels.close(id, out: &channelActions) }
             if inbound, let source = channels.endpoint(of: id) {
-                discovery.channelCame(from: source, now: now, random: &random, out: &discoveryActions)
+                discovery.channelCame(from: source, turn: &turn, out: &discoveryActions)
             }
             switch dialling.removeValue(forKey: id) {
             case .auctioneer(let task, let attempt, let address):
-                buy(now) {
-                    $0.channelOpened(
-                        task, attempt: attempt, channel: id, peer: address.key, turn: &$1, out: &$2)
-                }
+                auctioneer.channelOpened(
+                    task, attempt: attempt, channel: id, peer: address.key, turn: &turn,
+                    out: &auctioneerActions)
             case .bidder(let task, let attempt, let address):
-                sell(now) {
-                    $0.channelOpened(
-                        task, attempt: attempt, channel: id, peer: address.key, turn: &$1, out: &$2)
-                }
+                bidder.channelOpened(
+                    task, attempt: attempt, channel: id, peer: address.key, turn: &turn,
+                    out: &bidderActions)
             case .test: channels.close(id, out: &channelActions)
             case nil: break
             }
         case .frame(let id, let peer, let frame):
-            self.frame(frame, from: peer, on: id, now)
+            self.frame(frame, from: peer, on: id)
         case .failed(let id, _):
             switch dialling.removeValue(forKey: id) {
             case .auctioneer(let task, let attempt, let address):
-                buy(now) { $0.channelFailed(task, attempt: attempt, peer: address.key, turn: &$1, out: &$2) }
+                auctioneer.channelFailed(
+                    task, attempt: attempt, peer: address.key, turn: &turn,
+                    out: &auctioneerActions)
             case .bidder(let task, let attempt, let address):
-                sell(now) { $0.channelFailed(task, attempt: attempt, peer: address.key, turn: &$1, out: &$2) }
+                bidder.channelFailed(
+                    task, attempt: attempt, peer: address.key, turn: &turn, out: &bidderActions)
             case .test: break
             case nil:
-                channelFailed(id, now)
+                channelFailed(id)
             }
         }
     }
 
-    private mutating func perform(_ item: OwnChannels.Item, _ now: Now) {
+    private mutating func perform(_ item: OwnChannels.Item) {
         switch item {
         case .opened(let channel, let task, let attempt):
-            let key = identity.publicKey
-            buy(now) {
-                $0.channelOpened(task, attempt: attempt, channel: channel, peer: key, turn: &$1, out: &$2)
-            }
+            auctioneer.channelOpened(
+                task, attempt: attempt, channel: channel, peer: identity.publicKey, turn: &turn,
+                out: &auctioneerActions)
         case .frame(let channel, let frame, .toBidder):
-            let key = identity.publicKey
-            sell(now) { $0.received(frame, from: key, channel: channel, turn: &$1, out: &$2) }
+            bidder.received(
+                frame, from: identity.publicKey, channel: channel, turn: &turn, out: &bidderActions
+            )
         case .frame(let channel, let frame, .toAuctioneer):
-            let key = identity.publicKey
-            buy(now) { $0.received(frame, from: key, channel: channel, turn: &$1, out: &$2) }
+            auctioneer.received(
+                frame, from: identity.publicKey, channel: channel, turn: &turn,
+                out: &auctioneerActions)
         case .closed(let channel, .toBidder):
-            sell(now) { $0.channelClosed(channel, turn: &$1, out: &$2) }
+            bidder.channelClosed(channel, turn: &turn, out: &bidderActions)
         case .closed(let channel, .toAuctioneer):
-            buy(now) { $0.channelClosed(channel, turn: &$1, out: &$2) }
+            auctioneer.channelClosed(channel, turn: &turn, out: &auctioneerActions)
         }
     }
 
-    private mutating func release(_ channel: ChannelID, telling side: OwnChannels.Direction, _ now: Now) {
+    private mutating func release(_ channel: ChannelID, telling side: OwnChannels.Direction) {
         if OwnChannels.isOwn(channel) {
             ownChannels.close(channel, telling: side)
         } else {
-            channels.release(channel, now: now, out: &channelActions)
+            channels.release(channel, turn: &turn, out: &channelActions)
         }
     }
 

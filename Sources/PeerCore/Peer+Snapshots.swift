@@ -11,10 +11,10 @@ extension Peer {
     public var contacts: [ContactSummary] { discovery.contacts }
     public var anchors: [Verified<Contact>] { discovery.anchors }
     public var isJoined: Bool { discovery.isJoined }
-    public var ownEndpoints: [Endpoint] { endpoints }
-    public var ownReachability: Reachability { reachability }
+    public var ownEndpoints: [Endpoint] { presence.endpoints }
+    public var ownReachability: Reachability { presence.reachability }
     /// What the last test of whether strangers reach us found out.
-    public var testedReachability: ReachabilityFinding? { tested }
+    public var testedReachability: ReachabilityFinding? { presence.finding }
     public var observedEndpoint: Endpoint? { discovery.observedEndpoint }
 
     public var allOffers: [Verified<Offer>] { gossip.allOffers }

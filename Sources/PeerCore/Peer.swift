@@ -5,9 +5,9 @@
 // I/O, reads no clock, and draws chance only from the generator that it was seeded with, so that a shell on real sockets
 // and a simulator on virtual time run the same bytes the same way.
 //
-// Read on in this order: `Peer+Inputs` (what comes in), `Peer+Routing` (who gets a message), `Peer+Settle` (how actions
-// of one machine reach another and become effects), `Peer+Rendezvous` (how sellers are found),
-// `Peer+Reachability` (what it says of itself), `Peer+Snapshots` (what people may look at).
+// Read on in this order: `Peer+Inputs` (what comes in), `Peer+Routing` (which machine gets a message), `Peer+Settle` (how
+// actions of one machine reach another and become effects), `Presence/` (what this node says of itself), `Sourcing/` (how
+// the sellers of a model are found), `Peer+Snapshots` (what people may look at).
 
 import Cryptography
 import Discovery
@@ -19,7 +19,6 @@ import Wire
 
 public struct Peer: ~Copyable {
     public let identity: Identity
-    public let name: String
     let profile: DiscoveryProfile
     let denied: Set<PublicKey>
 
@@ -29,7 +28,8 @@ public struct Peer: ~Copyable {
     var gossip: Gossip
     var auctioneer: Auctioneer
     var bidder: Bidder
-    var random: SeededRandom
+    /// The event being handled: its moment, and the generator for every draw.
+    var turn: Turn
 
     // Outputs of the machines, emptied by `settle`; their memory is reused.
     var sessionOutput = SessionOutput()
@@ -52,18 +52,7 @@ public struct Peer: ~Copyable {
     var topicSearches: Set<UInt64> = []
     var findings: [Finding] = []
 
-    var endpoints: [Endpoint]
-    /// As stated in contact and offers.
-    var reachability: Reachability
-    /// Whether that is the operator's word, which no test changes.
-    let isReachabilityStated: Bool
-    /// What the last test found out.
-    var tested: ReachabilityFinding?
-    /// Whether `endpoints` is what peers observe and not what the operator says.
-    var isEndpointObserved = false
-    var contactSequence: UInt64 = 0
-    var served: [ServedModel] = []
-    var offerSequences: [(model: String, sequence: UInt64)]
+    var presence: Presence
     var leaving = Leaving.no
     /// Unproven words of strangers must not fill a log.
     var versionNotices = TokenBucket(every: .minutes(1), burst: 4)
@@ -81,14 +70,10 @@ public struct Peer: ~Copyable {
     ///   - seed: for every other draw; also from the operating system, or a simulation's.
     public init(identity: Identity, settings: PeerSettings, entropy: Bytes32, seed: Bytes32, now: Now) {
         self.identity = identity
-        name = settings.name
         profile = settings.profile
         denied = Set(settings.denied)
-        endpoints = settings.endpoints
-        reachability = settings.reachability
-        isReachabilityStated = settings.reachability != .unknown
-        offerSequences = settings.offerSequences
-        random = SeededRandom(seed: seed)
+        presence = Presence(identity: identity, settings: settings)
+        turn = Turn(now: now, random: SeededRandom(seed: seed))
         sessions = Sessions(
             identity: identity, mesh: settings.mesh,
             entropy: Blake2b.hash(domain: "starling sessions", entropy.bytes),
@@ -105,12 +90,12 @@ public struct Peer: ~Copyable {
         auctioneer = Auctioneer(identity: identity, parameters: settings.market)
         bidder = Bidder(identity: identity, parameters: settings.market)
         bidder.acceptsChannels = settings.reachability.acceptsChannels
-        stateContact(now)
-        discovery.join(bootstrap: settings.bootstrap, now: now, random: &random, out: &discoveryActions)
+        stateContact()
+        discovery.join(bootstrap: settings.bootstrap, turn: &turn, out: &discoveryActions)
         if !settings.anchors.isEmpty {
-            discovery.restore(anchors: settings.anchors, now: now, random: &random, out: &discoveryActions)
+            discovery.restore(anchors: settings.anchors, turn: &turn, out: &discoveryActions)
         }
-        settle(now)
+        settle()
     }
 
     /// The moment by which `tick` must be called.
@@ -124,45 +109,28 @@ public struct Peer: ~Copyable {
 
     /// Does everything that is due, and what of that becomes due at once.
     public mutating func tick(now: Now) {
-        tickOnce(now)
+        turn.now = now
+        tickOnce()
         // What one machine does may set another's timer to now: for the shell that would be one more turn.
         var turnsLeft = 8
-        while turnsLeft > 0, nextDeadline() <= now.monotonic {
+        while turnsLeft > 0, nextDeadline() <= turn.monotonic {
             turnsLeft -= 1
-            tickOnce(now)
+            tickOnce()
         }
     }
 
-    private mutating func tickOnce(_ now: Now) {
-        let time = now.monotonic
-        if sessions.nextDeadline() <= time { sessions.tick(now: now, random: &random, out: &sessionOutput) }
-        if channels.nextDeadline() <= time { channels.tick(now: now, out: &channelActions) }
+    private mutating func tickOnce() {
+        let time = turn.monotonic
+        if sessions.nextDeadline() <= time { sessions.tick(turn: &turn, out: &sessionOutput) }
+        if channels.nextDeadline() <= time { channels.tick(turn: &turn, out: &channelActions) }
         if discovery.nextDeadline() <= time {
-            discovery.tick(now: now, random: &random, out: &discoveryActions)
+            discovery.tick(turn: &turn, out: &discoveryActions)
         }
-        if gossip.nextDeadline() <= time { gossip.tick(now: now, random: &random, out: &gossipActions) }
-        buy(now) { $0.tick(turn: &$1, out: &$2) }
-        if bidder.nextDeadline() <= time { sell(now) { $0.tick(turn: &$1, out: &$2) } }
-        tickSearches(now)
-        settle(now)
-    }
-
-    /// One call to the auctioneer.
-    mutating func buy<Result>(
-        _ now: Now, _ call: (inout Auctioneer, inout Turn, inout [AuctioneerAction]) -> Result
-    ) -> Result {
-        var turn = Turn(now: now, random: random)
-        defer { random = turn.random }
-        return call(&auctioneer, &turn, &auctioneerActions)
-    }
-
-    /// One call to the bidder.
-    mutating func sell<Result>(
-        _ now: Now, _ call: (inout Bidder, inout Turn, inout [BidderAction]) -> Result
-    ) -> Result {
-        var turn = Turn(now: now, random: random)
-        defer { random = turn.random }
-        return call(&bidder, &turn, &bidderActions)
+        if gossip.nextDeadline() <= time { gossip.tick(turn: &turn, out: &gossipActions) }
+        auctioneer.tick(turn: &turn, out: &auctioneerActions)
+        if bidder.nextDeadline() <= time { bidder.tick(turn: &turn, out: &bidderActions) }
+        tickSearches()
+        settle()
     }
 
     // MARK: Outputs
@@ -192,21 +160,5 @@ public struct Peer: ~Copyable {
         guard !effects.isEmpty else { return false }
         swap(&effects, &out)
         return true
-    }
-
-    /// Signs our contact anew.
-    mutating func stateContact(_ now: Now) {
-        let contact = contact(reachability, Array(endpoints.prefix(4)), now)
-        discovery.setSelf(contact, now: now, random: &random, out: &discoveryActions)
-    }
-
-    mutating func contact(
-        _ reachability: Reachability, _ endpoints: [Endpoint], _ now: Now
-    ) -> Verified<Contact> {
-        contactSequence = max(contactSequence + 1, UInt64(clamping: now.wall.milliseconds))
-        let contact = Contact(
-            publicKey: identity.publicKey, endpoints: endpoints, reachability: reachability,
-            sequence: contactSequence, issuedAt: now.wall, name: name)
-        return Verified(signing: contact, with: identity)
     }
 }

@@ -1,8 +1,6 @@
 /// What one event brings to a machine beside its content: the moment on both clocks, and the generator for every draw
 /// that the event causes. A machine's entry points take it `inout`; nothing keeps it.
-///
-/// Not copyable: a copied generator would draw the same numbers twice.
-public struct Turn: ~Copyable, Sendable {
+public struct Turn: Sendable {
     public var now: Now
     public var random: SeededRandom
 

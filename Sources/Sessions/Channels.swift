@@ -76,7 +76,8 @@ public struct Channels: Sendable {
     // MARK: For the market
 
     /// An idle channel that we dialled to that peer, or a new one. `.opened` or `.failed` follows, perhaps at once.
-    public mutating func open(to peer: PeerAddress, now: Now, out: inout [ChannelAction]) -> ChannelID {
+    public mutating func open(to peer: PeerAddress, turn: inout Turn, out: inout [ChannelAction]) -> ChannelID
+    {
         if let pooled = pool[peer.key]?.last, entries[pooled]?.endpoint == peer.endpoint {
             leavePool(pooled)
             entries[pooled]?.phase = .busy
@@ -84,11 +85,12 @@ public struct Channels: Sendable {
             out.append(.opened(pooled, peer: peer.key, inbound: false))
             return pooled
         }
-        return dial(peer, now: now, out: &out)
+        return dial(peer, turn: &turn, out: &out)
     }
 
     /// A new channel, whatever the pool holds. `.opened` or `.failed` follows, perhaps at once.
-    public mutating func dial(_ peer: PeerAddress, now: Now, out: inout [ChannelAction]) -> ChannelID {
+    public mutating func dial(_ peer: PeerAddress, turn: inout Turn, out: inout [ChannelAction]) -> ChannelID
+    {
         lastID += 1
         let id = ChannelID(rawValue: lastID)
         guard peer.key != publicKey else {
@@ -100,14 +102,15 @@ public struct Channels: Sendable {
             return id
         }
         entries[id] = Entry(phase: .dialling, isInbound: false, endpoint: peer.endpoint, peer: peer.key)
-        timers.set(id, at: now.monotonic + limits.handshakeMax)
+        timers.set(id, at: turn.monotonic + limits.handshakeMax)
         out.append(.dial(id, peer.endpoint))
         return id
     }
 
     /// False, and nothing sent, when the channel isn't open, the frame is too long, or too much is queued.
     @discardableResult
-    public mutating func send(_ frame: Frame, on id: ChannelID, now: Now, out: inout [ChannelAction]) -> Bool
+    public mutating func send(_ frame: Frame, on id: ChannelID, turn: inout Turn, out: inout [ChannelAction])
+        -> Bool
     {
         guard let queued = entries[id]?.queuedBytes, queued < limits.queuedBytes,
             let record = entries[id]?.secure?.record(frame)
@@ -125,7 +128,7 @@ public struct Channels: Sendable {
     }
 
     /// The task on it is done: the channel is idle, and goes back to the pool if we dialled it.
-    public mutating func release(_ id: ChannelID, now: Now, out: inout [ChannelAction]) {
+    public mutating func release(_ id: ChannelID, turn: inout Turn, out: inout [ChannelAction]) {
         guard let entry = entries[id] else { return }
         switch entry.phase {
         case .idle: return
@@ -134,13 +137,13 @@ public struct Channels: Sendable {
         }
         entries[id]?.phase = .idle
         if entry.isInbound {
-            timers.set(id, at: now.monotonic + limits.idleMax + limits.idleMax / 2)
+            timers.set(id, at: turn.monotonic + limits.idleMax + limits.idleMax / 2)
             return
         }
         guard let peer = entry.peer else { return }
         pool[peer, default: []].append(id)
         pooledCount += 1
-        timers.set(id, at: now.monotonic + limits.idleMax)
+        timers.set(id, at: turn.monotonic + limits.idleMax)
         let allowed = pooledCount > limits.idleInAll ? limits.idlePerPeerCrowded : limits.idlePerPeer
         if let all = pool[peer], all.count > allowed, let oldest = all.first {
             end(oldest, nil, &out)
@@ -161,7 +164,9 @@ public struct Channels: Sendable {
     // MARK: For the shell
 
     /// A stranger's connection; nil over the limits: the shell closes it.
-    public mutating func accept(from endpoint: Endpoint, now: Now, out: inout [ChannelAction]) -> ChannelID? {
+    public mutating func accept(from endpoint: Endpoint, turn: inout Turn, out: inout [ChannelAction])
+        -> ChannelID?
+    {
         let group = endpoint.group(countsEndpoints: limits.countsEndpoints)
         guard entries.count < limits.channels, handshaking < limits.handshaking,
             handshakingGroups.count(group) < limits.handshakingPerPrefix
@@ -173,12 +178,12 @@ public struct Channels: Sendable {
         entries[id] = entry
         handshaking += 1
         handshakingGroups.insert(UInt32(truncatingIfNeeded: id.rawValue), group)
-        timers.set(id, at: now.monotonic + limits.handshakeMax)
+        timers.set(id, at: turn.monotonic + limits.handshakeMax)
         return id
     }
 
     /// The carrier that `.dial` asked for is connected.
-    public mutating func connected(_ id: ChannelID, now: Now, out: inout [ChannelAction]) {
+    public mutating func connected(_ id: ChannelID, turn: inout Turn, out: inout [ChannelAction]) {
         guard let entry = entries[id], entry.phase == .dialling, let peer = entry.peer else { return }
         let dialled = SecureChannel.dialler(
             publicKey, keyPair: keyPair, start: noiseStart, to: peer,
@@ -191,16 +196,16 @@ public struct Channels: Sendable {
 
     /// Bytes from the carrier, in order.
     public mutating func received(
-        _ id: ChannelID, _ bytes: UnsafeRawBufferPointer, now: Now, out: inout [ChannelAction]
+        _ id: ChannelID, _ bytes: UnsafeRawBufferPointer, turn: inout Turn, out: inout [ChannelAction]
     ) {
         guard entries[id]?.secure != nil else { return }
         var events: [SecureChannel.Event] = []
         entries[id]?.secure?.receive(bytes, ratchet: &ratchet, &events)
-        for event in events { handle(event, id, now, &out) }
+        for event in events { handle(event, id, turn.now, &out) }
     }
 
     /// The carrier is gone, or could not be connected.
-    public mutating func closed(_ id: ChannelID, now: Now, out: inout [ChannelAction]) {
+    public mutating func closed(_ id: ChannelID, turn: inout Turn, out: inout [ChannelAction]) {
         guard let entry = remove(id) else { return }
         if entry.isOwed { out.append(.failed(id, .closed)) }
     }
@@ -213,8 +218,8 @@ public struct Channels: Sendable {
 
     public mutating func nextDeadline() -> MonotonicTime { timers.next() }
 
-    public mutating func tick(now: Now, out: inout [ChannelAction]) {
-        while let id = timers.popDue(now.monotonic) { end(id, .timeout, &out) }
+    public mutating func tick(turn: inout Turn, out: inout [ChannelAction]) {
+        while let id = timers.popDue(turn.monotonic) { end(id, .timeout, &out) }
     }
 
     // MARK: Inside

@@ -6,27 +6,27 @@ import Wire
 extension Sessions {
     /// Makes `number` an established session, the newest of its peer.
     mutating func establish(
-        _ number: UInt32, _ now: Now, _ random: inout SeededRandom, _ out: inout SessionOutput
+        _ number: UInt32, _ turn: inout Turn, _ out: inout SessionOutput
     ) {
         guard let peer = associations[number]?.peer else { return }
         let group = peer.endpoint.group(countsEndpoints: limits.countsEndpoints)
         let alike = sessions(ofGroup: group)
         if alike.count >= limits.sessionsPerPrefix {
-            removeSession(alike[random.below(alike.count)], now)
-        } else if sessionCount >= limits.sessions, let victim = crowded(&random) {
-            removeSession(victim, now)
+            removeSession(alike[turn.random.below(alike.count)], turn.now)
+        } else if sessionCount >= limits.sessions, let victim = crowded(&turn.random) {
+            removeSession(victim, turn.now)
         }
         associations[number]?.phase = .established
-        associations[number]?.since = now.monotonic
+        associations[number]?.since = turn.monotonic
         let slot = UInt16(truncatingIfNeeded: number)
         byKey.insert(slot, peer.key.value.w0)
         byGroup.insert(slot, group)
         let list = sessions(with: peer.key)
         let sameAddress = list.filter { associations[$0]?.peer == peer }
         if sameAddress.count > Self.sessionsPerAddress, let oldest = sameAddress.last {
-            removeSession(oldest, now)
+            removeSession(oldest, turn.now)
         } else if list.count > Self.sessionsPerKey, let oldest = list.last {
-            removeSession(oldest, now)
+            removeSession(oldest, turn.now)
         }
         out.established.append(peer)
     }

@@ -130,7 +130,7 @@ extension Sessions {
 
     /// A response: the responder has proven key and endpoint, and that it is answering us now.
     mutating func receiveResponse(
-        _ packet: UnsafeMutableRawBufferPointer, _ source: Endpoint, _ now: Now, _ random: inout SeededRandom,
+        _ packet: UnsafeMutableRawBufferPointer, _ source: Endpoint, _ turn: inout Turn,
         _ out: inout SessionOutput
     ) {
         guard packet.count >= Packet.responseSizeMin else { return dropped.count(.truncated) }
@@ -151,14 +151,14 @@ extension Sessions {
             associations[number]?.keys = Shared(SessionKeys(send: keys.initiator, receive: keys.responder))
         }
         associations[number]?.remoteNumber = remoteNumber
-        associations[number]?.roundTrip.sample(now.monotonic - attempt.sentAt)
+        associations[number]?.roundTrip.sample(turn.monotonic - attempt.sentAt)
         let opening = closeOpening(association.peer, keeping: number)
-        establish(number, now, &random, &out)
+        establish(number, &turn, &out)
 
         let envelope = UnsafeRawBufferPointer(rebasing: payload[Packet.identitySize...])
-        if !envelope.isEmpty { receiveRidingReply(envelope, opening?.riding, attempt.sentAt, now, &out) }
-        guard let opening, !release(opening, on: number, now, &out) else { return }
-        transmit(nil, on: number, now, &out)
+        if !envelope.isEmpty { receiveRidingReply(envelope, opening?.riding, attempt.sentAt, turn.now, &out) }
+        guard let opening, !release(opening, on: number, turn.now, &out) else { return }
+        transmit(nil, on: number, turn.now, &out)
     }
 
     private mutating func receiveRidingReply(
@@ -235,12 +235,14 @@ extension Message {
     /// Whether it may ride in a first handshake message, which anyone can replay.
     var isIdempotent: Bool {
         switch self {
-        case .ping, .find, .get, .callback: true
-        case .pong, .found, .unsupported, .offerMail, .offerReceived, .offerDigest, .offerDifference,
-            .callForBids, .bid,
-            .decline, .release, .award, .awardReply, .register, .registered, .providers, .callbackRequest,
-            .callbackOrder, .callbackAnswer:
-            false
+        case .discovery(let message):
+            switch message {
+            case .ping, .find, .get, .callback: true
+            case .pong, .found, .register, .registered, .providers, .callbackRequest, .callbackOrder,
+                .callbackAnswer:
+                false
+            }
+        case .gossip, .market, .unsupported: false
         }
     }
 
@@ -248,8 +250,9 @@ extension Message {
     /// bytes, a found's and providers' 1,100), less the 76 bytes by which an initiation's own parts exceed a response's.
     var firstEnvelopeSize: Int {
         switch self {
-        case .find, .get: WireLimits.envelopeSizeMax - (Packet.initiationSizeMin - Packet.responseSizeMin)
-        case .callback: 0
+        case .discovery(.find), .discovery(.get):
+            WireLimits.envelopeSizeMax - (Packet.initiationSizeMin - Packet.responseSizeMin)
+        case .discovery(.callback): 0
         default: 352
         }
     }
@@ -257,7 +260,7 @@ extension Message {
     /// The size to which its envelope is padded in a session: what it makes others send must not weigh more.
     var envelopeSizeMin: Int {
         switch self {
-        case .callbackRequest, .callbackOrder: WireLimits.callbackEnvelopeMin
+        case .discovery(.callbackRequest), .discovery(.callbackOrder): WireLimits.callbackEnvelopeMin
         default: 0
         }
     }

@@ -7,27 +7,26 @@ extension Sessions {
     /// Takes one datagram, which is decrypted in place. Returns the message in it, if it is for the core above; a reply
     /// becomes a `Completion`. Whatever is wrong is counted in `dropped` and otherwise ignored.
     public mutating func receive(
-        _ datagram: UnsafeMutableRawBufferPointer, from source: Endpoint, now: Now,
-        random: inout SeededRandom,
+        _ datagram: UnsafeMutableRawBufferPointer, from source: Endpoint, turn: inout Turn,
         out: inout SessionOutput
     ) -> Incoming? {
         guard datagram.count >= Packet.transportSizeMin else { return drop(.truncated) }
         guard datagram.count <= DatagramSlab.datagramBytesMax else { return drop(.oversized) }
         guard let kind = PacketKind(rawValue: datagram[0]) else { return drop(.unknownKind) }
         guard datagram[1] == (kind == .versions ? 0 : Packet.version) else {
-            if kind == .initiation { answerOtherVersion(datagram, source, now, &out) }
+            if kind == .initiation { answerOtherVersion(datagram, source, turn.now, &out) }
             return drop(.wrongVersion)
         }
         guard datagram[2] | datagram[3] == 0 else { return drop(.malformed) }
         switch kind {
         case .transport:
-            return receiveTransport(datagram, source, now, &random, &out)
+            return receiveTransport(datagram, source, &turn, &out)
         case .initiation:
-            return receiveInitiation(datagram, source, now, &random, &out)
+            return receiveInitiation(datagram, source, &turn, &out)
         case .response:
-            receiveResponse(datagram, source, now, &random, &out)
+            receiveResponse(datagram, source, &turn, &out)
         case .cookie:
-            receiveCookie(datagram, source, now, &out)
+            receiveCookie(datagram, source, turn.now, &out)
         case .versions:
             receiveVersions(datagram, source, &out)
         }
@@ -44,16 +43,16 @@ extension Sessions {
     /// Cheapest checks first: mac, budget or cookie, Noise, identity. Only then is anything stored, and that in the
     /// half-open ring alone.
     private mutating func receiveInitiation(
-        _ packet: UnsafeMutableRawBufferPointer, _ source: Endpoint, _ now: Now, _ random: inout SeededRandom,
+        _ packet: UnsafeMutableRawBufferPointer, _ source: Endpoint, _ turn: inout Turn,
         _ out: inout SessionOutput
     ) -> Incoming? {
         guard packet.count >= Packet.initiationSizeMin else { return drop(.truncated) }
         let mac1 = Mac16(UnsafeRawBufferPointer(packet), at: Packet.mac1Offset)
         guard Packet.mac1(packet, key: macKey) == mac1 else { return drop(.badMac) }
         guard source.isUnicast else { return drop(.wrongEndpoint) }
-        guard cookies.admits(packet, source, now.monotonic, &ratchet) else {
+        guard cookies.admits(packet, source, turn.monotonic, &ratchet) else {
             let group = source.group(countsEndpoints: limits.countsEndpoints)
-            cookies.demand(mac1, of: source, group, now.monotonic, &ratchet, &out)
+            cookies.demand(mac1, of: source, group, turn.monotonic, &ratchet, &out)
             return drop(.cookieRequired)
         }
         var noise = responderStart
@@ -69,14 +68,14 @@ extension Sessions {
 
         let bytes = UnsafeRawBufferPointer(rebasing: payload[Packet.identitySize...])
         guard !bytes.isEmpty else {
-            if let number = insertHalfOpen(peer, remoteNumber, noise, packet.count, now, &random) {
-                respond(nil, to: number, now, &out)
+            if let number = insertHalfOpen(peer, remoteNumber, noise, packet.count, &turn) {
+                respond(nil, to: number, turn.now, &out)
             }
             return nil
         }
         do throws(WireError) {
             let header = try Envelope.header(of: bytes.bytes)
-            if header.kind == MessageKind.callback.rawValue {
+            if header.kind == DiscoveryMessage.Kind.callback.rawValue {
                 // Nothing is answered and nothing stored: the nonce in it is all that it says.
                 let message = try Envelope(decoding: bytes.bytes).message
                 return Incoming(peer: peer, message: message, proven: false, envelopeBytes: bytes.count)
@@ -88,14 +87,14 @@ extension Sessions {
             } catch {
                 guard error == .unknownKind else { throw error }
                 dropped.count(wire: error)
-                if let number = insertHalfOpen(peer, remoteNumber, noise, packet.count, now, &random) {
+                if let number = insertHalfOpen(peer, remoteNumber, noise, packet.count, &turn) {
                     let answer = Envelope(reply: header.request, message: .unsupported(kind: header.kind))
-                    respond(answer, to: number, now, &out)
+                    respond(answer, to: number, turn.now, &out)
                 }
                 return nil
             }
             guard envelope.message.isIdempotent else { return drop(.notIdempotent) }
-            guard let number = insertHalfOpen(peer, remoteNumber, noise, packet.count, now, &random) else {
+            guard let number = insertHalfOpen(peer, remoteNumber, noise, packet.count, &turn) else {
                 return nil
             }
             let room = min(packet.count - Packet.responseSizeMin, WireLimits.envelopeSizeMax)
@@ -112,18 +111,18 @@ extension Sessions {
     }
 
     private mutating func insertHalfOpen(
-        _ peer: PeerAddress, _ remoteNumber: UInt32, _ noise: NoiseIK, _ datagramBytes: Int, _ now: Now,
-        _ random: inout SeededRandom
+        _ peer: PeerAddress, _ remoteNumber: UInt32, _ noise: NoiseIK, _ datagramBytes: Int,
+        _ turn: inout Turn
     ) -> UInt32? {
         let group = peer.endpoint.group(countsEndpoints: limits.countsEndpoints)
         while let oldest = halfOpenOrder.first {
-            let dead = associations[oldest].map { $0.since + limits.halfOpenMax < now.monotonic } ?? true
+            let dead = associations[oldest].map { $0.since + limits.halfOpenMax < turn.monotonic } ?? true
             guard halfOpen[oldest] == nil || dead else { break }
             halfOpenOrder.removeFirst()
             removeHalfOpen(oldest)
         }
         if halfOpenGroups.count(group) >= limits.halfOpenPerPrefix,
-            let victim = halfOpenGroups.draw(group, &random)
+            let victim = halfOpenGroups.draw(group, &turn.random)
         {
             removeHalfOpen(victim)
         }
@@ -131,9 +130,9 @@ extension Sessions {
             guard let oldest = halfOpenOrder.popFirst() else { break }
             removeHalfOpen(oldest)
         }
-        var association = Association(peer: peer, phase: .answering, role: .responder, since: now.monotonic)
+        var association = Association(peer: peer, phase: .answering, role: .responder, since: turn.monotonic)
         association.remoteNumber = remoteNumber
-        if !isFamiliar(peer.endpoint, now) { association.role = .uninvited }
+        if !isFamiliar(peer.endpoint, turn.now) { association.role = .uninvited }
         guard let number = associations.insert(association) else {
             dropped.count(.overBudget)
             return nil
@@ -189,7 +188,7 @@ extension Sessions {
     // MARK: Transport
 
     private mutating func receiveTransport(
-        _ packet: UnsafeMutableRawBufferPointer, _ source: Endpoint, _ now: Now, _ random: inout SeededRandom,
+        _ packet: UnsafeMutableRawBufferPointer, _ source: Endpoint, _ turn: inout Turn,
         _ out: inout SessionOutput
     ) -> Incoming? {
         let number = Packet.word(packet, at: 4)
@@ -201,7 +200,7 @@ extension Sessions {
         else { return drop(.noSession) }
         switch phase {
         case .established: break
-        case .halfOpen: guard since + limits.halfOpenMax >= now.monotonic else { return drop(.noSession) }
+        case .halfOpen: guard since + limits.halfOpenMax >= turn.monotonic else { return drop(.noSession) }
         case .opening, .answering: return drop(.noSession)
         }
         guard peer.endpoint == source else { return drop(.wrongEndpoint) }
@@ -219,12 +218,12 @@ extension Sessions {
             halfOpen.releaseIfEmpty()
             halfOpenGroups.remove(number, source.group(countsEndpoints: limits.countsEndpoints))
             if associations[number]?.isUninvited == true { out.strangers.append(source) }
-            establish(number, now, &random, &out)
-            releaseWaiting(peer, on: number, now, &out)
+            establish(number, &turn, &out)
+            releaseWaiting(peer, on: number, turn.now, &out)
         }
         guard count > 0 else { return nil }
         return receiveEnvelope(
-            UnsafeRawBufferPointer(rebasing: sealed[..<count]), peer, number, now, &out)
+            UnsafeRawBufferPointer(rebasing: sealed[..<count]), peer, number, turn.now, &out)
     }
 
     private mutating func receiveEnvelope(

@@ -90,7 +90,7 @@ public struct Sessions: Sendable {
 
     /// Sends `message` and waits for its answer. Exactly one `Completion` follows, at once if a bound is reached.
     public mutating func request(
-        _ message: Message, to peer: PeerAddress, owner: RequestOwner, now: Now, random: inout SeededRandom,
+        _ message: Message, to peer: PeerAddress, owner: RequestOwner, turn: inout Turn,
         out: inout SessionOutput
     ) {
         guard canSend(to: peer), pending.count < limits.requests else {
@@ -101,25 +101,25 @@ public struct Sessions: Sendable {
         repeat { lastRequest &+= 1 } while lastRequest == 0 || pending[lastRequest] != nil
         let id = lastRequest
         pending[id] = PendingRequest(
-            owner: owner, peer: peer, message: message, startedAt: now.monotonic, sentAt: now.monotonic)
+            owner: owner, peer: peer, message: message, startedAt: turn.monotonic, sentAt: turn.monotonic)
         if let session = session(to: peer) {
-            sendRequest(id, on: session, now, &out)
+            sendRequest(id, on: session, turn.now, &out)
         } else {
-            awaitOpening(id, peer, tries: 2, timeout: limits.timeoutStart, now, &out)
+            awaitOpening(id, peer, tries: 2, timeout: limits.timeoutStart, turn.now, &out)
         }
     }
 
     /// Sends `message` without expecting an answer; opens a session first if there is none. May be lost.
     public mutating func send(
-        _ message: Message, to peer: PeerAddress, now: Now, random: inout SeededRandom,
+        _ message: Message, to peer: PeerAddress, turn: inout Turn,
         out: inout SessionOutput
     ) {
         guard canSend(to: peer) else { return }
         let envelope = Envelope(message: message)
         if let session = session(to: peer) {
-            transmit(envelope, on: session, now, &out)
+            transmit(envelope, on: session, turn.now, &out)
         } else if openings[peer] != nil
-            || open(peer, tries: 2, timeout: limits.timeoutStart, riding: nil, now, &out)
+            || open(peer, tries: 2, timeout: limits.timeoutStart, riding: nil, turn.now, &out)
         {
             guard (openings[peer]?.sends.count ?? 0) < limits.sendsPerPeer else {
                 dropped.count(.overBudget)
@@ -130,16 +130,17 @@ public struct Sessions: Sendable {
     }
 
     /// Answers a request.
-    public mutating func reply(_ message: Message, to handle: ReplyHandle, now: Now, out: inout SessionOutput)
-    {
+    public mutating func reply(
+        _ message: Message, to handle: ReplyHandle, turn: inout Turn, out: inout SessionOutput
+    ) {
         let envelope = Envelope(reply: handle.request, message: message)
         guard let phase = associations[handle.association]?.phase else {
             dropped.count(.replyLate)
             return
         }
         switch phase {
-        case .answering: respond(envelope, to: handle.association, now, &out)
-        case .established: transmit(envelope, on: handle.association, now, &out)
+        case .answering: respond(envelope, to: handle.association, turn.now, &out)
+        case .established: transmit(envelope, on: handle.association, turn.now, &out)
         case .opening, .halfOpen: dropped.count(.replyLate)
         }
     }
@@ -150,11 +151,11 @@ public struct Sessions: Sendable {
     public mutating func nextDeadline() -> MonotonicTime { timers.next() }
 
     /// Handles what is due. Early and late calls are harmless.
-    public mutating func tick(now: Now, random: inout SeededRandom, out: inout SessionOutput) {
-        while let timer = timers.popDue(now.monotonic) {
+    public mutating func tick(turn: inout Turn, out: inout SessionOutput) {
+        while let timer = timers.popDue(turn.monotonic) {
             switch timer {
-            case .request(let id): requestTimedOut(id, now, &out)
-            case .opening(let peer): openingTimedOut(peer, now, &out)
+            case .request(let id): requestTimedOut(id, turn.now, &out)
+            case .opening(let peer): openingTimedOut(peer, turn.now, &out)
             }
         }
     }

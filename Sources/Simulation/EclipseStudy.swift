@@ -111,7 +111,7 @@ public enum EclipseStudy {
             for _ in 0..<plan.lookups {
                 let target = random.bytes32()
                 var token: UInt64 = 0
-                mesh.act(victim) { token = $0.lookup(target, now: $1, random: &$2, out: &$3) }
+                mesh.act(victim) { token = $0.lookup(target, turn: &$1, out: &$2) }
                 mesh.run(for: .seconds(30)) { $0.lookups[token] != nil }
                 let first = (mesh.lookups[token]?.contacts ?? []).lazy
                     .compactMap { mesh.node($0.record.publicKey) }

@@ -22,7 +22,11 @@ final class Impostor {
     let hostility: Hostility
     var sessions: Sessions
     var output = SessionOutput()
-    var random: SeededRandom
+    var turn: Turn
+    var random: SeededRandom {
+        _read { yield turn.random }
+        _modify { yield &turn.random }
+    }
     let contact: Verified<Contact>
     /// Its registrations by topic, signed once.
     var registrations: [TopicID: Verified<Registration>] = [:]
@@ -32,11 +36,11 @@ final class Impostor {
     var offers: [SignedRecord] = []
 
     init(
-        _ hostility: Hostility, sessions: Sessions, contact: Verified<Contact>, random: SeededRandom
+        _ hostility: Hostility, sessions: Sessions, contact: Verified<Contact>, turn: Turn
     ) {
         self.hostility = hostility
         self.sessions = sessions
         self.contact = contact
-        self.random = random
+        self.turn = turn
     }
 }

@@ -16,18 +16,21 @@ struct Lies {
     /// nil: nothing is said.
     func answer(_ message: Message, to asker: Endpoint) -> Message? {
         switch message {
-        case .ping: return .pong(contact: own, observed: asker)
-        case .find(let target): return .found(contacts: nearest(target, 8))
-        case .get(let topic, let start):
-            return .providers(
-                Providers(registrations: registrations(topic, start), contacts: nearest(topic.value, 2)))
-        case .register(let register):
+        case .discovery(.ping): return .discovery(.pong(contact: own, observed: asker))
+        case .discovery(.find(let target)): return .discovery(.found(contacts: nearest(target, 8)))
+        case .discovery(.get(let topic, let start)):
+            return .discovery(
+                .providers(
+                    Providers(registrations: registrations(topic, start), contacts: nearest(topic.value, 2))))
+        case .discovery(.register(let register)):
             // Promised and not kept.
             let topic = (try? Registration(decoding: register.registration.body))?.topic
-            return .registered(
-                Registered(heldMilliseconds: 900_000, contacts: topic.map { nearest($0.value, 3) } ?? []))
-        case .offerMail: return .offerReceived
-        case .offerDigest: return .offerDifference(OfferDifference())
+            return .discovery(
+                .registered(
+                    Registered(heldMilliseconds: 900_000, contacts: topic.map { nearest($0.value, 3) } ?? []))
+            )
+        case .gossip(.offerMail): return .gossip(.offerReceived)
+        case .gossip(.offerDigest): return .gossip(.offerDifference(OfferDifference()))
         default: return nil
         }
     }
@@ -37,19 +40,19 @@ struct Lies {
         var message = message
         while Envelope(message: message).encoded().count > bytesMax {
             switch message {
-            case .found(var contacts) where !contacts.isEmpty:
+            case .discovery(.found(var contacts)) where !contacts.isEmpty:
                 contacts.removeLast()
-                message = .found(contacts: contacts)
-            case .providers(var providers) where !providers.registrations.isEmpty:
+                message = .discovery(.found(contacts: contacts))
+            case .discovery(.providers(var providers)) where !providers.registrations.isEmpty:
                 if providers.contacts.isEmpty {
                     providers.registrations.removeLast()
                 } else {
                     providers.contacts.removeLast()
                 }
-                message = .providers(providers)
-            case .registered(var registered) where !registered.contacts.isEmpty:
+                message = .discovery(.providers(providers))
+            case .discovery(.registered(var registered)) where !registered.contacts.isEmpty:
                 registered.contacts.removeLast()
-                message = .registered(registered)
+                message = .discovery(.registered(registered))
             default: return message
             }
         }

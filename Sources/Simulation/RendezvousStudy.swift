@@ -72,7 +72,7 @@ public enum RendezvousStudy {
         let keys = Set(providers.map { mesh.contacts[$0].record.publicKey })
         for provider in providers {
             let registration = mesh.registration(provider, topic)
-            mesh.act(provider) { $0.provide(registration, now: $1, random: &$2, out: &$3) }
+            mesh.act(provider) { $0.provide(registration, turn: &$1, out: &$2) }
         }
         mesh.run(for: .seconds(20))
         var report = Report()
@@ -84,7 +84,7 @@ public enum RendezvousStudy {
         let enough = min(10, plan.providers)
         for searcher in everybody.dropFirst(plan.providers) {
             var token: UInt64 = 0
-            mesh.act(searcher) { token = $0.findProviders(of: topic, now: $1, random: &$2, out: &$3) }
+            mesh.act(searcher) { token = $0.findProviders(of: topic, turn: &$1, out: &$2) }
             let key = StudyMesh.Key(node: searcher, token: token)
             let started = mesh.now
             mesh.run(for: .seconds(60)) { $0.searches[key] != nil }
@@ -144,7 +144,7 @@ public enum RendezvousStudy {
             var token: UInt64 = 0
             mesh.clear()
             mesh.forget(node)
-            mesh.act(node) { token = $0.lookup(topic.value, now: $1, random: &$2, out: &$3) }
+            mesh.act(node) { token = $0.lookup(topic.value, turn: &$1, out: &$2) }
             mesh.run(for: .seconds(60)) { $0.lookups[token] != nil }
             return (mesh.lookups[token]?.contacts ?? []).compactMap { mesh.node($0.record.publicKey) }
         }

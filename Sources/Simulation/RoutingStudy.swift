@@ -68,7 +68,7 @@ public enum RoutingStudy {
             report.tableBytes += footprint.table
             report.fixedBytes = footprint.fixed
             var token: UInt64 = 0
-            mesh.act(asker) { token = $0.lookup(target, now: $1, random: &$2, out: &$3) }
+            mesh.act(asker) { token = $0.lookup(target, turn: &$1, out: &$2) }
             mesh.run(for: .seconds(60)) { $0.lookups[token] != nil }
             guard let result = mesh.lookups[token] else { continue }
             report.latency.append(mesh.now - start)

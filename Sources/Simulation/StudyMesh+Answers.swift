@@ -4,7 +4,7 @@ import Wire
 
 /// What its nodes answer, honest or not.
 extension StudyMesh {
-    mutating func reply(to message: Message, at node: Int, from asker: Int) -> Message? {
+    mutating func reply(to message: DiscoveryMessage, at node: Int, from asker: Int) -> DiscoveryMessage? {
         switch behaviours[node] {
         case .dead: return nil
         case .honest: return honestReply(to: message, at: node, from: asker)
@@ -17,17 +17,19 @@ extension StudyMesh {
         }
     }
 
-    private mutating func honestReply(to message: Message, at node: Int, from asker: Int) -> Message? {
+    private mutating func honestReply(to message: DiscoveryMessage, at node: Int, from asker: Int)
+        -> DiscoveryMessage?
+    {
         let peer = address(asker)
         guard case .register = message else {
             return box(node).discovery.reply(to: message, from: peer, now: clock)
         }
-        var reply: Message?
-        act(node) { reply = $0.handle(message, from: peer, proven: true, now: $1, random: &$2, out: &$3) }
+        var reply: DiscoveryMessage?
+        act(node) { reply = $0.handle(message, from: peer, proven: true, turn: &$1, out: &$2) }
         return reply
     }
 
-    private func lie(_ message: Message, at node: Int, to asker: Int) -> Message? {
+    private func lie(_ message: DiscoveryMessage, at node: Int, to asker: Int) -> DiscoveryMessage? {
         let lies = Lies(
             own: contacts[node].signed,
             nearest: { target, count in
@@ -36,7 +38,7 @@ extension StudyMesh {
             registrations: { topic, start in
                 (0..<5).map { registration(Int(liars[(Int(start) + $0 * 7) % liars.count]), topic).signed }
             })
-        return lies.answer(message, to: address(asker).endpoint)
+        return lies.answer(.discovery(message), to: address(asker).endpoint)?.discovery
     }
 
     func registration(_ node: Int, _ topic: TopicID) -> Verified<Registration> {

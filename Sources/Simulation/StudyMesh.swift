@@ -31,19 +31,19 @@ public struct StudyMesh {
 
     final class Box {
         var discovery: Discovery
-        var random: SeededRandom
+        var turn: Turn
         var nextTick = MonotonicTime.never
         /// It has timers or others' registrations: not to be made anew.
         var isUsed = false
-        init(_ discovery: Discovery, _ random: SeededRandom) {
+        init(_ discovery: Discovery, _ turn: Turn) {
             self.discovery = discovery
-            self.random = random
+            self.turn = turn
         }
     }
 
     private enum Event {
-        case question(UInt64, Message, from: Int, to: Int)
-        case answer(UInt64, Message, from: Int, to: Int, took: Interval)
+        case question(UInt64, DiscoveryMessage, from: Int, to: Int)
+        case answer(UInt64, DiscoveryMessage, from: Int, to: Int, took: Interval)
         case silence(UInt64, to: Int)
         case tick(Int)
     }
@@ -141,13 +141,14 @@ public struct StudyMesh {
 
     mutating func box(_ node: Int) -> Box {
         if let box = boxes[node] { return box }
-        var random = SeededRandom(seed: Bytes32(seed, UInt64(node), 0xb0, 0))
+        var turn = Turn(
+            now: clock, random: SeededRandom(seed: Bytes32(seed, UInt64(node), 0xb0, 0)))
         var discovery = Discovery(
             selfKey: contacts[node].record.publicKey, parameters: parameters, profile: .internet)
         var out: [DiscoveryAction] = []
-        discovery.setSelf(contacts[node], now: clock, random: &random, out: &out)
-        discovery.presume(table(of: node, &random), roundTrip: roundTrip, now: clock)
-        let box = Box(discovery, random)
+        discovery.setSelf(contacts[node], turn: &turn, out: &out)
+        discovery.presume(table(of: node, &turn.random), roundTrip: roundTrip, now: clock)
+        let box = Box(discovery, turn)
         boxes[node] = box
         idle.append(node)
         if idle.count > tablesMax {
@@ -166,23 +167,24 @@ public struct StudyMesh {
     mutating func restart(_ node: Int, anchors: [Int], bootstrap: [Int]) {
         let discovery = Discovery(
             selfKey: contacts[node].record.publicKey, parameters: parameters, profile: .internet)
-        boxes[node] = Box(discovery, SeededRandom(seed: random.bytes32()))
+        boxes[node] = Box(
+            discovery, Turn(now: clock, random: SeededRandom(seed: random.bytes32())))
         let own = contacts[node]
         let addresses = bootstrap.map { address($0) }
         let saved = anchors.map { contacts[$0] }
-        act(node) { discovery, now, random, out in
-            discovery.setSelf(own, now: now, random: &random, out: &out)
-            discovery.join(bootstrap: addresses, now: now, random: &random, out: &out)
-            discovery.restore(anchors: saved, now: now, random: &random, out: &out)
+        act(node) { discovery, turn, out in
+            discovery.setSelf(own, turn: &turn, out: &out)
+            discovery.join(bootstrap: addresses, turn: &turn, out: &out)
+            discovery.restore(anchors: saved, turn: &turn, out: &out)
         }
     }
 
     /// `node` sends PING with its contact, in a session that it has proven.
     mutating func introduce(_ node: Int, to other: Int) {
-        let ping = Message.ping(contact: contacts[node].signed, known: 0)
+        let ping = DiscoveryMessage.ping(contact: contacts[node].signed, known: 0)
         let peer = address(node)
         act(other) {
-            _ = $0.handle(ping, from: peer, proven: true, now: $1, random: &$2, out: &$3)
+            _ = $0.handle(ping, from: peer, proven: true, turn: &$1, out: &$2)
         }
     }
 
@@ -201,12 +203,13 @@ public struct StudyMesh {
     }
 
     public mutating func act(
-        _ node: Int, _ call: (inout Discovery, Now, inout SeededRandom, inout [DiscoveryAction]) -> Void
+        _ node: Int, _ call: (inout Discovery, inout Turn, inout [DiscoveryAction]) -> Void
     ) {
         let box = box(node)
         box.isUsed = true
         var out: [DiscoveryAction] = []
-        call(&box.discovery, clock, &box.random, &out)
+        box.turn.now = clock
+        call(&box.discovery, &box.turn, &out)
         for action in out { perform(action, by: node) }
         let next = box.discovery.nextDeadline()
         if next < box.nextTick {
@@ -277,15 +280,15 @@ public struct StudyMesh {
             guard boxes[to] != nil else { return }
             let peer = address(from)
             act(to) {
-                $0.answered(token, message, from: peer, roundTrip: took, now: $1, random: &$2, out: &$3)
+                $0.answered(token, message, from: peer, roundTrip: took, turn: &$1, out: &$2)
             }
         case .silence(let token, let node):
             guard boxes[node] != nil else { return }
-            act(node) { $0.unanswered(token, now: $1, random: &$2, out: &$3) }
+            act(node) { $0.unanswered(token, turn: &$1, out: &$2) }
         case .tick(let node):
             guard let box = boxes[node], box.nextTick <= now else { return }
             box.nextTick = .never
-            act(node) { $0.tick(now: $1, random: &$2, out: &$3) }
+            act(node) { $0.tick(turn: &$1, out: &$2) }
         }
     }
 }

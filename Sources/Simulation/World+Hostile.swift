@@ -25,7 +25,8 @@ extension World {
             sequence: UInt64(now(host).wall.milliseconds) + 1, issuedAt: now(host).wall, name: host.plan.name)
         host.impostor = Impostor(
             hostility, sessions: sessions(of: host.identity, seed),
-            contact: Verified(signing: contact, with: host.identity), random: SeededRandom(seed: seed))
+            contact: Verified(signing: contact, with: host.identity),
+            turn: Turn(now: now(host), random: SeededRandom(seed: seed)))
         if case .lie = hostility { liars.append(Int32(host.index)) }
         if case .replay = hostility { overhears = true }
         queue.push(.hostile(host: Int32(host.index)), at: clock + Self.hostileEvery)
@@ -75,15 +76,16 @@ extension World {
 
     func hear(_ host: Host, _ impostor: Impostor, _ bytes: UnsafeMutableRawBufferPointer, from: Int32) {
         counts.delivered += 1
+        impostor.turn.now = now(host)
         let asker = endpoint(of: from)
         let incoming = impostor.sessions.receive(
-            bytes, from: asker, now: now(host), random: &impostor.random, out: &impostor.output)
+            bytes, from: asker, turn: &impostor.turn, out: &impostor.output)
         if let incoming, let reply = incoming.reply,
             let answer = answer(incoming.message, host, impostor, asker)
         {
             impostor.sessions.reply(
                 Lies.cut(answer, to: min(reply.messageBytesMax, WireLimits.envelopeSizeMax - 16)), to: reply,
-                now: now(host), out: &impostor.output)
+                turn: &impostor.turn, out: &impostor.output)
         }
         sendHostile(host, impostor)
     }
@@ -92,8 +94,8 @@ extension World {
     {
         guard case .lie = impostor.hostility else {
             // Alive, and of no use.
-            guard case .ping = message else { return nil }
-            return .pong(contact: impostor.contact.signed, observed: asker)
+            guard case .discovery(.ping) = message else { return nil }
+            return .discovery(.pong(contact: impostor.contact.signed, observed: asker))
         }
         let lies = Lies(
             own: impostor.contact.signed,
@@ -144,14 +146,15 @@ extension World {
 
     func actHostile(_ host: Host) {
         guard let impostor = host.impostor else { return }
-        impostor.sessions.tick(now: now(host), random: &impostor.random, out: &impostor.output)
+        impostor.turn.now = now(host)
+        impostor.sessions.tick(turn: &impostor.turn, out: &impostor.output)
         switch impostor.hostility {
         case .lie:
             // Once a second it calls on somebody, to be known.
             if impostor.random.chance(1, in: 10), let honest = drawHonest(&impostor.random) {
                 impostor.sessions.request(
-                    .ping(contact: impostor.contact.signed), to: address(honest), owner: .peer(0),
-                    now: now(host), random: &impostor.random, out: &impostor.output)
+                    .discovery(.ping(contact: impostor.contact.signed)), to: address(honest), owner: .peer(0),
+                    turn: &impostor.turn, out: &impostor.output)
             }
         case .flood(let perSecond, let victims): flood(host, impostor, perSecond, victims)
         case .replay(let perSecond):
@@ -206,8 +209,8 @@ extension World {
                 guard let target = victim ?? drawHonest(&impostor.random), target.isUp else { continue }
                 let first = impostor.random.below(impostor.offers.count)
                 impostor.sessions.send(
-                    .offerMail([impostor.offers[first]]), to: address(target), now: now(host),
-                    random: &impostor.random, out: &impostor.output)
+                    .gossip(.offerMail([impostor.offers[first]])), to: address(target), turn: &impostor.turn,
+                    out: &impostor.output)
             }
         }
     }
@@ -223,9 +226,8 @@ extension World {
             var throwaway = sessions(of: identity, impostor.random.bytes32())
             var output = SessionOutput()
             throwaway.request(
-                .find(target: impostor.random.bytes32()), to: address(target), owner: .peer(0),
-                now: now(host),
-                random: &impostor.random, out: &output)
+                .discovery(.find(target: impostor.random.bytes32())), to: address(target), owner: .peer(0),
+                turn: &impostor.turn, out: &output)
             for index in 0..<output.datagrams.count {
                 output.datagrams.withDatagram(index) { bytes, _ in
                     impostor.handshakes.append((Array(bytes), Int32(target.index)))

@@ -80,7 +80,7 @@ extension Envelope {
             case Self.paddingField: break
             default:
                 guard r.field >= Self.kindMin, r.message != nil else { continue }
-                let isKnown = MessageKind(rawValue: r.field) != nil
+                let isKnown = Message.isKnown(r.field)
                 if isKnown || !known { header.kind = r.field }
                 known = known || isKnown
             }

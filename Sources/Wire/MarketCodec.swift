@@ -1,6 +1,44 @@
 import Primitives
 
 /// The market's messages, `Protocol/messages.proto`. All name a task, and are refused without one.
+extension MarketMessage {
+    public enum Kind: UInt32, Sendable {
+        case callForBids = 24, bid, decline, release, award, awardReply
+    }
+
+    public var kind: Kind {
+        switch self {
+        case .callForBids: .callForBids
+        case .bid: .bid
+        case .decline: .decline
+        case .release: .release
+        case .award: .award
+        case .awardReply: .awardReply
+        }
+    }
+
+    func write(_ w: inout ProtoWriter) {
+        switch self {
+        case .callForBids(let call): w.message(kind.rawValue, expecting: 128) { call.write(&$0) }
+        case .bid(let record): w.record(kind.rawValue, record)
+        case .decline(let decline): w.message(kind.rawValue) { decline.write(&$0) }
+        case .release(let release): w.message(kind.rawValue) { release.write(&$0) }
+        case .award(let award): w.message(kind.rawValue) { award.write(&$0) }
+        case .awardReply(let reply): w.message(kind.rawValue) { reply.write(&$0) }
+        }
+    }
+
+    init(_ kind: Kind, _ r: ProtoReader, _ bytes: RawSpan) throws(WireError) {
+        switch kind {
+        case .callForBids: self = .callForBids(try CallForBids(r, bytes))
+        case .bid: self = .bid(try SignedRecord(r, bytes))
+        case .decline: self = .decline(try Decline(r, bytes))
+        case .release: self = .release(try Release(r, bytes))
+        case .award: self = .award(try Award(r, bytes))
+        case .awardReply: self = .awardReply(try AwardReply(r, bytes))
+        }
+    }
+}
 
 extension CallForBids {
     func write(_ w: inout ProtoWriter) {

@@ -45,8 +45,8 @@ extension Registered {
     }
 }
 
-extension Message {
-    static func readGet(_ reader: ProtoReader, _ bytes: RawSpan) throws(WireError) -> Message {
+extension DiscoveryMessage {
+    static func readGet(_ reader: ProtoReader, _ bytes: RawSpan) throws(WireError) -> DiscoveryMessage {
         var r = reader
         var topic: Bytes32?
         var start: UInt32 = 0

@@ -8,18 +8,22 @@ import Wire
 /// One `Discovery` with scripted peers.
 struct Bench {
     var discovery: Discovery
-    var random = SeededRandom(seed: 5)
+    var turn = Turn(
+        now: Now(monotonic: .zero, wall: WallTime(milliseconds: 0)), random: SeededRandom(seed: 5))
     var out: [DiscoveryAction] = []
-    var now = MonotonicTime.zero
+    var now: MonotonicTime {
+        get { turn.monotonic }
+        set { turn.now.monotonic = newValue }
+    }
     let identity = TestNetwork.identity(2_000_000)
     let own: Verified<Contact>
 
-    var clock: Now { Now(monotonic: now, wall: WallTime(milliseconds: 0)) }
+    var clock: Now { turn.now }
 
     init(_ profile: DiscoveryProfile = .loopback, parameters: DiscoveryParameters = DiscoveryParameters()) {
         discovery = Discovery(selfKey: identity.publicKey, parameters: parameters, profile: profile)
         own = TestNetwork.contact(identity, at: [Self.endpoint(999, profile)])
-        discovery.setSelf(own, now: clock, random: &random, out: &out)
+        discovery.setSelf(own, turn: &turn, out: &out)
     }
 
     static func endpoint(_ number: Int, _ profile: DiscoveryProfile = .loopback) -> Endpoint {
@@ -40,7 +44,7 @@ struct Bench {
     }
 
     /// The requests since the last call, and forgets all other actions.
-    mutating func requests() -> [(token: UInt64, message: Message, peer: PeerAddress)] {
+    mutating func requests() -> [(token: UInt64, message: DiscoveryMessage, peer: PeerAddress)] {
         defer { out = [] }
         return out.compactMap {
             guard case .request(let token, let message, let peer) = $0 else { return nil }
@@ -48,40 +52,43 @@ struct Bench {
         }
     }
 
-    mutating func answer(_ token: UInt64, _ message: Message, from peer: PeerAddress) {
+    mutating func answer(_ token: UInt64, _ message: DiscoveryMessage?, from peer: PeerAddress) {
         discovery.answered(
-            token, message, from: peer, roundTrip: .milliseconds(20), now: clock, random: &random, out: &out)
+            token, message, from: peer, roundTrip: .milliseconds(20), turn: &turn, out: &out)
     }
 
     mutating func fail(_ token: UInt64) {
-        discovery.unanswered(token, now: clock, random: &random, out: &out)
+        discovery.unanswered(token, turn: &turn, out: &out)
     }
 
     /// A request in an established session.
-    mutating func ask(_ message: Message, from peer: PeerAddress, proven: Bool = true) -> Message? {
-        discovery.handle(message, from: peer, proven: proven, now: clock, random: &random, out: &out)
+    mutating func ask(_ message: DiscoveryMessage, from peer: PeerAddress, proven: Bool = true)
+        -> DiscoveryMessage?
+    {
+        discovery.handle(message, from: peer, proven: proven, turn: &turn, out: &out)
     }
 
     /// Puts `contact` into the table the usual way, and swallows what follows from it.
     mutating func admit(_ contact: Verified<Contact>) {
         discovery.prove(
-            contact, at: address(contact), NodeID(of: contact.record.publicKey), .milliseconds(20), now,
-            &random, &out)
+            contact, at: address(contact), NodeID(of: contact.record.publicKey), .milliseconds(20), &turn,
+            &out)
         out = []
     }
 
     mutating func tick(after interval: Interval) {
         now = now + interval
-        discovery.tick(now: clock, random: &random, out: &out)
+        discovery.tick(turn: &turn, out: &out)
     }
 
     /// Ticks until `key` is sent a PING, at most `limit` long. Lookups meanwhile find nobody new.
-    mutating func nextRequest(to key: PublicKey, within limit: Interval) -> (token: UInt64, message: Message)?
-    {
+    mutating func nextRequest(to key: PublicKey, within limit: Interval) -> (
+        token: UInt64, message: DiscoveryMessage
+    )? {
         let end = now + limit
         while discovery.nextDeadline() <= end {
             now = max(now, discovery.nextDeadline())
-            discovery.tick(now: clock, random: &random, out: &out)
+            discovery.tick(turn: &turn, out: &out)
             for request in requests() {
                 if case .find = request.message {
                     answer(request.token, .found(contacts: []), from: request.peer)
@@ -99,7 +106,7 @@ struct Bench {
 
 extension Bench {
     mutating func expectRequest(to key: PublicKey, within limit: Interval) throws -> (
-        token: UInt64, message: Message
+        token: UInt64, message: DiscoveryMessage
     ) {
         let request = nextRequest(to: key, within: limit)
         return try #require(request)

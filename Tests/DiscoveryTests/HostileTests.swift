@@ -47,7 +47,7 @@ import Wire
         var bench = Bench()
         let peer = bench.contact(1)
         bench.admit(peer)
-        _ = bench.discovery.lookup(.zero, now: bench.clock, random: &bench.random, out: &bench.out)
+        _ = bench.discovery.lookup(.zero, turn: &bench.turn, out: &bench.out)
         let find = bench.requests()[0]
         let forged = SignedRecord(
             body: bench.contact(5).signed.body, signature: bench.contact(6).signed.signature)
@@ -82,7 +82,7 @@ import Wire
                 bench.fail(request.token)
             }
         }
-        _ = bench.discovery.lookup(.zero, now: bench.clock, random: &bench.random, out: &bench.out)
+        _ = bench.discovery.lookup(.zero, turn: &bench.turn, out: &bench.out)
         for find in bench.requests() {
             let listed = (0..<8).map {
                 bench.contact(200 + $0, at: Endpoint(ipv4: 0x0909_0909, port: 54)).signed
@@ -236,16 +236,16 @@ import Wire
         var reached = 0
         for seed in 0..<200 {
             var bench = Bench(.internet)
-            bench.random = SeededRandom(seed: UInt64(seed))
+            bench.turn.random = SeededRandom(seed: UInt64(seed))
             let anchors = (0..<64).map { bench.contact($0) }
             // Ten live and honest, ten hostile, the rest gone.
             let live = Set(anchors.prefix(10).map(\.record.publicKey))
             let hostile = Set(anchors[10..<20].map(\.record.publicKey))
             var found: Set<PublicKey> = []
             var shuffled = anchors
-            bench.random.shuffle(&shuffled)
+            bench.turn.random.shuffle(&shuffled)
             bench.discovery.restore(
-                anchors: shuffled, now: bench.clock, random: &bench.random, out: &bench.out)
+                anchors: shuffled, turn: &bench.turn, out: &bench.out)
             for step in 0..<60 {
                 for request in bench.requests() {
                     let isLive = live.contains(request.peer.key)
@@ -258,7 +258,7 @@ import Wire
                         continue
                     }
                     if isLive { found.insert(request.peer.key) }
-                    let reply: Message =
+                    let reply: DiscoveryMessage =
                         if case .find = request.message { .found(contacts: []) } else {
                             .pong(contact: nil, observed: nil)
                         }

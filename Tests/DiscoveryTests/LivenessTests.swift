@@ -37,14 +37,14 @@ import Wire
         let peer = bench.contact(1)
         bench.admit(peer)
         bench.discovery.suspect(
-            peer.record.publicKey, now: bench.clock, random: &bench.random, out: &bench.out)
+            peer.record.publicKey, turn: &bench.turn, out: &bench.out)
         bench.discovery.suspect(
-            peer.record.publicKey, now: bench.clock, random: &bench.random, out: &bench.out)
+            peer.record.publicKey, turn: &bench.turn, out: &bench.out)
         let probes = bench.requests()
         #expect(probes.count == 1)
         bench.fail(probes[0].token)
         bench.discovery.suspect(
-            peer.record.publicKey, now: bench.clock, random: &bench.random, out: &bench.out)
+            peer.record.publicKey, turn: &bench.turn, out: &bench.out)
         let requests = bench.requests()
         #expect(requests.isEmpty && bench.discovery.count == 1)
     }
@@ -58,7 +58,7 @@ import Wire
         let before = bench.ask(.find(target: .zero), from: asker)
         #expect(before == .found(contacts: [peer.signed]))
         bench.discovery.suspect(
-            peer.record.publicKey, now: bench.clock, random: &bench.random, out: &bench.out)
+            peer.record.publicKey, turn: &bench.turn, out: &bench.out)
         bench.fail(bench.requests()[0].token)
         let after = bench.ask(.find(target: .zero), from: asker)
         #expect(after == .found(contacts: []))
@@ -70,10 +70,10 @@ import Wire
         let peer = bench.contact(1)
         bench.admit(peer)
         bench.discovery.suspect(
-            peer.record.publicKey, now: bench.clock, random: &bench.random, out: &bench.out)
+            peer.record.publicKey, turn: &bench.turn, out: &bench.out)
         let probe = bench.requests()[0]
         bench.discovery.forget(
-            peer.record.publicKey, now: bench.clock, random: &bench.random, out: &bench.out)
+            peer.record.publicKey, turn: &bench.turn, out: &bench.out)
         #expect(bench.discovery.count == 0)
         bench.answer(probe.token, .pong(contact: nil, observed: nil), from: probe.peer)
         _ = bench.ask(.ping(contact: peer.signed), from: bench.address(peer))
@@ -100,12 +100,12 @@ import Wire
         let requests = bench.requests()
         #expect(requests.isEmpty)
         let victim = far[3].record.publicKey
-        bench.discovery.suspect(victim, now: bench.clock, random: &bench.random, out: &bench.out)
+        bench.discovery.suspect(victim, turn: &bench.turn, out: &bench.out)
         bench.fail(bench.requests()[0].token)
         for _ in 0..<2 {
             bench.now = bench.now + .seconds(5)
             bench.discovery.timers.set(.contact(victim.word), at: bench.now)
-            bench.discovery.tick(now: bench.clock, random: &bench.random, out: &bench.out)
+            bench.discovery.tick(turn: &bench.turn, out: &bench.out)
             let requests = bench.requests()
             let probe = try #require(requests.first { $0.peer.key == victim })
             bench.fail(probe.token)
@@ -123,7 +123,7 @@ import Wire
         let peer = bench.address(bench.contact(1))
         let own = PeerAddress(key: bench.identity.publicKey, endpoint: .loopback(1))
         bench.discovery.join(
-            bootstrap: [peer, own], now: bench.clock, random: &bench.random, out: &bench.out)
+            bootstrap: [peer, own], turn: &bench.turn, out: &bench.out)
         var times: [Double] = []
         for _ in 0..<10 {
             let requests = bench.requests()
@@ -131,7 +131,7 @@ import Wire
             times.append(Double(bench.now.nanoseconds) / 1e9)
             bench.fail(requests[0].token)
             bench.now = bench.discovery.nextDeadline()
-            bench.discovery.tick(now: bench.clock, random: &bench.random, out: &bench.out)
+            bench.discovery.tick(turn: &bench.turn, out: &bench.out)
         }
         let gaps = zip(times.dropFirst(), times).map { $0 - $1 }
         for (gap, expected) in zip(gaps, [1.0, 2, 4, 8, 16, 32, 60, 60, 60]) {
@@ -147,9 +147,9 @@ import Wire
         #expect(anchors.count > 30 && anchors.count <= 64)
         var again = Bench()
         again.discovery.join(
-            bootstrap: [again.address(again.contact(500))], now: again.clock, random: &again.random,
+            bootstrap: [again.address(again.contact(500))], turn: &again.turn,
             out: &again.out)
-        again.discovery.restore(anchors: anchors, now: again.clock, random: &again.random, out: &again.out)
+        again.discovery.restore(anchors: anchors, turn: &again.turn, out: &again.out)
         for _ in 0..<40 {
             for request in again.requests() {
                 if case .ping = request.message,
@@ -199,7 +199,7 @@ import Wire
         var probedAfter: Int?
         for minute in 1...40 where probedAfter == nil {
             bench.discovery.heard(
-                bench.address(peer), now: bench.clock, random: &bench.random, out: &bench.out)
+                bench.address(peer), turn: &bench.turn, out: &bench.out)
             if bench.nextRequest(to: key, within: .seconds(40)) != nil { probedAfter = minute * 40 }
         }
         let seconds = try #require(probedAfter)
@@ -215,7 +215,7 @@ import Wire
         bench.answer(first.token, .pong(contact: nil, observed: nil), from: bench.address(peer))
         bench.discovery.timers.cancel(.refresh)
         bench.now = bench.now + .seconds(50)
-        bench.discovery.heard(bench.address(peer), now: bench.clock, random: &bench.random, out: &bench.out)
+        bench.discovery.heard(bench.address(peer), turn: &bench.turn, out: &bench.out)
         var ticks = 0
         while bench.requests().isEmpty, ticks < 100 {
             bench.now = max(bench.now, bench.discovery.nextDeadline())
@@ -251,7 +251,7 @@ import Wire
         let first = try bench.expectRequest(to: key, within: .seconds(1))
         bench.answer(first.token, .pong(contact: nil, observed: nil), from: bench.address(peer))
         let moved = TestNetwork.contact(bench.identity, at: [.loopback(3_333)], sequence: 2)
-        bench.discovery.setSelf(moved, now: bench.clock, random: &bench.random, out: &bench.out)
+        bench.discovery.setSelf(moved, turn: &bench.turn, out: &bench.out)
         let second = try bench.expectRequest(to: key, within: .seconds(10))
         #expect(second.message == .ping(contact: moved.signed, known: peer.record.sequence))
     }

@@ -24,7 +24,9 @@ import Wire
         return bench
     }
 
-    private func glance(_ bench: inout Bench) -> [(token: UInt64, message: Message, peer: PeerAddress)] {
+    private func glance(_ bench: inout Bench) -> [(
+        token: UInt64, message: DiscoveryMessage, peer: PeerAddress
+    )] {
         bench.tick(after: .milliseconds(400))
         return bench.requests().filter { if case .find = $0.message { true } else { false } }
     }

@@ -102,7 +102,7 @@ import Wire
         network.add(100)
         let bootstrap = network.address(0)
         for index in 0..<100 {
-            network.act(index) { $0.join(bootstrap: [bootstrap], now: $1, random: &$2, out: &$3) }
+            network.act(index) { $0.join(bootstrap: [bootstrap], turn: &$1, out: &$2) }
         }
         network.run(for: .milliseconds(2_500))
         #expect(network.nodes.allSatisfy { $0.isJoined && $0.discovery.count >= 16 })
@@ -131,7 +131,7 @@ import Wire
         network.add(160)
         let bootstrap = network.address(0)
         for index in 0..<160 {
-            network.act(index) { $0.join(bootstrap: [bootstrap], now: $1, random: &$2, out: &$3) }
+            network.act(index) { $0.join(bootstrap: [bootstrap], turn: &$1, out: &$2) }
             network.run(for: .milliseconds(20))
         }
         network.run(for: .seconds(30))
@@ -159,7 +159,7 @@ import Wire
             network.add(12)
             let bootstrap = network.address(0)
             for index in 0..<12 {
-                network.act(index) { $0.join(bootstrap: [bootstrap], now: $1, random: &$2, out: &$3) }
+                network.act(index) { $0.join(bootstrap: [bootstrap], turn: &$1, out: &$2) }
             }
             network.run(for: .seconds(3))
             network.nodes[5].isDown = true
@@ -178,7 +178,7 @@ import Wire
         network.add(8)
         let bootstrap = network.address(0)
         for index in 0..<8 {
-            network.act(index) { $0.join(bootstrap: [bootstrap], now: $1, random: &$2, out: &$3) }
+            network.act(index) { $0.join(bootstrap: [bootstrap], turn: &$1, out: &$2) }
             network.run(for: .milliseconds(20))
         }
         network.run(for: .milliseconds(500))
@@ -191,7 +191,7 @@ import Wire
         network.add(count)
         let bootstrap = network.address(0)
         for index in 0..<count {
-            network.act(index) { $0.join(bootstrap: [bootstrap], now: $1, random: &$2, out: &$3) }
+            network.act(index) { $0.join(bootstrap: [bootstrap], turn: &$1, out: &$2) }
         }
         network.run(for: .seconds(2))
         for index in 0..<count {
@@ -210,12 +210,12 @@ import Wire
         network.add(8)
         let bootstrap = network.address(0)
         for index in 0..<8 {
-            network.act(index) { $0.join(bootstrap: [bootstrap], now: $1, random: &$2, out: &$3) }
+            network.act(index) { $0.join(bootstrap: [bootstrap], turn: &$1, out: &$2) }
         }
         network.run(for: .seconds(5))
         network.nodes[3].isDown = true
         let gone = network.nodes[3].identity.publicKey
-        network.act(1) { $0.suspect(gone, now: $1, random: &$2, out: &$3) }
+        network.act(1) { $0.suspect(gone, turn: &$1, out: &$2) }
         network.run(for: .seconds(12))
         #expect(network.nodes[1].evictions == [gone])
         network.run(for: .seconds(120))
@@ -229,7 +229,7 @@ import Wire
         network.add(12)
         let bootstrap = network.address(0)
         for index in 0..<12 {
-            network.act(index) { $0.join(bootstrap: [bootstrap], now: $1, random: &$2, out: &$3) }
+            network.act(index) { $0.join(bootstrap: [bootstrap], turn: &$1, out: &$2) }
         }
         network.run(for: .minutes(2))
         #expect(network.nodes.allSatisfy { $0.discovery.count == 11 })
@@ -247,11 +247,11 @@ import Wire
         network.add(10)
         let bootstrap = network.address(0)
         for index in 1..<10 {
-            network.act(index) { $0.join(bootstrap: [bootstrap], now: $1, random: &$2, out: &$3) }
+            network.act(index) { $0.join(bootstrap: [bootstrap], turn: &$1, out: &$2) }
         }
         network.run(for: .seconds(5))
         network.restart(4, port: 4_444)
-        network.act(4) { $0.join(bootstrap: [bootstrap], now: $1, random: &$2, out: &$3) }
+        network.act(4) { $0.join(bootstrap: [bootstrap], turn: &$1, out: &$2) }
         // Until the others' next refresh: whom the restarted node has not met by then, it meets there.
         network.run(for: .seconds(45))
         let key = network.nodes[4].identity.publicKey
@@ -268,12 +268,12 @@ import Wire
         for index in 0..<64 {
             // As if each had just been admitted: introductions, then the usual schedule.
             let keys = network.nodes[index].discovery.table.entries.map(\.key)
-            network.act(index) { discovery, now, random, _ in
+            network.act(index) { discovery, turn, _ in
                 for key in keys {
                     discovery.timers.set(
-                        .contact(key.word), at: now.monotonic + random.interval(.zero, .seconds(1)))
+                        .contact(key.word), at: turn.monotonic + turn.random.interval(.zero, .seconds(1)))
                 }
-                discovery.timers.set(.refresh, at: now.monotonic + .seconds(1))
+                discovery.timers.set(.refresh, at: turn.monotonic + .seconds(1))
                 discovery.refreshDelay = discovery.parameters.refreshDelayMax
             }
         }

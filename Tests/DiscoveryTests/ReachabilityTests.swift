@@ -26,7 +26,7 @@ import Wire
         let end = bench.now + limit
         while bench.discovery.nextDeadline() <= end {
             bench.now = max(bench.now, bench.discovery.nextDeadline())
-            bench.discovery.tick(now: bench.clock, random: &bench.random, out: &bench.out)
+            bench.discovery.tick(turn: &bench.turn, out: &bench.out)
             let asked = questions(bench)
             for action in bench.out {
                 guard case .request(let token, .ping, let peer) = action else { continue }
@@ -54,13 +54,13 @@ import Wire
 
     static func call(_ bench: inout Bench, _ nonce: UInt64, from source: Endpoint, isStranger: Bool = true) {
         bench.discovery.calledBack(
-            nonce, from: source, isStranger: isStranger, now: bench.clock, random: &bench.random,
+            nonce, from: source, isStranger: isStranger, turn: &bench.turn,
             out: &bench.out)
     }
 
     static func dial(_ bench: inout Bench, from source: Endpoint) {
         bench.discovery.channelCame(
-            from: source, now: bench.clock, random: &bench.random, out: &bench.out)
+            from: source, turn: &bench.turn, out: &bench.out)
     }
 
     /// The end of a round: what was found out, and the questions of the next round if there is one.
@@ -140,8 +140,10 @@ import Wire
         for _ in 0..<6 {
             let other = bench.address(bench.contact(20))
             for (index, (request, peer)) in Self.round(&bench, within: .minutes(90)).enumerated() {
-                let answer = Message.callbackAnswer(nonce: request.nonce, called: index == 0 ? nil : Self.own)
-                let elsewhere = Message.callbackAnswer(nonce: request.nonce, called: Self.stranger(7))
+                let answer = DiscoveryMessage.callbackAnswer(
+                    nonce: request.nonce, called: index == 0 ? nil : Self.own)
+                let elsewhere = DiscoveryMessage.callbackAnswer(
+                    nonce: request.nonce, called: Self.stranger(7))
                 switch index {
                 case 0: _ = bench.ask(answer, from: peer)
                 case 1: _ = bench.ask(elsewhere, from: peer)
@@ -220,17 +222,17 @@ import Wire
         #expect(first?.datagrams == .no)
         let tested = bench.now
         bench.discovery.strangerCame(
-            from: Self.stranger(3), now: bench.clock, random: &bench.random, out: &bench.out)
+            from: Self.stranger(3), turn: &bench.turn, out: &bench.out)
         #expect(bench.discovery.reachability.plannedAt > tested + .minutes(20))
         bench.now = bench.now + .minutes(6)
         bench.discovery.strangerCame(
-            from: Self.stranger(3), now: bench.clock, random: &bench.random, out: &bench.out)
+            from: Self.stranger(3), turn: &bench.turn, out: &bench.out)
         #expect(bench.discovery.reachability.plannedAt < bench.now + .seconds(15))
 
         var moved = Self.bench()
         #expect(Self.silence(&moved) != nil)
         let contact = TestNetwork.contact(moved.identity, at: [Self.stranger(77)], sequence: 9)
-        moved.discovery.setSelf(contact, now: moved.clock, random: &moved.random, out: &moved.out)
+        moved.discovery.setSelf(contact, turn: &moved.turn, out: &moved.out)
         #expect(moved.discovery.reachability.plannedAt < moved.now + .seconds(15))
         moved.out = []
         #expect(Self.round(&moved).count == 4)
@@ -249,7 +251,7 @@ import Wire
         bench.now = bench.now + .minutes(10)
         for number in 10..<12 {
             bench.discovery.strangerCame(
-                from: Self.stranger(number), now: bench.clock, random: &bench.random, out: &bench.out)
+                from: Self.stranger(number), turn: &bench.turn, out: &bench.out)
             Self.dial(&bench, from: Self.stranger(number))
         }
         #expect(Self.round(&bench, within: .minutes(35)).isEmpty)
@@ -258,7 +260,7 @@ import Wire
 
     // MARK: For others
 
-    private func request(_ nonce: UInt64 = 5, port: UInt16 = 7_827) -> Message {
+    private func request(_ nonce: UInt64 = 5, port: UInt16 = 7_827) -> DiscoveryMessage {
         .callbackRequest(CallbackRequest(nonce: nonce, port: port, channel: true))
     }
 
@@ -282,12 +284,12 @@ import Wire
         // Who doesn't call, for whatever reason, is replaced, twice.
         bench.answer(order.token, .callbackAnswer(nonce: 5, called: nil), from: order.peer)
         let second = try #require(bench.requests().first)
-        bench.answer(second.token, .unsupported(kind: 41), from: second.peer)
+        bench.answer(second.token, nil, from: second.peer)
         let third = bench.requests().first { if case .callbackOrder = $0.message { true } else { false } }
         let last = try #require(third)
         // The asker is told when somebody calls, and not before.
         bench.answer(last.token, .callbackAnswer(nonce: 5, called: called), from: last.peer)
-        let told = bench.out.compactMap { action -> Message? in
+        let told = bench.out.compactMap { action -> DiscoveryMessage? in
             if case .send(let message, asker) = action { message } else { nil }
         }
         #expect(told == [.callbackAnswer(nonce: 5, called: called)])
@@ -315,7 +317,7 @@ import Wire
         #expect(bench.discovery.dropped[.callbackBudget] == UInt64(1_100 - orders))
     }
 
-    private func order(_ endpoint: Endpoint, _ nonce: UInt64 = 5) -> Message {
+    private func order(_ endpoint: Endpoint, _ nonce: UInt64 = 5) -> DiscoveryMessage {
         .callbackOrder(
             CallbackOrder(
                 publicKey: TestNetwork.identity(78).publicKey, endpoint: endpoint, nonce: nonce, channel: true
@@ -331,7 +333,7 @@ import Wire
         let calls = bench.out.filter { if case .callBack = $0 { true } else { false } }
         #expect(calls.count == 1)
         bench.out = []
-        var refused: [(Message, PeerAddress, Bool)] = [
+        var refused: [(DiscoveryMessage, PeerAddress, Bool)] = [
             (order(target), PeerAddress(key: contact.key, endpoint: Self.stranger(9)), true),
             (order(target), PeerAddress(key: TestNetwork.identity(79).publicKey, endpoint: target), true),
             (order(target), contact, false),

@@ -27,7 +27,7 @@ import Wire
         var now = MonotonicTime.zero
         /// Draws the hash keys that the registrar draws.
         var draws: SeededRandom
-        var registrarDraws: SeededRandom
+        var registrarTurn: Turn
         var secret: Secret32?
         var secretEnds = MonotonicTime.zero
         let parameters: DiscoveryParameters
@@ -42,7 +42,8 @@ import Wire
             self.parameters = parameters
             registrar = Registrar(Shared(parameters))
             draws = SeededRandom(seed: random.next())
-            registrarDraws = draws
+            registrarTurn = Turn(
+                now: Now(monotonic: .zero, wall: WallTime(milliseconds: 0)), random: draws)
         }
 
         static let nodes = 30
@@ -139,9 +140,10 @@ import Wire
         mutating func apply(_ operation: Operation) throws {
             switch operation {
             case .keep(let node, let network, let topic, let record):
+                registrarTurn.now.monotonic = now
                 let kept = registrar.keep(
-                    Self.record(record), of: Self.key(node), Self.group(network), Self.topic(topic), now,
-                    &registrarDraws)
+                    Self.record(record), of: Self.key(node), Self.group(network), Self.topic(topic),
+                    &registrarTurn)
                 let entry = Entry(
                     node: node, network: network, topic: topic, record: record,
                     expires: now + parameters.registrationLifetime)
@@ -151,7 +153,8 @@ import Wire
                 drop(plain.filter { $0.node == node && $0.topic == topic })
             case .pass(let interval): now = now + interval
             case .sweep:
-                registrar.sweep(now, &registrarDraws)
+                registrarTurn.now.monotonic = now
+                registrar.sweep(&registrarTurn)
                 renewSecret()
                 drop(plain.filter { $0.expires <= now })
             case .sample(let topic, let start, let wanted, let excluded):

@@ -12,8 +12,12 @@ import Wire
 
     struct Bed {
         var registrar: Registrar
-        var random = SeededRandom(seed: 1)
-        var now = MonotonicTime.zero
+        var turn = Turn(
+            now: Now(monotonic: .zero, wall: WallTime(milliseconds: 0)), random: SeededRandom(seed: 1))
+        var now: MonotonicTime {
+            get { turn.monotonic }
+            set { turn.now.monotonic = newValue }
+        }
         let record = SignedRecord(body: [1], signature: Signature(r: .zero, s: .zero))
 
         init(_ parameters: DiscoveryParameters = DiscoveryParameters()) {
@@ -24,7 +28,7 @@ import Wire
         mutating func offer(_ number: Int, network: Int, _ topic: TopicID) -> Bool {
             let key = PublicKey(Bytes32(UInt64(number), 5, 5, 5))
             let group = DiscoveryProfile.internet.group(Endpoint(ipv4: UInt32(network) << 8 | 1, port: 1))
-            return registrar.keep(record, of: key, group, topic, now, &random)
+            return registrar.keep(record, of: key, group, topic, &turn)
         }
 
         func networks(_ topic: TopicID) -> [Endpoint] { registrar.entries(topic, now).map(\.group) }
@@ -46,7 +50,7 @@ import Wire
         var honest = 0
         for seed in 0..<20 {
             var bed = Bed()
-            bed.random = SeededRandom(seed: UInt64(seed))
+            bed.turn.random = SeededRandom(seed: UInt64(seed))
             for number in 0..<100 { _ = bed.offer(number, network: number, topic) }
             for number in 0..<5_000 {
                 for network in 0..<4 {
@@ -103,10 +107,10 @@ import Wire
         _ = bed.offer(1, network: 1, topic)
         bed.now = bed.now + .minutes(6)
         #expect(bed.registrar.entries(topic, bed.now).map(\.key) == [PublicKey(Bytes32(1, 5, 5, 5))])
-        bed.registrar.sweep(bed.now, &bed.random)
+        bed.registrar.sweep(&bed.turn)
         #expect(bed.registrar.count == 1)
         bed.now = bed.now + .minutes(15)
-        bed.registrar.sweep(bed.now, &bed.random)
+        bed.registrar.sweep(&bed.turn)
         #expect(bed.registrar.isEmpty && bed.registrar.count(of: .loopback(0)) == 0)
     }
 
@@ -189,7 +193,7 @@ import Wire
         }
         for start in [0, 1, 63, UInt32.max] {
             let answer = providers(&bench, start)
-            let bytes = Envelope(reply: .max, message: .providers(answer)).encoded()
+            let bytes = Envelope(reply: .max, message: .discovery(.providers(answer))).encoded()
             #expect(bytes.count <= WireLimits.envelopeSizeMax)
             #expect(answer.registrations.count >= 4 && answer.contacts.count >= 1)
         }

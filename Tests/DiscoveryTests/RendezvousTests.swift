@@ -48,7 +48,7 @@ import Wire
         network.add(12)
         let bootstrap = network.address(0)
         for index in 0..<12 {
-            network.act(index) { $0.join(bootstrap: [bootstrap], now: $1, random: &$2, out: &$3) }
+            network.act(index) { $0.join(bootstrap: [bootstrap], turn: &$1, out: &$2) }
         }
         network.provide(topic, at: 3)
         network.run(for: .seconds(10))
@@ -100,7 +100,7 @@ import Wire
         let liar = bench.contact(1)
         bench.admit(liar)
         let target = Endpoint(ipv4: 0x0909_0909, port: 53)
-        _ = bench.discovery.findProviders(of: topic, now: bench.clock, random: &bench.random, out: &bench.out)
+        _ = bench.discovery.findProviders(of: topic, turn: &bench.turn, out: &bench.out)
         let question = bench.requests()[0]
         let lies = (0..<8).map { RegisterMessageTests.registration(500 + $0, topic, at: target).0.signed }
         bench.answer(question.token, .providers(Providers(registrations: lies)), from: question.peer)
@@ -113,7 +113,7 @@ import Wire
         var bench = Bench()
         let liar = bench.contact(1)
         bench.admit(liar)
-        _ = bench.discovery.findProviders(of: topic, now: bench.clock, random: &bench.random, out: &bench.out)
+        _ = bench.discovery.findProviders(of: topic, turn: &bench.turn, out: &bench.out)
         let question = bench.requests()[0]
         let (good, address) = RegisterMessageTests.registration(2, topic)
         let (other, _) = RegisterMessageTests.registration(3, TopicID(.zero))
@@ -143,7 +143,7 @@ import Wire
     func relayed() {
         var bench = Bench()
         for number in 1...3 { bench.admit(bench.contact(number)) }
-        _ = bench.discovery.findProviders(of: topic, now: bench.clock, random: &bench.random, out: &bench.out)
+        _ = bench.discovery.findProviders(of: topic, turn: &bench.turn, out: &bench.out)
         let good = RegisterMessageTests.registration(20, topic).0.signed
         let forged = SignedRecord(
             body: RegisterMessageTests.registration(21, topic).0.signed.body, signature: good.signature)
@@ -178,7 +178,7 @@ import Wire
         var point = NodeID(of: peer.record.publicKey).value
         point.w0 ^= 1 << 63  // the answerer is in bucket 0
         _ = bench.discovery.findProviders(
-            of: TopicID(point), now: bench.clock, random: &bench.random, out: &bench.out)
+            of: TopicID(point), turn: &bench.turn, out: &bench.out)
         let question = bench.requests()[0]
         let named = (100..<140).map { bench.contact($0) }.filter {
             NodeID(of: $0.record.publicKey).topicBucket(TopicID(point)) > 0
@@ -210,7 +210,7 @@ import Wire
         var point = id.value
         point.w0 ^= 1 << 59  // shares four bits with the answerer
         _ = bench.discovery.findProviders(
-            of: TopicID(point), now: bench.clock, random: &bench.random, out: &bench.out)
+            of: TopicID(point), turn: &bench.turn, out: &bench.out)
         let question = bench.requests()[0]
         let listed = (100..<108).map { bench.contact($0) }
         bench.answer(

@@ -15,7 +15,7 @@ struct TestNetwork {
         var discovery: Discovery
         var isDown = false
         /// Replaces the replies of an honest node.
-        var lie: (@Sendable (Message, PeerAddress) -> Message?)?
+        var lie: (@Sendable (DiscoveryMessage, PeerAddress) -> DiscoveryMessage?)?
         var lookups: [UInt64: (contacts: [Verified<Contact>], statistics: LookupStatistics)] = [:]
         var evictions: [PublicKey] = []
         var found: [UInt64: [PublicKey]] = [:]
@@ -24,8 +24,8 @@ struct TestNetwork {
     }
 
     enum Event {
-        case request(token: UInt64, Message, from: Int, to: PeerAddress)
-        case reply(token: UInt64, Message, from: PeerAddress, to: Int, sent: MonotonicTime)
+        case request(token: UInt64, DiscoveryMessage, from: Int, to: PeerAddress)
+        case reply(token: UInt64, DiscoveryMessage, from: PeerAddress, to: Int, sent: MonotonicTime)
         case silence(token: UInt64, at: Int)
         case tick(Int)
     }
@@ -55,7 +55,7 @@ struct TestNetwork {
     private var number: UInt64 = 0
     private var random: SeededRandom
     private var byKey: [PublicKey: Int] = [:]
-    private var randoms: [SeededRandom] = []
+    private var turns: [Turn] = []
     private var sessions: Set<Int> = []
     private var events: [Event?] = []
     private var freeSlots: [Int] = []
@@ -90,9 +90,9 @@ struct TestNetwork {
                     identity: identity, contact: contact, endpoint: endpoint,
                     discovery: Discovery(
                         selfKey: identity.publicKey, parameters: parameters, profile: .loopback)))
-            randoms.append(SeededRandom(seed: random.bytes32()))
+            turns.append(Turn(now: clock, random: SeededRandom(seed: random.bytes32())))
             nextTick.append(.never)
-            act(index) { $0.setSelf(contact, now: $1, random: &$2, out: &$3) }
+            act(index) { $0.setSelf(contact, turn: &$1, out: &$2) }
         }
     }
 
@@ -102,10 +102,11 @@ struct TestNetwork {
 
     /// Calls into one node and carries out what it wants.
     mutating func act(
-        _ index: Int, _ call: (inout Discovery, Now, inout SeededRandom, inout [DiscoveryAction]) -> Void
+        _ index: Int, _ call: (inout Discovery, inout Turn, inout [DiscoveryAction]) -> Void
     ) {
         var out: [DiscoveryAction] = []
-        call(&nodes[index].discovery, clock, &randoms[index], &out)
+        turns[index].now = clock
+        call(&nodes[index].discovery, &turns[index], &out)
         perform(out, by: index)
     }
 
@@ -134,12 +135,12 @@ struct TestNetwork {
         nodes[index].discovery = Discovery(
             selfKey: old.selfKey, parameters: old.parameters, profile: old.profile)
         sessions = sessions.filter { $0 >> 20 != index && $0 & 0xfffff != index }
-        act(index) { $0.setSelf(contact, now: $1, random: &$2, out: &$3) }
+        act(index) { $0.setSelf(contact, turn: &$1, out: &$2) }
     }
 
     mutating func lookup(_ target: Bytes32, at index: Int) -> UInt64 {
         var token: UInt64 = 0
-        act(index) { token = $0.lookup(target, now: $1, random: &$2, out: &$3) }
+        act(index) { token = $0.lookup(target, turn: &$1, out: &$2) }
         return token
     }
 
@@ -148,12 +149,12 @@ struct TestNetwork {
             publicKey: nodes[index].identity.publicKey, topic: topic, endpoints: [nodes[index].endpoint],
             issuedAt: clock.wall)
         let signed = Verified(signing: registration, with: nodes[index].identity)
-        act(index) { $0.provide(signed, now: $1, random: &$2, out: &$3) }
+        act(index) { $0.provide(signed, turn: &$1, out: &$2) }
     }
 
     mutating func search(_ topic: TopicID, at index: Int) -> UInt64 {
         var token: UInt64 = 0
-        act(index) { token = $0.findProviders(of: topic, now: $1, random: &$2, out: &$3) }
+        act(index) { token = $0.findProviders(of: topic, turn: &$1, out: &$2) }
         return token
     }
 
@@ -216,12 +217,12 @@ struct TestNetwork {
             var proven = !sessions.insert(pair).inserted
             if case .register = message { proven = true }  // waits for its session
             let asker = address(from)
-            var reply: Message?
+            var reply: DiscoveryMessage?
             if let lie = nodes[to].lie {
                 reply = lie(message, asker)
             } else {
                 act(to) {
-                    reply = $0.handle(message, from: asker, proven: proven, now: $1, random: &$2, out: &$3)
+                    reply = $0.handle(message, from: asker, proven: proven, turn: &$1, out: &$2)
                 }
             }
             guard let reply else { return schedule(after: patience, .silence(token: token, at: from)) }
@@ -231,19 +232,19 @@ struct TestNetwork {
             guard !nodes[to].isDown else { return }
             let roundTrip = now - sent
             act(to) {
-                $0.answered(token, message, from: peer, roundTrip: roundTrip, now: $1, random: &$2, out: &$3)
+                $0.answered(token, message, from: peer, roundTrip: roundTrip, turn: &$1, out: &$2)
             }
         case .silence(let token, let index):
             guard !nodes[index].isDown else { return }
-            act(index) { $0.unanswered(token, now: $1, random: &$2, out: &$3) }
+            act(index) { $0.unanswered(token, turn: &$1, out: &$2) }
         case .tick(let index):
             nextTick[index] = .never
             guard !nodes[index].isDown else { return }
-            act(index) { $0.tick(now: $1, random: &$2, out: &$3) }
+            act(index) { $0.tick(turn: &$1, out: &$2) }
         }
     }
 
-    private mutating func count(_ message: Message) {
+    private mutating func count(_ message: DiscoveryMessage) {
         messages += 1
         switch message {
         case .ping(let contact, _):

@@ -41,7 +41,9 @@ private struct ChannelWorld {
     private var channels = fresh
     private var actions: [ChannelAction] = []
     private var ends: [End] = []
-    private var now = Now(monotonic: .zero + .seconds(1_000), wall: WallTime(milliseconds: 0))
+    private var turn = Turn(
+        now: Now(monotonic: .zero + .seconds(1_000), wall: WallTime(milliseconds: 0)),
+        random: SeededRandom(seed: 1))
 
     mutating func step(_ input: inout FuzzInput) {
         let choice = input.byte()
@@ -49,21 +51,21 @@ private struct ChannelWorld {
         let place = Endpoint(ipv4: 0x2d00_0001 + UInt32(choice >> 5) << 8, port: 7827)
         switch choice & 15 {
         case 0, 1:
-            guard let id = channels.accept(from: place, now: now, out: &actions) else { break }
+            guard let id = channels.accept(from: place, turn: &turn, out: &actions) else { break }
             ends.append(
                 End(
                     id: id, far: AdversaryChannel(who, victim: Self.identity.publicKey, mesh: Self.mesh),
                     dialledByUs: false))
         case 2:
             let id = channels.open(
-                to: PeerAddress(key: who.publicKey, endpoint: place), now: now, out: &actions)
+                to: PeerAddress(key: who.publicKey, endpoint: place), turn: &turn, out: &actions)
             if !ends.contains(where: { $0.id == id }) {
                 ends.append(
                     End(
                         id: id, far: AdversaryChannel(who, victim: Self.identity.publicKey, mesh: Self.mesh),
                         dialledByUs: true))
             }
-        case 3: if let end = pick(&input) { channels.connected(end.id, now: now, out: &actions) }
+        case 3: if let end = pick(&input) { channels.connected(end.id, turn: &turn, out: &actions) }
         case 4, 5: if let end = pick(&input) { deliver(end.id, change(end) { $0.hello() }, &input) }
         case 6, 7:
             if let end = pick(&input) {
@@ -72,24 +74,25 @@ private struct ChannelWorld {
             }
         case 8:
             let maker = MessageMaker(
-                author: who, endpoint: place, victim: Self.identity.publicKey, model: "m", wall: now.wall)
+                author: who, endpoint: place, victim: Self.identity.publicKey, model: "m", wall: turn.wall)
             if let end = pick(&input) {
                 let plain = maker.frame(&input).encoded()
                 deliver(end.id, change(end) { $0.record(plain) }, &input)
             }
         case 9: if let end = pick(&input) { deliver(end.id, input.manyBytes(), &input) }
-        case 10: if let end = pick(&input) { channels.release(end.id, now: now, out: &actions) }
-        case 11: if let end = pick(&input) { channels.closed(end.id, now: now, out: &actions) }
+        case 10: if let end = pick(&input) { channels.release(end.id, turn: &turn, out: &actions) }
+        case 11: if let end = pick(&input) { channels.closed(end.id, turn: &turn, out: &actions) }
         case 12: if let end = pick(&input) { channels.written(end.id, bytes: Int(input.byte()) << 4) }
         case 13:
             let frame = Frame(
                 task: TaskID(high: 1, low: 2), attempt: 1, body: .bodyPart(Array(repeating: 7, count: 500)))
-            if let end = pick(&input) { channels.send(frame, on: end.id, now: now, out: &actions) }
+            if let end = pick(&input) { channels.send(frame, on: end.id, turn: &turn, out: &actions) }
         case 14: if let end = pick(&input) { channels.close(end.id, out: &actions) }
         default:
-            now.monotonic = now.monotonic + .milliseconds(Int64(input.byte()) << Int64(input.choice(12)))
-            channels.tick(now: now, out: &actions)
-            precondition(channels.nextDeadline() > now.monotonic, "a tick left something due")
+            turn.now.monotonic =
+                turn.monotonic + .milliseconds(Int64(input.byte()) << Int64(input.choice(12)))
+            channels.tick(turn: &turn, out: &actions)
+            precondition(channels.nextDeadline() > turn.monotonic, "a tick left something due")
         }
         settle()
     }
@@ -109,7 +112,9 @@ private struct ChannelWorld {
         let piece = input.flag() ? max(1, Int(input.byte())) : bytes.count
         var rest = bytes[...]
         while !rest.isEmpty {
-            Array(rest.prefix(piece)).withUnsafeBytes { channels.received(id, $0, now: now, out: &actions) }
+            Array(rest.prefix(piece)).withUnsafeBytes {
+                channels.received(id, $0, turn: &turn, out: &actions)
+            }
             rest = rest.dropFirst(piece)
         }
     }
@@ -133,7 +138,7 @@ private struct ChannelWorld {
             guard let index = ends.firstIndex(where: { $0.id == id }) else { return }
             if ends[index].dialledByUs {
                 if let answer = ends[index].far.answer(bytes) {
-                    answer.withUnsafeBytes { channels.received(id, $0, now: now, out: &actions) }
+                    answer.withUnsafeBytes { channels.received(id, $0, turn: &turn, out: &actions) }
                 }
             } else {
                 ends[index].far.answered(bytes)
@@ -154,8 +159,8 @@ private struct ChannelWorld {
         for _ in 0..<64 {
             let due = channels.nextDeadline()
             guard due != .never else { break }
-            now.monotonic = max(now.monotonic, due)
-            channels.tick(now: now, out: &actions)
+            turn.now.monotonic = max(turn.monotonic, due)
+            channels.tick(turn: &turn, out: &actions)
             settle()
         }
         precondition(channels.nextDeadline() == .never, "something stays due")

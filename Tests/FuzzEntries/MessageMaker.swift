@@ -28,55 +28,72 @@ package struct MessageMaker {
 
     package func message(_ input: inout FuzzInput) -> Message {
         switch input.choice(24) {
-        case 0: .ping(contact: input.flag() ? contact(&input) : nil)
+        case 0: .discovery(.ping(contact: input.flag() ? contact(&input) : nil))
         case 1:
-            .pong(contact: input.flag() ? contact(&input) : nil, observed: input.flag() ? place(&input) : nil)
-        case 2: .find(target: bytes32(&input))
-        case 3: .found(contacts: list(&input, 9, contact))
+            .discovery(
+                .pong(
+                    contact: input.flag() ? contact(&input) : nil,
+                    observed: input.flag() ? place(&input) : nil))
+        case 2: .discovery(.find(target: bytes32(&input)))
+        case 3: .discovery(.found(contacts: list(&input, 9, contact)))
         case 4: .unsupported(kind: input.number32())
-        case 5: .offerMail(list(&input, 3, offer))
-        case 6: .offerReceived
-        case 7: .offerDigest(digest(&input))
-        case 8: .offerDifference(difference(&input))
-        case 9, 10: .callForBids(call(&input))
-        case 11: .bid(bid(&input))
+        case 5: .gossip(.offerMail(list(&input, 3, offer)))
+        case 6: .gossip(.offerReceived)
+        case 7: .gossip(.offerDigest(digest(&input)))
+        case 8: .gossip(.offerDifference(difference(&input)))
+        case 9, 10: .market(.callForBids(call(&input)))
+        case 11: .market(.bid(bid(&input)))
         case 12:
-            .decline(
-                Decline(
-                    task: task(&input), attempt: attempt(&input),
-                    reason: DeclineReason(rawValue: UInt32(input.byte())) ?? .unspecified,
-                    retryAfterMilliseconds: input.number32()))
-        case 13: .release(Release(task: task(&input), attempt: attempt(&input), winningScore: input.number()))
+            .market(
+                .decline(
+                    Decline(
+                        task: task(&input), attempt: attempt(&input),
+                        reason: DeclineReason(rawValue: UInt32(input.byte())) ?? .unspecified,
+                        retryAfterMilliseconds: input.number32())))
+        case 13:
+            .market(
+                .release(Release(task: task(&input), attempt: attempt(&input), winningScore: input.number())))
         case 14:
-            .register(
-                Register(
-                    registration: registration(&input), withdrawn: input.choice(4) == 1,
-                    start: input.number32()))
+            .discovery(
+                .register(
+                    Register(
+                        registration: registration(&input), withdrawn: input.choice(4) == 1,
+                        start: input.number32())))
         case 15:
-            .registered(
-                Registered(heldMilliseconds: input.number32(), contacts: list(&input, 9, contact)))
-        case 16: .get(topic: topic(&input), start: input.number32())
+            .discovery(
+                .registered(
+                    Registered(heldMilliseconds: input.number32(), contacts: list(&input, 9, contact))))
+        case 16: .discovery(.get(topic: topic(&input), start: input.number32()))
         case 17:
-            .providers(
-                Providers(registrations: list(&input, 9, registration), contacts: list(&input, 9, contact)))
-        case 18: .award(Award(task: task(&input), attempt: attempt(&input), workerDials: input.flag()))
+            .discovery(
+                .providers(
+                    Providers(
+                        registrations: list(&input, 9, registration), contacts: list(&input, 9, contact))))
+        case 18:
+            .market(.award(Award(task: task(&input), attempt: attempt(&input), workerDials: input.flag())))
         case 20:
-            .callbackRequest(
-                CallbackRequest(
-                    nonce: max(1, input.number()), port: max(1, UInt16(truncatingIfNeeded: input.number())),
-                    channel: input.flag()))
+            .discovery(
+                .callbackRequest(
+                    CallbackRequest(
+                        nonce: max(1, input.number()),
+                        port: max(1, UInt16(truncatingIfNeeded: input.number())),
+                        channel: input.flag())))
         case 21:
-            .callbackOrder(
-                CallbackOrder(
-                    publicKey: input.flag() ? author.publicKey : victim, endpoint: place(&input),
-                    nonce: max(1, input.number()), channel: input.flag()))
-        case 22: .callbackAnswer(nonce: max(1, input.number()), called: input.flag() ? place(&input) : nil)
-        case 23: .callback(nonce: max(1, input.number()))
+            .discovery(
+                .callbackOrder(
+                    CallbackOrder(
+                        publicKey: input.flag() ? author.publicKey : victim, endpoint: place(&input),
+                        nonce: max(1, input.number()), channel: input.flag())))
+        case 22:
+            .discovery(
+                .callbackAnswer(nonce: max(1, input.number()), called: input.flag() ? place(&input) : nil))
+        case 23: .discovery(.callback(nonce: max(1, input.number())))
         default:
-            .awardReply(
-                AwardReply(
-                    task: task(&input), attempt: attempt(&input),
-                    status: AwardStatus(rawValue: UInt32(input.choice(4))) ?? .unknown))
+            .market(
+                .awardReply(
+                    AwardReply(
+                        task: task(&input), attempt: attempt(&input),
+                        status: AwardStatus(rawValue: UInt32(input.choice(4))) ?? .unknown)))
         }
     }
 

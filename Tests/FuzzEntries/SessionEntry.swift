@@ -36,9 +36,10 @@ package struct SessionWorld {
 
     private var sessions = fresh
     private var attackers = attackers
-    private var random = SeededRandom(seed: 1)
     private var out = SessionOutput(datagramsMax: 64)
-    private var now = Now(monotonic: .zero + .seconds(1_000), wall: WallTime(milliseconds: 1_700_000_000_000))
+    private var turn = Turn(
+        now: Now(monotonic: .zero + .seconds(1_000), wall: WallTime(milliseconds: 1_700_000_000_000)),
+        random: SeededRandom(seed: 1))
     private var owed: Set<UInt64> = []
     private var asked: UInt64 = 0
     private var handles: [ReplyHandle] = []
@@ -58,7 +59,7 @@ package struct SessionWorld {
     private func maker(_ index: Int) -> MessageMaker {
         MessageMaker(
             author: attackers.all[index].identity, endpoint: attackers.all[index].endpoint,
-            victim: Self.identity.publicKey, model: "m", wall: now.wall)
+            victim: Self.identity.publicKey, model: "m", wall: turn.wall)
     }
 
     private mutating func step(_ input: inout FuzzInput) {
@@ -69,11 +70,11 @@ package struct SessionWorld {
         switch choice & 7 {
         case 0: ask(maker.message(&input), peer)
         case 1:
-            sessions.send(maker.message(&input), to: peer, now: now, random: &random, out: &out)
+            sessions.send(maker.message(&input), to: peer, turn: &turn, out: &out)
         case 2:
             guard !handles.isEmpty else { return }
             let handle = handles.remove(at: input.choice(handles.count))
-            sessions.reply(maker.message(&input), to: handle, now: now, out: &out)
+            sessions.reply(maker.message(&input), to: handle, turn: &turn, out: &out)
         case 3:
             // At the right key and a wrong place, or the other way round.
             var wrong = peer
@@ -82,7 +83,7 @@ package struct SessionWorld {
             } else {
                 wrong.key = PublicKey(Bytes32(input.number(), 0, 0, 1))
             }
-            ask(.ping(contact: nil), wrong)
+            ask(.discovery(.ping(contact: nil)), wrong)
         case 4: advance(&input)
         default:
             guard let packet = attackers.packet(&input, maker) else { return }
@@ -93,14 +94,14 @@ package struct SessionWorld {
     private mutating func ask(_ message: Message, _ peer: PeerAddress) {
         asked += 1
         owed.insert(asked)
-        sessions.request(message, to: peer, owner: .peer(asked), now: now, random: &random, out: &out)
+        sessions.request(message, to: peer, owner: .peer(asked), turn: &turn, out: &out)
     }
 
     private mutating func receive(_ packet: Attackers.Packet) {
         ledger.received(packet.bytes.count, from: packet.source)
         var bytes = packet.bytes
         let incoming = bytes.withUnsafeMutableBytes {
-            sessions.receive($0, from: packet.source, now: now, random: &random, out: &out)
+            sessions.receive($0, from: packet.source, turn: &turn, out: &out)
         }
         guard let incoming else { return }
         precondition(
@@ -110,19 +111,20 @@ package struct SessionWorld {
 
     private mutating func advance(_ input: inout FuzzInput) {
         let step = Interval.milliseconds(Int64(input.byte()) << Int64(input.choice(17)))
-        let target = now.monotonic + step
+        let target = turn.monotonic + step
         var ticks = 0
         while ticks < 64, case let due = sessions.nextDeadline(), due <= target {
             ticks += 1
-            now.monotonic = max(now.monotonic, due)
-            sessions.tick(now: now, random: &random, out: &out)
-            precondition(sessions.nextDeadline() > now.monotonic, "a tick left something due")
+            turn.now.monotonic = max(turn.monotonic, due)
+            sessions.tick(turn: &turn, out: &out)
+            precondition(sessions.nextDeadline() > turn.monotonic, "a tick left something due")
             drain()
         }
-        now.monotonic = target
-        now.wall =
-            input.choice(8) == 1 ? WallTime(milliseconds: Int64(bitPattern: input.number())) : now.wall + step
-        sessions.tick(now: now, random: &random, out: &out)
+        turn.now.monotonic = target
+        turn.now.wall =
+            input.choice(8) == 1
+            ? WallTime(milliseconds: Int64(bitPattern: input.number())) : turn.wall + step
+        sessions.tick(turn: &turn, out: &out)
     }
 
     private mutating func drain() {
@@ -149,8 +151,8 @@ package struct SessionWorld {
         for _ in 0..<256 {
             let due = sessions.nextDeadline()
             guard due != .never else { break }
-            now.monotonic = max(now.monotonic, due)
-            sessions.tick(now: now, random: &random, out: &out)
+            turn.now.monotonic = max(turn.monotonic, due)
+            sessions.tick(turn: &turn, out: &out)
             drain()
         }
         precondition(owed.isEmpty, "\(owed.count) requests have no end")

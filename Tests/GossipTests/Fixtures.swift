@@ -49,15 +49,17 @@ func forged(_ signed: SignedRecord) -> SignedRecord {
 /// One `Gossip` under a hand-turned clock, for tests of single rules.
 struct Machine {
     var gossip: Gossip
-    var random: SeededRandom
-    var elapsed: Interval = .zero
+    var turn: Turn
+    var elapsed: Interval = .zero { didSet { turn.now = now } }
     /// Milliseconds by which its wall clock is wrong.
-    var wallError: Int64 = 0
+    var wallError: Int64 = 0 { didSet { turn.now = now } }
     var actions: [GossipAction] = []
 
     init(_ index: Int = 0, seed: UInt64 = 1, parameters: GossipParameters = GossipParameters()) {
         gossip = Gossip(identity: identity(index), parameters: parameters)
-        random = SeededRandom(seed: seed)
+        turn = Turn(
+            now: Now(monotonic: .zero, wall: WallTime(milliseconds: 0)), random: SeededRandom(seed: seed))
+        turn.now = now
     }
 
     /// A machine whose joining is over: rumours and spot checks are on.
@@ -79,36 +81,36 @@ struct Machine {
     }
 
     mutating func join(_ index: Int) {
-        gossip.memberJoined(address(index), now: now, random: &random, out: &actions)
+        gossip.memberJoined(address(index), turn: &turn, out: &actions)
     }
     @discardableResult
     mutating func announce(_ draft: Offer) -> AnnounceOutcome {
-        gossip.announce(draft, now: now, random: &random, out: &actions)
+        gossip.announce(draft, turn: &turn, out: &actions)
     }
     mutating func withdraw(_ model: String) {
-        gossip.withdraw(model: model, now: now, random: &random, out: &actions)
+        gossip.withdraw(model: model, turn: &turn, out: &actions)
     }
     mutating func leave(alsoTo others: [PeerAddress] = []) {
-        gossip.leave(alsoTo: others, now: now, random: &random, out: &actions)
+        gossip.leave(alsoTo: others, turn: &turn, out: &actions)
     }
     @discardableResult
-    mutating func mail(_ offers: [SignedRecord], from index: Int) -> Message? {
+    mutating func mail(_ offers: [SignedRecord], from index: Int) -> GossipMessage? {
         receive(.offerMail(offers), from: index)
     }
     @discardableResult
-    mutating func receive(_ message: Message, from index: Int, proven: Bool = true) -> Message? {
-        gossip.handle(message, from: address(index), proven: proven, now: now, random: &random, out: &actions)
+    mutating func receive(_ message: GossipMessage, from index: Int, proven: Bool = true) -> GossipMessage? {
+        gossip.handle(message, from: address(index), proven: proven, turn: &turn, out: &actions)
     }
-    mutating func answer(_ token: UInt64, _ message: Message, from index: Int) {
+    mutating func answer(_ token: UInt64, _ message: GossipMessage?, from index: Int) {
         gossip.answered(
-            token, message, from: address(index), roundTrip: .milliseconds(1), now: now, random: &random,
+            token, message, from: address(index), roundTrip: .milliseconds(1), turn: &turn,
             out: &actions)
     }
     mutating func leaveUnanswered(_ token: UInt64) {
-        gossip.unanswered(token, now: now, random: &random, out: &actions)
+        gossip.unanswered(token, turn: &turn, out: &actions)
     }
     mutating func search(_ model: String, token: UInt64) {
-        gossip.search(model: model, token: token, now: now, random: &random, out: &actions)
+        gossip.search(model: model, token: token, turn: &turn, out: &actions)
     }
 
     /// Lets time pass, waking the machine at each of its deadlines.
@@ -119,7 +121,7 @@ struct Machine {
             let due = next - MonotonicTime(nanoseconds: monotonicStart * 1_000_000_000)
             if next == .never || due > end { break }
             elapsed = max(elapsed, due)
-            gossip.tick(now: now, random: &random, out: &actions)
+            gossip.tick(turn: &turn, out: &actions)
         }
         elapsed = end
     }
@@ -130,7 +132,7 @@ struct Machine {
     }
 
     /// Takes the requests that were asked for since the last time.
-    mutating func takeRequests() -> [(token: UInt64, message: Message, to: PeerAddress)] {
+    mutating func takeRequests() -> [(token: UInt64, message: GossipMessage, to: PeerAddress)] {
         takeActions().compactMap {
             if case .request(let token, let message, let to) = $0 { (token, message, to) } else { nil }
         }

@@ -215,7 +215,7 @@ struct LearningTests {
                 key: PublicKey(Bytes32(UInt64(sender), 1, 2, 3)),
                 endpoint: Endpoint(ipv4: 0x0b00_0000 | UInt32(sender), port: 9))
             _ = machine.gossip.handle(
-                .offerMail([bogus]), from: from, proven: true, now: machine.now, random: &machine.random,
+                .offerMail([bogus]), from: from, proven: true, turn: &machine.turn,
                 out: &machine.actions)
         }
         #expect(machine.gossip.statistics.signaturesChecked == 250)
@@ -331,7 +331,7 @@ struct LearningTests {
                 key: identity(index).publicKey, endpoint: Endpoint(ipv4: 0x0a00_0001, port: UInt16(index)))
             let signed = offer(of: index, issued: 9_000, ends: 9_100)
             _ = other.gossip.handle(
-                .offerMail([signed]), from: from, proven: true, now: other.now, random: &other.random,
+                .offerMail([signed]), from: from, proven: true, turn: &other.turn,
                 out: &other.actions)
         }
         #expect(other.gossip.clockCorrection == 0)

@@ -8,7 +8,7 @@ import Wire
 struct Network {
     struct Node {
         var gossip: Gossip
-        var random: SeededRandom
+        var turn: Turn
         var isUp = true
         /// Milliseconds by which its wall clock is wrong.
         var wallError: Int64 = 0
@@ -17,22 +17,23 @@ struct Network {
 
         mutating func act(
             _ now: Now, _ actions: inout [GossipAction],
-            _ body: (inout Gossip, Now, inout SeededRandom, inout [GossipAction]) -> Void
+            _ body: (inout Gossip, inout Turn, inout [GossipAction]) -> Void
         ) {
-            body(&gossip, now, &random, &actions)
+            turn.now = now
+            body(&gossip, &turn, &actions)
         }
     }
     private struct Flight {
         var sender: Int
         var receiver: Int
         var token: UInt64
-        var message: Message
+        var message: GossipMessage
         var attempt: Int
     }
     private enum Event {
         case wake(Int)
         case request(Flight)
-        case answer(to: Int, from: Int, token: UInt64, Message)
+        case answer(to: Int, from: Int, token: UInt64, GossipMessage)
         case timeout(Flight)
     }
 
@@ -55,7 +56,9 @@ struct Network {
         nodes = (0..<count).map {
             Node(
                 gossip: Gossip(identity: identity($0), parameters: parameters),
-                random: SeededRandom(seed: seed &+ UInt64($0) &+ 1_000))
+                turn: Turn(
+                    now: Now(monotonic: .zero, wall: WallTime(milliseconds: 0)),
+                    random: SeededRandom(seed: seed &+ UInt64($0) &+ 1_000)))
         }
     }
 
@@ -68,7 +71,7 @@ struct Network {
 
     /// Calls one node and carries out what it asks for.
     mutating func act(
-        _ index: Int, _ body: (inout Gossip, Now, inout SeededRandom, inout [GossipAction]) -> Void
+        _ index: Int, _ body: (inout Gossip, inout Turn, inout [GossipAction]) -> Void
     ) {
         var actions: [GossipAction] = []
         let now = now(index)
@@ -96,13 +99,13 @@ struct Network {
     }
 
     mutating func join(_ index: Int, _ other: Int) {
-        act(index) { $0.memberJoined(address(other), now: $1, random: &$2, out: &$3) }
+        act(index) { $0.memberJoined(address(other), turn: &$1, out: &$2) }
     }
     mutating func joinAll() {
         for index in nodes.indices { for other in nodes.indices where other != index { join(index, other) } }
     }
     mutating func announce(_ index: Int, _ draft: Offer) {
-        act(index) { $0.announce(draft, now: $1, random: &$2, out: &$3) }
+        act(index) { $0.announce(draft, turn: &$1, out: &$2) }
     }
 
     /// A new process under an old key.
@@ -129,14 +132,14 @@ struct Network {
         case .wake(let index):
             guard nodes[index].isUp, nodes[index].wakesAt <= time else { return }
             nodes[index].wakesAt = .never
-            act(index) { $0.tick(now: $1, random: &$2, out: &$3) }
+            act(index) { $0.tick(turn: &$1, out: &$2) }
         case .request(let flight):
             guard nodes[flight.receiver].isUp else { return }
             trace(flight.sender, flight.receiver, flight.token)
-            var reply: Message?
+            var reply: GossipMessage?
             act(flight.receiver) {
                 reply = $0.handle(
-                    flight.message, from: address(flight.sender), proven: true, now: $1, random: &$2, out: &$3
+                    flight.message, from: address(flight.sender), proven: true, turn: &$1, out: &$2
                 )
             }
             guard let reply, isPassed(flight.receiver, flight.sender) else { return }
@@ -148,8 +151,7 @@ struct Network {
             trace(from, index, token)
             act(index) {
                 $0.answered(
-                    token, message, from: address(from), roundTrip: .milliseconds(50), now: $1, random: &$2,
-                    out: &$3)
+                    token, message, from: address(from), roundTrip: .milliseconds(50), turn: &$1, out: &$2)
             }
         case .timeout(let flight):
             guard nodes[flight.sender].isUp, waiting.contains([UInt64(flight.sender), flight.token]) else {
@@ -161,7 +163,7 @@ struct Network {
                 send(again)
             } else {
                 waiting.remove([UInt64(flight.sender), flight.token])
-                act(flight.sender) { $0.unanswered(flight.token, now: $1, random: &$2, out: &$3) }
+                act(flight.sender) { $0.unanswered(flight.token, turn: &$1, out: &$2) }
             }
         }
     }

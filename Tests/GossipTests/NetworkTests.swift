@@ -31,8 +31,8 @@ struct NetworkTests {
         network.joinAll()
         for index in 0..<4 { network.announce(index, terms("wren-m")) }
         network.run(.seconds(20))
-        network.act(0) { $0.withdraw(model: "wren-m", now: $1, random: &$2, out: &$3) }
-        network.act(1) { $0.leave(now: $1, random: &$2, out: &$3) }
+        network.act(0) { $0.withdraw(model: "wren-m", turn: &$1, out: &$2) }
+        network.act(1) { $0.leave(turn: &$1, out: &$2) }
         network.run(.seconds(1))
         let holders = network.nodes.count { $0.gossip.offers(model: "wren-m").count > 2 }
         #expect(holders == 0)
@@ -112,7 +112,7 @@ struct NetworkTests {
         network.lossPerMille = 0
         for index in 0..<32 { for other in 0..<32 where other != index { network.join(index, other) } }
         network.run(.seconds(8))
-        for index in 0..<32 { network.act(index) { gossip, _, _, _ in gossip.joining = nil } }
+        for index in 0..<32 { network.act(index) { gossip, _, _ in gossip.joining = nil } }
         let bodies = [
             offer(of: 40, sequence: 9, output: 1, issued: 8, ends: 188),
             offer(of: 40, sequence: 9, output: 2, issued: 8, ends: 188),
@@ -120,8 +120,7 @@ struct NetworkTests {
         for index in 0..<32 {
             network.act(index) {
                 _ = $0.handle(
-                    .offerMail([bodies[index / 16]]), from: address(40), proven: true, now: $1, random: &$2,
-                    out: &$3)
+                    .offerMail([bodies[index / 16]]), from: address(40), proven: true, turn: &$1, out: &$2)
             }
         }
         network.run(.seconds(3))
@@ -154,12 +153,12 @@ struct NetworkTests {
             Issue.record("no offer")
             return
         }
-        network.act(0) { $0.withdraw(model: "wren-m", now: $1, random: &$2, out: &$3) }
+        network.act(0) { $0.withdraw(model: "wren-m", turn: &$1, out: &$2) }
         network.run(.seconds(2))
         for second in 0..<250 {
             network.act(1 + second % 15) {
                 _ = $0.handle(
-                    .offerMail([old]), from: address(500), proven: true, now: $1, random: &$2, out: &$3)
+                    .offerMail([old]), from: address(500), proven: true, turn: &$1, out: &$2)
             }
             network.run(.seconds(1))
         }
@@ -188,7 +187,7 @@ struct NetworkTests {
         for index in 0..<count { network.announce(index, terms("wren-m")) }
         network.run(.seconds(90))
         #expect(network.missing(among: 0..<count, publishers: 0..<count) == 0)
-        network.act(0) { $0.search(model: "none", token: 1, now: $1, random: &$2, out: &$3) }
+        network.act(0) { $0.search(model: "none", token: 1, turn: &$1, out: &$2) }
         network.run(.seconds(2))
         #expect(network.nodes[0].events.last == "finished 1")
     }

@@ -99,7 +99,7 @@ import Wire
             case 1: buyer.answer(token, ada.bid(call, buyer: bob.key), from: ada)
             case 2: buyer.answer(token, ada.bid(call, buyer: buyer.key) { $0.attempt = 7 }, from: ada)
             case 3: buyer.answer(token, bob.bid(call, buyer: buyer.key), from: ada)
-            case 4: buyer.answer(token, .pong(contact: nil, observed: nil), from: ada)
+            case 4: buyer.answer(token, nil, from: ada)
             default:
                 buyer.answer(token, ada.forgedBid(call, buyer: buyer.key), from: ada)
             }

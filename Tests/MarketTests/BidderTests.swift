@@ -23,7 +23,9 @@ struct Worker: ~Copyable {
         set { turn.now = moment(newValue) }
     }
 
-    mutating func handle(_ message: Message, from buyer: PeerAddress, proven: Bool = true) -> Message? {
+    mutating func handle(_ message: MarketMessage, from buyer: PeerAddress, proven: Bool = true)
+        -> MarketMessage?
+    {
         bidder.handle(message, from: buyer, proven: proven, turn: &turn, out: &actions)
     }
 
@@ -93,21 +95,21 @@ extension [BidderAction] {
     let one = asker(2_001)
     let two = asker(2_002)
 
-    func reason(_ message: Message?) -> DeclineReason? {
+    func reason(_ message: MarketMessage?) -> DeclineReason? {
         if case .decline(let decline) = message { decline.reason } else { nil }
     }
 
-    func retryAfter(_ message: Message?) -> UInt32? {
+    func retryAfter(_ message: MarketMessage?) -> UInt32? {
         if case .decline(let decline) = message { decline.retryAfterMilliseconds } else { nil }
     }
 
-    func signedBid(_ message: Message?) -> SignedRecord? {
+    func signedBid(_ message: MarketMessage?) -> SignedRecord? {
         if case .bid(let signed) = message { signed } else { nil }
     }
 
-    func isBid(_ message: Message?) -> Bool { if case .bid = message { true } else { false } }
+    func isBid(_ message: MarketMessage?) -> Bool { if case .bid = message { true } else { false } }
 
-    func status(_ message: Message?) -> AwardStatus? {
+    func status(_ message: MarketMessage?) -> AwardStatus? {
         if case .awardReply(let reply) = message { reply.status } else { nil }
     }
 
@@ -203,7 +205,7 @@ extension [BidderAction] {
     @Test func anAwardAfterAReleaseGetsASlotIfOneIsFree() {
         var worker = Worker(Seller(1, slots: 1))
         let award = { (n: UInt64) in
-            Message.award(Award(task: TaskID(high: 1, low: n), attempt: 1, workerDials: false))
+            MarketMessage.award(Award(task: TaskID(high: 1, low: n), attempt: 1, workerDials: false))
         }
         _ = worker.handle(.callForBids(call(1)), from: one)
         _ = worker.handle(
@@ -230,7 +232,7 @@ extension [BidderAction] {
         let job = try #require(worker.take().jobs.last?.id)
         worker.event(job, .finished(Finish(reason: "stop")))
         #expect(worker.bidder.slotsTaken("wren-m") == 0)
-        let award = Message.award(Award(task: task, attempt: 1, workerDials: false))
+        let award = MarketMessage.award(Award(task: task, attempt: 1, workerDials: false))
         #expect(status(worker.handle(award, from: buyer)) == .accepted)
         #expect(worker.bidder.slotsTaken("wren-m") == 0, "and it takes no slot")
     }

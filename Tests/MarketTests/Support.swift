@@ -50,12 +50,12 @@ struct Seller {
         Candidate(offer: Verified(signing: offer, with: identity), address: address, hasSession: true)
     }
 
-    func bid(_ call: CallForBids, buyer: PublicKey, change: (inout Bid) -> Void = { _ in }) -> Message {
+    func bid(_ call: CallForBids, buyer: PublicKey, change: (inout Bid) -> Void = { _ in }) -> MarketMessage {
         .bid(signedBid(call, buyer: buyer, change: change))
     }
 
     /// One whose signature does not fit.
-    func forgedBid(_ call: CallForBids, buyer: PublicKey) -> Message {
+    func forgedBid(_ call: CallForBids, buyer: PublicKey) -> MarketMessage {
         var signed = signedBid(call, buyer: buyer)
         signed.signature.s.w3 ^= 1
         return .bid(signed)
@@ -137,8 +137,9 @@ struct Buyer: ~Copyable {
         auctioneer.tick(turn: &turn, out: &actions)
     }
 
-    mutating func answer(_ token: RequestToken, _ message: Message, from seller: Seller, roundTrip: Int64 = 2)
-    {
+    mutating func answer(
+        _ token: RequestToken, _ message: MarketMessage?, from seller: Seller, roundTrip: Int64 = 2
+    ) {
         auctioneer.answered(
             token, message, from: seller.address, roundTrip: .milliseconds(roundTrip), turn: &turn,
             out: &actions)

@@ -362,12 +362,12 @@ final class World {
 
     private final class Once { var done = false }
 
-    private func request(_ token: RequestToken, _ message: Message, from node: Int, to target: Int) {
+    private func request(_ token: RequestToken, _ message: MarketMessage, from node: Int, to target: Int) {
         let once = Once()
         let started = time
         let address = nodes[target].seller.address
         let from = nodes[node].seller.address
-        let complete = { (answer: Message?) in
+        let complete = { (answer: MarketMessage?) in
             guard !once.done else { return }
             once.done = true
             let roundTrip = self.time - started
@@ -384,7 +384,7 @@ final class World {
             at(delay, node: node) {
                 guard !once.done, !self.random.chance(self.faults.loss, in: 1_000) else { return }
                 self.at(self.latency(), node: target) {
-                    var answer: Message?
+                    var answer: MarketMessage?
                     self.enter(target) { target, turn, _, worker in
                         answer = target.bidder.handle(
                             message, from: from, proven: true, turn: &turn, out: &worker)

@@ -65,8 +65,9 @@ import Wire
         for (datagrams, channels, expected) in states {
             // Longer than an offer's versions must keep apart.
             time = time + .minutes(2)
-            peer.reachabilityTested(Self.finding(datagrams, channels), Self.now(time))
-            peer.settle(Self.now(time))
+            peer.turn.now = Self.now(time)
+            peer.reachabilityTested(Self.finding(datagrams, channels))
+            peer.settle()
             #expect(peer.ownReachability == expected)
             #expect(peer.discovery.selfContact?.record.reachability == expected)
             #expect(peer.offers(model: RendezvousTests.model).first?.record.reachability == expected)
@@ -78,7 +79,7 @@ import Wire
     @Test("The operator's word stands, whatever the test finds out")
     func operatorsWord() {
         var peer = Self.internetPeer { $0.reachability = .direct }
-        peer.reachabilityTested(Self.finding(.no, .no), Self.now(.zero))
+        peer.reachabilityTested(Self.finding(.no, .no))
         #expect(peer.ownReachability == .direct && peer.testedReachability?.channels == .no)
         #expect(peer.bidder.acceptsChannels)
         let told = Self.internetPeer { $0.reachability = .outbound }
@@ -106,17 +107,17 @@ import Wire
             endpoint: Endpoint(ipv4: 0x0a80_0001 &+ 0x0100_0000, port: 7_827))
         var time = MonotonicTime.zero + .seconds(1)
         for number in 0..<40 {
-            let now = Self.now(time)
+            peer.turn.now = Self.now(time)
             var endpoint = victim
             endpoint.port = UInt16(1_000 + number)
             _ = peer.gossip.handle(
-                .offerMail([Self.offer(number, at: endpoint, now.wall)]), from: bringer, proven: true,
-                now: now,
-                random: &peer.random, out: &peer.gossipActions)
+                .offerMail([Self.offer(number, at: endpoint, peer.turn.wall)]), from: bringer, proven: true,
+                turn: &peer.turn, out: &peer.gossipActions)
             time = time + .milliseconds(100)
         }
         #expect(peer.offers(model: RendezvousTests.model).count == 40)
-        peer.settle(Self.now(time))
+        peer.turn.now = Self.now(time)
+        peer.settle()
         peer.clearDatagrams()
         var sent: [MonotonicTime] = []
         let end = time + .seconds(20)

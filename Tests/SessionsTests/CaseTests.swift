@@ -12,21 +12,21 @@ import Wire
     @Test("Case 3: an answer under a number never given, zero, or given before completes nothing")
     func replyNumbers() {
         let net = Net()
-        net.request(.ping(contact: nil), from: 0, to: 1)
+        net.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
         net.run()
         let used = net.nodes[0].sessions.lastRequest
         for number in [used, used &+ 1, .max] {
-            net.sealRaw(Envelope(reply: number, message: .offerReceived).encoded(), from: 1, to: 0)
+            net.sealRaw(Envelope(reply: number, message: .gossip(.offerReceived)).encoded(), from: 1, to: 0)
         }
         #expect(net.nodes[0].sessions.dropped[.unknownReply] == 3)
         // Zero means no answer: a message like any other, and this one is nobody's business.
-        net.sealRaw(Envelope(message: .offerReceived).encoded(), from: 1, to: 0)
+        net.sealRaw(Envelope(message: .gossip(.offerReceived)).encoded(), from: 1, to: 0)
         #expect(net.nodes[0].completions.count == 1 && net.nodes[0].incoming.last?.reply == nil)
         // Numbers go round, past zero and past those that are open.
         net.nodes[0].sessions.lastRequest = .max - 1
         net.delivers = { _ in false }
         for token in 2...4 as ClosedRange<UInt64> {
-            net.request(.offerMail([]), from: 0, to: 1, token: token)
+            net.request(.gossip(.offerMail([])), from: 0, to: 1, token: token)
         }
         #expect(net.nodes[0].sessions.lastRequest == 2)
         net.run()
@@ -38,10 +38,10 @@ import Wire
     )
     func otherPlace() {
         let net = Net()
-        net.request(.ping(contact: nil), from: 0, to: 1)
+        net.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
         net.run()
         net.delivers = { _ in false }
-        net.request(.offerMail([]), from: 0, to: 1, token: 2)
+        net.request(.gossip(.offerMail([])), from: 0, to: 1, token: 2)
         let packet = net.log[net.log.count - 1].bytes
         let logged = net.log.count
         net.inject(packet, into: 1, from: stranger)
@@ -49,7 +49,7 @@ import Wire
         net.delivers = { _ in true }
         net.inject(packet, into: 1, from: net.nodes[0].endpoint)
         net.run()
-        #expect(net.nodes[0].completions.last?.answer == .offerReceived)
+        #expect(net.nodes[0].completions.last?.answer == .gossip(.offerReceived))
         #expect(net.log.count == logged + 1)
     }
 
@@ -61,7 +61,7 @@ import Wire
             if packet.bytes[0] == 2 { held.append(packet) }
             return packet.bytes[0] != 2
         }
-        net.request(.ping(contact: nil), from: 0, to: 1)
+        net.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
         net.run(.milliseconds(350))
         #expect(held.count == 2)
         // The response to the second attempt comes first, then the late one, then both again.
@@ -80,7 +80,7 @@ import Wire
     @Test("Case 8: unknown kinds, a counter of 0 and the last counter are harmless")
     func counters() {
         let net = Net()
-        net.request(.ping(contact: nil), from: 0, to: 1)
+        net.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
         net.run()
         let before = net.nodes[1].sessions.dropped.total
         for kind in [0, 5, 6, 8, 255] as [UInt8] {
@@ -102,18 +102,19 @@ import Wire
         var handles: [ReplyHandle] = []
         for seed in [2, 3] as [UInt64] {
             var sender = Net.node(seed)
-            sender.request(.ping(contact: nil), to: receiver.address, 1, moment(.zero))
+            sender.request(.discovery(.ping(contact: nil)), to: receiver.address, 1, moment(.zero))
             var bytes = sender.out.datagrams.withDatagram(0) { bytes, _ in Array(bytes) }
             let incoming = bytes.withUnsafeMutableBytes {
                 receiver.sessions.receive(
-                    $0, from: sender.endpoint, now: moment(.zero), random: &receiver.random,
+                    $0, from: sender.endpoint, turn: &receiver.turn,
                     out: &receiver.out)
             }
             handles.append(try #require(incoming?.reply))
         }
         for handle in handles {
             receiver.sessions.reply(
-                .pong(contact: nil, observed: nil), to: handle, now: moment(.zero), out: &receiver.out)
+                .discovery(.pong(contact: nil, observed: nil)), to: handle, turn: &receiver.turn,
+                out: &receiver.out)
         }
         #expect(receiver.sessions.dropped[.replyLate] == 1 && receiver.out.datagrams.count == 1)
     }
@@ -123,11 +124,11 @@ import Wire
         var limits = SessionLimits()
         limits.handshakesPerSecond = 1
         let net = Net(3, limits: limits)
-        net.request(.ping(contact: nil), from: 2, to: 1)
+        net.request(.discovery(.ping(contact: nil)), from: 2, to: 1)
         let greedy = net.log[0].bytes
         net.delivers = { packet in packet.bytes[0] != 3 }
         net.run(.milliseconds(15))
-        net.request(.ping(contact: nil), from: 0, to: 1)
+        net.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
         net.run(.milliseconds(15))
         let cookie = try #require(net.log.last { $0.bytes[0] == 3 })
         let logged = net.log.count
@@ -175,7 +176,7 @@ import Wire
         for token in 1...UInt64(requests) {
             let from = Int(token % 4)
             net.request(
-                token % 3 == 0 ? .offerMail([]) : .ping(contact: nil), from: from,
+                token % 3 == 0 ? .gossip(.offerMail([])) : .discovery(.ping(contact: nil)), from: from,
                 to: (from + 1 + Int(token / 4) % 3) % 4,
                 token: token)
             net.run(.milliseconds(40))
@@ -197,15 +198,15 @@ import Wire
         var limits = SessionLimits()
         limits.requests = 1
         let net = Net(3, limits: limits)
-        net.request(.ping(contact: nil), from: 1, to: 0)
+        net.request(.discovery(.ping(contact: nil)), from: 1, to: 0)
         net.run()
         net.delivers = { $0.to != net.nodes[2].endpoint }
-        net.request(.offerMail([]), from: 0, to: 2, token: 5)
-        net.request(.offerMail([]), from: 0, to: 2, token: 6)
+        net.request(.gossip(.offerMail([])), from: 0, to: 2, token: 5)
+        net.request(.gossip(.offerMail([])), from: 0, to: 2, token: 6)
         #expect(net.nodes[0].completions.count == 1 && net.nodes[0].sessions.dropped[.overBudget] == 1)
-        net.request(.offerMail([]), from: 1, to: 0, token: 7)
+        net.request(.gossip(.offerMail([])), from: 1, to: 0, token: 7)
         net.run(.milliseconds(30))
-        #expect(net.nodes[1].completions.last?.answer == .offerReceived)
+        #expect(net.nodes[1].completions.last?.answer == .gossip(.offerReceived))
     }
 
     @Test("Case 34: limits of zero and of the highest number are limits, at any first moment")

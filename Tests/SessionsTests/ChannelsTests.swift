@@ -39,22 +39,23 @@ final class Carriers {
         }
     }
 
-    func run(_ index: Int, _ body: (inout Channels, Now, inout [ChannelAction]) -> Void) {
+    func run(_ index: Int, _ body: (inout Channels, inout Turn, inout [ChannelAction]) -> Void) {
         var out: [ChannelAction] = []
-        body(&nodes[index].channels, moment(now), &out)
+        var turn = turn(at: now)
+        body(&nodes[index].channels, &turn, &out)
         carry(index, out)
     }
 
     func open(_ index: Int, to other: Int) -> ChannelID {
         var id = ChannelID(rawValue: 0)
         let peer = nodes[other].address
-        run(index) { channels, now, out in id = channels.open(to: peer, now: now, out: &out) }
+        run(index) { channels, turn, out in id = channels.open(to: peer, turn: &turn, out: &out) }
         return id
     }
 
     func send(_ frame: Frame, _ index: Int, _ id: ChannelID) -> Bool {
         var sent = false
-        run(index) { sent = $0.send(frame, on: id, now: $1, out: &$2) }
+        run(index) { sent = $0.send(frame, on: id, turn: &$1, out: &$2) }
         return sent
     }
 
@@ -71,18 +72,18 @@ final class Carriers {
             switch action {
             case .dial(let id, let endpoint):
                 guard !refuses, let other = nodes.firstIndex(where: { $0.endpoint == endpoint }) else {
-                    run(index) { $0.closed(id, now: $1, out: &$2) }
+                    run(index) { $0.closed(id, turn: &$1, out: &$2) }
                     continue
                 }
                 var accepted: ChannelID?
                 let source = nodes[index].endpoint
-                run(other) { accepted = $0.accept(from: source, now: $1, out: &$2) }
+                run(other) { accepted = $0.accept(from: source, turn: &$1, out: &$2) }
                 guard let accepted else {
-                    run(index) { $0.closed(id, now: $1, out: &$2) }
+                    run(index) { $0.closed(id, turn: &$1, out: &$2) }
                     continue
                 }
                 links.append((index, id, other, accepted))
-                run(index) { $0.connected(id, now: $1, out: &$2) }
+                run(index) { $0.connected(id, turn: &$1, out: &$2) }
             case .write(let id, let bytes):
                 wire.append(bytes)
                 nodes[index].channels.written(id, bytes: bytes.count)
@@ -90,14 +91,14 @@ final class Carriers {
                 while !rest.isEmpty, let (other, far) = end(of: index, id) {
                     let piece = Array(rest.prefix(pieces))
                     rest = rest.dropFirst(pieces)
-                    run(other) { channels, now, out in
-                        piece.withUnsafeBytes { channels.received(far, $0, now: now, out: &out) }
+                    run(other) { channels, turn, out in
+                        piece.withUnsafeBytes { channels.received(far, $0, turn: &turn, out: &out) }
                     }
                 }
             case .close(let id):
                 if let (other, far) = end(of: index, id) {
                     links.removeAll { $0.0 == index && $0.1 == id || $0.2 == index && $0.3 == id }
-                    run(other) { $0.closed(far, now: $1, out: &$2) }
+                    run(other) { $0.closed(far, turn: &$1, out: &$2) }
                 }
             case .opened, .frame, .failed:
                 nodes[index].events.append(action)
@@ -118,7 +119,7 @@ final class Carriers {
     }
     func tick(after interval: Interval) {
         now = now + interval
-        for index in nodes.indices { run(index) { $0.tick(now: $1, out: &$2) } }
+        for index in nodes.indices { run(index) { $0.tick(turn: &$1, out: &$2) } }
     }
 }
 
@@ -150,7 +151,7 @@ final class Carriers {
         let net = Carriers()
         let first = net.open(0, to: 1)
         _ = net.send(frame, 0, first)
-        net.run(0) { $0.release(first, now: $1, out: &$2) }
+        net.run(0) { $0.release(first, turn: &$1, out: &$2) }
         #expect(net.open(0, to: 1) == first)
         #expect(net.opened(0).count == 2)
         // In use: the next one dials.
@@ -158,7 +159,7 @@ final class Carriers {
         #expect(second != first && net.links.count == 2)
         // The acceptor doesn't begin on it.
         let inbound = try #require(net.opened(1).first).0
-        net.run(1) { $0.release(inbound, now: $1, out: &$2) }
+        net.run(1) { $0.release(inbound, turn: &$1, out: &$2) }
         let third = net.open(1, to: 0)
         #expect(third != inbound && net.links.count == 3)
     }
@@ -168,7 +169,7 @@ final class Carriers {
         limits.idlePerPeer = 4
         let net = Carriers(limits: limits)
         let ids = (0..<6).map { _ in net.open(0, to: 1) }
-        for id in ids { net.run(0) { $0.release(id, now: $1, out: &$2) } }
+        for id in ids { net.run(0) { $0.release(id, turn: &$1, out: &$2) } }
         #expect(net.nodes[0].channels.count == 4 && net.links.count == 4)
         net.tick(after: .seconds(61))
         #expect(net.nodes[0].channels.count == 0 && net.nodes[1].channels.count == 0)
@@ -181,7 +182,7 @@ final class Carriers {
         limits.idlePerPeerCrowded = 1
         let net = Carriers(limits: limits)
         let ids = (0..<6).map { _ in net.open(0, to: 1) }
-        for id in ids { net.run(0) { $0.release(id, now: $1, out: &$2) } }
+        for id in ids { net.run(0) { $0.release(id, turn: &$1, out: &$2) } }
         #expect(net.nodes[0].channels.count == 3 && net.links.count == 3)
     }
 
@@ -212,7 +213,7 @@ final class Carriers {
         let net = Carriers()
         let other = Identity(seed: Bytes32(9, 9, 9, 9))
         let wrong = PeerAddress(key: other.publicKey, endpoint: net.nodes[1].endpoint)
-        net.run(0) { _ = $0.open(to: wrong, now: $1, out: &$2) }
+        net.run(0) { _ = $0.open(to: wrong, turn: &$1, out: &$2) }
         #expect(net.failures(0) == [.closed] && net.opened(1).isEmpty)
         #expect(net.nodes[1].channels.count == 0)
     }
@@ -256,9 +257,9 @@ final class Carriers {
         let net = Carriers()
         _ = net.open(0, to: 1)
         let inbound = try #require(net.opened(1).first).0
-        net.run(1) { channels, now, out in
+        net.run(1) { channels, turn, out in
             [UInt8(length & 255), UInt8(length >> 8)].withUnsafeBytes {
-                channels.received(inbound, $0, now: now, out: &out)
+                channels.received(inbound, $0, turn: &turn, out: &out)
             }
         }
         #expect(net.failures(1) == [.badRecord] && net.failures(0) == [.closed])
@@ -269,15 +270,15 @@ final class Carriers {
         let net = Carriers()
         var random = SeededRandom(seed: 5)
         for _ in 0..<200 {
-            net.run(0) { channels, now, out in
-                guard let id = channels.accept(from: Endpoint(ipv4: 1 << 24, port: 5), now: now, out: &out)
+            net.run(0) { channels, turn, out in
+                guard let id = channels.accept(from: Endpoint(ipv4: 1 << 24, port: 5), turn: &turn, out: &out)
                 else {
                     return #expect(Bool(false), "over the limit")
                 }
                 random.bytes(1 + random.below(3_000)).withUnsafeBytes {
-                    channels.received(id, $0, now: now, out: &out)
+                    channels.received(id, $0, turn: &turn, out: &out)
                 }
-                channels.closed(id, now: now, out: &out)
+                channels.closed(id, turn: &turn, out: &out)
             }
         }
         #expect(net.nodes[0].events.isEmpty && net.nodes[0].channels.count == 0)
@@ -290,10 +291,10 @@ final class Carriers {
         let hello = net.wire[0]
         let record = net.wire[2]
         net.nodes[1].events = []
-        net.run(1) { channels, now, out in
-            let id = channels.accept(from: Endpoint(ipv4: 1 << 24, port: 5), now: now, out: &out)
+        net.run(1) { channels, turn, out in
+            let id = channels.accept(from: Endpoint(ipv4: 1 << 24, port: 5), turn: &turn, out: &out)
             (hello + record).withUnsafeBytes {
-                channels.received(id ?? ChannelID(rawValue: 0), $0, now: now, out: &out)
+                channels.received(id ?? ChannelID(rawValue: 0), $0, turn: &turn, out: &out)
             }
         }
         #expect(net.nodes[1].events.isEmpty && net.nodes[1].channels.count == 1)
@@ -302,16 +303,16 @@ final class Carriers {
     @Test func strangersHandshakesAreBounded() {
         let net = Carriers()
         var taken = 0
-        net.run(0) { channels, now, out in
+        net.run(0) { channels, turn, out in
             for index in 0..<1_000 as Range<UInt32> {
                 let endpoint = Endpoint(ipv4: 0x0101_0000 + index & 255, port: UInt16(1 + index))
-                if channels.accept(from: endpoint, now: now, out: &out) != nil { taken += 1 }
+                if channels.accept(from: endpoint, turn: &turn, out: &out) != nil { taken += 1 }
             }
         }
         #expect(taken == 64)
-        net.run(0) { channels, now, out in
+        net.run(0) { channels, turn, out in
             for index in 0..<1_000 as Range<UInt32> {
-                if channels.accept(from: Endpoint(ipv4: index << 8, port: 1), now: now, out: &out) != nil {
+                if channels.accept(from: Endpoint(ipv4: index << 8, port: 1), turn: &turn, out: &out) != nil {
                     taken += 1
                 }
             }
@@ -325,13 +326,13 @@ final class Carriers {
         let net = Carriers()
         let id = net.open(0, to: 1)
         var sent = 0
-        net.run(0) { channels, now, _ in
+        net.run(0) { channels, turn, _ in
             // The actions are dropped: a carrier that is stuck.
             var lost: [ChannelAction] = []
-            while channels.send(large, on: id, now: now, out: &lost) { sent += 1 }
+            while channels.send(large, on: id, turn: &turn, out: &lost) { sent += 1 }
             #expect(channels.queuedBytes(on: id) < (1 << 20) + 16_402)
             channels.written(id, bytes: 1 << 20)
-            #expect(channels.send(frame, on: id, now: now, out: &lost))
+            #expect(channels.send(frame, on: id, turn: &turn, out: &lost))
         }
         #expect(sent == 70)
     }
@@ -359,7 +360,7 @@ final class Carriers {
             let dialled = carriers.open(0, to: 1)
             let accepted = try #require(carriers.links.first?.3)
             #expect(carriers.send(entry.first, 0, dialled))
-            if entry.isIdle { carriers.run(0) { $0.release(dialled, now: $1, out: &$2) } }
+            if entry.isIdle { carriers.run(0) { $0.release(dialled, turn: &$1, out: &$2) } }
             _ = carriers.send(entry.answer, 1, accepted)
             #expect(
                 (carriers.nodes[0].channels.peer(of: dialled) != nil) == entry.isAllowed, "case \(number)")

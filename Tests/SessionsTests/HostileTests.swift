@@ -12,9 +12,9 @@ import Wire
     /// Packets of each kind, as they were sent.
     private func real() -> (net: Net, initiation: [UInt8], response: [UInt8], transport: [UInt8]) {
         let net = Net()
-        net.request(.ping(contact: nil), from: 0, to: 1)
+        net.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
         net.run()
-        net.request(.offerMail([]), from: 0, to: 1, token: 2)
+        net.request(.gossip(.offerMail([])), from: 0, to: 1, token: 2)
         net.run()
         return (net, net.log[0].bytes, net.log[1].bytes, net.log[3].bytes)
     }
@@ -84,7 +84,7 @@ import Wire
             }
             return true
         }
-        net.request(.ping(contact: nil), from: 0, to: 1)
+        net.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
         net.run(.milliseconds(15))
         guard let held else { return #expect(Bool(false), "no response") }
         for bit in 0..<held.bytes.count * 8 {
@@ -124,9 +124,9 @@ import Wire
         #expect(net.nodes[1].incoming.count == before && net.log.count == logged)
         #expect(net.nodes[1].sessions.dropped.total == UInt64(transport.count * 9 + 2))
         // And the session lives.
-        net.request(.offerMail([]), from: 0, to: 1, token: 9)
+        net.request(.gossip(.offerMail([])), from: 0, to: 1, token: 9)
         net.run()
-        #expect(net.nodes[0].completions.last?.answer == .offerReceived)
+        #expect(net.nodes[0].completions.last?.answer == .gossip(.offerReceived))
         #expect(net.log.count == logged + 2)
     }
 
@@ -144,11 +144,11 @@ import Wire
         #expect(net.nodes[1].established.count == 1)
         #expect(net.log[logged...].allSatisfy { $0.bytes[0] == 2 && $0.bytes.count <= initiation.count })
         #expect(net.nodes[1].incoming.suffix(10).allSatisfy { !$0.proven })
-        net.request(.offerMail([]), from: 1, to: 0, token: 5)
-        net.request(.offerMail([]), from: 0, to: 1, token: 6)
+        net.request(.gossip(.offerMail([])), from: 1, to: 0, token: 5)
+        net.request(.gossip(.offerMail([])), from: 0, to: 1, token: 6)
         net.run()
-        #expect(net.nodes[0].completions.last?.answer == .offerReceived)
-        #expect(net.nodes[1].completions.last?.answer == .offerReceived)
+        #expect(net.nodes[0].completions.last?.answer == .gossip(.offerReceived))
+        #expect(net.nodes[1].completions.last?.answer == .gossip(.offerReceived))
     }
 
     @Test("Case 10: a replay after a restart makes no session either")
@@ -186,10 +186,10 @@ import Wire
         let net = Net()
         let key = net.nodes[0].identity.publicKey
         let bad: [Envelope] = [
-            Envelope(request: 5, message: .offerMail([])),
-            Envelope(message: .ping(contact: nil)),
-            Envelope(reply: 5, message: .pong(contact: nil, observed: nil)),
-            Envelope(request: 5, reply: 6, message: .ping(contact: nil)),
+            Envelope(request: 5, message: .gossip(.offerMail([]))),
+            Envelope(message: .discovery(.ping(contact: nil))),
+            Envelope(reply: 5, message: .discovery(.pong(contact: nil, observed: nil))),
+            Envelope(request: 5, reply: 6, message: .discovery(.ping(contact: nil))),
         ]
         for envelope in bad {
             net.inject(forged(net, payloadKey: key, envelope: envelope.encoded()), into: 1, from: stranger)
@@ -240,7 +240,9 @@ import Wire
     func bytesOutNeverExceedBytesInBeforeProof() throws {
         let net = Net()
         net.nodes[1].pongContact = signedContact(net.nodes[1].identity, endpoints: 4)
-        for message in [Message.ping(contact: nil), .find(target: .zero), .offerMail([])] {
+        for message in [
+            Message.discovery(.ping(contact: nil)), .discovery(.find(target: .zero)), .gossip(.offerMail([])),
+        ] {
             net.restart(0)
             net.restart(1)
             net.log = []
@@ -255,14 +257,14 @@ import Wire
     }
 
     @Test func theLargestAnswersFitTheirFirstMessages() throws {
-        for message in [Message.ping(contact: nil), .find(target: .zero)] {
+        for message in [Message.discovery(.ping(contact: nil)), .discovery(.find(target: .zero))] {
             var sender = Net.node(0)
             var receiver = Net.node(1)
             sender.request(message, to: receiver.address, 1, moment(.zero))
             var bytes = sender.out.datagrams.withDatagram(0) { bytes, _ in Array(bytes) }
             let incoming = bytes.withUnsafeMutableBytes {
                 receiver.sessions.receive(
-                    $0, from: sender.endpoint, now: moment(.zero), random: &receiver.random,
+                    $0, from: sender.endpoint, turn: &receiver.turn,
                     out: &receiver.out)
             }
             let reply = try #require(incoming?.reply)
@@ -271,14 +273,14 @@ import Wire
             padded.body += [UInt8](repeating: 0, count: 300 - contact.body.count)
             let v6 = Endpoint(high: .max, low: .max - 1, port: 65_535)
             let answer: Message
-            if case .ping = message {
-                answer = .pong(contact: padded, observed: v6)
+            if case .discovery(.ping) = message {
+                answer = .discovery(.pong(contact: padded, observed: v6))
                 #expect(reply.messageBytesMax >= Envelope(message: answer).encoded().count)
             } else {
                 #expect(reply.messageBytesMax >= WireLimits.listSizeMax)
-                answer = .found(contacts: [padded, padded])
+                answer = .discovery(.found(contacts: [padded, padded]))
             }
-            receiver.sessions.reply(answer, to: reply, now: moment(.zero), out: &receiver.out)
+            receiver.sessions.reply(answer, to: reply, turn: &receiver.turn, out: &receiver.out)
             #expect(receiver.out.datagrams.count == 1)
             #expect(receiver.sessions.dropped.total == 0)
         }
@@ -288,23 +290,26 @@ import Wire
     func anAnswerThatIsTooLargeIsNotSent() throws {
         var sender = Net.node(0)
         var receiver = Net.node(1)
-        sender.request(.ping(contact: nil), to: receiver.address, 1, moment(.zero))
+        sender.request(.discovery(.ping(contact: nil)), to: receiver.address, 1, moment(.zero))
         var bytes = sender.out.datagrams.withDatagram(0) { bytes, _ in Array(bytes) }
         let incoming = bytes.withUnsafeMutableBytes {
             receiver.sessions.receive(
-                $0, from: sender.endpoint, now: moment(.zero), random: &receiver.random, out: &receiver.out)
+                $0, from: sender.endpoint, turn: &receiver.turn, out: &receiver.out)
         }
         let reply = try #require(incoming?.reply)
         let contact = signedContact(receiver.identity)
         receiver.sessions.reply(
-            .found(contacts: Array(repeating: contact, count: 6)), to: reply, now: moment(.zero),
+            .discovery(.found(contacts: Array(repeating: contact, count: 6))), to: reply,
+            turn: &receiver.turn,
             out: &receiver.out)
         #expect(receiver.sessions.dropped[.replyTooLarge] == 1 && receiver.out.datagrams.isEmpty)
         // A second, fitting answer still goes out; a third is one too many.
         receiver.sessions.reply(
-            .pong(contact: nil, observed: nil), to: reply, now: moment(.zero), out: &receiver.out)
+            .discovery(.pong(contact: nil, observed: nil)), to: reply, turn: &receiver.turn,
+            out: &receiver.out)
         receiver.sessions.reply(
-            .pong(contact: nil, observed: nil), to: reply, now: moment(.zero), out: &receiver.out)
+            .discovery(.pong(contact: nil, observed: nil)), to: reply, turn: &receiver.turn,
+            out: &receiver.out)
         #expect(receiver.out.datagrams.count == 1 && receiver.sessions.dropped[.replyLate] == 1)
     }
 
@@ -312,14 +317,14 @@ import Wire
     func aReplyFromAnotherPeerOrPlaceCompletesNothing() {
         let net = Net(3)
         for other in [1, 2] {
-            net.request(.ping(contact: nil), from: 0, to: other)
+            net.request(.discovery(.ping(contact: nil)), from: 0, to: other)
             net.run()
         }
         net.delivers = { $0.to != net.nodes[1].endpoint }
-        net.request(.offerMail([]), from: 0, to: 1, token: 7)
+        net.request(.gossip(.offerMail([])), from: 0, to: 1, token: 7)
         // Node 2 guesses the request number.
         let number = net.nodes[0].sessions.lastRequest
-        net.sealRaw(Envelope(reply: number, message: .offerReceived).encoded(), from: 2, to: 0)
+        net.sealRaw(Envelope(reply: number, message: .gossip(.offerReceived)).encoded(), from: 2, to: 0)
         #expect(net.nodes[0].sessions.dropped[.unknownReply] == 1)
         #expect(!net.nodes[0].completions.contains { $0.owner == .peer(7) })
     }
@@ -327,7 +332,7 @@ import Wire
     @Test("Case 8: a counter that jumps to its end is harmless")
     func countersAtTheirEndsAreHarmless() {
         let net = Net()
-        net.request(.ping(contact: nil), from: 0, to: 1)
+        net.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
         net.run()
         net.sealRaw([], from: 0, to: 1, counter: .max - 1)
         net.sealRaw([], from: 0, to: 1, counter: 5)
@@ -340,11 +345,11 @@ import Wire
         var limits = SessionLimits()
         limits.handshakesPerSecond = 1_000_000
         let net = Net(2, limits: limits)
-        net.request(.ping(contact: nil), from: 0, to: 1)
+        net.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
         net.run()
         let initiation = forged(
             net, payloadKey: net.nodes[0].identity.publicKey,
-            envelope: Envelope(request: 1, message: .ping(contact: nil)).encoded(paddedTo: 400))
+            envelope: Envelope(request: 1, message: .discovery(.ping(contact: nil))).encoded(paddedTo: 400))
         var receiver = net.nodes[1]
         for index in 0..<5_000 as Range<UInt32> {
             receiver.receive(
@@ -363,9 +368,9 @@ import Wire
         #expect(receiver.sessions.halfOpenOrder.count <= 2 * limits.halfOpen)
         #expect(receiver.sessions.sessionCount == 1)
         net.nodes[1] = receiver
-        net.request(.offerMail([]), from: 0, to: 1, token: 3)
+        net.request(.gossip(.offerMail([])), from: 0, to: 1, token: 3)
         net.run()
-        #expect(net.nodes[0].completions.last?.answer == .offerReceived)
+        #expect(net.nodes[0].completions.last?.answer == .gossip(.offerReceived))
         #expect(net.nodes[0].sessions.roundTrip(to: net.nodes[1].address) == .milliseconds(20))
     }
 
@@ -378,7 +383,7 @@ import Wire
         let net = Net(2, limits: limits)
         let initiation = forged(
             net, payloadKey: net.nodes[0].identity.publicKey,
-            envelope: Envelope(request: 1, message: .ping(contact: nil)).encoded(paddedTo: 400))
+            envelope: Envelope(request: 1, message: .discovery(.ping(contact: nil))).encoded(paddedTo: 400))
         var receiver = net.nodes[1]
         var cookieBytes = 0
         for index in 0..<100_000 as Range<UInt32> {
@@ -392,7 +397,7 @@ import Wire
         #expect(cookieBytes == Packet.cookieSize && cookieBytes <= initiation.count)
         receiver.incoming = []
         net.nodes[1] = receiver
-        net.request(.ping(contact: nil), from: 0, to: 1)
+        net.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
         net.run(.milliseconds(41))
         #expect(net.kinds == [1, 3, 1, 2, 4])
         #expect(net.nodes[0].completions.first?.answer != nil)
@@ -407,7 +412,7 @@ import Wire
             forged(net, payloadKey: net.nodes[0].identity.publicKey, envelope: [], ephemeral: 9), into: 1,
             from: stranger)
         net.log = []
-        net.request(.ping(contact: nil), from: 0, to: 1)
+        net.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
         net.run(.milliseconds(25))
         #expect(net.kinds == [1, 3, 1])
         let withCookie = net.log[2].bytes
@@ -434,12 +439,12 @@ import Wire
         let net = Net(1, limits: limits)
         // One honest node, then eight networks of many.
         let honest = net.add(1_000, endpoint: Endpoint(ipv4: 0x5000_0001, port: 1))
-        net.request(.ping(contact: nil), from: honest, to: 0)
+        net.request(.discovery(.ping(contact: nil)), from: honest, to: 0)
         net.run(.milliseconds(50))
         for index in 0..<80 as Range<UInt32> {
             let other = net.add(
                 UInt64(2_000 + index), endpoint: Endpoint(ipv4: 0x6000_0000 + index << 5, port: 1))
-            net.request(.ping(contact: nil), from: other, to: 0)
+            net.request(.discovery(.ping(contact: nil)), from: other, to: 0)
             net.run(.milliseconds(50))
             #expect(net.nodes[0].sessions.sessionCount <= limits.sessions)
             #expect(net.nodes[0].sessions.sessions(ofGroup: net.nodes[other].endpoint.prefix).count <= 4)
@@ -457,7 +462,8 @@ import Wire
         for token in 0..<50 as Range<UInt64> {
             let identity = Identity(seed: Bytes32(token, 8, 8, 8))
             net.request(
-                .ping(contact: nil), from: 0, to: PeerAddress(key: identity.publicKey, endpoint: stranger),
+                .discovery(.ping(contact: nil)), from: 0,
+                to: PeerAddress(key: identity.publicKey, endpoint: stranger),
                 token: token)
         }
         #expect(net.nodes[0].sessions.openings.count == 5)
@@ -469,7 +475,9 @@ import Wire
 
     @Test func aKeyOfSmallOrderIsUnansweredAtOnce() {
         let net = Net(1)
-        net.request(.ping(contact: nil), from: 0, to: PeerAddress(key: PublicKey(.zero), endpoint: stranger))
+        net.request(
+            .discovery(.ping(contact: nil)), from: 0,
+            to: PeerAddress(key: PublicKey(.zero), endpoint: stranger))
         #expect(net.nodes[0].completions.count == 1 && net.log.isEmpty)
         #expect(net.nodes[0].sessions.dropped[.badIdentity] == 1)
     }

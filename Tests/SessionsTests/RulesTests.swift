@@ -18,30 +18,36 @@ import Wire
     private static let task = TaskID(high: 0, low: 0)
     /// One of each kind, by the table's name.
     private static let samples: [(name: String, message: Message)] = [
-        ("PING", .ping(contact: nil)), ("PONG", .pong(contact: nil, observed: nil)),
-        ("FIND", .find(target: .zero)),
-        ("FOUND", .found(contacts: [])), ("UNSUPPORTED", .unsupported(kind: 0)),
-        ("OFFER_MAIL", .offerMail([])),
-        ("OFFER_RECEIVED", .offerReceived),
-        ("OFFER_DIGEST", .offerDigest(OfferDigest(first: 0, last: 0, offers: []))),
-        ("OFFER_DIFFERENCE", .offerDifference(OfferDifference())),
-        ("CALL_FOR_BIDS", .callForBids(CallForBids(task: task, attempt: 1, model: "m"))),
-        ("BID", .bid(record)),
-        ("DECLINE", .decline(Decline(task: task, attempt: 1, reason: .busy))),
-        ("RELEASE", .release(Release(task: task, attempt: 1, winningScore: 0))),
-        ("AWARD", .award(Award(task: task, attempt: 1, workerDials: false))),
-        ("AWARD_REPLY", .awardReply(AwardReply(task: task, attempt: 1, status: .accepted))),
-        ("REGISTER", .register(Register(registration: record))),
-        ("REGISTERED", .registered(Registered(heldMilliseconds: 0))),
-        ("GET", .get(topic: TopicID(.zero), start: 0)), ("PROVIDERS", .providers(Providers())),
-        ("CALLBACK_REQUEST", .callbackRequest(CallbackRequest(nonce: 1, port: 1, channel: false))),
+        ("PING", .discovery(.ping(contact: nil))), ("PONG", .discovery(.pong(contact: nil, observed: nil))),
+        ("FIND", .discovery(.find(target: .zero))),
+        ("FOUND", .discovery(.found(contacts: []))), ("UNSUPPORTED", .unsupported(kind: 0)),
+        ("OFFER_MAIL", .gossip(.offerMail([]))),
+        ("OFFER_RECEIVED", .gossip(.offerReceived)),
+        ("OFFER_DIGEST", .gossip(.offerDigest(OfferDigest(first: 0, last: 0, offers: [])))),
+        ("OFFER_DIFFERENCE", .gossip(.offerDifference(OfferDifference()))),
+        ("CALL_FOR_BIDS", .market(.callForBids(CallForBids(task: task, attempt: 1, model: "m")))),
+        ("BID", .market(.bid(record))),
+        ("DECLINE", .market(.decline(Decline(task: task, attempt: 1, reason: .busy)))),
+        ("RELEASE", .market(.release(Release(task: task, attempt: 1, winningScore: 0)))),
+        ("AWARD", .market(.award(Award(task: task, attempt: 1, workerDials: false)))),
+        ("AWARD_REPLY", .market(.awardReply(AwardReply(task: task, attempt: 1, status: .accepted)))),
+        ("REGISTER", .discovery(.register(Register(registration: record)))),
+        ("REGISTERED", .discovery(.registered(Registered(heldMilliseconds: 0)))),
+        ("GET", .discovery(.get(topic: TopicID(.zero), start: 0))),
+        ("PROVIDERS", .discovery(.providers(Providers()))),
+        (
+            "CALLBACK_REQUEST",
+            .discovery(.callbackRequest(CallbackRequest(nonce: 1, port: 1, channel: false)))
+        ),
         (
             "CALLBACK_ORDER",
-            .callbackOrder(
-                CallbackOrder(
-                    publicKey: PublicKey(.zero), endpoint: .loopback(1), nonce: 1, channel: false))
+            .discovery(
+                .callbackOrder(
+                    CallbackOrder(
+                        publicKey: PublicKey(.zero), endpoint: .loopback(1), nonce: 1, channel: false)))
         ),
-        ("CALLBACK_ANSWER", .callbackAnswer(nonce: 1, called: nil)), ("CALLBACK", .callback(nonce: 1)),
+        ("CALLBACK_ANSWER", .discovery(.callbackAnswer(nonce: 1, called: nil))),
+        ("CALLBACK", .discovery(.callback(nonce: 1))),
     ]
 
     private static func rows() throws -> [Row] {

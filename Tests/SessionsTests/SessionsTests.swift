@@ -9,10 +9,10 @@ import Wire
 @Suite struct SessionsTests {
     @Test func firstContactTakesOneRoundTrip() throws {
         let net = Net()
-        net.request(.ping(contact: nil), from: 0, to: 1)
+        net.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
         net.run(.milliseconds(21))
         let completion = try #require(net.nodes[0].completions.first)
-        #expect(completion.answer == .pong(contact: nil, observed: net.nodes[0].endpoint))
+        #expect(completion.answer == .discovery(.pong(contact: nil, observed: net.nodes[0].endpoint)))
         #expect(completion.roundTrip == .milliseconds(20))
         #expect(net.nodes[1].incoming.first?.proven == false)
         net.run()
@@ -26,10 +26,10 @@ import Wire
 
     @Test func theNextRequestsGoOverTheSessionInBothDirections() throws {
         let net = Net()
-        net.request(.ping(contact: nil), from: 0, to: 1)
+        net.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
         net.run()
-        net.request(.offerMail([]), from: 0, to: 1, token: 2)
-        net.request(.offerMail([]), from: 1, to: 0, token: 3)
+        net.request(.gossip(.offerMail([])), from: 0, to: 1, token: 2)
+        net.request(.gossip(.offerMail([])), from: 1, to: 0, token: 3)
         net.run()
         #expect(net.kinds == [1, 2, 4, 4, 4, 4, 4])
         #expect(net.nodes[0].completions.map(\.owner) == [.peer(1), .peer(2)])
@@ -40,10 +40,10 @@ import Wire
 
     @Test func aRequestThatIsNotIdempotentWaitsForTheHandshake() {
         let net = Net()
-        net.request(.offerMail([]), from: 0, to: 1)
+        net.request(.gossip(.offerMail([])), from: 0, to: 1)
         net.run()
         #expect(net.kinds == [1, 2, 4, 4])
-        #expect(net.nodes[0].completions.first?.answer == .offerReceived)
+        #expect(net.nodes[0].completions.first?.answer == .gossip(.offerReceived))
         #expect(net.nodes[1].incoming.map(\.proven) == [true])
     }
 
@@ -51,7 +51,8 @@ import Wire
         let net = Net()
         for task in 0..<10 as Range<UInt64> {
             net.send(
-                .release(Release(task: TaskID(high: 0, low: task), attempt: 1, winningScore: 0)), from: 0,
+                .market(.release(Release(task: TaskID(high: 0, low: task), attempt: 1, winningScore: 0))),
+                from: 0,
                 to: 1)
         }
         net.run()
@@ -64,12 +65,12 @@ import Wire
     @Test func manyRequestsToAStrangerShareOneHandshake() {
         let net = Net()
         for token in 0..<10 as Range<UInt64> {
-            net.request(.find(target: Bytes32(token, 0, 0, 0)), from: 0, to: 1, token: token)
+            net.request(.discovery(.find(target: Bytes32(token, 0, 0, 0))), from: 0, to: 1, token: token)
         }
         net.run()
         #expect(net.kinds.filter { $0 == 1 }.count == 1)
         #expect(net.nodes[0].completions.count == 10)
-        #expect(net.nodes[0].completions.allSatisfy { $0.answer == .found(contacts: []) })
+        #expect(net.nodes[0].completions.allSatisfy { $0.answer == .discovery(.found(contacts: [])) })
     }
 
     @Test func aLostFirstMessageIsSentAgain() {
@@ -80,7 +81,7 @@ import Wire
             lost += 1
             return false
         }
-        net.request(.ping(contact: nil), from: 0, to: 1)
+        net.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
         net.run()
         #expect(net.nodes[0].completions.first?.answer != nil)
         #expect(net.kinds == [1, 1, 2, 4])
@@ -90,7 +91,7 @@ import Wire
     func aLateResponseToTheFirstTryStillCounts() {
         let net = Net()
         net.latency = .milliseconds(200)
-        net.request(.ping(contact: nil), from: 0, to: 1)
+        net.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
         net.run()
         #expect(net.nodes[0].completions.first?.roundTrip == .milliseconds(400))
         #expect(net.nodes[0].established.count == 1)
@@ -100,7 +101,7 @@ import Wire
     @Test func aDeadPeerIsUnansweredOnceAndSoon() {
         let net = Net(3)
         net.delivers = { $0.to != net.nodes[1].endpoint }
-        net.request(.ping(contact: nil), from: 0, to: 1)
+        net.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
         net.run(.milliseconds(901))
         #expect(net.nodes[0].completions.count == 1)
         #expect(net.nodes[0].completions.first?.answer == nil)
@@ -112,11 +113,11 @@ import Wire
 
     @Test func aLostRequestOnASessionIsRetriedAsAFirstMessage() {
         let net = Net()
-        net.request(.ping(contact: nil), from: 0, to: 1)
+        net.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
         net.run()
         let before = net.log.count
         net.delivers = { [log = net.log.count] _ in net.log.count != log + 1 }
-        net.request(.ping(contact: nil), from: 0, to: 1, token: 2)
+        net.request(.discovery(.ping(contact: nil)), from: 0, to: 1, token: 2)
         net.run()
         #expect(net.nodes[0].completions.count == 2)
         #expect(net.nodes[0].completions.last?.answer != nil)
@@ -125,25 +126,25 @@ import Wire
 
     @Test(arguments: [0, 1]) func aRestartOfEitherSideCostsOneRetry(_ who: Int) {
         let net = Net()
-        net.request(.ping(contact: nil), from: 0, to: 1)
+        net.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
         net.run()
         net.restart(who)
-        net.request(.offerMail([]), from: 0, to: 1, token: 2)
+        net.request(.gossip(.offerMail([])), from: 0, to: 1, token: 2)
         net.run()
-        #expect(net.nodes[0].completions.last?.answer == .offerReceived)
-        net.request(.offerMail([]), from: 1, to: 0, token: 3)
+        #expect(net.nodes[0].completions.last?.answer == .gossip(.offerReceived))
+        net.request(.gossip(.offerMail([])), from: 1, to: 0, token: 3)
         net.run()
-        #expect(net.nodes[1].completions.last?.answer == .offerReceived)
+        #expect(net.nodes[1].completions.last?.answer == .gossip(.offerReceived))
     }
 
     @Test func aMoveToAnotherPortCostsOneRetry() throws {
         let net = Net()
-        net.request(.ping(contact: nil), from: 0, to: 1)
+        net.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
         net.run()
         net.nodes[0].endpoint.port = 40_000
-        net.request(.offerMail([]), from: 0, to: 1, token: 2)
+        net.request(.gossip(.offerMail([])), from: 0, to: 1, token: 2)
         net.run()
-        #expect(net.nodes[0].completions.last?.answer == .offerReceived)
+        #expect(net.nodes[0].completions.last?.answer == .gossip(.offerReceived))
         #expect(net.nodes[1].sessions.dropped[.wrongEndpoint] == 1)
         #expect(try #require(net.nodes[1].incoming.last).peer.endpoint.port == 40_000)
     }
@@ -151,8 +152,8 @@ import Wire
     @Test("Case 7: crossed opens leave two sessions that both work")
     func crossedOpensLeaveTwoSessionsThatBothWork() {
         let net = Net()
-        net.request(.ping(contact: nil), from: 0, to: 1)
-        net.request(.ping(contact: nil), from: 1, to: 0)
+        net.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
+        net.request(.discovery(.ping(contact: nil)), from: 1, to: 0)
         net.run()
         for node in net.nodes {
             #expect(node.completions.count == 1 && node.completions[0].answer != nil)
@@ -160,8 +161,8 @@ import Wire
         }
         let before = net.log.count
         for round in 0..<4 as Range<UInt64> {
-            net.request(.offerMail([]), from: 0, to: 1, token: 10 + round)
-            net.request(.offerMail([]), from: 1, to: 0, token: 20 + round)
+            net.request(.gossip(.offerMail([])), from: 0, to: 1, token: 10 + round)
+            net.request(.gossip(.offerMail([])), from: 1, to: 0, token: 20 + round)
             net.run(.minutes(3))
         }
         #expect(net.log.count == before + 16)
@@ -171,7 +172,7 @@ import Wire
     @Test("Case 7: a request to oneself is refused")
     func aRequestToOneselfIsRefused() {
         let net = Net()
-        net.request(.ping(contact: nil), from: 0, to: 0)
+        net.request(.discovery(.ping(contact: nil)), from: 0, to: 0)
         #expect(net.nodes[0].completions.count == 1 && net.log.isEmpty)
         #expect(net.nodes[0].sessions.dropped[.selfDial] == 1)
     }
@@ -180,8 +181,8 @@ import Wire
         let net = Net(1)
         let other = net.add(5, mesh: MeshIdentity(name: "elsewhere"))
         let secret = net.add(6, mesh: MeshIdentity(name: "test", key: [1, 2, 3]))
-        net.request(.ping(contact: nil), from: 0, to: other)
-        net.request(.ping(contact: nil), from: 0, to: secret)
+        net.request(.discovery(.ping(contact: nil)), from: 0, to: other)
+        net.request(.discovery(.ping(contact: nil)), from: 0, to: secret)
         net.run()
         #expect(net.nodes[0].completions.allSatisfy { $0.answer == nil })
         #expect(net.nodes[other].sessions.dropped[.badHandshake] == 2)
@@ -191,18 +192,18 @@ import Wire
 
     @Test func anOldSessionIsReplacedOnUse() {
         let net = Net()
-        net.request(.ping(contact: nil), from: 0, to: 1)
+        net.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
         net.run()
         net.now = net.now + .minutes(60)
-        net.request(.offerMail([]), from: 0, to: 1, token: 2)
+        net.request(.gossip(.offerMail([])), from: 0, to: 1, token: 2)
         net.run()
-        #expect(net.nodes[0].completions.last?.answer == .offerReceived)
+        #expect(net.nodes[0].completions.last?.answer == .gossip(.offerReceived))
         #expect(net.nodes[0].established.count == 2 && net.nodes[1].established.count == 2)
     }
 
     @Test func aRequestForALaterVersionIsAnsweredUnsupported() throws {
         let net = Net()
-        net.request(.ping(contact: nil), from: 0, to: 1)
+        net.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
         net.run()
         // Field 90, empty, as request 77: `request` 1, then a body that this version doesn't know.
         net.sealRaw([0x08, 77, 0xd2, 0x05, 0x00], from: 0, to: 1)
@@ -215,9 +216,9 @@ import Wire
     @Test func theSameInputsGiveTheSameBytes() {
         func play() -> [[UInt8]] {
             let net = Net()
-            net.request(.ping(contact: nil), from: 0, to: 1)
+            net.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
             net.run()
-            net.request(.offerMail([]), from: 1, to: 0)
+            net.request(.gossip(.offerMail([])), from: 1, to: 0)
             net.run()
             return net.log.map(\.bytes)
         }
@@ -233,7 +234,7 @@ import Wire
             for from in 0..<6 {
                 token += 1
                 net.request(
-                    token % 3 == 0 ? .offerMail([]) : .ping(contact: nil), from: from,
+                    token % 3 == 0 ? .gossip(.offerMail([])) : .discovery(.ping(contact: nil)), from: from,
                     to: (from + 1 + Int(token) % 5) % 6,
                     token: token)
             }

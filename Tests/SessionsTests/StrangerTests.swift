@@ -11,17 +11,16 @@ import Wire
     func callback() throws {
         let network = Net()
         let receiver = network.nodes[1].address
-        let made = network.nodes[0].sessions.detached(.callback(nonce: 7), to: receiver.key)
+        let made = network.nodes[0].sessions.detached(.discovery(.callback(nonce: 7)), to: receiver.key)
         var bytes = try #require(made)
         #expect(bytes.count <= 200)
         let source = Endpoint(ipv4: 0x0900_0001, port: 40_000)
         var out = SessionOutput()
-        var random = SeededRandom(seed: 1)
-        let now = moment(network.now)
+        var turn = turn(at: network.now)
         let incoming = bytes.withUnsafeMutableBytes {
-            network.nodes[1].sessions.receive($0, from: source, now: now, random: &random, out: &out)
+            network.nodes[1].sessions.receive($0, from: source, turn: &turn, out: &out)
         }
-        #expect(incoming?.message == .callback(nonce: 7) && incoming?.proven == false)
+        #expect(incoming?.message == .discovery(.callback(nonce: 7)) && incoming?.proven == false)
         #expect(incoming?.peer.key == network.nodes[0].address.key && incoming?.peer.endpoint == source)
         #expect(incoming?.reply == nil && out.datagrams.isEmpty)
         #expect(network.nodes[1].sessions.tables.allSatisfy { $0.count == 0 })
@@ -55,7 +54,7 @@ import Wire
     @Test("Who opens a session uninvited is told as a stranger, whom we wrote to first is not")
     func uninvited() {
         let network = Net()
-        network.request(.ping(contact: nil), from: 0, to: 1)
+        network.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
         network.run()
         #expect(network.nodes[1].strangers == [network.nodes[0].endpoint])
         #expect(network.nodes[0].strangers.isEmpty)
@@ -72,11 +71,12 @@ import Wire
     @Test("A question for a callback weighs what it makes others send")
     func padding() {
         let network = Net()
-        network.request(.ping(contact: nil), from: 0, to: 1)
+        network.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
         network.run()
         network.log.removeAll()
         network.request(
-            .callbackRequest(CallbackRequest(nonce: 9, port: 7_827, channel: true)), from: 0, to: 1)
+            .discovery(.callbackRequest(CallbackRequest(nonce: 9, port: 7_827, channel: true))), from: 0,
+            to: 1)
         network.run(.milliseconds(1))
         #expect(network.log.first.map { $0.bytes.count >= 352 + 32 } == true)
     }

@@ -29,6 +29,9 @@ func vectorFile(_ name: String) throws -> Data {
 
 func moment(_ time: MonotonicTime) -> Now { Now(monotonic: time, wall: WallTime(milliseconds: 0)) }
 
+/// A turn of a machine that draws nothing, or whose draws don't matter.
+func turn(at time: MonotonicTime) -> Turn { Turn(now: moment(time), random: SeededRandom(seed: 1)) }
+
 func signedContact(_ identity: Identity, endpoints: Int = 1) -> SignedRecord {
     let places = (0..<endpoints).map { Endpoint(ipv4: 0x0a00_0000 + UInt32($0), port: 7827) }
     return Verified(signing: Contact(publicKey: identity.publicKey, endpoints: places), with: identity).signed
@@ -47,7 +50,7 @@ final class Net {
         var identity: Identity
         var endpoint: Endpoint
         var sessions: Sessions
-        var random = SeededRandom(seed: 7)
+        var turn = Turn(now: moment(.zero), random: SeededRandom(seed: 7))
         var out = SessionOutput()
         var incoming: [Incoming] = []
         var completions: [Completion] = []
@@ -58,30 +61,36 @@ final class Net {
         var address: PeerAddress { PeerAddress(key: identity.publicKey, endpoint: endpoint) }
 
         mutating func request(_ message: Message, to peer: PeerAddress, _ token: UInt64, _ now: Now) {
-            sessions.request(message, to: peer, owner: .peer(token), now: now, random: &random, out: &out)
+            turn.now = now
+            sessions.request(message, to: peer, owner: .peer(token), turn: &turn, out: &out)
         }
 
         mutating func send(_ message: Message, to peer: PeerAddress, _ now: Now) {
-            sessions.send(message, to: peer, now: now, random: &random, out: &out)
+            turn.now = now
+            sessions.send(message, to: peer, turn: &turn, out: &out)
         }
 
-        mutating func tick(_ now: Now) { sessions.tick(now: now, random: &random, out: &out) }
+        mutating func tick(_ now: Now) {
+            turn.now = now
+            sessions.tick(turn: &turn, out: &out)
+        }
 
         mutating func receive(_ bytes: [UInt8], from source: Endpoint, _ now: Now) {
+            turn.now = now
             var copy = bytes
             let found = copy.withUnsafeMutableBytes {
-                sessions.receive($0, from: source, now: now, random: &random, out: &out)
+                sessions.receive($0, from: source, turn: &turn, out: &out)
             }
             guard let found else { return }
             incoming.append(found)
             guard let reply = found.reply else { return }
             let answer: Message
             switch found.message {
-            case .ping: answer = .pong(contact: pongContact, observed: source)
-            case .find: answer = .found(contacts: [])
-            default: answer = .offerReceived
+            case .discovery(.ping): answer = .discovery(.pong(contact: pongContact, observed: source))
+            case .discovery(.find): answer = .discovery(.found(contacts: []))
+            default: answer = .gossip(.offerReceived)
             }
-            sessions.reply(answer, to: reply, now: now, out: &out)
+            sessions.reply(answer, to: reply, turn: &turn, out: &out)
         }
     }
 

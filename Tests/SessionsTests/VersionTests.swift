@@ -12,7 +12,7 @@ import Wire
     /// Node 0's initiation to node 1, as a node of `version` would send it.
     private func initiation(_ version: UInt8, goodMac: Bool = true) -> [UInt8] {
         let net = Net()
-        net.request(.ping(contact: nil), from: 0, to: 1)
+        net.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
         var packet = net.log[0].bytes
         packet[1] = version
         let key = Packet.macKey(receiver: net.nodes[1].identity.publicKey, mesh: MeshIdentity(name: "test"))
@@ -59,7 +59,7 @@ import Wire
     @Test("The advice is told once, from the right place, and the opening goes on as if it had not come")
     func advice() {
         let net = Net()
-        net.request(.ping(contact: nil), from: 0, to: 1)
+        net.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
         let mac1 = net.log[0].bytes[4..<20]
         let place = net.nodes[1].endpoint
         net.inject(versions(mac1, [2, 3]), into: 0, from: stranger)

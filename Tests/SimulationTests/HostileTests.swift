@@ -123,8 +123,10 @@ import Wire
     func cut() {
         let record = SignedRecord(
             body: [UInt8](repeating: 1, count: 150), signature: Signature(r: .zero, s: .zero))
-        let long = Message.found(contacts: Array(repeating: record, count: 8))
-        guard case .found(let contacts) = Lies.cut(long, to: 700) else { return #expect(Bool(false)) }
+        let long = Message.discovery(.found(contacts: Array(repeating: record, count: 8)))
+        guard case .discovery(.found(let contacts)) = Lies.cut(long, to: 700) else {
+            return #expect(Bool(false))
+        }
         #expect(contacts.count == 3)
     }
 }

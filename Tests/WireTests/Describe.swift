@@ -170,14 +170,14 @@ func describe(_ envelope: Envelope) -> JSONValue {
 
 private func describe(_ message: Message) -> (String, JSONValue) {
     switch message {
-    case .ping(let contact, let known):
+    case .discovery(.ping(let contact, let known)):
         (
             "ping",
             fields {
                 $0.put("contact", contact.map(describe)); $0.put("known", wide: known)
             }
         )
-    case .pong(let contact, let observed):
+    case .discovery(.pong(let contact, let observed)):
         (
             "pong",
             fields {
@@ -185,12 +185,12 @@ private func describe(_ message: Message) -> (String, JSONValue) {
                 $0.put("observed", observed.map(describe))
             }
         )
-    case .find(let target): ("find", fields { $0.put("target", target) })
-    case .found(let contacts): ("found", fields { $0.put("contacts", contacts.map(describe)) })
+    case .discovery(.find(let target)): ("find", fields { $0.put("target", target) })
+    case .discovery(.found(let contacts)): ("found", fields { $0.put("contacts", contacts.map(describe)) })
     case .unsupported(let kind): ("unsupported", fields { $0.put("kind", kind) })
-    case .offerMail(let offers): ("offer_mail", fields { $0.put("offers", offers.map(describe)) })
-    case .offerReceived: ("offer_received", .object([:]))
-    case .offerDigest(let digest):
+    case .gossip(.offerMail(let offers)): ("offer_mail", fields { $0.put("offers", offers.map(describe)) })
+    case .gossip(.offerReceived): ("offer_received", .object([:]))
+    case .gossip(.offerDigest(let digest)):
         (
             "offer_digest",
             fields {
@@ -205,7 +205,7 @@ private func describe(_ message: Message) -> (String, JSONValue) {
                 $0.put("offers", versions)
             }
         )
-    case .offerDifference(let difference):
+    case .gossip(.offerDifference(let difference)):
         (
             "offer_difference",
             fields {
@@ -214,9 +214,9 @@ private func describe(_ message: Message) -> (String, JSONValue) {
                 $0.put("more", difference.more)
             }
         )
-    case .callForBids(let call): ("call_for_bids", describe(call))
-    case .bid(let record): ("bid", describe(record))
-    case .decline(let decline):
+    case .market(.callForBids(let call)): ("call_for_bids", describe(call))
+    case .market(.bid(let record)): ("bid", describe(record))
+    case .market(.decline(let decline)):
         (
             "decline",
             fields {
@@ -226,7 +226,7 @@ private func describe(_ message: Message) -> (String, JSONValue) {
                 $0.put("retry_after_ms", decline.retryAfterMilliseconds)
             }
         )
-    case .release(let release):
+    case .market(.release(let release)):
         (
             "release",
             fields {
@@ -235,7 +235,7 @@ private func describe(_ message: Message) -> (String, JSONValue) {
                 $0.put("winning_score", wide: release.winningScore)
             }
         )
-    case .award(let award):
+    case .market(.award(let award)):
         (
             "award",
             fields {
@@ -244,7 +244,7 @@ private func describe(_ message: Message) -> (String, JSONValue) {
                 $0.put("worker_dials", award.workerDials)
             }
         )
-    case .awardReply(let reply):
+    case .market(.awardReply(let reply)):
         (
             "award_reply",
             fields {
@@ -255,7 +255,7 @@ private func describe(_ message: Message) -> (String, JSONValue) {
                 )
             }
         )
-    case .register(let register):
+    case .discovery(.register(let register)):
         (
             "register",
             fields {
@@ -264,7 +264,7 @@ private func describe(_ message: Message) -> (String, JSONValue) {
                 $0.put("start", register.start)
             }
         )
-    case .registered(let registered):
+    case .discovery(.registered(let registered)):
         (
             "registered",
             fields {
@@ -272,7 +272,7 @@ private func describe(_ message: Message) -> (String, JSONValue) {
                 $0.put("contacts", registered.contacts.map(describe))
             }
         )
-    case .get(let topic, let start):
+    case .discovery(.get(let topic, let start)):
         (
             "get",
             fields {
@@ -280,7 +280,7 @@ private func describe(_ message: Message) -> (String, JSONValue) {
                 $0.put("start", start)
             }
         )
-    case .providers(let providers):
+    case .discovery(.providers(let providers)):
         (
             "providers",
             fields {
@@ -288,7 +288,7 @@ private func describe(_ message: Message) -> (String, JSONValue) {
                 $0.put("contacts", providers.contacts.map(describe))
             }
         )
-    case .callbackRequest(let request):
+    case .discovery(.callbackRequest(let request)):
         (
             "callback_request",
             fields {
@@ -297,7 +297,7 @@ private func describe(_ message: Message) -> (String, JSONValue) {
                 $0.put("channel", request.channel)
             }
         )
-    case .callbackOrder(let order):
+    case .discovery(.callbackOrder(let order)):
         (
             "callback_order",
             fields {
@@ -307,7 +307,7 @@ private func describe(_ message: Message) -> (String, JSONValue) {
                 $0.put("channel", order.channel)
             }
         )
-    case .callbackAnswer(let nonce, let called):
+    case .discovery(.callbackAnswer(let nonce, let called)):
         (
             "callback_answer",
             fields {
@@ -315,7 +315,7 @@ private func describe(_ message: Message) -> (String, JSONValue) {
                 $0.put("called", called.map(describe))
             }
         )
-    case .callback(let nonce): ("callback", fields { $0.put("nonce", wide: nonce) })
+    case .discovery(.callback(let nonce)): ("callback", fields { $0.put("nonce", wide: nonce) })
     }
 }
 

@@ -5,7 +5,7 @@ import Testing
 
 @Suite struct EnvelopeTests {
     @Test func paddingReachesEverySizeWithoutPassingTheLimit() throws {
-        for message in [Message.ping(contact: nil), .offerReceived] {
+        for message in [Message.discovery(.ping(contact: nil)), .gossip(.offerReceived)] {
             let envelope = Envelope(request: 300, message: message)
             for size in 0...1_200 {
                 let bytes = envelope.encoded(paddedTo: size)
@@ -21,7 +21,8 @@ import Testing
         var bytes: [UInt8] = [1, 2, 3]
         let envelope = Envelope(
             request: 1,
-            message: .callForBids(CallForBids(task: TaskID(high: 1, low: 2), attempt: 1, model: "m")))
+            message: .market(.callForBids(CallForBids(task: TaskID(high: 1, low: 2), attempt: 1, model: "m")))
+        )
         envelope.encode(into: &bytes, paddedTo: 200)
         #expect(bytes == [1, 2, 3] + envelope.encoded(paddedTo: 200))
         #expect(bytes.count == 203)
@@ -35,7 +36,7 @@ import Testing
     }
 
     @Test func theHeaderOfAKnownKindNamesIt() throws {
-        let envelope = Envelope(reply: 7, message: .offerReceived)
+        let envelope = Envelope(reply: 7, message: .gossip(.offerReceived))
         let header = try Envelope.header(of: envelope.encoded(paddedTo: 90) + [0xba, 0x3e, 1, 0])
         #expect(header == EnvelopeHeader(request: 0, reply: 7, kind: 17))
         #expect(envelope.message.kind == 17)
@@ -46,7 +47,7 @@ import Testing
             let record = SignedRecord(
                 body: [UInt8](repeating: 1, count: size), signature: Signature(r: .zero, s: .zero))
             let count = min(WireLimits.listSizeMax / record.fieldSize, WireLimits.foundContactsMax)
-            let message = Message.found(contacts: Array(repeating: record, count: count))
+            let message = Message.discovery(.found(contacts: Array(repeating: record, count: count)))
             let bytes = Envelope(request: .max, reply: .max, message: message).encoded()
             #expect(bytes.count <= WireLimits.envelopeSizeMax)
         }
@@ -55,7 +56,7 @@ import Testing
     @Test func theLargestMessagesFitTheirCarrier() {
         let versions = Array(
             repeating: OfferVersion(id: .max, sequence: 1 << 48), count: WireLimits.digestOffersMax)
-        let digest = Message.offerDigest(OfferDigest(first: 1, last: .max, offers: versions))
+        let digest = Message.gossip(.offerDigest(OfferDigest(first: 1, last: .max, offers: versions)))
         #expect(Envelope(request: 1 << 27, message: digest).encoded().count <= WireLimits.envelopeSizeMax)
         let part = [UInt8](repeating: 1, count: WireLimits.payloadMax)
         let frame = Frame(task: TaskID(high: 1, low: 1), attempt: 1, body: .bodyPart(part))

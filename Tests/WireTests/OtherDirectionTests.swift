@@ -79,39 +79,49 @@ import Testing
             OfferVersion(id: number(.max), sequence: number(WireLimits.sequenceMax))
         }
         let messages: [Message] = [
-            .ping(contact: flag() ? record() : nil),
-            .pong(contact: flag() ? record() : nil, observed: flag() ? endpoint() : nil),
-            .find(target: random.bytes32()), .found(contacts: records(2)), .unsupported(kind: small(.max)),
-            .offerMail(records(2)), .offerReceived,
-            .offerDigest(OfferDigest(first: number(.max), last: number(.max), offers: versions)),
-            .offerDifference(
-                OfferDifference(
-                    offers: records(2), wanted: (0..<random.below(20)).map { _ in number(.max) },
-                    more: small(WireLimits.moreMax))),
-            .callForBids(call), .bid(record()),
-            .decline(
-                Decline(
-                    task: task, attempt: attempt,
-                    reason: DeclineReason(rawValue: UInt32(random.below(12))) ?? .busy,
-                    retryAfterMilliseconds: small(WireLimits.durationMax))),
-            .release(Release(task: task, attempt: attempt, winningScore: number(WireLimits.scoreMax))),
-            .award(Award(task: task, attempt: attempt, workerDials: flag())),
-            .awardReply(
-                AwardReply(
-                    task: task, attempt: attempt,
-                    status: AwardStatus(rawValue: UInt32(random.below(4))) ?? .busy)),
-            .register(Register(registration: record(), withdrawn: flag(), start: small(.max))),
-            .registered(Registered(heldMilliseconds: small(WireLimits.durationMax), contacts: records(2))),
-            .get(topic: TopicID(random.bytes32()), start: small(.max)),
-            .providers(Providers(registrations: records(1), contacts: records(1))),
-            .callbackRequest(
-                CallbackRequest(
-                    nonce: 1 + number(.max - 1), port: UInt16(1 + small(65_534)), channel: flag())),
-            .callbackOrder(
-                CallbackOrder(
-                    publicKey: key(), endpoint: endpoint(), nonce: 1 + number(.max - 1), channel: flag())),
-            .callbackAnswer(nonce: 1 + number(.max - 1), called: flag() ? endpoint() : nil),
-            .callback(nonce: 1 + number(.max - 1)),
+            .discovery(.ping(contact: flag() ? record() : nil)),
+            .discovery(.pong(contact: flag() ? record() : nil, observed: flag() ? endpoint() : nil)),
+            .discovery(.find(target: random.bytes32())), .discovery(.found(contacts: records(2))),
+            .unsupported(kind: small(.max)),
+            .gossip(.offerMail(records(2))), .gossip(.offerReceived),
+            .gossip(.offerDigest(OfferDigest(first: number(.max), last: number(.max), offers: versions))),
+            .gossip(
+                .offerDifference(
+                    OfferDifference(
+                        offers: records(2), wanted: (0..<random.below(20)).map { _ in number(.max) },
+                        more: small(WireLimits.moreMax)))),
+            .market(.callForBids(call)), .market(.bid(record())),
+            .market(
+                .decline(
+                    Decline(
+                        task: task, attempt: attempt,
+                        reason: DeclineReason(rawValue: UInt32(random.below(12))) ?? .busy,
+                        retryAfterMilliseconds: small(WireLimits.durationMax)))),
+            .market(
+                .release(Release(task: task, attempt: attempt, winningScore: number(WireLimits.scoreMax)))),
+            .market(.award(Award(task: task, attempt: attempt, workerDials: flag()))),
+            .market(
+                .awardReply(
+                    AwardReply(
+                        task: task, attempt: attempt,
+                        status: AwardStatus(rawValue: UInt32(random.below(4))) ?? .busy))),
+            .discovery(.register(Register(registration: record(), withdrawn: flag(), start: small(.max)))),
+            .discovery(
+                .registered(Registered(heldMilliseconds: small(WireLimits.durationMax), contacts: records(2)))
+            ),
+            .discovery(.get(topic: TopicID(random.bytes32()), start: small(.max))),
+            .discovery(.providers(Providers(registrations: records(1), contacts: records(1)))),
+            .discovery(
+                .callbackRequest(
+                    CallbackRequest(
+                        nonce: 1 + number(.max - 1), port: UInt16(1 + small(65_534)), channel: flag()))),
+            .discovery(
+                .callbackOrder(
+                    CallbackOrder(
+                        publicKey: key(), endpoint: endpoint(), nonce: 1 + number(.max - 1), channel: flag()))
+            ),
+            .discovery(.callbackAnswer(nonce: 1 + number(.max - 1), called: flag() ? endpoint() : nil)),
+            .discovery(.callback(nonce: 1 + number(.max - 1))),
         ]
         let bodies: [FrameBody] = [
             .open(

@@ -63,7 +63,7 @@ import Testing
         let body = Contact(publicKey: identity.publicKey).encoded() + [0x98, 0x06, 0x07]
         let signature = identity.sign(Array("starling contact\0".utf8) + body)
         let verified = try Verified<Contact>(checking: SignedRecord(body: body, signature: signature))
-        let message = Envelope(message: .found(contacts: [verified.signed]))
+        let message = Envelope(message: .discovery(.found(contacts: [verified.signed])))
         #expect(try Envelope(decoding: message.encoded()) == message)
         #expect(verified.signed.body == body)
     }

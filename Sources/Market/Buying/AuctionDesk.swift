@@ -45,7 +45,7 @@ struct AuctionDesk: Sendable {
     // MARK: - Requests
 
     mutating func request(
-        _ kind: PendingRequest.Kind, _ message: Message, task: TaskID, attempt: UInt32, to: PeerAddress
+        _ kind: PendingRequest.Kind, _ message: MarketMessage, task: TaskID, attempt: UInt32, to: PeerAddress
     ) {
         lastToken &+= 1
         let token = RequestToken(rawValue: lastToken)

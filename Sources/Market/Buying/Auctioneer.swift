@@ -72,8 +72,9 @@ public struct Auctioneer: Sendable {
 
     // MARK: - Requests
 
+    /// `message` is nil for an answer that is no message of the market's: UNSUPPORTED, or another machine's.
     public mutating func answered(
-        _ token: RequestToken, _ message: Message, from peer: PeerAddress, roundTrip: Interval,
+        _ token: RequestToken, _ message: MarketMessage?, from peer: PeerAddress, roundTrip: Interval,
         turn: inout Turn, out: inout [AuctioneerAction]
     ) {
         guard let request = desk.completed(token) else { return }
@@ -94,7 +95,7 @@ public struct Auctioneer: Sendable {
     }
 
     /// A call's answer after the close. Its bid holds a slot in vain.
-    private mutating func calledLate(_ request: AuctionDesk.PendingRequest, _ message: Message) {
+    private mutating func calledLate(_ request: AuctionDesk.PendingRequest, _ message: MarketMessage?) {
         var score: UInt64 = 0
         if let index = tasks.index(forKey: request.task),
             tasks.values[index].attempt == request.attempt

@@ -7,8 +7,8 @@ public enum AuctioneerAction: Sendable {
     /// its attempts.
     case needOffers(TaskID, model: String)
     /// Ends with exactly one `answered` or `unanswered`.
-    case request(token: RequestToken, Message, to: PeerAddress)
-    case send(Message, to: PeerAddress)
+    case request(token: RequestToken, MarketMessage, to: PeerAddress)
+    case send(MarketMessage, to: PeerAddress)
     /// Ends with `channelOpened` or `channelFailed` under the same task, attempt and key.
     case openChannel(TaskID, attempt: UInt32, to: PeerAddress)
     case sendFrame(channel: ChannelID, Frame)

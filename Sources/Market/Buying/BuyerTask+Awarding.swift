@@ -40,7 +40,7 @@ extension BuyerTask {
     }
 
     mutating func awardAnswered(
-        _ message: Message, from key: PublicKey, attempt: UInt32, _ desk: inout AuctionDesk,
+        _ message: MarketMessage?, from key: PublicKey, attempt: UInt32, _ desk: inout AuctionDesk,
         _ turn: inout Turn
     ) {
         guard awaitsAward(attempt, key) else { return }

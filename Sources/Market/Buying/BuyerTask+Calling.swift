@@ -9,7 +9,7 @@ extension BuyerTask {
         attempt += 1
         enter(.calling)
         let wait = bidWait(chosen, desk)
-        let message = Message.callForBids(callForBids(requirements, wait, desk.parameters, now))
+        let message = MarketMessage.callForBids(callForBids(requirements, wait, desk.parameters, now))
         auction = Auction(
             attempt: attempt, requirements: requirements, chosen: chosen, now: now, closesAt: now + wait)
         for eligible in chosen {
@@ -58,19 +58,19 @@ extension BuyerTask {
     func isCalling(_ attempt: UInt32) -> Bool { stage == .calling && self.attempt == attempt }
 
     mutating func callAnswered(
-        _ message: Message, from key: PublicKey, _ desk: inout AuctionDesk, _ turn: inout Turn
+        _ message: MarketMessage?, from key: PublicKey, _ desk: inout AuctionDesk, _ turn: inout Turn
     ) {
         note(message, from: key, desk)
         closeIfDecided(&desk, &turn)
     }
 
     /// An answer after the close: for the transcript, and as the next bid if the winner fails before it begins.
-    mutating func answeredLate(_ message: Message, from key: PublicKey, _ desk: AuctionDesk) {
+    mutating func answeredLate(_ message: MarketMessage?, from key: PublicKey, _ desk: AuctionDesk) {
         note(message, from: key, desk)
         if let auction { transcript.bids = auction.transcripts() }
     }
 
-    private mutating func note(_ message: Message, from key: PublicKey, _ desk: AuctionDesk) {
+    private mutating func note(_ message: MarketMessage?, from key: PublicKey, _ desk: AuctionDesk) {
         switch message {
         case .bid(let signed):
             bids += 1
@@ -148,7 +148,7 @@ extension BuyerTask {
 
     /// Frees the slots that bids hold in vain.
     func release(_ bidders: [PeerAddress], attempt: UInt32, score: UInt64, _ desk: inout AuctionDesk) {
-        let message = Message.release(Release(task: id, attempt: attempt, winningScore: score))
+        let message = MarketMessage.release(Release(task: id, attempt: attempt, winningScore: score))
         for bidder in bidders { desk.emit(.send(message, to: bidder)) }
     }
 }

@@ -58,8 +58,9 @@ public struct Bidder: Sendable {
     /// Answers a call, release or award; nil: no reply. An unproven message (one in a first handshake packet) changes
     /// nothing.
     public mutating func handle(
-        _ message: Message, from peer: PeerAddress, proven: Bool, turn: inout Turn, out: inout [BidderAction]
-    ) -> Message? {
+        _ message: MarketMessage, from peer: PeerAddress, proven: Bool, turn: inout Turn,
+        out: inout [BidderAction]
+    ) -> MarketMessage? {
         guard proven else { return nil }
         // A timer that comes late must not make a slot look taken.
         while let key = gate.lapsed(turn.monotonic) { end(key, .lapsed, &out) }
@@ -71,16 +72,13 @@ public struct Bidder: Sendable {
         case .award(let award):
             let status = awarded(award, by: peer, turn.monotonic, &out)
             return .awardReply(AwardReply(task: award.task, attempt: award.attempt, status: status))
-        case .ping, .pong, .find, .found, .unsupported, .offerMail, .offerReceived, .offerDigest,
-            .offerDifference,
-            .bid, .decline, .awardReply, .register, .registered, .get, .providers, .callbackRequest,
-            .callbackOrder,
-            .callbackAnswer, .callback:
+        case .bid, .decline, .awardReply:
             return nil
         }
     }
 
-    private mutating func answer(_ call: CallForBids, from peer: PeerAddress, _ now: MonotonicTime) -> Message
+    private mutating func answer(_ call: CallForBids, from peer: PeerAddress, _ now: MonotonicTime)
+        -> MarketMessage
     {
         let key = SlotKey(buyer: peer.key, task: call.task, attempt: call.attempt)
         // A repeated call: the bid stands as it was.
@@ -104,7 +102,7 @@ public struct Bidder: Sendable {
 
     private mutating func decline(
         _ call: CallForBids, _ reason: Reason, retryAfter: Interval = .zero
-    ) -> Message {
+    ) -> MarketMessage {
         record.declines &+= 1
         let retry = UInt32(clamping: max(.zero, min(retryAfter, parameters.busyRetryMax)).milliseconds)
         return .decline(

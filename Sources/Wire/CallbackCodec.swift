@@ -2,35 +2,6 @@ import Primitives
 
 // CALLBACK_REQUEST, CALLBACK_ORDER, CALLBACK_ANSWER and CALLBACK: `Protocol/messages.proto`, Reachability.
 
-/// Asks that somebody call the sender back, at the address from which its session comes.
-public struct CallbackRequest: Hashable, Sendable {
-    /// Not 0; comes back in CALLBACK.
-    public var nonce: UInt64
-    /// Where the sender believes to be reached; not 0.
-    public var port: UInt16
-    /// A channel is to be dialled too.
-    public var channel: Bool
-    public init(nonce: UInt64, port: UInt16, channel: Bool) {
-        self.nonce = nonce
-        self.port = port
-        self.channel = channel
-    }
-}
-
-/// Asks a contact to call a third node.
-public struct CallbackOrder: Hashable, Sendable {
-    public var publicKey: PublicKey
-    public var endpoint: Endpoint
-    public var nonce: UInt64
-    public var channel: Bool
-    public init(publicKey: PublicKey, endpoint: Endpoint, nonce: UInt64, channel: Bool) {
-        self.publicKey = publicKey
-        self.endpoint = endpoint
-        self.nonce = nonce
-        self.channel = channel
-    }
-}
-
 extension CallbackRequest {
     func write(_ w: inout ProtoWriter) {
         w.fixed64(1, nonce)
@@ -85,8 +56,10 @@ extension CallbackOrder {
     }
 }
 
-extension Message {
-    static func readCallbackAnswer(_ reader: ProtoReader, _ bytes: RawSpan) throws(WireError) -> Message {
+extension DiscoveryMessage {
+    static func readCallbackAnswer(_ reader: ProtoReader, _ bytes: RawSpan) throws(WireError)
+        -> DiscoveryMessage
+    {
         var r = reader
         var nonce: UInt64 = 0
         var called: Endpoint?
@@ -101,7 +74,7 @@ extension Message {
         return .callbackAnswer(nonce: nonce, called: called)
     }
 
-    static func readCallback(_ reader: ProtoReader, _ bytes: RawSpan) throws(WireError) -> Message {
+    static func readCallback(_ reader: ProtoReader, _ bytes: RawSpan) throws(WireError) -> DiscoveryMessage {
         var r = reader
         var nonce: UInt64 = 0
         while try r.next(bytes) {

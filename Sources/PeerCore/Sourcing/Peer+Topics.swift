@@ -16,21 +16,19 @@ public enum Finding: Sendable {
 extension Peer {
     /// Registers this node as a provider of `topic` where it states that it is reached, until `stopProviding`.
     public mutating func provide(_ topic: TopicID, now: Now) {
-        guard leaving == .no, !endpoints.isEmpty else { return }
-        let registration = Registration(
-            publicKey: identity.publicKey, topic: topic,
-            endpoints: Array(endpoints.prefix(WireLimits.registrationEndpointsMax)), issuedAt: now.wall)
+        turn.now = now
+        guard leaving == .no, !presence.endpoints.isEmpty else { return }
         discovery.provide(
-            Verified(signing: registration, with: identity), now: now, random: &random, out: &discoveryActions
-        )
+            presence.registration(of: topic, at: turn.wall), turn: &turn, out: &discoveryActions)
         // It is due at once.
-        discovery.tick(now: now, random: &random, out: &discoveryActions)
-        settle(now)
+        discovery.tick(turn: &turn, out: &discoveryActions)
+        settle()
     }
 
     public mutating func stopProviding(_ topic: TopicID, now: Now) {
-        discovery.withdraw(topic, now: now, out: &discoveryActions)
-        settle(now)
+        turn.now = now
+        discovery.withdraw(topic, turn: &turn, out: &discoveryActions)
+        settle()
     }
 
     /// Whether registrars are being asked at the moment, and how many hold the topic's registration.
@@ -40,18 +38,20 @@ extension Peer {
     /// Starts a search for at most `wanted` providers of `topic`; what it finds follows in `takeFindings` under the
     /// returned number, the last being `over`.
     public mutating func findProviders(of topic: TopicID, wanted: Int? = nil, now: Now) -> UInt64 {
+        turn.now = now
         let search = discovery.findProviders(
-            of: topic, wanted: wanted, now: now, random: &random, out: &discoveryActions)
+            of: topic, wanted: wanted, turn: &turn, out: &discoveryActions)
         topicSearches.insert(search)
-        settle(now)
+        settle()
         return search
     }
 
     /// Starts a lookup of the nodes nearest to `target`; they follow in `takeFindings` under the returned number.
     public mutating func lookup(_ target: Bytes32, now: Now) -> UInt64 {
-        let lookup = discovery.lookup(target, now: now, random: &random, out: &discoveryActions)
+        turn.now = now
+        let lookup = discovery.lookup(target, turn: &turn, out: &discoveryActions)
         topicSearches.insert(lookup)
-        settle(now)
+        settle()
         return lookup
     }
 

@@ -1,0 +1,117 @@
+import Cryptography
+import Discovery
+import Market
+import Primitives
+import Wire
+
+/// What this node says of itself, and from what: its endpoints, how far it can be reached, what it serves. Contact,
+/// offers and registrations are statements of it; `Peer+Presence` publishes them.
+struct Presence {
+    let identity: Identity
+    /// A label for people.
+    let name: String
+    /// Best first.
+    private(set) var endpoints: [Endpoint]
+    /// Whether `endpoints` is what peers observe and not what the operator says.
+    private var isEndpointObserved = false
+    /// As stated in contact and offers.
+    private(set) var reachability: Reachability
+    /// Whether that is the operator's word, which no test changes.
+    private let isReachabilityStated: Bool
+    /// What the last test found out.
+    private(set) var finding: ReachabilityFinding?
+    private var contactSequence: UInt64 = 0
+    private(set) var served: [ServedModel] = []
+    /// Highest sequence under which each model was offered in an earlier run.
+    private let offerSequences: [(model: String, sequence: UInt64)]
+
+    init(identity: Identity, settings: PeerSettings) {
+        self.identity = identity
+        name = settings.name
+        endpoints = settings.endpoints
+        reachability = settings.reachability
+        isReachabilityStated = settings.reachability != .unknown
+        offerSequences = settings.offerSequences
+    }
+
+    /// Whether registrars may send strangers here.
+    var canBeRegistered: Bool { reachability.answersStrangers && !endpoints.isEmpty }
+
+    // MARK: Changes
+
+    /// Replaces what is served; returns the models that were served and are no longer.
+    mutating func serve(_ models: [ServedModel]) -> [String] {
+        let gone = served.filter { old in !models.contains { $0.model == old.model } }
+        served = models
+        return gone.map(\.model)
+    }
+
+    /// Peers agree on where they see us; false: the operator's statement stands.
+    mutating func observe(_ endpoint: Endpoint) -> Bool {
+        guard endpoints.isEmpty || isEndpointObserved else { return false }
+        isEndpointObserved = true
+        endpoints = [endpoint]
+        return true
+    }
+
+    /// Takes the result of a test of reachability. `stated` is what follows for our statements, where the operator has
+    /// not said it; `isNews` when the result or the statement differs from before.
+    mutating func note(_ finding: ReachabilityFinding) -> (stated: Reachability, isNews: Bool) {
+        let stated = isReachabilityStated ? reachability : Self.reachability(by: finding)
+        let isNews =
+            stated != reachability || finding.datagrams != self.finding?.datagrams
+            || finding.channels != self.finding?.channels
+        self.finding = finding
+        return (stated, isNews)
+    }
+
+    mutating func state(_ reachability: Reachability) { self.reachability = reachability }
+
+    private static func reachability(by finding: ReachabilityFinding) -> Reachability {
+        switch (finding.datagrams, finding.channels) {
+        case (.no, _): .outbound
+        case (_, .no): .datagrams
+        case (.yes, .yes): .direct
+        case (.unknown, _), (_, .unknown): .unknown
+        }
+    }
+
+    // MARK: Statements
+
+    /// Our contact, signed under the next sequence.
+    mutating func contact(at wall: WallTime) -> Verified<Contact> {
+        contact(reachability, Array(endpoints.prefix(4)), at: wall)
+    }
+
+    /// The contact of a node that leaves: it states no endpoint.
+    mutating func farewell(at wall: WallTime) -> Verified<Contact> { contact(.outbound, [], at: wall) }
+
+    private mutating func contact(
+        _ reachability: Reachability, _ endpoints: [Endpoint], at wall: WallTime
+    ) -> Verified<Contact> {
+        contactSequence = max(contactSequence + 1, UInt64(clamping: wall.milliseconds))
+        let contact = Contact(
+            publicKey: identity.publicKey, endpoints: endpoints, reachability: reachability,
+            sequence: contactSequence, issuedAt: wall, name: name)
+        return Verified(signing: contact, with: identity)
+    }
+
+    /// The offer of a model, as Gossip takes it for signing; its sequence is the one to go on above.
+    func offer(of model: ServedModel) -> Offer {
+        Offer(
+            publicKey: identity.publicKey, model: model.model, digest: model.digest,
+            digestSource: model.digestSource, quantization: model.quantization, context: model.context,
+            features: model.features, continues: model.continues, price: model.price,
+            slots: UInt32(clamping: model.slots), speed: model.speed, endpoints: Array(endpoints.prefix(2)),
+            reachability: reachability, name: name,
+            sequence: offerSequences.first { $0.model == model.model }?.sequence ?? 0)
+    }
+
+    /// Our registration as a provider of `topic`.
+    func registration(of topic: TopicID, at wall: WallTime) -> Verified<Registration> {
+        let registration = Registration(
+            publicKey: identity.publicKey, topic: topic,
+            endpoints: Array(endpoints.prefix(WireLimits.registrationEndpointsMax)), issuedAt: wall)
+        return Verified(signing: registration, with: identity)
+    }
+}

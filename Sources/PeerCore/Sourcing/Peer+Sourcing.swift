@@ -1,0 +1,164 @@
+import Cryptography
+import Discovery
+import Gossip
+import Market
+import Primitives
+import Wire
+
+// Finds a model's sellers for the auctioneer: Discovery searches the model's topic for providers, Gossip fetches their
+// offers, and the offer book answers.
+extension Peer {
+    // MARK: Finding
+
+    /// A task needs the sellers of a model. A book without any is searched for first; a thin one is answered from at
+    /// once and filled beside.
+    mutating func need(_ task: TaskID, _ model: String) {
+        let held = gossip.offers(model: model).count
+        searches.use(model, turn.monotonic)
+        if held == 0, searches.running[model]?.isDry == false {
+            searches.running[model]?.tasks.append(task)
+            searches.timers.set(.answer(model), at: turn.monotonic + OfferSearches.patience)
+            return
+        }
+        guard held < OfferSearches.thin, searches.mayStart(model, isEmpty: held == 0, turn.monotonic) else {
+            return answerNeed(task, model)
+        }
+        startSearch(model, waiting: held == 0 ? [task] : [])
+        if held > 0 { answerNeed(task, model) }
+    }
+
+    private mutating func startSearch(_ model: String, waiting tasks: [TaskID]) {
+        searches.lastToken += 1
+        let token = searches.lastToken
+        var search = OfferSearches.Search(tasks: tasks, gossipToken: token)
+        search.discoveryToken = discovery.findProviders(
+            of: TopicID(model: model), turn: &turn, out: &discoveryActions)
+        searches.running[model] = search
+        if !tasks.isEmpty { searches.timers.set(.answer(model), at: turn.monotonic + OfferSearches.patience) }
+        gossip.search(model: model, token: token, turn: &turn, out: &gossipActions)
+    }
+
+    mutating func gossipSearchFinished(_ token: UInt64) {
+        guard let model = searches.model(gossip: token) else { return }
+        searches.running[model]?.isGossiping = false
+        searchMoved(model)
+    }
+
+    mutating func providerSearchFinished(_ token: UInt64) {
+        guard let model = searches.model(discovery: token) else { return }
+        searches.running[model]?.discoveryToken = nil
+        searchMoved(model)
+    }
+
+    /// A provider was found: a member from now on, and its offer is fetched at once. The search goes on meanwhile.
+    mutating func providerFound(_ token: UInt64, _ provider: Provider) {
+        let address = provider.address
+        guard !denied.contains(address.key), let model = searches.model(discovery: token) else { return }
+        gossip.memberJoined(address, turn: &turn, out: &gossipActions)
+        guard !gossip.offers(model: model).contains(where: { $0.record.publicKey == address.key }) else {
+            return
+        }
+        if gossip.pull(model: model, of: address, turn: &turn, out: &gossipActions) {
+            searches.running[model]?.pulls += 1
+        }
+    }
+
+    mutating func pullEnded(_ model: String) {
+        guard let pulls = searches.running[model]?.pulls, pulls > 0 else { return }
+        searches.running[model]?.pulls = pulls - 1
+        searchMoved(model)
+    }
+
+    mutating func offerLearnt(_ model: String) {
+        guard searches.running[model] != nil else { return }
+        searches.offerCame(model, turn.monotonic)
+        if gossip.offers(model: model).count >= OfferSearches.enough { answerWaiting(model) }
+    }
+
+    private mutating func searchMoved(_ model: String) {
+        if searches.running[model]?.isDry == true { answerWaiting(model) }
+        searches.endIfDone(model, turn.monotonic)
+    }
+
+    private mutating func answerWaiting(_ model: String) {
+        for task in searches.takeTasks(model) { answerNeed(task, model) }
+        searches.endIfDone(model, turn.monotonic)
+    }
+
+    /// Hands the auctioneer the sellers of a model, as the book has them now.
+    mutating func answerNeed(_ task: TaskID, _ model: String) {
+        let sellers = gossip.offers(model: model).compactMap { offer -> Candidate? in
+            let key = offer.record.publicKey
+            guard !denied.contains(key) else { return nil }
+            if key == identity.publicKey {
+                return Candidate(
+                    offer: offer,
+                    address: PeerAddress(key: key, endpoint: presence.endpoints.first ?? .loopback(1)),
+                    hasSession: true)
+            }
+            guard let address = address(of: offer) else { return nil }
+            let hasSession = discovery.contact(of: key) != nil || sessions.hasSession(to: address)
+            return Candidate(offer: offer, address: address, hasSession: hasSession)
+        }
+        let models = gossip.models
+        var known: Set<PublicKey> = []
+        for offer in gossip.allOffers { known.insert(offer.record.publicKey) }
+        let found = OffersFound(
+            sellers: sellers, known: known.count,
+            alternatives: models.filter { $0.name != model }.map {
+                (model: $0.name, outputPrice: $0.lowest.output)
+            }
+            .sorted { ($0.outputPrice, $0.model) < ($1.outputPrice, $1.model) }.prefix(8).map { $0 },
+            catalogueKnows: models.contains { $0.name == model },
+            selfReachable: presence.reachability.acceptsChannels,
+            isReachabilityUntested: presence.reachability == .unknown && profile == .internet)
+        auctioneer.offersFound(task, found, turn: &turn, out: &auctioneerActions)
+    }
+
+    // MARK: Time
+
+    mutating func tickSearches() {
+        while let timer = searches.timers.popDue(turn.monotonic) {
+            switch timer {
+            case .answer(let model): answerWaiting(model)
+            case .refresh: refreshUsed()
+            }
+        }
+    }
+
+    /// Fetches again the offers of models that are in use from sellers who don't mail to us: those that Discovery's
+    /// table has no place for. (Neighbourhoods will do this by pulling around two random points.)
+    private mutating func refreshUsed() {
+        let models = searches.remembered.filter { turn.monotonic < $0.value.used + OfferSearches.usedFor }
+            .map(
+                \.key)
+        searches.isRefreshing = !models.isEmpty
+        guard searches.isRefreshing else { return }
+        searches.timers.set(.refresh, at: turn.monotonic + OfferSearches.refreshEvery)
+        for model in models {
+            for offer in gossip.offers(model: model) {
+                let key = offer.record.publicKey
+                guard key != identity.publicKey, discovery.contact(of: key) == nil, !denied.contains(key),
+                    let address = address(of: offer)
+                else { continue }
+                _ = gossip.pull(model: model, of: address, turn: &turn, out: &gossipActions)
+            }
+        }
+    }
+
+    // MARK: Addresses
+
+    /// Whether `peer` may be sent a request: anybody with whom we have a session, others within the budget for an
+    /// address that never answered. Offers and registrations are signed by their authors, who may name a victim's.
+    mutating func mayContact(_ peer: PeerAddress) -> Bool {
+        sessions.hasSession(to: peer) || discovery.mayAsk(peer, now: turn.now)
+    }
+
+    /// Where a seller is called: where its offer says, or, of one that strangers don't reach, where we talk to it.
+    func address(of offer: Verified<Offer>) -> PeerAddress? {
+        let key = offer.record.publicKey
+        let stated = offer.record.endpoints.first ?? discovery.contact(of: key)?.address.endpoint
+        let known = offer.record.reachability.answersStrangers ? nil : sessions.endpoint(of: key)
+        return (known ?? stated).map { PeerAddress(key: key, endpoint: $0) }
+    }
+}
