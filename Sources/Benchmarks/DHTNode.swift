@@ -35,7 +35,7 @@ final class DHTNode {
     private var lines: LineReader?
     private var effects: [Effect] = []
     private var puts: [(id: String, topic: TopicID, since: MonotonicTime)] = []
-    private var searches: [UInt64: Search] = [:]
+    private var searches: [RequestToken: Search] = [:]
     private let startedAt = SystemClock.monotonic
     private var isConnected = false
     private var sentBytes = 0

@@ -1,13 +1,13 @@
 import CSodium
 import Primitives
 
-/// ChaCha20-Poly1305 (RFC 8439) in place on raw buffers. The nonce is four zero bytes and a 64-bit little-endian
-/// counter, as Noise has it (revision 34, §12.3). No call allocates.
+/// ChaCha20-Poly1305 (RFC 8439) in place on raw buffers. The nonce is four zero bytes and a 64-bit
+/// little-endian counter, as in Noise (revision 34, §12.3). No call allocates.
 public enum Aead {
     public static let tagSize = 16
 
-    /// Encrypts the first `count` bytes of `buffer` in place and writes the tag behind them: `buffer` must hold
-    /// `count + 16`.
+    /// Encrypts the first `count` bytes of `buffer` in place and appends the tag: `buffer` must hold `count +
+    /// 16` bytes.
     public static func seal(
         _ buffer: UnsafeMutableRawBufferPointer, count: Int, key: Secret32, counter: UInt64,
         associated: UnsafeRawBufferPointer = .init(start: nil, count: 0)
@@ -28,8 +28,8 @@ public enum Aead {
         precondition(status == 0, "sealing \(count) bytes failed")
     }
 
-    /// Decrypts `buffer` (ciphertext and tag) in place; the length of the plaintext at its start, or nil when the tag
-    /// is wrong or missing. On failure the plaintext's place is overwritten with zeros by libsodium.
+    /// Decrypts `buffer` (ciphertext and tag) in place. Returns the length of the plaintext at its start, or
+    /// nil when the tag is wrong or missing; libsodium then overwrites the plaintext's place with zeros.
     public static func open(
         _ buffer: UnsafeMutableRawBufferPointer, key: Secret32, counter: UInt64,
         associated: UnsafeRawBufferPointer = .init(start: nil, count: 0)
@@ -59,7 +59,7 @@ public enum Aead {
 public enum LongNonceAead {
     public static let nonceSize = 24
 
-    /// Encrypts the first `count` bytes of `buffer` in place, tag behind them.
+    /// Encrypts the first `count` bytes of `buffer` in place and appends the tag.
     public static func seal(
         _ buffer: UnsafeMutableRawBufferPointer, count: Int, key: Secret32, nonce: UnsafeRawBufferPointer,
         associated: UnsafeRawBufferPointer
@@ -76,7 +76,7 @@ public enum LongNonceAead {
         precondition(status == 0, "sealing \(count) bytes failed")
     }
 
-    /// Decrypts `buffer` in place; the plaintext's length, or nil.
+    /// Decrypts `buffer` in place. Returns the plaintext's length, or nil.
     public static func open(
         _ buffer: UnsafeMutableRawBufferPointer, key: Secret32, nonce: UnsafeRawBufferPointer,
         associated: UnsafeRawBufferPointer

@@ -6,8 +6,8 @@ public enum Blake2b {
     /// BLAKE2b-256 of `bytes`.
     public static func hash(_ bytes: [UInt8]) -> Bytes32 { digest(bytes, key: []) }
 
-    /// BLAKE2b-256 of `domain`, a zero byte and the parts in order. Parts of varying length must carry their own
-    /// length, or two lists could hash alike.
+    /// BLAKE2b-256 of `domain`, a zero byte and the parts in order. Parts of varying length must include
+    /// their own length, or two lists could have the same hash.
     public static func hash(domain: StaticString, _ parts: [UInt8]...) -> Bytes32 {
         var bytes = domain.withUTF8Buffer { Array($0) }
         bytes.append(0)
@@ -31,14 +31,14 @@ public enum Blake2b {
 }
 
 extension NodeID {
-    /// The id that belongs to `key`.
+    /// The node id of `key`.
     public init(of key: PublicKey) {
         self.init(Blake2b.hash(domain: "starling node id", key.value))
     }
 }
 
 extension TopicID {
-    /// The rendezvous key of the model with this canonical name (`Protocol/models.md`).
+    /// The topic of the model with this canonical name (`Protocol/models.md`).
     public init(model canonicalName: String) {
         self.init(Blake2b.hash(domain: "starling topic", Array(canonicalName.utf8)))
     }

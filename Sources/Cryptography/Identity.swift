@@ -5,10 +5,10 @@ import Primitives
 public final class Identity: Sendable {
     public let publicKey: PublicKey
     public let nodeID: NodeID
-    /// libsodium's form: seed, then public key.
+    /// In libsodium's form: seed, then public key.
     let secret: [UInt8]
 
-    /// `seed` is 32 secret random bytes: entropy of the shell, or a testnet's seed.
+    /// `seed` is 32 secret random bytes: entropy from the shell, or a testnet's seed.
     public init(seed: Bytes32) {
         _ = Sodium.ready
         var publicBytes = [UInt8](repeating: 0, count: 32)
@@ -34,8 +34,8 @@ public final class Identity: Sendable {
 }
 
 extension PublicKey {
-    /// Whether `signature` is this key's over `message`. Refuses small-order and non-canonical keys, non-canonical
-    /// S and small-order R, as libsodium does.
+    /// Whether `signature` is this key's signature of `message`. Like libsodium, refuses small-order and
+    /// non-canonical keys, non-canonical S and small-order R.
     public func verifies(_ signature: Signature, of message: [UInt8]) -> Bool {
         _ = Sodium.ready
         return crypto_sign_verify_detached(signature.bytes, message, UInt64(message.count), value.bytes) == 0
@@ -43,7 +43,8 @@ extension PublicKey {
 }
 
 extension Identity {
-    /// A testnet node's identity, which anybody can make from the same text: only for meshes named `testnet-…`.
+    /// A testnet node's identity, which anyone can derive from the same text: only for meshes named
+    /// `testnet-…`.
     public convenience init(testnetSeed text: String) {
         self.init(seed: Blake2b.hash(domain: "starling testnet key", Array(text.utf8)))
     }

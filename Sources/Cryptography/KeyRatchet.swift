@@ -1,7 +1,7 @@
 import Primitives
 
-/// Fresh key material from one draw of entropy, deterministically: each output is keyed BLAKE2b of the state, and the
-/// state moves on one way, so that whoever reads it later can't compute the keys that were used before.
+/// Derives fresh key material from one draw of entropy, deterministically. Each output is keyed BLAKE2b of
+/// the state, which then moves on one way, so that a later reader of the state can't compute earlier keys.
 public struct KeyRatchet: Sendable {
     private var state: Bytes32
 

@@ -1,7 +1,7 @@
 import CSodium
 import Primitives
 
-/// 32 bytes for libsodium's eyes: a secret or shared key in the memory order that C reads, so that nothing is
+/// 32 bytes for libsodium: a secret or shared key in the memory order that C reads, so that nothing is
 /// converted or allocated per packet. It has no description, so that no log can show it.
 public struct Secret32: Sendable {
     private var words: InlineArray<4, UInt64>
@@ -22,7 +22,7 @@ public struct Secret32: Sendable {
         ]
     }
 
-    /// The same bytes as an ordinary value: for public keys and tests.
+    /// The same bytes as an ordinary value, for public keys and tests.
     public var value: Bytes32 {
         Bytes32(words[0].bigEndian, words[1].bigEndian, words[2].bigEndian, words[3].bigEndian)
     }
@@ -32,7 +32,7 @@ public struct Secret32: Sendable {
         withUnsafeBytes(of: words) { body($0.start) }
     }
 
-    /// All zero and to be filled by `body`, which gets a pointer to 32 bytes.
+    /// Starts as zeros and lets `body` fill in the 32 bytes. Nil when `body` fails.
     @inline(__always)
     static func filled(_ body: (UnsafeMutablePointer<UInt8>) -> Int32) -> Secret32? {
         var secret = Secret32(.zero)

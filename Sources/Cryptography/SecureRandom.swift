@@ -1,8 +1,8 @@
 import CSodium
 import Primitives
 
-/// Entropy from the operating system. For the shell alone: `scripts/check` refuses it in the pure targets above
-/// this one, which take their randomness as an argument.
+/// Entropy from the operating system, for the shell alone: `scripts/check` refuses it in the pure targets
+/// above this one, which take their randomness as an argument.
 public enum SecureRandom {
     public static func bytes32() -> Bytes32 {
         _ = Sodium.ready

@@ -1,7 +1,8 @@
 import CSodium
 import Primitives
 
-/// SHA-256 of bytes that come in pieces: model files, whose publishers name them by it. Everything of our own is BLAKE2b.
+/// SHA-256 of bytes that arrive in pieces: for model files, which publishers identify by it. Everything else
+/// uses BLAKE2b.
 public final class Sha256Stream {
     private var state = crypto_hash_sha256_state()
 
@@ -15,7 +16,7 @@ public final class Sha256Stream {
             &state, bytes.bindMemory(to: UInt8.self).baseAddress, UInt64(bytes.count))
     }
 
-    /// The hash of everything so far. Call it once.
+    /// The hash of all bytes so far. Call it once.
     public func finish() -> Bytes32 {
         var out = [UInt8](repeating: 0, count: 32)
         crypto_hash_sha256_final(&state, &out)

@@ -8,7 +8,7 @@ enum Sodium {
 }
 
 extension UnsafeRawBufferPointer {
-    /// For C functions that want an address. The buffer must not be empty.
+    /// The address, for C functions. The buffer must not be empty.
     var start: UnsafePointer<UInt8> {
         guard let base = baseAddress else { preconditionFailure("an empty buffer has no address") }
         return base.assumingMemoryBound(to: UInt8.self)

@@ -1,28 +1,29 @@
 import Primitives
 import Wire
 
-/// A contact that answered a probe of ours, with what we know from our own experience. 64 bytes, a cache line: a node
-/// keeps hundreds, and a simulation millions.
+/// A contact that answered a probe of ours, with what we observed ourselves. 64 bytes, one cache line: a node
+/// keeps hundreds of these, and a simulation millions.
 struct TableEntry: Sendable {
     let admitted: MonotonicTime
-    /// Any authentic packet from it.
+    /// The time of the last authentic packet from it.
     var lastHeard: MonotonicTime
-    /// Its last answer to us.
+    /// The time of its last answer to us.
     var lastProof: MonotonicTime
-    /// Our contact's sequence that it acknowledged, and when; 0: none.
+    /// The sequence of our own contact that it acknowledged, and when; 0 if none.
     var toldSequence: UInt64 = 0
     var toldAt = MonotonicTime.zero
-    /// Parts of key and id: what is compared before the contact is looked at, which lies elsewhere.
+    /// Parts of key and id, compared before the contact itself, which would cost a cache miss.
     let keyMark: UInt32
     let idMark: UInt32
     private var place: ContactAddress
     /// Unanswered probes in a row.
     var failures: UInt8 = 0
-    /// A probe of our schedule is in flight.
+    /// A scheduled probe is in flight.
     var isProbed = false
     private var roundTripMicroseconds: UInt32
 
-    /// nil when the contact does not state `endpoint`: passing it on must lead others to where it answers.
+    /// nil when the contact does not state `endpoint`: passing the contact on must lead others to where it
+    /// answers.
     init?(contact: Verified<Contact>, endpoint: Endpoint, now: MonotonicTime, roundTrip: Interval) {
         guard let place = ContactAddress(contact, at: endpoint) else { return nil }
         self.place = place
@@ -34,7 +35,8 @@ struct TableEntry: Sendable {
         lastProof = now
     }
 
-    /// A newer record of the same key; false, and no change, when it does not state `endpoint`.
+    /// Takes a newer record of the same key. Returns false, and changes nothing, when it does not state
+    /// `endpoint`.
     mutating func restate(_ newer: Verified<Contact>, at endpoint: Endpoint) -> Bool {
         guard let place = ContactAddress(newer, at: endpoint) else { return false }
         self.place = place
@@ -46,10 +48,10 @@ struct TableEntry: Sendable {
     var contact: Verified<Contact> { place.contact }
     var key: PublicKey { place.key }
     var nodeID: NodeID { contact.nodeID }
-    /// Where it answered us.
+    /// The endpoint at which it answered us.
     var endpoint: Endpoint { place.endpoint }
     var address: PeerAddress { place.address }
-    /// Smoothed by an eighth (RFC 6298), to the microsecond.
+    /// Smoothed with weight 1/8 (RFC 6298), in microseconds.
     var roundTrip: Interval {
         get { .microseconds(Int64(roundTripMicroseconds)) }
         set { roundTripMicroseconds = newValue.microseconds }
@@ -57,18 +59,19 @@ struct TableEntry: Sendable {
 }
 
 extension Interval {
-    /// From none to 71 minutes.
+    /// Clamped to 0 to 71 minutes.
     fileprivate var microseconds: UInt32 { UInt32(clamping: nanoseconds / 1_000) }
 }
 
-/// A contact that would like a place: signed, but not proven.
+/// A contact that waits for a place: signed, but not proven.
 struct Replacement: Sendable {
     var contact: Verified<Contact>
     var endpoint: Endpoint
     var key: PublicKey { contact.record.publicKey }
 }
 
-/// The contacts that share exactly `index` leading bits with our id, oldest first, and those that wait for a place.
+/// The contacts that share exactly `index` leading bits with our id, oldest first, and those waiting for a
+/// place.
 struct Bucket: Sendable {
     let index: Int
     var entries: [TableEntry] = []
@@ -76,7 +79,7 @@ struct Bucket: Sendable {
 
     init(index: Int) { self.index = index }
 
-    /// By a few at a time: most buckets near us are never full.
+    /// Grows by a few at a time: most buckets near us are never full.
     mutating func append(_ entry: TableEntry) {
         entries.appendSparingly(entry, room: 4)
     }
@@ -91,8 +94,8 @@ struct Bucket: Sendable {
         return entries.firstIndex { $0.idMark == mark && $0.nodeID == id }
     }
 
-    /// Remembers `replacement`; a newer record of the same key takes the older one's place. A full list gives up a
-    /// random one, so that a burst of strangers can't choose who goes.
+    /// Keeps `replacement`; a newer record of the same key replaces the older one. A full list drops a random
+    /// one, so that a burst of strangers can't choose which one goes.
     mutating func remember(
         _ replacement: Replacement, parameters: DiscoveryParameters, profile: DiscoveryProfile,
         random: inout SeededRandom

@@ -1,8 +1,9 @@
 import DequeModule
 import Primitives
 
-/// Limits what others make us do for their tests of reachability: of one network, and in all, over the last ten
-/// minutes. A window rather than a table of buckets: exact, bounded by what is allowed in all, and empty when idle.
+/// Limits what others make us do for their reachability tests, per network and in total, over the last ten
+/// minutes. A sliding window rather than a table of buckets: exact, bounded by the total, and empty when
+/// idle.
 struct CallbackBudget: Sendable {
     static let window = Interval.minutes(10)
     private let perGroup: Int

@@ -2,13 +2,13 @@ import Cryptography
 import Primitives
 import Wire
 
-/// Records whose signatures were checked lately, so that a contact which every answer of a walk lists is checked once and
-/// not each time (a check costs as much as twenty datagrams). A ring: the oldest goes first. A flood of new records only
-/// makes it useless.
+/// Records whose signatures were checked lately, so that a contact listed in every answer of a walk is
+/// checked only once (a check costs as much as twenty datagrams). A ring: the oldest goes first. A flood of
+/// new records only makes it useless.
 struct CheckedRecords<R: Record>: Sendable {
-    /// More than the strangers of one search; about 20 KB when full.
+    /// More than the strangers met in one search; about 20 KB when full.
     static var capacity: Int { 64 }
-    /// A word of each signature: what is compared first.
+    /// A word of each signature, compared first.
     private var marks: [UInt64] = []
     private var records: [Verified<R>] = []
     private var oldest = 0

@@ -2,10 +2,10 @@ import Cryptography
 import Primitives
 import Wire
 
-/// Judging contacts: who is worth a probe, who enters the table, what replaces what.
+/// Judging contacts: which are probed, which enter the table, which replace others.
 extension Discovery {
-    /// A proven session brought something from `peer`, with its contact if it stated one. PeerCore may call this for
-    /// the messages of other machines too: being heard spares the peer a probe.
+    /// A message arrived from `peer` in a proven session, with its contact if it stated one. PeerCore may
+    /// call this for messages of other machines too: a peer that was heard needs no probe.
     public mutating func heard(
         _ peer: PeerAddress, contact record: SignedRecord? = nil, turn: inout Turn,
         out: inout [DiscoveryAction]
@@ -28,8 +28,8 @@ extension Discovery {
         probeCandidates(&turn, &out)
     }
 
-    /// A contact that someone stated or listed, its signature checked: replaces an older record, or makes a
-    /// candidate. Never an entry.
+    /// Takes a verified contact that a peer stated or listed. It replaces an older record or becomes a
+    /// candidate, never an entry.
     mutating func note(
         _ contact: Verified<Contact>, _ turn: inout Turn,
         _ out: inout [DiscoveryAction]
@@ -56,7 +56,7 @@ extension Discovery {
         }
     }
 
-    /// A question of ours was answered by whom it was for.
+    /// A question of ours was answered by the peer that we asked.
     mutating func prove(
         _ question: Question, _ roundTrip: Interval, _ turn: inout Turn,
         _ out: inout [DiscoveryAction]
@@ -64,7 +64,8 @@ extension Discovery {
         prove(question.contact, at: question.peer, question.id, roundTrip, &turn, &out)
     }
 
-    /// `peer` answered a question of ours at its address. With its record, that is what admits.
+    /// `peer` answered a question of ours at its address. Together with its record, that admits it to the
+    /// table.
     mutating func prove(
         _ contact: Verified<Contact>?, at peer: PeerAddress, _ id: NodeID, _ roundTrip: Interval,
         _ turn: inout Turn, _ out: inout [DiscoveryAction]
@@ -107,7 +108,7 @@ extension Discovery {
     ) {
         let moved = table[place].endpoint != peer.endpoint
         let isNewer = (contact?.record.sequence ?? 0) > table[place].contact.record.sequence
-        // An old record answering elsewhere proves nothing about the endpoint that we hold.
+        // An old record that answers from another address proves nothing about the endpoint that we hold.
         if moved && !(isNewer && contact?.record.endpoints.contains(peer.endpoint) == true) { return }
         let failed = table[place].failures > 0
         table[place].lastHeard = now
@@ -122,10 +123,10 @@ extension Discovery {
 
     private func smoothed(_ old: Interval, _ sample: Interval) -> Interval { old + (sample - old) / 8 }
 
-    // MARK: Checks, cheapest first
+    // MARK: Checks, from cheap to expensive
 
-    /// The contact in `record` if it is worth a signature check: decodes, isn't ours, has a usable endpoint, can be
-    /// reached and has not taken its leave.
+    /// The contact in `record` if it is worth a signature check: it decodes, isn't ours, has a usable
+    /// endpoint, is reachable and has not left.
     mutating func screened(_ record: SignedRecord) -> Contact? {
         guard let contact = checkedContacts.find(record)?.record ?? (try? Contact(decoding: record.body))
         else {
@@ -162,11 +163,11 @@ extension Discovery {
 
     // MARK: Candidates
 
-    /// Probes waiting candidates as far as budgets allow; the rest waits for a timer or a completion.
+    /// Probes waiting candidates as far as the budgets allow; the others wait for a timer or a completion.
     mutating func probeCandidates(
         _ turn: inout Turn, _ out: inout [DiscoveryAction]
     ) {
-        var left = candidates.count  // each waiting one is looked at once
+        var left = candidates.count  // each waiting candidate is considered once
         var isRefused = false
         while left > 0, candidates.probed < parameters.candidateProbesMax,
             let candidate = candidates.takeFirst()
@@ -185,7 +186,7 @@ extension Discovery {
         if isRefused { timers.set(.candidates, at: turn.monotonic + .milliseconds(250)) }
     }
 
-    /// False when the table changed since it was queued.
+    /// Returns false when the table has changed since it was queued.
     private mutating func isStillWanted(_ candidate: CandidateQueue.Candidate) -> Bool {
         if let entry = table.entry(candidate.key) {
             return candidate.contact.record.sequence > entry.contact.record.sequence
@@ -196,7 +197,7 @@ extension Discovery {
 
     // MARK: Replies
 
-    /// Whole signed contacts that answered us, nearest to `target` first, as many as fit.
+    /// Whole signed contacts that answered us, closest to `target` first, as many as fit.
     func contactsForReply(target: Bytes32, asker: PublicKey) -> [SignedRecord] {
         let overhead = 72  // tags, lengths and the signature
         var records: [SignedRecord] = []

@@ -4,24 +4,24 @@ import Wire
 enum LookupPurpose: Sendable { case caller, ownID }
 
 struct RunningLookup: Sendable {
-    let token: UInt64
+    let token: RequestToken
     let purpose: LookupPurpose
     var lookup: Lookup
 }
 
 struct WaitingLookup: Sendable {
-    let token: UInt64
+    let token: RequestToken
     let purpose: LookupPurpose
     let target: Bytes32
 }
 
-/// Running lookups: at most `lookupsMax` at a time, the others wait in order.
+/// Running lookups: at most `lookupsMax` at a time; the others wait in order.
 extension Discovery {
-    /// Starts a lookup of the k live nodes nearest to `target`. Ends with `lookupFinished` under the returned token,
-    /// at once and empty when the table is empty or too many lookups wait.
+    /// Starts a lookup of the k live nodes closest to `target`. Ends with `lookupFinished` under the returned
+    /// token, at once and empty when the table is empty or too many lookups are waiting.
     public mutating func lookup(
         _ target: Bytes32, turn: inout Turn, out: inout [DiscoveryAction]
-    ) -> UInt64 {
+    ) -> RequestToken {
         startLookup(target, .caller, &turn, &out)
     }
 
@@ -29,8 +29,8 @@ extension Discovery {
     mutating func startLookup(
         _ target: Bytes32, _ purpose: LookupPurpose, _ turn: inout Turn,
         _ out: inout [DiscoveryAction]
-    ) -> UInt64 {
-        lastToken += 1
+    ) -> RequestToken {
+        lastToken.rawValue += 1
         let waiting = WaitingLookup(token: lastToken, purpose: purpose, target: target)
         if waitingLookups.count < parameters.lookupsWaitingMax {
             waitingLookups.append(waiting)
@@ -58,7 +58,7 @@ extension Discovery {
         }
     }
 
-    /// Asks whoever is next; finishes the lookup when nobody is left.
+    /// Asks the next nodes; finishes the lookup when there are none.
     private mutating func advance(_ index: Int, _ now: MonotonicTime, _ out: inout [DiscoveryAction]) {
         let token = lookups[index].token
         var refused = true
@@ -93,7 +93,7 @@ extension Discovery {
     }
 
     mutating func lookupAnswered(
-        _ token: UInt64, by key: PublicKey, _ records: [SignedRecord], _ turn: inout Turn,
+        _ token: RequestToken, by key: PublicKey, _ records: [SignedRecord], _ turn: inout Turn,
         _ out: inout [DiscoveryAction]
     ) {
         guard let index = lookups.firstIndex(where: { $0.token == token }) else { return }
@@ -104,9 +104,10 @@ extension Discovery {
         runWaiting(&turn, &out)
     }
 
-    /// Its patience has ended: the path goes on without it, and `isLost`, so does the end of the lookup.
+    /// A question's patience has ended: its path continues without it. If `isLost`, the end of the lookup no
+    /// longer waits for it either.
     mutating func lookupSlow(
-        _ token: UInt64, by key: PublicKey, isLost: Bool, _ turn: inout Turn,
+        _ token: RequestToken, by key: PublicKey, isLost: Bool, _ turn: inout Turn,
         _ out: inout [DiscoveryAction]
     ) {
         guard let index = lookups.firstIndex(where: { $0.token == token }) else { return }
@@ -116,7 +117,7 @@ extension Discovery {
     }
 
     mutating func lookupFailed(
-        _ token: UInt64, by key: PublicKey, _ turn: inout Turn,
+        _ token: RequestToken, by key: PublicKey, _ turn: inout Turn,
         _ out: inout [DiscoveryAction]
     ) {
         guard let index = lookups.firstIndex(where: { $0.token == token }) else { return }

@@ -2,10 +2,10 @@ import Cryptography
 import Primitives
 import Wire
 
-/// The test whether strangers reach us (Protocol/discovery.md, Reachability), in its three roles: who asks (we, about
-/// ourselves), who passes on, and who calls.
+/// The test of whether strangers reach us (Protocol/discovery.md, Reachability), in its three roles: the node
+/// that asks (about itself), the one that passes the request on, and the one that calls.
 extension Discovery {
-    // MARK: Who asks
+    // MARK: Asking
 
     /// We have joined: the first test follows soon.
     mutating func beginReachabilityTests(_ now: MonotonicTime) {
@@ -14,7 +14,7 @@ extension Discovery {
         timers.set(.reachability, at: reachability.plannedAt)
     }
 
-    /// Plans a test `delay` from now, unless one runs or is planned sooner.
+    /// Plans a test `delay` from now, unless one is running or planned sooner.
     mutating func planReachabilityTest(
         after delay: Interval, _ turn: inout Turn
     ) {
@@ -27,8 +27,8 @@ extension Discovery {
         timers.set(.reachability, at: at)
     }
 
-    /// Where we would be called: where we say that we are, else where somebody saw us last (a NAT that shows everyone
-    /// another port lets nobody agree, and no call in either).
+    /// Where we expect to be called: the endpoint that we state, else the one at which a peer last saw us. (A
+    /// NAT that shows each peer another port yields no agreement, and lets no call in either.)
     private var testedEndpoint: Endpoint? {
         selfContact?.record.endpoints.first(where: profile.accepts) ?? votes.latest
     }
@@ -47,7 +47,7 @@ extension Discovery {
         startRound(&turn, &out)
     }
 
-    /// Strangers kept coming since the last test said that they can: no need to ask again.
+    /// Strangers have kept coming since the last test found that they can: there is no need to test again.
     private mutating func isConfirmedUnasked(_ now: MonotonicTime, _ out: inout [DiscoveryAction]) -> Bool {
         guard var finding = reachability.finding, finding.endpoint == testedEndpoint,
             finding.datagrams == .yes, finding.channels == .yes
@@ -69,7 +69,7 @@ extension Discovery {
         guard let test = reachability.test else { return }
         let asked = chooseAsked(test, &turn.random)
         guard asked.count >= ReachabilityTest.silenceMin else {
-            // Too small a mesh: what isn't known stays unknown.
+            // The mesh is too small: what isn't known stays unknown.
             reachability.test = nil
             return planNextTest(isDecided: false, &turn)
         }
@@ -83,8 +83,8 @@ extension Discovery {
         timers.set(.reachability, at: turn.monotonic + parameters.callbackPatience)
     }
 
-    /// Contacts of different networks, those first that were not asked in this test; and first those of the far half of
-    /// the space, whose neighbours are mostly strangers to us.
+    /// Contacts in different networks, preferably not yet asked in this test, and preferably in the far half
+    /// of the space, whose neighbours are mostly strangers to us.
     private func chooseAsked(_ test: ReachabilityTest, _ random: inout SeededRandom) -> [TableEntry] {
         var used = [profile.group(test.endpoint)]
         let usable = table.entries.filter { $0.failures == 0 && $0.endpoint.isIPv4 == test.endpoint.isIPv4 }
@@ -105,33 +105,35 @@ extension Discovery {
         return chosen
     }
 
-    /// A node that we asked says that somebody calls.
+    /// A node that we asked says that another one calls us.
     mutating func callbackAnswered(
         _ nonce: UInt64, _ called: Endpoint?, by peer: PeerAddress, _ turn: inout Turn,
         _ out: inout [DiscoveryAction]
     ) {
-        // Elsewhere called is not called: the answerer sees us at another address than we say that we have.
+        // A call to any other endpoint proves nothing: the answerer sees us at another address than the one
+        // we state.
         guard let called, called == reachability.test?.endpoint else { return }
         reachability.test?.acknowledged(nonce, by: peer)
         _ = judge(isRoundOver: false, &turn, &out)
     }
 
-    /// Whether a callback with that nonce is waited for: before anything costly is asked about its source.
+    /// Whether we wait for a callback with this nonce: asked before any costly check of its source.
     public func awaitsCallback(_ nonce: UInt64) -> Bool {
         reachability.test?.ask(nonce).map { !$0.hasArrived } ?? false
     }
 
-    /// Another callback came: of a nonce that nobody waits for, or from where it proves nothing.
+    /// Counts a callback with an unexpected nonce, or from a place where it proves nothing.
     public mutating func countUnknownCallback() { dropped.count(.unknownCallback) }
 
-    /// A callback that we wait for came from `source`; `isStranger`: we sent nothing to its network before.
+    /// A callback that we wait for came from `source`. `isStranger` says that we had sent nothing to its
+    /// network.
     public mutating func calledBack(
         _ nonce: UInt64, from source: Endpoint, isStranger: Bool, turn: inout Turn,
         out: inout [DiscoveryAction]
     ) {
         guard let test = reachability.test, let ask = test.ask(nonce) else { return }
         let caller = profile.group(source)
-        // The node asked must not call itself: our NAT may let it in alone.
+        // The node that we asked must not call us itself, because our NAT may admit only that one.
         guard profile.accepts(source), caller != ask.group, caller != profile.group(test.endpoint) else {
             return dropped.count(.wrongCaller)
         }
@@ -175,7 +177,7 @@ extension Discovery {
         }
     }
 
-    /// Our endpoint has changed: what was found out about the old one says nothing.
+    /// Our endpoint has changed: findings about the old one no longer apply.
     mutating func endpointMoved(_ turn: inout Turn) {
         guard reachability.test?.endpoint ?? reachability.finding?.endpoint != testedEndpoint else { return }
         reachability.test = nil
@@ -186,7 +188,7 @@ extension Discovery {
         planReachabilityTest(after: parameters.reachabilityDelay, &turn)
     }
 
-    /// Ends the test when nothing is left to find out; true when it has.
+    /// Ends the test when there is nothing left to find out, and returns whether it did.
     private mutating func judge(
         isRoundOver: Bool, _ turn: inout Turn, _ out: inout [DiscoveryAction]
     ) -> Bool {
@@ -198,7 +200,7 @@ extension Discovery {
         let isDecided = datagrams != .unknown && channels != .unknown
         guard isDecided || isRoundOver && test.round >= ReachabilityTest.roundsMax else { return false }
         reachability.test = nil
-        // What this test could not tell is as it was, if it was about the same place.
+        // What this test could not decide keeps its old value, if that was about the same endpoint.
         let old = reachability.finding.flatMap { $0.endpoint == test.endpoint ? $0 : nil }
         if datagrams == .unknown { datagrams = old?.datagrams ?? .unknown }
         if channels == .unknown { channels = old?.channels ?? .unknown }
@@ -224,7 +226,7 @@ extension Discovery {
         }
     }
 
-    // MARK: Who passes on
+    // MARK: Passing on
 
     /// Has a third node call `peer` at the address from which its session comes, and at no other.
     mutating func passOn(
@@ -241,9 +243,10 @@ extension Discovery {
         orderCallback(order, for: peer, triesLeft: parameters.callbackTries, &turn.random, &out)
     }
 
-    /// Asks one of our contacts, of another network than ours and the called one's. One of our neighbours, because they
-    /// know us as we know them, and do nothing for others; of these one in the half of the space that is far from the
-    /// called node, if there is one: it knows few there, and strangers' calls say most.
+    /// Orders a call from one of our contacts, in another network than ours and the called node's. It is one
+    /// of our neighbours, because they know us as well as we know them and have nothing to gain. Of these,
+    /// one in the half of the space that is far from the called node, if there is one: the called node knows
+    /// few there, and calls by strangers prove most.
     mutating func orderCallback(
         _ order: CallbackOrder, for asker: PeerAddress, triesLeft: Int, _ random: inout SeededRandom,
         _ out: inout [DiscoveryAction]
@@ -268,10 +271,10 @@ extension Discovery {
                 contact: caller.contact, told: nil), &out)
     }
 
-    // MARK: Who calls
+    // MARK: Calling
 
-    /// Calls the node that a contact of ours names. It may be a victim: so few of one network are called, and few for
-    /// one network's contacts.
+    /// Calls the node that a contact of ours names. That node may be a victim, so the calls to one network
+    /// and for contacts in one network are limited.
     mutating func call(
         _ order: CallbackOrder, from peer: PeerAddress, _ now: MonotonicTime, _ out: inout [DiscoveryAction]
     ) -> DiscoveryMessage {
@@ -295,13 +298,13 @@ extension Discovery {
     }
 }
 
-/// What a node knows of its own reachability, and the test that runs.
+/// What a node knows about its own reachability, and the running test.
 struct ReachabilityState: Sendable {
     var finding: ReachabilityFinding?
     var test: ReachabilityTest?
-    /// When the next test begins; `.never`: none is planned, or one runs.
+    /// When the next test begins; `.never` when none is planned, or one is running.
     var plannedAt = MonotonicTime.never
-    /// Pause after a test that could not tell; doubles.
+    /// Pause after an undecided test; doubles.
     var retry: Interval
     var strangers = RecentCallers()
     var dialled = RecentCallers()

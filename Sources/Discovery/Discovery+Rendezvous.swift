@@ -2,12 +2,13 @@ import Cryptography
 import Primitives
 import Wire
 
-/// The registrar's side of rendezvous, and what searches and registrations share. `Registrar` says whom it keeps.
+/// The registrar's side of rendezvous, and what searches and registrations share. `Registrar` decides which
+/// registrations are kept.
 extension Discovery {
-    // MARK: Answers to others
+    // MARK: Answers
 
-    /// PROVIDERS: registrations of the topic from place `start` on, our own included, and nodes nearer to it. Changes
-    /// nothing.
+    /// PROVIDERS: registrations of the topic from place `start` on, including our own, and nodes closer to
+    /// it. Changes nothing.
     func providers(
         of topic: TopicID, start: UInt32, asker: PublicKey, _ now: MonotonicTime
     ) -> Providers {
@@ -34,11 +35,12 @@ extension Discovery {
         return answer
     }
 
-    /// Keeps, renews or forgets a registration of `peer`, whose session is proven; nil when it isn't the peer's own.
+    /// Keeps, renews or removes a registration of `peer`, whose session is proven. Returns nil when it isn't
+    /// the peer's own.
     ///
-    /// Its signature is not checked: the session has authenticated its author, and searchers check it before they rely on
-    /// it (a check costs as much as twenty datagrams, and a provider asks two dozen registrars at a time). What a false
-    /// one costs them is in `Protocol/discovery.md`.
+    /// Its signature is not checked: the session has authenticated its author, and searchers check it before
+    /// they rely on it. (A check costs as much as twenty datagrams, and a provider asks two dozen registrars
+    /// at a time.) `Protocol/discovery.md` says what a false one costs them.
     mutating func register(
         _ register: Register, from peer: PeerAddress, _ turn: inout Turn
     ) -> DiscoveryMessage? {
@@ -84,18 +86,19 @@ extension Discovery {
         if !registrar.isEmpty { timers.set(.registrar, at: turn.monotonic + parameters.registrarSweep) }
     }
 
-    /// Contacts that answer and share more leading bits with the topic than we do: one of each distance bucket around
-    /// it, far to near, then a second of each … A walk needs some of every bucket; the nearest alone would let it skip
-    /// those where honest registrars are.
+    /// Contacts that answer and share more leading bits with the topic than we do: one of each distance
+    /// bucket around it, far to near, then a second of each, and so on. A walk needs some of every bucket;
+    /// with only the nearest it would skip those where honest registrars are.
     ///
-    /// They are exactly the entries of one bucket of the table: with i bits shared between us and the topic, a node
+    /// These are exactly the entries of one bucket of the table: if we share i bits with the topic, a node
+    /// shares more with it exactly if it differs from us in bit i.
     /// shares more with it if it differs from us in bit i.
     func contactsNearer(
         to topic: TopicID, start: UInt32, asker: PublicKey, atMost wanted: Int
     ) -> [SignedRecord] {
         guard let bucket = table.bucket(selfID.topicBucket(topic)) else { return [] }
         let entries = bucket.entries
-        // Places by distance bucket, far ones first: a row for each.
+        // Places by distance bucket, far ones first.
         var places: [(bucket: UInt8, index: UInt8)] = []
         places.reserveCapacity(entries.count)
         for index in entries.indices.prefix(256) where entries[index].failures == 0 {
@@ -126,10 +129,10 @@ extension Discovery {
         return chosen
     }
 
-    // MARK: Questions of ours
+    // MARK: Our questions
 
-    /// Whether a node that a stranger named may be sent something now: contacts always, others within the budget for
-    /// their address.
+    /// Whether something may be sent now to a node that a stranger named: always for contacts, for others
+    /// within the budget for their address.
     public mutating func mayAsk(_ address: PeerAddress, now: Now) -> Bool { mayAsk(address, now.monotonic) }
 
     mutating func mayAsk(_ address: PeerAddress, _ now: MonotonicTime) -> Bool {
@@ -139,7 +142,8 @@ extension Discovery {
         return false
     }
 
-    /// Contacts in a reply, checked: whole, usable, signed. `isWanted` is asked before the signature.
+    /// Verified contacts of a reply: decodable, usable, signed. `isWanted` is asked before the signature is
+    /// checked.
     mutating func listed(
         _ records: [SignedRecord], _ turn: inout Turn,
         _ out: inout [DiscoveryAction], isWanted: (PublicKey) -> Bool
@@ -147,7 +151,7 @@ extension Discovery {
         if records.count > parameters.contactsPerReplyMax { dropped.count(.tooMany) }
         var contacts: [(contact: Verified<Contact>, endpoint: Endpoint)] = []
         for record in records.prefix(parameters.contactsPerReplyMax) {
-            // Most are contacts of ours, record for record: they need not even be decoded.
+            // Most are records of our own contacts, byte for byte, so they need not be decoded.
             if let key = record.leadingKey, let entry = table.entry(key), entry.contact.signed == record {
                 if isWanted(key) { contacts.append((entry.contact, entry.endpoint)) }
                 continue
@@ -157,7 +161,7 @@ extension Discovery {
             let isNewer = entry.map { listed.sequence > $0.contact.record.sequence } ?? false
             guard isNewer || isWanted(listed.publicKey) else { continue }
             if let entry, !isNewer {
-                contacts.append((entry.contact, entry.endpoint))  // checked when it came in
+                contacts.append((entry.contact, entry.endpoint))  // checked on arrival
             } else if let contact = verified(record, turn.monotonic),
                 let endpoint = profile.endpoint(of: listed)
             {
@@ -170,21 +174,21 @@ extension Discovery {
 
     // MARK: Patience
 
-    /// After how long another is asked beside `key`, without giving it up: max(100 ms, 2 × RTO). Sessions repeats a
-    /// lost request much later, and a dead contact must not hold up a path for that long.
+    /// How long to wait for an answer of `key` before asking another node as well: max(100 ms, 2 × RTO).
+    /// Sessions repeats a lost request much later, and a dead contact must not hold up a path for that long.
     mutating func patience(with id: NodeID) -> Interval {
         let typical = table.place(of: id).map { table[$0].roundTrip } ?? roundTrips.smoothed
         let timeout = typical + roundTrips.deviation * 4
         return min(max(timeout * 2, parameters.patienceMin), parameters.patienceMax)
     }
 
-    /// For the question that was asked last.
+    /// Sets the patience of the latest question.
     mutating func setPatience(_ id: NodeID, _ now: MonotonicTime) {
         timers.set(.patience(lastToken), at: now + patience(with: id))
     }
 
     mutating func patienceEnded(
-        _ token: UInt64, _ turn: inout Turn, _ out: inout [DiscoveryAction]
+        _ token: RequestToken, _ turn: inout Turn, _ out: inout [DiscoveryAction]
     ) {
         guard let question = questions[token] else { return }
         let key = question.peer.key
@@ -205,8 +209,8 @@ extension Discovery {
     }
 }
 
-/// A smoothed round trip over everyone that we ask in lookups, with its deviation: RFC 6298. For nodes that we have not
-/// measured yet.
+/// A smoothed round trip over all nodes that lookups ask, with its deviation (RFC 6298): for nodes that we
+/// have not measured yet.
 struct RoundTrips: Sendable {
     private(set) var smoothed = Interval.milliseconds(150)
     private(set) var deviation = Interval.zero
@@ -223,7 +227,7 @@ struct RoundTrips: Sendable {
     /// - Parameter isSlow: longer than our patience. One lost datagram that was repeated must not make us patient with
     ///   the dead, so it moves the mean alone.
     mutating func sample(_ roundTrip: Interval, isSlow: Bool) {
-        // A frozen process or a clock that jumped is no round trip.
+        // A frozen process or a clock that jumped doesn't count as a round trip.
         let sample = min(max(roundTrip, .zero), .seconds(2))
         guard isMeasured else {
             isMeasured = true
@@ -238,8 +242,8 @@ struct RoundTrips: Sendable {
 }
 
 extension SignedRecord {
-    /// The key at the front of the body, where the canonical form of every record has its author's: a guess, for
-    /// comparing with records under that key.
+    /// The key at the front of the body, where the canonical form of every record has its author's.
+    /// Unverified: only for comparison with records under that key.
     var leadingKey: PublicKey? {
         guard body.count >= 34, body[0] == 1 << 3 | 2, body[1] == 32 else { return nil }
         return Bytes32(body[2..<34]).map(PublicKey.init)

@@ -2,7 +2,8 @@ import Cryptography
 import Primitives
 import Wire
 
-/// What registrations and searches share: filling their walks, asking the next node, hearing of others.
+/// What registrations and searches share: starting a walk, asking its next node, adding nodes that answers
+/// name.
 extension Discovery {
     /// Fills a walk with the contacts that answer.
     func seed(_ walk: inout TopicWalk, _ random: inout SeededRandom) {
@@ -32,8 +33,8 @@ extension Discovery {
         }
     }
 
-    /// Whom a node of a walk is, if something may be sent to it now: contacts and holders always, others within the budget
-    /// for their address and when their contact is their own.
+    /// The address of a walk's node, if something may be sent to it now: always for contacts and holders, for
+    /// others within the budget for their address and if their contact is validly signed.
     private mutating func whom(_ node: TopicWalk.Node, _ now: MonotonicTime)
         -> (PeerAddress, Verified<Contact>?)?
     {
@@ -52,19 +53,19 @@ extension Discovery {
         return mayAsk(peer, now) ? (peer, contact) : nil
     }
 
-    /// Adds the contacts of an answer to the walk, of which those nearer to the topic than `bucket`, the answerer's, count:
-    /// whoever answers a question about a topic has no reason to name others (`Protocol/rules.md`), so the check costs
-    /// nothing honest. Cheapest checks first, and no signature yet.
+    /// Adds the contacts of an answer to the walk, ignoring those not closer to the topic than `bucket`, the
+    /// answerer's: an honest answer about a topic has no others (`Protocol/rules.md`). Checks from cheap to
+    /// expensive, without signatures yet.
     mutating func hear(
         _ records: [SignedRecord], nearerThan bucket: Int, in walk: inout TopicWalk, _ turn: inout Turn,
         _ out: inout [DiscoveryAction]
     ) {
         if records.count > parameters.contactsPerReplyMax { dropped.count(.tooMany) }
         for record in records.prefix(parameters.contactsPerReplyMax) {
-            // Most are contacts of ours, record for record: they need not even be decoded.
+            // Most are records of our own contacts, byte for byte, so they need not be decoded.
             var id: NodeID?
             if let key = record.leadingKey {
-                // The id of a contact is in the table: a hash costs more than the look.
+                // The table has the id of a contact, and looking it up is cheaper than hashing.
                 let place = table.place(of: key)
                 let guess = place.map { table[$0].nodeID } ?? NodeID(of: key)
                 id = guess

@@ -31,15 +31,15 @@ public struct Discovery: Sendable {
         case contact(UInt64)
         case lost(UInt64)
         /// A question takes long.
-        case patience(UInt64)
+        case patience(RequestToken)
         case registrar
         case provide(UInt64)
         case reachability
     }
 
     enum Purpose: Sendable {
-        case lookup(UInt64)
-        case search(UInt64)
+        case lookup(RequestToken)
+        case search(RequestToken)
         case register(TopicID)
         case withdraw
         case liveness, candidate, bootstrap, lost
@@ -76,8 +76,8 @@ public struct Discovery: Sendable {
     var timers = DeadlineQueue<Timer>()
     /// Unanswered requests by token: at most one per table entry, bootstrap address and lost contact,
     /// `candidateProbesMax`, `lookupQuestionsMax` per running lookup and `walkQuestionsMax` per walk.
-    var questions: [UInt64: Question] = [:]
-    var lastToken: UInt64 = 0
+    var questions: [RequestToken: Question] = [:]
+    var lastToken: RequestToken = 0
     var lookups: [RunningLookup] = []
     var waitingLookups: Deque<WaitingLookup> = []
     var roundTrips = RoundTrips()
@@ -186,7 +186,7 @@ public struct Discovery: Sendable {
 
     /// `message` is nil for an answer that is no message of Discovery's: UNSUPPORTED, or another machine's.
     public mutating func answered(
-        _ token: UInt64, _ message: DiscoveryMessage?, from peer: PeerAddress, roundTrip: Interval,
+        _ token: RequestToken, _ message: DiscoveryMessage?, from peer: PeerAddress, roundTrip: Interval,
         turn: inout Turn, out: inout [DiscoveryAction]
     ) {
         guard let question = questions.removeValue(forKey: token) else { return dropped.count(.wrongReply) }
@@ -236,7 +236,7 @@ public struct Discovery: Sendable {
     }
 
     public mutating func unanswered(
-        _ token: UInt64, turn: inout Turn, out: inout [DiscoveryAction]
+        _ token: RequestToken, turn: inout Turn, out: inout [DiscoveryAction]
     ) {
         guard let question = questions.removeValue(forKey: token) else { return }
         questions.releaseIfEmpty()
@@ -307,7 +307,7 @@ public struct Discovery: Sendable {
     }
 
     mutating func ask(_ message: DiscoveryMessage, _ question: Question, _ out: inout [DiscoveryAction]) {
-        lastToken += 1
+        lastToken.rawValue += 1
         questions[lastToken] = question
         out.append(.request(token: lastToken, message, to: question.peer))
     }

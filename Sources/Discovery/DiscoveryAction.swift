@@ -4,7 +4,7 @@ import Wire
 /// What Discovery wants done, and what it tells.
 public enum DiscoveryAction: Sendable {
     /// Send as a request; complete it exactly once, by `answered` or `unanswered` with this token.
-    case request(token: UInt64, DiscoveryMessage, to: PeerAddress)
+    case request(token: RequestToken, DiscoveryMessage, to: PeerAddress)
     /// Send; no answer is expected.
     case send(DiscoveryMessage, to: PeerAddress)
     /// A contact answered our probe there and is now in the table.
@@ -14,11 +14,11 @@ public enum DiscoveryAction: Sendable {
     /// A contact left the table: three unanswered probes, or `forget`.
     case evicted(PublicKey)
     /// A lookup that `lookup` started has ended: the nearest to its target that answered, nearest first, at most k.
-    case lookupFinished(token: UInt64, [Verified<Contact>], LookupStatistics)
+    case lookupFinished(token: RequestToken, [Verified<Contact>], LookupStatistics)
     /// A search that `findProviders` started knows this provider. It has answered nobody yet: its registrar said so.
-    case providerFound(token: UInt64, Provider)
+    case providerFound(token: RequestToken, Provider)
     /// A search has ended: enough found, or nobody left to ask.
-    case searchFinished(token: UInt64, SearchStatistics)
+    case searchFinished(token: RequestToken, SearchStatistics)
     /// The first lookup of our own id has ended, with so many contacts in the table.
     case joined(contacts: Int)
     /// A contact asks us to call that node: one CALLBACK from a port that it knows nothing of, and a channel if wanted.

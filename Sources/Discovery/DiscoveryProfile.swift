@@ -1,14 +1,14 @@
 import Primitives
 import Wire
 
-/// Which addresses count as different and which are usable at all.
+/// Which addresses count as distinct, and which are usable at all.
 ///
-/// On the internet an address costs money per network, so diversity is counted in networks (/24, /56). On one machine
-/// or one LAN everybody shares a network and only endpoints tell nodes apart.
+/// On the internet each network costs money, so diversity is counted in networks (/24, /56). On one machine
+/// or one LAN all nodes share a network, and only endpoints tell them apart.
 public enum DiscoveryProfile: Sendable {
     case internet, loopback
 
-    /// What diversity caps count, as an endpoint without the parts that don't matter.
+    /// The unit of diversity caps, as an endpoint without the parts that don't matter.
     func group(_ endpoint: Endpoint) -> Endpoint {
         switch self {
         case .internet: Endpoint(high: endpoint.prefix, low: 0, port: 0)
@@ -16,7 +16,7 @@ public enum DiscoveryProfile: Sendable {
         }
     }
 
-    /// What the probe budget protects: a machine on the internet, a process on one machine.
+    /// What the probe budget protects: a machine on the internet, or a process on one machine.
     func destination(_ endpoint: Endpoint) -> Endpoint {
         switch self {
         case .internet: Endpoint(high: endpoint.high, low: endpoint.low, port: 0)
@@ -32,6 +32,6 @@ public enum DiscoveryProfile: Sendable {
         }
     }
 
-    /// The endpoint to use of those that `contact` lists, best first; nil when none is usable.
+    /// The endpoint of `contact` to use, the first usable one; nil when none is.
     func endpoint(of contact: Contact) -> Endpoint? { contact.endpoints.first(where: accepts) }
 }

@@ -2,21 +2,24 @@ import Cryptography
 import Primitives
 import Wire
 
-/// An iterative lookup over disjoint paths (S/Kademlia §4.4), as a value: it is told answers and says whom to ask.
+/// An iterative lookup over disjoint paths (S/Kademlia §4.4), as a value: it is given answers and says which
+/// nodes to ask.
 ///
-/// The k contacts of the table nearest to the target are dealt to d paths. Whoever a path hears of belongs to it
-/// alone (the set of known nodes is shared), so a liar diverts one path only. A path asks its nearest contacts, a
-/// few at a time, until its k/d nearest answered; a path that runs dry takes an unused *start* of another, never what another
-/// has learnt. Beside that, idle capacity asks whatever is fresh among the k nearest known, so that the result is
-/// complete when paths split an honest neighbourhood unevenly. The lookup ends when nothing is left to ask, and at once
-/// when the target is a node's id and that node answered.
+/// The k contacts of the table closest to the target are distributed over d paths. A node that one path hears
+/// of belongs to it alone (the set of known nodes is shared), so a liar diverts only one path. A path asks
+/// its closest contacts, a few at a time, until its k/d closest have answered. A path that runs dry takes an
+/// unused *start* of another, never what another has learnt. In addition, idle capacity asks unasked nodes
+/// among the k closest known, so that the result is complete even when paths split an honest neighbourhood
+/// unevenly. The lookup ends when nothing is left to ask, and at once when the target is a node's id and that
+/// node has answered.
 ///
-/// A node that takes long is *slow*: its path goes on to the next, its answer still counts, and the end of the lookup
-/// waits for it only while it is among the nearest few.
+/// A node that takes long is *slow*: its path goes on to the next, its answer still counts, and the end of
+/// the lookup waits for it only while it is among the closest few.
 ///
-/// Not checked, because it would not be sound: that contacts are nearer to the target than their answerer. The nearest
-/// node of all answers with its neighbours, each farther than itself, and a lookup of k nodes needs them. What a liar
-/// gains by naming far nodes is bounded anyway: eight a reply, and a path asks only its nearest.
+/// It is not checked that contacts are closer to the target than their answerer, because that would not be
+/// sound: the closest node of all answers with its neighbours, which are all farther, and a lookup of k nodes
+/// needs them. What a liar gains by naming far nodes is bounded anyway: eight per reply, and a path asks only
+/// its closest.
 struct Lookup: Sendable {
     enum State: Sendable { case fresh, asked, slow, answered, failed }
 
@@ -26,7 +29,7 @@ struct Lookup: Sendable {
         let distance: Bytes32
         var path: Int
         let isStart: Bool
-        /// Answers that led here: a start has 1.
+        /// Number of answers that led here: 1 for a start.
         let round: Int
         var state = State.fresh
         var key: PublicKey { contact.record.publicKey }
@@ -37,7 +40,7 @@ struct Lookup: Sendable {
     private let shared: Shared<DiscoveryParameters>
     private var parameters: DiscoveryParameters { _read { yield shared.value } }
     private let profile: DiscoveryProfile
-    /// Ascending by distance; at most paths × candidatesPerPathMax fresh ones, and those asked.
+    /// Ascending by distance; at most paths × candidatesPerPathMax unasked ones, and those asked.
     private(set) var candidates: [Candidate] = []
     private var inFlight: [Int]
     private(set) var statistics = LookupStatistics()
@@ -62,12 +65,12 @@ struct Lookup: Sendable {
 
     var isFinished: Bool { isExact || inFlight.allSatisfy { $0 == 0 } && !isAwaiting }
 
-    /// The target is the id of a node, and it answered.
+    /// The target is the id of a node, and it has answered.
     private var isExact: Bool {
         candidates.first.map { $0.distance == .zero && $0.state == .answered } ?? false
     }
 
-    /// A slow node is among the nearest.
+    /// A slow node is among the closest.
     private var isAwaiting: Bool {
         candidates.lazy.filter { $0.state != .failed }.prefix(parameters.awaitedNearest)
             .contains { $0.state == .slow }
@@ -79,17 +82,18 @@ struct Lookup: Sendable {
         return all
     }
 
-    /// How many answers led to the first of the results: 0 for one that was in the table.
+    /// How many answers led to the first result: 0 if it was in the table.
     var roundsToNearest: Int { candidates.first { $0.state == .answered }.map { $0.round - 1 } ?? 0 }
 
-    /// The nearest k that answered, nearest first.
+    /// The closest k that answered, closest first.
     var results: [Verified<Contact>] {
         candidates.lazy.filter { $0.state == .answered }.prefix(parameters.bucketSize).map(\.contact)
     }
 
     func isKnown(_ key: PublicKey) -> Bool { candidates.contains { $0.key == key } }
 
-    /// Whom to ask now; each counts as asked. When this is empty and nothing is in flight, the lookup has ended.
+    /// The nodes to ask now; each counts as asked. When this is empty and nothing is in flight, the lookup
+    /// has ended.
     mutating func next() -> [Candidate] {
         guard !isExact else { return [] }
         var asks: [Candidate] = []
@@ -104,7 +108,7 @@ struct Lookup: Sendable {
         return asks
     }
 
-    /// `key` answered, and led to `contacts` (verified, usable, at most a reply's worth).
+    /// `key` answered and named `contacts` (verified, usable, at most a reply's worth).
     mutating func answered(_ key: PublicKey, contacts: [(contact: Verified<Contact>, endpoint: Endpoint)]) {
         guard let index = close(key, as: .answered) else { return }
         let path = candidates[index].path
@@ -119,7 +123,7 @@ struct Lookup: Sendable {
         if close(key, as: .failed) != nil { statistics.failed += 1 }
     }
 
-    /// `key` has not answered for long: another is asked beside it.
+    /// `key` has not answered for long: another node is asked as well.
     mutating func slow(_ key: PublicKey) {
         guard let index = candidates.firstIndex(where: { $0.key == key && $0.state == .asked }) else {
             return
@@ -150,7 +154,7 @@ struct Lookup: Sendable {
             case .slow, .failed: continue
             }
         }
-        // Dry: an unused start of another path, the nearest there is.
+        // The path is dry: take the closest unused start of another path.
         guard let stolen = candidates.firstIndex(where: { $0.isStart && $0.state == .fresh }) else {
             return nil
         }
@@ -209,14 +213,14 @@ struct Lookup: Sendable {
     }
 }
 
-/// What a lookup cost.
+/// The cost of a lookup.
 public struct LookupStatistics: Hashable, Sendable {
     public var asked = 0
     public var answered = 0
     public var failed = 0
-    /// The longest chain of answers.
+    /// Length of the longest chain of answers.
     public var rounds = 0
-    /// The chain that named the nearest of the results: 0 when it was in the table.
+    /// Length of the chain that named the closest result: 0 if it was in the table.
     public var roundsToNearest = 0
     public init() {}
 }

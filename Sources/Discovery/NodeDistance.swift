@@ -1,8 +1,8 @@
 import Cryptography
 import Primitives
 
-/// XOR distance (Kademlia §2.1) and the bucket that it selects: bucket i of a node holds the ids that share exactly
-/// i leading bits with its own, so bucket 0 is the far half of the space.
+/// XOR distance (Kademlia §2.1) and the bucket that it selects: bucket i of a node holds the ids that share
+/// exactly i leading bits with its own, so bucket 0 is the far half of the space.
 extension NodeID {
     func distance(to target: Bytes32) -> Bytes32 { value ^ target }
 

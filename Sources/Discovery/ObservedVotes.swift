@@ -1,13 +1,15 @@
 import Primitives
 
-/// Where peers say that they see us: one vote per network (in the loopback profile: per peer), the newest counts.
+/// Where peers say they see us: one vote per network (in the loopback profile: per peer), of which the latest
+/// counts.
 ///
-/// Liars of one /24 have one vote together; a winner is replaced only by an endpoint with strictly more votes, so
-/// that a flip-flopping voter changes nothing (hostile case 13). A NAT that shows another port to everybody gives no
-/// winner, which is the truth.
+/// Liars of one /24 share one vote. A winner is replaced only by an endpoint with strictly more votes, so
+/// that a voter who keeps changing its mind has no effect (hostile case 13). A NAT that shows each peer
+/// another port yields no winner, which is the truth.
 ///
-/// A mesh of two or three machines never has three networks to vote. So the word of a node that the operator chose to
-/// join by is taken while there is no winner: wrong, it costs no more than having none, and three networks overrule it.
+/// A mesh of two or three machines never has votes of three networks. So while there is no winner, the vote
+/// of a node that the operator chose to join by suffices: if wrong it does no more harm than having none, and
+/// three networks overrule it.
 struct ObservedVotes: Sendable {
     private struct Vote: Sendable {
         var voter: Endpoint
@@ -30,10 +32,10 @@ struct ObservedVotes: Sendable {
         self.profile = profile
     }
 
-    /// What the last voter said.
+    /// The last vote.
     var latest: Endpoint? { votes.last?.endpoint }
 
-    /// True when the winner changed. `isChosen`: the voter is one that the operator named.
+    /// Returns true when the winner has changed. `isChosen` says that the operator named the voter.
     mutating func vote(
         _ endpoint: Endpoint, by voter: Endpoint, isChosen: Bool, now: MonotonicTime
     ) -> Bool {

@@ -10,7 +10,7 @@ public struct Provider: Sendable {
 
 /// One search for the providers of a topic.
 struct ProviderSearch: Sendable {
-    let token: UInt64
+    let token: RequestToken
     let wanted: Int
     var walk: TopicWalk
     var found: [(key: PublicKey, group: Endpoint)] = []
@@ -45,8 +45,8 @@ extension Discovery {
     public mutating func findProviders(
         of topic: TopicID, wanted: Int? = nil, turn: inout Turn,
         out: inout [DiscoveryAction]
-    ) -> UInt64 {
-        lastToken += 1
+    ) -> RequestToken {
+        lastToken.rawValue += 1
         let token = lastToken
         let wanted = max(1, min(wanted ?? parameters.providersWanted, parameters.providersWanted))
         let walk = TopicWalk(
@@ -67,7 +67,7 @@ extension Discovery {
     }
 
     /// Ends a search whose result is no longer needed; `searchFinished` still comes.
-    public mutating func stopSearch(_ token: UInt64, out: inout [DiscoveryAction]) {
+    public mutating func stopSearch(_ token: RequestToken, out: inout [DiscoveryAction]) {
         guard let index = searches.firstIndex(where: { $0.token == token }) else { return }
         let stopped = searches.remove(at: index)
         out.append(.searchFinished(token: token, stopped.walk.statistics))
@@ -92,7 +92,7 @@ extension Discovery {
     }
 
     mutating func searchAnswered(
-        _ token: UInt64, by id: NodeID, _ providers: Providers, _ turn: inout Turn,
+        _ token: RequestToken, by id: NodeID, _ providers: Providers, _ turn: inout Turn,
         _ out: inout [DiscoveryAction]
     ) {
         guard let index = searches.firstIndex(where: { $0.token == token }) else { return }
@@ -115,7 +115,7 @@ extension Discovery {
     }
 
     mutating func searchFailed(
-        _ token: UInt64, by id: NodeID, isSlow: Bool, _ turn: inout Turn,
+        _ token: RequestToken, by id: NodeID, isSlow: Bool, _ turn: inout Turn,
         _ out: inout [DiscoveryAction]
     ) {
         guard let index = searches.firstIndex(where: { $0.token == token }) else { return }

@@ -6,7 +6,7 @@ public struct ReachabilityFinding: Hashable, Sendable {
     /// Whether datagrams of strangers arrive, and whether their connections do.
     public var datagrams: Answer
     public var channels: Answer
-    /// Where it was tested.
+    /// The endpoint that was tested.
     public var endpoint: Endpoint
     public var at: MonotonicTime
     /// Networks that took part: those whose calls came, or that said that they called.
@@ -23,19 +23,20 @@ public struct ReachabilityFinding: Hashable, Sendable {
     }
 }
 
-/// One test: up to three rounds of questions "have somebody call me back", and what came of them.
+/// One test: up to three rounds of the question "have some node call me back", and their results.
 ///
-/// The anchor is libp2p's AutoNAT v2, which calls back from a fresh port and returns a nonce. Ours goes further where a
-/// table full of contacts needs it: a third node calls, because a NAT lets the asked one in; and what arrives from a
-/// network to which we sent something counts for less than a stranger's call. Votes count by the network of the node
-/// asked, so that a liar has one: it can claim that somebody called, and can't make a call arrive.
+/// The model is libp2p's AutoNAT v2, which calls back from a fresh port and returns a nonce. Two additions
+/// are needed by a node with a table full of contacts: a third node calls, because a NAT lets the asked one
+/// in; and a call from a network to which we sent something counts for less than a stranger's. Votes count by
+/// the network of the asked node, so that a liar has one: it can claim that a call was made, but can't make
+/// one arrive.
 struct ReachabilityTest: Sendable {
     struct Ask: Sendable {
         let nonce: UInt64
         let asked: PeerAddress
-        /// Its network.
+        /// The network of `asked`.
         let group: Endpoint
-        /// It says that somebody calls where we are.
+        /// It says that a node calls us at our endpoint.
         var isAcknowledged = false
         var hasArrived = false
     }
@@ -45,7 +46,7 @@ struct ReachabilityTest: Sendable {
     static let silenceMin = 3
     /// Networks whose calls must arrive.
     static let callsMin = 2
-    /// Silence must repeat itself: one round's calls may be lost.
+    /// Rounds in which silence must repeat itself, because one round's calls may be lost.
     static let silentRoundsMin = 2
 
     let endpoint: Endpoint
@@ -76,7 +77,7 @@ struct ReachabilityTest: Sendable {
         asks[index].isAcknowledged = true
     }
 
-    /// The call with that nonce came, from the network `caller`.
+    /// The call with this nonce came from the network `caller`.
     mutating func arrived(_ nonce: UInt64, from caller: Endpoint, isStranger: Bool) {
         guard let index = asks.firstIndex(where: { $0.nonce == nonce }) else { return }
         asks[index].hasArrived = true
@@ -94,22 +95,23 @@ struct ReachabilityTest: Sendable {
     var arrivals: Int { Self.distinct(asks.filter(\.hasArrived)) }
     var passed: Int { Self.distinct(asks.filter { $0.hasArrived || $0.isAcknowledged }) }
 
-    /// Whether datagrams of strangers arrive, as far as can be told now. `strangers`: networks that came unasked.
+    /// Whether datagrams of strangers arrive, as far as it can be decided now. `strangers` is the number of
+    /// networks that came unasked.
     func datagrams(strangers: Int, isRoundOver: Bool) -> ReachabilityFinding.Answer {
         let isStranger = isStrangerHeard || strangers > 0
         let isEnough = strangers + arrivals >= Self.callsMin
         if isEnough, isStranger { return .yes }
-        // What else the calls say is in their number: how many came of those that were made.
+        // Without a stranger's call, only the share of calls that arrived counts.
         guard isRoundOver else { return .unknown }
         if isEnough, arrivals == passed || round > 1 && arrivals * 4 >= passed * 3 { return .yes }
         if strangers + arrivals == 0, isSilence { return .no }
         guard round >= Self.roundsMax else { return .unknown }
-        // Only from networks that we write to, and not from the others: strangers don't get in.
+        // Calls came only from networks that we write to, and not from the others: strangers don't get in.
         if !isStranger, passed >= Self.silenceMin, arrivals * 2 < passed { return .no }
         return arrivals >= Self.callsMin ? .yes : .unknown
     }
 
-    /// The same for channels; `callers`: networks that connected since the test began.
+    /// The same for channels. `callers` is the number of networks that connected since the test began.
     func channels(callers: Int, isRoundOver: Bool) -> ReachabilityFinding.Answer {
         if callers >= Self.callsMin { return .yes }
         return isRoundOver && callers == 0 && isSilence ? .no : .unknown
@@ -118,7 +120,7 @@ struct ReachabilityTest: Sendable {
     private var isSilence: Bool { passed >= Self.silenceMin && round >= Self.silentRoundsMin }
 }
 
-/// Networks that came to us unasked, each with the last time; the latest few.
+/// Networks that came to us unasked, each with its latest time; only the latest few.
 struct RecentCallers: Sendable {
     static let capacity = 16
     private var callers: [(group: Endpoint, time: MonotonicTime)] = []

@@ -3,17 +3,18 @@ import OrderedCollections
 import Primitives
 import Wire
 
-/// The registrations that this node keeps for others: of each topic a bounded, uniform sample of its providers'
-/// networks, which a flood from few networks can't shift.
+/// The registrations that this node keeps for others: for each topic a bounded, uniform sample of its
+/// providers' networks, which a flood from few networks can't shift.
 ///
-/// Every registration has a rank, a keyed hash that only this node knows: first of the address prefix, then of prefix
-/// and key. A full topic keeps the 64 lowest, at most two of one prefix; a full node the lowest of all topics. The
-/// prefix comes first because a provider is told whether it is kept: a rank by (prefix, key) alone would let one
-/// network try keys until two of them rank low, and 32 networks own every topic. The
-/// hash key rotates daily, so that nobody is at an advantage for long. No tickets and no waiting times: TopDisc needs
-/// them because its registrars keep whoever comes first.
+/// Every registration has a rank, a keyed hash that only this node can compute: first of the address prefix,
+/// then of prefix and key. A full topic keeps the 64 lowest, at most two of one prefix; a full node the
+/// lowest of all topics. The prefix comes first because a provider is told whether it is kept: a rank by
+/// (prefix, key) alone would let one network try keys until two of them rank low, and 32 networks would own
+/// every topic. The hash key changes daily, so that no advantage lasts. There are no tickets and no waiting
+/// times: TopDisc needs them because its registrars keep whichever provider comes first.
 ///
-/// The caller has checked that the registration is the sender's own and states the endpoint that its session proved.
+/// The caller has checked that the registration is the sender's own and states the endpoint that its session
+/// proved.
 struct Registrar: Sendable {
     struct Rank: Comparable, Sendable {
         var prefix: UInt64
@@ -31,9 +32,9 @@ struct Registrar: Sendable {
 
     private let shared: Shared<DiscoveryParameters>
     private var parameters: DiscoveryParameters { _read { yield shared.value } }
-    /// Each ascending by rank.
+    /// Each list is ascending by rank.
     private var topics: OrderedDictionary<TopicID, [Entry]> = [:]
-    /// Registrations of each prefix over all topics; looked up, never walked.
+    /// Number of registrations of each prefix over all topics; looked up, never iterated.
     private var groups: [Endpoint: Int] = [:]
     private(set) var count = 0
     private var secret: Secret32?
@@ -50,8 +51,8 @@ struct Registrar: Sendable {
         topics[topic]?.filter { $0.expires > now } ?? []
     }
 
-    /// At most `wanted` live registrations of `topic` in the order of their ranks, but without `excluded`'s: from the
-    /// `start`-th of them on, modulo their number, and round.
+    /// At most `wanted` live registrations of `topic` in the order of their ranks, without `excluded`'s,
+    /// beginning with the `start`-th (modulo their number) and wrapping around.
     func sample(
         _ topic: TopicID, from start: UInt32, atMost wanted: Int, but excluded: PublicKey,
         _ now: MonotonicTime
@@ -64,7 +65,7 @@ struct Registrar: Sendable {
         var records: [SignedRecord] = []
         records.reserveCapacity(min(live, wanted))
         let first = Int(start) % live
-        // Those from `first` on, then those before.
+        // First those from `first` on, then those before.
         for turn in 0..<2 {
             var place = 0
             for index in list.indices where counts(index) {
@@ -77,7 +78,8 @@ struct Registrar: Sendable {
         return records
     }
 
-    /// Keeps `record` until its lifetime is over, in the place of another if need be; false when its rank is too high.
+    /// Keeps `record` until its lifetime ends, if need be in the place of another. Returns false when its
+    /// rank is too high.
     mutating func keep(
         _ record: SignedRecord, of key: PublicKey, _ group: Endpoint, _ topic: TopicID, _ turn: inout Turn
     ) -> Bool {
@@ -110,8 +112,8 @@ struct Registrar: Sendable {
         count += 1
     }
 
-    /// Lets whoever is in the way of a registration with this rank give way; false when that is nobody. One of `key`
-    /// itself, from elsewhere, is about to go.
+    /// Removes the registration that is in the way of one with this rank. Returns false when none gives way.
+    /// A registration of `key` from another endpoint is about to be replaced, so it doesn't count.
     private mutating func makeRoom(
         for rank: Rank, _ group: Endpoint, _ topic: TopicID, but key: PublicKey? = nil
     ) -> Bool {
@@ -137,7 +139,7 @@ struct Registrar: Sendable {
         return replace(worst?.entry, rank, worst?.topic ?? topic)
     }
 
-    /// `worst` goes if it ranks higher.
+    /// Removes `worst` if it ranks higher.
     private mutating func replace(_ worst: Entry?, _ rank: Rank, _ topic: TopicID) -> Bool {
         guard let worst, rank < worst.rank else { return false }
         remove(worst.key, topic)
@@ -152,7 +154,7 @@ struct Registrar: Sendable {
         if topics.values[slot].isEmpty { topics[topic] = nil }
     }
 
-    /// Drops what has run out, and gives all that remain new ranks once a day.
+    /// Drops expired registrations, and re-ranks all others once a day.
     mutating func sweep(_ turn: inout Turn) {
         rotate(&turn)
         for topic in Array(topics.keys) {

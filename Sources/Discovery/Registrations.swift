@@ -1,7 +1,7 @@
 import Primitives
 import Wire
 
-/// A topic that this node serves, and who keeps its registration.
+/// A topic that this node serves, and the registrars that hold its registration.
 struct OwnTopic: Sendable {
     struct Holder: Sendable {
         let address: PeerAddress
@@ -18,11 +18,12 @@ struct OwnTopic: Sendable {
     var topic: TopicID { registration.record.topic }
 }
 
-/// The provider's side of rendezvous: registers in every distance bucket around each of its topics, five in each, and
-/// again before they run out. Walks are frequent at first, because whoever has just joined knows few; a walk asks only
-/// where there are fewer than five holders whose time is not running out.
+/// The provider's side of rendezvous: registers in every distance bucket around each of its topics, five
+/// times in each, and again before the registrations expire. Walks are frequent at first, because a node that
+/// has just joined knows few others. A walk asks only in buckets with fewer than five holders whose time is
+/// not running out.
 extension Discovery {
-    /// Registers, or registers anew under other endpoints. At most `ownTopicsMax` topics.
+    /// Registers, or registers again under other endpoints. At most `ownTopicsMax` topics.
     public mutating func provide(
         _ registration: Verified<Registration>, turn: inout Turn,
         out: inout [DiscoveryAction]
@@ -56,7 +57,7 @@ extension Discovery {
         }
     }
 
-    /// The topics that this node is registered for, and with how many live registrars.
+    /// The number of live registrars that hold this node's registration for `topic`.
     public func registrars(_ topic: TopicID, now: Now) -> Int {
         ownTopics.first { $0.topic == topic }?.holders.count { $0.until > now.monotonic } ?? 0
     }
@@ -65,7 +66,7 @@ extension Discovery {
         ownTopics.contains { $0.topic == topic && $0.walk != nil }
     }
 
-    /// The table has its first contact, or the first lookup has ended: there is somebody to register with.
+    /// The table has its first contact, or the first lookup has ended: there are nodes to register with.
     mutating func provideAll(_ now: MonotonicTime) {
         for own in ownTopics where own.walk == nil { timers.set(.provide(own.topic.value.w0), at: now) }
     }
@@ -92,8 +93,8 @@ extension Discovery {
         goOn(walk, of: index, &turn, &out)
     }
 
-    /// Registers with more, and leaves the walk with its topic until it is over. (While it moves it is not in there, where
-    /// it would be copied.)
+    /// Registers with more nodes, and puts the walk back to its topic until it has ended. (While it advances
+    /// it is taken out, because it would be copied there.)
     private mutating func goOn(
         _ walk: consuming TopicWalk, of index: Int, _ turn: inout Turn,
         _ out: inout [DiscoveryAction]
@@ -134,7 +135,7 @@ extension Discovery {
         goOn(walk, of: index, &turn, &out)
     }
 
-    /// Unanswered for good, or only slow.
+    /// The question is unanswered for good, or only slow.
     mutating func registerFailed(
         _ topic: TopicID, _ question: Question, isSlow: Bool, _ turn: inout Turn,
         _ out: inout [DiscoveryAction]

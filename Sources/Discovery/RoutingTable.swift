@@ -2,12 +2,13 @@ import Cryptography
 import Primitives
 import Wire
 
-/// Kademlia's routing table: up to 256 buckets of k contacts by the length of the shared prefix, of which only used
-/// ones are stored (about log2(N / k) + 4 of them).
+/// Kademlia's routing table: up to 256 buckets of k contacts by the length of the shared prefix, of which
+/// only used ones are stored (about log2(N / k) + 4).
 ///
-/// Rules (`Protocol/discovery.md`): who enters was proven by a probe of ours (the caller's duty); who is in stays, whatever
-/// newcomers do; caps per address group for a bucket and the table. Deviations from the paper: buckets are not split
-/// (the shared-prefix form is equivalent for an id that stays), and being heard never changes the order of entries.
+/// Rules (`Protocol/discovery.md`): an entry was proven by a probe of ours (the caller's duty); an entry is
+/// never displaced by newcomers; caps per address group apply to a bucket and to the table. Deviations from
+/// the paper: buckets are not split (the shared-prefix form is equivalent for a fixed id), and hearing from a
+/// contact never changes the order of entries.
 struct RoutingTable: Sendable {
     enum Verdict: Sendable { case room, bucketFull, groupFull, ownKey }
     struct Place: Sendable {
@@ -22,10 +23,10 @@ struct RoutingTable: Sendable {
     /// Ascending by index.
     private(set) var buckets: [Bucket] = []
     private(set) var count = 0
-    /// In which bucket each key is.
+    /// The bucket that each key is in.
     private var keys = KeyPlaces()
-    /// A word of each contact's address group, in no order: almost always they tell that a cap is far, and no contact need
-    /// be looked at.
+    /// A word of each contact's address group, in no order. Almost always they show that no cap is near, so
+    /// no contact need be examined.
     private var groups: [UInt32] = []
 
     init(selfID: NodeID, parameters: Shared<DiscoveryParameters>, profile: DiscoveryProfile) {
@@ -38,7 +39,7 @@ struct RoutingTable: Sendable {
     func verdict(on id: NodeID, at endpoint: Endpoint) -> Verdict {
         guard let index = selfID.bucketIndex(of: id) else { return .ownKey }
         let slot = position(of: index)
-        // The caps come first: a full bucket must not remember whom it could never take.
+        // The caps come first: a full bucket must not remember a contact that it could never take.
         let mark = profile.group(endpoint).mixed
         var alikeAtMost = 0
         for group in groups where group == mark { alikeAtMost += 1 }
@@ -70,7 +71,8 @@ struct RoutingTable: Sendable {
         groups.removeLast()
     }
 
-    /// A newer record of a contact, which answers at `endpoint`; false, and no change, when it does not state that.
+    /// Takes a newer record of a contact that answers at `endpoint`. Returns false, and changes nothing, when
+    /// the record does not state that endpoint.
     mutating func restate(_ contact: Verified<Contact>, at endpoint: Endpoint, in place: Place) -> Bool {
         let old = self[place].endpoint
         guard self[place].restate(contact, at: endpoint) else { return false }
@@ -91,8 +93,8 @@ struct RoutingTable: Sendable {
         insert(entry, slot)
     }
 
-    /// Adds up to k of `entries` to each bucket without asking for verdicts: whoever fills a table from a study's id
-    /// distribution has chosen them.
+    /// Adds up to k of `entries` to each bucket without verdicts: for studies, which choose the entries from
+    /// the distribution of ids.
     mutating func fill(_ entries: [TableEntry]) {
         for entry in entries {
             guard let index = selfID.bucketIndex(of: entry.nodeID) else { continue }
@@ -108,7 +110,8 @@ struct RoutingTable: Sendable {
         buckets[slot].remember(replacement, parameters: parameters, profile: profile, random: &random)
     }
 
-    /// Removes the contact. `successor` is the most recent replacement, to be probed: it has not answered yet.
+    /// Removes the contact. `successor` is the most recent replacement, which must be probed: it has not
+    /// answered yet.
     mutating func remove(_ key: PublicKey) -> (entry: TableEntry, successor: Replacement?)? {
         guard let place = place(of: key) else { return nil }
         keys.remove(key.value, at: buckets[place.bucket].index)
@@ -167,7 +170,7 @@ struct RoutingTable: Sendable {
         place(of: key).map { buckets[$0.bucket].entries[$0.entry] }
     }
 
-    /// The entry at a place that `place(of:)` gave, valid until the next change of the table.
+    /// The entry at a place returned by `place(of:)`, valid until the next change of the table.
     subscript(place: Place) -> TableEntry {
         _read { yield buckets[place.bucket].entries[place.entry] }
         _modify { yield &buckets[place.bucket].entries[place.entry] }
@@ -179,10 +182,11 @@ struct RoutingTable: Sendable {
     /// The contacts that share exactly `index` leading bits with our id.
     func bucket(_ index: Int) -> Bucket? { position(of: index).found.map { buckets[$0] } }
 
-    /// Up to `count` entries by ascending distance to `target`; suspects only when `includingSuspects`.
+    /// Up to `count` entries by ascending distance to `target`; suspects only if `includingSuspects`.
     ///
-    /// With b the target's bucket: entries of bucket b are nearest, then those of all nearer buckets together (each
-    /// differs from the target in bit b), then bucket b-1, b-2 … each farther than all before.
+    /// With b the target's bucket: entries of bucket b are closest, then those of all nearer buckets together
+    /// (each differs from the target in bit b), then those of buckets b-1, b-2 …, each farther than all
+    /// before.
     func closest(to target: Bytes32, count wanted: Int, includingSuspects: Bool = false) -> [TableEntry] {
         let pivot = selfID.bucketIndex(of: NodeID(target)) ?? 256
         var found: [TableEntry] = []
@@ -209,8 +213,8 @@ struct RoutingTable: Sendable {
         return found
     }
 
-    /// Buckets beyond our neighbourhood that have room, missing ones included, far ones first. The neighbourhood is what
-    /// a lookup of our own id covers for certain: as many as one reply lists.
+    /// Buckets beyond our neighbourhood that have room, including empty ones, far ones first. The
+    /// neighbourhood is what a lookup of our own id certainly covers: as many contacts as one reply lists.
     var thinBuckets: [Int] {
         var nearer = 0
         var slot = buckets.count - 1

@@ -51,7 +51,7 @@ enum Reply {
         return response
     }
 
-    /// The response for a client that has gone; nobody reads it.
+    /// The response for a client that has gone and won't read it.
     static var gone: Response { Response(status: .init(code: 499, reasonPhrase: "Client Closed Request")) }
 
     /// A header value from text that a stranger may have written: only printable ASCII, without separators.

@@ -1,10 +1,10 @@
 import OrderedCollections
 import Primitives
 
-/// What others may make us do: signature checks, and new versions from one seller. Asked before a check, charged
-/// after it: a forger who names a victim must not use up the victim's rate.
+/// What others may make us do: check signatures, and accept new versions from one seller. Asked before a
+/// check, charged after it, so that a forger who names a victim can't use up the victim's rate.
 struct CheckBudget: Sendable {
-    /// Whose purse pays for a check.
+    /// Which budget pays for a check.
     enum Purse { case direct, passedOn, strangers }
 
     private var direct = TokenBucket(rate: GossipLimits.checksDirect, burst: GossipLimits.checksDirect)
@@ -26,8 +26,8 @@ struct CheckBudget: Sendable {
         origins[origin]?.has(1, now) ?? true
     }
 
-    /// Charges a version that was checked. The table forgets whoever was first in it: since every entry cost a
-    /// valid signature, it turns over no faster than the purses allow.
+    /// Charges a version that was checked. A full table forgets its first entry; since every entry cost a
+    /// valid signature, it turns over no faster than the budgets allow.
     mutating func charge(_ origin: PublicKey, _ now: MonotonicTime) {
         var bucket =
             origins[origin] ?? TokenBucket(every: GossipLimits.originEvery, burst: GossipLimits.originBurst)

@@ -1,7 +1,8 @@
 import Primitives
 
-/// One comparison of our book with one member's: ranges of short ids, one digest at a time. The answer brings up to
-/// two offers that we lack and names those that the member lacks; a range is asked again as long as it brings news.
+/// One comparison of our offer book with one member's: ranges of short ids, one digest at a time. The answer
+/// brings up to two offers that we lack and names those that the member lacks; a range is repeated as long as
+/// it brings news.
 struct Exchange: Sendable {
     enum Purpose: Sendable, Hashable {
         case periodic, joining
@@ -12,16 +13,17 @@ struct Exchange: Sendable {
     }
     let partner: PeerAddress
     let purpose: Purpose
-    /// Not compared yet, the next one last.
+    /// Ranges not compared yet, the next one last.
     var ranges: [ClosedRange<UInt64>] = [0...UInt64.max]
     var requests = 0
     var learnt = 0
     var isAnswered = false
-    /// Wanted by the partner and mailed: a range that is asked again names them again. Looked up, never walked.
+    /// Offers that the partner wanted and that were mailed: a repeated range names them again. Looked up,
+    /// never iterated.
     var mailed: Set<UInt64> = []
 }
 
-/// The first exchanges of a node's life in the mesh: sets of up to three, until a set brings nothing new.
+/// A node's first exchanges after joining: sets of up to three, until a set brings nothing new.
 struct Joining: Sendable {
     var attempts = 0
     var open = 0
@@ -35,7 +37,7 @@ struct Pull: Sendable {
     var open = 0
     var searches: [Search] = []
     struct Search: Sendable {
-        let token: UInt64
+        let token: RequestToken
         let model: String
     }
 }

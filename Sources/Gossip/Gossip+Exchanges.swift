@@ -1,12 +1,13 @@
 import Primitives
 import Wire
 
-// Anti-entropy: the minute's exchange, those after joining, and those that a search starts.
+// Anti-entropy: the periodic exchange, those after joining, and those that a search starts.
 extension Gossip {
-    /// Pulls from up to three members what the book lacks; `searchFinished` follows exactly once, when they have
-    /// answered or after a second, whether or not anything was found. Searches at the same time share one pull.
+    /// Pulls from up to three members what the offer book lacks. `searchFinished` follows exactly once, when
+    /// they have answered or after a second, whether or not anything was found. Simultaneous searches share
+    /// one pull.
     public mutating func search(
-        model: String, token: UInt64, turn: inout Turn, out: inout [GossipAction]
+        model: String, token: RequestToken, turn: inout Turn, out: inout [GossipAction]
     ) {
         let search = Pull.Search(token: token, model: model)
         defer { settle(turn.now, &out) }
@@ -23,15 +24,16 @@ extension Gossip {
         let number = lastPull.number
         pull = Pull(number: number, searches: [search])
         timers.set(.search, at: turn.monotonic + parameters.searchTimeout)
-        // Later: members around two turn.random points of the model's topic.
+        // With neighbourhoods: members around two random points of the model's topic.
         for partner in members.partners(parameters.searchPartners, random: &turn.random) {
             if startExchange(with: partner, .search(number), turn.now, &out) { pull?.open += 1 }
         }
         if pull?.open == 0 { endPull(turn.now, &out) }
     }
 
-    /// Fetches a seller's own offer of a model from the seller, who need not be a member: one digest over the one short
-    /// id. `pullEnded` follows exactly once; false, and nothing follows, when there is no room for another exchange.
+    /// Fetches a seller's own offer of a model from that seller, which need not be a member: one digest over
+    /// the one short id. `pullEnded` follows exactly once. Returns false, and nothing follows, when there is
+    /// no room for another exchange.
     public mutating func pull(
         model: String, of seller: PeerAddress, turn: inout Turn, out: inout [GossipAction]
     ) -> Bool {
@@ -50,7 +52,7 @@ extension Gossip {
         }
     }
 
-    // MARK: When
+    // MARK: Schedule
 
     mutating func scheduleExchange(_ turn: inout Turn) {
         let jitter = parameters.exchangeJitter
@@ -91,7 +93,7 @@ extension Gossip {
 
     // MARK: One exchange
 
-    /// False when there are too many exchanges or requests already.
+    /// Returns false when there are too many exchanges or requests already.
     @discardableResult
     private mutating func startExchange(
         with partner: PeerAddress, _ purpose: Exchange.Purpose,
@@ -106,7 +108,7 @@ extension Gossip {
         return sendDigest(lastExchange, now, &out)
     }
 
-    /// Sends the digest of the next range, cut to what one answer can want; false at the end.
+    /// Sends the digest of the next range, cut to what one answer can request. Returns false at the end.
     private mutating func sendDigest(_ number: UInt64, _ now: Now, _ out: inout [GossipAction]) -> Bool {
         guard var exchange = exchanges[number], exchange.requests < GossipLimits.exchangeRequestsMax,
             requests.count < GossipLimits.requestsMax, let range = exchange.ranges.popLast()
@@ -139,7 +141,7 @@ extension Gossip {
         }
         exchanges[number]?.isAnswered = true
         exchanges[number]?.learnt += learnt
-        // Again while it brings news; offers that we refuse must not keep us here.
+        // Repeats the range while it brings news, but not for offers that we refuse.
         if difference.more > 0, learnt > 0 { exchanges[number]?.ranges.append(range) }
         if leaving != nil || !sendDigest(number, turn.now, &out) { endExchange(number, &turn, &out) }
     }
@@ -167,7 +169,7 @@ extension Gossip {
         }
     }
 
-    /// The answer to another's digest.
+    /// The answer to another node's digest.
     mutating func answer(
         _ digest: OfferDigest, from: PeerAddress, _ turn: inout Turn
     ) -> GossipMessage? {

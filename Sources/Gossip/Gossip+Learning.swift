@@ -1,13 +1,14 @@
 import Primitives
 import Wire
 
-// What happens to a received offer: cheap questions first, the signature last, then the book and who hears of it.
+// What happens to a received offer: cheap checks first, the signature last, then the offer book and
+// forwarding.
 extension Gossip {
     enum Learning: Equatable {
         case merged
-        /// Known already, or refused.
+        /// Already known, or refused.
         case ignored
-        /// There was no signature check left for it.
+        /// The budget of signature checks was used up.
         case postponed
     }
 
@@ -27,7 +28,8 @@ extension Gossip {
         case .duplicate:
             members.served(from.key, id)
             if isDirect { cancelRumour(id) }
-            // Who learnt it another way first has a clock to set right as well, or drops everything before its time.
+            // A node that first learnt it another way may also have a wrong clock; without this it would drop
+            // everything as dated before its time.
             if isDirect, byMail, clocks.hearAgain(offer.issuedAt, from: from.endpoint.prefix, wall: turn.wall)
             {
                 clockWasSet(turn.now)
@@ -41,7 +43,8 @@ extension Gossip {
         case .unknown, .newer, .winsTie:
             break
         }
-        // The sender is who it says, so its own date needs no signature: it may set our clock right.
+        // The session proves the sender, so the date in its own offer needs no signature: it may correct our
+        // clock.
         if isDirect, byMail, clocks.hear(offer.issuedAt, from: from.endpoint.prefix, wall: turn.wall) {
             clockWasSet(turn.now)
         }
@@ -84,7 +87,7 @@ extension Gossip {
         case right(Verified<Offer>), wrong, unchecked
     }
 
-    /// Checks the signature if the sender may still be heard and the purse pays.
+    /// Checks the signature if the sender isn't muted and the budget allows it.
     mutating func check(
         _ signed: SignedRecord, from: PeerAddress, _ purse: CheckBudget.Purse, _ now: Now
     ) -> Check {
@@ -110,7 +113,7 @@ extension Gossip {
         return .ignored
     }
 
-    /// What no clock can excuse.
+    /// Faults that no difference of clocks can explain.
     static func fault(in offer: Offer) -> OfferDropReason? {
         let dates = [offer.issuedAt.milliseconds, offer.notAfter.milliseconds]
         guard dates.allSatisfy({ $0 >= 0 && $0 <= GossipLimits.dateMax }), offer.notAfter > offer.issuedAt
@@ -123,14 +126,14 @@ extension Gossip {
         return nil
     }
 
-    /// Our offers had wrong dates, and others' were refused for theirs.
+    /// Our offers had wrong dates, and we refused others' for theirs.
     private mutating func clockWasSet(_ now: Now) {
         signAnew(now)
         if clockExchanges.take(now.monotonic) { timers.set(.exchange, at: now.monotonic) }
     }
 
-    /// What our clock, set right by the others', says about it. Acceptance and expiry end at the same moment, or two
-    /// nodes would hand a dead offer back and forth.
+    /// Judges the offer's dates by our corrected clock. Acceptance and expiry end at the same moment, or two
+    /// nodes would pass a dead offer back and forth.
     private func fault(inDatesOf offer: Offer, _ now: Now) -> OfferDropReason? {
         let wall = clocks.judge(now.wall)
         if offer.issuedAt > wall + parameters.clockTolerance { return .fromTheFuture }
@@ -138,8 +141,8 @@ extension Gossip {
         return nil
     }
 
-    /// Who mailed us something older than what we hold gets what we hold: a restarted seller learns of its own
-    /// higher sequence this way, and a conflict ends.
+    /// A node that mailed us an older version gets the one we hold: this way a restarted seller learns its
+    /// own higher sequence, and a conflict ends.
     private mutating func correct(_ id: UInt64, to address: PeerAddress, _ now: Now) {
         guard book.passable(id, at: clocks.judge(now.wall)), correctionRate.take(now.monotonic) else {
             return
@@ -147,8 +150,9 @@ extension Gossip {
         mail.add(id, to: address)
     }
 
-    /// Passes on what its publisher did not mail to us itself, if it is news to others too, and every withdrawal of
-    /// what we listed (`endsOne`). While we join, what is news to us is not to the mesh.
+    /// Forwards a version that its publisher did not mail to us itself, if it is news to others too, and
+    /// every withdrawal of an offer that we listed (`endsOne`). While we are joining, what is news to us is
+    /// not news to the mesh.
     private mutating func spread(
         _ id: UInt64, _ offer: Offer, from: PeerAddress, isDirect: Bool, isConflict: Bool, endsOne: Bool,
         isRefresh: Bool, _ turn: inout Turn
@@ -189,7 +193,8 @@ extension Gossip {
         if rumours.removeValue(forKey: id) != nil { timers.cancel(.rumour(id)) }
     }
 
-    /// Tells the change: nothing for a refresh, nor for a tombstone of what we never knew.
+    /// Reports the change. Nothing is reported for a refresh, nor for a tombstone of an offer that we never
+    /// knew.
     func tell(_ offer: Verified<Offer>, replacing old: OfferBook.Entry?, _ out: inout [GossipAction]) {
         let record = offer.record
         let before = old.flatMap { $0.isTombstone ? nil : $0.offer.record }
@@ -202,7 +207,7 @@ extension Gossip {
 
     // MARK: Expiry
 
-    /// Expiry is judged by wall time; the timer only says when to look, so a clock that is set is harmless.
+    /// Expiry is judged by wall time; the timer only says when to look, so setting the clock is harmless.
     mutating func watchExpiry(_ id: UInt64, _ now: Now) {
         guard let entry = book[id] else { return }
         let left = entry.expiresAt.milliseconds &- clocks.judge(now.wall).milliseconds

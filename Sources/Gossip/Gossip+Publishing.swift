@@ -1,11 +1,12 @@
 import Primitives
 import Wire
 
-// Our own offers: when they are signed, under which sequence, and who is mailed.
+// Our own offers: when they are signed, under which sequence, and to whom they are mailed.
 extension Gossip {
-    /// Announces or changes what this node serves. `draft.sequence` is the highest stored before a restart (0:
-    /// none); key, dates and sequence are filled in here, and the offer is refreshed by itself from then on. The
-    /// first announcement leaves at once, a change at most once a minute: a later one is held, the last of several.
+    /// Announces or changes what this node serves. `draft.sequence` is the highest one stored before a
+    /// restart (0: none). Key, dates and sequence are filled in here, and from then on the offer is refreshed
+    /// automatically. The first announcement is sent at once, a change at most once a minute: a later change
+    /// is held, and only the last of several is sent.
     @discardableResult
     public mutating func announce(
         _ draft: Offer, turn: inout Turn, out: inout [GossipAction]
@@ -31,7 +32,7 @@ extension Gossip {
             keep(own, id)
             return .unchanged
         }
-        // A return after a withdrawal leaves a version in the receivers' rate for the next withdrawal.
+        // A return after a withdrawal must leave room in the receivers' rate for the next withdrawal.
         let mayChange =
             isSigned
             ? turn.monotonic >= own.changedAt + parameters.changeEvery
@@ -41,7 +42,7 @@ extension Gossip {
             publish(id, isChange: true, &turn, &out)
             return .published
         }
-        // Where the seller is found is no matter of price: it may change at once, as far as receivers take it.
+        // The seller's endpoint isn't a term of trade: it may change at once, as far as receivers accept it.
         let mayMove = own.versions.has(2, turn.monotonic)
         let isMoved = own.published.map { !OwnOffer.sameReach($0, terms) } ?? false
         let isMovedOnly = own.published.map { OwnOffer.sameTerms(OwnOffer.at(terms, $0), terms) } ?? false
@@ -58,7 +59,7 @@ extension Gossip {
         return .held(until: owns[id]?.heldUntil ?? own.heldUntil)
     }
 
-    /// Takes an offer back, at once. Nothing happens when the model is not announced.
+    /// Withdraws an offer at once. Does nothing when the model is not announced.
     public mutating func withdraw(
         model: String, turn: inout Turn, out: inout [GossipAction]
     ) {
@@ -66,9 +67,9 @@ extension Gossip {
         settle(turn.now, &out)
     }
 
-    /// Takes the leave: all offers are withdrawn, and all members and `others` (nodes with an open session) are told;
-    /// `leaveFinished` follows when they have answered or won't. Mail that waited is dropped; nothing is announced
-    /// or pulled any more.
+    /// Leaves: withdraws all offers and tells all members and `others` (nodes with an open session).
+    /// `leaveFinished` follows when they have answered or timed out. Waiting mail is dropped; nothing is
+    /// announced or pulled any more.
     public mutating func leave(
         alsoTo others: [PeerAddress] = [], turn: inout Turn, out: inout [GossipAction]
     ) {
@@ -97,12 +98,13 @@ extension Gossip {
         own.isServed = false
         own.heldUntil = .never
         keep(own, id)
-        // Held back until now: nobody knows of it.
+        // It was held back until now, so no other node knows of it.
         if own.published.map({ $0.withdrawn }) ?? true { return }
         publish(id, isChange: false, &turn, &out)
     }
 
-    /// Stores the state of an own offer. As many withdrawn ones as live ones are remembered, for their sequences.
+    /// Stores the state of an own offer. Up to as many withdrawn ones as live ones are remembered, for their
+    /// sequences.
     private mutating func keep(_ own: OwnOffer, _ id: UInt64) {
         if owns[id] == nil, owns.count >= 2 * GossipLimits.offersPerKeyMax,
             let oldest = owns.keys.first(where: { !(owns[$0]?.isServed ?? false) })
@@ -114,7 +116,8 @@ extension Gossip {
         timers.set(.own(id), at: own.deadline)
     }
 
-    /// Signs the offer as it stands (a tombstone when it isn't served) and mails it to all its holders.
+    /// Signs the offer in its current state (a tombstone when it isn't served) and mails it to all its
+    /// holders.
     private mutating func publish(
         _ id: UInt64, isChange: Bool, _ turn: inout Turn, _ out: inout [GossipAction]
     ) {
@@ -126,7 +129,7 @@ extension Gossip {
         offer.issuedAt = wall
         offer.notAfter = wall + parameters.validity
         if !own.isServed {
-            // A tombstone outlives what it withdraws, as far as an offer may live.
+            // A tombstone lives longer than the version that it withdraws, within the limit for offers.
             offer.withdrawn = true
             let before = max(own.published?.notAfter ?? wall, own.formerNotAfter ?? wall)
             offer.notAfter = min(max(offer.notAfter, before), wall + GossipLimits.validityMax)
@@ -169,7 +172,7 @@ extension Gossip {
         }
     }
 
-    /// Signs anew what was said before. A change that is held stays held, except for where we are found.
+    /// Signs the last published terms again. A held change stays held, except for a new endpoint.
     private mutating func refresh(
         _ id: UInt64, _ turn: inout Turn, _ out: inout [GossipAction]
     ) {
@@ -187,8 +190,8 @@ extension Gossip {
         }
     }
 
-    /// A record in our name came back. Nothing to do unless it is above ours: then another instance of this key
-    /// speaks, or we forgot what we said, and we continue above it; not too often, since the other does the same.
+    /// A record under our key came back. If its sequence is above ours, another instance uses this key, or we
+    /// lost our state: we continue above it, though not too often, since the other instance does the same.
     mutating func learnOwn(
         _ offer: Offer, _ signed: SignedRecord, _ id: UInt64, from: PeerAddress, _ now: Now
     ) -> Learning {
@@ -210,7 +213,7 @@ extension Gossip {
         case .unchecked: return .postponed
         }
         own.sequence = max(own.sequence, offer.sequence)
-        // What we neither serve nor ever withdrew is an offer of a former life; a tombstone ends it.
+        // An offer that we neither serve nor ever withdrew is left from an earlier run; a tombstone ends it.
         let isSettled = !own.isServed && offer.withdrawn
         if !isSettled, leaving == nil || !own.isServed {
             let earliest = own.reassertedAt.map { $0 + parameters.reassertEvery } ?? now.monotonic
@@ -221,7 +224,7 @@ extension Gossip {
         return .merged
     }
 
-    /// The clock was set right: what we said under the old one is refused by others.
+    /// The clock was corrected: offers signed under the old one are refused by others.
     mutating func signAnew(_ now: Now) {
         for id in owns.keys {
             guard var own = owns[id], own.isServed, own.published != nil else { continue }

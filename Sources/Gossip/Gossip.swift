@@ -58,8 +58,8 @@ public struct Gossip: Sendable {
     var clockExchanges = TokenBucket(every: .seconds(20), burst: 4)
     var timers = DeadlineQueue<Timer>()
     /// Looked up by token, never walked.
-    var requests: [UInt64: Pending] = [:]
-    var lastToken: UInt64 = 0
+    var requests: [RequestToken: Pending] = [:]
+    var lastToken: RequestToken = 0
     var exchanges: OrderedDictionary<UInt64, Exchange> = [:]
     var lastExchange: UInt64 = 0
     var joining: Joining?
@@ -156,7 +156,8 @@ public struct Gossip: Sendable {
 
     /// The answer to the request with this token; nil: one that is no message of Gossip's.
     public mutating func answered(
-        _ token: UInt64, _ message: GossipMessage?, from: PeerAddress, roundTrip: Interval, turn: inout Turn,
+        _ token: RequestToken, _ message: GossipMessage?, from: PeerAddress, roundTrip: Interval,
+        turn: inout Turn,
         out: inout [GossipAction]
     ) {
         guard let pending = requests.removeValue(forKey: token) else { return }
@@ -176,7 +177,7 @@ public struct Gossip: Sendable {
 
     /// No answer came, and the one retry had none either. Mail is left to anti-entropy.
     public mutating func unanswered(
-        _ token: UInt64, turn: inout Turn, out: inout [GossipAction]
+        _ token: RequestToken, turn: inout Turn, out: inout [GossipAction]
     ) {
         guard let pending = requests.removeValue(forKey: token) else { return }
         requests.releaseIfEmpty()
@@ -253,7 +254,7 @@ public struct Gossip: Sendable {
     mutating func request(
         _ message: GossipMessage, to: PeerAddress, _ pending: Pending, _ out: inout [GossipAction]
     ) {
-        lastToken &+= 1
+        lastToken.rawValue &+= 1
         requests[lastToken] = pending
         out.append(.request(token: lastToken, message, to: to))
     }

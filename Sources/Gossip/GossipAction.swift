@@ -1,33 +1,34 @@
 import Primitives
 import Wire
 
-/// What gossip asks for, and what it tells.
+/// What gossip asks for, and what it reports.
 public enum GossipAction: Sendable {
     /// Send this; exactly one `answered` or `unanswered` with the same token must follow.
-    case request(token: UInt64, GossipMessage, to: PeerAddress)
-    /// The book holds an offer with new terms: another's or our own. (A mere refresh is not told.)
+    case request(token: RequestToken, GossipMessage, to: PeerAddress)
+    /// The offer book holds an offer with new terms, another node's or our own. A mere refresh is not
+    /// reported.
     case offerLearnt(Verified<Offer>)
     case offerWithdrawn(PublicKey, model: String)
-    /// An offer ran out without a word from its seller.
+    /// An offer expired without a withdrawal.
     case offerExpired(PublicKey, model: String)
-    /// The book is as complete for the search's model as it gets now.
-    case searchFinished(token: UInt64, model: String)
-    /// A pull has ended, whatever it brought.
+    /// The offer book is now as complete for the search's model as it will get.
+    case searchFinished(token: RequestToken, model: String)
+    /// A pull has ended, successful or not.
     case pullEnded(PublicKey, model: String)
-    /// Our own offer went out under this sequence: keep it, and announce with at least it after a restart.
+    /// Our own offer was sent under this sequence: store it, and announce with at least it after a restart.
     case sequenceUsed(model: String, UInt64)
-    /// Everybody was told of our leave and has answered, or won't.
+    /// Every node was told that we leave, and has answered or timed out.
     case leaveFinished
 }
 
-/// What became of an announcement.
+/// The outcome of an announcement.
 public enum AnnounceOutcome: Hashable, Sendable {
     case published
-    /// The same terms hold already; they are refreshed by themselves.
+    /// The same terms are already announced, and are refreshed automatically.
     case unchanged
-    /// Published when due: terms change at most once a minute.
+    /// Will be published when due: terms change at most once a minute.
     case held(until: MonotonicTime)
-    /// Nothing was announced: eight models are, or the node is taking its leave.
+    /// Nothing was announced: eight models already are, or the node is leaving.
     case refused(AnnounceRefusal)
 }
 

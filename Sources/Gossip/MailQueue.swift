@@ -1,20 +1,21 @@
 import DequeModule
 import Primitives
 
-/// Offers waiting to be mailed, by receiver. Short ids are kept, not records: what leaves is what the book holds at
-/// that moment, so that a newer version overtakes an older one that is still waiting. Receivers take turns.
+/// Offers waiting to be mailed, by receiver. Short ids are stored, not records: what is sent is what the
+/// offer book holds at that moment, so that a newer version replaces an older one that is still waiting.
+/// Receivers take turns.
 struct MailQueue: Sendable {
     private struct Box: Sendable {
         var address: PeerAddress
         var ids: [UInt64]
     }
     private var boxes: [PublicKey: Box] = [:]
-    /// Every key that has a box, once, the next to be served first.
+    /// Every key that has a box, once, in the order of serving.
     private var turns = Deque<PublicKey>()
 
     var isEmpty: Bool { turns.isEmpty }
 
-    /// Does nothing when the offer waits already, or when a bound is reached: anti-entropy makes up for it.
+    /// Does nothing when the offer is already waiting or a bound is reached: anti-entropy makes up for it.
     mutating func add(_ id: UInt64, to address: PeerAddress) {
         if var box = boxes[address.key] {
             box.address = address
@@ -26,7 +27,7 @@ struct MailQueue: Sendable {
         }
     }
 
-    /// Takes the next receiver's first offers, as many as `fits` says of a prefix of them (at least one is taken).
+    /// Takes the next receiver's first offers, as many as `fits` returns for its list (at least one).
     mutating func next(fits: ([UInt64]) -> Int) -> (to: PeerAddress, ids: [UInt64])? {
         guard let key = turns.popFirst(), var box = boxes[key] else { return nil }
         let count = min(max(1, fits(box.ids)), box.ids.count)

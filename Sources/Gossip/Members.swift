@@ -1,17 +1,17 @@
 import Primitives
 import Wire
 
-/// The nodes that gossip talks to: the contacts that discovery has probed. Bounded; a full table refuses newcomers,
-/// since those in it are alive as far as discovery can tell.
+/// The nodes that gossip exchanges offers with: the contacts that discovery has probed. Bounded; a full table
+/// refuses newcomers, since its members are alive as far as discovery can tell.
 ///
-/// Who is mailed and who is asked is decided here. Today: everybody, and anybody. With neighbourhoods
-/// `holders` becomes the 160 members nearest to the offer's point, and `partners` of a search those around two
-/// random points of the topic.
+/// Decides which members are mailed and which are asked: currently all, and any. With neighbourhoods,
+/// `holders` becomes the 160 members closest to the offer's point, and `partners` of a search those around
+/// two random points of the topic.
 struct Members: Sendable {
     struct Member: Sendable {
         enum Place: Sendable {
             case stated(ContactAddress)
-            /// Found as a provider: there is no contact.
+            /// Found as a provider, so there is no contact.
             case other(Shared<PeerAddress>)
         }
 
@@ -24,14 +24,15 @@ struct Members: Sendable {
         }
         /// Its last request went unanswered: others are asked first, if there are enough.
         var isSilent = false
-        /// A part of the key: what is compared before the place is looked at, which lies elsewhere.
+        /// A part of the key, compared before the place itself, which would cost a cache miss.
         let mark: UInt32
-        /// Short ids that it listed, that we asked for and that have not come: not asked for again, and at most
-        /// `awaitedMax`, so that who lists what it can't serve is soon asked for nothing. Half is forgiven each minute.
+        /// Short ids that it listed, that we requested and that have not come. They are not requested again,
+        /// and there are at most `awaitedMax`, so that a member that lists what it can't serve is soon asked
+        /// for nothing. Half is forgiven each minute.
         var awaited: [UInt64] = []
     }
 
-    /// In no meaningful but a repeatable order.
+    /// In an arbitrary but repeatable order.
     private var table: [Member] = []
     private var places = KeyPlaces()
 
@@ -39,7 +40,7 @@ struct Members: Sendable {
     subscript(key: PublicKey) -> Member? { place(of: key).map { table[$0] } }
     func contains(_ key: PublicKey) -> Bool { place(of: key) != nil }
 
-    /// False when the table is full.
+    /// Returns false when the table is full.
     mutating func join(_ address: PeerAddress, _ contact: Verified<Contact>?) -> Bool {
         let whereabouts =
             contact.flatMap { ContactAddress($0, at: address.endpoint) }.map(Member.Place.stated)
@@ -87,10 +88,10 @@ struct Members: Sendable {
         }
     }
 
-    /// Those who should hold the offer `id`.
+    /// The members that should hold the offer `id`.
     func holders(of id: UInt64) -> [PeerAddress] { table.map(\.address) }
 
-    /// Up to `count` random members, those that answer first.
+    /// Up to `count` random members, preferring those that answer.
     func partners(
         _ count: Int, except excluded: [PublicKey] = [], random: inout SeededRandom
     ) -> [PeerAddress] {
@@ -104,7 +105,7 @@ struct Members: Sendable {
         return (chosen + random.sample(count - chosen.count, of: silent)).map { table[$0].address }
     }
 
-    /// One member, silent or not: how two halves of a parted mesh find each other again.
+    /// One member, silent or not: this is how two halves of a divided mesh reunite.
     func anyone(random: inout SeededRandom) -> PeerAddress? {
         table.isEmpty ? nil : table[random.below(table.count)].address
     }

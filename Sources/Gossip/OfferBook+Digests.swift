@@ -1,10 +1,12 @@
 import Primitives
 import Wire
 
-// Anti-entropy's arithmetic: what to list of a range of short ids, and what two lists differ in. Entries past their
-// date (kept for the tolerance between clocks) are neither listed nor passed on: the next holder would refuse them.
+// The arithmetic of anti-entropy: what to list of a range of short ids, and how two lists differ. Entries
+// past their date (kept because clocks differ) are neither listed nor passed on: the next holder would refuse
+// them.
 extension OfferBook {
-    /// The versions held in `first...last`, at most `limit`, and the end of the range that they cover whole.
+    /// The versions held in `first...last`, at most `limit`, and the end of the range that they cover
+    /// completely.
     func digest(_ first: UInt64, _ last: UInt64, limit: Int, at wall: WallTime) -> OfferDigest {
         var listed: [OfferVersion] = []
         var index = position(first)
@@ -20,7 +22,7 @@ extension OfferBook {
         return OfferDigest(first: first, last: last, offers: listed)
     }
 
-    /// A digest that can be answered: a range, ascending ids inside it, no more than a message may carry.
+    /// Whether a digest can be answered: a range, ascending ids inside it, no more than a message may carry.
     static func isSound(_ digest: OfferDigest) -> Bool {
         guard digest.first <= digest.last, digest.offers.count <= WireLimits.digestOffersMax else {
             return false
@@ -34,8 +36,8 @@ extension OfferBook {
         return true
     }
 
-    /// What a sound digest's sender lacks and what we lack, by one walk along both lists. Which of the many that it
-    /// lacks goes first is drawn, so that several members asked at once answer with different ones.
+    /// What the sender of a sound digest lacks and what we lack, by one walk along both lists. The offers to
+    /// send first are drawn at random, so that several members asked at once answer with different ones.
     func difference(
         to digest: OfferDigest, wanting limit: Int = WireLimits.wantedMax, except awaited: [UInt64] = [],
         at wall: WallTime, random: inout SeededRandom
@@ -78,7 +80,7 @@ extension OfferBook {
         return answer
     }
 
-    /// Whether another may still take it.
+    /// Whether another node would still accept it.
     func passable(_ id: UInt64, at wall: WallTime) -> Bool {
         self[id].map { wall < $0.offer.record.notAfter } ?? false
     }

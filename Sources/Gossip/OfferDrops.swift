@@ -1,20 +1,20 @@
 import Primitives
 
-/// Why a received offer was dropped or a message not answered: the names under which they are counted.
+/// Why a received offer was dropped or a message not answered, under the names by which they are counted.
 public enum OfferDropReason: String, CaseIterable, Sendable {
-    /// Arrived in a packet that proves nothing (a first message).
+    /// It arrived in a packet that proves nothing (a first message).
     case unproven
     case malformed
-    /// Dates outside what a clock can say, or an end before the beginning.
+    /// Dates outside the valid range, or an end before the beginning.
     case oddDates
     case oddSequence
     case oddEndpoint
-    /// Issued later than now, beyond what clocks differ.
+    /// Issued in the future, by more than clocks may differ.
     case fromTheFuture
-    /// Claims to hold for more than ten minutes.
+    /// Claims to be valid for more than ten minutes.
     case holdsTooLong
     case expired
-    /// The version that we hold.
+    /// The version that we already hold.
     case duplicate
     /// Older than what we hold, or withdrawn since.
     case stale
@@ -24,7 +24,7 @@ public enum OfferDropReason: String, CaseIterable, Sendable {
     case idCollision
     /// Too many new versions from this seller.
     case rateLimited
-    /// No signature check left in this second.
+    /// The second's budget of signature checks was used up.
     case overBudget
     /// From a sender of bad signatures.
     case muted
@@ -39,7 +39,7 @@ public enum OfferDropReason: String, CaseIterable, Sendable {
     case membersFull
 }
 
-/// How often each thing was dropped.
+/// How often each reason has occurred.
 public struct OfferDrops: Sendable {
     private var tallies = [UInt64](repeating: 0, count: OfferDropReason.allCases.count)
     private static let index: [OfferDropReason: Int] = {
@@ -54,19 +54,19 @@ public struct OfferDrops: Sendable {
 
     mutating func count(_ reason: OfferDropReason) { tallies[Self.index[reason, default: 0]] &+= 1 }
 
-    /// Every reason that occurred, in the order of their declaration.
+    /// Every reason that has occurred, in order of declaration.
     public var named: [(name: String, count: UInt64)] {
         OfferDropReason.allCases.compactMap { self[$0] > 0 ? ($0.rawValue.snakeCased, self[$0]) : nil }
     }
 }
 
-/// What gossip did, for figures and tests.
+/// What gossip did, for measurements and tests.
 public struct GossipStatistics: Sendable {
     public var mailsSent: UInt64 = 0
     public var digestsSent: UInt64 = 0
-    /// Offers received in any message, duplicates included: the copies.
+    /// Offers received in any message, including duplicates.
     public var offersReceived: UInt64 = 0
-    /// Those of them that made the book newer.
+    /// Of those, offers that updated the offer book.
     public var offersMerged: UInt64 = 0
     public var signaturesChecked: UInt64 = 0
     public var rumoursStarted: UInt64 = 0

@@ -1,25 +1,26 @@
 import Primitives
 import Wire
 
-/// One model that this node announces, or has withdrawn: what it last signed, and what waits to be signed.
+/// One model that this node announces or has withdrawn: what it last signed, and what waits to be signed.
 struct OwnOffer: Sendable {
-    /// As announced last; its key, dates and sequence are filled in when it is signed.
+    /// The terms last announced; key, dates and sequence are filled in when it is signed.
     var terms: Offer
     var isServed = false
-    /// The highest seen: stored before a restart, used since, or found in a record of ours that we don't remember.
+    /// The highest sequence seen: stored before a restart, used since, or found in a record of ours that we
+    /// don't remember.
     var sequence: UInt64
-    /// The last one that we signed and remember; nil before the first.
+    /// The last version that we signed and remember; nil before the first.
     var published: Offer?
-    /// When a record of ours that we don't remember runs out.
+    /// When a record of ours that we don't remember expires.
     var formerNotAfter: WallTime?
     var changedAt: MonotonicTime = .zero
     var refreshAt: MonotonicTime = .never
-    /// A change of terms, or a return after a withdrawal, that waits until then.
+    /// When a held change of terms, or a return after a withdrawal, is published.
     var heldUntil: MonotonicTime = .never
-    /// Another instance's record was seen: sign above it then.
+    /// Another instance's record was seen: when to sign above it.
     var reassertAt: MonotonicTime = .never
     var reassertedAt: MonotonicTime?
-    /// The same rate at which receivers take new versions from us.
+    /// The rate at which receivers accept new versions from us.
     var versions = TokenBucket(every: GossipLimits.versionEvery, burst: GossipLimits.versionBurst)
 
     init(terms: Offer) {
@@ -29,21 +30,21 @@ struct OwnOffer: Sendable {
 
     var deadline: MonotonicTime { min(heldUntil, min(reassertAt, isServed ? refreshAt : .never)) }
 
-    /// max(stored, wall ms) + 1, so that a node that lost what it stored still continues above it.
+    /// max(stored, wall ms) + 1, so that a node that lost its state still continues above it.
     mutating func nextSequence(at wall: WallTime) -> UInt64 {
         let floor = max(sequence, UInt64(max(0, wall.milliseconds)))
         sequence = min(floor, GossipLimits.sequenceMax - 2) + 1
         return sequence
     }
 
-    /// Whether two offers say the same, dates and sequence aside.
+    /// Whether two offers have the same terms, ignoring dates and sequence.
     static func sameTerms(_ a: Offer, _ b: Offer) -> Bool { bare(a) == bare(b) }
 
     static func sameReach(_ a: Offer, _ b: Offer) -> Bool {
         a.endpoints == b.endpoints && a.reachability == b.reachability
     }
 
-    /// The terms of `offer`, from a seller who is found where `other` says.
+    /// The terms of `offer`, with the endpoints and reachability of `other`.
     static func at(_ other: Offer, _ offer: Offer) -> Offer {
         var offer = offer
         offer.endpoints = other.endpoints

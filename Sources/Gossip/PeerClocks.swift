@@ -1,19 +1,20 @@
 import Primitives
 
-/// How far our wall clock is off the others', judged by the offers that publishers mail themselves: they were signed
-/// a moment ago. The median over networks, and only with three of them, so that one operator can't set our clock;
-/// small differences are left alone. A machine that boots in 1970 joins and trades.
+/// How far our wall clock differs from others', judged by the offers that publishers mail themselves, which
+/// were signed a moment ago. The median over networks, and only with at least three of them, so that one
+/// operator can't set our clock; small differences are ignored. A machine that boots in 1970 can join and
+/// trade.
 struct PeerClocks: Sendable {
     private static let networksMin = 3
     private static let correctedFrom: Int64 = 15_000
-    /// One sample a network, the oldest first. Milliseconds that the others are ahead.
+    /// One sample per network, oldest first: milliseconds that the others are ahead.
     private var samples: [(network: UInt64, ahead: Int64)] = []
     private(set) var ahead: Int64 = 0
 
     func judge(_ wall: WallTime) -> WallTime { WallTime(milliseconds: wall.milliseconds &+ ahead) }
 
-    /// A version that we hold already comes late, by up to the time between two versions: that alone is no difference
-    /// of clocks.
+    /// A version that we already hold comes late, by up to the time between two versions; that alone doesn't
+    /// show a difference of clocks.
     private static let ageMax: Int64 = 90_000
 
     mutating func hearAgain(_ issuedAt: WallTime, from network: UInt64, wall: WallTime) -> Bool {
@@ -22,7 +23,7 @@ struct PeerClocks: Sendable {
         return hear(issuedAt, from: network, wall: wall)
     }
 
-    /// `issuedAt` must have been checked to be a sane date. True when the correction moved.
+    /// `issuedAt` must have been checked to be a valid date. Returns true when the correction has changed.
     mutating func hear(_ issuedAt: WallTime, from network: UInt64, wall: WallTime) -> Bool {
         let (difference, overflow) = issuedAt.milliseconds.subtractingReportingOverflow(wall.milliseconds)
         if overflow || abs(difference) > GossipLimits.dateMax { return false }

@@ -2,9 +2,9 @@ import Primitives
 import Sessions
 import Wire
 
-/// The channels of a node to itself: frames pass in memory, from the auctioneer to the bidder and back.
+/// A node's channels to itself: frames pass in memory, from the auctioneer to the bidder and back.
 ///
-/// Their ids have the top bit set, so that they can't be mistaken for a socket's.
+/// Their ids have the top bit set, so that they can't be confused with a socket's.
 struct OwnChannels {
     enum Direction { case toBidder, toAuctioneer }
     enum Item {
@@ -16,7 +16,7 @@ struct OwnChannels {
     private static let flag: UInt64 = 1 << 63
     private var last: UInt64 = 0
     private var open: Set<ChannelID> = []
-    /// Bounded by the window of the tasks that run over it.
+    /// Bounded by the windows of the tasks on these channels.
     var queue: [Item] = []
 
     static func isOwn(_ channel: ChannelID) -> Bool { channel.rawValue & flag != 0 }
@@ -32,7 +32,7 @@ struct OwnChannels {
         if open.contains(channel) { queue.append(.frame(channel, frame, direction)) }
     }
 
-    /// The other side hears of it.
+    /// Closes the channel and tells the other side.
     mutating func close(_ channel: ChannelID, telling direction: Direction) {
         if open.remove(channel) != nil { queue.append(.closed(channel, direction)) }
     }

@@ -5,12 +5,12 @@ import Primitives
 import Sessions
 import Wire
 
-// Who gets a message: exactly one machine. And how a machine's request leaves.
+// Routes each message to exactly one machine, and sends the machines' requests.
 extension Peer {
     mutating func route(_ incoming: Incoming) {
         let peer = incoming.peer
         guard !denied.contains(peer.key) else { return }
-        // A sign of life is a sign of life, whatever it says; but only from a session that proved its address.
+        // Any message is a sign of life, but only from a session that has proven its address.
         if incoming.proven { auctioneer.heard(peer.key) }
         let answer: Message?
         switch incoming.message {
@@ -63,7 +63,7 @@ extension Peer {
             out: &discoveryActions)
     }
 
-    /// Discovery hears of its own messages by itself.
+    /// Discovery itself registers signs of life in its own messages.
     private mutating func heard(_ incoming: Incoming) {
         guard incoming.proven else { return }
         discovery.heard(incoming.peer, turn: &turn, out: &discoveryActions)
@@ -84,22 +84,22 @@ extension Peer {
         case (.gossip(let token), .unanswered):
             discovery.suspect(completion.peer.key, turn: &turn, out: &discoveryActions)
             gossip.unanswered(token, turn: &turn, out: &gossipActions)
-            // Members that a search brought are in no table whose probes would tell that they are gone.
+            // Members found by a search are in no table whose probes would show that they are gone.
             if discovery.contact(of: completion.peer.key) == nil { gossip.memberLeft(completion.peer.key) }
         case (.market(let token), .answered(let message, let roundTrip)):
             auctioneer.answered(
-                RequestToken(rawValue: token), message.market, from: completion.peer, roundTrip: roundTrip,
+                token, message.market, from: completion.peer, roundTrip: roundTrip,
                 turn: &turn, out: &auctioneerActions)
         case (.market(let token), .unanswered):
             discovery.suspect(completion.peer.key, turn: &turn, out: &discoveryActions)
             auctioneer.unanswered(
-                RequestToken(rawValue: token), turn: &turn, out: &auctioneerActions)
+                token, turn: &turn, out: &auctioneerActions)
         case (.peer, _):
             break
         }
     }
 
-    /// The auctioneer's request; to ourselves it is answered on the spot.
+    /// Sends the auctioneer's request; one to this node itself is answered at once.
     mutating func request(_ token: RequestToken, _ message: MarketMessage, to peer: PeerAddress) {
         guard peer.key == identity.publicKey else {
             guard mayContact(peer) else {
@@ -107,7 +107,7 @@ extension Peer {
                     token, turn: &turn, out: &auctioneerActions)
             }
             return sessions.request(
-                .market(message), to: peer, owner: .market(token.rawValue), turn: &turn,
+                .market(message), to: peer, owner: .market(token), turn: &turn,
                 out: &sessionOutput)
         }
         if let answer = bidder.handle(message, from: peer, proven: true, turn: &turn, out: &bidderActions) {
@@ -119,7 +119,7 @@ extension Peer {
         }
     }
 
-    /// A frame belongs to the auctioneer or to the bidder by its kind.
+    /// Passes a frame to the auctioneer or the bidder, by its kind.
     mutating func frame(_ frame: Frame, from peer: PublicKey, on channel: ChannelID) {
         switch frame.body {
         case .open, .bodyPart, .cancel, .window, .receipt:

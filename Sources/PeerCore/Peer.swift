@@ -49,7 +49,7 @@ public struct Peer: ~Copyable {
     /// Tasks that wait for the sellers of their model.
     var searches = OfferSearches()
     /// Searches of `findProviders`, and what they found since the shell last asked.
-    var topicSearches: Set<UInt64> = []
+    var topicSearches: Set<RequestToken> = []
     var findings: [Finding] = []
 
     var presence: Presence

@@ -5,21 +5,21 @@ import Primitives
 import Sessions
 import Wire
 
-/// What a node is told about itself and its mesh before it starts.
+/// What a node knows about itself and its mesh before it starts.
 public struct PeerSettings: Sendable {
     public var mesh: MeshIdentity
-    /// A label for people.
+    /// A label for display.
     public var name: String
-    /// Where others reach us, best first; empty: learnt from what peers observe.
+    /// Where others reach us, best first; if empty, learnt from what peers observe.
     public var endpoints: [Endpoint]
     public var reachability: Reachability
     public var profile: DiscoveryProfile
     public var bootstrap: [PeerAddress]
     /// Contacts of an earlier run.
     public var anchors: [Verified<Contact>]
-    /// Highest sequence under which each model was offered before.
+    /// The highest sequence under which each model was offered before.
     public var offerSequences: [(model: String, sequence: UInt64)]
-    /// Never served and never asked.
+    /// Nodes that are never served and never asked.
     public var denied: [PublicKey]
 
     public var sessions: SessionLimits
@@ -44,7 +44,7 @@ public struct PeerSettings: Sendable {
         denied = []
         sessions = SessionLimits()
         channels = ChannelLimits()
-        // A task's body (at most 8 MiB) is queued whole.
+        // A task's body (at most 8 MiB) is queued as a whole.
         channels.queuedBytes = 9 << 20
         discovery = DiscoveryParameters()
         gossip = GossipParameters()

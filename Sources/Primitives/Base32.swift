@@ -1,9 +1,10 @@
-/// Crockford's base 32 in lower case, without padding or check symbol: ids that people read aloud and shorten.
+/// Crockford's base 32 in lower case, without padding or check symbol: for ids that people read aloud and
+/// shorten.
 /// Source: https://www.crockford.com/base32.html
 public enum Base32 {
     private static let alphabet = Array("0123456789abcdefghjkmnpqrstvwxyz".utf8)
 
-    /// ⌈8·count / 5⌉ characters; the last one is filled with zero bits.
+    /// ⌈8·count / 5⌉ characters; the last one is padded with zero bits.
     public static func encode(_ bytes: [UInt8]) -> String {
         var text: [UInt8] = []
         text.reserveCapacity((bytes.count * 8 + 4) / 5)
@@ -21,8 +22,8 @@ public enum Base32 {
         return String(decoding: text, as: UTF8.self)
     }
 
-    /// The whole bytes that `text` spells; nil at a character outside the alphabet (upper case and the
-    /// look-alikes I, L, O are accepted) or when the left-over bits are not zero.
+    /// The whole bytes that `text` encodes. Returns nil at a character outside the alphabet (upper case and
+    /// the look-alikes I, L, O are accepted) or when the remaining bits are not zero.
     public static func decode(_ text: some StringProtocol) -> [UInt8]? {
         var bytes: [UInt8] = []
         var bits: UInt32 = 0

@@ -1,11 +1,13 @@
-/// Deadlines by key: a machine asks for the earliest and is handed what is due; nothing ever scans a table. A key has one
-/// deadline; setting it again moves it. Of equal deadlines the one that was set first comes first.
+/// Deadlines by key: a machine asks for the earliest one and takes what is due, so no table is ever scanned.
+/// A key has one deadline; setting it again moves it. Equal deadlines come in the order in which they were
+/// set.
 ///
-/// A heap whose entries know their key's hash, and beside it a table from hash to place in the heap, so that a deadline
-/// moves where it is: nothing stale is kept, and to ask for the earliest, which every event does of every machine, is to
-/// look at the first entry. A few keys are found without the table. What a burst took is given back.
+/// A heap whose entries know the hash of their key, and a table from hash to place in the heap. So a deadline
+/// is moved in place and nothing stale is kept. The earliest deadline, which every event asks of every
+/// machine, is the first entry. A few keys are found without the table. Memory taken by a burst is given
+/// back.
 ///
-/// Inlinable, like all generic code of this target: not specialised, each call looks up metadata.
+/// Inlinable, like all generic code of this target: unspecialised, each call would look up metadata.
 public struct DeadlineQueue<Key: Hashable & Sendable>: Sendable {
     @usableFromInline
     struct Entry: Sendable {
@@ -28,14 +30,14 @@ public struct DeadlineQueue<Key: Hashable & Sendable>: Sendable {
         }
     }
 
-    /// With four children a node: shallower than a binary heap, and siblings share cache lines.
+    /// Four children per node: shallower than a binary heap, and siblings share cache lines.
     @usableFromInline var heap: [Entry] = []
-    /// Linear probing from the hash on: one more than a place in `heap`; 0: free. Empty, or a power of two at least a
-    /// third larger than the heap.
+    /// Linear probing from the hash on. An entry is a place in `heap` plus one, or 0 if free. Empty, or a
+    /// power of two that is at least a third larger than the heap.
     @usableFromInline var places: [UInt32] = []
     @usableFromInline var sequence: UInt64 = 0
 
-    /// So many keys are found by comparing them all.
+    /// Up to this many keys are found by comparing them all.
     @inlinable static var scannedMax: Int { 8 }
 
     @inlinable
@@ -159,7 +161,7 @@ public struct DeadlineQueue<Key: Hashable & Sendable>: Sendable {
     @inlinable
     func hash(_ key: Key) -> UInt32 { UInt32(truncatingIfNeeded: key.hashValue) }
 
-    /// Where `key` is in the heap; −1: nowhere.
+    /// The place of `key` in the heap, or −1.
     @inlinable
     func place(of key: Key, _ hash: UInt32) -> Int {
         guard !places.isEmpty else {
@@ -180,7 +182,7 @@ public struct DeadlineQueue<Key: Hashable & Sendable>: Sendable {
         return -1
     }
 
-    /// The slot that names `position`, whose entry has that hash.
+    /// The slot that holds `position`, whose entry has this hash.
     @inlinable
     func slot(of position: Int, _ hash: UInt32) -> Int {
         let mask = places.count - 1
@@ -198,7 +200,7 @@ public struct DeadlineQueue<Key: Hashable & Sendable>: Sendable {
         return slot
     }
 
-    /// Frees `slot`, and moves back what was pushed beyond it.
+    /// Frees `slot`, and moves back entries that were displaced beyond it.
     @inlinable
     mutating func clear(_ slot: Int) {
         let mask = places.count - 1
@@ -215,7 +217,7 @@ public struct DeadlineQueue<Key: Hashable & Sendable>: Sendable {
         places[hole] = 0
     }
 
-    /// Builds the table anew, as large as the heap needs.
+    /// Rebuilds the table, as large as the heap needs.
     @inlinable
     mutating func index() {
         guard heap.count > Self.scannedMax else {

@@ -1,5 +1,5 @@
-/// An IP address and a port. IPv4 is held as an IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2), so that one form
-/// is compared and hashed.
+/// An IP address and a port. IPv4 is stored as an IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2), so that there
+/// is one form to compare and hash.
 public struct Endpoint: Hashable, Comparable, Sendable, CustomStringConvertible {
     public var high: UInt64
     public var low: UInt64
@@ -21,31 +21,32 @@ public struct Endpoint: Hashable, Comparable, Sendable, CustomStringConvertible 
     public var isIPv4: Bool { high == 0 && low >> 32 == 0xffff }
     public var ipv4: UInt32? { isIPv4 ? UInt32(truncatingIfNeeded: low) : nil }
     public var isLoopback: Bool { isIPv4 ? low >> 24 & 0xff == 127 : high == 0 && low == 1 }
-    /// 10/8, 172.16/12, 192.168/16, 169.254/16, fc00::/7, fe80::/10 and loopback: never reachable from elsewhere.
+    /// 10/8, 172.16/12, 192.168/16, 169.254/16, fc00::/7, fe80::/10 and loopback: not reachable from the
+    /// internet.
     public var isPrivate: Bool {
         if isLoopback { return true }
         guard let v4 = ipv4 else { return high >> 57 == 0xfc >> 1 || high >> 54 == 0xfe80 >> 6 }
         return v4 >> 24 == 10 || v4 >> 20 == 0xac1 || v4 >> 16 == 0xc0a8 || v4 >> 16 == 0xa9fe
     }
-    /// False for port 0, the unspecified address, multicast and broadcast: nothing to send to.
+    /// False for port 0, the unspecified address, multicast and broadcast: no node can be reached there.
     public var isUnicast: Bool {
         guard port != 0 else { return false }
         guard let v4 = ipv4 else { return high >> 56 != 0xff && !(high == 0 && low == 0) }
         return v4 >> 24 != 0 && v4 >> 28 < 0xe
     }
 
-    /// 32 bits that depend on all of it, for sets where a rare stranger under the same word does no harm. Without a secret:
-    /// whoever has many addresses can find two that share it.
+    /// 32 bits that depend on all of it, for sets in which a rare collision does no harm. Not secret:
+    /// somebody with many addresses can find two that collide.
     public var mixed: UInt32 {
         Self.mixed(high &* 0x9e37_79b9_7f4a_7c15 ^ low &* 0xbf58_476d_1ce4_e5b9 ^ UInt64(port))
     }
 
-    /// The same of a word, such as a prefix.
+    /// The same for a word, such as a prefix.
     public static func mixed(_ word: UInt64) -> UInt32 {
         UInt32(truncatingIfNeeded: ((word ^ word >> 32) &* 0x94d0_49bb_1331_11eb) >> 32)
     }
 
-    /// What address-diversity limits count: the /24 of an IPv4 address, the /56 of an IPv6 one.
+    /// The unit of address-diversity limits: the /24 of an IPv4 address, the /56 of an IPv6 one.
     public var prefix: UInt64 {
         isIPv4 ? 0xffff_0000_0000_0000 | low >> 8 & 0xff_ffff : high >> 8
     }
@@ -79,7 +80,7 @@ public struct Endpoint: Hashable, Comparable, Sendable, CustomStringConvertible 
             ? text(groups[...]) : text(groups[..<best.lowerBound]) + "::" + text(groups[best.upperBound...])
     }
 
-    /// Reads `a.b.c.d:port` or `[v6]:port`; nil for anything else, names included.
+    /// Parses `a.b.c.d:port` or `[v6]:port`; nil for anything else, including host names.
     public init?(_ text: some StringProtocol) {
         guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]) else {
             return nil

@@ -1,6 +1,7 @@
-/// Where in a table a key may be, by 15 bits of it: candidates, which the table compares with the key. Keys are hashes or
-/// points of a curve, so their bits need no mixing; who grinds some costs a walk along what it got into the table. Four
-/// bytes for a key and a third to spare, where a dictionary takes the key and as much again.
+/// Finds the places in a table where a key may be, by 15 bits of it; the table compares the candidates with
+/// the key. Keys are hashes or curve points, so their bits need no mixing; an attacker who grinds some only
+/// lengthens the walk by the entries that it got into the table. Four bytes for a key plus a third in
+/// reserve, where a dictionary takes the key and as much again.
 public struct KeyPlaces: Sendable {
     public struct Candidate: Sendable {
         /// At most 65,535.
@@ -14,7 +15,8 @@ public struct KeyPlaces: Sendable {
         }
     }
 
-    /// 0: free; else 1, 15 bits of the key, of which the low ones are its first slot, and 16 of the place. Linear probing.
+    /// 0 if free; else 1, then 15 bits of the key (the low ones select its first slot), then 16 of the place.
+    /// Linear probing.
     @usableFromInline var slots: [UInt32] = []
     @usableFromInline var count = 0
 

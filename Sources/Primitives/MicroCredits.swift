@@ -1,6 +1,7 @@
-/// Credits as people write them, and micro-credits as the wire has them.
+/// Converts between credits as people write them and micro-credits as the protocol has them.
 public enum MicroCredits {
-    /// Reads credits with at most six decimals and at most a thousand million of them: `2.00` is 2 000 000; nil otherwise.
+    /// Parses credits with at most six decimals, up to a thousand million: `2.00` is 2 000 000; nil
+    /// otherwise.
     public static func parse(_ text: some StringProtocol) -> Int64? {
         let parts = text.split(separator: ".", omittingEmptySubsequences: false)
         guard parts.count <= 2, let first = parts.first, let whole = Int64(first.isEmpty ? "0" : first),
@@ -17,7 +18,7 @@ public enum MicroCredits {
         return whole * 1_000_000 + micro
     }
 
-    /// `2.00` for 2 000 000: at least two decimals, as many as the amount has.
+    /// `2.00` for 2 000 000: at least two decimals, and as many as the amount needs.
     public static func text(_ amount: Int64) -> String {
         let magnitude = amount.magnitude
         var decimals = String(magnitude % 1_000_000)

@@ -2,11 +2,11 @@
 
 /// Finds the names that a mistyped one may have meant.
 public enum Nearest {
-    /// Longer names are compared by their first so many characters: the cost is quadratic.
+    /// Longer names are compared by this many characters, because the cost is quadratic.
     public static let comparedMax = 64
 
-    /// Insertions, deletions, replacements and swaps of neighbours between two names, without regard to case.
-    /// Source: optimal string alignment (Damerau 1964), two rows kept.
+    /// Insertions, deletions, replacements and swaps of neighbours between two names, ignoring case. Source:
+    /// optimal string alignment (Damerau 1964), keeping two rows.
     public static func distance(_ a: String, _ b: String) -> Int {
         let a = Array(a.lowercased().utf8.prefix(comparedMax))
         let b = Array(b.lowercased().utf8.prefix(comparedMax))
@@ -29,8 +29,8 @@ public enum Nearest {
         return last[b.count]
     }
 
-    /// The candidates that are near enough to be meant, nearest first, at most `count`. Near enough: no more edits than
-    /// a third of the longer name (at least two), or one begins with the other.
+    /// The candidates close enough to be meant, closest first, at most `count`. Close enough means no more
+    /// edits than a third of the longer name (at least two), or that one begins with the other.
     public static func matches(_ name: String, in candidates: [String], count: Int = 3) -> [String] {
         let wanted = name.lowercased()
         var found: [(distance: Int, name: String)] = []
@@ -45,7 +45,7 @@ public enum Nearest {
         return found.prefix(count).map(\.name)
     }
 
-    /// The one candidate most likely meant; nil when none is near.
+    /// The candidate most likely meant; nil when none is close.
     public static func match(_ name: String, in candidates: [String]) -> String? {
         matches(name, in: candidates, count: 1).first
     }

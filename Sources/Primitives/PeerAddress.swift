@@ -1,4 +1,4 @@
-/// Whom a message goes to: a node's key and one endpoint at which it is expected.
+/// The destination of a message: a node's key, and the endpoint at which it is expected.
 public struct PeerAddress: Hashable, Comparable, Sendable, CustomStringConvertible {
     public var key: PublicKey
     public var endpoint: Endpoint

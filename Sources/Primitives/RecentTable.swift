@@ -1,8 +1,8 @@
 import DequeModule
 
-/// Values by key, at most `capacity` of them: the key that was inserted first leaves first. Never iterated.
+/// Values by key, at most `capacity` of them: the key inserted first is evicted first. Never iterated.
 ///
-/// Inlinable, like all generic code of this target: not specialised, each call looks up metadata.
+/// Inlinable, like all generic code of this target: unspecialised, each call would look up metadata.
 public struct RecentTable<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     @usableFromInline
     struct Slot: Sendable {
@@ -21,7 +21,7 @@ public struct RecentTable<Key: Hashable & Sendable, Value: Sendable>: Sendable {
 
     @usableFromInline let capacity: Int
     @usableFromInline var slots: [Key: Slot] = [:]
-    /// In order of insertion, with entries of removed keys until they come up.
+    /// In order of insertion; entries of removed keys stay until they come up.
     @usableFromInline var order = Deque<(key: Key, stamp: UInt64)>()
     @usableFromInline var stamp: UInt64 = 0
 
@@ -34,7 +34,7 @@ public struct RecentTable<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     @inlinable
     public subscript(key: Key) -> Value? { slots[key]?.value }
 
-    /// The key that was inserted first and its value.
+    /// The key that was inserted first, and its value.
     @inlinable
     public var oldest: (key: Key, value: Value)? {
         mutating get {
@@ -46,7 +46,7 @@ public struct RecentTable<Key: Hashable & Sendable, Value: Sendable>: Sendable {
         }
     }
 
-    /// Changes the value of `key`; false when there is none.
+    /// Changes the value of `key`; returns false when there is none.
     @inlinable
     @discardableResult
     public mutating func change(_ key: Key, _ body: (inout Value) -> Void) -> Bool {

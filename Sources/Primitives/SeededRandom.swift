@@ -1,6 +1,6 @@
-/// The one source of chance in the core: ChaCha12 (Bernstein, 2008) as a generator, seeded by the shell from the
-/// operating system or by a simulation from its seed. Concrete, because a generic generator that crosses a module
-/// costs a hundred times more a draw.
+/// The only source of randomness in the core: a ChaCha12 generator (Bernstein, 2008), seeded by the shell
+/// from the operating system or by a simulation from its seed. Concrete, because a generic generator that
+/// crosses a module makes a draw a hundred times more expensive.
 ///
 /// Not for keys: key material takes entropy as bytes from the shell.
 public struct SeededRandom: Sendable {

@@ -1,5 +1,5 @@
-/// A value that never changes, held once and referred to by all who need it: what a machine is told at its start, so that
-/// neither its size nor the cost of copying it counts for each of its parts.
+/// An immutable value, held once and referred to by all that need it, such as a machine's parameters: neither
+/// its size nor the cost of copying it is multiplied.
 public final class Shared<Value: Sendable>: Sendable {
     public let value: Value
 

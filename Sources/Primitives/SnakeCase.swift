@@ -1,5 +1,5 @@
 extension String {
-    /// `badSignature` as JSON documents write it: `bad_signature`. ASCII alone.
+    /// `badSignature` as JSON documents write it: `bad_signature`. ASCII only.
     public var snakeCased: String {
         var text = ""
         for character in self {

@@ -1,9 +1,9 @@
-/// Time since an arbitrary start that never jumps: what timers and timeouts are made of. Nanoseconds.
+/// Time since an arbitrary start that never jumps, in nanoseconds: for timers and timeouts.
 public struct MonotonicTime: Hashable, Comparable, Sendable {
     public var nanoseconds: Int64
     public init(nanoseconds: Int64) { self.nanoseconds = nanoseconds }
     public static let zero = MonotonicTime(nanoseconds: 0)
-    /// Later than anything that happens: no deadline.
+    /// Later than any event: no deadline.
     public static let never = MonotonicTime(nanoseconds: .max)
     @inlinable
     public static func < (a: MonotonicTime, b: MonotonicTime) -> Bool { a.nanoseconds < b.nanoseconds }

@@ -1,5 +1,5 @@
-/// A rate limit: `rate` tokens a second, at most `burst` saved up. Integer arithmetic; a first tick after a huge
-/// gap or a clock that stands still are both harmless.
+/// A rate limit: `rate` tokens a second, at most `burst` saved up. Integer arithmetic. A huge first gap and a
+/// clock that stands still are both harmless.
 public struct TokenBucket: Sendable {
     private let nanosecondsPerToken: Int64
     private let capacity: Int64
@@ -12,20 +12,21 @@ public struct TokenBucket: Sendable {
         full = .zero
     }
 
-    /// One token every `interval` (at least a nanosecond), for rates below one a second.
+    /// One token per `interval` (at least a nanosecond), for rates below one a second.
     public init(every interval: Interval, burst: Int) {
         nanosecondsPerToken = max(1, interval.nanoseconds)
         capacity = (Interval(nanoseconds: nanosecondsPerToken) * Int64(max(1, burst))).nanoseconds
         full = .zero
     }
 
-    /// Whether `take` would find `count` tokens, without taking any: for a check that precedes an expensive one.
+    /// Whether `count` tokens are available, without taking any: for a check that precedes an expensive one.
     public func has(_ count: Int = 1, _ now: MonotonicTime) -> Bool {
         let next = max(full, now) + Interval(nanoseconds: nanosecondsPerToken) * Int64(max(1, count))
         return (next - now).nanoseconds <= capacity
     }
 
-    /// Takes one token if there is one. (The generic cell rate algorithm, ITU-T I.371.)
+    /// Takes one token if available, and returns whether it was. (The generic cell rate algorithm, ITU-T
+    /// I.371.)
     public mutating func take(_ now: MonotonicTime) -> Bool {
         let start = max(full, now)
         let next = start + Interval(nanoseconds: nanosecondsPerToken)

@@ -1,4 +1,4 @@
-/// What one event brings to a machine beside its content: the moment on both clocks, and the generator for every draw
+/// What one event carries for a machine besides its content: the time on both clocks, and the generator for every draw
 /// that the event causes. A machine's entry points take it `inout`; nothing keeps it.
 public struct Turn: Sendable {
     public var now: Now

@@ -1,7 +1,7 @@
-/// A set of 32-bit words at four bytes each and a third to spare: numbers, or hashes where a rare false member does no
-/// harm. Linear probing; nothing is ever removed but all at once.
+/// A set of 32-bit words, at four bytes each plus a third in reserve: for numbers, or for hashes where a rare
+/// false member does no harm. Linear probing; entries are only removed all at once.
 public struct WordSet: Sendable {
-    /// One more than a word; 0: free. The word of all ones is taken for its neighbour.
+    /// A word plus one, or 0 if free. The word of all ones is stored as its neighbour.
     private var slots: [UInt32] = []
     public private(set) var count = 0
 

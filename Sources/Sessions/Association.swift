@@ -2,14 +2,14 @@ import Cryptography
 import Primitives
 import Wire
 
-/// One Noise association under its local number, from its first packet to its end.
+/// One Noise association, identified by its local number, from its first packet to its end.
 struct Association: Sendable {
     enum Phase: Sendable {
         /// We sent message 1.
         case opening
         /// We read message 1 and have not answered it yet: no keys.
         case answering
-        /// We sent message 2; nothing proves yet that the initiator is where it says.
+        /// We sent message 2; nothing proves the initiator's address yet.
         case halfOpen
         /// Both ends have proven key and endpoint.
         case established
@@ -17,16 +17,17 @@ struct Association: Sendable {
 
     enum Role: Sendable {
         case initiator, responder
-        /// The responder, who had sent nothing to the initiator's network before.
+        /// The responder, when it had sent nothing to the initiator's network before.
         case uninvited
     }
 
-    // In this order there is no padding between them.
+    // Ordered so that there is no padding between the fields.
     var peer: PeerAddress
     var phase: Phase
     var role: Role
     var remoteNumber: UInt32 = 0
-    /// From message 2 on; never on a plain carrier. Apart, so that openings and the simulator do without.
+    /// Set from message 2 on, never on a plain carrier. Boxed, so that openings and the simulator don't pay
+    /// for its size.
     var keys: Shared<SessionKeys>?
     var sendCounter: UInt64 = 0
     var window = ReplayWindow()
@@ -38,14 +39,14 @@ struct Association: Sendable {
     var isUninvited: Bool { role == .uninvited }
 }
 
-/// What seals the packets of a session, one key a direction.
+/// The keys that seal a session's packets, one per direction.
 struct SessionKeys: Sendable {
     let send: Secret32
     let receive: Secret32
 }
 
-/// RFC 6298 §2: smoothed round trip, its variance, and the timeout that follows. In microseconds, for there is one in
-/// each session.
+/// RFC 6298 §2: smoothed round trip, its variance, and the timeout derived from them. In microseconds to keep
+/// it small: there is one per session.
 struct RoundTripEstimate: Sendable {
     private var averageMicroseconds = UInt32.max
     private var varianceMicroseconds: UInt32 = 0
@@ -73,14 +74,14 @@ struct RoundTripEstimate: Sendable {
     }
 }
 
-/// A handshake that a stranger began, until it proves itself or the ring comes round.
+/// A handshake begun by a stranger, until it is proven or its place in the ring is reused.
 struct HalfOpen: Sendable {
-    /// Until message 2 is written.
+    /// Nil once message 2 is written.
     var noise: Shared<NoiseIK>?
     var datagramBytes: Int
 }
 
-/// Our attempts to open a session with one peer, and what waits for it.
+/// Our attempts to open a session with one peer, and the messages that wait for it.
 struct Opening: Sendable {
     struct Attempt: Sendable {
         var number: UInt32
@@ -94,7 +95,7 @@ struct Opening: Sendable {
     var attempts: [Attempt] = []
     var triesLeft: Int
     var timeout: Interval
-    /// The request that message 1 carries.
+    /// The request carried in message 1.
     var riding: UInt32?
     var waiting: [UInt32] = []
     var sends: [Envelope] = []
@@ -102,20 +103,20 @@ struct Opening: Sendable {
     var wasAdvised = false
 }
 
-/// A request without an end yet.
+/// A request without a completion yet.
 struct PendingRequest: Sendable {
     var owner: RequestOwner
     var peer: PeerAddress
     var message: Message
     var startedAt: MonotonicTime
-    /// When it last left on a session, and on which.
+    /// When it was last sent on a session, and which one.
     var sentAt: MonotonicTime
     var session: UInt32?
     var tries = 1
 }
 
-/// Ed25519 keys and the X25519 keys that belong to them: each conversion costs as much as checking a signature.
-/// A ring: the oldest goes first.
+/// Ed25519 keys and the corresponding X25519 keys: a conversion costs as much as checking a signature. A
+/// ring: the oldest goes first.
 struct AgreementKeyCache: Sendable {
     static let capacity = 1_024
     private var table: [PublicKey: Bytes32] = [:]

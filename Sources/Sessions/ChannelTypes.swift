@@ -1,16 +1,16 @@
 import Primitives
 import Wire
 
-/// Why a channel ended. The raw values are what logs and transcripts show.
+/// Why a channel ended. Logs and transcripts show the raw values.
 public enum ChannelFailure: String, Error, Sendable {
     /// The carrier was closed, by the peer or the network.
     case closed
     case timeout
     /// The handshake or its identity was wrong.
     case badHandshake = "bad_handshake"
-    /// A record did not decrypt, had no allowed length, or was no frame.
+    /// A record did not decrypt, had an invalid length, or was not a frame.
     case badRecord = "bad_record"
-    /// The end that was dialled began a task: only the dialler may.
+    /// The end that was dialled began a task, which only the dialler may.
     case wrongDirection = "wrong_direction"
     case selfDial = "self_dial"
     /// Our own bound on channels or queued bytes.
@@ -26,27 +26,29 @@ public enum ChannelAction: Sendable {
     // Events, for the market.
     case opened(ChannelID, peer: PublicKey, inbound: Bool)
     case frame(ChannelID, PublicKey, Frame)
-    /// The end of a channel that was being opened or in use; none follows for an idle one, nor after our `close`.
+    /// The end of a channel that was opening or in use. Not sent for an idle channel, nor after our `close`.
     case failed(ChannelID, ChannelFailure)
 }
 
 public struct ChannelLimits: Sendable {
     public var channels = 1_024
-    /// Inbound channels whose handshake isn't done, in all and per source prefix.
+    /// Inbound channels whose handshake isn't complete, in total and per source prefix.
     public var handshaking = 256
     public var handshakingPerPrefix = 64
-    /// Idle channels kept to one peer: as many tasks as one client or gateway usually has at one seller at a time. A new
-    /// channel costs both ends a handshake, 0.3 ms of CPU, as much as the rest of a short task.
+    /// Idle channels kept to one peer: as many as the tasks that one client or gateway usually has at one
+    /// seller at a time. A new channel costs both ends a handshake, 0.3 ms of CPU, as much as the rest of a
+    /// short task.
     public var idlePerPeer = 16
-    /// Once so many are idle in all, a peer keeps `idlePerPeerCrowded`: the table and the file descriptors are for tasks.
+    /// When this many are idle in total, a peer keeps only `idlePerPeerCrowded`: the table and the file
+    /// descriptors are for tasks.
     public var idleInAll = 256
     public var idlePerPeerCrowded = 2
-    /// Bytes handed to the carrier and not yet reported written; `send` refuses beyond.
+    /// Bytes handed to the carrier and not yet reported as written; above this `send` refuses.
     public var queuedBytes = 1 << 20
     public var countsEndpoints = false
     public var handshakeMax = Interval.seconds(5)
-    /// The dialler closes an idle channel after this; the acceptor waits half as long again, so that no task is begun
-    /// on a channel that is just being closed.
+    /// The dialler closes an idle channel after this. The acceptor waits half as long again, so that no task
+    /// is begun on a channel that is about to be closed.
     public var idleMax = Interval.seconds(60)
     public init() {}
 }

@@ -1,7 +1,7 @@
 import Primitives
 
-/// How well we know an address from which a packet came, by what we sent there ourselves: what a NAT in front of us
-/// lets in because of that says nothing of how strangers would fare.
+/// How familiar the source address of a packet is, judged by what we sent there: packets that a NAT in front
+/// of us lets in because of that say nothing about how strangers would fare.
 public enum AddressFamiliarity: Sendable {
     /// Nothing was sent to that network lately.
     case stranger
@@ -11,14 +11,15 @@ public enum AddressFamiliarity: Sendable {
     case endpoint
 }
 
-/// To whom we sent a first message, or had a session with, in the last ten minutes, twice as long as a NAT should
-/// remember (RFC 4787, REQ-5), or in up to five before them.
+/// The addresses to which we sent a first message, or with which we had a session, in the last ten to fifteen
+/// minutes: at least twice as long as a NAT should remember (RFC 4787, REQ-5).
 ///
-/// Hashes of networks and endpoints in three generations: 13 bytes an address. A false member, or a full set until its
-/// time has run out, makes something known that is not: doubt must not look like a stranger's call.
+/// Hashes of networks and endpoints in three generations: 13 bytes an address. A false member, or a full set
+/// until it expires, makes an unknown address look known, which is the safe side: doubt must not look like a
+/// stranger's call.
 struct ContactedAddresses: Sendable {
     static let lifetime = Interval.minutes(10)
-    /// Of one generation.
+    /// Entries of one generation.
     static let capacity = 4_096
 
     private struct Generation: Sendable {
@@ -27,7 +28,7 @@ struct ContactedAddresses: Sendable {
         var isFull = false
     }
 
-    /// The current one last.
+    /// The current one is last.
     private var generations = [Generation()]
     private var since = MonotonicTime.zero
 
@@ -48,7 +49,7 @@ struct ContactedAddresses: Sendable {
         return generations.contains { $0.isFull || $0.networks.contains(network) }
     }
 
-    /// Whether that very endpoint was.
+    /// Whether that very endpoint was written to.
     func contains(_ endpoint: Endpoint) -> Bool {
         let hash = endpoint.mixed
         return generations.contains { $0.endpoints.contains(hash) }

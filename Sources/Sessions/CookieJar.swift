@@ -1,10 +1,11 @@
 import Cryptography
 import Primitives
 
-/// The defence when handshakes come faster than we care to do them: the sender must repeat its message with a cookie
-/// that only its source address could have received. Nothing is stored per sender (WireGuard's mac2, RFC 6347 §4.2.1).
+/// The defence when handshakes arrive faster than we are willing to process them: the sender must repeat its
+/// message with a cookie that only its source address could have received. Nothing is stored per sender
+/// (WireGuard's mac2, RFC 6347 §4.2.1).
 struct CookieJar: Sendable {
-    /// A cookie is good for at least this long, and for less than twice as long.
+    /// A cookie is valid for at least this long, and for less than twice as long.
     static let lifetime = Interval.seconds(120)
 
     private var secret: [UInt8]
@@ -14,8 +15,8 @@ struct CookieJar: Sendable {
     /// Counted rather than measured in CPU time, so that the core stays deterministic.
     private var budget: TokenBucket
     private var demands: TokenBucket
-    /// Cookies sent in the current second to each of 1,024 groups of sources, so that a flood from few of them doesn't
-    /// take those of everybody else. Empty until the first.
+    /// Cookies sent in the current second to each of 1,024 groups of sources, so that a flood from a few
+    /// sources doesn't use up the cookies of all others. Empty until the first cookie.
     private var sent: [UInt8] = []
     private var secondEnds = MonotonicTime.zero
     private let perSource: UInt8
@@ -31,7 +32,7 @@ struct CookieJar: Sendable {
         mixer = secret.w0 | 1
     }
 
-    /// Whether an initiation may be worked on: within the budget, or with a good mac2.
+    /// Whether an initiation may be processed: it is within the budget, or has a valid mac2.
     mutating func admits(
         _ packet: UnsafeMutableRawBufferPointer, _ source: Endpoint, _ now: MonotonicTime,
         _ ratchet: inout KeyRatchet
@@ -43,15 +44,15 @@ struct CookieJar: Sendable {
             since = now
         }
         let mac2 = Mac16(UnsafeRawBufferPointer(packet), at: Packet.mac2Offset)
-        // Most of a flood claims no cookie, and costs no hashing here.
+        // Most packets of a flood have no mac2, and cost no hashing here.
         guard mac2 != Mac16(low: 0, high: 0) else { return false }
         let endpoint = source.cookieBytes
         return Packet.mac2(packet, cookie: Secret32(Blake2b.keyed(secret, endpoint))) == mac2
             || Packet.mac2(packet, cookie: Secret32(Blake2b.keyed(previous, endpoint))) == mac2
     }
 
-    /// Answers the initiation with that mac1 by a cookie: fewer bytes than it had. Beyond so many a second, in all and for
-    /// each of 1,024 groups of sources, by nothing.
+    /// Answers the initiation with this mac1 by a cookie, which is shorter than it. Sends nothing beyond the
+    /// budgets per second, in total and for each of 1,024 groups of sources.
     mutating func demand(
         _ mac1: Mac16, of source: Endpoint, _ group: UInt64, _ now: MonotonicTime,
         _ ratchet: inout KeyRatchet,
@@ -82,7 +83,7 @@ struct CookieJar: Sendable {
         }
     }
 
-    /// The cookie in `packet`, of which the size was checked.
+    /// Decrypts the cookie in `packet`, whose size has been checked.
     static func open(_ packet: UnsafeMutableRawBufferPointer, key: Secret32) -> Secret32? {
         let nonceOffset = Packet.headerSize + 16
         let sealed = packet.from(nonceOffset + LongNonceAead.nonceSize)
@@ -96,7 +97,7 @@ struct CookieJar: Sendable {
 }
 
 extension Endpoint {
-    /// Address and port, in a form of our own: only we read it again.
+    /// Address and port in a private form, which only we read.
     fileprivate var cookieBytes: [UInt8] {
         Bytes32(high, low, UInt64(port), 0).bytes
     }

@@ -1,7 +1,7 @@
 import Primitives
 
-/// Datagrams to send, sealed one behind the other in one reusable buffer. Bounded: what comes on top is dropped and
-/// counted, as a full socket buffer would.
+/// Outgoing datagrams, sealed one after another in one reusable buffer. Bounded: like a full socket buffer,
+/// it drops and counts what doesn't fit.
 public struct DatagramSlab: Sendable {
     public struct Entry: Sendable {
         public var range: Range<Int>
@@ -9,7 +9,7 @@ public struct DatagramSlab: Sendable {
     }
 
     public static let datagramsMaxDefault = 1_024
-    /// At most 1,200 bytes: what every path of the Internet carries without fragmentation.
+    /// At most 1,200 bytes, which every path of the internet carries without fragmentation.
     public static let datagramBytesMax = 1_200
 
     public private(set) var bytes: [UInt8] = []
@@ -32,16 +32,18 @@ public struct DatagramSlab: Sendable {
         }
     }
 
-    /// Appended by copying: element by element takes a third of a simulation's time in a debug build.
+    /// Appended by copying: appending element by element takes a third of a simulation's time in a debug
+    /// build.
     private static let zeros = [UInt8](repeating: 0, count: datagramBytesMax)
 
-    /// Forgets the datagrams and keeps the memory, unless these took little of it.
+    /// Removes the datagrams. Keeps the memory, unless they used little of it.
     public mutating func removeAll() {
         bytes.recycle()
         entries.recycle()
     }
 
-    /// Appends `count` zero bytes for `endpoint` and has them filled by `fill`; false when the slab is full.
+    /// Appends `count` zero bytes for `endpoint` and lets `fill` write them. Returns false when the slab is
+    /// full.
     @discardableResult
     mutating func append(_ count: Int, to endpoint: Endpoint, _ fill: (UnsafeMutableRawBufferPointer) -> Void)
         -> Bool

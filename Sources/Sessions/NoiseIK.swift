@@ -1,16 +1,16 @@
 import Cryptography
 import Primitives
 
-/// The handshake Noise_IK_25519_ChaChaPoly_BLAKE2b, complete and pure: bytes in place, the ephemeral key as an
-/// argument. (The Noise Protocol Framework, revision 34; noiseprotocol.org.)
+/// The handshake Noise_IK_25519_ChaChaPoly_BLAKE2b, complete and pure: bytes in place, the ephemeral key as
+/// an argument. (The Noise Protocol Framework, revision 34; noiseprotocol.org.)
 ///
 ///     IK:  ← s   …   → e, es, s, ss   ← e, ee, se
 ///
-/// A value: whoever tries a message that may be forged does so on a copy. Deviation from the framework: a
-/// Diffie-Hellman result of zero, which a key of small order gives, is a failure.
+/// A value: process a message that may be forged on a copy. Deviation from the framework: a Diffie-Hellman
+/// result of zero, which a key of small order produces, is a failure.
 package struct NoiseIK: Sendable {
     package static let protocolName = "Noise_IK_25519_ChaChaPoly_BLAKE2b"
-    /// Where a payload lies in the first message: behind the ephemeral key and the sealed static one.
+    /// Offset of the payload in the first message: after the ephemeral key and the encrypted static one.
     package static let firstPayloadOffset = 32 + 48
     package static let secondPayloadOffset = 32
     package static let tagSize = Aead.tagSize
@@ -22,7 +22,7 @@ package struct NoiseIK: Sendable {
     private let localStatic: KeyPair
     private var localEphemeral = Secret32(.zero)
     private var remoteEphemeral = Bytes32.zero
-    /// The initiator knows it; the responder learns it from the first message.
+    /// Known to the initiator; the responder learns it from the first message.
     private(set) var remoteStatic = Bytes32.zero
 
     /// An X25519 key pair.
@@ -35,7 +35,7 @@ package struct NoiseIK: Sendable {
         }
     }
 
-    /// `start` has mixed the prologue already: it is the same for every handshake of a mesh.
+    /// `start` has already mixed in the prologue, which is the same for every handshake of a mesh.
     package init(initiator localStatic: KeyPair, to remoteStatic: Bytes32, start: NoiseSymmetricState) {
         self.localStatic = localStatic
         self.remoteStatic = remoteStatic
@@ -49,7 +49,8 @@ package struct NoiseIK: Sendable {
         symmetric.mixHash(localStatic.publicKey)
     }
 
-    /// Initiator, first message: `buffer` holds `payloadCount` bytes of payload at offset 80 and is 96 + that long.
+    /// Initiator, first message. `buffer` has `payloadCount` bytes of payload at offset 80 and is 96 bytes
+    /// longer than the payload.
     package mutating func writeFirst(
         _ buffer: UnsafeMutableRawBufferPointer, payloadCount: Int, ephemeral: Secret32
     ) -> Bool {
@@ -69,8 +70,8 @@ package struct NoiseIK: Sendable {
         return true
     }
 
-    /// Responder, first message, decrypted in place: where the payload lies, or nil. Two Diffie-Hellmans for a good
-    /// message, one for one that was made without our public key.
+    /// Responder, first message, decrypted in place. Returns the range of the payload, or nil. Costs two
+    /// Diffie-Hellman operations for a valid message, one for a message that was made without our public key.
     package mutating func readFirst(_ buffer: UnsafeMutableRawBufferPointer) -> Range<Int>? {
         precondition(phase == .start)
         guard buffer.count >= Self.firstPayloadOffset + Self.tagSize else { return nil }
@@ -91,7 +92,7 @@ package struct NoiseIK: Sendable {
         return 80..<80 + count
     }
 
-    /// Responder, second message: `payloadCount` bytes of payload lie at offset 32.
+    /// Responder, second message. `payloadCount` bytes of payload are at offset 32.
     package mutating func writeSecond(
         _ buffer: UnsafeMutableRawBufferPointer, payloadCount: Int, ephemeral: Secret32
     ) -> Bool {
@@ -161,7 +162,7 @@ package struct NoiseSymmetricState: Sendable {
     private var key = Secret32(.zero)
     private var counter: UInt64 = 0
     private var hasKey = false
-    /// Nothing is hashed, agreed on or sealed: see `SessionLimits.carriesPlain`.
+    /// Nothing is hashed, agreed or sealed: see `SessionLimits.carriesPlain`.
     let isPlain: Bool
 
     package init(protocolName: String, prologue: [UInt8], isPlain: Bool = false) {
@@ -180,7 +181,7 @@ package struct NoiseSymmetricState: Sendable {
 
     mutating func mixHash(_ key: Bytes32) { Secret32(key).withBytes { mixHash($0) } }
 
-    /// False, and nothing done, without a shared secret.
+    /// Returns false, and does nothing, without a shared secret.
     mutating func mixKey(_ shared: Secret32?) -> Bool {
         guard let shared else { return false }
         let (next, cipher) = shared.withBytes { Blake2b.hkdf(chainingKey, $0) }
@@ -191,7 +192,7 @@ package struct NoiseSymmetricState: Sendable {
         return true
     }
 
-    /// Encrypts the first `count` bytes of `buffer`, which is 16 longer.
+    /// Encrypts the first `count` bytes of `buffer`, which is 16 bytes longer.
     mutating func encryptAndHash(_ buffer: UnsafeMutableRawBufferPointer, count: Int) {
         precondition(hasKey && buffer.count == count + Aead.tagSize)
         hash.withBytes { Aead.seal(buffer, count: count, key: key, counter: counter, associated: $0) }

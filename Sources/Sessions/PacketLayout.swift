@@ -1,7 +1,7 @@
 import Cryptography
 import Primitives
 
-/// Where things lie in the five packet kinds, and the mac that is checked before anything else.
+/// The layout of the five packet kinds, and the mac that is checked before anything else.
 /// Protocol/sessions.md is the specification; integers are little-endian.
 ///
 ///     every packet  kind u8 ‖ version u8 ‖ 0 u16
@@ -25,7 +25,7 @@ package enum Packet {
     package static let initiationNoiseOffset = 36
     package static let responseNoiseOffset = 8
     package static let transportSealedOffset = 16
-    /// Key and index in front of the envelope of both handshake payloads.
+    /// Key and number that precede the envelope in both handshake payloads.
     package static let identitySize = 32 + 4
     package static let initiationSizeMin =
         initiationNoiseOffset + NoiseIK.firstPayloadOffset + identitySize + Aead.tagSize
@@ -37,7 +37,7 @@ package enum Packet {
     package static let cookieSize = headerSize + 16 + LongNonceAead.nonceSize + 32 + Aead.tagSize
     /// How much of Noise message 1 the macs cover; the rest is its payload, which Noise authenticates.
     package static let macCoverMax = 144
-    /// Request and reply numbers at the front of an envelope take at most this.
+    /// The most bytes that request and reply numbers take at the front of an envelope.
     package static let envelopeHeaderMax = 12
 
     package static func writeHeader(_ packet: UnsafeMutableRawBufferPointer, _ kind: PacketKind) {
@@ -65,12 +65,12 @@ package enum Packet {
         Secret32(Blake2b.hash(domain: "starling cookie", receiver.value.bytes, mesh.secret.bytes))
     }
 
-    /// Over header and the leading part of Noise message 1.
+    /// Covers the header and the beginning of Noise message 1.
     package static func mac1(_ packet: UnsafeMutableRawBufferPointer, key: Secret32) -> Mac16 {
         Blake2b.mac16(key: key, UnsafeRawBufferPointer(rebasing: packet[..<headerSize]), covered(packet))
     }
 
-    /// Over header, mac1 and the leading part of Noise message 1.
+    /// Covers the header, mac1 and the beginning of Noise message 1.
     package static func mac2(_ packet: UnsafeMutableRawBufferPointer, cookie: Secret32) -> Mac16 {
         Blake2b.mac16(key: cookie, UnsafeRawBufferPointer(rebasing: packet[..<mac2Offset]), covered(packet))
     }
@@ -80,7 +80,7 @@ package enum Packet {
         return UnsafeRawBufferPointer(rebasing: packet[initiationNoiseOffset..<end])
     }
 
-    /// What both ends mix into a handshake before it begins, so that versions, meshes and carriers don't mix.
+    /// Mixed into every handshake by both ends, so that versions, meshes and carriers can't be confused.
     package static func prologue(_ carrier: StaticString, mesh: MeshIdentity) -> [UInt8] {
         let name = Array(mesh.name.utf8)
         return carrier.withUTF8Buffer { Array($0) } + [0, version, UInt8(name.count)] + name

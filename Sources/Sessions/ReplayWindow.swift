@@ -1,15 +1,16 @@
-/// Which of the last 2,048 counters of a session have been seen: a ring of 64-bit words, moved word by word (RFC 6479).
-/// One word of the ring is always being refilled, so 33 words give a window of at least 2,048.
+/// Which of the last 2,048 counters of a session were seen: a ring of 64-bit words that advances word by word
+/// (RFC 6479). One word of the ring is always being refilled, so 33 words give a window of at least 2,048.
 struct ReplayWindow: Sendable {
     static let size: UInt64 = 2_048
     private static let words = 33
-    /// Empty until the first word is full: most handshakes never get so far, nor do most sessions of a node at rest.
+    /// Empty until the first word is full: most handshakes never get that far, nor do most sessions of an
+    /// idle node.
     private var bits: [UInt64] = []
     private var firstWord: UInt64 = 0
-    /// One more than the highest counter that was accepted; 0: none was.
+    /// The highest accepted counter plus one; 0 if there was none.
     private var next: UInt64 = 0
 
-    /// Whether `counter` is new and not too old. Cheap: to be asked before decrypting.
+    /// Whether `counter` is new and not too old. Cheap, so it is checked before decrypting.
     func admits(_ counter: UInt64) -> Bool {
         guard counter < .max else { return false }
         if counter >= next { return true }
@@ -17,7 +18,7 @@ struct ReplayWindow: Sendable {
         return (bits.isEmpty ? firstWord : bits[Self.slot(counter >> 6)]) & 1 << (counter & 63) == 0
     }
 
-    /// Marks `counter` as seen: only after its packet has proven authentic.
+    /// Marks `counter` as seen. Call it only once its packet has proven authentic.
     mutating func accept(_ counter: UInt64) {
         guard counter < .max else { return }
         if bits.isEmpty {

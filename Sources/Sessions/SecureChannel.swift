@@ -9,7 +9,7 @@ import Wire
 ///     acceptor   6 u8 ‖ version u8 ‖ 0 u16 ‖ Noise message 2 (80: the same)
 ///     records    length u16 ‖ that many sealed bytes: 16 … 16,400
 ///
-/// It holds at most one partial record of what was received.
+/// It buffers at most one partial record of received bytes.
 struct SecureChannel: Sendable {
     static let recordSizeMax = 16_400
     private static let helloKind: UInt8 = 5
@@ -25,20 +25,20 @@ struct SecureChannel: Sendable {
 
     private enum State: Sendable {
         case awaitingHello, awaitingAnswer
-        /// Keys are agreed; the acceptor has no proof yet that this is no replay.
+        /// Keys are agreed; the acceptor has no proof yet that this is not a replay.
         case unconfirmed
         case open
         case broken
     }
 
-    /// What received bytes led to.
+    /// The results of received bytes.
     enum Event {
-        /// To be sent at once.
+        /// Send these bytes at once.
         case write([UInt8])
-        /// The handshake is done and confirmed.
+        /// The handshake is complete and confirmed.
         case opened(PublicKey)
         case frame(Frame)
-        /// Nothing more will come; the channel is to be closed.
+        /// Nothing more will come; close the channel.
         case broken(ChannelFailure)
     }
 
@@ -46,7 +46,7 @@ struct SecureChannel: Sendable {
     private var noise: NoiseIK
     private let own: PublicKey
     private let macKey: Secret32
-    /// The peer: known to the dialler, learnt by the acceptor.
+    /// The peer's key: known to the dialler, learnt by the acceptor.
     private(set) var peer: PublicKey?
     private var sendKey = Secret32(.zero)
     private var receiveKey = Secret32(.zero)
@@ -54,7 +54,7 @@ struct SecureChannel: Sendable {
     private var receiveCounter: UInt64 = 0
     private var partial: [UInt8] = []
 
-    /// The acceptor's end. `macKey` is its own.
+    /// Makes the acceptor's end. `macKey` is its own.
     init(acceptor own: PublicKey, keyPair: NoiseIK.KeyPair, start: NoiseSymmetricState, macKey: Secret32) {
         state = .awaitingHello
         self.own = own
@@ -62,7 +62,8 @@ struct SecureChannel: Sendable {
         noise = NoiseIK(responder: keyPair, start: start)
     }
 
-    /// The dialler's end, and what it sends first; nil when the peer's key is bad. `macKey` is the peer's.
+    /// Makes the dialler's end, and the bytes that it sends first. Returns nil when the peer's key is
+    /// invalid. `macKey` is the peer's.
     static func dialler(
         _ own: PublicKey, keyPair: NoiseIK.KeyPair, start: NoiseSymmetricState, to peer: PublicKey,
         macKey: Secret32,
@@ -95,7 +96,7 @@ struct SecureChannel: Sendable {
         }
     }
 
-    /// Takes what the carrier delivered. The ratchet gives the acceptor's ephemeral key.
+    /// Takes bytes that the carrier delivered. The ratchet provides the acceptor's ephemeral key.
     mutating func receive(_ bytes: UnsafeRawBufferPointer, ratchet: inout KeyRatchet, _ events: inout [Event])
     {
         var rest = bytes
@@ -108,8 +109,8 @@ struct SecureChannel: Sendable {
         }
     }
 
-    /// How long the thing that is being received is in all, as far as can be told; nil: nothing more is received, or
-    /// the record's length is not allowed.
+    /// The total size of the unit being received, as far as it is known. Nil when nothing more is received,
+    /// or when the record's length is invalid.
     private func sizeNeeded() -> Int? {
         switch state {
         case .awaitingHello: return Self.helloSize
@@ -130,7 +131,7 @@ struct SecureChannel: Sendable {
             readAnswer(&events)
         case .unconfirmed, .open:
             if partial.count == 2 {
-                // The length alone: the rest of the record follows, if it is an allowed one.
+                // Only the length has arrived: the rest of the record follows, if the length is valid.
                 if sizeNeeded() == nil { fail(.badRecord, &events) }
                 return
             }
@@ -199,14 +200,14 @@ struct SecureChannel: Sendable {
         sendKey = keys.initiator
         receiveKey = keys.responder
         state = .open
-        // An empty record proves to the acceptor that our hello was no replay.
+        // An empty record proves to the acceptor that our hello was not a replay.
         events.append(.write(seal([])))
         events.append(.opened(peer))
     }
 
     // MARK: Records
 
-    /// The record that carries `frame`; nil when it is too long or the channel isn't open.
+    /// The record that carries `frame`. Nil when it is too long or the channel isn't open.
     mutating func record(_ frame: Frame) -> [UInt8]? {
         guard isOpen else { return nil }
         let plain = frame.encoded()
@@ -243,7 +244,7 @@ struct SecureChannel: Sendable {
         do throws(WireError) {
             events.append(.frame(try Frame(decoding: partial.span.bytes.extracting(2..<2 + count))))
         } catch {
-            // A body of a later version is ignored, as proto3 has it.
+            // A body of a later version is ignored, as in proto3.
             if error != .unknownKind { fail(.badRecord, &events) }
         }
     }

@@ -3,7 +3,8 @@ import Primitives
 import Wire
 
 /// The mesh that a node belongs to. Nodes of different meshes don't hear each other: the name goes into every
-/// handshake, and the secret of a private mesh into the mac as well, so that outsiders are dropped before any work.
+/// handshake, and the secret of a private mesh also into the mac, so that outsiders are dropped before any
+/// work.
 public struct MeshIdentity: Sendable {
     public static let nameBytesMax = 64
     public let name: String
@@ -19,12 +20,12 @@ public struct MeshIdentity: Sendable {
     }
 }
 
-/// Which sub-machine asked, and the number that it knows its request by.
+/// The machine that made a request, and its number for it.
 public enum RequestOwner: Hashable, Sendable {
-    case discovery(UInt64)
-    case gossip(UInt64)
-    case market(UInt64)
-    case peer(UInt64)
+    case discovery(RequestToken)
+    case gossip(RequestToken)
+    case market(RequestToken)
+    case peer(RequestToken)
 }
 
 /// The end of a request: exactly one for each.
@@ -38,12 +39,13 @@ public struct Completion: Sendable {
     public var result: Result
 }
 
-/// Where an answer goes. Valid until the session ends; a handle of a first handshake message serves once.
+/// The destination of an answer. Valid until the session ends; the handle of a first handshake message works
+/// once.
 public struct ReplyHandle: Hashable, Sendable {
     let association: UInt32
     let request: UInt32
-    /// The most bytes that the encoded message may have, so that out ≤ in before the sender has proven its address;
-    /// a longer one is dropped and counted.
+    /// The most bytes that the encoded message may have, so that we send no more than we received before the
+    /// sender has proven its address. A longer message is dropped and counted.
     public let messageBytesMax: Int
 }
 
@@ -51,25 +53,27 @@ public struct ReplyHandle: Hashable, Sendable {
 public struct Incoming: Sendable {
     public var peer: PeerAddress
     public var message: Message
-    /// nil: no answer is expected.
+    /// nil when no answer is expected.
     public var reply: ReplyHandle?
-    /// False for a message that rode in a first handshake message: it may be a replay from a spoofed address. It must
-    /// be answered (Sessions lets only PING, FIND, GET and the unanswered CALLBACK through) and must change nothing.
+    /// False for a message in a first handshake message: it may be a replay from a spoofed address. It must
+    /// be answered (Sessions only lets PING, FIND, GET and the unanswered CALLBACK through) and must change
+    /// nothing.
     public var proven: Bool
-    /// What the envelope weighed, padding included.
+    /// The size of the envelope, including padding.
     public var envelopeBytes: Int
 }
 
-/// What a call leaves to be done. The shell empties it after each call (`removeAll`), so that its memory is reused.
+/// The results of a call. The shell empties it after each call (`removeAll`), so that its memory is reused.
 public struct SessionOutput: Sendable {
     public var datagrams: DatagramSlab
     public var completions: [Completion] = []
-    /// Peers that have just proven key and endpoint to us: a session with them begins. Named again when one is renewed,
-    /// or when both sides opened at once.
+    /// Peers that have just proven key and endpoint to us: a session with them begins. A peer is named again
+    /// when its session is renewed, or when both sides opened at once.
     public var established: [PeerAddress] = []
-    /// From where somebody whom we had sent nothing before has just proven key and endpoint to us.
+    /// The endpoints of peers to which we had sent nothing before and which have just proven key and
+    /// endpoint.
     public var strangers: [Endpoint] = []
-    /// What peers that we can't talk to say that they speak: at most one for each opening.
+    /// The versions that incompatible peers say they speak: at most one entry per opening.
     public var advice: [VersionAdvice] = []
 
     public init(datagramsMax: Int = DatagramSlab.datagramsMaxDefault) {
@@ -85,58 +89,60 @@ public struct SessionOutput: Sendable {
     }
 }
 
-/// A peer's word that it speaks other wire versions than ours. Nothing proves it, and nothing follows from it but a
-/// line for people.
+/// A peer's statement that it speaks other wire versions than ours. Nothing proves it, and its only effect is
+/// a line in the log.
 public struct VersionAdvice: Hashable, Sendable {
     public var peer: PeerAddress
-    /// Ascending; not empty; without ours.
+    /// Ascending, not empty, and without our version.
     public var versions: [UInt8]
 }
 
 /// Bounds and timers of `Sessions`; the defaults are the protocol's.
 public struct SessionLimits: Sendable {
-    /// Proven sessions. At the bound, the newcomer replaces one of the most crowded prefix among eight drawn.
+    /// Established sessions. At the bound, a new one replaces one of the most crowded prefix among eight
+    /// drawn.
     public var sessions = 4_096
-    /// Proven sessions per source prefix; at the bound a random one of the prefix goes.
+    /// Established sessions per source prefix; at the bound a random one of the prefix is dropped.
     public var sessionsPerPrefix = 64
-    /// Handshakes that strangers began. At the bound the oldest goes; too small, and a flood outruns an honest
-    /// initiator's round trip.
+    /// Handshakes begun by strangers. At the bound the oldest is dropped; if this is too small, a flood
+    /// outruns an honest initiator's round trip.
     public var halfOpen = 1_024
     public var halfOpenPerPrefix = 64
-    /// Peers that we are opening sessions to.
+    /// Peers with which we are opening sessions.
     public var openings = 1_024
-    /// Requests without an end yet.
+    /// Requests without a completion yet.
     public var requests = 4_096
-    /// Requests that wait for one opening, and one-way messages that do.
+    /// Requests, and one-way messages, that may wait for one opening.
     public var waitingPerPeer = 16
     public var sendsPerPeer = 8
-    /// Count endpoints instead of address prefixes: for a mesh on one LAN. Loopback addresses are always counted so.
+    /// Count endpoints instead of address prefixes, for a mesh on one LAN. Loopback addresses are always
+    /// counted this way.
     public var countsEndpoints = false
 
-    /// Patience with a first message to a peer whose round trip is unknown.
+    /// Timeout of a first message to a peer whose round trip is unknown.
     public var timeoutStart = Interval.milliseconds(300)
-    /// Below it, scheduling noise of a busy machine looks like loss; each false alarm costs a handshake.
+    /// Below this, scheduling noise on a busy machine looks like loss; each false alarm costs a handshake.
     public var timeoutMin = Interval.milliseconds(100)
     public var timeoutMax = Interval.milliseconds(1_500)
-    /// Hard bound on the life of a request.
+    /// The longest life of a request.
     public var requestMax = Interval.seconds(4)
     /// A half-open handshake older than this is dead.
     public var halfOpenMax = Interval.seconds(10)
-    /// Age of a session at which its next use opens a fresh one.
+    /// Age of a session at which its next use opens a new one.
     public var rekeyAfter = Interval.minutes(60)
-    /// First messages a second (and burst) that are taken without a cookie.
+    /// First messages a second (and burst) that are accepted without a cookie.
     public var handshakesPerSecond = 1_000
-    /// Initiations of other wire versions a second (and burst) that are told which one we speak.
+    /// Initiations of other wire versions a second (and burst) that are answered with our version.
     public var versionAnswersPerSecond = 10
-    /// Cookies sent a second: 5 µs each, with the system call, where dropping costs 1. Larger: a flood takes the core;
-    /// smaller: it hides more of the honest initiations beside it.
+    /// Cookies sent a second: 5 µs each, with the system call, where dropping costs 1. If it is larger, a
+    /// flood takes the core; if smaller, a flood hides more of the honest initiations.
     public var cookiesPerSecond = 20_000
-    /// Of those, to one source prefix; at most 255.
+    /// Of those, cookies to one source prefix; at most 255.
     public var cookiesPerPrefix = 64
 
-    /// A simulation's carrier for thousands of nodes: the same packets of the same sizes, in which nothing is agreed on,
-    /// sealed or opened; whoever could write one could forge it. Only the simulator can say so (`@_spi`), and
-    /// scripts/purity.py sees to it that nobody else imports that.
+    /// For a simulation of thousands of nodes: the same packets of the same sizes, in which nothing is
+    /// agreed, sealed or opened, so that anyone could forge them. Only the simulator can set it (`@_spi`),
+    /// and scripts/purity.py ensures that nothing else imports that.
     @_spi(Simulation) public var carriesPlain = false
     public init() {}
 }

@@ -2,7 +2,7 @@ import Cryptography
 import Primitives
 import Wire
 
-/// Established sessions: how one begins, which gives way, what leaves on it, when it is renewed.
+/// Established sessions: how one begins, which one gives way, how packets leave on it, when it is renewed.
 extension Sessions {
     /// Makes `number` an established session, the newest of its peer.
     mutating func establish(
@@ -31,7 +31,7 @@ extension Sessions {
         out.established.append(peer)
     }
 
-    /// The established sessions with `key`, the newest first.
+    /// The established sessions with `key`, newest first.
     mutating func sessions(with key: PublicKey) -> [UInt32] {
         var found: [UInt32] = []
         var next = byKey.first(key.value.w0)
@@ -42,7 +42,7 @@ extension Sessions {
         return found
     }
 
-    /// Those whose endpoint is in `group`: at most `sessionsPerPrefix`.
+    /// The established sessions whose endpoint is in `group`: at most `sessionsPerPrefix`.
     mutating func sessions(ofGroup group: UInt64) -> [UInt32] {
         var found: [UInt32] = []
         var next = byGroup.first(group)
@@ -60,10 +60,11 @@ extension Sessions {
     /// Crossed opens leave two; the older one still receives.
     static let sessionsPerAddress = 2
     static let sessionsPerKey = 4
-    /// Draws until a victim is chosen: with eight, one crowded prefix in a hundred is hardly ever spared.
+    /// Draws for a victim: with eight, a prefix that has one session in a hundred is hardly ever hit.
     private static let evictionDraws = 8
 
-    /// Of some sessions drawn at random, one whose prefix has the most: a flood from few networks evicts itself.
+    /// Of some sessions drawn at random, one whose prefix has the most: a flood from few networks evicts its
+    /// own sessions.
     private mutating func crowded(_ random: inout SeededRandom) -> UInt32? {
         var best: (number: UInt32, count: Int)?
         var draws = 0
@@ -88,18 +89,18 @@ extension Sessions {
         byGroup.remove(slot, peer.endpoint.group(countsEndpoints: limits.countsEndpoints))
     }
 
-    /// Use after this many packets opens a fresh session.
+    /// After this many packets, the next use opens a new session.
     private static let rekeyPackets: UInt64 = 1 << 40
     /// The initiator renews first, so that both ends don't do it at the same moment.
     private static let responderPatience = Interval.minutes(1)
 
-    /// Seals `envelope` (nil: an empty packet, which only confirms the session) on an established session; false when
-    /// it is too large.
+    /// Seals `envelope` on an established session; nil makes an empty packet, which only confirms the
+    /// session. Returns false when it is too large.
     @discardableResult
     mutating func transmit(_ envelope: Envelope?, on number: UInt32, _ now: Now, _ out: inout SessionOutput)
         -> Bool
     {
-        // Only what is needed is copied, which counts no references.
+        // Copies only what is needed, without reference counting.
         guard
             let (peer, keys, remoteNumber, counter, since, isInitiator) = associations[number].map({
                 ($0.peer, $0.keys, $0.remoteNumber, $0.sendCounter, $0.since, $0.isInitiator)

@@ -2,9 +2,9 @@ import Cryptography
 import Primitives
 import Wire
 
-/// The initiator's side: opening sessions, retrying, and what waited for them.
+/// The initiator's side: opening sessions, retrying, and sending what waited for them.
 extension Sessions {
-    /// Lets request `id` ride in, or wait for, the opening to its peer.
+    /// Puts request `id` into message 1 of an opening to its peer, or lets it wait for one.
     mutating func awaitOpening(
         _ id: UInt32, _ peer: PeerAddress, tries: Int, timeout: Interval, _ now: Now,
         _ out: inout SessionOutput
@@ -26,7 +26,7 @@ extension Sessions {
         if !rides { openings[peer]?.waiting.append(id) }
     }
 
-    /// Begins an opening; false when its key is bad or a bound is reached.
+    /// Begins an opening. Returns false when the key is invalid or a bound is reached.
     mutating func open(
         _ peer: PeerAddress, tries: Int, timeout: Interval, riding: UInt32?, _ now: Now,
         _ out: inout SessionOutput
@@ -47,7 +47,8 @@ extension Sessions {
         return true
     }
 
-    /// Sends message 1 with a fresh ephemeral key and sets the timer. If nothing can be sent, time tells.
+    /// Sends message 1 with a fresh ephemeral key and sets the timer. If nothing can be sent, the timer ends
+    /// the attempt.
     private mutating func tryOpening(_ peer: PeerAddress, _ now: Now, _ out: inout SessionOutput) {
         guard var opening = openings[peer] else { return }
         opening.triesLeft -= 1
@@ -114,7 +115,7 @@ extension Sessions {
         }
     }
 
-    /// Forgets the opening and all its attempts but the association `kept`.
+    /// Removes the opening and all its attempts except the association `kept`.
     @discardableResult
     mutating func closeOpening(_ peer: PeerAddress, keeping kept: UInt32? = nil) -> Opening? {
         guard let opening = openings.removeValue(forKey: peer) else { return nil }
@@ -128,7 +129,7 @@ extension Sessions {
         return opening
     }
 
-    /// A response: the responder has proven key and endpoint, and that it is answering us now.
+    /// A response: the responder has proven its key and endpoint, and that it is answering now.
     mutating func receiveResponse(
         _ packet: UnsafeMutableRawBufferPointer, _ source: Endpoint, _ turn: inout Turn,
         _ out: inout SessionOutput
@@ -176,7 +177,7 @@ extension Sessions {
         }
     }
 
-    /// Sends on `number` what waited for it; false when nothing did.
+    /// Sends on `number` what waited for it. Returns false when nothing did.
     @discardableResult
     private mutating func release(
         _ opening: Opening, on number: UInt32, _ now: Now, _ out: inout SessionOutput
@@ -193,8 +194,8 @@ extension Sessions {
         return sentAny
     }
 
-    /// The peer has opened a session while we were trying to: what waits needs not wait on. What rides stays: its
-    /// answer is on the way.
+    /// The peer has opened a session while we were opening one: messages that wait can use it. The request in
+    /// message 1 stays: its answer is on the way.
     mutating func releaseWaiting(
         _ peer: PeerAddress, on number: UInt32, _ now: Now, _ out: inout SessionOutput
     ) {
@@ -207,7 +208,7 @@ extension Sessions {
         release(released, on: number, now, &out)
     }
 
-    /// A cookie for one of our initiations: repeated at once with it, once for each opening.
+    /// A cookie for one of our initiations: repeats it at once with the cookie, once per opening.
     mutating func receiveCookie(
         _ packet: UnsafeMutableRawBufferPointer, _ source: Endpoint, _ now: Now, _ out: inout SessionOutput
     ) {
@@ -232,7 +233,7 @@ extension Opening {
 }
 
 extension Message {
-    /// Whether it may ride in a first handshake message, which anyone can replay.
+    /// Whether it may travel in a first handshake message, which anyone can replay.
     var isIdempotent: Bool {
         switch self {
         case .discovery(let message):
@@ -246,8 +247,9 @@ extension Message {
         }
     }
 
-    /// The size to which the envelope of a first message is padded: that of the largest reply's envelope (a pong's 428
-    /// bytes, a found's and providers' 1,100), less the 76 bytes by which an initiation's own parts exceed a response's.
+    /// The size to which the envelope of a first message is padded: the size of the largest reply's envelope
+    /// (428 bytes for a pong, 1,100 for found and providers) less the 76 bytes by which an initiation's other
+    /// parts exceed a response's.
     var firstEnvelopeSize: Int {
         switch self {
         case .discovery(.find), .discovery(.get):
@@ -257,7 +259,7 @@ extension Message {
         }
     }
 
-    /// The size to which its envelope is padded in a session: what it makes others send must not weigh more.
+    /// The size to which its envelope is padded in a session: what it makes others send must not be larger.
     var envelopeSizeMin: Int {
         switch self {
         case .discovery(.callbackRequest), .discovery(.callbackOrder): WireLimits.callbackEnvelopeMin
@@ -272,7 +274,7 @@ extension UnsafeMutableRawBufferPointer {
         UnsafeMutableRawBufferPointer(rebasing: self[offset...])
     }
 
-    /// The payload of a handshake message: key ‖ number ‖ envelope.
+    /// Writes the payload of a handshake message: key ‖ number ‖ envelope.
     package func writeIdentity(_ key: PublicKey, _ number: UInt32, _ envelope: UnsafeRawBufferPointer) {
         key.value.store(into: self)
         storeBytes(of: number.littleEndian, toByteOffset: 32, as: UInt32.self)

@@ -2,10 +2,10 @@ import Cryptography
 import Primitives
 import Wire
 
-/// Everything that arrives.
+/// The receiving side: every kind of packet.
 extension Sessions {
-    /// Takes one datagram, which is decrypted in place. Returns the message in it, if it is for the core above; a reply
-    /// becomes a `Completion`. Whatever is wrong is counted in `dropped` and otherwise ignored.
+    /// Takes one datagram, which is decrypted in place. Returns the message in it if it is for the core
+    /// above; a reply becomes a `Completion`. Invalid packets are counted in `dropped` and otherwise ignored.
     public mutating func receive(
         _ datagram: UnsafeMutableRawBufferPointer, from source: Endpoint, turn: inout Turn,
         out: inout SessionOutput
@@ -40,8 +40,8 @@ extension Sessions {
 
     // MARK: Initiation
 
-    /// Cheapest checks first: mac, budget or cookie, Noise, identity. Only then is anything stored, and that in the
-    /// half-open ring alone.
+    /// Checks from cheap to expensive: mac, budget or cookie, Noise, identity. Only then is anything stored,
+    /// and only in the half-open ring.
     private mutating func receiveInitiation(
         _ packet: UnsafeMutableRawBufferPointer, _ source: Endpoint, _ turn: inout Turn,
         _ out: inout SessionOutput
@@ -76,7 +76,7 @@ extension Sessions {
         do throws(WireError) {
             let header = try Envelope.header(of: bytes.bytes)
             if header.kind == DiscoveryMessage.Kind.callback.rawValue {
-                // Nothing is answered and nothing stored: the nonce in it is all that it says.
+                // Nothing is answered or stored: the message has only its nonce.
                 let message = try Envelope(decoding: bytes.bytes).message
                 return Incoming(peer: peer, message: message, proven: false, envelopeBytes: bytes.count)
             }
@@ -150,7 +150,7 @@ extension Sessions {
             number, association.peer.endpoint.group(countsEndpoints: limits.countsEndpoints))
     }
 
-    /// Message 2, with the answer to what rode in message 1. Never longer than message 1 was.
+    /// Sends message 2, with the answer to the request in message 1. Never longer than message 1.
     mutating func respond(_ envelope: Envelope?, to number: UInt32, _ now: Now, _ out: inout SessionOutput) {
         guard let entry = halfOpen[number], var noise = entry.noise?.value,
             let association = associations[number]
@@ -192,7 +192,7 @@ extension Sessions {
         _ out: inout SessionOutput
     ) -> Incoming? {
         let number = Packet.word(packet, at: 4)
-        // Only what is needed is copied: a second reference to the window would make `accept` copy it.
+        // Copies only what is needed: with a second reference to the window, `accept` would have to copy it.
         guard
             let (phase, peer, keys, since) = associations[number].map({
                 ($0.phase, $0.peer, $0.keys, $0.since)
@@ -262,7 +262,7 @@ extension Sessions {
             return dropped.count(.unknownReply)
         }
         let roundTrip = now.monotonic - request.sentAt
-        // Karn's rule: after a retry, nobody knows which one was answered.
+        // Karn's rule: after a retry it is unknown which one was answered.
         if request.tries == 1 { associations[session]?.roundTrip.sample(roundTrip) }
         finish(envelope.reply, .answered(envelope.message, roundTrip: roundTrip), &out)
     }

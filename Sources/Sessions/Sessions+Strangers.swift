@@ -2,11 +2,12 @@ import Cryptography
 import Primitives
 import Wire
 
-/// What the test of reachability needs (Protocol/discovery.md): who is a stranger to us, and one datagram outside any
-/// session.
+/// For the test of reachability (Protocol/discovery.md): which senders are strangers to us, and a datagram
+/// outside any session.
 extension Sessions {
-    /// A first message that carries `message` and expects nothing: to leave from a port of its own, so that it meets no
-    /// NAT that the receiver has opened for us. Nothing is remembered of it. Nil when the key is bad.
+    /// A first message that carries `message` and expects no answer. It is sent from a separate port, so that
+    /// it meets no NAT mapping that the receiver has opened for us. Nothing is stored for it. Returns nil
+    /// when the key is invalid.
     public mutating func detached(_ message: Message, to key: PublicKey) -> [UInt8]? {
         guard key != publicKey, let remoteStatic = limits.carriesPlain ? .zero : agreementKeys.key(key) else {
             return nil
@@ -24,7 +25,7 @@ extension Sessions {
             Packet.writeHeader(packet, .initiation)
             let noiseMessage = packet.from(Packet.initiationNoiseOffset)
             envelope.withUnsafeBytes {
-                // No association is behind it, so no number means anything.
+                // There is no association, so the number has no meaning.
                 noiseMessage.from(NoiseIK.firstPayloadOffset).writeIdentity(own, 0, $0)
             }
             guard noise.writeFirst(noiseMessage, payloadCount: payloadCount, ephemeral: ephemeral) else {
@@ -36,7 +37,7 @@ extension Sessions {
         return isWritten ? bytes : nil
     }
 
-    /// How well we know `endpoint`. Walks the sessions: not for every packet.
+    /// How familiar `endpoint` is. Walks the sessions, so don't call it per packet.
     public mutating func familiarity(with endpoint: Endpoint, now: Now) -> AddressFamiliarity {
         guard isFamiliar(endpoint, now) else { return .stranger }
         let isExact =
@@ -45,7 +46,7 @@ extension Sessions {
         return isExact ? .endpoint : .network
     }
 
-    /// Whether we sent something to that network lately, or talk to somebody there.
+    /// Whether we sent something to that network lately, or have a session there.
     mutating func isFamiliar(_ endpoint: Endpoint, _ now: Now) -> Bool {
         !sessions(ofGroup: endpoint.group(countsEndpoints: limits.countsEndpoints)).isEmpty
             || contacted.covers(endpoint, now.monotonic)

@@ -1,12 +1,13 @@
 import Cryptography
 import Primitives
 
-/// Two nodes that speak no common wire version can't talk, but their people should hear why: an initiation of another
-/// version is answered by a packet that names ours. It belongs to no version, and never changes.
+/// Two nodes without a common wire version can't communicate, but their operators should learn why: an
+/// initiation of another version is answered by a packet that names ours. This packet belongs to no version
+/// and never changes.
 ///
-/// It is safe because little follows from it: the answer goes only to those who know our key and the mesh's (mac1 is
-/// the same in all versions), is a fifth of the smallest initiation, and rare; what it says is unproven, and becomes a
-/// line in a log.
+/// It is safe because little follows from it. It is sent only to senders that know our key and the mesh's
+/// (mac1 is the same in all versions), is a fifth of the smallest initiation, and is rare. Its content is
+/// unproven, and only becomes a line in a log.
 extension Sessions {
     /// Every wire version that we speak, ascending.
     public static let versions: [UInt8] = [Packet.version]
@@ -30,7 +31,7 @@ extension Sessions {
         }
     }
 
-    /// Told once for each opening; the opening goes on as if nothing had come.
+    /// Reported once per opening; the opening continues as if nothing had come.
     mutating func receiveVersions(
         _ packet: UnsafeMutableRawBufferPointer, _ source: Endpoint, _ out: inout SessionOutput
     ) {

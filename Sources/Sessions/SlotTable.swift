@@ -1,13 +1,13 @@
 import Primitives
 
-/// Values under 32-bit numbers that a stranger's packet names: number = generation ‖ slot, so that a number of a value
-/// that is gone finds nothing. At most 65,535 values; drawing a random one costs nothing. It grows by an eighth: a value
-/// may be large, and a node at rest keeps as many as it needs.
+/// Values by 32-bit numbers that a stranger's packet names: number = generation ‖ slot, so that the number of
+/// a removed value finds nothing. At most 65,535 values; drawing a random one is free. It grows by an eighth,
+/// because a value may be large and an idle node should keep only as many as it needs.
 struct SlotTable<Value: Sendable>: Sendable {
     private var slots: [Value?] = []
     private var generations: [UInt16] = []
     private var free: [UInt16] = []
-    /// Slots in use, in no order, and where in that list each slot is.
+    /// Slots in use, in no order, and each slot's index in that list.
     private var used: [UInt16] = []
     private var place: [UInt16] = []
     private let firstGeneration: UInt16
@@ -20,7 +20,7 @@ struct SlotTable<Value: Sendable>: Sendable {
 
     var count: Int { used.count }
 
-    /// All numbers, in the order of no one's choosing, but a repeatable one.
+    /// All numbers, in an arbitrary but repeatable order.
     var numbers: [UInt32] { used.map { UInt32(generations[Int($0)]) << 16 | UInt32($0) } }
 
     func draw(_ random: inout SeededRandom) -> UInt32? {
@@ -29,7 +29,7 @@ struct SlotTable<Value: Sendable>: Sendable {
         return UInt32(generations[Int(slot)]) << 16 | UInt32(slot)
     }
 
-    /// nil when the table is full.
+    /// Returns nil when the table is full.
     mutating func insert(_ value: Value) -> UInt32? {
         let slot: UInt16
         if let reused = free.popLast() {
@@ -51,7 +51,7 @@ struct SlotTable<Value: Sendable>: Sendable {
     /// The number of the value in `slot`.
     func number(_ slot: UInt16) -> UInt32 { UInt32(generations[Int(slot)]) << 16 | UInt32(slot) }
 
-    /// The value in a slot that an index names.
+    /// The value in a slot found by an index.
     subscript(slot slot: UInt16) -> Value? {
         _read { yield slots[Int(slot)] }
     }
@@ -96,15 +96,15 @@ struct SlotTable<Value: Sendable>: Sendable {
     }
 }
 
-/// Slots of a `SlotTable` by a hash of something in their values (a key, an address group): chains of 16-bit links, the
-/// latest first. Two bytes for a link, two for the hash and two to four for the head, where a dictionary of arrays takes
-/// a hundred. Whoever walks a chain compares the values themselves.
+/// Slots of a `SlotTable` by a hash of something in their values (a key, an address group): chains of 16-bit
+/// links, latest first. It takes two bytes for a link, two for the hash and two to four for the head, where a
+/// dictionary of arrays takes a hundred. The caller compares the values along a chain itself.
 struct SlotChains: Sendable {
-    /// One more than a slot; 0: none. A power of two, at least as many as slots were ever in use.
+    /// A slot plus one; 0 for none. The size is a power of two, at least the number of slots ever in use.
     private var heads: [UInt16] = []
     private var links: [UInt16] = []
     private var hashes: [UInt16] = []
-    /// Odd and secret: nobody outside can aim at one chain.
+    /// Odd and secret, so that no outsider can aim at one chain.
     private let mixer: UInt64
     private(set) var count = 0
 
@@ -150,7 +150,7 @@ struct SlotChains: Sendable {
         }
     }
 
-    /// The latest slot with that hash, or one that only looks like it.
+    /// The latest slot with that hash, or one that collides with it.
     func first(_ hash: UInt64) -> UInt16? {
         guard !heads.isEmpty else { return nil }
         let wanted = short(hash)
@@ -168,7 +168,7 @@ struct SlotChains: Sendable {
         return nil
     }
 
-    /// Keeps the order in each chain: the links of old chains are gone through from their ends.
+    /// Keeps the order in each chain by walking old chains from their ends.
     private mutating func grow() {
         var slots: [UInt16] = []
         slots.reserveCapacity(count)
@@ -186,8 +186,8 @@ struct SlotChains: Sendable {
     }
 }
 
-/// Numbers by group (an address prefix, or an endpoint where those are counted), with a random one on demand. Nothing
-/// iterates over the groups.
+/// Numbers by group (an address prefix, or an endpoint where those are counted), with a random one on demand.
+/// Groups are never iterated.
 struct GroupIndex: Sendable {
     private var members: [UInt64: [UInt32]] = [:]
 
@@ -214,8 +214,8 @@ struct GroupIndex: Sendable {
 }
 
 extension Endpoint {
-    /// What the bounds per source count: the prefix, or the endpoint itself where `countsEndpoints` says so or the
-    /// address is this machine's own, which no one from elsewhere can have.
+    /// The unit of the bounds per source: the prefix, or the endpoint itself if `countsEndpoints` is set or
+    /// the address is loopback, which no remote node can have.
     func group(countsEndpoints: Bool) -> UInt64 {
         countsEndpoints || isLoopback ? high &* 0x9e37_79b9_7f4a_7c15 ^ low << 16 ^ UInt64(port) : prefix
     }

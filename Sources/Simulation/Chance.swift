@@ -1,4 +1,4 @@
-/// A probability as a ratio of a million, so that draws stay integers and equal on every machine.
+/// A probability in parts per million, so that draws are integers and equal on every machine.
 public struct Chance: Hashable, Sendable, CustomStringConvertible {
     public var perMillion: Int
 

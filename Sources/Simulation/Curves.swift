@@ -1,7 +1,7 @@
 import Primitives
 
-/// How a run went, sampled in virtual time: at first ten times a second; whenever `samplesMax` are reached every second one
-/// is forgotten and the pace halves, so that a run of any length has a chart.
+/// The course of a run, sampled in virtual time. It starts with ten samples a second; whenever `samplesMax`
+/// is reached, every second one is dropped and the rate halves, so that a run of any length has a chart.
 public struct Curves: Sendable {
     public struct Sample: Sendable {
         public var at: Interval
@@ -10,7 +10,7 @@ public struct Curves: Sendable {
         public var nodesKnowing = 0
         public var submitted = 0
         public var delivered = 0
-        /// Datagrams and channels, since the start.
+        /// Of datagrams and channels, since the start.
         public var bytesSent = 0
     }
 

@@ -1,25 +1,25 @@
-// Whether an attacker with many ids in few networks can own a node's table, and a restarting node's world: issue 3,
-// `eclipse`. (Ethereum's nodes fell to the second: arXiv 2601.16560.)
+// Can an attacker with many ids in few networks own a node's table, or a restarting node's view of the mesh?
+// Issue 3, `eclipse`. (Ethereum's nodes fell to the second: arXiv 2601.16560.)
 
 import Cryptography
 import Discovery
 import Primitives
 import Wire
 
-/// A mesh of honest nodes, each in a network of its own, and attackers in few networks who answer everything, name only
-/// each other, and introduce themselves to their victims without end.
+/// A mesh of honest nodes, each in its own network, and attackers in few networks that answer everything,
+/// name only each other, and introduce themselves to their victims all the time.
 ///
-/// First long-standing nodes are pushed at; then victims restart amid the same: an empty table, saved anchors of which
-/// most are dead or the attackers', a bootstrap list of which nobody honest is left.
+/// First, long-standing nodes are attacked. Then victims restart during the attack, with an empty table,
+/// saved anchors of which most are dead or the attackers', and a bootstrap list without honest nodes.
 public enum EclipseStudy {
     public struct Plan: Sendable {
         public var nodes = 1_000
         public var hostile = 1_000
-        /// The attackers' /24s.
+        /// Number of the attackers' /24s.
         public var networks = 4
-        /// Introductions of attackers a second, at each victim.
+        /// Introductions by attackers per second and victim.
         public var pushesPerSecond = 200
-        /// Nodes with full tables that are pushed at, for so long.
+        /// Long-standing nodes with full tables that are attacked, and for how long.
         public var settled = 4
         public var pushedFor: Interval = .minutes(10)
         public var restarts = 200
@@ -29,9 +29,9 @@ public enum EclipseStudy {
         /// Of its bootstrap list; the others are dead.
         public var bootstrap = 4
         public var bootstrapHostile = 2
-        /// How long a restarted node has until it is looked at.
+        /// Time from a restart until the node is examined.
         public var time: Interval = .seconds(30)
-        /// Lookups of each restarted node.
+        /// Lookups by each restarted node.
         public var lookups = 5
         public var seed: UInt64 = 1
         public var parameters = DiscoveryParameters()
@@ -41,17 +41,17 @@ public enum EclipseStudy {
     public struct Report: Sendable {
         /// The most contacts of one hostile /24 that any table ever held.
         public var slotsMax = 0
-        /// The largest hostile share of the table of a long-standing node, and of restarted ones when they are looked at,
-        /// per mille.
+        /// The largest hostile share of the table of a long-standing node, and of restarted ones when
+        /// examined, per mille.
         public var hostileSettled = 0
         public var hostileRestarted = 0
         public var restarts = 0
-        /// Restarts in which at least two honest anchors came back into the table.
+        /// Restarts in which at least two honest anchors returned to the table.
         public var reachedTwo = 0
-        /// Milliseconds until the second did, ascending.
+        /// Milliseconds until the second of them did, ascending.
         public var reachedAfter: [Int] = []
         public var lookups = 0
-        /// Lookups that found the honest node nearest to their target.
+        /// Lookups that found the honest node closest to their target.
         public var found = 0
     }
 
@@ -110,7 +110,7 @@ public enum EclipseStudy {
             }
             for _ in 0..<plan.lookups {
                 let target = random.bytes32()
-                var token: UInt64 = 0
+                var token: RequestToken = 0
                 mesh.act(victim) { token = $0.lookup(target, turn: &$1, out: &$2) }
                 mesh.run(for: .seconds(30)) { $0.lookups[token] != nil }
                 let first = (mesh.lookups[token]?.contacts ?? []).lazy
@@ -125,7 +125,7 @@ public enum EclipseStudy {
         return report
     }
 
-    /// Attackers introduce themselves for so long; `look` has a look ten times a second.
+    /// Attackers introduce themselves for `length`; `look` is called ten times a second.
     private static func push(
         _ plan: Plan, _ mesh: inout StudyMesh, _ victim: Int, _ hostile: Range<Int>, for length: Interval,
         _ random: inout SeededRandom, _ look: (inout StudyMesh) -> Void
@@ -140,7 +140,7 @@ public enum EclipseStudy {
         }
     }
 
-    /// The hostile share of the victim's table, per mille.
+    /// Records and returns the hostile share of the victim's table, per mille.
     private static func note(
         _ mesh: StudyMesh, _ victim: Int, _ hostile: Range<Int>, _ slotsMax: inout Int
     ) -> Int {

@@ -46,6 +46,9 @@ final class Host {
     var anchors: [Verified<Contact>] = []
     var sequences: [(model: String, sequence: UInt64)] = []
 
+    /// Of the receipts that the node keeps; nil: it has none.
+    var balances: NodeBalance?
+
     var traffic = Traffic()
     /// Drop counters of processes that ended.
     var droppedBefore: [(name: String, count: UInt64)] = []
@@ -94,7 +97,7 @@ final class NodeProcess {
     var paths = PathAccounts()
     var isLeaving = false
     /// Lookups and searches that run, by their numbers.
-    var probes: [UInt64: Int32] = [:]
+    var probes: [RequestToken: Int32] = [:]
 
     // Frozen
     var inbox: [Event] = []

@@ -3,21 +3,21 @@ import Primitives
 import Sessions
 import Wire
 
-/// What a hostile machine does.
+/// The behaviour of a hostile machine.
 public enum Hostility: Sendable {
-    /// It answers, and names only fellow liars (`Lies`); among its contacts are forged ones of honest nodes.
+    /// Answers, but names only fellow liars (`Lies`); among its contacts are forged ones of honest nodes.
     case lie
-    /// It sends handshakes that it never ends, and offers of nodes that it invented, half of each, to honest nodes:
-    /// those of the list, or all.
+    /// Sends handshakes that it never completes, and offers of invented nodes, half of each, to the honest
+    /// nodes of the list or, if it is empty, to all.
     case flood(perSecond: Int, victims: [Int])
-    /// It overhears the mesh and sends what it heard again: to whom it was meant for and to others, from the address it
-    /// came from and from its own.
+    /// Overhears the mesh and sends datagrams again, to their original receivers and to others, from the
+    /// original address and from its own.
     case replay(perSecond: Int)
 }
 
-/// The attacker's program on a machine of the mesh: the real `Sessions`, so that it speaks the protocol on either
-/// carrier, and above them no core but a script (`World+Hostile`). It keeps its machine's key and address, so that who
-/// knew the honest node knows this one.
+/// The attacker's program on a machine of the mesh: the real `Sessions`, so that it speaks the protocol on
+/// either carrier, and above them a script instead of a core (`World+Hostile`). It keeps the key and address
+/// of its machine, so that nodes which knew the honest node know this one.
 final class Impostor {
     let hostility: Hostility
     var sessions: Sessions
@@ -30,8 +30,8 @@ final class Impostor {
     let contact: Verified<Contact>
     /// Its registrations by topic, signed once.
     var registrations: [TopicID: Verified<Registration>] = [:]
-    /// First messages to victims: made once and sent over and over, since a victim can't tell (it assumes that they are
-    /// replayed) and pays the same.
+    /// First messages to victims: made once and sent repeatedly, since a victim can't tell (it assumes that
+    /// they are replayed) and has the same cost.
     var handshakes: [(bytes: [UInt8], to: Int32)] = []
     var offers: [SignedRecord] = []
 

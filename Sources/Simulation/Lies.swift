@@ -1,6 +1,6 @@
-// What colluding liars answer. They keep the protocol's forms, so that they are let in, and name nobody but each other:
-// as contacts, and as providers of whatever is searched. For studies of routing (`StudyMesh`) and for hostile machines
-// in a world (`World+Hostile`).
+// The answers of colluding liars. They follow the protocol's forms, so that they are accepted, but name only
+// each other, as contacts and as providers of anything. For studies of routing (`StudyMesh`) and for hostile
+// machines in a world (`World+Hostile`).
 
 import Primitives
 import Wire
@@ -8,12 +8,12 @@ import Wire
 struct Lies {
     /// The liar's own contact.
     var own: SignedRecord
-    /// Colluders' contacts, the nearest to a point first; at most so many.
+    /// Colluders' contacts, closest to a point first; at most the given number.
     var nearest: (Bytes32, Int) -> [SignedRecord]
     /// Colluders' registrations for a topic.
     var registrations: (TopicID, UInt32) -> [SignedRecord]
 
-    /// nil: nothing is said.
+    /// Returns nil for no answer.
     func answer(_ message: Message, to asker: Endpoint) -> Message? {
         switch message {
         case .discovery(.ping): return .discovery(.pong(contact: own, observed: asker))
@@ -23,7 +23,7 @@ struct Lies {
                 .providers(
                     Providers(registrations: registrations(topic, start), contacts: nearest(topic.value, 2))))
         case .discovery(.register(let register)):
-            // Promised and not kept.
+            // A promise that it doesn't keep.
             let topic = (try? Registration(decoding: register.registration.body))?.topic
             return .discovery(
                 .registered(
@@ -35,7 +35,7 @@ struct Lies {
         }
     }
 
-    /// The message with as many of its records as fit into so many bytes.
+    /// The message with as many of its records as fit into `bytesMax` bytes.
     static func cut(_ message: Message, to bytesMax: Int) -> Message {
         var message = message
         while Envelope(message: message).encoded().count > bytesMax {

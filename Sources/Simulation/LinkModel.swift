@@ -1,11 +1,11 @@
 import Primitives
 
-/// Draws what happens to each datagram and each piece of a stream, from one generator for the whole network.
+/// Draws the fate of each datagram and each piece of a stream, from one generator for the whole network.
 struct LinkModel {
     let plan: NetworkPlan
     private let pairSeed: UInt64
     private var random: SeededRandom
-    /// Of each node.
+    /// The region of each node.
     private let regions: [Int]
 
     init(plan: NetworkPlan, regions: [Int], random: SeededRandom) {
@@ -15,8 +15,8 @@ struct LinkModel {
         pairSeed = self.random.next()
     }
 
-    /// One way between two machines: fixed for the pair, the same both ways: within the plan's range, above
-    /// what lies between their regions.
+    /// One-way latency between two machines, fixed for the pair and equal in both directions: within the
+    /// plan's range, plus the latency between their regions.
     func latency(_ a: Int, _ b: Int) -> Int64 {
         let span = plan.latencyMax.nanoseconds - plan.latencyMin.nanoseconds
         let least = plan.latencyMin.nanoseconds + between(a, b)
@@ -34,9 +34,9 @@ struct LinkModel {
         return plan.regions[regions[a]][regions[b]].nanoseconds
     }
 
-    /// When the copies of a datagram arrive, after now: none, one or two.
+    /// The delays after which the copies of a datagram arrive: none, one or two.
     mutating func datagram(_ from: Int, _ to: Int) -> (first: Int64?, second: Int64?, isDoubled: Bool) {
-        // One draw decides all three chances: 21 bits each.
+        // One draw decides all three chances, 21 bits each.
         let word = random.next()
         let isDoubled = happens(plan.duplication, word)
         let first =
@@ -53,12 +53,13 @@ struct LinkModel {
         latency(from, to) + upTo(plan.jitter) + (isLate ? upTo(plan.reorderingDelay) : 0)
     }
 
-    /// From 21 bits of a draw.
+    /// Decides by 21 bits of a draw.
     private func happens(_ chance: Chance, _ bits: UInt64) -> Bool {
         Int(((bits & 0x1f_ffff) &* 1_000_000) >> 21) < chance.perMillion
     }
 
-    /// How long bytes of a stream travel: a lost segment costs what a tail loss probe takes (2 round trips, RFC 8985).
+    /// Travel time of bytes of a stream: a lost segment costs the time of a tail loss probe (2 round trips,
+    /// RFC 8985).
     mutating func segment(_ from: Int, _ to: Int, bytes: Int) -> Int64 {
         let base = latency(from, to)
         var delay = base + upTo(plan.jitter)

@@ -1,5 +1,5 @@
-// Network address translators: what home routers and carriers do to the datagrams of the machine behind them. Each
-// stands before one machine and has an outside address of its own.
+// Network address translators: what home routers and carriers do to the datagrams of the machine behind them.
+// Each serves one machine and has its own outside address.
 //
 // The names are those of RFC 3489 §5; in the words of RFC 4787 §4 and §5:
 //
@@ -10,13 +10,14 @@
 // | port-restricted | endpoint-independent                        | address- and port-dependent   |
 // | symmetric       | address- and port-dependent                 | address- and port-dependent   |
 //
-// Ports are drawn, not preserved. What leaves keeps a mapping, and the filter's memory of whom it went to, for `idle`
-// (RFC 4787 REQ-5 and REQ-6: outbound alone refreshes; many routers forget after 30 to 60 s). Connections go out; none
-// comes in. Left out: several machines behind one address, hairpins, hole punching for TCP.
+// Ports are drawn, not preserved. Outgoing datagrams keep a mapping, and the filter's record of their
+// destination, alive for `idle` (RFC 4787 REQ-5 and REQ-6: only outbound traffic refreshes; many routers
+// forget after 30 to 60 s). Connections go out; none comes in. Not modelled: several machines behind one
+// address, hairpinning, hole punching for TCP.
 
 import Primitives
 
-/// What stands between a machine and the network.
+/// The translator between a machine and the network.
 public enum NATKind: String, Sendable, CaseIterable {
     case none
     case fullCone = "full-cone"
@@ -25,21 +26,21 @@ public enum NATKind: String, Sendable, CaseIterable {
     case symmetric
 }
 
-/// All mappings of a world. Addresses are numbers: from 0 on the machines' own, below it the mappings.
+/// All mappings of a world. Addresses are numbers: machines' own from 0 on, mappings below 0.
 struct Translators {
     private struct Mapping {
         var machine: Int32
         var port: UInt16
         var kind: NATKind
-        /// When something last left by it.
+        /// When something was last sent by it.
         var lastSent: Int64
-        /// When something last went to a machine (restricted), or to an address and port.
+        /// When something was last sent to a machine (restricted), or to an address and port.
         var permissions: [UInt64: Int64] = [:]
     }
 
     private struct Inside: Hashable {
         var machine: Int32
-        /// Zero where the mapping doesn't depend on it.
+        /// Zero if the mapping doesn't depend on it.
         var destination: UInt64
     }
 
@@ -52,7 +53,7 @@ struct Translators {
     /// The newest fresh port of each machine that needed one.
     private var apart: [Int32: Int32] = [:]
 
-    /// Beyond so many permissions of one mapping those that are over are forgotten.
+    /// When one mapping has more permissions than this, expired ones are removed.
     private static let permissionsMax = 512
 
     init(idle: Interval, random: SeededRandom) {
@@ -60,7 +61,7 @@ struct Translators {
         self.random = random
     }
 
-    /// The outside address by which a datagram from `machine` to `destination` leaves at `time`.
+    /// The outside address from which a datagram of `machine` to `destination` is sent at `time`.
     mutating func leaving(_ machine: Int32, _ kind: NATKind, to destination: Int32, at time: Int64) -> Int32 {
         guard kind != .none else { return machine }
         let place = place(of: destination)
@@ -84,8 +85,8 @@ struct Translators {
         return number
     }
 
-    /// The outside address of the machine's other port, by which datagrams leave that must come from a fresh one. What
-    /// comes back there is nobody's.
+    /// The outside address of the machine's second port, from which datagrams are sent that must come from a
+    /// fresh one. Datagrams to it go nowhere.
     mutating func leavingApart(_ machine: Int32, _ kind: NATKind, at time: Int64) -> Int32 {
         if let known = apart[machine], time - mappings[Int(-1 - known)].lastSent <= idle {
             mappings[Int(-1 - known)].lastSent = time
@@ -108,14 +109,14 @@ struct Translators {
         return number
     }
 
-    /// 7827 stays free: at that port nobody behind a NAT is mistaken for one in front of it.
+    /// 7827 stays free, so that no port of a NAT is mistaken for a machine without one.
     private func isTaken(_ machine: Int32, _ port: UInt16, _ time: Int64) -> Bool {
         if port == World.port { return true }
         guard let number = byOutside[Self.place(machine, port)] else { return false }
         return time - mappings[Int(-1 - number)].lastSent <= idle
     }
 
-    /// Whether a datagram from the address `source` comes in by the mapping `number` at `time`.
+    /// Whether a datagram from the address `source` passes the mapping `number` at `time`.
     func admits(_ number: Int32, from source: Int32, at time: Int64) -> Bool {
         let mapping = mappings[Int(-1 - number)]
         guard time - mapping.lastSent <= idle else { return false }
@@ -140,7 +141,7 @@ struct Translators {
 
     func port(of address: Int32) -> UInt16 { address >= 0 ? World.port : mappings[Int(-1 - address)].port }
 
-    /// The mapping at a machine's outside address and port; nil: there never was one.
+    /// The mapping at a machine's outside address and port; nil if there never was one.
     func number(_ machine: Int32, port: UInt16) -> Int32? { byOutside[Self.place(machine, port)] }
 
     private func place(of address: Int32) -> UInt64 { Self.place(machine(of: address), port(of: address)) }

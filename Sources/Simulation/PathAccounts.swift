@@ -1,8 +1,8 @@
 import Primitives
 
-/// The carrier's book of who sent how much to whom before the other end proved its address. The protocol's promise:
-/// answers to an unproven address never outweigh what came from there. First messages are our own doing and
-/// have a budget of their own, so they don't count.
+/// The carrier's accounts of bytes sent to and received from unproven addresses. The protocol promises that
+/// answers to an unproven address never exceed the bytes received from it. First messages are our own
+/// initiative and have their own budget, so they don't count.
 struct PathAccounts {
     private static let initiation: UInt8 = 1
     private static let response: UInt8 = 2
@@ -13,11 +13,11 @@ struct PathAccounts {
         var bytesOut = 0
     }
 
-    /// Those that have not proven themselves.
+    /// Addresses that have not proven themselves.
     private var paths: [Int32: Path] = [:]
     private var proven = WordSet()
 
-    /// `isGenuine`: the bytes really come from that address.
+    /// `isGenuine` says that the bytes really come from that address.
     mutating func received(_ bytes: UnsafeMutableRawBufferPointer, from address: Int32, isGenuine: Bool) {
         guard let kind = bytes.first, !proven.contains(UInt32(bitPattern: address)) else { return }
         if isGenuine, kind == Self.response || kind == Self.transport {
@@ -29,7 +29,7 @@ struct PathAccounts {
         }
     }
 
-    /// Bytes beyond what is allowed; 0: in order.
+    /// Bytes beyond what is allowed; 0 if there is no excess.
     mutating func sent(_ bytes: UnsafeRawBufferPointer, to address: Int32) -> Int {
         guard let kind = bytes.first, kind != Self.initiation, !proven.contains(UInt32(bitPattern: address))
         else { return 0 }

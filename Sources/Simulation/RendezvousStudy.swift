@@ -1,18 +1,19 @@
-// Finding providers beside ids that were ground next to their topic: `scripts/bench rendezvous-ground-ids`.
+// Finding providers among ids ground next to their topic: `scripts/bench rendezvous-ground-ids`.
 
 import Cryptography
 import Discovery
 import Primitives
 import Wire
 
-/// Registers providers of one topic and searches for them, with hostile nodes placed by their distance to it; beside
-/// it the same attack on the storage that other DHTs have, the k nodes nearest to the key.
+/// Registers providers of one topic and searches for them, with hostile nodes placed by their distance to it.
+/// For comparison, makes the same attack on the storage of other DHTs, the k nodes closest to the key.
 public enum RendezvousStudy {
     /// Where the hostile ids are.
     public enum Placement: Sendable {
-        /// The nearest that could be ground: `population` keys tried.
+        /// The closest that could be ground, after trying `population` keys.
         case nearest
-        /// Evenly in the distance buckets where provider and searcher would meet: those of 5 to 80 honest nodes.
+        /// Spread evenly over the distance buckets where provider and searcher would meet: those of 5 to 80
+        /// honest nodes.
         case meeting
     }
 
@@ -20,7 +21,7 @@ public enum RendezvousStudy {
         public var nodes = 10_000
         public var hostile = 64
         public var placement = Placement.nearest
-        /// Half of the hostile nodes lie, half drop; or all the same.
+        /// Half of the hostile nodes lie and half drop, or all do the same.
         public var behaviours: [StudyBehaviour] = [.lying, .dropping]
         public var providers = 20
         public var searches = 100
@@ -32,19 +33,20 @@ public enum RendezvousStudy {
     }
 
     public struct Report: Sendable {
-        /// Searches that found at least ten honest providers, or all there are.
+        /// Searches that found at least ten honest providers, or all if there are fewer.
         public var succeeded = 0
         public var searches = 0
         /// Honest and false providers found by each search, and questions asked, ascending.
         public var honest: [Int] = []
         public var lies: [Int] = []
         public var asked: [Int] = []
-        /// Milliseconds until the first honest provider was found, ascending; searches that found none are not in it.
+        /// Milliseconds until the first honest provider was found, ascending; without searches that found
+        /// none.
         public var firstHonest: [Int] = []
-        /// The same searches against closest-k storage.
+        /// The same searches with closest-k storage.
         public var closestSucceeded = 0
         public var closestHonest: [Int] = []
-        /// Registrars of a provider, mean.
+        /// Mean number of registrars per provider.
         public var registrars = 0
     }
 
@@ -53,8 +55,8 @@ public enum RendezvousStudy {
         let topic = TopicID(model: "study-\(plan.seed)")
         mesh.tablesMax = plan.nodes + plan.hostile
         let ground = ground(plan, mesh, topic)
-        // With enough keys tried no honest id is nearer than the ground ones; those that are, by chance, stay out, so
-        // that a study needs no more tries than hide the rest.
+        // With enough keys tried, no honest id is closer than the ground ones. Those that are closer by
+        // chance are left out, so that a study can try fewer keys.
         var zone = Bytes32.zero
         if plan.placement == .nearest {
             zone = ground.map { mesh.identity($0).nodeID.value ^ topic.value }.max() ?? .zero
@@ -83,7 +85,7 @@ public enum RendezvousStudy {
 
         let enough = min(10, plan.providers)
         for searcher in everybody.dropFirst(plan.providers) {
-            var token: UInt64 = 0
+            var token: RequestToken = 0
             mesh.act(searcher) { token = $0.findProviders(of: topic, turn: &$1, out: &$2) }
             let key = StudyMesh.Key(node: searcher, token: token)
             let started = mesh.now
@@ -117,7 +119,7 @@ public enum RendezvousStudy {
             let distances = tried.map { (mesh.identity($0).nodeID.value ^ topic.value, $0) }
             return distances.sorted { $0.0 < $1.0 }.prefix(plan.hostile).map(\.1)
         case .meeting:
-            // Bucket i holds nodes / 2^(i+1) honest ids: those from 80 down to 5 are four or five buckets.
+            // Bucket i holds nodes / 2^(i+1) honest ids: those with 80 down to 5 are four or five buckets.
             var last = 0
             while plan.nodes >> (last + 2) >= 5 { last += 1 }
             let buckets = max(0, last - 4)...last
@@ -134,14 +136,14 @@ public enum RendezvousStudy {
         }
     }
 
-    /// Closest-k storage, the model to compare with: a provider stores at the k nodes that its lookup of the topic
-    /// returns, a searcher asks those that its own returns; hostile ones keep nothing.
+    /// Closest-k storage, for comparison: a provider stores at the k nodes that its lookup of the topic
+    /// returns, and a searcher asks those that its own returns; hostile nodes keep nothing.
     private static func closest(
         _ plan: Plan, _ mesh: inout StudyMesh, _ topic: TopicID, _ providers: [Int], _ searchers: [Int],
         _ enough: Int, _ report: inout Report
     ) {
         func lookup(_ node: Int) -> [Int] {
-            var token: UInt64 = 0
+            var token: RequestToken = 0
             mesh.clear()
             mesh.forget(node)
             mesh.act(node) { token = $0.lookup(topic.value, turn: &$1, out: &$2) }

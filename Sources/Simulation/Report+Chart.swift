@@ -1,4 +1,5 @@
-// A run's main curves as an SVG picture: three panels over virtual time. Plain text, so that the simulator needs nothing.
+// A run's main curves as an SVG picture: three panels over virtual time. Plain text, so that the simulator
+// has no dependency for it.
 
 extension Report {
     private struct Panel {

@@ -1,8 +1,8 @@
-// What a threshold of a scenario can name, and what distributions look like in text.
+// The measures that a scenario's thresholds can name, and distributions as text.
 
 import Primitives
 
-/// One figure of a run. `value` is in percent, seconds, bytes a second or a count, as `unit` says.
+/// One figure of a run. `unit` says whether `value` is percent, seconds, bytes a second or a count.
 public struct Measure: Sendable {
     public var name: String
     public var value: Double
@@ -16,14 +16,16 @@ public struct Measure: Sendable {
 
 extension Report {
     /// The names of `measures`.
-    public static let measureNames = [
-        "answered", "convergence", "leave", "award_p50", "award_p99", "first_byte_p50", "first_byte_p99",
-        "failovers",
-        "failover_gap", "lookup_success", "lookup_p50", "lookup_p99", "search_success", "search_p50",
-        "search_p99", "silent_calls", "sent_mean", "sent_max", "upkeep_bytes", "upkeep_packets",
-    ]
+    public static let measureNames =
+        MarketFigures.measureNames + [
+            "answered", "convergence", "leave", "award_mean", "award_p50", "award_p95", "award_p99",
+            "first_byte_mean", "first_byte_p50", "first_byte_p95", "first_byte_p99", "failovers",
+            "failover_gap",
+            "lookup_success", "lookup_p50", "lookup_p99", "search_success", "search_p50",
+            "search_p99", "silent_calls", "sent_mean", "sent_max", "upkeep_bytes", "upkeep_packets",
+        ]
 
-    /// What this run measured; what didn't happen is missing.
+    /// The measures of this run; those of events that didn't happen are missing.
     public var measures: [Measure] {
         var list: [Measure] = []
         func seconds(_ name: String, _ nanoseconds: Int64) {
@@ -34,11 +36,10 @@ extension Report {
         }
         if let convergence { seconds("convergence", convergence.nanoseconds) }
         if let slowest = leaves.max() { seconds("leave", slowest.nanoseconds) }
-        for (name, distribution) in [("award", auctions), ("first_byte", firstBytes)]
-        where distribution.count > 0 {
-            seconds("\(name)_p50", distribution.percentile(50))
-            seconds("\(name)_p99", distribution.percentile(99))
+        for (name, distribution) in [("award", auctions), ("first_byte", firstBytes)] {
+            list += MarketFigures.measures(name, distribution)
         }
+        list += market.measures(answerable: answerable)
         list.append(Measure("failovers", Double(failovers), ""))
         seconds("failover_gap", failoverGaps.largest)
         for (name, result) in [("lookup", lookups), ("search", searches)] where result.count > 0 {
@@ -54,7 +55,7 @@ extension Report {
         return list
     }
 
-    /// At most three decimals.
+    /// With at most three decimals.
     public static func decimal(_ value: Double) -> String {
         guard value.isFinite, abs(value) < 9e15 else { return "null" }
         let thousandths = Int64((value * 1_000).rounded())
@@ -66,7 +67,7 @@ extension Report {
         return sign + digits
     }
 
-    /// Rows of powers of two, a bar each.
+    /// One row with a bar for each power of two.
     public static func histogram(_ title: String, _ distribution: Distribution, unit: Int64, _ name: String)
         -> [String]
     {

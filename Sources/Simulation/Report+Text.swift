@@ -1,7 +1,7 @@
 import Primitives
 
 extension Report {
-    /// For people: a few lines, the worst last.
+    /// A few lines for people, violations last.
     public func text(replay: String) -> String {
         func seconds(_ interval: Interval) -> String {
             Self.number(interval.nanoseconds, unit: 1_000_000_000, decimals: 2) + " s"
@@ -30,7 +30,9 @@ extension Report {
                     + outcomes.map { "\($0.count) \($0.name)" }.joined(separator: ", "))
             lines.append("  to the award             " + milliseconds(auctions))
             lines.append("  to the first byte        " + milliseconds(firstBytes))
+            lines.append("  to the end               " + milliseconds(market.completions))
             lines.append("  failovers                \(failovers); gap \(milliseconds(failoverGaps))")
+            lines += market.lines
         }
         for (name, result) in [("lookups ", lookups), ("searches", searches)] where result.count > 0 {
             lines.append(
@@ -64,7 +66,7 @@ extension Report {
         return lines.joined(separator: "\n") + "\n"
     }
 
-    /// One JSON object. `more` are further members, already written.
+    /// One JSON object. `more` has additional members, already encoded.
     public func json(replay: String, more: [(String, String)] = []) -> String {
         func string(_ text: String) -> String {
             var out = "\""
@@ -85,8 +87,8 @@ extension Report {
         func milliseconds(_ d: Distribution) -> String {
             func number(_ value: Int64) -> String { Self.number(value, unit: 1_000_000, decimals: 3) }
             return object([
-                ("count", "\(d.count)"), ("p50_ms", number(d.percentile(50))),
-                ("p99_ms", number(d.percentile(99))),
+                ("count", "\(d.count)"), ("mean_ms", number(d.mean)), ("p50_ms", number(d.percentile(50))),
+                ("p95_ms", number(d.percentile(95))), ("p99_ms", number(d.percentile(99))),
                 ("max_ms", number(d.largest)),
             ])
         }
@@ -101,6 +103,7 @@ extension Report {
             ("convergence_ms", milliseconds(convergence)), ("leaves_known_ms", milliseconds(leaves.max())),
             ("tasks", "\(tasks)"), ("outcomes", object(outcomes.map { ($0.name, "\($0.count)") })),
             ("award", milliseconds(auctions)), ("first_byte", milliseconds(firstBytes)),
+            ("completion", milliseconds(market.completions)), ("market", market.json),
             ("failovers", "\(failovers)"),
             ("failover_gap", milliseconds(failoverGaps)),
             (

@@ -1,6 +1,6 @@
 import Primitives
 
-/// What a run shows, in numbers; `text` is for people, `json` for scripts. Times are virtual.
+/// The results of a run in numbers; `text` is for people, `json` for scripts. Times are virtual.
 public struct Report: Sendable {
     public let scenario: String
     public let seed: UInt64
@@ -12,29 +12,31 @@ public struct Report: Sendable {
     public let events: Int
     /// From the last node's start until every node knew every offer.
     public let convergence: Interval?
-    /// From each leave until nobody listed the node's offers.
+    /// From each leave until no node listed the leaver's offers.
     public let leaves: [Interval]
-    /// Ends with their counts, the most frequent first.
+    /// Outcomes with their counts, most frequent first.
     public let outcomes: [(name: String, count: Int)]
     public let tasks: Int
     public let delivered: Int
-    /// Tasks whose client stayed and whose asker lived: what could be delivered.
+    /// Tasks that could be delivered: their client stayed and their asker lived.
     public let answerable: Int
-    /// The most calls to one dead node that one asker left unanswered; counted when a threshold asks for it.
+    /// The most unanswered calls of one asker to one dead node; counted when a threshold asks for it.
     public let silentCalls: Int
     public let curves: Curves
     public let failovers: Int
-    /// From a task's submission to its award; to its first byte; from the last byte of a lost worker to the next byte.
+    /// From a task's submission to its award, and to its first byte; from the last byte of a lost worker to
+    /// the next byte.
     public let auctions: Distribution
     public let firstBytes: Distribution
     public let failoverGaps: Distribution
+    public let market: MarketFigures
     public let carrier: CarrierCounts
     public let sentPerNode: Distribution
     public let upkeep: Upkeep
-    /// Lookups and searches of the DHT that ended, and those that found what they should; their times.
+    /// Lookups and searches of the DHT that have ended, those that succeeded, and their times.
     public let lookups: ProbeResult
     public let searches: ProbeResult
-    /// Drop counters over all nodes, those above zero.
+    /// Drop counters over all nodes, without zeros.
     public let dropped: [(name: String, count: UInt64)]
 
     init(_ world: World, upkeep: Upkeep) {
@@ -66,6 +68,7 @@ public struct Report: Sendable {
         firstBytes = Distribution(
             clients.compactMap { client in client.firstByteAt.map { $0 - client.submittedAt } })
         failoverGaps = Distribution(clients.map(\.longestFailoverGap).filter { $0 > 0 })
+        market = MarketFigures(world)
         carrier = world.counts
         sentPerNode = Distribution(
             world.hosts.filter { $0.impostor == nil }.map { host in
@@ -102,7 +105,7 @@ public struct Report: Sendable {
         return tally.sorted { ($1.count, $0.name) < ($0.count, $1.name) }
     }
 
-    /// `value / unit` with so many decimals, rounded down.
+    /// `value / unit` with `decimals` decimals, rounded down.
     static func number(_ value: Int64, unit: Int64, decimals: Int) -> String {
         let whole = value / unit
         guard decimals > 0 else { return "\(whole)" }
@@ -114,7 +117,7 @@ public struct Report: Sendable {
 }
 
 extension Outcome {
-    /// `refused:no_bid` and the like.
+    /// For example `refused:no_bid`.
     public var name: String {
         switch self {
         case .delivered: "delivered"
@@ -127,13 +130,13 @@ extension Outcome {
     }
 }
 
-/// Values in order, asked for their quantiles.
+/// Sorted values with their quantiles.
 public struct Distribution: Sendable {
     public let sorted: [Int64]
     public init(_ values: [Int64]) { sorted = values.sorted() }
     public var count: Int { sorted.count }
     public var mean: Int64 { sorted.isEmpty ? 0 : sorted.reduce(0, +) / Int64(sorted.count) }
-    /// The smallest value that `percent` % of all don't exceed; 0 of nothing.
+    /// The smallest value that `percent` % of all don't exceed; 0 if there are none.
     public func percentile(_ percent: Int) -> Int64 {
         guard !sorted.isEmpty else { return 0 }
         return sorted[max(0, min(sorted.count - 1, (sorted.count * percent + 99) / 100 - 1))]

@@ -1,17 +1,17 @@
-// Lookups among up to a million nodes: `scripts/bench lookup-rounds` and `lookup-colluders`.
+// Lookups among up to a million nodes, for `scripts/bench lookup-rounds` and `lookup-colluders`.
 
 import Discovery
 import Primitives
 import Wire
 
-/// Looks up random points from random honest nodes and says what it took. The same plan gives the same report.
+/// Looks up random points from random honest nodes and reports the cost. The same plan gives the same report.
 public enum RoutingStudy {
     public struct Plan: Sendable {
         public var nodes = 10_000
         public var lookups = 500
-        /// Nodes that are in tables and answer nothing.
+        /// Nodes that are in tables but never answer.
         public var deadPerMille = 0
-        /// Nodes that name only each other, and those that are nearest to what is looked for.
+        /// Nodes that name only each other, preferring those closest to the target.
         public var colludersPerMille = 0
         public var lossPerMille = 0
         public var roundTrip: Interval = .milliseconds(100)
@@ -21,15 +21,16 @@ public enum RoutingStudy {
     }
 
     public struct Report: Sendable {
-        /// Ascending, one a lookup. Rounds: the chain of answers that named the nearest node; chain: the longest of all.
+        /// Ascending, one per lookup. `rounds` is the chain of answers that named the closest node, `chain`
+        /// the longest of all.
         public var rounds: [Int] = []
         public var chain: [Int] = []
         public var asked: [Int] = []
         public var latency: [Interval] = []
-        /// Lookups that found the honest node nearest to their target.
+        /// Lookups that found the honest node closest to their target.
         public var found = 0
-        /// Mean entries of a table, and bytes of one node: its table and the rest of the value, and its contact, which
-        /// all tables share here.
+        /// Mean entries of a table, and bytes of one node: its table and the rest of the value, and its
+        /// contact, which all tables share here.
         public var tableEntries = 0
         public var tableBytes = 0
         public var fixedBytes = 0
@@ -59,7 +60,8 @@ public enum RoutingStudy {
         for _ in 0..<plan.lookups {
             let asker = random.below(honest)
             let target = random.bytes32()
-            // Anew for each: a node that has just looked something up knows more than its table of the distribution.
+            // Recreated each time: a node that has just done a lookup knows more than a table drawn from the
+            // distribution.
             mesh.forget(asker)
             mesh.clear()
             let start = mesh.now
@@ -67,7 +69,7 @@ public enum RoutingStudy {
             entries += mesh.discovery(asker).count
             report.tableBytes += footprint.table
             report.fixedBytes = footprint.fixed
-            var token: UInt64 = 0
+            var token: RequestToken = 0
             mesh.act(asker) { token = $0.lookup(target, turn: &$1, out: &$2) }
             mesh.run(for: .seconds(60)) { $0.lookups[token] != nil }
             guard let result = mesh.lookups[token] else { continue }

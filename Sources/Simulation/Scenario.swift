@@ -1,5 +1,5 @@
-// A scenario is what a simulation is told: who is there, what lies between them, what is asked, what breaks, and what
-// must hold. Values only; nothing here draws chance or knows of a world.
+// A scenario is the input of a simulation: the nodes, the network, the load, the faults and the expectations.
+// Values only: nothing here draws random numbers or knows of a world.
 
 import Market
 import Primitives
@@ -7,9 +7,9 @@ import Wire
 
 public struct Scenario: Sendable {
     public var name: String
-    /// A sentence for people.
+    /// A one-sentence description.
     public var summary: String
-    /// Everything random in a run follows from it.
+    /// The seed of all random choices of a run.
     public var seed: UInt64
     public var nodes: [NodePlan]
     public var network: NetworkPlan
@@ -18,10 +18,10 @@ public struct Scenario: Sendable {
     public var probes: [ProbePlan] = []
     public var events: [PlannedEvent] = []
     public var expect = Expectations()
-    /// After the last task has ended and the last event has happened, nothing is asked or broken for so long; then the
-    /// final checks run.
+    /// After the last task and the last event, nothing is asked or broken for this long; then the final
+    /// checks run.
     public var calm = Interval.seconds(3)
-    /// A run ends here at the latest; a task without an end by then is a violation.
+    /// A run ends at the latest after this; a task that has not ended by then is a violation.
     public var timeLimit = Interval.minutes(15)
 
     public init(
@@ -39,30 +39,31 @@ public struct Scenario: Sendable {
 public enum Carrier: String, Sendable, CaseIterable {
     /// Real handshakes and sealed packets; every peer checks every signature.
     case sealed
-    /// The same packets without cryptography, and one memo of checked signatures for all: for thousands of nodes.
+    /// The same packets without cryptography, and one memo of checked signatures shared by all: for thousands
+    /// of nodes.
     case plain
 }
 
-/// One machine with one node process on it.
+/// One machine with one node process.
 public struct NodePlan: Sendable {
     public var name: String
     public var serves: [ServePlan] = []
     /// When its process starts.
     public var startsAt = Interval.zero
-    /// Indices of the nodes whose addresses it is given to join by.
+    /// Indices of the nodes by whose addresses it joins.
     public var bootstrap: [Int]
-    /// What its wall clock is ahead of the true time.
+    /// How far its wall clock is ahead of true time.
     public var clockSkew = Interval.zero
     /// False: connections to it are refused, so that it must dial, and its operator says so.
     public var acceptsInbound = true
-    /// What stands before it. Behind a NAT it is told no address of its own and no reachability.
+    /// The NAT in front of it. Behind one, it is given neither an address nor a reachability.
     public var nat = NATKind.none
-    /// True: nobody told it its address, which it must learn from its peers; behind a NAT that is always so.
+    /// True: no address is configured, so it must learn its own from its peers. Always so behind a NAT.
     public var learnsAddress = false
-    /// Its key was ground so that its id is near this model's topic. Such a node has no process: `Fault.turn` starts the
-    /// attacker's program.
+    /// Its key was ground so that its id is near this model's topic. Such a node has no process: `Fault.turn`
+    /// starts the attacker's program.
     public var groundNear: String?
-    /// Its row in `NetworkPlan.regions`.
+    /// Its index in `NetworkPlan.regions`.
     public var region = 0
 
     public init(name: String, bootstrap: [Int] = [0]) {
@@ -71,7 +72,7 @@ public struct NodePlan: Sendable {
     }
 }
 
-/// One model that a node sells, and the scripted backend behind it.
+/// One model that a node sells, and its scripted backend.
 public struct ServePlan: Sendable {
     public var model: String
     public var price: Price
@@ -79,7 +80,7 @@ public struct ServePlan: Sendable {
     public var tokensPerSecond: Int
     public var firstToken: Interval
     public var context: UInt32 = 8_192
-    /// Whether the backend can go on from another's text.
+    /// Whether the backend can continue another worker's text.
     public var continues = true
     public var failure: BackendFailurePlan?
 
@@ -96,7 +97,7 @@ public struct ServePlan: Sendable {
     }
 }
 
-/// How a backend disappoints: one job in `oneIn`, after `afterTokens` tokens.
+/// How a backend fails: one job in `oneIn`, after `afterTokens` tokens.
 public struct BackendFailurePlan: Sendable {
     public enum Kind: Sendable { case error, hang }
     public var kind: Kind
@@ -109,7 +110,8 @@ public struct BackendFailurePlan: Sendable {
     }
 }
 
-/// What lies between any two machines. Each pair has its own base latency in the range, the same both ways.
+/// The network between any two machines. Each pair has its own base latency in the range, equal in both
+/// directions.
 public struct NetworkPlan: Sendable {
     public var latencyMin = Interval.milliseconds(5)
     public var latencyMax = Interval.milliseconds(40)
@@ -117,10 +119,11 @@ public struct NetworkPlan: Sendable {
     public var jitter = Interval.milliseconds(2)
     public var loss = Chance.never
     public var duplication = Chance.never
-    /// A datagram that is overtaken: it comes up to `reorderingDelay` later.
+    /// A reordered datagram arrives up to `reorderingDelay` later.
     public var reordering = Chance.never
     public var reorderingDelay = Interval.milliseconds(30)
-    /// One way between two regions, by their numbers; the pair's own latency comes on top. Empty: one region.
+    /// One-way latency between two regions, by their indices; the pair's own latency is added. Empty: one
+    /// region.
     public var regions: [[Interval]] = []
     /// Silence after which a NAT forgets a mapping.
     public var natIdle = Interval.seconds(60)
@@ -131,17 +134,24 @@ public struct NetworkPlan: Sendable {
 public struct LoadPlan: Sendable {
     public var tasks: Int
     public var from: Interval
-    /// Time between two tasks: on average, at random askers; or evenly, at each asker in turn.
+    /// Time between two tasks, on average.
     public var every: Interval
-    public var isEven = false
-    /// Indices of the nodes that are asked. Empty: all.
+    public var arrivals = Arrivals.scattered
+    /// How the rate changes with the time of day; nil: not at all.
+    public var curve: RateCurve?
+    /// Indices of the nodes that are asked; empty means all.
     public var askers: [Int] = []
     public var models: [String]
     public var tokensMin = 10
     public var tokensMax = 30
+    public var lengths = Lengths.uniform
+    /// Tokens of a prompt, and what each turn of a conversation adds to it; 0: what the request's body has by itself.
+    public var promptTokens = 0
+    /// Each task is the first of a conversation; nil: tasks stand alone.
+    public var conversation: ConversationPlan?
     public var deadline = Interval.seconds(60)
     public var resumable = true
-    /// Bytes a second that a client reads; nil: as fast as they come.
+    /// Bytes a second that a client reads; nil: as fast as they arrive.
     public var readsBytesPerSecond: Int?
     /// Clients that hang up, at a random moment within `hangUpWithin` of their submission.
     public var hangUp = Chance.never
@@ -166,54 +176,54 @@ public struct PlannedEvent: Sendable {
     }
 }
 
-/// What happens to nodes and network. Nodes are named by index.
+/// Faults of nodes and network. Nodes are named by index.
 public enum Fault: Sendable {
     /// SIGKILL: the machine lives on and resets its connections.
     case kill(Int)
-    /// The machine vanishes: nobody is told anything.
+    /// The machine vanishes: no peer is told.
     case powerOff(Int)
     /// SIGSTOP and SIGCONT.
     case freeze(Int)
     case thaw(Int)
-    /// A new process with the same key after a kill, a power cut or a leave.
+    /// A new process with the same key, after a kill, a power cut or a leave.
     case restart(Int)
     /// SIGTERM.
     case leave(Int)
     /// The nodes of the list are cut off from all others.
     case partition([Int])
     case heal
-    /// The backend is gone: its jobs fail, and nothing is sold until it recovers.
+    /// The backend is gone: its jobs fail, and its models are not sold until it recovers.
     case backendDown(Int)
     case backendUp(Int)
-    /// A node that is answering somebody at that moment, drawn at random (the asker's own is spared).
+    /// Kills a node, drawn at random, that is answering another node's task at that moment.
     case killBusy
-    /// The same, frozen for so long.
+    /// The same, but freezes it for this long.
     case freezeBusy(Interval)
-    /// From now on it hears nothing from anyone, and a connection to it hangs: a node that joined honestly and then
-    /// drops what it is asked. It counts neither as up nor as selling.
+    /// From now on it receives nothing, and connections to it hang: a node that joined honestly and then
+    /// drops requests. It counts neither as up nor as selling.
     case fallSilent(Int)
-    /// Handshakes heard before are sent again, as if they came from so many addresses that never asked.
+    /// Recorded handshakes are sent again, with the forged source of this many addresses that never sent one.
     case spoof(Int)
-    /// From now on the attacker's program runs in the node's place, with its key and at its address. It counts neither as
-    /// up nor as selling: what must hold must hold among the others.
+    /// From now on the attacker's program runs in the node's place, with its key and address. It counts
+    /// neither as up nor as selling: invariants apply to the other nodes.
     case turn(Int, Hostility)
 }
 
-/// Thresholds by name; what is nil is not demanded.
+/// Thresholds by name; nil means no threshold.
 public struct Expectations: Sendable {
-    /// Every node knows every offer so soon after the last node has started.
+    /// Time after the last node's start within which every node must know every offer.
     public var offersWithin: Interval? = .seconds(30)
-    /// Nobody lists an offer any more so soon after its seller began to leave.
+    /// Time after a seller begins to leave within which no node may list its offers any more.
     public var leaveWithin: Interval?
-    /// No backend works on a task any more so soon after its client hung up.
+    /// Time after a client's hang-up within which no backend may work on its task any more.
     public var cancelWithin: Interval?
-    /// Calls to one dead node that one asker leaves unanswered.
+    /// Unanswered calls of one asker to one dead node.
     public var silentCallsMax: Int?
-    /// Tasks delivered, of those whose client stayed and whose asker lived, in percent.
+    /// Percentage of delivered tasks, among those whose client stayed and whose asker lived.
     public var deliveredPercentMin: Int?
-    /// The client's longest wait from a delivered byte to the next, over all failovers.
+    /// The longest wait of a client from one delivered byte to the next, over all failovers.
     public var failoverGapMax: Interval?
-    /// Jobs that readers must have held back.
+    /// Number of jobs that slow readers must have paused.
     public var pausesMin: Int?
     public init() {}
 }

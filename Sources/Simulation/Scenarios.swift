@@ -1,10 +1,10 @@
-// The scenarios that are built in, by name: what the tests run, and what `starling sim NAME` repeats.
+// The built-in scenarios, by name: used by tests, and by `starling sim NAME`.
 
 import Primitives
 import Wire
 
 public enum Scenarios {
-    /// What `starling sim` can vary.
+    /// The sizes that `starling sim` can vary.
     public struct Size: Sendable {
         public var nodes: Int?
         public var tasks: Int?
@@ -28,13 +28,13 @@ public enum Scenarios {
 
     public static var names: [(name: String, summary: String)] { entries.map { ($0.name, $0.summary) } }
 
-    /// The scenario of that name; nil: there is none.
+    /// The scenario of that name; nil if there is none.
     public static func named(_ name: String, seed: UInt64, size: Size = Size()) -> Scenario? {
         guard let entry = entries.first(where: { $0.name == name }) else { return nil }
         let nodes = max(2, size.nodes ?? entry.nodes)
         var scenario = mesh(entry.name, entry.summary, seed: seed, nodes: nodes)
         if let loss = size.loss { scenario.network.loss = loss }
-        // As much work per node at any size.
+        // The same load per node at any size.
         let every = Interval.microseconds(max(100, 4_000_000 / Int64(nodes)))
         scenario.load = [load(tasks: size.tasks ?? entry.tasks, from: .seconds(6), every: every)]
         entry.build(&scenario, size)
@@ -72,7 +72,7 @@ public enum Scenarios {
                 scenario.expect.failoverGapMax = .milliseconds(2_500)
             }, nodes: 40, tasks: 40),
         Entry(
-            name: "freeze-midstream", summary: "Workers are stopped while they answer, and woken.",
+            name: "freeze-midstream", summary: "Workers are frozen while they answer, and thawed.",
             build: { scenario, _ in
                 scenario.load[0].tokensMin = 60
                 scenario.load[0].tokensMax = 120
@@ -86,7 +86,7 @@ public enum Scenarios {
                 scenario.expect.failoverGapMax = .milliseconds(2_500)
             }, nodes: 40, tasks: 40),
         Entry(
-            name: "power-cut", summary: "Machines vanish without a word, and come back.",
+            name: "power-cut", summary: "Machines vanish without notice, and come back.",
             build: { scenario, _ in
                 scenario.load[0].tokensMin = 60
                 scenario.load[0].tokensMax = 120
@@ -115,7 +115,7 @@ public enum Scenarios {
                 scenario.expect.cancelWithin = .milliseconds(200)
             }, nodes: 40, tasks: 100),
         Entry(
-            name: "leave", summary: "Sellers leave; a second later nobody lists them.",
+            name: "leave", summary: "Sellers leave; a second later no node lists them.",
             build: { scenario, _ in
                 for index in 0..<4 {
                     scenario.events.append(
@@ -132,8 +132,8 @@ public enum Scenarios {
                 let sellers = scenario.nodes.indices.filter { !scenario.nodes[$0].serves.isEmpty }
                 scenario.load[0].askers = scenario.nodes.indices.filter { scenario.nodes[$0].serves.isEmpty }
                 scenario.load[0].every = .milliseconds(400)
-                scenario.load[0].isEven = true
-                // Room enough for all tasks at the one that lives.
+                scenario.load[0].arrivals = .even
+                // Enough room for all tasks at the surviving seller.
                 for index in sellers { scenario.nodes[index].serves[0].slots = 6 }
                 for index in sellers.dropFirst().prefix(2) {
                     scenario.events.append(
@@ -162,7 +162,8 @@ public enum Scenarios {
                 scenario.nodes[scenario.nodes.count - 1].clockSkew = World.skewTo1970
                 scenario.nodes[2].clockSkew = .seconds(20)
                 scenario.nodes[3].clockSkew = .seconds(-20)
-                // Only the seller with the wrong clock has it, and only the asker with the wrong clock asks for all.
+                // Only the seller with the wrong clock has it, and only the asker with the wrong clock asks
+                // for it.
                 guard scenario.nodes.count >= 16, scenario.nodes[1].serves.count == 1 else { return }
                 scenario.nodes[1].serves[0].model = "wren-s"
                 var from1970 = scenario.load[0]
@@ -174,7 +175,7 @@ public enum Scenarios {
                 scenario.expect.deliveredPercentMin = 100
             }, nodes: 40, tasks: 20),
         Entry(
-            name: "backends", summary: "Backends fail, hang and die; tasks go on elsewhere.",
+            name: "backends", summary: "Backends fail, hang and die; tasks fail over.",
             build: { scenario, _ in
                 for index in scenario.nodes.indices where !scenario.nodes[index].serves.isEmpty {
                     if index % 3 == 1 {
@@ -194,7 +195,7 @@ public enum Scenarios {
                 scenario.expect.deliveredPercentMin = 90
             }, nodes: 40, tasks: 100),
         Entry(
-            name: "spoof", summary: "Handshakes are replayed under others' addresses.",
+            name: "spoof", summary: "Handshakes are replayed from forged addresses.",
             build: { scenario, _ in
                 scenario.events = [
                     PlannedEvent(at: .seconds(7), .spoof(20)), PlannedEvent(at: .seconds(9), .spoof(20)),
@@ -206,14 +207,14 @@ public enum Scenarios {
                 for index in scenario.nodes.indices where !scenario.nodes[index].serves.isEmpty && index > 0 {
                     scenario.nodes[index].acceptsInbound = false
                 }
-                // Two ends that accept nothing can't trade.
+                // Two ends that accept no connections can't trade.
                 scenario.load[0].askers = scenario.nodes.indices.filter { scenario.nodes[$0].acceptsInbound }
                 scenario.load[0].every = .milliseconds(150)
                 scenario.expect.deliveredPercentMin = 100
             }, nodes: 20, tasks: 60),
         Entry(
             name: "slow-readers",
-            summary: "Clients that read slowly hold their workers back.",
+            summary: "Clients that read slowly slow their workers down.",
             build: { scenario, _ in
                 scenario.load[0].readsBytesPerSecond = 30_000
                 scenario.load[0].tokensMin = 40_000
@@ -230,15 +231,15 @@ public enum Scenarios {
             }, nodes: 12, tasks: 12),
     ]
 
-    // MARK: Pieces
+    // MARK: Parts
 
-    /// One seller in five (at least three), at different prices and speeds; all start within two seconds and join by the
-    /// first two.
+    /// One node in five (at least three) sells, at different prices and speeds; all start within two seconds
+    /// and join by the first two.
     public static func mesh(_ name: String, _ summary: String, seed: UInt64, nodes: Int) -> Scenario {
         let sellers = max(min(3, nodes), nodes / 5)
         let plans = (0..<nodes).map { index in
             var plan = NodePlan(name: "n\(index)", bootstrap: [0, 1])
-            // The bootstrap nodes first; they find each other.
+            // The bootstrap nodes start first and find each other.
             plan.startsAt =
                 index < 2
                 ? .milliseconds(Int64(index)) : .milliseconds(100 + Int64(index) * 1_900 / Int64(nodes))

@@ -1,8 +1,8 @@
 import Primitives
 
-/// What every backend answers to a prompt: a text that follows from the prompt and the position alone, so that any
-/// worker can go on where another stopped and every byte can be checked. Tokens differ in length, and some are not
-/// ASCII.
+/// The answer of every backend to a prompt: a text that depends only on the prompt and the position, so that
+/// any worker can continue where another stopped and every byte can be checked. Tokens differ in length, and
+/// some are not ASCII.
 struct ScriptedAnswer {
     private static let words: [[UInt8]] = [
         "the ", "mesh ", "answers ", "slowly ", "a", "b", " ", ", ", ".\n", "Ünïcode ", "星", "椋鳥", "🐦", "— ",
@@ -28,7 +28,7 @@ struct ScriptedAnswer {
         return text
     }
 
-    /// The token that follows `delivered`; nil when those bytes are no beginning of this answer.
+    /// The index of the token that follows `delivered`; nil when those bytes are not a prefix of this answer.
     func position(after delivered: [UInt8]) -> Int? {
         var offset = 0
         for index in 0...tokens {
@@ -46,6 +46,12 @@ struct ScriptedAnswer {
     // MARK: As a request's body
 
     var body: [UInt8] { Array("{\"key\":\(key),\"tokens\":\(tokens)}".utf8) }
+
+    /// The same with blanks at its end, so that it has `size` bytes.
+    func body(of size: Int) -> [UInt8] {
+        let body = body
+        return body + [UInt8](repeating: 32, count: max(0, size - body.count))
+    }
 
     init(key: UInt64, tokens: Int) {
         self.key = key

@@ -2,10 +2,10 @@ import Primitives
 import Synchronization
 import Wire
 
-/// Records that some peer of a world has verified. A world runs on one thread; the lock is there because peers are
-/// `Sendable`, and is never waited for.
+/// Records that some peer of a world has verified. A world runs on one thread; the lock is needed because
+/// peers are `Sendable`, but is never contended.
 final class SharedMemo: VerifiedMemo {
-    /// Beyond so many everything is forgotten: what is still in use is soon back.
+    /// Above this many, everything is dropped: records still in use soon return.
     private static let recordsMax = 1 << 20
 
     private let known = Mutex<[SignedRecord: any AnyObject & Sendable]>([:])

@@ -1,14 +1,16 @@
 import Market
 import Primitives
 
-/// The model server of one machine: slots, a first token after a while, then tokens at a steady rate, or a failure.
+/// The model server of one machine: slots, a delay before the first token, then tokens at a steady rate, or a
+/// failure.
 struct SimulatedBackend {
     struct Running {
-        /// Steps that were planned under another ticket are void.
+        /// Steps planned under an older ticket are void.
         var ticket: UInt32
         var task: TaskID
         var model: Int
         var answer: ScriptedAnswer
+        var promptTokens: UInt32
         var position: Int
         var end: Int
         var reason: String
@@ -23,10 +25,10 @@ struct SimulatedBackend {
 
     init(random: SeededRandom) { self.random = random }
 
-    /// Never read faster than this: a shell gets what came since its last read in one piece.
+    /// The shortest time between two reads: a shell gets everything since its last read in one piece.
     private static let stepMin: Int64 = 20_000_000
 
-    /// Tokens in one step, and how long it takes.
+    /// Tokens in one step, and its duration.
     static func pace(_ plan: ServePlan) -> (tokens: Int, time: Int64) {
         let perToken = 1_000_000_000 / Int64(plan.tokensPerSecond)
         let tokens = max(1, Int(stepMin / max(1, perToken)))

@@ -26,7 +26,7 @@ public enum StudyBehaviour: UInt8, Sendable {
 public struct StudyMesh {
     struct Key: Hashable {
         var node: Int
-        var token: UInt64
+        var token: RequestToken
     }
 
     final class Box {
@@ -42,9 +42,9 @@ public struct StudyMesh {
     }
 
     private enum Event {
-        case question(UInt64, DiscoveryMessage, from: Int, to: Int)
-        case answer(UInt64, DiscoveryMessage, from: Int, to: Int, took: Interval)
-        case silence(UInt64, to: Int)
+        case question(RequestToken, DiscoveryMessage, from: Int, to: Int)
+        case answer(RequestToken, DiscoveryMessage, from: Int, to: Int, took: Interval)
+        case silence(RequestToken, to: Int)
         case tick(Int)
     }
 
@@ -84,7 +84,7 @@ public struct StudyMesh {
     private var random: SeededRandom
 
     public internal(set) var lookups:
-        [UInt64: (contacts: [Verified<Contact>], statistics: LookupStatistics)] = [:]
+        [RequestToken: (contacts: [Verified<Contact>], statistics: LookupStatistics)] = [:]
     var found: [Key: [(provider: PublicKey, at: MonotonicTime)]] = [:]
     var searches: [Key: SearchStatistics] = [:]
 

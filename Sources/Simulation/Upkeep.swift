@@ -1,7 +1,7 @@
 import Primitives
 
-/// What the nodes' upkeep costs: their traffic in the second half of the calm, when all have joined and nothing is asked
-/// or broken. Datagrams with their IPv4 and UDP headers; channels are closed by then.
+/// The cost of the nodes' upkeep: their traffic in the second half of the calm, when all have joined and
+/// nothing is asked or broken. Datagrams with their IPv4 and UDP headers; channels are closed by then.
 public struct Upkeep: Sendable {
     static let headerBytes = 28
 
@@ -10,13 +10,13 @@ public struct Upkeep: Sendable {
     public var datagrams = 0
     public var bytes = 0
 
-    /// Of one node, a second.
+    /// Per node and second.
     func perNode(_ count: Int, nodes: Int) -> Double {
         let seconds = (until - from).seconds
         return seconds > 0 ? Double(count) / seconds / Double(max(1, nodes)) : 0
     }
 
-    /// Counts from `earlier` to now.
+    /// The counts between `earlier` and now.
     init(from: Int64, _ earlier: CarrierCounts, until: Int64, _ later: CarrierCounts) {
         self.from = Interval(nanoseconds: from)
         self.until = Interval(nanoseconds: until)

@@ -29,6 +29,8 @@ public enum Invariant: String, CaseIterable, Sendable {
     case failoverQuick = "failover_quick"
     /// A client that doesn't read holds its worker back.
     case readersHoldBack = "readers_hold_back"
+    /// Over all nodes the balances of the receipts that they keep sum to zero.
+    case balancesSum = "balances_sum"
     /// A tick does what is due.
     case timersMove = "timers_move"
 }

@@ -1,4 +1,4 @@
-// The model servers: jobs start, tokens come at their pace, jobs fail as scripted.
+// The model servers: jobs start, tokens come at their pace, and jobs fail as scripted.
 
 import Market
 import PeerCore
@@ -19,12 +19,13 @@ extension World {
         guard let answer = ScriptedAnswer(body: job.body),
             let position = answer.position(after: job.delivered)
         else {
-            violate(.exactText, host: host, "a job goes on from text that nobody could have delivered")
-            return refuse("invalid_request", "The delivered text is none of this answer.")
+            violate(.exactText, host: host, "a job continues a text that no worker could have delivered")
+            return refuse("invalid_request", "The delivered text is not part of this answer.")
         }
         let limit = job.maxTokens.map { min(answer.tokens, position + Int($0)) } ?? answer.tokens
         var running = SimulatedBackend.Running(
-            ticket: nextTicket(), task: job.task, model: model, answer: answer, position: position,
+            ticket: nextTicket(), task: job.task, model: model, answer: answer,
+            promptTokens: UInt32(job.body.count / 4), position: position,
             end: limit,
             reason: limit < answer.tokens ? "length" : "stop")
         if let failure = plan.failure, host.backend.random.chance(1, in: failure.oneIn) {
@@ -64,7 +65,8 @@ extension World {
         queue.push(.backend(host: Int32(host.index), job: job, ticket: ticket), at: clock + time)
     }
 
-    /// The backend has the next tokens. It runs on while its node's process is frozen: what it says waits in a socket.
+    /// The backend has the next tokens. It runs on while its node's process is frozen: its output waits in a
+    /// socket.
     func stepBackend(_ host: Host, _ job: JobID, _ ticket: UInt32) {
         guard var running = host.backend.jobs[job], running.ticket == ticket else { return }
         let pace = SimulatedBackend.pace(host.plan.serves[running.model])
@@ -82,7 +84,7 @@ extension World {
         dispatch(.report(host: Int32(host.index), job: job, from: Int32(from), to: Int32(to)))
     }
 
-    /// The process hears it: tokens `from..<to`, and the end with the last one; −1: an error.
+    /// Reports to the process: tokens `from..<to`, and the end with the last one; −1 for an error.
     func report(_ host: Host, _ job: JobID, _ from: Int, _ to: Int, _ event: Event) {
         guard let process = host.process, let running = host.backend.jobs[job] else { return }
         if host.state == .frozen { return process.inbox.append(event) }
@@ -102,7 +104,7 @@ extension World {
             if to == running.end, running.hasFailure == nil, host.backend.jobs[job] != nil {
                 dropJob(host, job)
                 let finish = Finish(
-                    reason: running.reason, promptTokens: UInt32(running.answer.body.count / 4),
+                    reason: running.reason, promptTokens: running.promptTokens,
                     completionTokens: UInt32(to))
                 process.peer.job(job, .finished(finish), now: now)
             }

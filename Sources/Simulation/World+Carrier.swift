@@ -1,4 +1,4 @@
-// Datagrams: from a node's slab into the pool, through the links, to the receiver, who opens them in place.
+// Datagrams: from a node's slab into the pool, through the links, to the receiver, which opens them in place.
 
 import PeerCore
 import Primitives
@@ -33,7 +33,7 @@ extension World {
         }
     }
 
-    /// A datagram from a port of its own.
+    /// Sends a datagram from a separate port.
     func sendApart(_ bytes: [UInt8], to endpoint: Endpoint, _ host: Host) {
         guard !host.callsNobody else { return }
         host.traffic.datagramsSent += 1
@@ -45,7 +45,8 @@ extension World {
         bytes.withUnsafeBytes { send($0, from: from, to: to) }
     }
 
-    /// Lets a datagram travel between two addresses: once, twice or never. `isForged`: it doesn't come from there.
+    /// Sends a datagram between two addresses: it arrives once, twice or never. `isForged` says that it has a
+    /// forged source.
     func send(_ bytes: UnsafeRawBufferPointer, from: Int32, to: Int32, isForged: Bool = false) {
         let (sender, target) = (Int(translators.machine(of: from)), Int(translators.machine(of: to)))
         let receiver = hosts.indices.contains(target) ? hosts[target] : nil
@@ -131,7 +132,7 @@ extension World {
         pool.release(slot)
     }
 
-    /// Kept for those who send again what they heard.
+    /// Kept for attackers that send recorded handshakes again.
     private func record(_ bytes: UnsafeRawBufferPointer, _ to: Int32) {
         if recorded.count >= Self.recordedMax { recorded.removeFirst() }
         recorded.append((Array(bytes), to))

@@ -107,6 +107,7 @@ extension World {
         for host in hosts where host.isUp { checkRest(host) }
         if !liars.isEmpty { checkContacts() }
         checkCalmOffers()
+        checkBalances()
         checkExpectations()
     }
 

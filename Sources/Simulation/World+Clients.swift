@@ -1,4 +1,4 @@
-// Clients: they submit, read at their speed, hang up, and compare every byte with what must come.
+// Clients: they submit, read at their speed, hang up, and compare every byte with the reference.
 
 import Market
 import PeerCore
@@ -6,31 +6,19 @@ import Primitives
 import Wire
 
 extension World {
-    /// Draws the tasks of a load before anything runs.
+    /// Draws the tasks of a load before the run starts.
     func plan(_ load: LoadPlan, _ random: inout SeededRandom) {
         let askers = load.askers.isEmpty ? Array(hosts.indices) : load.askers
-        guard !askers.isEmpty, !load.models.isEmpty else { return }
-        var at = load.from.nanoseconds
-        for index in 0..<load.tasks {
-            // Uniform in (0, 2 × mean): bursts and pauses without a logarithm, which differs between machines.
-            let mean = Int(load.every.nanoseconds)
-            at += Int64(load.isEven ? mean : mean > 0 ? random.below(2 * mean) : 0)
-            let hangsUp = load.hangUp.perMillion > 0 && random.below(1_000_000) < load.hangUp.perMillion
-            let within = Int(max(1, load.hangUpWithin.nanoseconds))
-            let tokens = load.tokensMin + random.below(max(1, load.tokensMax - load.tokensMin + 1))
-            clients.append(
-                Client(
-                    asker: load.isEven ? askers[index % askers.count] : askers[random.below(askers.count)],
-                    model: load.models[random.below(load.models.count)],
-                    answer: ScriptedAnswer(key: random.next() >> 1, tokens: tokens), load: load,
-                    hangsUpAfter: hangsUp ? Int64(random.below(within)) : nil))
-            queue.push(.submit(client: Int32(clients.count - 1)), at: at)
+        let first = clients.count
+        for task in load.draw(askers, &random) {
+            if let at = task.at { queue.push(.submit(client: Int32(clients.count)), at: at) }
+            clients.append(Client(task, load, first: first))
             watch.openClients += 1
         }
     }
 
     func submit(_ id: Int32, _ event: Event) {
-        // Someone whose node is down asks the next one.
+        // A client whose node is down asks the next one.
         let first = clients[Int(id)].asker
         let candidates = (0..<hosts.count).lazy.map { self.hosts[(first + $0) % self.hosts.count] }
         guard let host = candidates.first(where: { $0.process?.isLeaving == false && !$0.isSilent }),
@@ -41,8 +29,8 @@ extension World {
         if host.state == .frozen { return process.inbox.append(event) }
         let client = clients[Int(id)]
         var request = TaskRequest(
-            kind: .completion, model: client.model, body: client.answer.body,
-            tokensIn: UInt32(client.answer.body.count / 4), tokensOutEstimate: UInt32(client.answer.tokens),
+            kind: .completion, model: client.model, body: client.body,
+            tokensIn: UInt32(client.body.count / 4), tokensOutEstimate: UInt32(client.answer.tokens),
             tokensOutMax: UInt32(client.answer.tokens), features: [.completion],
             resumable: client.load.resumable,
             deadline: client.load.deadline)
@@ -65,7 +53,8 @@ extension World {
         }
         digest.mix(17, host.index, Int(id))
         if let outcome = clients[Int(id)].outcome {
-            // A client that hung up is told nothing more than that; whoever has its end gets no second one.
+            // A client that hung up gets at most that outcome; a task with an outcome must not get a second
+            // one.
             if outcome == .cancelled, case .failed(let failure) = event, failure.reason == .cancelled {
                 return
             }
@@ -82,6 +71,8 @@ extension World {
         case .progress: break
         case .finished(let summary):
             clients[Int(id)].failovers = summary.failovers
+            clients[Int(id)].cost = summary.cost
+            clients[Int(id)].billedTokens = Int(summary.promptTokens) + Int(summary.completionTokens)
             let client = clients[Int(id)]
             if client.received != client.reference.count {
                 violate(
@@ -195,6 +186,7 @@ extension World {
         clients[Int(id)].endedAt = clock
         watch.openClients -= 1
         let client = clients[Int(id)]
+        if let next = client.next { queue.push(.submit(client: next), at: clock + client.think) }
         if client.host >= 0, let task = client.task { countSilentCalls(task, hosts[Int(client.host)]) }
     }
 }

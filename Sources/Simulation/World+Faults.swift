@@ -1,4 +1,4 @@
-// What breaks, and how it comes back.
+// Faults, and recovery from them.
 
 import PeerCore
 import Primitives
@@ -61,7 +61,7 @@ extension World {
         host.state = .frozen
     }
 
-    /// The process goes on: first it reads what its sockets hold, and only then do timers fire, as in `Node`.
+    /// Thaws the process: it first reads what its sockets hold, and only then do timers fire, as in `Node`.
     func thaw(_ host: Host) {
         guard host.state == .frozen, let process = host.process else { return }
         host.state = .running
@@ -96,7 +96,7 @@ extension World {
         flush(host, process)
     }
 
-    /// What waited for a process that is gone.
+    /// Releases an event that waited for a process that has ended.
     func discard(_ event: Event) {
         switch event {
         case .datagram(let slot, _, _, _): release(slot)
@@ -105,7 +105,7 @@ extension World {
         }
     }
 
-    /// Every recorded handshake comes once more from each of so many addresses where nobody is.
+    /// Sends every recorded handshake again, from each of `addresses` unused addresses.
     private func spoof(_ addresses: Int) {
         for (bytes, to) in recorded {
             for index in 0..<addresses {

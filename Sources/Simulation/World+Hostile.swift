@@ -1,5 +1,5 @@
-// Hostile machines: the process is gone, and an `Impostor` with its key answers at its address. Nothing of it touches
-// the code that ships; who is honest meets it through the carrier alone.
+// Hostile machines: the process has ended, and an `Impostor` with its key answers at its address. None of it
+// touches the real code: honest nodes meet it only through the carrier.
 
 import Cryptography
 import Primitives
@@ -9,11 +9,11 @@ import Wire
 extension World {
     /// How often a hostile machine acts.
     private static let hostileEvery: Int64 = 100_000_000
-    /// Machines of one flood that are shaken hands with, and handshakes made for them.
+    /// Victims of a flood that get handshakes, and handshakes made for them.
     private static let handshakesMax = 64
     private static let inventedOffersMax = 128
 
-    /// The process ends and an attacker's program takes its place.
+    /// Ends the process and starts an attacker's program in its place.
     func turn(_ host: Host, _ hostility: Hostility) {
         end(host, .hostile, isReset: true)
         host.state = .hostile
@@ -41,11 +41,11 @@ extension World {
 
     // MARK: Ground ids
 
-    /// Keys tried for ids near a topic, at most: a fifth of a second of one core for each ten thousand.
+    /// Most keys tried for ids near a topic: a fifth of a second of one core for each ten thousand.
     private static let triesMax = 400_000
 
-    /// The identities of the nodes whose ids are ground, by their numbers: of enough keys tried those nearest to the
-    /// topic, so that they lie nearer than the nearest honest node with good probability.
+    /// The identities of the nodes with ground ids, by their numbers. Enough keys are tried that the closest
+    /// to the topic are probably closer than the closest honest node.
     static func ground(_ scenario: Scenario, _ seed: Bytes32) -> [Int: Identity] {
         var identities: [Int: Identity] = [:]
         var wanted: [(model: String, nodes: [Int])] = []
@@ -72,7 +72,7 @@ extension World {
         return identities
     }
 
-    // MARK: What it hears
+    // MARK: Receiving
 
     func hear(_ host: Host, _ impostor: Impostor, _ bytes: UnsafeMutableRawBufferPointer, from: Int32) {
         counts.delivered += 1
@@ -93,7 +93,7 @@ extension World {
     private func answer(_ message: Message, _ host: Host, _ impostor: Impostor, _ asker: Endpoint) -> Message?
     {
         guard case .lie = impostor.hostility else {
-            // Alive, and of no use.
+            // Alive, but of no use.
             guard case .discovery(.ping) = message else { return nil }
             return .discovery(.pong(contact: impostor.contact.signed, observed: asker))
         }
@@ -132,7 +132,7 @@ extension World {
         return signed.signed
     }
 
-    /// A contact that says that an honest node lives at the liar's address; its signature is another record's.
+    /// A contact that claims an honest node is at the liar's address; its signature is another record's.
     private func forged(by liar: Host) -> [SignedRecord] {
         guard let impostor = liar.impostor, let victim = drawHonest(&impostor.random) else { return [] }
         let contact = Contact(
@@ -142,7 +142,7 @@ extension World {
         return [SignedRecord(body: contact.encoded(), signature: impostor.contact.signed.signature)]
     }
 
-    // MARK: What it does
+    // MARK: Acting
 
     func actHostile(_ host: Host) {
         guard let impostor = host.impostor else { return }
@@ -150,7 +150,7 @@ extension World {
         impostor.sessions.tick(turn: &impostor.turn, out: &impostor.output)
         switch impostor.hostility {
         case .lie:
-            // Once a second it calls on somebody, to be known.
+            // Once a second it contacts a node, to become known.
             if impostor.random.chance(1, in: 10), let honest = drawHonest(&impostor.random) {
                 impostor.sessions.request(
                     .discovery(.ping(contact: impostor.contact.signed)), to: address(honest), owner: .peer(0),
@@ -164,7 +164,7 @@ extension World {
         queue.push(.hostile(host: Int32(host.index)), at: clock + Self.hostileEvery)
     }
 
-    /// How many of `perSecond` things fall into one turn.
+    /// How many of `perSecond` actions fall into one turn.
     private func turns(_ perSecond: Int, _ impostor: Impostor) -> Int {
         let parts = Int(1_000_000_000 / Self.hostileEvery)
         return perSecond / parts + (impostor.random.below(parts) < perSecond % parts ? 1 : 0)
@@ -174,7 +174,7 @@ extension World {
         PeerAddress(key: host.identity.publicKey, endpoint: host.endpoint)
     }
 
-    /// An honest node that strangers reach.
+    /// An honest node that strangers can reach.
     func drawHonest(_ random: inout SeededRandom) -> Host? {
         for _ in 0..<32 {
             let host = hosts[random.below(hosts.count)]
@@ -215,7 +215,7 @@ extension World {
         }
     }
 
-    /// Handshakes of identities that are thrown away, and offers of ones that never were.
+    /// Handshakes of throw-away identities, and offers of nodes that never existed.
     private func prepareFlood(_ host: Host, _ impostor: Impostor, _ victims: [Int]) {
         for number in 0..<Self.handshakesMax {
             let victim = victims.isEmpty ? nil : hosts[victims[number % victims.count]]
@@ -237,7 +237,8 @@ extension World {
         let models = scenario.nodes.flatMap { $0.serves.map(\.model) }
         for number in 0..<Self.inventedOffersMax {
             let identity = Identity(seed: impostor.random.bytes32())
-            // Each says that it lives in a network of its own, where nobody is; every other one sells what is asked for.
+            // Each claims to be in its own network, where there is no node; every other one sells a model in
+            // demand.
             let wanted = models.isEmpty || number % 2 == 0 ? "flood-\(number)" : models[number % models.count]
             var offer = Offer(publicKey: identity.publicKey, model: wanted)
             offer.context = 8_192
@@ -257,7 +258,7 @@ extension World {
 
     // MARK: Replays
 
-    /// Kept for those who send again what they heard: a sample of the whole past.
+    /// Kept for attackers that replay: a sample of all past datagrams.
     func overhear(_ bytes: UnsafeRawBufferPointer, _ from: Int32, _ to: Int32) {
         if overheard.count < Self.overheardMax {
             overheard.append((Array(bytes), from, to))

@@ -54,13 +54,7 @@ extension World {
         let models = host.plan.serves.map { plan in
             let availability: ServedModel.Availability =
                 process.isLeaving ? .leaving : host.backend.isDown ? .down("the backend is gone") : .up
-            return ServedModel(
-                model: plan.model, price: plan.price, slots: plan.slots, context: plan.context,
-                features: [.chat, .completion], continues: plan.continues, digest: nil, quantization: "Q4_0",
-                speed: Speed(
-                    firstTokenMilliseconds: UInt32(clamping: plan.firstToken.milliseconds),
-                    millitokensPerSecond: UInt32(clamping: plan.tokensPerSecond * 1_000)),
-                available: availability)
+            return ServedModel(plan, availability)
         }
         process.peer.serve(models, now: now(host))
     }
@@ -208,6 +202,7 @@ extension World {
         case .keep(let receipt):
             digest.mix(18, host.index, Int(truncatingIfNeeded: receipt.record.cost))
             counts.receipts += 1
+            host.keep(receipt.record)
         case .keepSequence(let model, let sequence):
             digest.mix(19, host.index, Int(truncatingIfNeeded: sequence))
             host.sequences.removeAll { $0.model == model }
@@ -256,5 +251,17 @@ extension World {
     func dropped(_ host: Host) -> [(name: String, count: UInt64)] {
         guard let process = host.process else { return host.droppedBefore }
         return merged(host.droppedBefore, process.peer.dropped)
+    }
+}
+
+extension ServedModel {
+    init(_ plan: ServePlan, _ availability: Availability) {
+        self.init(
+            model: plan.model, price: plan.price, slots: plan.slots, context: plan.context,
+            features: [.chat, .completion], continues: plan.continues, digest: nil, quantization: "Q4_0",
+            speed: Speed(
+                firstTokenMilliseconds: UInt32(clamping: plan.firstToken.milliseconds),
+                millitokensPerSecond: UInt32(clamping: plan.tokensPerSecond * 1_000)),
+            available: availability)
     }
 }

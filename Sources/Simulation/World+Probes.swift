@@ -87,7 +87,7 @@ extension World {
         probe.host = Int32(host.index)
         probe.incarnation = process.incarnation
         probe.startedAt = clock
-        let token: UInt64
+        let token: RequestToken
         switch probe.kind {
         case .lookup:
             probe.target = probeRandom.bytes32()
@@ -120,7 +120,7 @@ extension World {
         }
     }
 
-    private func end(_ token: UInt64, _ process: NodeProcess) {
+    private func end(_ token: RequestToken, _ process: NodeProcess) {
         guard let index = process.probes.removeValue(forKey: token) else { return }
         let probe = probes[Int(index)]
         // Who left or turned meanwhile need not be found.

@@ -1,6 +1,6 @@
-// Channels' carrier: reliable ordered byte streams. Connecting takes one round trip; each direction is FIFO; an end is
-// seen after what was written before it. The kernel of a frozen process accepts and buffers; a machine that is gone or
-// cut off is silence.
+// The carrier of channels: reliable ordered byte streams. Connecting takes one round trip; each direction is
+// FIFO; an end is seen after everything written before it. The kernel of a frozen process accepts and
+// buffers; a machine that is gone or cut off is silent.
 
 import PeerCore
 import Primitives
@@ -9,8 +9,8 @@ import Sessions
 extension World {
     /// The shell gives up dialling after this.
     private static let dialTimeout: Int64 = 3_000_000_000
-    /// A peer that is silent for so long with data unacknowledged is given up by the kernel. Linux takes 15 minutes; the
-    /// protocol must not depend on it either way.
+    /// The kernel gives up a peer that is silent for this long with unacknowledged data. Linux takes 15
+    /// minutes; the protocol must not depend on it.
     private static let silentCloseAfter: Int64 = 60_000_000_000
 
     func dial(_ channel: ChannelID, _ endpoint: Endpoint, _ host: Host, _ process: NodeProcess) {
@@ -111,7 +111,7 @@ extension World {
         return dialler.host == Int32(host.index) && dialler.channel == channel ? .toAcceptor : .toDialler
     }
 
-    /// This end is closed; the other hears of it after what is in flight, or never.
+    /// This end is closed; the other end learns of it after everything in flight, or never.
     func closeStream(_ id: Int32, _ channel: ChannelID, isReset: Bool) {
         let dialler = streams[Int(id)].ends.dialler
         let end =
@@ -144,7 +144,7 @@ extension World {
         queue.push(.stream(id, direction), at: streams[Int(id)].arrival(clock + delay, direction))
     }
 
-    /// What waited in a partition is sent again.
+    /// Resends what waited for a partition to heal.
     func releaseHeld() {
         for id in streams.indices {
             for direction in [Event.Direction.toAcceptor, .toDialler] where streams[id].isHeld(direction) {
@@ -188,7 +188,7 @@ extension World {
         flush(host, process)
     }
 
-    /// The process at that end, if it is there and runs; frozen, its kernel keeps the event.
+    /// The process at that end, if it exists and runs; if it is frozen, its kernel keeps the event.
     private func listening(_ end: Stream.End, _ event: Event) -> (Host, NodeProcess)? {
         let host = hosts[Int(end.host)]
         guard let process = host.process, process.incarnation == end.incarnation else { return nil }

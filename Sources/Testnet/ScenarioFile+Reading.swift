@@ -117,7 +117,8 @@ extension ScenarioFile {
     }
 
     private func readLoad(_ reader: YAMLReader) throws(ConfigurationError) -> Load {
-        try reader.allow(["model", "count", "rate", "from", "via", "tokens", "deadline", "prompt"])
+        try reader.allow(
+            ["model", "count", "rate", "from", "via", "tokens", "deadline", "prompt"] + LoadShape.keys)
         let model = try soldModel(reader, "model")
         let via = try reader.words("via")
         try known(via, reader.child("via"))
@@ -127,7 +128,7 @@ extension ScenarioFile {
             from: try reader.interval("from") ?? .seconds(5),
             via: via, tokens: try reader.integerRange("tokens", in: 1...100_000) ?? 10...30,
             deadline: try reader.interval("deadline") ?? .seconds(60),
-            prompt: try reader.string("prompt") ?? "What can you do?")
+            prompt: try reader.string("prompt") ?? "What can you do?", shape: try Self.shape(reader))
     }
 
     private func readEvent(_ reader: YAMLReader) throws(ConfigurationError) -> Event {

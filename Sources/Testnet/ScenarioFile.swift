@@ -65,6 +65,7 @@ public struct ScenarioFile: Sendable {
         public var tokens: ClosedRange<Int>
         public var deadline: Interval
         public var prompt: String
+        public var shape = LoadShape()
     }
 
     /// Questions to the DHT with known answers, asked by honest nodes drawn at random, at `rate` per second

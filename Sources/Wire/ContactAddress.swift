@@ -1,6 +1,6 @@
 import Primitives
 
-/// Where a node answers, as one of the endpoints that its contact states: nine bytes where an address takes fifty.
+/// One endpoint of a contact, stored as an index into it: nine bytes instead of fifty.
 public struct ContactAddress: Sendable {
     public let contact: Verified<Contact>
     private let index: UInt8

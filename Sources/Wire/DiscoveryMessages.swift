@@ -2,7 +2,7 @@ import Primitives
 
 /// Liveness, lookups, rendezvous and tests of reachability; the case order is the field order.
 public enum DiscoveryMessage: Hashable, Sendable {
-    /// `known`: the sequence of the answerer's contact that the sender holds; 0: none.
+    /// `known` is the sequence of the answerer's contact that the sender holds, or 0.
     case ping(contact: SignedRecord?, known: UInt64 = 0)
     case pong(contact: SignedRecord?, observed: Endpoint?)
     case find(target: Bytes32)
@@ -19,7 +19,7 @@ public enum DiscoveryMessage: Hashable, Sendable {
     case callback(nonce: UInt64)
 }
 
-/// Asks to be remembered as a provider of a topic.
+/// Asks a registrar to keep the sender as a provider of a topic.
 public struct Register: Hashable, Sendable {
     public var registration: SignedRecord
     public var withdrawn: Bool
@@ -31,7 +31,7 @@ public struct Register: Hashable, Sendable {
     }
 }
 
-/// For how long a registrar remembers; 0: it doesn't.
+/// How long the registrar keeps it; 0 means that it doesn't.
 public struct Registered: Hashable, Sendable {
     public var heldMilliseconds: UInt32
     public var contacts: [SignedRecord]
@@ -41,7 +41,7 @@ public struct Registered: Hashable, Sendable {
     }
 }
 
-/// Some providers of a topic, and some nodes nearer to it.
+/// Some providers of a topic, and some nodes closer to it.
 public struct Providers: Hashable, Sendable {
     public var registrations: [SignedRecord]
     public var contacts: [SignedRecord]
@@ -51,13 +51,13 @@ public struct Providers: Hashable, Sendable {
     }
 }
 
-/// Asks that somebody call the sender back, at the address from which its session comes.
+/// Asks that some node call the sender back, at the address from which its session comes.
 public struct CallbackRequest: Hashable, Sendable {
-    /// Not 0; comes back in CALLBACK.
+    /// Not 0; returned in CALLBACK.
     public var nonce: UInt64
-    /// Where the sender believes to be reached; not 0.
+    /// The port at which the sender believes it is reached; not 0.
     public var port: UInt16
-    /// A channel is to be dialled too.
+    /// Also dial a channel.
     public var channel: Bool
     public init(nonce: UInt64, port: UInt16, channel: Bool) {
         self.nonce = nonce

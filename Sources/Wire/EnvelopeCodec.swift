@@ -1,20 +1,20 @@
 import Primitives
 
-/// What can be read of an envelope without understanding its message.
+/// The part of an envelope that can be read without understanding its message.
 public struct EnvelopeHeader: Hashable, Sendable {
     public var request: UInt32
     public var reply: UInt32
-    /// The message's field number: a known kind if there is one, else the last unknown one; 0: none.
+    /// The message's field number: a known kind if there is one, else the last unknown one, else 0.
     public var kind: UInt32
 }
 
 extension Envelope {
     private static let paddingField: UInt32 = 15
-    /// Lower field numbers are for what an envelope may carry beside its message.
+    /// Lower field numbers are for what an envelope carries besides its message.
     private static let kindMin: UInt32 = 8
 
-    /// Appends the canonical encoding, filled up with padding to at least `size` bytes. It may come out two bytes
-    /// longer, because the smallest padding takes three; it never passes `WireLimits.envelopeSizeMax`.
+    /// Appends the canonical encoding, padded to at least `size` bytes. It may be two bytes longer, because
+    /// the smallest padding takes three, but never exceeds `WireLimits.envelopeSizeMax`.
     public func encode(into bytes: inout [UInt8], paddedTo size: Int = 0) {
         let start = bytes.count
         var w = ProtoWriter(continuing: &bytes)
@@ -39,7 +39,7 @@ extension Envelope {
         return bytes
     }
 
-    /// Throws `.unknownKind` for a message of a later version; `header(of:)` then says what to answer.
+    /// Throws `.unknownKind` for a message of a later version; `header(of:)` then tells what to answer.
     public init(decoding bytes: RawSpan) throws(WireError) {
         guard bytes.byteCount <= WireLimits.envelopeSizeMax else { throw .tooLarge }
         var request: UInt32 = 0

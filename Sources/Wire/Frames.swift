@@ -50,11 +50,11 @@ public struct TaskOpen: Hashable, Sendable {
 }
 
 public struct Delta: Hashable, Sendable {
-    /// Bytes of text and extra that this attempt delivered before.
+    /// Bytes of text and extra that this attempt has delivered so far.
     public var offset: UInt64
     public var text: [UInt8]
     public var tokens: UInt32
-    /// The backend's `choices` value as JSON, when it says more than text; else empty.
+    /// The backend's `choices` value as JSON, when it holds more than text; else empty.
     public var extra: [UInt8]
     public init(offset: UInt64, text: [UInt8], tokens: UInt32, extra: [UInt8] = []) {
         self.offset = offset

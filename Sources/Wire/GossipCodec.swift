@@ -36,7 +36,7 @@ extension GossipMessage {
         }
     }
 
-    /// An empty message is still walked, so that broken bytes in it are refused.
+    /// Even an empty message is parsed, so that malformed bytes in it are refused.
     private static func readOfferReceived(_ reader: ProtoReader, _ bytes: RawSpan) throws(WireError)
         -> GossipMessage
     {

@@ -17,7 +17,7 @@ public struct OfferVersion: Hashable, Sendable {
     }
 }
 
-/// What the sender holds in the range of short ids `first...last`, ascending.
+/// All that the sender holds in the range of short ids `first...last`, ascending.
 public struct OfferDigest: Hashable, Sendable {
     public var first: UInt64
     public var last: UInt64
@@ -29,7 +29,7 @@ public struct OfferDigest: Hashable, Sendable {
     }
 }
 
-/// What the digest's sender lacks (as many as fit) and what the answerer lacks.
+/// Offers that the digest's sender lacks (as many as fit), and ids that the answerer lacks.
 public struct OfferDifference: Hashable, Sendable {
     public var offers: [SignedRecord]
     public var wanted: [UInt64]

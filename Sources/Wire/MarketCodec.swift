@@ -1,6 +1,6 @@
 import Primitives
 
-/// The market's messages, `Protocol/messages.proto`. All name a task, and are refused without one.
+/// The market's messages, `Protocol/messages.proto`. Each names a task, and is refused without one.
 extension MarketMessage {
     public enum Kind: UInt32, Sendable {
         case callForBids = 24, bid, decline, release, award, awardReply

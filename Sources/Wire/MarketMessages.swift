@@ -87,7 +87,7 @@ public struct Decline: Hashable, Sendable {
 public struct Release: Hashable, Sendable {
     public var task: TaskID
     public var attempt: UInt32
-    /// 0: nobody won.
+    /// 0: no bid won.
     public var winningScore: UInt64
     public init(task: TaskID, attempt: UInt32, winningScore: UInt64) {
         self.task = task

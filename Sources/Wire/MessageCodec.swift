@@ -4,7 +4,7 @@ import Primitives
 extension Message {
     static let unsupportedKind: UInt32 = 12
 
-    /// The field number in the envelope; what UNSUPPORTED names.
+    /// The field number in the envelope, which UNSUPPORTED names.
     public var kind: UInt32 {
         switch self {
         case .discovery(let message): message.kind.rawValue
@@ -29,7 +29,7 @@ extension Message {
         }
     }
 
-    /// The message in field `kind`; nil for a kind that we don't know.
+    /// The message in field `kind`; nil for an unknown kind.
     init?(kind: UInt32, _ r: ProtoReader, _ bytes: RawSpan) throws(WireError) {
         if let kind = DiscoveryMessage.Kind(rawValue: kind) {
             self = .discovery(try DiscoveryMessage(kind, r, bytes))

@@ -15,7 +15,7 @@ public enum Message: Hashable, Sendable {
     public var market: MarketMessage? { if case .market(let message) = self { message } else { nil } }
 }
 
-/// A message with the numbers that pair requests and replies; 0: neither.
+/// A message with the numbers that pair requests and replies; both are 0 for a one-way message.
 public struct Envelope: Hashable, Sendable {
     public var request: UInt32
     public var reply: UInt32

@@ -1,9 +1,9 @@
 import Primitives
 
-/// The parts that several messages share: signed records, endpoints, prices, speeds, weights.
+/// Parts that several messages share: signed records, endpoints, prices, speeds, weights.
 
 extension SignedRecord {
-    /// What the record takes as a field of a message, tag and length included: for filling a list up to
+    /// The size of the record as a field of a message, including tag and length: for filling a list up to
     /// `WireLimits.listSizeMax`.
     public var fieldSize: Int { 1 + 2 + 1 + 2 + body.count + 2 + 64 }
 
@@ -76,7 +76,7 @@ extension Price {
         w.int(3, output)
     }
 
-    /// Merges, as every nested message that is not repeated does.
+    /// Merges, like every nested message that is not repeated.
     mutating func read(_ reader: ProtoReader, _ bytes: RawSpan) throws(WireError) {
         var r = reader
         while try r.next(bytes) {

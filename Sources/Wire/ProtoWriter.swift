@@ -1,16 +1,16 @@
 import Primitives
 
-/// How a field's value is laid out. Groups (3, 4) are not part of proto3.
+/// The encoding of a field's value. Groups (3, 4) are not part of proto3.
 /// Source: https://protobuf.dev/programming-guides/encoding/
 enum WireType: UInt8 { case varint = 0, fixed64 = 1, bytes = 2, fixed32 = 5 }
 
-/// Appends proto3 fields to a buffer: callers write them in ascending order, and zero or empty values are left out,
-/// so that one value has one encoding. Texts and lists are cut to their limits: we never write what a receiver
-/// must refuse.
+/// Appends proto3 fields to a buffer. Callers write them in ascending order, and zero or empty values are
+/// left out, so that each value has one encoding. Texts and lists are cut to their limits: we never write
+/// what a receiver must refuse.
 struct ProtoWriter {
     private(set) var bytes: [UInt8]
 
-    /// Continues `bytes`, whose storage is taken over.
+    /// Continues `bytes`, taking over its storage.
     init(continuing bytes: inout [UInt8]) {
         self.bytes = []
         swap(&self.bytes, &bytes)
@@ -108,8 +108,8 @@ struct ProtoWriter {
         for value in values { raw(value.littleEndian) }
     }
 
-    /// A nested message whose length is filled in afterwards. `expecting` is a guess at it: a right number of digits
-    /// saves moving the content.
+    /// Writes a nested message, whose length is filled in afterwards. `expecting` is a guess at its length:
+    /// if it has the right number of digits, the content isn't moved.
     mutating func message(
         _ field: UInt32, omitEmpty: Bool = false, expecting size: Int = 0,
         _ content: (inout ProtoWriter) -> Void
@@ -128,7 +128,7 @@ struct ProtoWriter {
         }
     }
 
-    /// Inserts a field of `count` zero bytes at `position`: padding.
+    /// Inserts a field of `count` zero bytes at `position`, as padding.
     mutating func insertZeros(_ field: UInt32, _ count: Int, at position: Int) {
         var head = ProtoWriter(reserving: count + 6)
         head.data(field, [UInt8](repeating: 0, count: count))
@@ -152,7 +152,7 @@ struct ProtoWriter {
         raw(value.w3.bigEndian)
     }
 
-    /// The low `count` bytes of `word`, most significant first.
+    /// Writes the low `count` bytes of `word`, most significant first.
     mutating func raw(bigEndian word: UInt64, bytes count: Int) {
         for index in 1...count {
             bytes.append(UInt8(truncatingIfNeeded: word >> UInt64(8 * (count - index))))

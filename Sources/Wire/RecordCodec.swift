@@ -1,8 +1,8 @@
 import Cryptography
 import Primitives
 
-/// The five signed records, as `Protocol/records.proto` lays them out. A record is only ever read from the bytes that
-/// were signed; fields that we don't know live on in those bytes.
+/// The five signed records, as laid out in `Protocol/records.proto`. A record is only ever read from the
+/// bytes that were signed; unknown fields live on in those bytes.
 
 extension Contact: Record {
     public static var domain: StaticString { "starling contact" }
@@ -90,7 +90,7 @@ extension Offer: Record {
     public static var bodySizeMax: Int { WireLimits.recordBodyMax }
     public var author: PublicKey { publicKey }
 
-    /// The name of (node, model) in anti-entropy: `OfferVersion.id`.
+    /// The short id of (node, model) in anti-entropy: `OfferVersion.id`.
     public static func shortID(key: PublicKey, model: String) -> UInt64 {
         Blake2b.hash(domain: "starling offer id", key.value.bytes, Array(model.utf8)).w0
     }

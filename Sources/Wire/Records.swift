@@ -6,7 +6,7 @@ public enum Reachability: UInt32, Sendable {
     /// Answers datagrams from strangers, but accepts no channels.
     case datagrams
 
-    /// Whether it is a client of the DHT only.
+    /// False for a node that is only a client of the DHT.
     public var answersStrangers: Bool { self != .outbound }
     /// Whether others may dial it.
     public var acceptsChannels: Bool { self != .outbound && self != .datagrams }
@@ -37,7 +37,7 @@ public struct Contact: Hashable, Sendable {
     }
 }
 
-/// A node's statement that it serves a topic, for registrars to keep and searchers to check.
+/// A node's statement that it serves a topic, which registrars keep and searchers verify.
 public struct Registration: Hashable, Sendable {
     public var publicKey: PublicKey
     public var topic: TopicID

@@ -3,7 +3,7 @@ import Primitives
 
 /// A record kind: its signature's domain, its limits and its codec.
 public protocol Record: Hashable, Sendable {
-    /// ASCII; what the signature covers is domain ‖ 0 ‖ body.
+    /// ASCII; the signature covers domain ‖ 0 ‖ body.
     static var domain: StaticString { get }
     static var bodySizeMax: Int { get }
     /// The key that must have signed it.
@@ -12,12 +12,12 @@ public protocol Record: Hashable, Sendable {
     func encoded() -> [UInt8]
 }
 
-/// A record whose signature was checked, beside the exact bytes that were signed. One reference to an immutable
-/// object, so that a thousand simulated peers can share one.
+/// A record whose signature was checked, together with the exact bytes that were signed. A reference to an
+/// immutable object, so that a thousand simulated peers can share one.
 public final class Verified<R: Record>: Sendable {
     public let record: R
     public let signed: SignedRecord
-    /// Its author's, hashed once.
+    /// The author's node id, hashed once.
     public let nodeID: NodeID
 
     private init(record: R, signed: SignedRecord) {
@@ -26,7 +26,7 @@ public final class Verified<R: Record>: Sendable {
         nodeID = NodeID(of: record.author)
     }
 
-    /// Decodes and checks `signed`: throws `.badSignature` when it is not its author's.
+    /// Decodes and verifies `signed`. Throws `.badSignature` when the signature is not its author's.
     public convenience init(checking signed: SignedRecord) throws(WireError) {
         let record = try R(decoding: signed.body)
         guard record.author.verifies(signed.signature, of: Self.message(signed.body)) else {
@@ -35,7 +35,7 @@ public final class Verified<R: Record>: Sendable {
         self.init(record: record, signed: signed)
     }
 
-    /// The same, from `memo` where it has it.
+    /// The same, but uses `memo`'s result if it has one.
     public static func checked(_ signed: SignedRecord, by memo: (any VerifiedMemo)?) throws(WireError)
         -> Verified
     {
@@ -59,14 +59,14 @@ public final class Verified<R: Record>: Sendable {
     }
 }
 
-/// What thousands of simulated peers share, so that each signature is checked once for all and each record is there once.
-/// It holds what was verified, by the exact bytes.
+/// Shared by thousands of simulated peers, so that each signature is checked once and each record exists
+/// once. It holds what was verified, keyed by the exact bytes.
 public protocol VerifiedMemo: AnyObject, Sendable {
     func find<R: Record>(_ signed: SignedRecord) -> Verified<R>?
     func keep<R: Record>(_ verified: Verified<R>)
 }
 
-/// Why bytes are not a message: the sender's fault, counted under this name.
+/// Why bytes are not a valid message: the sender's fault, counted under this name.
 public enum WireError: String, Error, Sendable {
     case truncated
     case trailingBytes

@@ -1,24 +1,25 @@
 import Primitives
 
-/// Every bound that a decoder applies: the one place where a stranger's numbers become harmless.
+/// Every bound that a decoder applies: the one place where numbers from strangers are made harmless.
 ///
-/// Three treatments. *Refused* (`outOfRange`, `tooLarge`): sizes, counts, money, sequence numbers, offsets,
-/// attempts, where another value than the sender's would be a lie. *Clamped*: durations, dates, token counts,
-/// speeds, where the nearest sane value serves as well. *Unspecified*: an enum value that we don't know.
-/// After decoding, sums of a few of these numbers stay inside their type; products (price × tokens) do not, and
-/// need full-width arithmetic.
+/// There are three treatments. *Refused* (`outOfRange`, `tooLarge`): sizes, counts, money, sequence numbers,
+/// offsets and attempts, for which any other value than the sender's would be wrong. *Clamped*: durations,
+/// dates, token counts and speeds, for which the closest sane value does as well. *Unspecified*: an enum
+/// value that we don't know. After decoding, sums of a few of these numbers fit their type; products (price ×
+/// tokens) do not, and need full-width arithmetic.
 public enum WireLimits {
     // Whole encodings, in bytes. The first two fit one datagram (1,200) and one channel record (16,400).
     public static let envelopeSizeMax = 1_100
     public static let frameSizeMax = 16_000
     public static let recordBodyMax = 512
     public static let contactBodyMax = 300
-    /// What CALLBACK_REQUEST and CALLBACK_ORDER are padded to: more than the CALLBACK and the SYNs that they cause.
+    /// Size to which CALLBACK_REQUEST and CALLBACK_ORDER are padded: more than the CALLBACK and the SYNs that
+    /// they cause.
     public static let callbackEnvelopeMin = 352
     public static let registrationBodyMax = 200
     public static let bidBodyMax = 384
     public static let receiptBodyMax = 300
-    /// What the list of a message may take, by `SignedRecord.fieldSize`, so that its envelope is surely within
+    /// Bytes that the list of a message may take, by `SignedRecord.fieldSize`, so that its envelope fits
     /// `envelopeSizeMax`: request, reply, and the tags and lengths around it take at most 20 bytes.
     public static let listSizeMax = envelopeSizeMax - 20
 
@@ -44,22 +45,22 @@ public enum WireLimits {
     public static let foundContactsMax = 8
     public static let registrationsMax = 8
     public static let mailOffersMax = 2
-    /// 56 pairs of 19 bytes are what fits an envelope.
+    /// As many pairs of 19 bytes as fit in an envelope.
     public static let digestOffersMax = 56
     public static let wantedMax = 32
     public static let quantizationsMax = 8
     public static let droppedFieldsMax = 16
 
-    // Numbers, refused above.
+    // Numbers that are refused above these.
     public static let priceMax: Int64 = 1_000_000_000_000_000
     public static let costMax: Int64 = 1_000_000_000_000_000
     public static let attemptMax: UInt32 = 65_535
-    /// Twice this is still inside `Int64`, and one more never overflows.
+    /// Twice this fits in `Int64`, and adding one never overflows.
     public static let sequenceMax: UInt64 = 1 << 61
     public static let offsetMax: UInt64 = 1 << 40
     public static let receiptTokensMax: UInt64 = 1_000_000_000_000
 
-    // Numbers, clamped to.
+    // Numbers that are clamped to these.
     public static let durationMax: UInt32 = 24 * 3_600 * 1_000
     public static let closeMax: UInt32 = 250
     public static let tokensMax: UInt32 = 100_000_000

@@ -2,7 +2,7 @@ import Foundation
 import MeshDocuments
 import Primitives
 
-/// A task's transcript, formatted for people.
+/// A task's transcript as text.
 enum AuctionText {
     /// The table of bidders, with the scoring rule below it.
     static func table(_ task: TaskDocument) -> String {

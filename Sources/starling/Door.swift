@@ -6,7 +6,7 @@ import NodeConfiguration
 import Primitives
 import Testnet
 
-/// Which node a command talks to, and whether it prints for people or for scripts.
+/// Which node a command talks to, and whether it prints text or JSON.
 struct DoorOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(

@@ -2,7 +2,7 @@ import Foundation
 import Logging
 import NodeConfiguration
 
-/// The node's log on stderr: one line per event, for people or as JSON.
+/// The node's log on stderr: one line per event, as text or JSON.
 enum NodeLog {
     static func logger(_ settings: LogSettings) -> Logger {
         let level = Logger.Level(rawValue: settings.level.rawValue) ?? .notice

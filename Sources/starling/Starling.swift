@@ -20,7 +20,7 @@ struct Starling: AsyncParsableCommand {
 
             Data goes to stdout, remarks to stderr; --json prints one document.
 
-            Exit codes: 0 done, 1 failed, 64 wrong usage, 69 nobody bid or no such \
+            Exit codes: 0 done, 1 failed, 64 wrong usage, 69 no bid or no such \
             node, 74 the answer broke off, 75 busy or too late, 77 key or \
             permission, 78 wrong configuration, 130 interrupted.
             """,

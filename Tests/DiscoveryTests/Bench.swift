@@ -44,7 +44,7 @@ struct Bench {
     }
 
     /// The requests since the last call, and forgets all other actions.
-    mutating func requests() -> [(token: UInt64, message: DiscoveryMessage, peer: PeerAddress)] {
+    mutating func requests() -> [(token: RequestToken, message: DiscoveryMessage, peer: PeerAddress)] {
         defer { out = [] }
         return out.compactMap {
             guard case .request(let token, let message, let peer) = $0 else { return nil }
@@ -52,12 +52,12 @@ struct Bench {
         }
     }
 
-    mutating func answer(_ token: UInt64, _ message: DiscoveryMessage?, from peer: PeerAddress) {
+    mutating func answer(_ token: RequestToken, _ message: DiscoveryMessage?, from peer: PeerAddress) {
         discovery.answered(
             token, message, from: peer, roundTrip: .milliseconds(20), turn: &turn, out: &out)
     }
 
-    mutating func fail(_ token: UInt64) {
+    mutating func fail(_ token: RequestToken) {
         discovery.unanswered(token, turn: &turn, out: &out)
     }
 
@@ -83,7 +83,7 @@ struct Bench {
 
     /// Ticks until `key` is sent a PING, at most `limit` long. Lookups meanwhile find nobody new.
     mutating func nextRequest(to key: PublicKey, within limit: Interval) -> (
-        token: UInt64, message: DiscoveryMessage
+        token: RequestToken, message: DiscoveryMessage
     )? {
         let end = now + limit
         while discovery.nextDeadline() <= end {
@@ -106,7 +106,7 @@ struct Bench {
 
 extension Bench {
     mutating func expectRequest(to key: PublicKey, within limit: Interval) throws -> (
-        token: UInt64, message: DiscoveryMessage
+        token: RequestToken, message: DiscoveryMessage
     ) {
         let request = nextRequest(to: key, within: limit)
         return try #require(request)

@@ -4,7 +4,8 @@ import Testing
 
 @testable import Discovery
 
-/// So many of one kind, and so many in all, in any stretch of `window`: every one that was taken, remembered for good.
+/// At most some of one kind and some in total within any `window`: the reference remembers every one that was
+/// taken.
 private struct PlainWindow {
     let window: Interval
     let perKind: Int

@@ -19,7 +19,7 @@ import Wire
                 node: random.below(SignedContacts.nodes), place: random.below(3), sequence: random.below(3))
         }
 
-        /// Asks, and checks and keeps what is not known, as its owner does.
+        /// Looks up a record; checks and stores it if unknown, as the owner does.
         mutating func apply(_ operation: Operation) throws {
             let contact = SignedContacts.contact(
                 operation.node, place: operation.place, sequence: operation.sequence)

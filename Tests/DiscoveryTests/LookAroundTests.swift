@@ -25,7 +25,7 @@ import Wire
     }
 
     private func glance(_ bench: inout Bench) -> [(
-        token: UInt64, message: DiscoveryMessage, peer: PeerAddress
+        token: RequestToken, message: DiscoveryMessage, peer: PeerAddress
     )] {
         bench.tick(after: .milliseconds(400))
         return bench.requests().filter { if case .find = $0.message { true } else { false } }
@@ -59,7 +59,7 @@ import Wire
     func floods() throws {
         var bench = settled()
         for asked in glance(&bench) {
-            let named = (0..<40).map { bench.contact(100 + Int(asked.token) * 40 + $0).signed }
+            let named = (0..<40).map { bench.contact(100 + Int(asked.token.rawValue) * 40 + $0).signed }
             bench.answer(asked.token, .found(contacts: named), from: asked.peer)
         }
         #expect(bench.requests().count <= bench.discovery.parameters.candidateProbesMax)

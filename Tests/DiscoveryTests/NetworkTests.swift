@@ -20,7 +20,7 @@ import Wire
         found: Int, complete: Int, statistics: [LookupStatistics]
     ) {
         var random = SeededRandom(seed: seed)
-        var started: [(asker: Int, target: Bytes32, token: UInt64)] = []
+        var started: [(asker: Int, target: Bytes32, token: RequestToken)] = []
         for number in 0..<count {
             let asker = askers.lowerBound + number % askers.count
             let target = random.bytes32()
@@ -78,7 +78,7 @@ import Wire
             }
         }
         var random = SeededRandom(seed: 3)
-        var started: [(Int, Bytes32, UInt64)] = []
+        var started: [(Int, Bytes32, RequestToken)] = []
         for asker in 0..<24 {
             let target = random.bytes32()
             started.append((asker, target, network.lookup(target, at: asker)))
@@ -106,7 +106,7 @@ import Wire
         }
         network.run(for: .milliseconds(2_500))
         #expect(network.nodes.allSatisfy { $0.isJoined && $0.discovery.count >= 16 })
-        var started: [(Int, Int, UInt64)] = []
+        var started: [(Int, Int, RequestToken)] = []
         for target in 0..<100 {
             let asker = (target + 37) % 100
             started.append(

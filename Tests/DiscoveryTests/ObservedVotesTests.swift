@@ -38,7 +38,7 @@ import Testing
             switch operation {
             case .pass(let interval): now = now + interval
             case .vote(let port, let number, let isChosen):
-                // Port 0 is no endpoint; two voters share each network.
+                // Port 0 is not an endpoint; two voters share each network.
                 let endpoint = Endpoint(ipv4: 0x0808_0808, port: port)
                 let voter = Endpoint(ipv4: 0x0909_0000 | UInt32(number / 2) << 8 | UInt32(number), port: 1)
                 let changed = votes.vote(endpoint, by: voter, isChosen: isChosen, now: now)

@@ -22,10 +22,10 @@ import Wire
         }
         var registrar: Registrar
         var plain: [Entry] = []
-        /// Topics with registrations, the one that has had some for longest first.
+        /// Topics with registrations; the one that has had some for the longest comes first.
         var topics: [Int] = []
         var now = MonotonicTime.zero
-        /// Draws the hash keys that the registrar draws.
+        /// Draws the same hash keys as the registrar.
         var draws: SeededRandom
         var registrarTurn: Turn
         var secret: Secret32?
@@ -58,7 +58,7 @@ import Wire
 
         func draw(_ random: inout SeededRandom) -> Operation {
             let (node, topic) = (random.below(Self.nodes), random.below(5))
-            // Most nodes stay where they are.
+            // Most nodes don't move.
             let network = random.chance(9, in: 10) ? node % 12 : random.below(12)
             return switch random.below(20) {
             case 0..<14: .keep(node, network: network, topic: topic, record: UInt8(random.below(256)))
@@ -72,7 +72,7 @@ import Wire
             }
         }
 
-        /// Lower ranks stay: by network first, then by node. What it is depends on a secret of the day.
+        /// Lower ranks stay: first by network, then by node. The rank depends on a secret that changes daily.
         private func rank(_ entry: Entry) -> (UInt64, UInt64) {
             guard let secret else { return (.max, .max) }
             func hash(_ words: [UInt64]) -> UInt64 {
@@ -89,9 +89,10 @@ import Wire
             secretEnds = now + parameters.registrarKeyLifetime
         }
 
-        /// Of some registrations the one that would go first.
+        /// The registration among these that would be dropped first.
         private func worst(_ some: [Entry]) -> Entry? {
-            // Of one node's registrations for several topics, which have one rank, that for the older topic.
+            // Of one node's registrations for several topics, which share one rank, the one for the older
+            // topic.
             some.max { a, b in
                 let (first, second) = (rank(a), rank(b))
                 if first != second { return first < second }
@@ -130,7 +131,7 @@ import Wire
                 guard rank(new) < rank(worst) else { return false }
                 drop([worst])
             }
-            // The node's registration from elsewhere.
+            // The node's registration from another place.
             drop(plain.filter { $0.node == new.node && $0.topic == new.topic })
             plain.append(new)
             if !topics.contains(new.topic) { topics.append(new.topic) }

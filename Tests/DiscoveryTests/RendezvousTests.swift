@@ -23,8 +23,8 @@ import Wire
         for index in 0..<3 { network.provide(topic, at: index) }
         for index in 100..<200 { network.provide(popular, at: index) }
         network.run(for: .seconds(4))
-        var rare: [(Int, UInt64)] = []
-        var frequent: [(Int, UInt64)] = []
+        var rare: [(Int, RequestToken)] = []
+        var frequent: [(Int, RequestToken)] = []
         for asker in 300..<320 {
             rare.append((asker, network.search(topic, at: asker)))
             frequent.append((asker, network.search(popular, at: asker)))
@@ -78,7 +78,7 @@ import Wire
         for index in 0..<20 { network.provide(topic, at: index) }
         network.run(for: .seconds(4))
         for index in 100..<200 { network.nodes[index].isDown = true }
-        var searches: [(Int, UInt64)] = []
+        var searches: [(Int, RequestToken)] = []
         for asker in 300..<320 { searches.append((asker, network.search(topic, at: asker))) }
         network.run(for: .seconds(4))
         // Two draws of five in a bucket of some twenty miss each other now and then.

@@ -16,17 +16,17 @@ struct TestNetwork {
         var isDown = false
         /// Replaces the replies of an honest node.
         var lie: (@Sendable (DiscoveryMessage, PeerAddress) -> DiscoveryMessage?)?
-        var lookups: [UInt64: (contacts: [Verified<Contact>], statistics: LookupStatistics)] = [:]
+        var lookups: [RequestToken: (contacts: [Verified<Contact>], statistics: LookupStatistics)] = [:]
         var evictions: [PublicKey] = []
-        var found: [UInt64: [PublicKey]] = [:]
-        var searches: [UInt64: SearchStatistics] = [:]
+        var found: [RequestToken: [PublicKey]] = [:]
+        var searches: [RequestToken: SearchStatistics] = [:]
         var isJoined = false
     }
 
     enum Event {
-        case request(token: UInt64, DiscoveryMessage, from: Int, to: PeerAddress)
-        case reply(token: UInt64, DiscoveryMessage, from: PeerAddress, to: Int, sent: MonotonicTime)
-        case silence(token: UInt64, at: Int)
+        case request(token: RequestToken, DiscoveryMessage, from: Int, to: PeerAddress)
+        case reply(token: RequestToken, DiscoveryMessage, from: PeerAddress, to: Int, sent: MonotonicTime)
+        case silence(token: RequestToken, at: Int)
         case tick(Int)
     }
 
@@ -138,8 +138,8 @@ struct TestNetwork {
         act(index) { $0.setSelf(contact, turn: &$1, out: &$2) }
     }
 
-    mutating func lookup(_ target: Bytes32, at index: Int) -> UInt64 {
-        var token: UInt64 = 0
+    mutating func lookup(_ target: Bytes32, at index: Int) -> RequestToken {
+        var token: RequestToken = 0
         act(index) { token = $0.lookup(target, turn: &$1, out: &$2) }
         return token
     }
@@ -152,8 +152,8 @@ struct TestNetwork {
         act(index) { $0.provide(signed, turn: &$1, out: &$2) }
     }
 
-    mutating func search(_ topic: TopicID, at index: Int) -> UInt64 {
-        var token: UInt64 = 0
+    mutating func search(_ topic: TopicID, at index: Int) -> RequestToken {
+        var token: RequestToken = 0
         act(index) { token = $0.findProviders(of: topic, turn: &$1, out: &$2) }
         return token
     }
@@ -177,7 +177,7 @@ struct TestNetwork {
         for action in actions {
             switch action {
             case .request(let token, let message, let peer):
-                mix(token)
+                mix(token.rawValue)
                 mix(peer.key.value.w0)
                 count(message)
                 schedule(after: delay(), .request(token: token, message, from: index, to: peer))

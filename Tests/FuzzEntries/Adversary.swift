@@ -3,8 +3,8 @@ import Primitives
 import Sessions
 import Wire
 
-/// A node that keeps the outer forms of the protocol, so that it is let in, and puts anything inside: the hands of the
-/// fuzzer and of the hostile tests. It has one victim, at most one session with it, and no timers.
+/// A node that follows the outer forms of the protocol, so that it is let in, and puts anything inside: used
+/// by the fuzzer and by hostile tests. It has one victim, at most one session with it, and no timers.
 package struct Adversary {
     package let identity: Identity
     package let endpoint: Endpoint
@@ -20,19 +20,19 @@ package struct Adversary {
         var remoteNumber: UInt32
         var counter: UInt64 = 0
     }
-    /// Our number in every handshake: the victim puts it into what it sends.
+    /// Our number in every handshake, which the victim puts into its packets.
     private static let number: UInt32 = 0x0102_0304
     private static let heardMax = 16
     private var opening: NoiseIK?
     private var answering: (noise: NoiseIK, number: UInt32)?
     private var link: Link?
-    /// Requests of the victim that nobody answered yet, the latest last.
+    /// The victim's unanswered requests, latest last.
     package private(set) var requests: [Envelope] = []
-    /// What rides in the victim's initiation.
+    /// The envelope in the victim's initiation.
     package private(set) var riding: Envelope?
-    /// Answers of the victim, the latest last.
+    /// The victim's answers, latest last.
     package private(set) var replies: [Envelope] = []
-    /// mac1 of the victim's last initiation to us: what a cookie has to name.
+    /// mac1 of the victim's last initiation to us, which a cookie must name.
     package private(set) var heardMac: [UInt8] = []
 
     package init(_ seed: UInt64, at endpoint: Endpoint, victim: PublicKey, mesh: MeshIdentity) {
@@ -52,7 +52,8 @@ package struct Adversary {
 
     // MARK: Packets
 
-    /// Message 1 with these bytes as its envelope, in a packet of at most 1,200; `key`: whom we claim to be.
+    /// Message 1 with these bytes as its envelope, in a packet of at most 1,200. `key` is the identity that
+    /// we claim.
     package mutating func initiation(_ envelope: [UInt8], claiming key: PublicKey? = nil) -> [UInt8] {
         guard let remote = victim.agreementKey else { return [] }
         let room = DatagramSlab.datagramBytesMax - Packet.initiationSizeMin
@@ -74,7 +75,7 @@ package struct Adversary {
         return macked(packet)
     }
 
-    /// The same bytes with the mac that they need: for initiations whose inside is garbage.
+    /// The same bytes with a valid mac: for initiations with garbage inside.
     package func macked(_ packet: [UInt8]) -> [UInt8] {
         guard packet.count >= Packet.initiationSizeMin else { return packet }
         var packet = packet
@@ -85,7 +86,7 @@ package struct Adversary {
         return packet
     }
 
-    /// Message 2 to the victim's last initiation. The victim has a session then, and so have we.
+    /// Message 2 to the victim's last initiation. Afterwards both sides have a session.
     package mutating func response(_ envelope: [UInt8], claiming key: PublicKey? = nil) -> [UInt8]? {
         guard var noise = answering?.noise, let remoteNumber = answering?.number else { return nil }
         let room = DatagramSlab.datagramBytesMax - Packet.responseSizeMin
@@ -129,7 +130,7 @@ package struct Adversary {
         return packet
     }
 
-    // MARK: What the victim says
+    // MARK: Packets of the victim
 
     package mutating func receive(_ datagram: [UInt8]) {
         guard datagram.count >= Packet.transportSizeMin, let kind = PacketKind(rawValue: datagram[0]) else {
@@ -194,7 +195,7 @@ package struct Adversary {
         }
     }
 
-    /// Takes the `index`-th latest request, to answer it.
+    /// Removes and returns the `index`-th latest request, to answer it.
     package mutating func takeRequest(_ index: Int) -> Envelope? {
         guard !requests.isEmpty else { return nil }
         return requests.remove(at: requests.count - 1 - index % requests.count)

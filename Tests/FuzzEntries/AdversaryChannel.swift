@@ -3,7 +3,7 @@ import Primitives
 import Sessions
 import Wire
 
-/// The other end of a channel, which may say anything inside or outside of records.
+/// The other end of a channel, which may send anything inside or outside of records.
 struct AdversaryChannel {
     private static let helloNoiseOffset = 20
     private static let answerNoiseOffset = 4

@@ -1,18 +1,18 @@
 import Primitives
 import Wire
 
-/// Bytes out ÷ bytes in before an address has proven itself, from a seed.
+/// Bytes out ÷ bytes in before an address is proven, from a seed.
 public enum Amplification {
     /// Message kinds that `MessageMaker` makes.
     public static let kinds = 24
 
-    /// What a victim knows of an address that has proven nothing.
+    /// What a victim knows of an unproven address.
     public enum State: String, CaseIterable, Sendable {
         /// Nothing yet.
         case stranger
         /// Its initiation was answered; it has not confirmed.
         case halfOpen
-        /// It asked while the victim was over its budget of handshakes.
+        /// It sent a request while the victim was over its budget of handshakes.
         case underLoad
         /// The victim has written to it and waits.
         case awaited
@@ -21,8 +21,9 @@ public enum Amplification {
     }
     public static let states = State.allCases
 
-    /// Five hundred steps of people who prove nothing: initiations of every kind and size, from their own and from
-    /// spoofed addresses, of our wire version and others, packets of no session, and time; one in sixteen proves itself.
+    /// Five hundred steps of senders that prove nothing: initiations of every kind and size, from their own
+    /// and from spoofed addresses, of our wire version and others, packets of no session, and the passing of
+    /// time. One sender in sixteen proves itself.
     public static func storm(_ seed: UInt64) -> (ratio: Double, answers: Int) {
         var random = SeededRandom(seed: seed)
         var start = FuzzInput([UInt8(random.below(64))])
@@ -57,7 +58,8 @@ public enum Amplification {
         return (world.ledger.ratioMax, world.ledger.answers)
     }
 
-    /// A program of `length` random bytes; the ratio, and how many answers went to unproven addresses.
+    /// Plays `length` random bytes as a program. Returns the ratio, and the number of answers to unproven
+    /// addresses.
     public static func sessions(_ seed: UInt64, length: Int = 400) -> (ratio: Double, answers: Int) {
         var random = SeededRandom(seed: seed)
         var input = FuzzInput(random.bytes(length))
@@ -74,7 +76,8 @@ public enum Amplification {
         return (world.ledger.ratioMax, world.ledger.answers)
     }
 
-    /// One message of a kind to a whole node from an address in this state, as request and as one-way message.
+    /// Sends one message of a kind to a whole node from an address in this state, as request and as one-way
+    /// message.
     public static func one(kind: Int, state: State, paddedTo padding: Int) -> (ratio: Double, answers: Int) {
         // Style: an internet node with stated endpoints; with two handshakes a second for `underLoad`; with the
         // first adversary as bootstrap address for `awaited`.

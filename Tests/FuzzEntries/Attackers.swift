@@ -8,15 +8,15 @@ package struct Attackers {
     package struct Packet {
         package var bytes: [UInt8]
         package var source: Endpoint
-        /// Whether, if it is taken, its source has proven itself.
+        /// Whether its source is proven if the packet is accepted.
         package var proves = false
     }
 
     package var all: [Adversary]
     private var last: [UInt8] = []
-    /// Who sent it, if it was what proves its sender.
+    /// The sender of the last packet, if that packet proves its sender.
     private var lastProof: Int?
-    /// Sources that nobody is at.
+    /// Spoofed sources, at which there is no node.
     private static let spoofed = [
         Endpoint(ipv4: 0x0808_0808, port: 53), Endpoint(ipv4: 0xc633_6401, port: 7827), .loopback(9),
     ]
@@ -87,12 +87,12 @@ package struct Attackers {
         return Packet(bytes: made, source: source, proves: proves)
     }
 
-    /// For the adversary that is there.
+    /// Delivers a datagram to the adversary at that endpoint, if there is one.
     package mutating func take(_ datagram: [UInt8], at endpoint: Endpoint) {
         if let index = at(endpoint) { all[index].receive(datagram) }
     }
 
-    /// The last packet again: as it was, cut, lengthened or with a flipped bit.
+    /// The last packet again: unchanged, cut, lengthened or with a flipped bit.
     private func spoilt(_ input: inout FuzzInput) -> [UInt8] {
         var packet = last
         switch input.choice(5) {

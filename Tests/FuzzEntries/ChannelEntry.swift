@@ -97,7 +97,7 @@ private struct ChannelWorld {
         settle()
     }
 
-    /// One end, which may be gone for the channels.
+    /// One end, which the channels may have forgotten.
     private func pick(_ input: inout FuzzInput) -> End? {
         ends.isEmpty ? nil : ends[input.choice(ends.count)]
     }
@@ -107,7 +107,7 @@ private struct ChannelWorld {
         return body(&ends[index].far)
     }
 
-    /// Whole or in pieces.
+    /// Delivers the bytes whole or in pieces.
     private mutating func deliver(_ id: ChannelID, _ bytes: [UInt8], _ input: inout FuzzInput) {
         let piece = input.flag() ? max(1, Int(input.byte())) : bytes.count
         var rest = bytes[...]

@@ -2,10 +2,11 @@ import Cryptography
 import Primitives
 import Wire
 
-/// A list of one number takes a byte more packed than unpacked; an envelope has two such lists at most.
+/// A list of one number takes one byte more packed than unpacked; an envelope has at most two such lists.
 private let packingMax = 2
 
-/// What a decoder accepts, its encoder writes, and that is read as the same again, in no more bytes than came.
+/// Anything that a decoder accepts must be written by its encoder, in no more bytes, and read again as the
+/// same value.
 func fuzzEnvelope(_ bytes: [UInt8]) {
     let header = try? Envelope.header(of: bytes)
     guard let envelope = try? Envelope(decoding: bytes) else { return }
@@ -25,7 +26,7 @@ func fuzzFrame(_ bytes: [UInt8]) {
     precondition((try? Frame(decoding: written)) == frame, "a frame is read differently again")
 }
 
-/// The first byte says which record.
+/// The first byte selects the record.
 func fuzzRecord(_ bytes: [UInt8]) {
     guard let kind = bytes.first else { return }
     let body = Array(bytes.dropFirst())

@@ -2,8 +2,8 @@ import Primitives
 import Wire
 
 public enum Extremes {
-    /// Sends one message kind to a whole node in a proven session, as request and as answer to whatever is open, with
-    /// all its numbers at each of their ends; then lets a day pass.
+    /// Sends one message kind to a whole node in a proven session, as request and as answer to any open
+    /// request, with all its numbers at each of their extremes; then lets a day pass.
     public static func play(kind: UInt8) {
         for style in [0, 15] as [UInt8] {
             var start = FuzzInput([style])

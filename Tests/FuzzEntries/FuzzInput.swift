@@ -1,7 +1,7 @@
 import Primitives
 
-/// A fuzzer's bytes, read as a program: whatever is asked for beyond the end is zero, so that every input means
-/// something and shortening one keeps the meaning of its beginning.
+/// A fuzzer's bytes, read as a program. Reads beyond the end return zero, so that every input has a meaning
+/// and a shortened one keeps the meaning of its beginning.
 package struct FuzzInput {
     private var rest: ArraySlice<UInt8>
 
@@ -22,7 +22,7 @@ package struct FuzzInput {
         return value
     }
 
-    /// Small numbers, any numbers, and those at which arithmetic breaks.
+    /// Small numbers, arbitrary ones, and those at which arithmetic breaks.
     package mutating func number() -> UInt64 {
         switch byte() & 15 {
         case 0: 0
@@ -41,13 +41,13 @@ package struct FuzzInput {
 
     package mutating func number32() -> UInt32 { UInt32(truncatingIfNeeded: number()) }
 
-    /// Up to 315 bytes, their count first: mostly few, so that a program isn't eaten by one of its steps.
+    /// Up to 315 bytes, preceded by their count: mostly few, so that one step doesn't use up the program.
     package mutating func bytes() -> [UInt8] {
         let count = Int(byte())
         return take(count < 192 ? count & 31 : 64 + (count - 192) * 4)
     }
 
-    /// Up to 65,535 bytes: a few, over and over.
+    /// Up to 65,535 bytes, made by repeating a few.
     package mutating func manyBytes() -> [UInt8] {
         let part = bytes()
         let count = Int(byte()) << 8 | Int(byte())

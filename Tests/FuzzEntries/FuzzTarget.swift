@@ -1,7 +1,8 @@
-/// The doors at which strangers knock, each as a function of bytes: libFuzzer calls it a million times
-/// (`scripts/fuzz`), and `HostileTests` with every input that was ever worth keeping (`Tests/Fuzz/corpus`).
+/// The entry points that strangers can reach, each as a function of bytes. libFuzzer calls it a million times
+/// (`scripts/fuzz`), and `HostileTests` calls it with every input that was kept (`Tests/Fuzz/corpus`).
 ///
-/// An entry checks what must hold whatever comes, by `precondition`: a broken rule is a crash, which is what fuzzers see.
+/// An entry checks by `precondition` what must hold for any input: a broken rule is a crash, which fuzzers
+/// detect.
 public enum FuzzTarget: String, CaseIterable, Sendable {
     /// One datagram's plaintext.
     case envelope
@@ -18,7 +19,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     /// A model server's event stream, and a stranger's request to a model server.
     case openai
 
-    /// What fits: longer inputs are cut, so that a run's time is bounded.
+    /// The most bytes of an input: longer ones are cut, so that the time of a run is bounded.
     public var inputSizeMax: Int {
         switch self {
         case .envelope, .record: 1_300

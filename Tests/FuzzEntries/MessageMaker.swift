@@ -2,13 +2,13 @@ import Cryptography
 import Primitives
 import Wire
 
-/// Messages that are well formed and mean anything: what gets past the decoder, with numbers at their ends and records
-/// that are really signed.
+/// Well-formed messages with arbitrary content: they pass the decoder, with numbers at their extremes and
+/// genuinely signed records.
 package struct MessageMaker {
-    /// Whom the records are by.
+    /// The author of the records.
     package let author: Identity
     package let endpoint: Endpoint
-    /// The victim, its model and a task of it that runs, if there is one: so that guesses hit.
+    /// The victim, its model and one of its running tasks, if there is one, so that guesses succeed.
     package var victim: PublicKey
     package var model: String
     package var tasks: [TaskID]

@@ -1,6 +1,7 @@
 import OpenAIFormat
 
-/// The first byte says what follows: a model server's event stream, its error, or a stranger's request for a worker.
+/// The first byte selects what follows: a model server's event stream, its error, or a stranger's request for
+/// a worker.
 func fuzzOpenAI(_ bytes: [UInt8]) {
     var input = FuzzInput(bytes)
     let choice = input.byte()
@@ -13,7 +14,7 @@ func fuzzOpenAI(_ bytes: [UInt8]) {
     }
 }
 
-/// In pieces and as a whole a stream holds the same events.
+/// A stream must have the same events whether it arrives in pieces or whole.
 private func stream(_ bytes: [UInt8], inPiecesOf size: Int) {
     var whole: [ServerSentEvent] = []
     var parser = ServerSentEvents(lengthMax: 512)
@@ -40,7 +41,7 @@ private func stream(_ bytes: [UInt8], inPiecesOf size: Int) {
     }
 }
 
-/// What a worker sends on is JSON and has only what we list.
+/// What a worker passes on must be JSON with listed fields only.
 private func request(_ choice: UInt8, _ input: inout FuzzInput) {
     let kinds: [InferenceKind] = [.chat, .completion, .embedding]
     let dialects = BackendDialect.allCases

@@ -1,7 +1,7 @@
 import Primitives
 
-/// Counts bytes at the carrier for addresses that have proven nothing yet: out must not exceed in. The victim's own
-/// initiations are counted apart: they go where somebody says that a node lives, and are bounded by rate.
+/// Counts bytes at the carrier for unproven addresses: out must not exceed in. The victim's own initiations
+/// are counted separately: they go to addresses that a peer has named, and are bounded by rate.
 package struct PathLedger {
     private struct Account {
         var bytesIn = 0
@@ -9,7 +9,7 @@ package struct PathLedger {
         var isProven = false
     }
     private var accounts: [Endpoint: Account] = [:]
-    /// The highest out ÷ in of one address that was ever reached before it had proven itself.
+    /// The highest out ÷ in of any address before it was proven.
     package private(set) var ratioMax = 0.0
     /// Bytes and datagrams of answers to unproven addresses.
     package private(set) var answers = 0

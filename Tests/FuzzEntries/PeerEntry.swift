@@ -5,8 +5,8 @@ import Primitives
 import Sessions
 import Wire
 
-/// A whole node that serves one model and asks for tasks itself, among four adversaries: datagrams, channels, jobs,
-/// clients and time, in the order of the program.
+/// A whole node that serves one model and asks for tasks itself, among four adversaries: datagrams, channels,
+/// jobs, clients and time, in the order of the program.
 func fuzzPeer(_ bytes: [UInt8]) {
     var input = FuzzInput(bytes)
     var world = PeerWorld(&input)
@@ -26,7 +26,7 @@ package struct PeerWorld: ~Copyable {
     private var now = Now(monotonic: .zero + .seconds(1_000), wall: WallTime(milliseconds: 1_700_000_000_000))
     private var effects: [Effect] = []
     package private(set) var ledger = PathLedger()
-    /// Which effects there were, for those who ask how deep a program gets.
+    /// Names of the effects that occurred, to measure how deep a program gets.
     package private(set) var reached: Set<String> = []
 
     private struct End {
@@ -36,7 +36,7 @@ package struct PeerWorld: ~Copyable {
     }
     private var ends: [End] = []
     private var jobs: [JobID] = []
-    /// Tasks of our client that have not ended, and all that there were.
+    /// Our client's tasks that have not ended, and all its tasks.
     private var running: Set<TaskID> = []
     private var tasks: [TaskID] = []
 
@@ -145,7 +145,7 @@ package struct PeerWorld: ~Copyable {
 
     package func message(_ index: Int, _ input: inout FuzzInput) -> Message { maker(index).message(&input) }
 
-    /// An initiation of one adversary, from its own place or from a spoofed one.
+    /// An initiation of one adversary, from its own address or from a spoofed one.
     package mutating func initiate(_ index: Int, _ envelope: [UInt8], moved: Bool = false) {
         receive(attackers.all[index].initiation(envelope), index, moved: moved)
     }
@@ -174,7 +174,7 @@ package struct PeerWorld: ~Copyable {
         receive(packet, index, moved: moved)
     }
 
-    /// Answers what the victim asked last, if anything.
+    /// Answers the victim's last request, if there is one.
     package mutating func answer(_ index: Int, _ message: Message) {
         guard let asked = attackers.all[index].takeRequest(0) else { return }
         send(index, Envelope(reply: asked.request, message: message).encoded(), moved: false)
@@ -269,7 +269,7 @@ package struct PeerWorld: ~Copyable {
         }
     }
 
-    // MARK: What the peer wants
+    // MARK: Effects
 
     private mutating func drain() {
         var turns = 0
@@ -332,7 +332,7 @@ package struct PeerWorld: ~Copyable {
         }
     }
 
-    /// Every task comes to its end by its deadline, and time passes without a stand-still.
+    /// Every task must end by its deadline, and time must advance without a stall.
     package mutating func finish() {
         let end = now.monotonic + .seconds(120)
         var ticks = 0
@@ -369,7 +369,7 @@ package struct PeerWorld: ~Copyable {
     }
 }
 
-/// What a program makes a whole node do, by name.
+/// The names of the effects that a program causes in a whole node.
 public func effectsReached(_ program: [UInt8]) -> Set<String> {
     var input = FuzzInput(program)
     var world = PeerWorld(&input)

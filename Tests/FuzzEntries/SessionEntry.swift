@@ -3,8 +3,8 @@ import Primitives
 import Sessions
 import Wire
 
-/// `Sessions` with tables so small that every bound is met, four adversaries, and an owner that asks and answers as the
-/// program says. Afterwards time goes on until every request has had its one end.
+/// `Sessions` with tables so small that every bound is reached, four adversaries, and an owner that asks and
+/// answers as the program says. Afterwards time advances until every request has its one completion.
 func fuzzSession(_ bytes: [UInt8]) {
     var world = SessionWorld()
     var input = FuzzInput(bytes)
@@ -29,7 +29,7 @@ package struct SessionWorld {
         limits.versionAnswersPerSecond = 2
         return limits
     }()
-    /// One world at its start: making the keys anew each time would halve the speed.
+    /// A world at its start: making the keys each time would halve the speed.
     private static let fresh = Sessions(
         identity: identity, mesh: mesh, entropy: Bytes32(8, 8, 8, 8), limits: limits)
     private static let attackers = Attackers(victim: identity.publicKey, mesh: mesh)
@@ -40,8 +40,8 @@ package struct SessionWorld {
     private var turn = Turn(
         now: Now(monotonic: .zero + .seconds(1_000), wall: WallTime(milliseconds: 1_700_000_000_000)),
         random: SeededRandom(seed: 1))
-    private var owed: Set<UInt64> = []
-    private var asked: UInt64 = 0
+    private var owed: Set<RequestToken> = []
+    private var asked: RequestToken = 0
     private var handles: [ReplyHandle] = []
     package private(set) var ledger = PathLedger()
 
@@ -76,7 +76,7 @@ package struct SessionWorld {
             let handle = handles.remove(at: input.choice(handles.count))
             sessions.reply(maker.message(&input), to: handle, turn: &turn, out: &out)
         case 3:
-            // At the right key and a wrong place, or the other way round.
+            // The right key at a wrong address, or the other way round.
             var wrong = peer
             if input.flag() {
                 wrong.endpoint.port &+= 1
@@ -92,7 +92,7 @@ package struct SessionWorld {
     }
 
     private mutating func ask(_ message: Message, _ peer: PeerAddress) {
-        asked += 1
+        asked.rawValue += 1
         owed.insert(asked)
         sessions.request(message, to: peer, owner: .peer(asked), turn: &turn, out: &out)
     }
@@ -146,7 +146,7 @@ package struct SessionWorld {
         precondition(sessions.sessionCount <= Self.limits.sessions, "\(sessions.sessionCount) sessions")
     }
 
-    /// Nothing comes any more: every request ends within its time, and then nothing is due.
+    /// Nothing arrives any more: every request must end in time, and then nothing is due.
     package mutating func finish() {
         for _ in 0..<256 {
             let due = sessions.nextDeadline()

@@ -205,7 +205,7 @@ struct ExchangeTests {
         alone.search("wren-m", token: 1)
         #expect(alone.takeEvents() == ["finished 1 wren-m"])
         var machine = Machine.joined(members: 1..<5)
-        for token in 0..<200 as Range<UInt64> { machine.search("m", token: token) }
+        for token in 0..<200 as Range<UInt64> { machine.search("m", token: RequestToken(rawValue: token)) }
         machine.pass(.seconds(2))
         #expect(machine.takeEvents().count == 200)
         machine.search("m", token: 900)

@@ -101,15 +101,15 @@ struct Machine {
     mutating func receive(_ message: GossipMessage, from index: Int, proven: Bool = true) -> GossipMessage? {
         gossip.handle(message, from: address(index), proven: proven, turn: &turn, out: &actions)
     }
-    mutating func answer(_ token: UInt64, _ message: GossipMessage?, from index: Int) {
+    mutating func answer(_ token: RequestToken, _ message: GossipMessage?, from index: Int) {
         gossip.answered(
             token, message, from: address(index), roundTrip: .milliseconds(1), turn: &turn,
             out: &actions)
     }
-    mutating func leaveUnanswered(_ token: UInt64) {
+    mutating func leaveUnanswered(_ token: RequestToken) {
         gossip.unanswered(token, turn: &turn, out: &actions)
     }
-    mutating func search(_ model: String, token: UInt64) {
+    mutating func search(_ model: String, token: RequestToken) {
         gossip.search(model: model, token: token, turn: &turn, out: &actions)
     }
 
@@ -132,19 +132,19 @@ struct Machine {
     }
 
     /// Takes the requests that were asked for since the last time.
-    mutating func takeRequests() -> [(token: UInt64, message: GossipMessage, to: PeerAddress)] {
+    mutating func takeRequests() -> [(token: RequestToken, message: GossipMessage, to: PeerAddress)] {
         takeActions().compactMap {
             if case .request(let token, let message, let to) = $0 { (token, message, to) } else { nil }
         }
     }
     /// Takes the mails alone, decoded.
-    mutating func takeMails() -> [(token: UInt64, offers: [Offer], to: PeerAddress)] {
+    mutating func takeMails() -> [(token: RequestToken, offers: [Offer], to: PeerAddress)] {
         takeRequests().compactMap { request in
             guard case .offerMail(let signed) = request.message else { return nil }
             return (request.token, signed.compactMap { try? Offer(decoding: $0.body) }, request.to)
         }
     }
-    mutating func takeDigests() -> [(token: UInt64, digest: OfferDigest, to: PeerAddress)] {
+    mutating func takeDigests() -> [(token: RequestToken, digest: OfferDigest, to: PeerAddress)] {
         takeRequests().compactMap { request in
             guard case .offerDigest(let digest) = request.message else { return nil }
             return (request.token, digest, request.to)

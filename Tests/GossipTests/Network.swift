@@ -26,14 +26,14 @@ struct Network {
     private struct Flight {
         var sender: Int
         var receiver: Int
-        var token: UInt64
+        var token: RequestToken
         var message: GossipMessage
         var attempt: Int
     }
     private enum Event {
         case wake(Int)
         case request(Flight)
-        case answer(to: Int, from: Int, token: UInt64, GossipMessage)
+        case answer(to: Int, from: Int, token: RequestToken, GossipMessage)
         case timeout(Flight)
     }
 
@@ -81,7 +81,7 @@ struct Network {
             case .request(let token, let message, let to):
                 let receiver = Int((to.endpoint.ipv4 ?? 0) >> 8 & 0xffff)
                 guard receiver < nodes.count else { continue }
-                waiting.insert([UInt64(index), token])
+                waiting.insert([UInt64(index), token.rawValue])
                 send(Flight(sender: index, receiver: receiver, token: token, message: message, attempt: 1))
             case .offerLearnt(let offer): nodes[index].events.append("learnt \(offer.record.model)")
             case .offerWithdrawn(_, let model): nodes[index].events.append("withdrawn \(model)")
@@ -147,14 +147,15 @@ struct Network {
                 .answer(to: flight.sender, from: flight.receiver, token: flight.token, reply),
                 at: time + latency(flight.receiver, flight.sender))
         case .answer(let index, let from, let token, let message):
-            guard nodes[index].isUp, waiting.remove([UInt64(index), token]) != nil else { return }
+            guard nodes[index].isUp, waiting.remove([UInt64(index), token.rawValue]) != nil else { return }
             trace(from, index, token)
             act(index) {
                 $0.answered(
                     token, message, from: address(from), roundTrip: .milliseconds(50), turn: &$1, out: &$2)
             }
         case .timeout(let flight):
-            guard nodes[flight.sender].isUp, waiting.contains([UInt64(flight.sender), flight.token]) else {
+            guard nodes[flight.sender].isUp, waiting.contains([UInt64(flight.sender), flight.token.rawValue])
+            else {
                 return
             }
             if flight.attempt == 1 {
@@ -162,7 +163,7 @@ struct Network {
                 again.attempt = 2
                 send(again)
             } else {
-                waiting.remove([UInt64(flight.sender), flight.token])
+                waiting.remove([UInt64(flight.sender), flight.token.rawValue])
                 act(flight.sender) { $0.unanswered(flight.token, turn: &$1, out: &$2) }
             }
         }
@@ -191,8 +192,8 @@ struct Network {
         queue.set(lastEvent, at: time)
     }
 
-    private mutating func trace(_ from: Int, _ to: Int, _ token: UInt64) {
-        for word in [UInt64(from), UInt64(to), token, UInt64(bitPattern: time.nanoseconds)] {
+    private mutating func trace(_ from: Int, _ to: Int, _ token: RequestToken) {
+        for word in [UInt64(from), UInt64(to), token.rawValue, UInt64(bitPattern: time.nanoseconds)] {
             digest = (digest ^ word) &* 1_099_511_628_211
         }
     }

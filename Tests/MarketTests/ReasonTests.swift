@@ -3,7 +3,8 @@ import Wire
 
 @testable import Market
 
-/// The mappings of `Reason` on each surface. Their values are the protocol's and the documents': they never change.
+/// The mappings of `Reason` on each surface. The values belong to the protocol and the documents, and never
+/// change.
 @Suite struct ReasonTests {
     /// A seller's reasons by the number in `messages.proto`.
     static let declines: [Reason] = [

@@ -5,8 +5,8 @@ import Wire
 @testable import Market
 
 @Suite struct ScoringTests {
-    /// 8 tokens in, 64 out, 40 µcr a second, trust 1. A printed auction, to the unit that its
-    /// rounded columns allow.
+    /// 8 tokens in, 64 out, 40 µcr a second, trust 1: an auction as printed, up to the rounding of its
+    /// columns.
     @Test(arguments: [(ada, 130, 1_069, 173), (cyd, 156, 714, 185), (bob, 104, 2_136, 189)])
     func aPrintedAuctionsSellersGetThePrintedEstimatesAndScores(
         _ seller: Seller, _ estimate: Int64, _ milliseconds: Int64, _ score: UInt64

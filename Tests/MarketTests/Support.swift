@@ -5,7 +5,7 @@ import Wire
 
 @testable import Market
 
-/// Small builders, so that a test says only what it is about.
+/// Small builders, so that a test states only what it is about.
 func identity(_ number: UInt64) -> Identity { Identity(seed: Bytes32(number, 7, 7, 7)) }
 
 func moment(_ milliseconds: Int64) -> Now {
@@ -54,7 +54,7 @@ struct Seller {
         .bid(signedBid(call, buyer: buyer, change: change))
     }
 
-    /// One whose signature does not fit.
+    /// A bid with a wrong signature.
     func forgedBid(_ call: CallForBids, buyer: PublicKey) -> MarketMessage {
         var signed = signedBid(call, buyer: buyer)
         signed.signature.s.w3 ^= 1
@@ -91,7 +91,7 @@ func request(_ model: String = "wren-m", change: (inout TaskRequest) -> Void = {
     return request
 }
 
-/// An auctioneer with its time, its chance, and what it wanted done since the last look.
+/// An auctioneer with its clock, its generator, and its actions since the last look.
 struct Buyer: ~Copyable {
     var auctioneer: Auctioneer
     var turn = Turn(now: moment(0), random: SeededRandom(seed: 1))
@@ -126,7 +126,7 @@ struct Buyer: ~Copyable {
             turn: &turn, out: &actions)
     }
 
-    /// Forgets what was wanted so far and returns it.
+    /// Removes and returns the actions so far.
     mutating func take() -> [AuctioneerAction] {
         defer { actions = [] }
         return actions
@@ -180,7 +180,7 @@ struct Buyer: ~Copyable {
         return (task, start(task, sellers, channel: channel))
     }
 
-    /// Lets `sellers` bid for the call under way and accepts the award.
+    /// Lets `sellers` bid for the current call and accepts the award.
     mutating func start(_ task: TaskID, _ sellers: [Seller], channel: ChannelID) -> Seller {
         for (token, call, key) in actions.calls {
             guard let seller = sellers.first(where: { $0.key == key }) else { continue }

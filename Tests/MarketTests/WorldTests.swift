@@ -4,10 +4,10 @@ import Wire
 
 @testable import Market
 
-/// The guarantees that hold for every interleaving: each task ends once; what a client gets is a prefix of
-/// the one right answer, whole when it is told so; nothing is left behind.
+/// The guarantees that hold for every interleaving: each task ends once; a client gets a prefix of the one
+/// correct answer, and all of it if told that it is complete; nothing leaks.
 @Suite struct WorldTests {
-    /// Sends `tasks` tasks over 20 s, lets everything end, and checks.
+    /// Sends `tasks` tasks over 20 s, waits until all have ended, and checks.
     func play(_ seed: UInt64, tasks: Int, faults: Faults, sellers: Int = 6, buyers: Int = 4) throws -> World {
         let world = World(seed: seed, sellers: sellers, buyers: buyers, faults: faults)
         for _ in 0..<tasks {

@@ -4,7 +4,7 @@ import Testing
 @testable import Primitives
 
 @Suite struct DeadlineQueueTests {
-    /// Few different hashes, so that keys lie in long runs of the table.
+    /// Few different hashes, so that keys form long runs in the table.
     private struct Key: Hashable {
         var number: Int
         var hashes: Int
@@ -17,7 +17,7 @@ import Testing
         var plain = PlainSchedule<Int>()
         let keys: Int
         let hashes: Int
-        /// So many of ten operations set a deadline.
+        /// How many of ten operations set a deadline.
         let sets: Int
 
         init(_ random: inout SeededRandom) {
@@ -60,7 +60,7 @@ import Testing
             try checkMemory()
         }
 
-        /// What a burst took is given back.
+        /// The memory of a burst is released.
         private func checkMemory() throws {
             try holds(
                 queue.heap.capacity <= max(8, 4 * queue.count), "\(queue.count) in \(queue.heap.capacity)")

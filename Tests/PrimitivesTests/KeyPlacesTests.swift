@@ -8,7 +8,7 @@ import Testing
         enum Operation { case insert(key: Int, at: Int), remove(nth: Int), removeOther(key: Int, at: Int) }
         var places = KeyPlaces()
         var plain: [(key: Bytes32, place: Int)] = []
-        /// Some agree in the 15 bits that a place is found by, others in the bits that choose a slot.
+        /// Some agree in the 15 bits that find a place, others in the bits that choose a slot.
         let keys: [Bytes32]
 
         init(_ random: inout SeededRandom) {
@@ -39,7 +39,7 @@ import Testing
                 let gone = plain.remove(at: nth % plain.count)
                 places.remove(gone.key, at: gone.place)
             case .removeOther(let number, let place):
-                // What the table can't tell from it would go in its place.
+                // A key that the table can't distinguish from it would take its place.
                 guard !plain.contains(where: { $0.place == place && tag($0.key) == tag(keys[number]) }) else {
                     break
                 }

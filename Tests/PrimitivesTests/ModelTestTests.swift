@@ -2,9 +2,9 @@ import Primitives
 import TestSupport
 import Testing
 
-/// The tool that the model-based tests rely on.
+/// Tests of the tool behind the model-based tests.
 @Suite struct ModelTestTests {
-    /// A stack that forgets an element when a sixth is pushed, beside one that doesn't.
+    /// A stack that forgets an element when a sixth is pushed, compared with one that doesn't.
     private struct ForgetfulStack: ModelTest {
         enum Operation { case push(Int), pop }
         var real: [Int] = []

@@ -18,7 +18,7 @@ import Testing
         #expect(Nearest.list(["a", "b", "c"]) == "a, b or c")
     }
 
-    /// The definition, without a table: the last letters are equal, changed, dropped, added or swapped.
+    /// The definition, without a table: equal last letters, or one changed, dropped, added or swapped.
     private static func edits(_ a: ArraySlice<UInt8>, _ b: ArraySlice<UInt8>) -> Int {
         guard let lastA = a.last, let lastB = b.last else { return max(a.count, b.count) }
         if lastA == lastB { return edits(a.dropLast(), b.dropLast()) }

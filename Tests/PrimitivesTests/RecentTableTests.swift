@@ -42,7 +42,7 @@ import Testing
             try same(table.count, plain.count, "count")
             for key in 0..<keys { try same(table[key], plain[key], "the value of \(key)") }
             try holds(table.order.count <= 2 * capacity + 64, "\(table.order.count) entries of the order")
-            // Asking for the oldest may tidy up, so it is asked for on a copy half of the time.
+            // Asking for the oldest may tidy up, so half of the time a copy is asked.
             var copy = table
             let oldest = plain.count.isMultiple(of: 2) ? table.oldest : copy.oldest
             try same(oldest?.key, plain.entries.first?.key, "oldest")

@@ -5,7 +5,7 @@ import Testing
 @Suite struct VirtualNetworkTests {
     private func at(_ milliseconds: Int64) -> MonotonicTime { .zero + .milliseconds(milliseconds) }
 
-    /// What happens by `end`, with its milliseconds.
+    /// The events by `end`, with their times in milliseconds.
     private func play(_ network: inout VirtualNetwork<String>, until end: Int64) -> [String] {
         var course: [String] = []
         while let happening = network.next(until: at(end)) {

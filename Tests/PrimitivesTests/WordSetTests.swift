@@ -6,7 +6,7 @@ import Testing
     private struct Model: ModelTest {
         struct Operation { var insert: UInt32 }
         var words = WordSet()
-        /// The word of all ones is taken for its neighbour.
+        /// The word of all ones is stored as its neighbour.
         var plain: Set<UInt32> = []
         let bound: Int
 

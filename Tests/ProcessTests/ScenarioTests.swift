@@ -98,6 +98,8 @@ extension ProcessTests {
             ("links: {nat: {symmetric: 50 %}}", "`links.nat`"), ("links: {loss: 1 %}", "`links`"),
             ("clocks: {skew: -1h..1h}", "`clocks`"), ("lookups: {count: 3}", "`lookups`"),
             ("searches: {count: 3}", "`searches`"),
+            ("load: {arrivals: poisson}", "`load.arrivals: poisson`"),
+            ("load: {turns: 2..3}", "`load.turns`"),
             ("events: [{at: 5s, partition: fay}]", "`partition`"),
         ])
         func `processes refuse by name what they can't play`(line: String, name: String) async throws {

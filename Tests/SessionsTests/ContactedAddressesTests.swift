@@ -13,7 +13,7 @@ import Testing
 
         init(_ random: inout SeededRandom) { now = .zero + random.interval(.zero, .minutes(60)) }
 
-        /// Ten networks with two machines each, which have two ports each.
+        /// Ten networks with two machines each, and two ports on each machine.
         static let endpoints: [Endpoint] = (0..<40 as Range<UInt32>).map { number in
             let address = 0x0808_0000 | number / 4 << 8 | number / 2 & 1
             return Endpoint(ipv4: address, port: UInt16(7_000 + number & 1))
@@ -45,7 +45,7 @@ import Testing
             plain.last { matches($0.endpoint) }?.time
         }
 
-        /// Known for ten minutes, forgotten after fifteen, and either between.
+        /// Known for ten minutes, forgotten after fifteen, either in between.
         private func compare(_ found: Bool, _ noted: MonotonicTime?, _ endpoint: Endpoint) throws {
             let age = noted.map { now - $0 }
             if let age, age < .minutes(10) {

@@ -30,7 +30,7 @@ import Testing
         mutating func apply(_ operation: Operation) throws {
             switch operation {
             case .append(let size, let fill, let port):
-                // Every other byte is written: the rest must be zero, whatever was there before.
+                // Only every other byte is written: the rest must be zero, whatever the buffer held before.
                 var bytes = [UInt8](repeating: 0, count: size)
                 for index in stride(from: 0, to: size, by: 2) { bytes[index] = fill }
                 let fits = plain.count < datagramsMax

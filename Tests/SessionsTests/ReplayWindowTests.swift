@@ -32,12 +32,12 @@ import Testing
     }
 
     private struct Model: ModelTest {
-        /// A counter beyond the highest so far, or that far before it.
+        /// A counter this far above the highest so far, or this far below it.
         enum Operation { case ahead(UInt64), behind(UInt64) }
         var window = ReplayWindow()
         var seen: Set<UInt64> = []
         var highest: UInt64?
-        /// Far into the counters, or at their end.
+        /// Far into the range of counters, or at its end.
         let first: UInt64
 
         init(_ random: inout SeededRandom) {

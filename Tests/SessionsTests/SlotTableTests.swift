@@ -9,7 +9,7 @@ import Testing
         enum Operation { case insert(Int), remove(nth: Int), removeGone(nth: Int), change(nth: Int), draw }
         var table: SlotTable<Int>
         var plain = PlainTable<UInt32, Int>()
-        /// Numbers of values that are gone.
+        /// Numbers of removed values.
         var gone: [UInt32] = []
         var random: SeededRandom
         let capacity: Int
@@ -42,7 +42,7 @@ import Testing
                 let number = table.insert(value)
                 try same(number != nil, plain.count < capacity, "has room")
                 guard let number else { break }
-                // Each slot has 65,536 of them before a number comes again.
+                // Each slot has 65,536 generations before a number repeats.
                 try holds(
                     !gone.contains(number) && plain[number] == nil, "number \(number) was given out before")
                 try holds(number & 0xffff < UInt32(capacity), "slot \(number & 0xffff) of \(capacity)")
@@ -128,7 +128,7 @@ import Testing
                 try same(Set(walked).count, walked.count, "slots in the walk of \(hash), once each")
                 let found = walked.filter { slot in plain.contains { $0.slot == slot && $0.hash == hash } }
                 try same(found, plain.filter { $0.hash == hash }.map(\.slot), "slots of \(hash)")
-                // Others only look like it, and are there.
+                // Other numbers look similar and are present.
                 try holds(
                     walked.allSatisfy { slot in plain.contains { $0.slot == slot } }, "a slot that is gone")
             }
@@ -185,7 +185,7 @@ import Testing
                 for _ in 0..<20 * members.count + 1 {
                     if let number = index.draw(group, &random) { drawn.insert(number) }
                 }
-                // Twenty tries a member: that one of twelve is never drawn has a chance of one in 10^8.
+                // Twenty tries per member: the chance that one of twelve is never drawn is one in 10^8.
                 try same(drawn, members, "drawn of group \(group)")
             }
             for group in 0..<5 as Range<UInt64> {

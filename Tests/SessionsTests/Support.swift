@@ -62,7 +62,8 @@ final class Net {
 
         mutating func request(_ message: Message, to peer: PeerAddress, _ token: UInt64, _ now: Now) {
             turn.now = now
-            sessions.request(message, to: peer, owner: .peer(token), turn: &turn, out: &out)
+            sessions.request(
+                message, to: peer, owner: .peer(RequestToken(rawValue: token)), turn: &turn, out: &out)
         }
 
         mutating func send(_ message: Message, to peer: PeerAddress, _ now: Now) {

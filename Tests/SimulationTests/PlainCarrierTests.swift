@@ -17,7 +17,7 @@ import Testing
         let sealed = report(.sealed)
         #expect(plain.violations.isEmpty, "\(plain.violations.prefix(3))")
         #expect(plain.delivered == 20)
-        // The same packets of the same sizes: what is sent differs by chance alone.
+        // The same packets of the same sizes: traffic differs only by chance.
         #expect(abs(plain.sentPerNode.mean - sealed.sentPerNode.mean) * 5 < sealed.sentPerNode.mean)
     }
 

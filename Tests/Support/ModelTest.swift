@@ -1,32 +1,33 @@
 import Primitives
 
-// Model-based tests: a container and a plain reference go through the same random operations and are compared after each.
-// A run that fails is cut down to the few operations that still fail, and names the seed that repeats it.
+// Model-based tests: a container and a plain reference go through the same random operations and are compared
+// after each. A failing run is shrunk to the few operations that still fail, and reports the seed that
+// repeats it.
 
-/// A container beside its reference, and the operations that both go through.
+/// A container, its reference, and the operations that both execute.
 package protocol ModelTest {
-    /// Its description is what a failure prints: enough to write the sequence down as a test of its own.
+    /// A failure prints its description: enough to write the sequence as a separate test.
     associatedtype Operation
 
-    /// An empty container and an empty reference. What differs from run to run (a capacity, how many keys there are) is
-    /// drawn here, and stays while a failure is cut down.
+    /// An empty container and an empty reference. What varies between runs (a capacity, the number of keys)
+    /// is drawn here and stays fixed while a failure is shrunk.
     init(_ random: inout SeededRandom)
 
-    /// The next operation. It depends on nothing that earlier ones did, so that any of them can be left out: an operation
-    /// that needs something present says "the third of those" and counts modulo their number.
+    /// The next operation. It must not depend on earlier ones, so that any of them can be left out: an
+    /// operation that needs an existing element takes an index modulo their number.
     func draw(_ random: inout SeededRandom) -> Operation
 
-    /// Lets both do it, and throws a `Mismatch` when what they return, or what they hold now, is not the same.
+    /// Executes the operation on both, and throws a `Mismatch` if their results or their contents differ.
     mutating func apply(_ operation: Operation) throws
 }
 
-/// In what a container and its reference differ.
+/// The difference between a container and its reference.
 package struct Mismatch: Error, CustomStringConvertible {
     package let description: String
     package init(_ description: String) { self.description = description }
 }
 
-/// Throws a `Mismatch` unless both are the same.
+/// Throws a `Mismatch` unless both are equal.
 package func same<Value: Equatable>(_ found: Value, _ expected: Value, _ what: @autoclosure () -> String)
     throws
 {
@@ -38,12 +39,12 @@ package func holds(_ condition: Bool, _ what: @autoclosure () -> String) throws 
     if !condition { throw Mismatch(what()) }
 }
 
-/// A failed run: what was wrong, and the fewest operations that were found to cause it.
+/// A failed run: the difference, and the fewest operations found to cause it.
 package struct ModelFailure: Error, CustomStringConvertible {
     package let seed: UInt64
     package let mismatch: String
     package let operations: [String]
-    /// How many operations the failure took before it was cut down.
+    /// The number of operations before shrinking.
     package let steps: Int
 
     package var description: String {
@@ -52,17 +53,17 @@ package struct ModelFailure: Error, CustomStringConvertible {
     }
 }
 
-/// What most model-based tests run with.
+/// The number of steps of most model-based tests.
 package let modelSeeds: [UInt64] = [1, 2, 3, 4]
 
-/// Takes `steps` random operations, all drawn from `seed`; throws a `ModelFailure` when the container and its reference
-/// part.
+/// Executes `steps` random operations drawn from `seed`; throws a `ModelFailure` if the container and its
+/// reference differ.
 package func check<Model: ModelTest>(_: Model.Type, seed: UInt64, steps: Int = 2_000) throws {
     func start() -> (Model, SeededRandom) {
         var random = SeededRandom(seed: seed)
         return (Model(&random), random)
     }
-    /// The place of the operation that fails, and how; nil when none does.
+    /// The index of the operation that fails, and the difference; nil if none does.
     func failure(of operations: [Model.Operation]) -> (index: Int, mismatch: String)? {
         var (model, _) = start()
         for (index, operation) in operations.enumerated() {
@@ -85,8 +86,9 @@ package func check<Model: ModelTest>(_: Model.Type, seed: UInt64, steps: Int = 2
     }
 }
 
-/// Leaves out ever shorter stretches as long as what remains still fails (Zeller and Hildebrandt, "Simplifying and
-/// isolating failure-inducing input", 2002). Bounded: a failure is worth a second, not a minute.
+/// Leaves out shorter and shorter stretches as long as the rest still fails (Zeller and Hildebrandt,
+/// "Simplifying and isolating failure-inducing input", 2002). Bounded, so that shrinking takes a second, not
+/// a minute.
 private func shrink<Operation>(
     _ operations: [Operation], _ mismatch: String, _ failure: ([Operation]) -> (index: Int, mismatch: String)?
 ) -> (operations: [Operation], mismatch: String) {

@@ -1,8 +1,9 @@
 import Primitives
 
-// Plain, slow and obviously right: what more than one test target compares its containers with.
+// Plain, slow and obviously correct references for containers that several test targets use.
 
-/// `rate` tokens a second, or one every so many nanoseconds, at most `burst` saved up: a level that rises with time.
+/// `rate` tokens a second, or one per given number of nanoseconds, at most `burst` saved: a level that rises
+/// with time.
 package struct PlainRateLimit {
     private let perToken: Int64
     private let full: Int64
@@ -19,7 +20,7 @@ package struct PlainRateLimit {
         self.init(every: Interval(nanoseconds: 1_000_000_000 / Int64(rate)), burst: burst)
     }
 
-    /// `now` never goes back.
+    /// `now` never decreases.
     private func level(at now: MonotonicTime) -> Int64 {
         let gained = (now - last).nanoseconds
         return gained >= full - level ? full : level + gained
@@ -58,7 +59,7 @@ package struct PlainTable<Key: Equatable, Value> {
     }
 }
 
-/// What is planned, sorted by time; of equal times what was planned first comes first.
+/// Planned events sorted by time; for equal times, in the order of planning.
 package struct PlainSchedule<Item: Equatable> {
     package private(set) var planned: [(time: Int64, item: Item)] = []
 

@@ -2,8 +2,8 @@ import Primitives
 
 @testable import Wire
 
-/// Values as the vectors describe them: set fields by their name in the schema, bytes in hex, 64-bit integers as
-/// strings, enums by name. Written apart from the codec, so that a swapped field shows.
+/// Values in the form of the vectors: set fields by their name in the schema, bytes in hex, 64-bit integers
+/// as strings, enums by name. Written independently of the codec, so that swapped fields are detected.
 struct Fields {
     private var object: [String: JSONValue] = [:]
     var json: JSONValue { .object(object) }

@@ -3,10 +3,10 @@ import Testing
 
 @testable import Wire
 
-/// Bytes that nobody should send. A decoder may refuse or read them; it may not trap, and what it read must be
-/// writable and inside the limits.
+/// Bytes that no correct node sends. A decoder may refuse or read them; it may not trap, and what it read
+/// must be writable and inside the limits.
 @Suite struct HostileTests {
-    /// Decodes, and writes and reads again what was decoded: a second pass must change nothing.
+    /// Decodes the bytes, and writes and reads the result again: the second pass must change nothing.
     private func swallow(_ type: String, _ bytes: [UInt8]) -> Bool {
         guard let decoded = try? Decoded(type, bytes) else { return false }
         guard let again = try? Decoded(type, decoded.encoded()) else {

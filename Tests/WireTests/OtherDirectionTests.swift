@@ -4,7 +4,7 @@ import Testing
 
 @testable import Wire
 
-/// Values drawn at random come back as they were; with STARLING_WIRE_OUT=FILE their encodings are also written
+/// Random values survive encoding and decoding. With STARLING_WIRE_OUT=FILE their encodings are also written
 /// there, for Google's protobuf to read (`scripts/vectors check`).
 @Suite struct OtherDirectionTests {
     private struct Entry: Encodable {

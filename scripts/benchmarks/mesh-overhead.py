@@ -1,7 +1,7 @@
 """First token and tokens/s through the mesh against the same backend asked directly, paired; streamed requests/s at 16.
 
 One client asks the backend and the mesh in turn, so that a slow moment of the machine affects both; the overhead is the
-difference of each pair. The asked node serves nothing: every answer crosses two nodes. "Beside the auction" excludes the
+difference of each pair. The asked node serves nothing: every answer crosses two nodes. `added_beside_auction` excludes the
 transcript's choose and bids. tokens/s is that of a paced backend (100 tokens at 5 ms), from the first to the last token.
 """
 import harness

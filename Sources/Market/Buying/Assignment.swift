@@ -2,8 +2,8 @@ import Cryptography
 import Primitives
 import Wire
 
-/// One award within a task, (attempt, worker), from the award to its last frame. Counts what came, watches the worker's
-/// window and silence, and writes its receipts; decides nothing.
+/// One award within a task, (attempt, worker), from the award to its last frame. Counts deliveries, watches
+/// the worker's window and silence, and writes its receipts; decides nothing.
 struct Assignment: Sendable {
     let attempt: UInt32
     let worker: PeerAddress
@@ -14,14 +14,14 @@ struct Assignment: Sendable {
     /// What was left of the client's token limit; nil: no limit.
     private let tokensMax: UInt32?
     let awardedAt: MonotonicTime
-    /// The award's answer, or a first frame, said that the worker stands by its bid.
+    /// The award's answer, or a first frame, showed that the worker stands by its bid.
     private(set) var isAccepted = false
     private(set) var channel: ChannelID?
 
     /// Bytes of text and extra.
     private var received: UInt64 = 0
     private var tokens: UInt32 = 0
-    /// Bytes of these that the client took, as far as the worker was told.
+    /// How many of these bytes the client has taken, as last told to the worker.
     private var acknowledged: UInt64 = 0
     private var clock: StallClock
     private var receipts = ReceiptSequence()
@@ -49,7 +49,7 @@ struct Assignment: Sendable {
         clock.restart(now)
     }
 
-    // MARK: - What comes
+    // MARK: - Deliveries
 
     /// The task's tokens with those of this assignment.
     var deliveredTokens: UInt32 { start.tokens &+ tokens }
@@ -59,8 +59,8 @@ struct Assignment: Sendable {
     var continuedTokens: UInt32 { start.tokens }
     var hasDelta: Bool { clock.firstDeltaAt != nil }
 
-    /// Counts a delta; false: it is not where the last one ended, or the worker ignores its window. A worker can't be paid
-    /// for more tokens than it sent bytes.
+    /// Counts a delta. Returns false when it doesn't start where the last one ended, or when the worker
+    /// ignores its window. A worker can't be paid for more tokens than it sent bytes.
     mutating func receive(_ delta: Delta, _ parameters: MarketParameters, _ now: MonotonicTime) -> Bool {
         guard delta.offset == received else { return false }
         let bytes = UInt64(delta.text.count + delta.extra.count)
@@ -79,21 +79,21 @@ struct Assignment: Sendable {
 
     // MARK: - Window and silence
 
-    /// While the client leaves more than half a window unread, the worker may have stopped for it: its silence says
-    /// nothing.
+    /// While the client leaves more than half a window unread, the worker may have paused because of that, so
+    /// its silence proves nothing.
     private func isHeldBack(_ parameters: MarketParameters) -> Bool {
         received - acknowledged > parameters.windowBytes / 2
     }
 
-    /// When the worker counts as stalled; nil while we hold it back, or before a channel stands.
+    /// When the worker counts as stalled; nil while we hold it back, or before its channel is open.
     func stallsAt(_ parameters: MarketParameters) -> MonotonicTime? {
         channel == nil || isHeldBack(parameters) ? nil : clock.stallsAt(parameters)
     }
 
     mutating func forgiveSilence(_ now: MonotonicTime) { clock.restart(now) }
 
-    /// Notes that the client took `total` of the delivery's bytes. Returns how many of this assignment's bytes to
-    /// acknowledge, if that is worth a frame: at least half a window.
+    /// Notes that the client took `total` of the delivery's bytes. Returns how many of this assignment's
+    /// bytes to acknowledge, if that is worth a frame: at least half a window.
     mutating func consumed(total: UInt64, _ parameters: MarketParameters, _ now: MonotonicTime) -> UInt64? {
         let own = min(received, total > start.bytes ? total - start.bytes : 0)
         guard own > acknowledged, own - acknowledged >= parameters.windowBytes / 2 else { return nil }
@@ -104,10 +104,10 @@ struct Assignment: Sendable {
 
     // MARK: - Bill and receipt
 
-    /// For the tokens that came, without the prompt.
+    /// The bill for the delivered tokens, without the prompt.
     func bill() -> Bill { Bill(bid.price, completion: UInt64(tokens)) }
 
-    /// With the prompt, as for a worker that had begun to answer when it was cancelled.
+    /// The bill including the prompt, for a worker that had begun to answer when it was cancelled.
     func bill(input: UInt32, promptMax: UInt64) -> Bill {
         let prompt = min(UInt64(input), promptMax)
         return Bill(
@@ -115,7 +115,7 @@ struct Assignment: Sendable {
             completion: UInt64(tokens))
     }
 
-    /// By the worker's own count, believed as far as the bytes and the client's limit allow.
+    /// The bill by the worker's own count, accepted as far as the bytes and the client's limit allow.
     func bill(_ finish: Finish, promptMax: UInt64) -> Bill {
         let most = min(received + 16, UInt64(tokensMax ?? .max))
         let claimed = UInt64(finish.completionTokens)

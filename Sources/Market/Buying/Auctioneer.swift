@@ -6,7 +6,8 @@ import Wire
 /// The buyer's side of the market: turns the requests of this node's clients into auctions, awards and streams, and
 /// sees each of them to exactly one end. A sub-machine: events in, actions out; PeerCore routes both.
 ///
-/// Here is the dispatch alone. A task's life is in `BuyerTask` and its extensions; what all tasks share is the desk.
+/// Only the dispatch is here. A task's life is in `BuyerTask` and its extensions; what all tasks share is the
+/// desk.
 public struct Auctioneer: Sendable {
     private var tasks: OrderedDictionary<TaskID, BuyerTask> = [:]
     private var desk: AuctionDesk
@@ -21,7 +22,7 @@ public struct Auctioneer: Sendable {
 
     // MARK: - Clients
 
-    /// Takes a task. Its first action is `needOffers`, or the failure when it can't be taken.
+    /// Accepts a task. Its first action is `needOffers`, or the failure when it can't be accepted.
     public mutating func submit(
         _ request: TaskRequest, turn: inout Turn, out: inout [AuctioneerAction]
     ) -> TaskID {
@@ -61,7 +62,7 @@ public struct Auctioneer: Sendable {
         change(task, &turn) { $0.cancel(&$1, &$2) }
     }
 
-    /// The client took `bytes` more of the text and extra that it was given: the worker's window opens by them.
+    /// The client took `bytes` more of the delivered text and extra: the worker's window opens by as much.
     public mutating func consumed(
         _ task: TaskID, bytes: UInt64, turn: inout Turn, out: inout [AuctioneerAction]
     ) {
@@ -94,7 +95,7 @@ public struct Auctioneer: Sendable {
         }
     }
 
-    /// A call's answer after the close. Its bid holds a slot in vain.
+    /// A call's answer after the close. Its bid holds a slot for nothing.
     private mutating func calledLate(_ request: AuctionDesk.PendingRequest, _ message: MarketMessage?) {
         var score: UInt64 = 0
         if let index = tasks.index(forKey: request.task),
@@ -128,7 +129,8 @@ public struct Auctioneer: Sendable {
     /// Something authentic came from this peer: it may be asked again.
     public mutating func heard(_ key: PublicKey) { desk.sellers.heard(key) }
 
-    /// A seller's tombstone: its answer to a call isn't awaited any longer. What it runs, it finishes or hands over.
+    /// A seller's tombstone: its answer to a call is no longer awaited. It finishes its running tasks, or
+    /// hands them over.
     public mutating func sellerLeft(
         _ key: PublicKey, turn: inout Turn, out: inout [AuctioneerAction]
     ) {
@@ -139,7 +141,7 @@ public struct Auctioneer: Sendable {
 
     // MARK: - Channels
 
-    /// The answer to `openChannel`. A channel that isn't awaited any more is released.
+    /// The answer to `openChannel`. A channel that is no longer awaited is released.
     public mutating func channelOpened(
         _ task: TaskID, attempt: UInt32, channel: ChannelID, peer: PublicKey, turn: inout Turn,
         out: inout [AuctioneerAction]
@@ -153,7 +155,7 @@ public struct Auctioneer: Sendable {
         if !taken { desk.emit(.releaseChannel(channel)) }
     }
 
-    /// The answer to `openChannel` when no channel came about.
+    /// The answer to `openChannel` when no channel could be opened.
     public mutating func channelFailed(
         _ task: TaskID, attempt: UInt32, peer: PublicKey, turn: inout Turn, out: inout [AuctioneerAction]
     ) {
@@ -162,7 +164,7 @@ public struct Auctioneer: Sendable {
         change(task, &turn) { $0.channelFailed(peer: peer, attempt: attempt, &$1, &$2) }
     }
 
-    /// An open channel ended, not by our `closeChannel`.
+    /// An open channel ended, but not by our `closeChannel`.
     public mutating func channelClosed(
         _ channel: ChannelID, turn: inout Turn, out: inout [AuctioneerAction]
     ) {
@@ -172,8 +174,8 @@ public struct Auctioneer: Sendable {
         change(task, &turn) { $0.channelClosed(channel, &$1, &$2) }
     }
 
-    /// A frame from a worker: hello, delta, progress, finish or fail. Others, and those of assignments that are over,
-    /// are discarded; a Hello that no task awaits closes its channel.
+    /// A frame from a worker: hello, delta, progress, finish or fail. Other kinds, and frames of ended
+    /// assignments, are discarded; a Hello that no task awaits closes its channel.
     public mutating func received(
         _ frame: Frame, from peer: PublicKey, channel: ChannelID, turn: inout Turn,
         out: inout [AuctioneerAction]
@@ -190,8 +192,8 @@ public struct Auctioneer: Sendable {
 
     // MARK: - Time
 
-    /// This node's loop stood still for a while. Call it after the sockets were drained and before `tick`: to a
-    /// frozen auctioneer every worker looks stalled.
+    /// This node's loop stood still for a while. Call it after the sockets were drained and before `tick`:
+    /// after a stall of ours, every worker looks stalled.
     public mutating func loopWasStalled(turn: inout Turn, out: inout [AuctioneerAction]) {
         desk.exchange(&out)
         defer { desk.exchange(&out) }
@@ -210,19 +212,19 @@ public struct Auctioneer: Sendable {
         ended.expire(turn.monotonic)
     }
 
-    // MARK: - Looking
+    // MARK: - Queries
 
-    /// Tasks that have not ended, the oldest first.
+    /// Tasks that have not ended, oldest first.
     public var running: [TaskID] { Array(tasks.keys) }
 
     func isRunning(_ task: TaskID) -> Bool { tasks[task] != nil }
 
-    /// What is known of a task: while it runs, and for an hour, of the last thousand.
+    /// The transcript of a task: while it runs, and for an hour, of the last thousand.
     public func transcript(_ task: TaskID) -> TaskTranscript? {
         tasks[task]?.currentTranscript ?? ended[task]
     }
 
-    /// The ended tasks that are remembered, the latest first.
+    /// The remembered ended tasks, latest first.
     public func recent(_ count: Int) -> [TaskTranscript] { ended.latest(count) }
 
     /// Trust × 1000 that this node puts in a seller.
@@ -230,7 +232,7 @@ public struct Auctioneer: Sendable {
 
     public func experience(of key: PublicKey) -> SellerExperience? { desk.sellers[key] }
 
-    /// What must be zero when nothing runs: requests, channels, timers. For checkers.
+    /// Must be zero when nothing runs: requests, channels, timers. For checkers.
     public var outstanding: (requests: Int, channels: Int, timers: Int) { desk.outstanding }
 
     // MARK: - Tasks

@@ -1,7 +1,7 @@
 import Primitives
 import Wire
 
-/// What the auctioneer wants done, in order. PeerCore routes each; nothing is called back.
+/// What the auctioneer wants done, in order. PeerCore routes each action; there are no callbacks.
 public enum AuctioneerAction: Sendable {
     /// Answer with `offersFound`, once, after a search if the offer book holds too few. A task asks once for each of
     /// its attempts.
@@ -12,7 +12,7 @@ public enum AuctioneerAction: Sendable {
     /// Ends with `channelOpened` or `channelFailed` under the same task, attempt and key.
     case openChannel(TaskID, attempt: UInt32, to: PeerAddress)
     case sendFrame(channel: ChannelID, Frame)
-    /// Healthy and idle: back to the pool.
+    /// Healthy and idle: return it to the pool.
     case releaseChannel(ChannelID)
     case closeChannel(ChannelID)
     case client(TaskID, ClientEvent)

@@ -1,7 +1,7 @@
 import Primitives
 import Wire
 
-/// How an assignment ends, what its worker gets, and what follows.
+/// The end of an assignment: what its worker gets, and what follows.
 extension BuyerTask {
     enum AssignmentEnd {
         case finished(Finish)
@@ -10,13 +10,13 @@ extension BuyerTask {
 
     /// How we part with a worker that doesn't finish.
     enum Parting {
-        /// We stop it. Its reading of the prompt is paid if it had begun to answer.
+        /// We stop it. Reading the prompt is paid if it had begun to answer.
         case stopped
         /// It declined the award.
         case declined
-        /// It gave up itself; the channel is in order. `trust`: what is left of our trust in it, × 1000.
+        /// It gave up by itself; the channel is intact. `trust` is what remains of our trust in it, × 1000.
         case gaveUp(trust: UInt32)
-        /// Silent or wrong: we close the channel.
+        /// Silent, or in violation of the protocol: we close the channel.
         case broken
         /// The channel is closed already.
         case gone
@@ -68,7 +68,7 @@ extension BuyerTask {
         }
     }
 
-    /// Tells the worker what it doesn't know yet, and gives the channel back or closes it.
+    /// Tells the worker what it doesn't know yet, and returns the channel to the pool or closes it.
     private func dismiss(
         _ assignment: Assignment, _ end: AssignmentEnd, _ receipt: Verified<Receipt>?,
         _ desk: inout AuctionDesk
@@ -90,7 +90,7 @@ extension BuyerTask {
         desk.emit(isHealthy ? .releaseChannel(channel) : .closeChannel(channel))
     }
 
-    /// What is left of our trust in the worker, × 1000; nil: it finished, and gains.
+    /// What remains of our trust in the worker, × 1000; nil when it finished, which raises it.
     private func trustLeft(
         in assignment: Assignment, _ end: AssignmentEnd, _ parameters: MarketParameters
     ) -> UInt32? {
@@ -104,7 +104,8 @@ extension BuyerTask {
         }
     }
 
-    /// Ends the assignment and goes on: with the next bid if this worker never began, else with a new auction.
+    /// Ends the assignment and continues: with the next bid if this worker never began, else with a new
+    /// auction.
     mutating func failAssignment(
         _ reason: Reason, _ parting: Parting, _ desk: inout AuctionDesk, _ turn: inout Turn
     ) {

@@ -17,7 +17,7 @@ extension BuyerTask {
         desk.sellers.awarded(worker.key, now)
         let award = Award(task: id, attempt: attempt, workerDials: workerDials)
         desk.request(.award, .award(award), task: id, attempt: attempt, to: worker)
-        // A worker that dials is only waited for: its Hello comes as a frame.
+        // A worker that dials is only waited for: its Hello arrives as a frame.
         if !workerDials { desk.emit(.openChannel(id, attempt: attempt, to: worker)) }
         desk.set(id, .award, at: now + awardWait(worker.key, desk))
         desk.set(id, .channel, at: now + desk.parameters.channelWait)
@@ -65,7 +65,7 @@ extension BuyerTask {
         if assignment?.isAccepted == false { failAssignment(.workerLost, .broken, &desk, &turn) }
     }
 
-    /// The worker stands by its bid, as the award's answer or its first frame says.
+    /// The worker stands by its bid, according to the award's answer or its first frame.
     mutating func accept(_ desk: inout AuctionDesk, _ now: MonotonicTime) {
         assignment?.accept()
         guard let assignment else { return }
@@ -88,7 +88,7 @@ extension BuyerTask {
         assignment?.isOf(attempt, key) == true && assignment?.channel == nil
     }
 
-    /// Sends the task; false when this channel isn't awaited any more.
+    /// Sends the task. Returns false when this channel is no longer awaited.
     mutating func channelOpened(
         _ channel: ChannelID, peer: PublicKey, attempt: UInt32, _ desk: inout AuctionDesk,
         _ now: MonotonicTime
@@ -140,7 +140,8 @@ extension BuyerTask {
         desk.emit(.sendFrame(channel: channel, Frame(task: id, attempt: attempt, body: body)))
     }
 
-    /// Our own loop stood still. What the worker sent meanwhile has been read, so its silence counts from now.
+    /// Our own loop stood still. Everything that the worker sent meanwhile has been read, so its silence
+    /// counts from now.
     mutating func forgiveSilence(_ desk: inout AuctionDesk, _ now: MonotonicTime) {
         assignment?.forgiveSilence(now)
         guard let assignment else { return }

@@ -35,13 +35,13 @@ extension BuyerTask {
 
     private typealias Pool = [(eligible: Eligible, score: UInt64)]
 
-    /// Each seller once: into the pool, or counted under the first filter that it failed.
+    /// Sorts each seller into the pool, or counts it under the first filter that it failed.
     private mutating func filter(
         _ found: OffersFound, _ requirements: Requirements, _ desk: AuctionDesk, _ now: MonotonicTime
     ) -> [Eligible] {
         let basis = requirements.basis
-        // Each is used only where the one before it is empty. Sellers that owe us an answer come last: a dead node
-        // costs one call. Sellers that must dial us wait until we know that they can.
+        // Each pool is used only if the one before it is empty. Sellers that owe us an answer come last, so
+        // that a dead node costs one call. Sellers that must dial us wait until we know that they can.
         var (pool, dialling, overdue): (Pool, Pool, Pool) = ([], [], [])
         for candidate in found.sellers {
             let offer = candidate.offer.record
@@ -84,7 +84,7 @@ extension BuyerTask {
         }
     }
 
-    /// The first filter that it fails, be it the offer's fault or what this task or this node saw of it.
+    /// The first filter that it fails, because of its offer, of this task, or of this node's experience.
     private func exclusion(
         of candidate: Candidate, _ requirements: Requirements, _ trust: UInt32, _ desk: AuctionDesk
     ) -> Reason? {
@@ -96,7 +96,7 @@ extension BuyerTask {
         }
         if let out = exclusions.reason(of: candidate.key) { consider(out) }
         if desk.sellers.isSilent(candidate.key) { consider(.unreachable) }
-        // To itself a node needs no connection.
+        // A node needs no connection to itself.
         if !offer.reachability.acceptsChannels && !requirements.selfReachable
             && candidate.key != desk.identity.publicKey
         {
@@ -105,9 +105,10 @@ extension BuyerTask {
         return reason
     }
 
-    // MARK: - Nobody
+    // MARK: - No candidates
 
-    /// Nobody passes the filters: waits for the busy as long as it makes sense, or gives up and says why.
+    /// No seller passes the filters: waits for busy ones as long as that makes sense, or gives up with the
+    /// reason.
     private mutating func nobodyLeft(_ desk: inout AuctionDesk, _ turn: inout Turn) {
         let parameters = desk.parameters
         guard let soonest = exclusions.soonestRetry, attempt < UInt32(clamping: parameters.auctionsMax),

@@ -1,7 +1,7 @@
 import Primitives
 import Wire
 
-/// How a task ends, from every stage.
+/// The ends of a task, from every stage.
 extension BuyerTask {
     mutating func cancel(_ desk: inout AuctionDesk, _ turn: inout Turn) {
         if isEnded { return }
@@ -24,7 +24,7 @@ extension BuyerTask {
         fail(.deadlineExceeded, "The task's deadline of \(milliseconds) ms passed \(doing).", &desk)
     }
 
-    /// Stops whatever runs, telling bidders and worker.
+    /// Stops everything that runs, and tells bidders and worker.
     private mutating func abandon(_ desk: inout AuctionDesk, _ turn: inout Turn) {
         if assignment != nil { endAssignment(.failed(.cancelled, .stopped), &desk, &turn) }
         if stage == .calling, let auction {
@@ -32,7 +32,7 @@ extension BuyerTask {
         }
     }
 
-    /// Ends the task with an error of its own; the counts are those of the latest choice.
+    /// Ends the task with a given error; the counts are those of the latest choice.
     mutating func fail(_ reason: Reason, _ message: String, _ desk: inout AuctionDesk) {
         var failure = TaskFailure(reason, message: message)
         count(&failure)
@@ -40,7 +40,7 @@ extension BuyerTask {
         end(.failed, failure, &desk)
     }
 
-    /// Ends the task with the explanation why nobody does it.
+    /// Ends the task with the explanation why no node takes it.
     mutating func refuse(_ desk: inout AuctionDesk) {
         if assignments > 0 && (failovers > 0 || !delivery.isEmpty) { return failWorkersLost(&desk) }
         var failure = survey.explanation()
@@ -54,7 +54,7 @@ extension BuyerTask {
         failure.bids = bids
     }
 
-    /// Ends the task: its worker is lost and nobody can go on.
+    /// Ends the task: its worker is lost, and no other can continue.
     mutating func failWorkersLost(_ desk: inout AuctionDesk) {
         let last = transcript.assignments.last
         let name = last?.name ?? ""
@@ -66,7 +66,7 @@ extension BuyerTask {
             } else if !request.preferences.allowFallbacks {
                 "the request allows no fallback"
             } else {
-                "no other node could go on"
+                "no other node could continue"
             }
         let said = lastFail.map { ": \($0.message)" } ?? ""
         let reason: Reason = lastFail != nil && ending == .failed ? .backendError : .workerLost

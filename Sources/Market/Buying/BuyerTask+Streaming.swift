@@ -1,9 +1,9 @@
 import Primitives
 import Wire
 
-/// What a worker sends, and what it gets for it while it works: acknowledged bytes and receipts.
+/// The frames of a worker, and what it gets while it works: acknowledged bytes and receipts.
 extension BuyerTask {
-    /// Takes a frame of the running assignment; false: it belongs to nothing that runs.
+    /// Takes a frame of the running assignment. Returns false when the frame belongs to nothing that runs.
     mutating func received(
         _ frame: Frame, from key: PublicKey, channel: ChannelID, _ desk: inout AuctionDesk, _ turn: inout Turn
     ) -> Bool {
@@ -65,7 +65,7 @@ extension BuyerTask {
         if let last = delivery.lastAt { transcript.changeLast { $0.gap = now - last } }
     }
 
-    /// Notes when the answer began, once.
+    /// Records once when the answer began.
     private mutating func begin(_ now: MonotonicTime) {
         guard transcript.phases.firstToken == nil, let awardedAt = assignment?.awardedAt else { return }
         let accepted = awardedAt + (transcript.phases.award ?? .zero)
@@ -73,7 +73,7 @@ extension BuyerTask {
         delivery.begin(now)
     }
 
-    /// An embedding is whole or nothing: its parts are collected and count as consumed.
+    /// An embedding is delivered whole or not at all: its parts are collected and count as consumed.
     private mutating func collect(_ delta: Delta, _ desk: inout AuctionDesk, _ turn: inout Turn) {
         guard delivery.collect(delta.text, bytesMax: desk.parameters.answerBytesMax) else {
             return breach(&desk, &turn)
@@ -81,7 +81,7 @@ extension BuyerTask {
         acknowledge(total: assignment?.receivedTotal ?? 0, &desk, turn.monotonic)
     }
 
-    /// The worker breaks the protocol: it is dropped.
+    /// The worker violated the protocol: it is dropped.
     private mutating func breach(_ desk: inout AuctionDesk, _ turn: inout Turn) {
         lastFail = nil
         failAssignment(.protocolViolation, .broken, &desk, &turn)
@@ -114,7 +114,8 @@ extension BuyerTask {
         } else if reason == .busy {
             failAssignment(.busy, .gaveUp(trust: desk.parameters.trustAfterRefusal), &desk, &turn)
         } else {
-            // It began and failed: a loss of the worker, also where its award's answer is still on the way.
+            // It began and failed, so the worker is lost, even if its answer to the award is still on the
+            // way.
             assignment?.accept()
             failAssignment(.backendError, .gaveUp(trust: desk.parameters.trustAfterLoss), &desk, &turn)
         }
@@ -126,7 +127,7 @@ extension BuyerTask {
         if let at = assignment?.stallsAt(desk.parameters) { desk.set(id, .stall, at: at) }
     }
 
-    /// The timer is lazy: one is set, and what came meanwhile moves it when it fires.
+    /// The timer is lazy: it is set once, and frames that arrived meanwhile move it when it fires.
     mutating func checkStall(_ desk: inout AuctionDesk, _ turn: inout Turn) {
         guard let at = assignment?.stallsAt(desk.parameters) else { return }
         if at > turn.monotonic {

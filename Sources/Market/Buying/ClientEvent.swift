@@ -1,18 +1,18 @@
 import Primitives
 import Wire
 
-/// What a client sees of its task, in order: `awarded` (again for each worker after a failover), deltas, then exactly
-/// one of `finished` and `failed`.
+/// The events of a client's task, in order: `awarded` (again for each worker after a failover), deltas, then
+/// exactly one of `finished` and `failed`.
 public enum ClientEvent: Sendable {
     case awarded(AwardSummary)
     case delta(text: [UInt8], tokens: UInt32, extra: [UInt8])
-    /// Nothing new for a while: the award stands and the worker says what it is doing.
+    /// Nothing new for a while: the award stands, and the worker reports its phase.
     case progress(Phase)
     case finished(TaskSummary)
     case failed(TaskFailure)
 }
 
-/// Which node answers, and on what terms: what the response headers say.
+/// The answering node and its terms, for the response headers.
 public struct AwardSummary: Sendable {
     public var attempt: UInt32
     public var worker: PublicKey

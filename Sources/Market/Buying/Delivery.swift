@@ -1,10 +1,10 @@
 import Primitives
 import Wire
 
-/// One answer to one client: what was delivered, what of it the client took, and whether another worker could go on
-/// from it. It outlives its workers and knows none of them.
+/// One answer to one client: what was delivered, how much of it the client took, and whether another worker
+/// could continue it. It outlives its workers and knows none of them.
 struct Delivery: Sendable {
-    /// How far an answer is.
+    /// How far an answer has got.
     struct Position: Sendable {
         /// Bytes of text and extra.
         var bytes: UInt64
@@ -13,16 +13,16 @@ struct Delivery: Sendable {
 
     private(set) var position = Position(bytes: 0, tokens: 0)
     private(set) var consumed: UInt64 = 0
-    /// When its first byte came, and its latest.
+    /// When its first byte arrived, and its latest.
     private(set) var startedAt: MonotonicTime?
     private(set) var lastAt: MonotonicTime?
     /// Everything delivered, kept while another worker could continue it.
     private(set) var text: [UInt8] = []
-    /// Only plain text so far, and not too much of it to keep.
+    /// It is plain text so far, and not too long to keep.
     private(set) var isResumable: Bool
-    /// What produced the first byte, and must produce the rest.
+    /// The model that produced the first byte, and must produce the rest.
     private(set) var version: ModelVersion?
-    /// An embedding's answer, which the client gets whole.
+    /// An embedding's answer, which the client gets as a whole.
     private var whole: [UInt8] = []
     /// The client's limit; nil: none.
     private let tokensMax: UInt32?
@@ -37,13 +37,13 @@ struct Delivery: Sendable {
     /// What is left of the client's limit; nil: no limit.
     var tokensLeft: UInt32? { tokensMax.map { $0 > position.tokens ? $0 - position.tokens : 0 } }
 
-    /// The model that must go on, once bytes have been delivered.
+    /// The model that must continue, once bytes have been delivered.
     var continuing: ModelVersion? { isEmpty ? nil : version }
 
-    /// The first token came, or the end without one.
+    /// The first token arrived, or the end without one.
     mutating func begin(_ now: MonotonicTime) { startedAt = now }
 
-    /// Names what produces the first byte.
+    /// States which model produces the first byte.
     mutating func start(with version: ModelVersion) { self.version = version }
 
     /// Appends a delta for the client; `tokens` is the total with it.
@@ -60,12 +60,13 @@ struct Delivery: Sendable {
         }
     }
 
-    /// The client took `bytes` more of what it was given.
+    /// The client took `bytes` more of what was delivered.
     mutating func consume(_ bytes: UInt64) { consumed += min(bytes, position.bytes - consumed) }
 
     // MARK: - Whole answers
 
-    /// Collects a part of an answer that the client gets whole; false: it would be longer than `bytesMax`.
+    /// Collects a part of an answer that the client gets as a whole. Returns false when it would exceed
+    /// `bytesMax`.
     mutating func collect(_ part: [UInt8], bytesMax: Int) -> Bool {
         guard whole.count + part.count <= bytesMax else { return false }
         whole += part
@@ -77,6 +78,6 @@ struct Delivery: Sendable {
         return whole
     }
 
-    /// The parts of a lost worker are no use to the next.
+    /// The parts of a lost worker are of no use to the next.
     mutating func dropWhole() { whole = [] }
 }

@@ -1,12 +1,12 @@
 import Primitives
 import Wire
 
-/// Sellers that are out for one task, and why.
+/// Sellers that are excluded from one task, and why.
 struct Exclusions: Sendable {
     struct Entry: Sendable {
         let key: PublicKey
         let reason: Reason
-        /// How long to wait before asking it again; nil: it is out for good.
+        /// How long to wait before asking it again; nil: excluded for good.
         let retryAfter: Interval?
     }
 
@@ -15,15 +15,15 @@ struct Exclusions: Sendable {
     func contains(_ key: PublicKey) -> Bool { entries.contains { $0.key == key } }
     func reason(of key: PublicKey) -> Reason? { entries.first { $0.key == key }?.reason }
 
-    /// When the first of those that come back may be asked again; nil: none comes back.
+    /// When the first of those that come back may be asked again; nil if none comes back.
     var soonestRetry: Interval? { entries.compactMap(\.retryAfter).min() }
 
-    /// Replaces what was known of the seller.
+    /// Replaces the entry of the seller.
     mutating func add(_ entry: Entry) {
         entries.removeAll { $0.key == entry.key }
         entries.append(entry)
     }
 
-    /// Lets those come back that were only busy.
+    /// Readmits sellers that were only busy.
     mutating func readmit() { entries.removeAll { $0.retryAfter != nil } }
 }

@@ -8,7 +8,7 @@ struct Patience: Sendable {
 
     init(_ parameters: MarketParameters, _ now: MonotonicTime) { ends = now + parameters.patience }
 
-    /// The time that dead sellers took is not counted against the busy ones.
+    /// The time lost to dead sellers is not counted against busy ones.
     mutating func forgive(_ parameters: MarketParameters, _ now: MonotonicTime) {
         ends = max(ends, now + parameters.patience)
     }
@@ -18,7 +18,7 @@ struct Patience: Sendable {
         ends = now + parameters.patienceAfterLoss
     }
 
-    /// When to ask again, if the first seller may be free in `soonest`; nil: not in time.
+    /// When to ask again, if the first seller may be free in `soonest`; nil if that is too late.
     ///
     /// The wait doubles, so that a full market is not asked without end. Its length is partly random, so that two
     /// buyers that met once do not meet again.
@@ -28,7 +28,7 @@ struct Patience: Sendable {
         let now = turn.monotonic
         guard now + soonest < ends else { return nil }
         let backoff = min(parameters.retryMin * (1 << min(waits, 8)), parameters.retryMax)
-        // A mere hold ends with its auction, long before it must.
+        // A mere hold ends with its auction, long before its limit.
         let wait = soonest > parameters.holdMax ? soonest : backoff
         waits += 1
         return min(now + wait + turn.random.interval(.zero, backoff), ends)

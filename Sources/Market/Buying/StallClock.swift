@@ -3,9 +3,10 @@ import Wire
 
 /// When a silent worker counts as stalled.
 ///
-/// Before the first delta: `stallFactor` times the first token that was bid, or `stallMin` once progress frames say that
-/// the worker lives. After it: `stallFactor` times the median gap between deltas. Progress frames that bring no new
-/// token are believed for a while only: a worker's process may live while its backend hangs.
+/// Before the first delta: after `stallFactor` times the first-token time in the bid, or `stallMin` once
+/// progress frames show that the worker is alive. After it: after `stallFactor` times the median gap between
+/// deltas. Progress frames without a new token count only for a while: a worker's process may live while its
+/// backend hangs.
 struct StallClock: Sendable {
     /// What the bid promised until the first delta.
     private let firstToken: Interval
@@ -13,7 +14,7 @@ struct StallClock: Sendable {
     private(set) var firstDeltaAt: MonotonicTime?
     private var lastDeltaAt: MonotonicTime?
     private var heardAt: MonotonicTime
-    /// When a token last came, or was said to have been made.
+    /// When a token last arrived, or was reported as made.
     private var advancedAt: MonotonicTime
     private var hasProgress = false
     private var progressTokens: UInt32 = 0
@@ -33,7 +34,7 @@ struct StallClock: Sendable {
         restart(now)
     }
 
-    /// `delivered`: the tokens that have come; a claim of fewer is no news.
+    /// `delivered` is the number of tokens that have arrived; a report of fewer is no news.
     mutating func progressCame(_ progress: Progress, delivered: UInt32, _ now: MonotonicTime) {
         heardAt = now
         hasProgress = true
@@ -43,8 +44,8 @@ struct StallClock: Sendable {
         }
     }
 
-    /// The silence so far was not the worker's: the channel just opened, our loop stood still, or our client didn't
-    /// read.
+    /// The silence so far was not the worker's fault: the channel has just opened, our loop stood still, or
+    /// our client didn't read.
     mutating func restart(_ now: MonotonicTime) {
         heardAt = now
         advancedAt = now

@@ -1,9 +1,10 @@
 import Primitives
 import Wire
 
-/// The explanation of a refusal, in a sentence that a client reads.
+/// The explanation of a refusal, in one sentence for the client.
 extension Survey {
-    /// Why no seller does it: the commonest reason among the model's sellers, in a sentence that names the fix.
+    /// Why no seller takes the task: the commonest reason among the model's sellers, in a sentence that names
+    /// the fix.
     func explanation() -> TaskFailure {
         guard sellers > 0 else { return nobodySells() }
         var commonest = Reason.busy
@@ -77,7 +78,7 @@ extension Survey {
     static let maxCost = "provider.max_cost"
     static let minThroughput = "provider.preferred_min_throughput"
 
-    /// The smallest change that would have let a seller in.
+    /// The smallest change that would have admitted a seller.
     private func nearest(_ reason: Reason) -> NearestOffer? {
         if reason == .overMaxPrice, let offer = cheapest {
             if let most = preferences.maxOutputPrice, offer.price.output > most {

@@ -1,7 +1,7 @@
 import Primitives
 import Wire
 
-/// What the offer book held when a task chose its candidates, and why sellers were not asked: the material of an
+/// What the offer book held when a task chose its candidates, and why sellers were not asked: the basis of an
 /// explained refusal. Every known node is counted once.
 struct Survey: Sendable {
     private(set) var model = ""
@@ -13,7 +13,7 @@ struct Survey: Sendable {
     private(set) var catalogueKnows = false
     private(set) var largestContext: UInt32?
     private var counts = [Int](repeating: 0, count: Reason.filters.count)
-    /// The cheapest that is too dear, and the fastest that is too slow.
+    /// The cheapest offer above the limits, and the fastest that is too slow.
     private(set) var cheapest: Offer?
     private(set) var fastest: Offer?
     /// The tokens for which prices are compared.
@@ -54,12 +54,13 @@ struct Survey: Sendable {
         counts[reason.position] + (reason == .notSampled ? notSampled : 0)
     }
 
-    /// With at least one node, in the order of the filters.
+    /// Filters with at least one node, in their order.
     var skipped: [(reason: Reason, nodes: Int)] {
         Reason.filters.map { ($0, nodes($0)) }.filter { $0.1 > 0 }
     }
 
-    /// Adds the numbers to a failure. `retryAfter`: when the first busy seller may be asked again.
+    /// Adds the numbers to a failure. `retryAfter` is the time until the first busy seller may be asked
+    /// again.
     func fill(_ failure: inout TaskFailure, retryAfter: Interval?) {
         failure.known = known
         failure.reasons = Reason.filters.map { ($0, nodes($0)) }

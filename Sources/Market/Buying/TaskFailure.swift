@@ -12,11 +12,11 @@ public struct TaskFailure: Error, Sendable {
     /// One entry a filter, in the order of `Reason.filters`; the counts add up to `known`.
     public var reasons: [(reason: Reason, nodes: Int)] = []
     public var nearest: NearestOffer?
-    /// Models that can be had instead, with their lowest output price.
+    /// Models that are available instead, with their lowest output price.
     public var alternatives: [(model: String, outputPrice: Int64)] = []
     public var largestContext: UInt32?
     public var retryAfter: Interval?
-    /// What had been delivered, and what it costs; nil: nothing.
+    /// What had been delivered, and its cost; nil: nothing.
     public var delivered: TaskSummary?
 
     public init(_ reason: Reason, message: String) {
@@ -29,7 +29,7 @@ public struct TaskFailure: Error, Sendable {
 public struct NearestOffer: Sendable {
     public var worker: PublicKey
     public var name: String
-    /// A preference's path and the value that would do: ("provider.max_price.completion", 1 600 000).
+    /// A preference's path and the value that would suffice: ("provider.max_price.completion", 1 600 000).
     public var parameter: String
     public var value: Int64
     public init(worker: PublicKey, name: String, parameter: String, value: Int64) {

@@ -1,7 +1,7 @@
 import Primitives
 import Wire
 
-/// One client's request with its limits, as the gateway hands it to the auctioneer.
+/// One client's request with its limits, as the gateway passes it to the auctioneer.
 public struct TaskRequest: Sendable {
     public var kind: TaskKind
     /// Canonical model name.

@@ -21,7 +21,7 @@ public struct TaskTranscript: Sendable {
     public var resume: ResumeKind
     public var known: Int
     public var skipped: [(reason: Reason, nodes: Int)]
-    /// Of the latest attempt, best score first, then those that did not bid.
+    /// Bids of the latest attempt, best score first, then sellers that did not bid.
     public var bids: [BidTranscript]
     public var phases: TaskPhases
     public var assignments: [AssignmentTranscript]
@@ -65,7 +65,7 @@ public struct TaskTranscript: Sendable {
     }
 }
 
-/// How long each part took; nil: not reached.
+/// Duration of each phase; nil: not reached.
 public struct TaskPhases: Sendable {
     public var choose: Interval?
     public var collect: Interval?
@@ -90,7 +90,7 @@ public struct BidTranscript: Sendable {
     public var estimate: Int64 = 0
     public var completion: Interval = .zero
     public var millitrust: UInt32 = 1000
-    /// The lowest wins.
+    /// The lowest score wins.
     public var score: UInt64 = 0
     public var signature: Signature?
     public init(worker: PublicKey, name: String, outcome: Outcome) {
@@ -100,7 +100,7 @@ public struct BidTranscript: Sendable {
     }
 }
 
-/// One award, (attempt, worker), and what came of it.
+/// One award, (attempt, worker), and its outcome.
 public struct AssignmentTranscript: Sendable {
     public var attempt: UInt32
     public var worker: PublicKey
@@ -109,7 +109,7 @@ public struct AssignmentTranscript: Sendable {
     public var tokens: UInt32
     public var ended: AssignmentEnding
     public var cost: Int64
-    /// From the last delivered byte of the assignment before to the first of this one.
+    /// From the last delivered byte of the previous assignment to the first of this one.
     public var gap: Interval?
     public var receipt: Signature?
     public var droppedFields: [String]
@@ -125,11 +125,11 @@ public struct AssignmentTranscript: Sendable {
     }
 }
 
-/// How an assignment stands or ended.
+/// The state or end of an assignment.
 public enum AssignmentEnding: String, Sendable {
     case running, finished, lost, stalled, failed, refused, cancelled, left
 
-    /// After the worker's name.
+    /// Follows the worker's name.
     var phrase: String {
         switch self {
         case .running, .lost: "was lost"

@@ -30,7 +30,7 @@ struct TranscriptStore: Sendable {
         }
     }
 
-    /// The latest first.
+    /// Latest first.
     func latest(_ count: Int) -> [TaskTranscript] {
         order.suffix(max(0, count)).reversed().compactMap { transcripts[$0.task] }
     }

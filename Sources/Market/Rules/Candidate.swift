@@ -1,7 +1,7 @@
 import Primitives
 import Wire
 
-/// A seller of the wanted model, as the offer book knows it.
+/// A seller of the wanted model, as known from the offer book.
 public struct Candidate: Sendable {
     public var offer: Verified<Offer>
     /// Where it is called. With this node's own key PeerCore hands the messages to this node's `Bidder`.

@@ -1,4 +1,5 @@
-// Reasons as documents, clients and people read them. A raw value is what a task document says under `declined`.
+// Reasons as they appear in documents, to clients and to people. A raw value is what a task document has
+// under `declined`.
 
 extension Reason {
     /// The code of a failure, in HTTP errors, in task documents and in a worker's `Fail`.
@@ -24,7 +25,7 @@ extension Reason {
         }
     }
 
-    /// The key under which a failure and a task document count nodes.
+    /// The key under which a failure or a task document counts nodes.
     public var key: String {
         switch self {
         case .notServed, .modelNotFound: "other_model"
@@ -42,7 +43,7 @@ extension Reason {
         }
     }
 
-    /// How an assignment ended that broke for this reason, in a task document and in a sentence.
+    /// How an assignment that broke for this reason ended, for a task document and for a sentence.
     public var ending: AssignmentEnding {
         switch self {
         case .workerLost, .unreachable: .lost

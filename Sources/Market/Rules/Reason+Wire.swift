@@ -20,7 +20,7 @@ extension Reason {
         }
     }
 
-    /// What a seller that declines a call for this reason says.
+    /// The decline of a seller that refuses a call for this reason.
     public var decline: DeclineReason {
         switch self {
         case .busy: .busy
@@ -41,7 +41,7 @@ extension Reason {
         }
     }
 
-    /// Why a seller refuses an award; nil: it accepts. A refusal without a reason counts as busy.
+    /// Why a seller refuses an award; nil when it accepts. A refusal without a reason counts as busy.
     public init?(_ status: AwardStatus) {
         switch status {
         case .accepted: return nil
@@ -50,7 +50,7 @@ extension Reason {
         }
     }
 
-    /// What a seller that refuses an award for this reason says.
+    /// The status of a seller that refuses an award for this reason.
     public var awardStatus: AwardStatus {
         switch self {
         case .unknownBid: .unknown
@@ -63,7 +63,8 @@ extension Reason {
         }
     }
 
-    /// What a worker's `Fail` means to its buyer. Codes that no machine acts upon are its backend's trouble.
+    /// What a worker's `Fail` means to its buyer. A code on which no machine acts counts as its backend's
+    /// failure.
     public init(_ fail: Fail) {
         let acted: [Reason] = [
             .busy, .leaving, .invalidRequest, .contextTooSmall, .deadlineExceeded, .backendError,

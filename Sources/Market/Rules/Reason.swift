@@ -1,6 +1,6 @@
-/// Why a node was not asked, a call or an award was refused, an assignment broke or a task failed: one vocabulary for
-/// the whole market. What travels, what HTTP says and what documents say are mappings of it: on the wire and in
-/// documents in the two files beside this one, in HTTP in `Gateway/ExplainedFailure`.
+/// Why a node was not asked, a call or an award was refused, an assignment broke or a task failed: one
+/// vocabulary for the whole market. Wire values and documents are mappings of it in the two `Reason+` files,
+/// HTTP responses in `Gateway/ExplainedFailure`.
 public enum Reason: String, CaseIterable, Sendable {
     // MARK: Filters
 
@@ -21,7 +21,7 @@ public enum Reason: String, CaseIterable, Sendable {
     /// Acceptable, but not drawn.
     case notSampled
 
-    // MARK: What a seller says of itself
+    // MARK: Stated by a seller
 
     case paused
     case backendDown
@@ -36,9 +36,9 @@ public enum Reason: String, CaseIterable, Sendable {
 
     /// Its channel or its node is gone.
     case workerLost
-    /// The worker fell silent.
+    /// The worker stopped sending.
     case stalled
-    /// The worker broke a rule of the protocol. Never on the wire: it is what we found out ourselves.
+    /// The worker violated the protocol. Never on the wire: it is our own finding.
     case protocolViolation
     case backendError
     /// The request itself is at fault.
@@ -54,14 +54,14 @@ public enum Reason: String, CaseIterable, Sendable {
 }
 
 extension Reason {
-    /// In the order in which they apply. Every known node that doesn't get the task is counted once, under the first
-    /// filter that it fails.
+    /// Filters in the order in which they apply. Every known node that doesn't get the task is counted once,
+    /// under the first filter that it fails.
     public static let filters: [Reason] = [
         .notServed, .excluded, .lacksParameter, .contextTooSmall, .overMaxPrice, .tooSlow, .untrusted, .busy,
         .unreachable, .notSampled,
     ]
 
-    /// The filter under which a node is counted that is out for this reason.
+    /// The filter under which a node excluded for this reason is counted.
     var filter: Reason {
         switch self {
         case .notServed, .excluded, .lacksParameter, .contextTooSmall, .overMaxPrice, .tooSlow, .untrusted,
@@ -77,6 +77,6 @@ extension Reason {
         }
     }
 
-    /// The place of its filter among the filters.
+    /// The index of its filter among the filters.
     var position: Int { Self.filters.firstIndex(of: filter) ?? 0 }
 }

@@ -7,14 +7,14 @@ struct ModelVersion: Hashable, Sendable {
     var quantization: String
 }
 
-/// The hard filters: what a seller must satisfy before its price matters, in the order of
-/// `Reason.filters`, so that every seller is counted once.
+/// The hard filters that a seller must pass before its price matters, in the order of `Reason.filters`, so
+/// that every seller is counted once.
 struct Requirements: Sendable {
     var request: TaskRequest
-    /// With the text that must be continued, if any.
+    /// Includes the text that must be continued, if any.
     var tokensIn: UInt32
     var tokensOutMax: UInt32?
-    /// Non-nil: the worker goes on from delivered text, with exactly this model.
+    /// If set, the worker continues delivered text, with exactly this model.
     var continuing: ModelVersion?
     var selfReachable: Bool
 
@@ -24,7 +24,7 @@ struct Requirements: Sendable {
             weights: request.preferences.weights)
     }
 
-    /// Tokens of context that a worker needs: the input and what is likely to be used of the limit.
+    /// Tokens of context that a worker needs: the input, and the expected part of the output limit.
     var context: UInt32 { tokensIn &+ min(tokensOutMax ?? 1, max(1, request.tokensOutEstimate)) }
 
     func exclusion(of offer: Offer, millitrust: UInt32) -> Reason? {

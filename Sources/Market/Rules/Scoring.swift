@@ -1,19 +1,19 @@
 import Primitives
 import Wire
 
-/// The published rule by which a call's bids are compared, in integers so that every implementation gets
-/// the same numbers and a loser can recompute them:
+/// The published rule by which a call's bids are compared. In integers, so that every implementation gets the
+/// same numbers and a loser can recompute them:
 ///
 ///     estimate   = ⌈(input − cached) · price.input + cached · price.cached_input + output · price.output⌉ / 10⁶  µcr
 ///     completion = queue + first token + output ÷ speed
 ///     score      = (estimate + weight · completion) ÷ trust ^ power, rounded to whole µcr; the lowest wins
 ///
-/// Equal scores: the shorter completion, then the bid that came first.
+/// For equal scores, the shorter completion wins, then the bid that arrived first.
 public enum Scoring {
-    /// Milli-tokens per second assumed of a speed that is stated as 0, which means unmeasured. One token a second:
-    /// no reason to hide a speed.
+    /// Milli-tokens per second assumed when the stated speed is 0, which means unmeasured. One token a
+    /// second, so that hiding a speed doesn't pay.
     public static let unmeasuredSpeed: UInt32 = 1_000
-    /// Longest completion that is told apart.
+    /// Longer completions count as this.
     static let completionMax = Interval.minutes(24 * 60)
     static let trustPowerMax: UInt32 = 4
 
@@ -26,7 +26,7 @@ public enum Scoring {
         return Int64(clamping: (sum + 999_999) / 1_000_000)
     }
 
-    /// How long `tokens` take, from the award to the last one.
+    /// Time for `tokens`, from the award to the last one.
     public static func completion(
         queueMilliseconds: UInt32, firstTokenMilliseconds: UInt32, millitokensPerSecond: UInt32,
         tokens: UInt32
@@ -52,7 +52,7 @@ public enum Scoring {
     private static func rate(_ price: Int64) -> UInt128 { UInt128(max(0, price)) }
 }
 
-/// What one call compares: the tokens and the weights.
+/// What a call compares: its tokens and weights.
 struct ScoringBasis: Sendable {
     var tokensIn: UInt32
     var tokensOut: UInt32
@@ -71,14 +71,14 @@ struct ScoringBasis: Sendable {
             speed: bid.millitokensPerSecond, millitrust: millitrust)
     }
 
-    /// The score to expect from an offer: nothing cached, no queue.
+    /// The expected score of an offer: nothing cached, no queue.
     func expect(_ offer: Offer, millitrust: UInt32) -> Result {
         result(
             offer.price, cached: 0, queue: 0, first: offer.speed.firstTokenMilliseconds,
             speed: offer.speed.millitokensPerSecond, millitrust: millitrust)
     }
 
-    /// The best that a bid on this offer can be: all input cached, no queue.
+    /// The best possible score of a bid on this offer: all input cached, no queue.
     func bound(_ offer: Offer, millitrust: UInt32) -> Result {
         let cheaper = offer.price.cachedInput < offer.price.input
         return result(

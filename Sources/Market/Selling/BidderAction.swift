@@ -1,25 +1,26 @@
 import Primitives
 import Wire
 
-/// What the bidder wants done, in order. PeerCore routes each; nothing is called back.
+/// What the bidder asks `PeerCore` to do, in order.
 public enum BidderAction: Sendable {
     case startJob(Job)
-    /// Stop the backend's work at once; later events of the job are ignored.
+    /// Stop the backend at once; later events of the job are ignored.
     case cancelJob(JobID)
-    /// The buyer doesn't read: produce nothing until `resumeJob`.
+    /// The buyer is not reading: produce nothing until `resumeJob`.
     case pauseJob(JobID)
     case resumeJob(JobID)
     case sendFrame(channel: ChannelID, Frame)
-    /// This node dials. Ends with `channelOpened` or `channelFailed` under the same task, attempt and key.
+    /// This node dials the buyer. `channelOpened` or `channelFailed` follows with the same task, attempt and
+    /// key.
     case openChannel(TaskID, attempt: UInt32, to: PeerAddress)
-    /// A channel that this node dialled is idle: back to the pool.
+    /// A channel that this node dialled is idle: return it to the pool.
     case releaseChannel(ChannelID)
     case closeChannel(ChannelID)
-    /// For the store; later receipts of one (task, attempt, buyer) replace earlier ones.
+    /// To be stored; a later receipt for the same (task, attempt, buyer) replaces an earlier one.
     case receiptAccepted(Verified<Receipt>)
 }
 
-/// How this node has fared as a seller since its start.
+/// What this node has done as a seller since it started.
 public struct BidderRecord: Hashable, Sendable {
     public var calls = 0
     public var bids = 0

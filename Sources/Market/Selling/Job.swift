@@ -1,7 +1,7 @@
 import Primitives
 import Wire
 
-/// A worker's piece of work for its inference driver: one assignment of a buyer's task.
+/// A worker's job for its inference driver: one assignment of a buyer's task.
 public struct Job: Sendable {
     public var id: JobID
     public var task: TaskID
@@ -9,11 +9,11 @@ public struct Job: Sendable {
     public var buyer: PublicKey
     public var kind: TaskKind
     public var model: String
-    /// The request's JSON as the client sent it: the driver passes on only the fields that it lists.
+    /// The request's JSON as the client sent it. The driver passes on only the fields that it knows.
     public var body: [UInt8]
-    /// Text that other workers delivered already; the answer goes on from it.
+    /// Text that other workers have delivered already; the answer continues from it.
     public var delivered: [UInt8]
-    /// nil: the rest of the context.
+    /// nil: whatever is left of the context.
     public var maxTokens: UInt32?
     public var deadline: Interval
 
@@ -35,11 +35,12 @@ public struct Job: Sendable {
     }
 }
 
-/// What the inference driver reports of a job, in order; `finished` or `failed` is the last.
+/// What the inference driver reports about a job, in order; the last is `finished` or `failed`.
 public enum JobEvent: Sendable {
-    /// What the backend is doing while it produces nothing: told to the buyer with the next progress frame.
+    /// What the backend is doing while it produces nothing; sent to the buyer with the next progress frame.
     case phase(Phase)
-    /// Whole tokens and whole UTF-8 characters. `extra`: the backend's `choices` as JSON when it says more than text.
+    /// Whole tokens and whole UTF-8 characters. `extra`: the backend's `choices` as JSON, if they contain
+    /// more than text.
     case produced(text: [UInt8], tokens: UInt32, extra: [UInt8])
     case finished(Finish)
     case failed(Fail)

@@ -1,8 +1,8 @@
 import Primitives
 import Wire
 
-/// What this node sells and on what terms: says whether a call fits them, and states the bid. `SlotGate` has
-/// the slots.
+/// What this node sells and on what terms: decides whether a call fits them, and writes the bid. `SlotGate`
+/// has the slots.
 struct SellerTerms: Sendable {
     enum Verdict: Sendable { case fits(ServedModel), declined(Reason) }
 
@@ -10,10 +10,10 @@ struct SellerTerms: Sendable {
     private var models: [ServedModel] = []
     private var isPaused = false
     private var isLeaving = false
-    /// Whether other nodes can open a channel to this one; if not, bids say that the worker dials.
+    /// Whether other nodes can open a channel to this one. If not, its bids say that the worker dials.
     var acceptsChannels = true
 
-    /// Models served by one node.
+    /// The most models that one node serves.
     private static let modelsMax = 64
 
     init(key: PublicKey) { self.key = key }
@@ -25,13 +25,13 @@ struct SellerTerms: Sendable {
 
     private func model(_ name: String) -> ServedModel? { models.first { $0.model == name } }
 
-    /// How many slots of the model a late award may find; 0 when the model is not for sale now.
+    /// How many slots of the model may be taken for a late award; 0 when the model is not for sale now.
     func slotsForSale(_ name: String) -> Int {
         guard !isLeaving, !isPaused, let model = model(name), model.available == .up else { return 0 }
         return model.slots
     }
 
-    /// Judges everything about a call but the slots, in the order that `Protocol/market.md` gives.
+    /// Checks everything about a call except the slots, in the order that `Protocol/market.md` gives.
     func judge(_ call: CallForBids, from buyer: PublicKey) -> Verdict {
         if isLeaving { return .declined(.leaving) }
         guard let model = model(call.model) else { return .declined(.notServed) }
@@ -57,7 +57,7 @@ struct SellerTerms: Sendable {
         return .fits(model)
     }
 
-    /// A node needs no connection to itself.
+    /// A node needs no channel to itself.
     private func canBeDialled(by buyer: PublicKey) -> Bool { acceptsChannels || buyer == key }
 
     func bid(for call: CallForBids, _ model: ServedModel, buyer: PublicKey) -> Bid {

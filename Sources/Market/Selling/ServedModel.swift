@@ -1,14 +1,14 @@
 import Primitives
 import Wire
 
-/// What a node can serve of one model right now; the shell keeps it up to date.
+/// What a node can serve of one model now; the shell keeps it up to date.
 public struct ServedModel: Sendable {
     public var model: String
     public var price: Price
     public var slots: Int
     public var context: UInt32
     public var features: Features
-    /// Whether it can go on from text that another worker delivered.
+    /// Whether the backend can continue from text that another worker delivered.
     public var continues: Bool
     public var digest: Bytes32?
     public var digestSource: DigestSource

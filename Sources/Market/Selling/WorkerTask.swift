@@ -1,8 +1,9 @@
 import Primitives
 import Wire
 
-/// One assignment at its worker, from OPEN to the last frame: gathers the request, hands it to the driver, and sends
-/// what the driver produces within the buyer's window. `Bidder` gives it slot, channel and timers.
+/// One assignment on its worker, from OPEN to the last frame: collects the request, passes it to the driver,
+/// and sends what the driver produces within the buyer's window. `Bidder` provides the slot, channel and
+/// timers.
 struct WorkerTask: Sendable {
     let id: JobID
     let key: SlotKey
@@ -10,7 +11,7 @@ struct WorkerTask: Sendable {
     let deadlineAt: MonotonicTime
     private let model: String
     private let open: TaskOpen
-    /// Delivered text and request, until both are complete.
+    /// Delivered text followed by the request, until both are complete.
     private var request: [UInt8] = []
     private(set) var hasStarted = false
 
@@ -45,14 +46,14 @@ struct WorkerTask: Sendable {
 
     private var announced: Int { Int(open.deliveredBytes) + Int(open.bodyBytes) }
 
-    /// Adds a part of the request; false when there is more than was announced.
+    /// Adds a part of the request; false if that is more than was announced.
     mutating func add(_ part: [UInt8]) -> Bool {
         guard !hasStarted, request.count + part.count <= announced else { return false }
         request += part
         return true
     }
 
-    /// The work for the driver, once, when the request is complete; the request is given away.
+    /// Returns the job for the driver, once, when the request is complete; the request is moved into it.
     mutating func start(_ now: MonotonicTime) -> Job? {
         guard !hasStarted, request.count == announced else { return nil }
         hasStarted = true
@@ -69,8 +70,8 @@ struct WorkerTask: Sendable {
 
     mutating func note(_ phase: Phase) { self.phase = phase }
 
-    /// Sends what the backend produced in deltas of at most `most` bytes of text, cut between UTF-8 characters; the
-    /// tokens count with the last. False: what goes beside the text doesn't fit a frame.
+    /// Sends what the backend produced as deltas of at most `most` bytes of text, cut between UTF-8
+    /// characters; the last delta carries the token count. False: `extra` doesn't fit a frame.
     mutating func deliver(
         _ text: [UInt8], _ count: UInt32, _ extra: [UInt8], most: Int, _ now: MonotonicTime,
         _ out: inout [BidderAction]
@@ -95,7 +96,7 @@ struct WorkerTask: Sendable {
         return true
     }
 
-    /// The buyer's client has taken `consumed` bytes in all.
+    /// The buyer's client has consumed `consumed` bytes in total.
     mutating func acknowledge(_ consumed: UInt64, _ out: inout [BidderAction]) {
         window.acknowledge(consumed)
         steer(&out)
@@ -109,7 +110,8 @@ struct WorkerTask: Sendable {
         }
     }
 
-    /// Says that the worker lives, and what it does, if it has sent nothing for `interval`; returns when to look again.
+    /// Tells the buyer that the worker is alive and what it is doing, if nothing was sent for `interval`;
+    /// returns when to call again.
     mutating func reportProgress(
         every interval: Interval, _ now: MonotonicTime, _ out: inout [BidderAction]
     ) -> MonotonicTime {
@@ -132,27 +134,29 @@ struct WorkerTask: Sendable {
     }
 }
 
-/// How much of an answer is on its way: the worker's end of the buyer's window (`Protocol/market.md`, The window).
+/// How much of an answer the buyer has not consumed yet: the worker's end of the window
+/// (`Protocol/market.md`, The window).
 struct SendWindow: Sendable {
     enum Change { case pause, resume, same }
 
     private let size: UInt64
-    /// Bytes of text and extra.
+    /// Bytes of text and `extra`.
     private(set) var sent: UInt64 = 0
     private var acknowledged: UInt64 = 0
     private var isPaused = false
 
-    /// A smaller window would stop a stream; a larger one would buffer it whole.
+    /// A smaller window would stall a stream; a larger one would buffer the whole answer.
     private static let sizes: ClosedRange<UInt64> = 4_096...(1 << 20)
 
     init(asked: UInt64) { size = min(max(asked, Self.sizes.lowerBound), Self.sizes.upperBound) }
 
     mutating func send(_ bytes: Int) { sent += UInt64(bytes) }
 
-    /// Cumulative; acknowledging more than was sent counts as all of it.
+    /// Cumulative. Acknowledging more than was sent counts as acknowledging everything.
     mutating func acknowledge(_ consumed: UInt64) { acknowledged = max(acknowledged, min(consumed, sent)) }
 
-    /// Whether the backend must wait for the buyer, or may go on: at half a window, so that it doesn't stutter.
+    /// Whether the backend must pause for the buyer or may resume. It resumes at half a window, so that it
+    /// doesn't stutter.
     mutating func steer() -> Change {
         let open = sent - acknowledged
         if !isPaused && open > size {

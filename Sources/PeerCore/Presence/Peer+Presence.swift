@@ -4,8 +4,9 @@ import Primitives
 import Sessions
 import Wire
 
-// Publishes what this node says of itself: its contact through Discovery, its offers through Gossip, its registrations
-// as a provider through Discovery again. And tests of reachability, whose findings change it.
+// Publishes what this node states about itself: its contact through Discovery, its offers through Gossip, and
+// its registrations as a provider through Discovery again. Also runs the reachability tests, whose results
+// change it.
 extension Peer {
     // MARK: Statements
 
@@ -21,8 +22,8 @@ extension Peer {
         }
     }
 
-    /// Registers the topics of what we serve. A node that accepts nothing from strangers is not registered: a stranger
-    /// that found it there could not call it.
+    /// Registers the topics of the models that we serve. A node that strangers can't reach is not registered:
+    /// a stranger that found it there could not call it.
     mutating func registerServed() {
         guard leaving == .no, presence.canBeRegistered else { return }
         for model in presence.served {
@@ -45,7 +46,7 @@ extension Peer {
         registerServed()
     }
 
-    // MARK: Tests of reachability
+    // MARK: Reachability tests
 
     mutating func reachabilityTested(_ finding: ReachabilityFinding) {
         let (stated, isNews) = presence.note(finding)
@@ -62,21 +63,21 @@ extension Peer {
         }
     }
 
-    /// One of our questions "call me back" may have led to this: a first message that says nothing but its nonce.
+    /// May result from a callback that we requested: a first message with only a nonce.
     mutating func calledBack(_ nonce: UInt64, _ incoming: Incoming) {
         guard !incoming.proven, discovery.awaitsCallback(nonce) else {
             return discovery.countUnknownCallback()
         }
         let source = incoming.peer.endpoint
         let familiarity = sessions.familiarity(with: source, now: turn.now)
-        // A NAT lets that one in because we wrote to it.
+        // A node that we wrote to may pass our NAT even if strangers can't.
         guard familiarity != .endpoint else { return discovery.countUnknownCallback() }
         discovery.calledBack(
             nonce, from: source, isStranger: familiarity == .stranger, turn: &turn,
             out: &discoveryActions)
     }
 
-    /// A contact of ours has a node called back: one datagram that leaves from a port of its own, and a channel that is
+    /// A contact asked us to call a node back: by one datagram from a separate port, and a channel that is
     /// closed as soon as it is open.
     mutating func callBack(_ address: PeerAddress, nonce: UInt64, channel: Bool) {
         guard !denied.contains(address.key) else { return }

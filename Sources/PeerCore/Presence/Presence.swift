@@ -4,21 +4,21 @@ import Market
 import Primitives
 import Wire
 
-/// What this node says of itself, and from what: its endpoints, how far it can be reached, what it serves. Contact,
-/// offers and registrations are statements of it; `Peer+Presence` publishes them.
+/// What this node states about itself, and the facts behind it: its endpoints, its reachability and the
+/// models that it serves. Makes its contact, offers and registrations; `Peer+Presence` publishes them.
 struct Presence {
     let identity: Identity
-    /// A label for people.
+    /// A label for display.
     let name: String
     /// Best first.
     private(set) var endpoints: [Endpoint]
-    /// Whether `endpoints` is what peers observe and not what the operator says.
+    /// Whether `endpoints` was observed by peers rather than stated by the operator.
     private var isEndpointObserved = false
-    /// As stated in contact and offers.
+    /// As stated in the contact and the offers.
     private(set) var reachability: Reachability
-    /// Whether that is the operator's word, which no test changes.
+    /// Whether the operator stated it, in which case no test changes it.
     private let isReachabilityStated: Bool
-    /// What the last test found out.
+    /// The result of the last test.
     private(set) var finding: ReachabilityFinding?
     private var contactSequence: UInt64 = 0
     private(set) var served: [ServedModel] = []
@@ -46,7 +46,7 @@ struct Presence {
         return gone.map(\.model)
     }
 
-    /// Peers agree on where they see us; false: the operator's statement stands.
+    /// Peers agree on where they see us. False: the operator's statement has precedence.
     mutating func observe(_ endpoint: Endpoint) -> Bool {
         guard endpoints.isEmpty || isEndpointObserved else { return false }
         isEndpointObserved = true
@@ -54,8 +54,8 @@ struct Presence {
         return true
     }
 
-    /// Takes the result of a test of reachability. `stated` is what follows for our statements, where the operator has
-    /// not said it; `isNews` when the result or the statement differs from before.
+    /// Takes the result of a reachability test. `stated` is the reachability to state from now on (the
+    /// operator's, if given); `isNews` is true when the result or the statement has changed.
     mutating func note(_ finding: ReachabilityFinding) -> (stated: Reachability, isNews: Bool) {
         let stated = isReachabilityStated ? reachability : Self.reachability(by: finding)
         let isNews =
@@ -78,12 +78,12 @@ struct Presence {
 
     // MARK: Statements
 
-    /// Our contact, signed under the next sequence.
+    /// Our contact, signed with the next sequence.
     mutating func contact(at wall: WallTime) -> Verified<Contact> {
         contact(reachability, Array(endpoints.prefix(4)), at: wall)
     }
 
-    /// The contact of a node that leaves: it states no endpoint.
+    /// The contact of a node that is leaving: it states no endpoint.
     mutating func farewell(at wall: WallTime) -> Verified<Contact> { contact(.outbound, [], at: wall) }
 
     private mutating func contact(
@@ -96,7 +96,7 @@ struct Presence {
         return Verified(signing: contact, with: identity)
     }
 
-    /// The offer of a model, as Gossip takes it for signing; its sequence is the one to go on above.
+    /// The offer of a model for Gossip to sign, which continues above its sequence.
     func offer(of model: ServedModel) -> Offer {
         Offer(
             publicKey: identity.publicKey, model: model.model, digest: model.digest,

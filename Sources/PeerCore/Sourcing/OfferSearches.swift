@@ -2,40 +2,41 @@ import OrderedCollections
 import Primitives
 import Wire
 
-/// Tasks that wait until a model's sellers are found, one search a model however many tasks wait. The asker
-/// asks the DHT for the topic when its book is thin.
+/// Tasks that wait until a model's sellers are found, with one search per model for all of them. The buyer
+/// searches the DHT for the topic when its offer book has few offers of the model.
 ///
-/// A search has three sources: members' books (Gossip), registrars of the topic (Discovery), and the offer of each
-/// provider that these name (a pull from the provider itself). Waiting tasks are answered when the sources have run
-/// dry, `gatherTime` after the first offer came, or at the latest after `patience`.
+/// A search has three sources: members' offer books (Gossip), registrars of the topic (Discovery), and the
+/// offer of each provider that these name (a pull from the provider itself). Waiting tasks are answered when
+/// all sources are exhausted, `gatherTime` after the first offer, or at the latest after `patience`.
 struct OfferSearches: Sendable {
     struct Search: Sendable {
         var tasks: [TaskID]
-        let gossipToken: UInt64
-        var discoveryToken: UInt64?
+        let gossipToken: RequestToken
+        var discoveryToken: RequestToken?
         var isGossiping = true
-        /// Providers whose offers are on the way.
+        /// Providers whose offers are being fetched.
         var pulls = 0
         var isGathering = false
         var isAnswered: Bool { tasks.isEmpty }
         var isDry: Bool { !isGossiping && discoveryToken == nil && pulls == 0 }
     }
 
-    /// Enough sellers to wait for no more: twice what an auction calls.
+    /// Enough sellers to stop waiting: twice what an auction calls.
     static let enough = 16
-    /// A book with fewer offers of a model is thin: it is answered from at once, and a search thickens it beside.
+    /// An offer book with fewer offers of a model is thin: tasks are answered from it at once, and a search
+    /// fills it meanwhile.
     static let thin = 16
     /// From the first offer to the answer: most providers answer within one round trip of each other.
     static let gatherTime = Interval.milliseconds(150)
     /// The longest wait. A search of 16 buckets with half a round trip each takes 0.8 s at 100 ms.
     static let patience = Interval.milliseconds(2_500)
-    /// Between two searches for a model whose book is thin; and after one that found nobody.
+    /// Pause between two searches for a model with few offers, and after a search that found none.
     static let pauseThin = Interval.minutes(1)
     static let pauseEmpty = Interval.seconds(1)
-    /// Models searched for at a time, and remembered.
+    /// Models searched for at a time, and models remembered.
     static let searchesMax = 8
     static let rememberedMax = 64
-    /// Offers of models used in the last `usedFor` that nobody refreshes for us are pulled again this often.
+    /// Offers of models used in the last `usedFor` that no node refreshes for us are pulled again this often.
     static let refreshEvery = Interval.minutes(1)
     static let usedFor = Interval.minutes(10)
 
@@ -46,15 +47,15 @@ struct OfferSearches: Sendable {
 
     /// By model.
     var running: OrderedDictionary<String, Search> = [:]
-    /// By model, the least recently used first.
+    /// By model, least recently used first.
     var remembered: OrderedDictionary<String, Remembered> = [:]
     var timers = DeadlineQueue<Timer>()
-    var lastToken: UInt64 = 0
+    var lastToken: RequestToken = 0
     var isRefreshing = false
 
     enum Timer: Hashable, Sendable { case answer(String), refresh }
 
-    /// A task wants the model.
+    /// A task needs the model.
     mutating func use(_ model: String, _ now: MonotonicTime) {
         var entry = remembered.removeValue(forKey: model) ?? Remembered(ended: .zero, used: now)
         entry.used = now
@@ -72,17 +73,19 @@ struct OfferSearches: Sendable {
         return now >= last + (isEmpty ? Self.pauseEmpty : Self.pauseThin)
     }
 
-    func model(gossip token: UInt64) -> String? { running.first { $0.value.gossipToken == token }?.key }
-    func model(discovery token: UInt64) -> String? { running.first { $0.value.discoveryToken == token }?.key }
+    func model(gossip token: RequestToken) -> String? { running.first { $0.value.gossipToken == token }?.key }
+    func model(discovery token: RequestToken) -> String? {
+        running.first { $0.value.discoveryToken == token }?.key
+    }
 
-    /// An offer of the model came.
+    /// An offer of the model arrived.
     mutating func offerCame(_ model: String, _ now: MonotonicTime) {
         guard let search = running[model], !search.isAnswered, !search.isGathering else { return }
         running[model]?.isGathering = true
         timers.set(.answer(model), at: now + Self.gatherTime)
     }
 
-    /// Takes the tasks that wait for the model.
+    /// Removes and returns the tasks that wait for the model.
     mutating func takeTasks(_ model: String) -> [TaskID] {
         let tasks = running[model]?.tasks ?? []
         running[model]?.tasks = []
@@ -91,7 +94,7 @@ struct OfferSearches: Sendable {
         return tasks
     }
 
-    /// Forgets a search that has run dry and is answered.
+    /// Forgets a search that is exhausted and answered.
     mutating func endIfDone(_ model: String, _ now: MonotonicTime) {
         guard let search = running[model], search.isDry, search.isAnswered else { return }
         running[model] = nil

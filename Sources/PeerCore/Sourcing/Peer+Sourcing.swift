@@ -28,7 +28,7 @@ extension Peer {
     }
 
     private mutating func startSearch(_ model: String, waiting tasks: [TaskID]) {
-        searches.lastToken += 1
+        searches.lastToken.rawValue += 1
         let token = searches.lastToken
         var search = OfferSearches.Search(tasks: tasks, gossipToken: token)
         search.discoveryToken = discovery.findProviders(
@@ -38,20 +38,20 @@ extension Peer {
         gossip.search(model: model, token: token, turn: &turn, out: &gossipActions)
     }
 
-    mutating func gossipSearchFinished(_ token: UInt64) {
+    mutating func gossipSearchFinished(_ token: RequestToken) {
         guard let model = searches.model(gossip: token) else { return }
         searches.running[model]?.isGossiping = false
         searchMoved(model)
     }
 
-    mutating func providerSearchFinished(_ token: UInt64) {
+    mutating func providerSearchFinished(_ token: RequestToken) {
         guard let model = searches.model(discovery: token) else { return }
         searches.running[model]?.discoveryToken = nil
         searchMoved(model)
     }
 
     /// A provider was found: a member from now on, and its offer is fetched at once. The search goes on meanwhile.
-    mutating func providerFound(_ token: UInt64, _ provider: Provider) {
+    mutating func providerFound(_ token: RequestToken, _ provider: Provider) {
         let address = provider.address
         guard !denied.contains(address.key), let model = searches.model(discovery: token) else { return }
         gossip.memberJoined(address, turn: &turn, out: &gossipActions)

@@ -3,18 +3,18 @@ import Discovery
 import Primitives
 import Wire
 
-/// What a search that `findProviders` started has found.
+/// What a search started by `findProviders` has found.
 public enum Finding: Sendable {
-    case provider(search: UInt64, Provider)
-    case over(search: UInt64, SearchStatistics)
-    /// The nodes nearest to the point of a `lookup`.
-    case nearest(lookup: UInt64, [Verified<Contact>])
+    case provider(search: RequestToken, Provider)
+    case over(search: RequestToken, SearchStatistics)
+    /// The nodes closest to the point of a `lookup`.
+    case nearest(lookup: RequestToken, [Verified<Contact>])
 }
 
-// The DHT by itself: topics that are no model's. The market has `serve` and `submit`; these are for whoever measures
-// rendezvous or puts something else on it.
+// Direct use of the DHT, with topics other than models. The market uses `serve` and `submit`; this is for
+// measuring rendezvous and for other uses of it.
 extension Peer {
-    /// Registers this node as a provider of `topic` where it states that it is reached, until `stopProviding`.
+    /// Registers this node as a provider of `topic`, at the endpoints that it states, until `stopProviding`.
     public mutating func provide(_ topic: TopicID, now: Now) {
         turn.now = now
         guard leaving == .no, !presence.endpoints.isEmpty else { return }
@@ -31,13 +31,13 @@ extension Peer {
         settle()
     }
 
-    /// Whether registrars are being asked at the moment, and how many hold the topic's registration.
+    /// Whether registrars are being asked now, and how many hold the topic's registration.
     public func isRegistering(_ topic: TopicID) -> Bool { discovery.isRegistering(topic) }
     public func registrars(_ topic: TopicID, now: Now) -> Int { discovery.registrars(topic, now: now) }
 
-    /// Starts a search for at most `wanted` providers of `topic`; what it finds follows in `takeFindings` under the
+    /// Starts a search for at most `wanted` providers of `topic`. Results follow in `takeFindings` under the
     /// returned number, the last being `over`.
-    public mutating func findProviders(of topic: TopicID, wanted: Int? = nil, now: Now) -> UInt64 {
+    public mutating func findProviders(of topic: TopicID, wanted: Int? = nil, now: Now) -> RequestToken {
         turn.now = now
         let search = discovery.findProviders(
             of: topic, wanted: wanted, turn: &turn, out: &discoveryActions)
@@ -46,8 +46,9 @@ extension Peer {
         return search
     }
 
-    /// Starts a lookup of the nodes nearest to `target`; they follow in `takeFindings` under the returned number.
-    public mutating func lookup(_ target: Bytes32, now: Now) -> UInt64 {
+    /// Starts a lookup of the nodes closest to `target`; they follow in `takeFindings` under the returned
+    /// number.
+    public mutating func lookup(_ target: Bytes32, now: Now) -> RequestToken {
         turn.now = now
         let lookup = discovery.lookup(target, turn: &turn, out: &discoveryActions)
         topicSearches.insert(lookup)
@@ -62,8 +63,8 @@ extension Peer {
         return findings
     }
 
-    /// True when the search is one of `findProviders`.
-    mutating func note(_ search: UInt64, _ finding: Finding) -> Bool {
+    /// Returns true when the search was started by `findProviders`.
+    mutating func note(_ search: RequestToken, _ finding: Finding) -> Bool {
         guard topicSearches.contains(search) else { return false }
         switch finding {
         case .provider: break

@@ -151,7 +151,7 @@ struct AskCommand: AsyncParsableCommand {
         let names = list.compactMap { $0["id"] as? String }
         guard names.count == 1, let name = names.first else {
             throw fail(
-                names.isEmpty ? "nobody sells a model here" : "\(names.count) models are on offer",
+                names.isEmpty ? "no node sells a model here" : "\(names.count) models are on offer",
                 fix: names.isEmpty
                     ? "wait for sellers, or see `starling peers`"
                     : "say which: --model \(names.joined(separator: " or --model "))",

@@ -30,7 +30,7 @@ struct InitCommand: AsyncParsableCommand {
         help: ArgumentHelp(
             "Folder of the key and the database. Default: ~/.local/share/starling", valueName: "DIR"))
     var data: String?
-    @Option(help: ArgumentHelp("A label for people.", valueName: "NAME")) var name: String?
+    @Option(help: ArgumentHelp("A display name.", valueName: "NAME")) var name: String?
     @Option(
         help: ArgumentHelp(
             "A node to join by (may be repeated): starling://PUBLICKEY@address:port.", valueName: "URL"))
@@ -146,14 +146,14 @@ struct InitCommand: AsyncParsableCommand {
             # Starling node. Unknown keys are errors. Every key can be set as STARLING_… (STARLING_MESH_PORT) or by
             # `starling node --set mesh.port=7827`; flags win. Commented lines show defaults.
 
-            name: \(quoted(name ?? hostName()))       # a label for people; your key is your name
+            name: \(quoted(name ?? hostName()))       # display name; the key identifies the node
             mesh:
               name: main
               join:\(joins)                # starling://PUBLICKEY@address:port; empty: start a mesh of your own
               port: 7827                  # UDP and TCP: the one to forward in your router
               # address: 0.0.0.0          # in a mesh of one local network: this machine's address there
               # public: 203.0.113.7:7827  # where others reach you, if you know it (a forwarded port)
-              # inbound: true             # false: nobody can dial this node; it dials instead
+              # inbound: true             # false: other nodes can't dial this one; it dials them
               # secret: a long word       # a private mesh: all its nodes have the same; outsiders get no answer
 
             http:                         # your own door to the mesh; strangers never use it

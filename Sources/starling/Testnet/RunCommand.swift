@@ -73,6 +73,9 @@ extension ScenarioFile {
             if node.clockSkew != nil { throw refuse("`clock_skew` (\(node.group))", nil) }
             if node.learnsAddress { throw refuse("`address: learnt` (\(node.group))", nil) }
         }
+        for load in load {
+            if let what = load.shape.simulatedOnly { throw refuse(what, nil) }
+        }
         if !lookups.isEmpty { throw refuse("`lookups`", nil) }
         if !searches.isEmpty { throw refuse("`searches`", nil) }
         if churn != nil { throw refuse("`churn`", nil) }

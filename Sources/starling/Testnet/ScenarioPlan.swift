@@ -18,7 +18,7 @@ extension ScenarioFile {
             var plan = LoadPlan(
                 tasks: load.count, from: load.from, every: Interval(nanoseconds: Int64(1e9 / load.rate)),
                 models: [load.model])
-            plan.isEven = true
+            plan.take(load.shape)
             plan.askers = askers(load)
             plan.tokensMin = load.tokens.lowerBound
             plan.tokensMax = load.tokens.upperBound
@@ -181,6 +181,21 @@ extension ScenarioFile {
             }
         }
         return planned
+    }
+}
+
+extension LoadPlan {
+    mutating func take(_ shape: ScenarioFile.LoadShape) {
+        arrivals = Arrivals(rawValue: shape.arrivals.rawValue) ?? .even
+        lengths =
+            switch shape.lengths {
+            case .uniform: .uniform
+            case .exponential: .exponential(mean: shape.mean)
+            case .pareto: .pareto(milliShape: shape.milliTail)
+            }
+        if !shape.curve.isEmpty { curve = RateCurve(period: shape.period, shares: shape.curve) }
+        promptTokens = shape.promptTokens
+        conversation = shape.turns.map { ConversationPlan(turns: $0, think: shape.think) }
     }
 }
 
