@@ -2,8 +2,8 @@ import DequeModule
 import Primitives
 import Wire
 
-/// Strangers that wait for our probe, first come, first served; at most so many in all and per address group, so
-/// that a flood fills neither memory nor the table.
+/// Strangers that wait for our probe, in order of arrival. Bounded in all and per address group, so that a
+/// flood fills neither memory nor the table.
 struct CandidateQueue: Sendable {
     struct Candidate: Sendable {
         var contact: Verified<Contact>
@@ -28,7 +28,7 @@ struct CandidateQueue: Sendable {
     var isEmpty: Bool { waiting.isEmpty }
     var count: Int { waiting.count }
 
-    /// False when there is no room. A newer record of a waiting key takes the older one's place.
+    /// False when there is no room. A newer record of a waiting key replaces the older one.
     mutating func add(_ candidate: Candidate) -> Bool {
         if let known = waiting.firstIndex(where: { $0.key == candidate.key }) {
             if candidate.contact.record.sequence > waiting[known].contact.record.sequence {

@@ -9,9 +9,9 @@ struct BootstrapAddress: Sendable {
     var isTried = false
 }
 
-/// Entering the mesh, staying in it, and refreshing what liveness probes don't see: newcomers.
+/// Joins the mesh, stays in it, and finds newcomers, which liveness probes don't see.
 extension Discovery {
-    /// Joins through `addresses` (at most 16; our own key is skipped) and keeps trying those that don't answer.
+    /// Joins through `addresses` (at most 16; our own key is skipped) and retries those that don't answer.
     public mutating func join(
         bootstrap addresses: [PeerAddress], turn: inout Turn, out: inout [DiscoveryAction]
     ) {
@@ -25,7 +25,7 @@ extension Discovery {
         tryBootstrap(&turn, &out)
     }
 
-    /// Probes contacts that an earlier run saved; they are tried again while the table is empty.
+    /// Probes contacts saved by an earlier run; they are tried again while the table is empty.
     public mutating func restore(
         anchors: [Verified<Contact>], turn: inout Turn, out: inout [DiscoveryAction]
     ) {
@@ -36,8 +36,9 @@ extension Discovery {
         scheduleBootstrap(&turn)
     }
 
-    /// Fills the empty table with `contacts` as if each had answered us after `roundTrip`: for studies of routing alone,
-    /// where tables come from the id distribution and nobody joins. Sets no timers and tells nobody.
+    /// Fills the empty table with `contacts` as if each had answered us after `roundTrip`. For studies of
+    /// routing alone, where tables come from the id distribution and no node joins. Sets no timers and emits
+    /// no actions.
     public mutating func presume(_ contacts: [Verified<Contact>], roundTrip: Interval = .zero, now: Now) {
         precondition(table.count == 0, "presume needs an empty table, has \(table.count) contacts")
         table.fill(
@@ -86,7 +87,7 @@ extension Discovery {
         bootstrap[index].isReached = true
     }
 
-    /// A contact was removed: a bootstrap address is tried again, all of them when nobody is left.
+    /// A contact was removed: its bootstrap address is tried again, or all of them when the table is empty.
     mutating func bootstrapLost(_ key: PublicKey, _ now: MonotonicTime) {
         let isLonely = table.count == 0
         var again = isLonely && !savedAnchors.isEmpty
@@ -101,16 +102,16 @@ extension Discovery {
 
     // MARK: Refresh
 
-    /// The first contact is in the table: look around at once, then ever less often.
+    /// The first contact is in the table: look around at once, then at growing intervals.
     mutating func tableFilled(_ now: MonotonicTime) {
         refreshDelay = parameters.refreshDelay
         timers.set(.refresh, at: now)
         provideAll(now)
     }
 
-    /// Looks around for nodes that we don't know: near us, and in far buckets that have room. The first look and the hourly
-    /// one near us are lookups of our own id over disjoint paths; the others ask a few contacts for whom they would name,
-    /// which finds the same newcomers at a tenth of the cost.
+    /// Looks for unknown nodes near us and in far buckets that have room. The first look and the hourly one
+    /// near us are lookups of our own id over disjoint paths. The others ask a few contacts which nodes they
+    /// know, which finds the same newcomers at a tenth of the cost.
     mutating func refresh(_ turn: inout Turn, _ out: inout [DiscoveryAction]) {
         probes.sweep(turn.monotonic)
         guard table.count > 0 else { return }  // the first admission starts it again
@@ -118,7 +119,7 @@ extension Discovery {
             refreshDelay <= parameters.refreshDelay || refreshDelay >= parameters.refreshDelayMax
         timers.set(
             .refresh, at: turn.monotonic + turn.random.interval(refreshDelay * 3 / 4, refreshDelay * 5 / 4))
-        // Who has found nobody new, and not just begun, needs no other look soon: newcomers come to us.
+        // A settled node that found no new contact needs no other look soon: newcomers contact it.
         let isSettled = admissions == admissionsAtRefresh && refreshDelay >= parameters.refreshSettled
         refreshDelay = min(refreshDelay * (isSettled ? 8 : 2), parameters.refreshDelayMax)
         admissionsAtRefresh = admissions
@@ -138,7 +139,7 @@ extension Discovery {
         }
     }
 
-    /// Asks some of our contacts nearest to `point` whom they know there.
+    /// Asks some of our contacts nearest to `point` which nodes they know there.
     private mutating func glance(
         at point: Bytes32, among count: Int, asking asked: Int, _ random: inout SeededRandom,
         _ out: inout [DiscoveryAction]
@@ -149,7 +150,7 @@ extension Discovery {
         }
     }
 
-    /// Strangers for whom there is room become candidates.
+    /// Strangers become candidates if there is room for them.
     mutating func glanceAnswered(
         _ records: [SignedRecord], _ turn: inout Turn,
         _ out: inout [DiscoveryAction]
@@ -158,7 +159,7 @@ extension Discovery {
         for record in records.prefix(parameters.contactsPerReplyMax) {
             if let key = record.leadingKey, table.entry(key)?.contact.signed == record { continue }
             guard let stated = screened(record), let endpoint = profile.endpoint(of: stated) else { continue }
-            // What there is no use for is not worth a signature check.
+            // Don't spend a signature check on a contact that the table can't use.
             if let entry = table.entry(stated.publicKey) {
                 guard stated.sequence > entry.contact.record.sequence else { continue }
             } else if table.verdict(on: NodeID(of: stated.publicKey), at: endpoint) != .room {

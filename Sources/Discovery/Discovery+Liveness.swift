@@ -1,7 +1,7 @@
 import Primitives
 import Wire
 
-/// An evicted contact that is worth another try: how two halves of a healed network find each other again.
+/// An evicted contact worth another try: this is how two halves of a healed network find each other.
 struct LostContact: Sendable {
     let contact: Verified<Contact>
     let endpoint: Endpoint
@@ -13,11 +13,11 @@ struct LostContact: Sendable {
     var key: PublicKey { contact.record.publicKey }
 }
 
-/// Keeping the table true. Eviction happens on our own schedule only (discv5's rule): nothing that others say or
-/// send removes a contact, and a stranger can't hasten or delay it.
+/// Keeps the table true. Eviction happens on our own schedule only (discv5's rule): nothing that others say
+/// or send removes a contact, and a stranger can neither hasten nor delay it.
 extension Discovery {
-    /// Sets our own contact; a changed endpoint or reachability is announced to every contact within ten seconds, anything else goes
-    /// along in the next probe.
+    /// Sets our own contact. A changed endpoint or reachability is announced to every contact within ten
+    /// seconds; any other change goes along in the next probe.
     public mutating func setSelf(
         _ contact: Verified<Contact>, turn: inout Turn, out: inout [DiscoveryAction]
     ) {
@@ -35,7 +35,8 @@ extension Discovery {
         }
     }
 
-    /// Takes the leave: every contact is told at once by `contact`, which says that nobody reaches us.
+    /// Announces our departure: sends every contact at once the given `contact`, which states that we can't
+    /// be reached.
     public mutating func leave(_ contact: Verified<Contact>, out: inout [DiscoveryAction]) {
         selfContact = contact
         timers.cancel(.reachability)
@@ -51,7 +52,7 @@ extension Discovery {
         suspect(key, &turn, &out)
     }
 
-    /// The peer took its leave: out of the table at once, and not back before it states a newer contact.
+    /// The peer announced its departure: removes it, and keeps it out until it states a newer contact.
     public mutating func forget(
         _ key: PublicKey, turn: inout Turn, out: inout [DiscoveryAction]
     ) {
@@ -71,8 +72,8 @@ extension Discovery {
         probeCandidates(&turn, &out)
     }
 
-    /// Whether `record` is the statement of `key`, which is in the table, that it can't be reached (any longer): its
-    /// test says so, or it takes its leave.
+    /// Whether `record` is a statement by `key`, which is in the table, that it can't be reached (any
+    /// longer): either its reachability test says so or it is leaving.
     mutating func retires(_ record: SignedRecord, by key: PublicKey, _ now: MonotonicTime) -> Bool {
         guard let entry = table.entry(key), record != entry.contact.signed,
             let stated = try? Contact(decoding: record.body), stated.publicKey == key,
@@ -126,7 +127,8 @@ extension Discovery {
             || now - entry.toldAt >= parameters.introductionInterval
     }
 
-    /// How long it may be silent: as long as it had been here when last heard, within limits; who lived long is asked less.
+    /// How long it may be silent: as long as it had been in the table when last heard, within limits.
+    /// Long-lived contacts are probed less often.
     private func silenceMax(_ entry: TableEntry) -> Interval {
         min(max(entry.lastHeard - entry.admitted, parameters.livenessMin), parameters.livenessMax)
     }
@@ -138,7 +140,7 @@ extension Discovery {
         time + random.interval(.zero, (time - now) / 4)
     }
 
-    /// A PONG, whatever it was asked for.
+    /// Handles a PONG, whatever its PING was for.
     mutating func pingAnswered(
         _ question: Question, _ record: SignedRecord?, _ roundTrip: Interval, _ turn: inout Turn,
         _ out: inout [DiscoveryAction]

@@ -2,12 +2,12 @@ import Cryptography
 import Primitives
 import Wire
 
-/// What others may know of the table.
+/// Read-only views of the table.
 extension Discovery {
     /// Contacts in the table.
     public var count: Int { table.count }
 
-    /// Everyone in the table, far buckets first, then evicted contacts that are still tried.
+    /// All contacts in the table, far buckets first, then evicted contacts that are still tried.
     public var contacts: [ContactSummary] {
         let current = table.entries.map { entry in
             summary(
@@ -33,12 +33,12 @@ extension Discovery {
             lastHeard: lastHeard, inTable: inTable)
     }
 
-    /// The table's record of `key` and where it answers us.
+    /// The table's record of `key` and the address at which it answers us.
     public func contact(of key: PublicKey) -> (contact: Verified<Contact>, address: PeerAddress)? {
         table.entry(key).map { ($0.contact, $0.address) }
     }
 
-    /// Up to `count` different contacts that answer, at random.
+    /// Up to `count` different contacts that answer, drawn at random.
     public func randomContacts(_ count: Int, random: inout SeededRandom) -> [Verified<Contact>] {
         random.sample(max(0, count), of: table.entries.filter { $0.failures == 0 }).map(\.contact)
     }
@@ -48,16 +48,17 @@ extension Discovery {
         table.closest(to: target, count: max(0, count)).map(\.contact)
     }
 
-    /// The longest known contacts, at most 64: what to save for a restart.
+    /// The contacts known for longest, at most 64: what to save for a restart.
     public var anchors: [Verified<Contact>] {
         let oldest = table.entries.sorted { ($0.admitted, $0.key) < ($1.admitted, $1.key) }
         return oldest.prefix(parameters.anchorsMax).map(\.contact)
     }
 
-    /// Where enough peers see us; nil when they don't agree.
+    /// The endpoint at which enough peers see us; nil when they don't agree.
     public var observedEndpoint: Endpoint? { votes.winner }
 
-    /// What this value takes in memory, about: itself and its table, without the contacts, which the simulator shares.
+    /// About what this value takes in memory, in bytes: itself and its table, without the contacts, which the
+    /// simulator shares.
     public var footprint: (fixed: Int, table: Int) {
         let header = 32  // of an array's buffer
         let table = table.buckets.reduce(header + table.buckets.capacity * MemoryLayout<Bucket>.stride) {

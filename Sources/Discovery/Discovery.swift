@@ -3,17 +3,19 @@ import DequeModule
 import Primitives
 import Wire
 
-/// The Kademlia-like DHT of one node: whom it knows, whether they live, and how to find others.
+/// The Kademlia-like DHT of one node: which nodes it knows, whether they are alive, and how to find others.
 ///
-/// A value: messages, completions and time go in, `DiscoveryAction`s are appended to `out`. Sessions does encryption,
-/// timeouts and the one repetition of an unanswered request; what arrives here is authentic. Where things are:
-/// this file dispatches; `Discovery+Contacts` judges contacts, `+Liveness` keeps the table true, `+Lookups` runs
-/// lookups, `+Rendezvous` keeps others' registrations (`Registrar`), `Registrations` makes our own, `ProviderSearch` finds
-/// providers, `+Join` starts and refreshes, `+Reachability` finds out whether strangers reach us, `+Snapshots` answers questions about it all.
+/// A value: messages, completions and time go in, `DiscoveryAction`s are appended to `out`. Sessions does
+/// encryption, timeouts and the single retry of an unanswered request; what arrives here is authentic. Where
+/// things are: this file dispatches; `Discovery+Contacts` judges contacts, `+Liveness` keeps the table true,
+/// `+Lookups` runs lookups, `+Rendezvous` keeps others' registrations (`Registrar`), `Registrations` makes
+/// our own, `ProviderSearch` finds providers, `+Join` starts and refreshes, `+Reachability` finds out whether
+/// strangers can reach us, `+Snapshots` gives read-only views.
 ///
-/// Trust, in order of how much a source may do: an unproven first message gets a reply and changes nothing; a proven
-/// peer that states its contact becomes a candidate; a contact that others list is asked in lookups; only who
-/// answered *our* question, where its signed record says that it lives, enters the table and is passed on.
+/// Trust, in ascending order of what a source may do: an unproven first message gets a reply and changes
+/// nothing; a proven peer that states its contact becomes a candidate; a contact that others list is asked in
+/// lookups; only a node that answered *our* question, at the address in its signed record, enters the table
+/// and is passed on.
 public struct Discovery: Sendable {
     public let selfKey: PublicKey
     public let selfID: NodeID
@@ -24,13 +26,13 @@ public struct Discovery: Sendable {
     public internal(set) var selfContact: Verified<Contact>?
     public internal(set) var dropped = DiscoveryDropCounters()
 
-    /// Keys and topics are named by their first words: a queue holds one entry a contact. Whoever grinds two keys with one word (2^32
-    /// tries) gets one of them probed less often.
+    /// Keys and topics are named by their first 64-bit word, because the queue holds one entry per contact.
+    /// An attacker that grinds two keys with the same word (2^32 tries) gets one of them probed less often.
     enum Timer: Hashable, Sendable {
         case bootstrap, refresh, candidates
         case contact(UInt64)
         case lost(UInt64)
-        /// A question takes long.
+        /// A question has been open for longer than its patience.
         case patience(RequestToken)
         case registrar
         case provide(UInt64)
@@ -43,20 +45,21 @@ public struct Discovery: Sendable {
         case register(TopicID)
         case withdraw
         case liveness, candidate, bootstrap, lost
-        /// A look around a point, for strangers.
+        /// A look around a point, to find strangers.
         case glance
-        /// Call the node that asked us for it; so many others are asked if this one doesn't.
+        /// Asks a contact to call the node that asked us for a callback; `triesLeft` others are asked if this
+        /// one doesn't call.
         case order(CallbackOrder, for: PeerAddress, triesLeft: Int)
     }
 
     struct Question: Sendable {
         var purpose: Purpose
         var peer: PeerAddress
-        /// The peer's, so that its answer need not be hashed for.
+        /// The peer's id, so that its answer need not be hashed for.
         var id: NodeID
         /// What we knew of the peer when we asked.
         var contact: Verified<Contact>?
-        /// The sequence of our own contact that went along.
+        /// The sequence of our own contact, if it was sent along.
         var told: UInt64?
         /// Its patience has ended once.
         var isSlow = false
@@ -101,7 +104,7 @@ public struct Discovery: Sendable {
     var bootstrapDelay: Interval
     var refreshDelay: Interval
     var hasJoined = false
-    /// Contacts that ever entered the table; and how many had at the last refresh.
+    /// Contacts that ever entered the table, and their number at the last refresh.
     var admissions = 0
     var admissionsAtRefresh = 0
 
@@ -131,14 +134,14 @@ public struct Discovery: Sendable {
 
     // MARK: Requests of others
 
-    /// The reply to a PING, FIND or GET; nil for every other message. Changes nothing, so it serves replayed and spoofed
-    /// first messages too.
+    /// The reply to a PING, FIND or GET; nil for every other message. Changes nothing, so it is safe for
+    /// replayed and spoofed first messages too.
     public func reply(to message: DiscoveryMessage, from peer: PeerAddress, now: Now) -> DiscoveryMessage? {
         var copy = self
         return copy.ownReply(to: message, from: peer, now)
     }
 
-    /// `mutating` so that it is called in place: otherwise all of the machine is copied.
+    /// `mutating` so that it is called in place: otherwise the whole machine would be copied.
     private mutating func ownReply(to message: DiscoveryMessage, from peer: PeerAddress, _ now: Now)
         -> DiscoveryMessage?
     {
@@ -156,7 +159,7 @@ public struct Discovery: Sendable {
         }
     }
 
-    /// Handles a peer's request. `proven` is false for what rode in a first handshake message.
+    /// Handles a peer's request. `proven` is false for a message that rode in a first handshake message.
     public mutating func handle(
         _ message: DiscoveryMessage, from peer: PeerAddress, proven: Bool, turn: inout Turn,
         out: inout [DiscoveryAction]
@@ -184,7 +187,7 @@ public struct Discovery: Sendable {
 
     // MARK: Completions of our requests
 
-    /// `message` is nil for an answer that is no message of Discovery's: UNSUPPORTED, or another machine's.
+    /// `message` is nil for an answer that is not a Discovery message: UNSUPPORTED, or another machine's.
     public mutating func answered(
         _ token: RequestToken, _ message: DiscoveryMessage?, from peer: PeerAddress, roundTrip: Interval,
         turn: inout Turn, out: inout [DiscoveryAction]
@@ -221,7 +224,7 @@ public struct Discovery: Sendable {
             glanceAnswered(records, &turn, &out)
         case (.liveness, .pong(let record, let observed)), (.candidate, .pong(let record, let observed)),
             (.bootstrap, .pong(let record, let observed)), (.lost, .pong(let record, let observed)):
-            // Who founds a mesh has nobody that it chose: the first peers are whom it has.
+            // The first node has no bootstrap list, so its first peers stand in for it.
             let isChosen = bootstrap.isEmpty || bootstrap.contains { $0.address.key == peer.key }
             if let observed, votes.vote(observed, by: peer.endpoint, isChosen: isChosen, now: turn.monotonic)
             {
@@ -273,7 +276,7 @@ public struct Discovery: Sendable {
 
     // MARK: Time
 
-    /// When `tick` has something to do; `.never` when it has not.
+    /// When `tick` has something to do; `.never` when there is nothing.
     public mutating func nextDeadline() -> MonotonicTime { timers.next() }
 
     /// Does everything that is due. Early or repeated calls are harmless.

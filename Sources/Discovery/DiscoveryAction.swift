@@ -1,35 +1,37 @@
 import Primitives
 import Wire
 
-/// What Discovery wants done, and what it tells.
+/// What Discovery asks its caller to do, and what it reports.
 public enum DiscoveryAction: Sendable {
     /// Send as a request; complete it exactly once, by `answered` or `unanswered` with this token.
     case request(token: RequestToken, DiscoveryMessage, to: PeerAddress)
-    /// Send; no answer is expected.
+    /// Send without expecting an answer.
     case send(DiscoveryMessage, to: PeerAddress)
-    /// A contact answered our probe there and is now in the table.
+    /// A contact answered our probe at this address and is now in the table.
     case admitted(Verified<Contact>, at: PeerAddress)
     /// A contact in the table has a newer record, or moved.
     case updated(Verified<Contact>, at: PeerAddress)
     /// A contact left the table: three unanswered probes, or `forget`.
     case evicted(PublicKey)
-    /// A lookup that `lookup` started has ended: the nearest to its target that answered, nearest first, at most k.
+    /// A lookup started by `lookup` has ended: the nearest nodes to its target that answered, nearest first,
+    /// at most k.
     case lookupFinished(token: RequestToken, [Verified<Contact>], LookupStatistics)
-    /// A search that `findProviders` started knows this provider. It has answered nobody yet: its registrar said so.
+    /// A search started by `findProviders` has learnt of this provider. We haven't probed it: a registrar
+    /// named it.
     case providerFound(token: RequestToken, Provider)
-    /// A search has ended: enough found, or nobody left to ask.
+    /// A search has ended: enough providers found, or no node left to ask.
     case searchFinished(token: RequestToken, SearchStatistics)
-    /// The first lookup of our own id has ended, with so many contacts in the table.
+    /// The first lookup of our own id has ended, with this many contacts in the table.
     case joined(contacts: Int)
-    /// A contact asks us to call that node: one CALLBACK from a port that it knows nothing of, and a channel if wanted.
+    /// A contact asks us to call this node: one CALLBACK from a port unknown to it, and a channel if wanted.
     case callBack(PeerAddress, nonce: UInt64, channel: Bool)
-    /// A test of whether strangers reach us has ended.
+    /// A test of whether strangers can reach us has ended.
     case reachabilityTested(ReachabilityFinding)
-    /// Enough peers agree on where they see us, and it is not what they said before.
+    /// Enough peers agree on the endpoint at which they see us, and it differs from the one agreed on before.
     case observedEndpointChanged(Endpoint)
 }
 
-/// One contact as people and JSON see it.
+/// One contact as shown to people and in JSON.
 public struct ContactSummary: Hashable, Sendable {
     public enum State: String, Sendable { case live, suspect }
     public var publicKey: PublicKey
@@ -38,7 +40,7 @@ public struct ContactSummary: Hashable, Sendable {
     public var endpoints: [Endpoint]
     public var address: Endpoint
     public var reachability: Reachability
-    /// The peer's own label: text of a stranger.
+    /// The peer's own label: untrusted text.
     public var name: String
     public var state: State
     public var roundTrip: Interval
@@ -51,17 +53,17 @@ public struct ContactSummary: Hashable, Sendable {
 public enum DiscoveryDropReason: Int, CaseIterable, Sendable {
     /// A record that doesn't decode or isn't its author's.
     case badContact
-    /// A contact under another key than its sender's.
+    /// A contact stated under another key than its sender's.
     case wrongAuthor
     /// Our own key, or one of our own endpoints under another key.
     case ownKey, ownEndpoint
     /// No endpoint that the profile accepts.
     case notUsable
-    /// A contact that says of itself that it can't be reached.
+    /// A contact that states that it can't be reached.
     case notReachable
     /// More contacts than a reply holds.
     case tooMany
-    /// A reply of another kind than the question asks for, or for an unknown question.
+    /// A reply that doesn't fit its question, or one to an unknown question.
     case wrongReply
     /// An answer to a first PING without a contact.
     case noContact
@@ -73,13 +75,13 @@ public enum DiscoveryDropReason: Int, CaseIterable, Sendable {
     case badRegistration
     /// A registration that ranks too high for a full topic, prefix or node.
     case registrationsFull
-    /// A contact in an answer about a topic that isn't nearer to it than its answerer.
+    /// A contact in an answer about a topic that isn't nearer to it than the node that answered.
     case notNearer
     /// A callback with a nonce that we don't wait for, or from a network that must not call.
     case unknownCallback, wrongCaller
-    /// A callback that others want, refused: over its budget, or not theirs to want.
+    /// Another node's callback request or order, refused: over its budget, or not one that it may make.
     case callbackBudget, callbackRefused
-    /// More topics of our own than are registered.
+    /// More topics of our own than the limit allows.
     case topicsFull
 
     public var name: String { "discovery_" + "\(self)".snakeCased }

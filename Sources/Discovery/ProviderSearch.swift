@@ -2,7 +2,7 @@ import Cryptography
 import Primitives
 import Wire
 
-/// A node that says of itself, signed, that it serves a topic, and where.
+/// A node that states, signed, that it serves a topic, and where.
 public struct Provider: Sendable {
     public let registration: Verified<Registration>
     public let address: PeerAddress
@@ -14,34 +14,35 @@ struct ProviderSearch: Sendable {
     let wanted: Int
     var walk: TopicWalk
     var found: [(key: PublicKey, group: Endpoint)] = []
-    /// Registrations whose signature was wrong, so that one which every registrar holds is checked once; at most
-    /// `forgedMax`, of which nothing but time is lost.
+    /// Registrations with a wrong signature, so that one held by every registrar is checked only once. At
+    /// most `forgedMax`; beyond that only CPU time is lost.
     var forged: [SignedRecord] = []
     static let forgedMax = 16
     var topic: TopicID { walk.topic }
-    /// Of `found`, those that count towards `wanted`: a few of each answer, so that liars can't end a search with their own;
-    /// and of those, what answers of the near end brought, where an attacker can own every node.
+    /// `counted`: those of `found` that count towards `wanted`, a few of each answer, so that liars can't end
+    /// a search with their own. `countedAhead`: those of them from answers of the near end, where an attacker
+    /// can own every node.
     var counted = 0
     var countedAhead = 0
-    /// A share of the wanted like that of the questions.
+    /// The near end's share of the wanted providers, the same as its share of the questions.
     func countedAheadMax(_ parameters: DiscoveryParameters) -> Int {
         max(1, wanted / max(1, parameters.searchNearEvery))
     }
     var isEnough: Bool { counted >= wanted }
 }
 
-/// The searcher's side of rendezvous: asks a few registrars in each distance bucket around the topic, far to near, and
-/// stops when enough providers were found or nobody is left.
+/// The searcher's side of rendezvous: asks a few registrars in each distance bucket around the topic, far to
+/// near, and stops when enough providers are found or no node is left.
 ///
-/// What comes back is believed as far as it can be checked: each registration is signed by the provider and names the
-/// topic, so that a liar can only hide providers or bring its own; its address must be usable, is one of at most two
-/// of its prefix in the result, and takes from the budget of probes to strangers, so that no search aims us at a
-/// victim.
+/// Answers are believed as far as they can be checked. Each registration is signed by the provider and names
+/// the topic, so that a liar can only hide providers or bring its own. Its address must be usable and be one
+/// of at most two of its prefix in the result. Each address also draws on the budget of probes to strangers,
+/// so that no search aims us at a victim.
 ///
-/// A search that moves is out of `searches` meanwhile: in there, its walk would be copied.
+/// A search that is being advanced is taken out of `searches` meanwhile: left in, its walk would be copied.
 extension Discovery {
-    /// Starts a search. Each provider comes as `providerFound` under the returned token as soon as it is known, then
-    /// `searchFinished`, at once when the table is empty or too many searches run.
+    /// Starts a search. Each provider comes as `providerFound` under the returned token as soon as it is
+    /// known. Then `searchFinished` comes, at once when the table is empty or too many searches run.
     public mutating func findProviders(
         of topic: TopicID, wanted: Int? = nil, turn: inout Turn,
         out: inout [DiscoveryAction]
@@ -73,7 +74,7 @@ extension Discovery {
         out.append(.searchFinished(token: token, stopped.walk.statistics))
     }
 
-    /// Asks more, and puts `search` back into its place, or ends it.
+    /// Asks more nodes and puts `search` back into its place, or ends it.
     private mutating func goOn(
         _ search: consuming ProviderSearch, at index: Int, _ turn: inout Turn, _ out: inout [DiscoveryAction]
     ) {
@@ -129,7 +130,7 @@ extension Discovery {
         _ record: SignedRecord, in search: inout ProviderSearch, _ now: MonotonicTime,
         _ out: inout [DiscoveryAction]
     ) {
-        // Most were found before: they need not be decoded again.
+        // Most were found before and need not be decoded again.
         if let key = record.leadingKey, search.found.contains(where: { $0.key == key }) { return }
         guard let stated = try? Registration(decoding: record.body), stated.topic == search.topic else {
             return dropped.count(.badRegistration)

@@ -2,28 +2,29 @@ import Cryptography
 import Primitives
 import Wire
 
-/// Whom to ask about a topic: nodes by *distance bucket around the topic* (bucket i: the ids that share exactly i
-/// leading bits with it), asked far to near, so many in each. Providers walk so to register and searchers to find, who
-/// send one question in three ahead, to the near end: a rare topic's registrations are met there, so that the first
-/// provider is found after a round trip or two instead of half a one per bucket (`Protocol/discovery.md` has the order and
-/// what keeps liars at that end from gaining by it).
+/// Chooses the nodes to ask about a topic, by *distance bucket around the topic* (bucket i: the ids that
+/// share exactly i leading bits with it), far to near, a fixed number in each. Providers walk to register,
+/// searchers to find. A search sends one question in three ahead, to the near end: a rare topic's
+/// registrations are met there, so that the first provider is found after a round trip or two instead of half
+/// a round trip per bucket. `Protocol/discovery.md` has the order and what keeps liars at that end from
+/// gaining by it.
 ///
-/// Why buckets and not "the k nearest": a bucket far from the topic holds too many honest nodes to be owned, and one
-/// near it so few that provider and searcher meet there; 64 ids ground next to the topic own its nearest buckets and
-/// nothing else (Ethereum's TopDisc, devp2p PR 270). Which nodes of a bucket are asked is drawn at random
-/// among those heard of, never the nearest, and at most two of one address group.
+/// Why buckets and not "the k nearest": a bucket far from the topic holds too many honest nodes to be owned,
+/// and one near it so few that provider and searcher meet there; 64 ids ground next to the topic own its
+/// nearest buckets and nothing else (Ethereum's TopDisc, devp2p PR 270). Which nodes of a bucket are asked is
+/// drawn at random among those heard of, never the nearest, and at most two of one address group.
 struct TopicWalk: Sendable {
     enum State: Sendable { case fresh, asked, slow, answered, failed }
 
-    /// How a walk knows a node.
+    /// How a walk learnt of a node.
     enum Origin: Sendable {
-        /// It is in our table. The contact stays there: an untouched one costs nothing.
+        /// It is in our table. The contact stays there: a node that is never asked costs nothing.
         case table
-        /// Somebody named it. The signature is checked when it is asked, which most never are.
+        /// Another node named it. The signature is checked only when it is asked, which most never are.
         case named(SignedRecord)
         /// The same, checked.
         case checked(Verified<Contact>)
-        /// It holds our registration, which runs out: asked before others of its bucket.
+        /// It holds our registration, which is about to expire: asked before others of its bucket.
         case holder(PublicKey)
     }
 
@@ -43,25 +44,25 @@ struct TopicWalk: Sendable {
     private let perBucket: Int
     private var inFlightMax: Int
     private var nearEvery: Int
-    /// Questions to the near end that went unanswered for long; after `aheadSlowMax` of them the walk leaves it alone until
-    /// its turn comes: silent nodes there would hold up the rest.
+    /// Questions to the near end that went unanswered for long. After `aheadSlowMax` of them the walk leaves
+    /// the near end alone until its turn comes: silent nodes there would hold up the rest.
     private var aheadSlow = 0
     private static let aheadSlowMax = 2
     private let shared: Shared<DiscoveryParameters>
     private var parameters: DiscoveryParameters { _read { yield shared.value } }
     private let profile: DiscoveryProfile
-    /// In the order in which they were heard of; at most `walkNodesMax`.
+    /// In the order in which the walk heard of them; at most `walkNodesMax`.
     private(set) var nodes: [Node] = []
-    /// By bucket, as far as one is used: nodes heard of, for drawing fairly among more than are kept, and nodes asked that
-    /// have answered or still may.
+    /// By bucket, up to the nearest one in use. `heard`: nodes heard of, for drawing fairly among more than
+    /// are kept. `taken`: nodes asked that have answered or still may.
     private var counts: [(heard: UInt32, taken: UInt32)] = []
     private(set) var inFlight = 0
     private(set) var statistics = SearchStatistics()
 
     /// - Parameters:
-    ///   - known: contacts in the table; a mesh in which they fit one bucket is asked as a whole.
-    ///   - searchingFor: providers that end the walk; nil: it registers. Few need fewer questions at a time, since the
-    ///     answers of those under way when the last one is found are for nothing.
+    ///   - known: contacts in the table; a mesh whose contacts fit one bucket is asked as a whole.
+    ///   - searchingFor: providers that end the walk; nil: it registers. A small number needs fewer questions
+    ///     at a time, since the answers under way when the last one is found are wasted.
     init(
         topic: TopicID, known: Int, searchingFor wanted: Int? = nil, parameters: Shared<DiscoveryParameters>,
         profile: DiscoveryProfile
@@ -81,8 +82,8 @@ struct TopicWalk: Sendable {
 
     func node(_ id: NodeID) -> Node? { nodes.first { $0.id == id } }
 
-    /// Adds a node that may be asked; when its bucket is full it takes a random one's place, so that all that were heard
-    /// of have the same chance and a liar can't push out the rest by naming many.
+    /// Adds a node that may be asked. When its bucket is full it replaces a random waiting node, so that all
+    /// nodes heard of have the same chance and a liar can't push out the rest by naming many.
     mutating func add(
         _ id: NodeID, at endpoint: Endpoint, _ origin: Origin, random: inout SeededRandom
     ) {
@@ -113,7 +114,7 @@ struct TopicWalk: Sendable {
         }
     }
 
-    /// A node that needs no asking: it counts as one that has answered.
+    /// Adds a node that needn't be asked: it counts as one that has answered.
     mutating func addAnswered(_ key: PublicKey, at endpoint: Endpoint) {
         guard nodes.count < parameters.walkNodesMax else { return }
         let id = NodeID(of: key)
@@ -126,7 +127,7 @@ struct TopicWalk: Sendable {
         counts[bucket].taken += 1
     }
 
-    /// `contact` was checked: it takes the place of what somebody else named under the same key, which may be a forgery.
+    /// `contact` was checked: it replaces what another node named under the same key, which may be a forgery.
     mutating func replace(_ id: NodeID, with contact: Verified<Contact>, at endpoint: Endpoint) {
         guard let index = nodes.firstIndex(where: { $0.id == id && $0.state == .fresh }) else { return }
         nodes[index] = Node(
@@ -134,12 +135,13 @@ struct TopicWalk: Sendable {
             origin: .checked(contact))
     }
 
-    /// Whom to ask next: of the farthest bucket in which too few were asked, and now and then, when searching, of the
-    /// nearest; nil while enough are in flight, and when nobody is left. The node counts as asked.
+    /// The next node to ask: from the farthest bucket in which too few were asked and, in a search, now and
+    /// then from the nearest. Nil while enough are in flight, and when no node is left. The node counts as
+    /// asked.
     mutating func next(random: inout SeededRandom) -> Node? {
         guard inFlight < inFlightMax, statistics.asked < parameters.walkQuestionsMax else { return nil }
         let fromNear = nearEvery > 0 && statistics.asked % nearEvery == 0
-        // The bucket whose turn it is, and how many there may be asked: holders alone, if there are any.
+        // The bucket whose turn it is, and how many nodes there may be asked: only holders, if there are any.
         var turn: (bucket: Int, isHolder: Bool, count: Int)?
         for node in nodes where node.state == .fresh {
             guard node.bucket >= counts.count || counts[node.bucket].taken < perBucket else { continue }
@@ -188,8 +190,9 @@ struct TopicWalk: Sendable {
         if close(id, as: .failed) != nil { statistics.failed += 1 }
     }
 
-    /// It takes long: others are asked in its place, and its answer is still welcome. Two for one, in a search that asks few at
-    /// a time: where three in ten are dead, three silent ones in a row are common, and six are not.
+    /// The node takes long: others are asked in its place, and its answer is still welcome. In a search that
+    /// asks few at a time, two replace it: where three in ten are dead, three silent ones in a row are
+    /// common, and six are not.
     mutating func slow(_ id: NodeID) {
         guard let index = nodes.firstIndex(where: { $0.id == id && $0.state == .asked }) else { return }
         nodes[index].state = .slow

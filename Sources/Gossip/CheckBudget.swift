@@ -1,8 +1,8 @@
 import OrderedCollections
 import Primitives
 
-/// What others may make us do: check signatures, and accept new versions from one seller. Asked before a
-/// check, charged after it, so that a forger who names a victim can't use up the victim's rate.
+/// Limits the work that others can cause: signature checks, and new versions from one seller. Asked before a
+/// check and charged after it, so that a forger who names a victim can't use up the victim's rate.
 struct CheckBudget: Sendable {
     /// Which budget pays for a check.
     enum Purse { case direct, passedOn, strangers }

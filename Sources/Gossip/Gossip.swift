@@ -3,25 +3,26 @@ import OrderedCollections
 import Primitives
 import Wire
 
-/// The offer book and how it is kept true: every seller signs one offer for each model it serves, and every member
-/// holds the offers of all.
+/// The offer book and how it is kept true: every seller signs one offer for each model it serves, and every
+/// member holds the offers of all.
 ///
-/// Dissemination is the classic trio (Demers et al., "Epidemic algorithms for replicated database maintenance",
-/// 1987). *Direct mail*: the publisher sends its offer to every member, paced, each acknowledged and sent again once.
-/// *Rumours*: who learns a fresh offer another way passes it to six random members. *Anti-entropy*: once a minute,
-/// and right after joining, lists of (short id, sequence) are compared with a random member's, range by range. In
-/// the steady state an offer reaches each holder in one hop and about one copy; the other two are for losses,
-/// partitions and publishers that don't know everybody.
+/// Dissemination is the classic trio (Demers et al., "Epidemic algorithms for replicated database
+/// maintenance", 1987). *Direct mail*: the publisher sends its offer to every member, paced, each
+/// acknowledged and sent again once. *Rumours*: a node that learns a fresh offer another way passes it to six
+/// random members. *Anti-entropy*: once a minute, and right after joining, lists of (short id, sequence) are
+/// compared with a random member's, range by range. In the steady state an offer reaches each holder in one
+/// hop and about one copy; the other two are for losses, partitions and publishers that don't know every
+/// member.
 ///
-/// A received offer is decoded, judged by its dates and compared with the book before its signature is checked, and
-/// checks are budgeted: a flood of copies or forgeries costs little more than its bytes.
+/// A received offer is decoded, judged by its dates and compared with the offer book before its signature is
+/// checked, and checks are budgeted: a flood of copies or forgeries costs little more than its bytes.
 ///
-/// Walks: a mail comes in by `handle` → `learn` (Gossip+Learning) → the book, and goes on by `spread`; an own offer
-/// goes out by `announce` → `publish` (Gossip+Publishing) → the mail queue → `pump`; anti-entropy is
-/// `startExchange` → `answered` → `continueExchange` (Gossip+Exchanges).
+/// Paths through the code: a mail comes in by `handle` → `learn` (Gossip+Learning) → the offer book, and goes
+/// on by `spread`; an own offer goes out by `announce` → `publish` (Gossip+Publishing) → the mail queue →
+/// `pump`; anti-entropy is `startExchange` → `answered` → `continueExchange` (Gossip+Exchanges).
 ///
-/// A sub-machine: values in, actions appended, nothing called back. All records of a bounded size, all tables
-/// bounded by `GossipLimits`, no order taken from a hash table.
+/// A sub-machine: values in, actions appended, no callbacks. All records have a bounded size, all tables are
+/// bounded by `GossipLimits`, and no order comes from a hash table.
 public struct Gossip: Sendable {
     enum Timer: Hashable, Sendable {
         case own(UInt64)
@@ -35,7 +36,7 @@ public struct Gossip: Sendable {
     }
     struct Rumour: Sendable {
         var fanout: Int
-        /// Whom we have it from.
+        /// The member that told us.
         var source: PublicKey
     }
     struct Leaving: Sendable {
@@ -50,14 +51,15 @@ public struct Gossip: Sendable {
     var members = Members()
     var mail = MailQueue()
     var nextMailAt: MonotonicTime = .zero
-    /// By short id; looked up, never walked.
+    /// By short id; looked up, never iterated.
     var rumours: [UInt64: Rumour] = [:]
     var budget = CheckBudget()
     var clocks = PeerClocks()
-    /// Exchanges at once when our clock is set; who can set it over and over gets no more than these.
+    /// Exchanges started at once when our clock is set; an attacker that can set it repeatedly gets no more
+    /// than these.
     var clockExchanges = TokenBucket(every: .seconds(20), burst: 4)
     var timers = DeadlineQueue<Timer>()
-    /// Looked up by token, never walked.
+    /// Looked up by token, never iterated.
     var requests: [RequestToken: Pending] = [:]
     var lastToken: RequestToken = 0
     var exchanges: OrderedDictionary<UInt64, Exchange> = [:]
@@ -85,20 +87,20 @@ public struct Gossip: Sendable {
     public func offers(model: String) -> [Verified<Offer>] { book.offers(model: model) }
     /// All live offers, our own included, by short id.
     public var allOffers: [Verified<Offer>] { book.live }
-    /// One summary a model, by name.
+    /// One summary for each model, by name.
     public var models: [ModelSummary] { book.summaries }
-    /// Tombstones included: what bounds count.
+    /// Offers and tombstones: the number that the bounds limit.
     public var heldCount: Int { book.count }
     public var memberCount: Int { members.count }
-    /// What our clock is taken to be behind the other nodes', milliseconds; 0 unless it is far off.
+    /// How far our clock is taken to be behind the other nodes', in milliseconds; 0 unless it is far off.
     public var clockCorrection: Int64 { clocks.ahead }
-    /// Whether the first exchanges after the first member have not come to an end yet.
+    /// Whether the first exchanges after the first member are still under way.
     public var isJoining: Bool { joining != nil }
 
     // MARK: Members
 
-    /// Somebody to exchange offers with, or a new endpoint of one. It is mailed our own offers. `contact` is where we have
-    /// its address from, if it states that.
+    /// Adds a member to exchange offers with, or a new endpoint of one, and mails it our own offers.
+    /// `contact` is the source of its address, if it states that.
     public mutating func memberJoined(
         _ address: PeerAddress, contact: Verified<Contact>? = nil, turn: inout Turn,
         out: inout [GossipAction]
@@ -116,8 +118,8 @@ public struct Gossip: Sendable {
         settle(turn.now, &out)
     }
 
-    /// Discovery has given this contact up, or it took its leave. Its offers hold until they run out or are
-    /// withdrawn: whether it is dead is for those to judge who call it.
+    /// Discovery has evicted this contact, or it announced its departure. Its offers hold until they expire
+    /// or are withdrawn: whether it is dead is for the nodes that call it to judge.
     public mutating func memberLeft(_ key: PublicKey) {
         members.leave(key)
         mail.forget(key)
@@ -125,8 +127,9 @@ public struct Gossip: Sendable {
 
     // MARK: Messages
 
-    /// Handles a message from an established session and returns the answer, if there is one. What comes `proven`
-    /// false (in a first message, which may be replayed or spoofed) is not answered and changes nothing.
+    /// Handles a message from an established session and returns the answer, if there is one. A message with
+    /// `proven` false (in a first message, which may be replayed or spoofed) is not answered and changes
+    /// nothing.
     public mutating func handle(
         _ message: GossipMessage, from: PeerAddress, proven: Bool, turn: inout Turn,
         out: inout [GossipAction]
@@ -144,7 +147,7 @@ public struct Gossip: Sendable {
                 let outcome = learn(signed, from: from, byMail: true, &turn, &out)
                 if outcome == .postponed { isComplete = false }
             }
-            // Not acknowledged what could not be checked in this second: it comes once more.
+            // Don't acknowledge what could not be checked in this second: it is sent once more.
             return isComplete ? .offerReceived : nil
         case .offerDigest(let digest):
             return answer(digest, from: from, &turn)
@@ -154,7 +157,7 @@ public struct Gossip: Sendable {
         }
     }
 
-    /// The answer to the request with this token; nil: one that is no message of Gossip's.
+    /// The answer to the request with this token; nil for an answer that is not a Gossip message.
     public mutating func answered(
         _ token: RequestToken, _ message: GossipMessage?, from: PeerAddress, roundTrip: Interval,
         turn: inout Turn,
@@ -175,7 +178,7 @@ public struct Gossip: Sendable {
         settle(turn.now, &out)
     }
 
-    /// No answer came, and the one retry had none either. Mail is left to anti-entropy.
+    /// Neither the request nor its one retry was answered. Mail is left to anti-entropy.
     public mutating func unanswered(
         _ token: RequestToken, turn: inout Turn, out: inout [GossipAction]
     ) {
@@ -203,7 +206,7 @@ public struct Gossip: Sendable {
     /// When `tick` must be called next; early or late is harmless.
     public mutating func nextDeadline() -> MonotonicTime { timers.next() }
 
-    /// Does all that is due.
+    /// Does everything that is due.
     public mutating func tick(turn: inout Turn, out: inout [GossipAction]) {
         while let timer = timers.popDue(turn.monotonic) {
             switch timer {
@@ -219,7 +222,7 @@ public struct Gossip: Sendable {
         settle(turn.now, &out)
     }
 
-    /// The end of every call: sends the mail that may leave now and says when the rest may.
+    /// Ends every call: sends the mail that may leave now and sets the time for the rest.
     mutating func settle(_ now: Now, _ out: inout [GossipAction]) {
         if nextMailAt <= now.monotonic, !mail.isEmpty { pump(now, &out) }
         if !mail.isEmpty { timers.set(.mail, at: nextMailAt) }
@@ -229,7 +232,7 @@ public struct Gossip: Sendable {
         }
     }
 
-    /// One tick's mails: for each receiver in turn, the versions that the book holds now.
+    /// Sends one tick's mails: for each receiver in turn, the versions that the offer book holds now.
     private mutating func pump(_ now: Now, _ out: inout [GossipAction]) {
         let wall = clocks.judge(now.wall)
         let held = book

@@ -2,7 +2,7 @@ import OrderedCollections
 import Primitives
 import Wire
 
-/// What the book says about one model: for `/v1/models` and `starling offers`; advice, never routing.
+/// What the offer book holds for one model, for `/v1/models` and `starling offers`. Advice, never routing.
 public struct ModelSummary: Hashable, Sendable {
     public var name: String
     /// The longest context on offer, tokens.
@@ -10,10 +10,10 @@ public struct ModelSummary: Hashable, Sendable {
     public var providers: Int
     public var slots: Int
     public var features: Features
-    /// The lowest and the highest of each price on offer; not necessarily from one seller.
+    /// The lowest and the highest of each price on offer, not necessarily from one seller.
     public var lowest: Price
     public var highest: Price
-    /// Different ones, ascending; sellers that name none are left out.
+    /// Distinct, ascending; sellers that name none are left out.
     public var quantizations: [String]
 
     /// Nil without offers.

@@ -3,11 +3,12 @@ import OrderedCollections
 import Primitives
 import Wire
 
-/// The offers that a node holds, by short id, by model and by seller. Withdrawn ones stay as tombstones until they
-/// (and the offer that they withdrew) would have run out, so that an old copy can't bring the offer back.
+/// The offers that a node holds, by short id, by model and by seller. Withdrawn ones stay as tombstones until
+/// they (and the offer that they withdrew) would have expired, so that an old copy can't bring the offer
+/// back.
 ///
-/// What is held is decided in `room(for:)` alone. Today that is everything, up to fixed bounds; the neighbourhood of
-/// 128 offers nearest to a member's own point is another answer of the same function.
+/// What is held is decided in `room(for:)` alone. Today that is everything, up to fixed bounds. Holding only
+/// the 128 offers nearest to a member's own point would be a change in that function.
 struct OfferBook: Sendable {
     struct Entry: Sendable {
         var offer: Verified<Offer>
@@ -19,8 +20,8 @@ struct OfferBook: Sendable {
     /// How a received version relates to the one that we hold.
     enum Standing {
         case unknown, newer, winsTie, duplicate, stale, losesTie
-        /// Another (seller, model) has the same 64 bits. Grinding one costs 2^52 hashes against a full book, and wins
-        /// only that the later of the two is refused here.
+        /// Another (seller, model) has the same 64 bits. Grinding one costs 2^52 hashes against a full offer
+        /// book, and gains only that the later of the two is refused here.
         case collision
     }
 
@@ -32,7 +33,7 @@ struct OfferBook: Sendable {
     /// Live and withdrawn, ids in order of arrival.
     private var byKey: [PublicKey: [UInt64]] = [:]
 
-    /// What gave way since this was last emptied: its timers are of no use any more.
+    /// Entries evicted since this was last emptied: their timers are no longer needed.
     var evicted: [UInt64] = []
 
     var count: Int { ids.count }
@@ -46,7 +47,8 @@ struct OfferBook: Sendable {
         (byModel[model] ?? []).compactMap { entries[$0]?.offer }
     }
 
-    /// Compares before any signature is checked. Equal sequence, two bodies: the lower BLAKE2b-256 wins everywhere.
+    /// Compares before any signature is checked. For two bodies under one sequence, the lower BLAKE2b-256
+    /// wins everywhere.
     func standing(of offer: Offer, body: [UInt8], id: UInt64) -> Standing {
         guard let held = entries[id] else { return .unknown }
         let record = held.offer.record
@@ -62,7 +64,8 @@ struct OfferBook: Sendable {
         entries[id]?.versions.has(1, now) ?? true
     }
 
-    /// Holds `offer`, which must be newer than what is held under `id`; or says why not. Our own always fit.
+    /// Holds `offer`, which must be newer than what is held under `id`, or returns why not. Our own always
+    /// fit.
     mutating func hold(
         _ offer: Verified<Offer>, id: UInt64, own: Bool, expiresAt: WallTime, now: MonotonicTime
     ) -> OfferDropReason? {
@@ -73,7 +76,7 @@ struct OfferBook: Sendable {
             old?.versions
             ?? TokenBucket(every: GossipLimits.versionEvery, burst: GossipLimits.versionBurstTaken)
         _ = versions.take(now)
-        // What a tombstone withdraws must not outlive it.
+        // A withdrawn offer must not outlive its tombstone.
         let end = record.withdrawn ? max(expiresAt, old?.expiresAt ?? expiresAt) : expiresAt
         entries[id] = Entry(offer: offer, expiresAt: end, versions: versions)
         if old == nil {
@@ -96,8 +99,9 @@ struct OfferBook: Sendable {
         if !record.withdrawn { unlist(id, from: record.model) }
     }
 
-    /// Makes room for what is not held yet, or says why there is none. The bounds protect those who are in: a
-    /// refresh always fits, a flood of new keys finds a full book. Tombstones give way first.
+    /// Makes room for an offer that is not held yet, or returns why there is none. The bounds protect offers
+    /// already held: a refresh always fits, while a flood of new keys finds a full offer book. Tombstones are
+    /// evicted first.
     private mutating func room(for record: Offer, replacing old: Entry?) -> OfferDropReason? {
         let kin = byKey[record.publicKey] ?? []
         if record.withdrawn {

@@ -4,15 +4,15 @@ import Primitives
 import Sessions
 import Wire
 
-/// What the shell must do, in order. Datagrams are not here: they lie sealed in `Peer.datagrams`.
+/// What the shell must do, in order. Datagrams are not here: they are in `Peer.datagrams`, already sealed.
 public enum Effect: Sendable {
-    /// Send this datagram from a port of its own, to which nothing was ever sent; what comes back there means nothing.
+    /// Send this datagram from a separate port that nothing was ever sent to; ignore what comes back there.
     case sendApart([UInt8], Endpoint)
-    /// Connect to `endpoint`, then tell `channelConnected`, or `channelClosed` if it can't be.
+    /// Connect to `endpoint`, then report `channelConnected`, or `channelClosed` on failure.
     case dial(ChannelID, Endpoint)
-    /// Write these bytes, then tell `channelWritten` with their count.
+    /// Write these bytes, then report `channelWritten` with their count.
     case write(ChannelID, [UInt8])
-    /// What was written still leaves; nothing more is to be told about it.
+    /// Close after sending what was written; report nothing more about this channel.
     case closeChannel(ChannelID)
     /// Do this work and report by `job(_:_:now:)`.
     case startJob(Job)
@@ -20,15 +20,15 @@ public enum Effect: Sendable {
     case cancelJob(JobID)
     case pauseJob(JobID)
     case resumeJob(JobID)
-    /// For the client whose task it is.
+    /// An event for the client that submitted the task.
     case client(TaskID, ClientEvent)
-    /// Keep it: it is money.
+    /// Store the receipt durably: it is money.
     case keep(Verified<Receipt>)
-    /// Our offer of the model went out under this sequence: a restart must go on above it.
+    /// Store it: our offer of the model went out under this sequence, and a restart must continue above it.
     case keepSequence(model: String, UInt64)
-    /// Something worth a line in the log.
+    /// An event worth a line in the log.
     case log(Notice)
-    /// All is said and done after `leave`: the process may end.
+    /// `leave` is complete: the process may end.
     case left
 }
 
@@ -39,10 +39,11 @@ public enum Notice: Sendable {
     case admitted(PublicKey, Endpoint)
     case evicted(PublicKey)
     case observed(Endpoint)
-    /// A test of whether strangers reach us found out something new, and what we say of it.
+    /// A reachability test found something new; `stated` is what we now say of it.
     case reachability(ReachabilityFinding, stated: Reachability)
     case offer(PublicKey, model: String)
     case offerGone(PublicKey, model: String, expired: Bool)
-    /// A node that speaks no wire version of ours, as it says unproven. Four in a row, then one a minute.
+    /// A node that speaks no wire version of ours, according to its unproven word. Four in a row, then one a
+    /// minute.
     case otherVersion(PublicKey, Endpoint, speaks: [UInt8], ours: [UInt8])
 }

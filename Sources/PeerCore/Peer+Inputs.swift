@@ -4,11 +4,11 @@ import Primitives
 import Sessions
 import Wire
 
-// What comes in from the shell. Each call ends with `settle`, after which the outputs are to be drained.
+// Inputs from the shell. Each call ends with `settle`, after which the outputs are to be drained.
 extension Peer {
     // MARK: Network
 
-    /// A datagram; opened in place. Afterwards the bytes are garbage.
+    /// Handles a datagram, opened in place; its bytes are garbage afterwards.
     public mutating func receive(_ datagram: UnsafeMutableRawBufferPointer, from source: Endpoint, now: Now) {
         turn.now = now
         if let incoming = sessions.receive(
@@ -19,7 +19,7 @@ extension Peer {
         settle()
     }
 
-    /// Somebody connected; nil: refused, close it.
+    /// A connection came in; nil: refused, close it.
     public mutating func channelAccepted(from source: Endpoint, now: Now) -> ChannelID? {
         turn.now = now
         let id = channels.accept(from: source, turn: &turn, out: &channelActions)
@@ -57,21 +57,21 @@ extension Peer {
         return task
     }
 
-    /// The client has gone.
+    /// The client has disconnected.
     public mutating func cancel(_ task: TaskID, now: Now) {
         turn.now = now
         auctioneer.cancel(task, turn: &turn, out: &auctioneerActions)
         settle()
     }
 
-    /// The client took so many bytes of text and extra.
+    /// The client took this many bytes of text and extra.
     public mutating func consumed(_ task: TaskID, bytes: UInt64, now: Now) {
         turn.now = now
         auctioneer.consumed(task, bytes: bytes, turn: &turn, out: &auctioneerActions)
         settle()
     }
 
-    /// The shell's loop did nothing for so long, and has read its sockets since.
+    /// The shell's loop did nothing for `gap`, and has read its sockets since.
     public mutating func wasStalled(for gap: Interval, now: Now) {
         turn.now = now
         auctioneer.loopWasStalled(turn: &turn, out: &auctioneerActions)
@@ -80,8 +80,8 @@ extension Peer {
 
     // MARK: Serving
 
-    /// Replaces what this node sells. Offers follow where something that an offer states has changed; what is merely
-    /// paused or down stays on offer, and bids are declined with the reason.
+    /// Replaces what this node sells. Offers follow where something that an offer states has changed. A model
+    /// that is only paused or down stays on offer; calls for bids on it are declined with the reason.
     public mutating func serve(_ models: [ServedModel], now: Now) {
         turn.now = now
         let gone = presence.serve(models)
@@ -95,7 +95,7 @@ extension Peer {
         settle()
     }
 
-    /// What the driver reports of a job.
+    /// The driver's report on a job.
     public mutating func job(_ id: JobID, _ event: JobEvent, now: Now) {
         turn.now = now
         bidder.jobEvent(id, event, turn: &turn, out: &bidderActions)
@@ -104,8 +104,8 @@ extension Peer {
 
     // MARK: Leaving
 
-    /// Takes the leave: no new bids, offers withdrawn and everybody told. Running work goes on until `handOver`;
-    /// `Effect.left` comes when everybody was told and nothing runs.
+    /// Starts an orderly departure: no new bids, offers withdrawn, every known node told. Running work goes
+    /// on until `handOver`; `Effect.left` comes when all have been told and nothing runs.
     public mutating func leave(now: Now) {
         turn.now = now
         guard leaving == .no else { return }
@@ -113,13 +113,13 @@ extension Peer {
         bidder.leave()
         for model in presence.served { withdrawTopic(model.model) }
         let others = discovery.contacts.map { PeerAddress(key: $0.publicKey, endpoint: $0.address) }
-        // Also those who never bought or sold anything here.
+        // Includes contacts that never bought or sold anything here.
         discovery.leave(presence.farewell(at: turn.wall), out: &discoveryActions)
         gossip.leave(alsoTo: others, turn: &turn, out: &gossipActions)
         settle()
     }
 
-    /// Ends what still runs: the buyers go on elsewhere.
+    /// Ends what still runs: the buyers continue with other sellers.
     public mutating func handOver(now: Now) {
         turn.now = now
         bidder.handOver(turn: &turn, out: &bidderActions)

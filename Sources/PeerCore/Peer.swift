@@ -1,13 +1,14 @@
 // `Peer` is one node's protocol as one value: the dispatch and nothing else.
 //
-// The contract with its shell: one mutation (`receive`, `tick`, `submit`, …), then drain every output (`datagrams`,
-// `takeEffects`), then the next mutation; and call `tick` no later than `nextDeadline()`. Early is harmless. It does no
-// I/O, reads no clock, and draws chance only from the generator that it was seeded with, so that a shell on real sockets
-// and a simulator on virtual time run the same bytes the same way.
+// The contract with its shell: one mutation (`receive`, `tick`, `submit`, …), then drain every output
+// (`datagrams`, `takeEffects`), then the next mutation; and call `tick` no later than `nextDeadline()`. Early
+// is harmless. It does no I/O, reads no clock, and draws randomness only from the generator that it was
+// seeded with, so that a shell on real sockets and a simulator on virtual time run the same bytes the same
+// way.
 //
-// Read on in this order: `Peer+Inputs` (what comes in), `Peer+Routing` (which machine gets a message), `Peer+Settle` (how
-// actions of one machine reach another and become effects), `Presence/` (what this node says of itself), `Sourcing/` (how
-// the sellers of a model are found), `Peer+Snapshots` (what people may look at).
+// Read on in this order: `Peer+Inputs` (what comes in), `Peer+Routing` (which machine gets a message),
+// `Peer+Settle` (how actions of one machine reach another and become effects), `Presence/` (what this node
+// says of itself), `Sourcing/` (how the sellers of a model are found), `Peer+Snapshots` (read-only views).
 
 import Cryptography
 import Discovery
@@ -28,7 +29,7 @@ public struct Peer: ~Copyable {
     var gossip: Gossip
     var auctioneer: Auctioneer
     var bidder: Bidder
-    /// The event being handled: its moment, and the generator for every draw.
+    /// The event being handled: its time, and the generator for every draw.
     var turn: Turn
 
     // Outputs of the machines, emptied by `settle`; their memory is reused.
@@ -39,12 +40,12 @@ public struct Peer: ~Copyable {
     var auctioneerActions: [AuctioneerAction] = []
     var bidderActions: [BidderAction] = []
     var effects: [Effect] = []
-    /// What `settle` works through while the machines fill their outputs anew.
+    /// What `settle` works through while the machines fill their outputs again.
     var spare = (completions: [Completion](), discovery: [DiscoveryAction]())
 
     /// Channels that were asked for and are not open yet.
     var dialling: [ChannelID: Dialler] = [:]
-    /// A node that serves and asks awards tasks to itself: its own channels never touch a socket.
+    /// A node that both sells and buys awards tasks to itself: its own channels never touch a socket.
     var ownChannels = OwnChannels()
     /// Tasks that wait for the sellers of their model.
     var searches = OfferSearches()
@@ -54,19 +55,19 @@ public struct Peer: ~Copyable {
 
     var presence: Presence
     var leaving = Leaving.no
-    /// Unproven words of strangers must not fill a log.
+    /// Limited, because unproven claims of strangers must not fill a log.
     var versionNotices = TokenBucket(every: .minutes(1), burst: 4)
     var counts = TaskCounts()
 
     enum Dialler {
         case auctioneer(TaskID, attempt: UInt32, PeerAddress), bidder(TaskID, attempt: UInt32, PeerAddress)
-        /// For another's test of reachability.
+        /// For another node's reachability test.
         case test
     }
     enum Leaving { case no, saying, said, done }
 
     /// - Parameters:
-    ///   - entropy: 32 secret random bytes for session keys, of the shell's operating system.
+    ///   - entropy: 32 secret random bytes for session keys, from the shell's operating system.
     ///   - seed: for every other draw; also from the operating system, or a simulation's.
     public init(identity: Identity, settings: PeerSettings, entropy: Bytes32, seed: Bytes32, now: Now) {
         self.identity = identity
@@ -98,7 +99,7 @@ public struct Peer: ~Copyable {
         settle()
     }
 
-    /// The moment by which `tick` must be called.
+    /// The time by which `tick` must be called.
     public mutating func nextDeadline() -> MonotonicTime {
         min(
             min(
@@ -107,11 +108,11 @@ public struct Peer: ~Copyable {
             min(min(auctioneer.nextDeadline(), bidder.nextDeadline()), searches.timers.next()))
     }
 
-    /// Does everything that is due, and what of that becomes due at once.
+    /// Does everything that is due, including what becomes due at once as a result.
     public mutating func tick(now: Now) {
         turn.now = now
         tickOnce()
-        // What one machine does may set another's timer to now: for the shell that would be one more turn.
+        // One machine's actions may set another's timer to now: for the shell that would be one more turn.
         var turnsLeft = 8
         while turnsLeft > 0, nextDeadline() <= turn.monotonic {
             turnsLeft -= 1
@@ -135,13 +136,13 @@ public struct Peer: ~Copyable {
 
     // MARK: Outputs
 
-    /// Sealed datagrams to send; `clearDatagrams` when they have been.
+    /// Sealed datagrams to send; call `clearDatagrams` once they are sent.
     ///
-    /// A shell that keeps the peer in an object asks by the mutating calls: a look at a part of a noncopyable value there
-    /// may move all of it to and fro.
+    /// A shell that keeps the peer in an object uses the mutating calls instead: reading part of a
+    /// noncopyable value there may move all of it back and forth.
     public var datagrams: DatagramSlab { _read { yield sessionOutput.datagrams } }
 
-    /// Hands over the datagrams and takes them back empty: their memory is reused.
+    /// Passes the datagrams to `send` and then empties them; their memory is reused.
     public mutating func takeDatagrams(_ send: (DatagramSlab) -> Void) {
         guard !sessionOutput.datagrams.isEmpty else { return }
         send(sessionOutput.datagrams)
@@ -152,8 +153,8 @@ public struct Peer: ~Copyable {
 
     public var hasEffects: Bool { !effects.isEmpty }
 
-    /// Moves the effects into `out`, whose old content is dropped and whose memory is reused for the next ones; false when
-    /// there are none.
+    /// Moves the effects into `out`, whose old content is dropped and whose memory is reused for the next
+    /// ones; false when there are none.
     @discardableResult
     public mutating func takeEffects(into out: inout [Effect]) -> Bool {
         out.recycle()

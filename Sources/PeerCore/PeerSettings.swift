@@ -10,12 +10,12 @@ public struct PeerSettings: Sendable {
     public var mesh: MeshIdentity
     /// A label for display.
     public var name: String
-    /// Where others reach us, best first; if empty, learnt from what peers observe.
+    /// Where others reach us, best first; if empty, learnt from the endpoints that peers observe.
     public var endpoints: [Endpoint]
     public var reachability: Reachability
     public var profile: DiscoveryProfile
     public var bootstrap: [PeerAddress]
-    /// Contacts of an earlier run.
+    /// Contacts saved by an earlier run.
     public var anchors: [Verified<Contact>]
     /// The highest sequence under which each model was offered before.
     public var offerSequences: [(model: String, sequence: UInt64)]

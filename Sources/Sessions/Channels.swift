@@ -2,12 +2,13 @@ import Cryptography
 import Primitives
 import Wire
 
-/// Encrypted streams to other nodes, one task at a time on each: dialling, accepting, pooling, back-pressure, timers.
+/// Encrypted streams to other nodes, one task at a time on each: dialling, accepting, pooling, back-pressure,
+/// timers.
 ///
-/// **Who may begin a task on an idle channel:** only the node that dialled it. So no two can begin at once, and it
-/// serves both directions of dialling: an auctioneer that dialled a worker sends OPEN, a worker that dialled an
-/// auctioneer sends HELLO. The other end learns of a new use by its first frame. The dialler also closes idle
-/// channels first; the acceptor waits half as long again.
+/// **Which end may begin a task on an idle channel:** only the one that dialled it, so that no two tasks can
+/// begin at once. This serves both directions of dialling: an auctioneer that dialled a worker sends OPEN, a
+/// worker that dialled an auctioneer sends HELLO. The other end learns of a new use by its first frame. The
+/// dialler also closes idle channels first; the acceptor waits half as long again.
 public struct Channels: Sendable {
     private enum Phase: Sendable {
         case dialling, handshaking
@@ -16,21 +17,23 @@ public struct Channels: Sendable {
         case idle
     }
 
-    /// OPEN makes the acceptor the worker; HELLO makes it the auctioneer, who then opens that task and no other.
+    /// OPEN makes the acceptor the worker. HELLO makes it the auctioneer, which then opens that task and no
+    /// other.
     private enum Begun: Sendable { case opened, greeted(TaskID) }
 
     private struct Entry: Sendable {
         var phase: Phase
         let isInbound: Bool
         let endpoint: Endpoint
-        /// Whom a dialler wants; an acceptor learns it.
+        /// The peer that a dialler wants; an acceptor learns it in the handshake.
         var peer: PublicKey?
         var secure: SecureChannel?
         var queuedBytes = 0
-        /// A dialler's: how it began the last task here, which the acceptor answers.
+        /// Only for a dialler: how it began the last task here, which the acceptor answers.
         var begun: Begun?
 
-        /// Whether somebody waits to hear of its end: not for an idle one, nor for a stranger's handshake.
+        /// Whether the owner must be told of its end: not for an idle channel, nor for a stranger's
+        /// handshake.
         var isOwed: Bool {
             switch phase {
             case .dialling, .busy: true
@@ -68,14 +71,15 @@ public struct Channels: Sendable {
     }
 
     public var count: Int { entries.count }
-    /// Tables with their sizes and bounds. For checkers.
+    /// Tables with their sizes and bounds, for checkers.
     public var tables: [(name: String, count: Int, bound: Int)] {
         [("channels", entries.count, limits.channels), ("handshaking", handshaking, limits.handshaking)]
     }
 
     // MARK: For the market
 
-    /// An idle channel that we dialled to that peer, or a new one. `.opened` or `.failed` follows, perhaps at once.
+    /// Returns an idle channel that we dialled to that peer, or a new one. `.opened` or `.failed` follows,
+    /// perhaps at once.
     public mutating func open(to peer: PeerAddress, turn: inout Turn, out: inout [ChannelAction]) -> ChannelID
     {
         if let pooled = pool[peer.key]?.last, entries[pooled]?.endpoint == peer.endpoint {
@@ -88,7 +92,7 @@ public struct Channels: Sendable {
         return dial(peer, turn: &turn, out: &out)
     }
 
-    /// A new channel, whatever the pool holds. `.opened` or `.failed` follows, perhaps at once.
+    /// Returns a new channel, whatever the pool holds. `.opened` or `.failed` follows, perhaps at once.
     public mutating func dial(_ peer: PeerAddress, turn: inout Turn, out: inout [ChannelAction]) -> ChannelID
     {
         lastID += 1
@@ -107,7 +111,8 @@ public struct Channels: Sendable {
         return id
     }
 
-    /// False, and nothing sent, when the channel isn't open, the frame is too long, or too much is queued.
+    /// Returns false and sends nothing when the channel isn't open, the frame is too long, or too much is
+    /// queued.
     @discardableResult
     public mutating func send(_ frame: Frame, on id: ChannelID, turn: inout Turn, out: inout [ChannelAction])
         -> Bool
@@ -127,7 +132,7 @@ public struct Channels: Sendable {
         return true
     }
 
-    /// The task on it is done: the channel is idle, and goes back to the pool if we dialled it.
+    /// The channel's task is done: the channel is idle, and goes back to the pool if we dialled it.
     public mutating func release(_ id: ChannelID, turn: inout Turn, out: inout [ChannelAction]) {
         guard let entry = entries[id] else { return }
         switch entry.phase {
@@ -158,12 +163,12 @@ public struct Channels: Sendable {
 
     public func peer(of id: ChannelID) -> PublicKey? { entries[id]?.peer }
 
-    /// The other end's address; an acceptor sees the port that the dialler happened to have.
+    /// The other end's address; an acceptor sees the ephemeral port of the dialler.
     public func endpoint(of id: ChannelID) -> Endpoint? { entries[id]?.endpoint }
 
     // MARK: For the shell
 
-    /// A stranger's connection; nil over the limits: the shell closes it.
+    /// Accepts a stranger's connection; nil over the limits: the shell closes it.
     public mutating func accept(from endpoint: Endpoint, turn: inout Turn, out: inout [ChannelAction])
         -> ChannelID?
     {
@@ -235,7 +240,7 @@ public struct Channels: Sendable {
             leaveHandshake(id, entry)
             entries[id]?.peer = peer
             entries[id]?.phase = .busy
-            // An acceptor's channel is in use once a frame comes; until then it idles.
+            // An acceptor's channel is in use once a frame arrives; until then it counts as idle.
             if entry.isInbound {
                 timers.set(id, at: now.monotonic + limits.idleMax + limits.idleMax / 2)
             } else {
@@ -257,7 +262,7 @@ public struct Channels: Sendable {
         }
     }
 
-    /// Whether the acceptor begins a task of its own with `frame`.
+    /// Whether `frame` begins a task of the acceptor's own.
     private static func begins(_ frame: Frame, _ begun: Begun?) -> Bool {
         switch (frame.body, begun) {
         case (.hello, _): true

@@ -53,7 +53,7 @@ public enum DropReason: String, CaseIterable, Sendable {
     }
 }
 
-/// How often each reason applied, since the start.
+/// How often each reason has applied since the start.
 public struct DropCounters: Sendable {
     private var values: [UInt64] = Array(repeating: 0, count: DropReason.allCases.count)
 

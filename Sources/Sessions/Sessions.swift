@@ -3,19 +3,21 @@ import DequeModule
 import Primitives
 import Wire
 
-/// Encrypted datagram associations with other nodes: Noise IK handshakes, transport packets with a replay window,
-/// requests with their timeouts and single retry. Protocol/sessions.md is the specification.
+/// Encrypted datagram associations with other nodes: Noise IK handshakes, transport packets with a replay
+/// window, requests with their timeouts and single retry. Protocol/sessions.md is the specification.
 ///
 /// What to know before changing it:
-/// - The first handshake message is assumed replayed: it changes nothing but the half-open ring. The first authentic
-///   transport packet makes the session (at the initiator: the response, which answers its fresh ephemeral key).
-/// - A session serves one endpoint. Whoever moved or restarted is reached again by the retry of a request, which is a
-///   first message.
-/// - A request that no session can carry rides in message 1 when it is idempotent, else it waits for the response.
+/// - The first handshake message is assumed replayed: it changes nothing but the half-open ring. The first
+///   authentic transport packet makes the session (at the initiator: the response, which answers its fresh
+///   ephemeral key).
+/// - A session serves one endpoint. A node that moved or restarted is reached again by the retry of a
+///   request, which is a first message.
+/// - A request that no session can carry rides in message 1 when it is idempotent; otherwise it waits for the
+///   response.
 /// - Everything is bounded (`SessionLimits`), and everything follows from the entropy and the inputs.
 public struct Sessions: Sendable {
     enum Timer: Hashable, Sendable {
-        /// A request that left on a session.
+        /// A request sent on a session.
         case request(UInt32)
         case opening(PeerAddress)
     }
@@ -45,7 +47,7 @@ public struct Sessions: Sendable {
     var halfOpenOrder = Deque<UInt32>()
     var halfOpenGroups = GroupIndex()
     var openings: [PeerAddress: Opening] = [:]
-    /// Which opening a cookie is for, by the first half of its initiation's mac1.
+    /// The opening that a cookie is for, by the first half of its initiation's mac1.
     var openingByMac: [UInt64: PeerAddress] = [:]
     var pending: [UInt32: PendingRequest] = [:]
     var lastRequest: UInt32
@@ -78,7 +80,7 @@ public struct Sessions: Sendable {
             rate: limits.versionAnswersPerSecond, burst: limits.versionAnswersPerSecond)
     }
 
-    /// Tables with their sizes and bounds. For checkers.
+    /// Tables with their sizes and bounds, for checkers.
     public var tables: [(name: String, count: Int, bound: Int)] {
         [
             ("sessions", sessionCount, limits.sessions), ("half_open", halfOpen.count, limits.halfOpen),
@@ -88,7 +90,8 @@ public struct Sessions: Sendable {
 
     // MARK: What the core asks for
 
-    /// Sends `message` and waits for its answer. Exactly one `Completion` follows, at once if a bound is reached.
+    /// Sends `message` and waits for its answer. Exactly one `Completion` follows, at once when a bound is
+    /// reached.
     public mutating func request(
         _ message: Message, to peer: PeerAddress, owner: RequestOwner, turn: inout Turn,
         out: inout SessionOutput
@@ -109,7 +112,7 @@ public struct Sessions: Sendable {
         }
     }
 
-    /// Sends `message` without expecting an answer; opens a session first if there is none. May be lost.
+    /// Sends `message` without expecting an answer; opens a session first if there is none. It may be lost.
     public mutating func send(
         _ message: Message, to peer: PeerAddress, turn: inout Turn,
         out: inout SessionOutput
@@ -162,11 +165,11 @@ public struct Sessions: Sendable {
 
     // MARK: What may be known
 
-    // What asks the indexes is `mutating`: called otherwise it would copy all of the machine.
+    // Queries of the indexes are `mutating`: otherwise each call would copy the whole machine.
 
     public mutating func hasSession(to peer: PeerAddress) -> Bool { session(to: peer) != nil }
 
-    /// Where the newest session with that key is.
+    /// The endpoint of the newest session with that key.
     public func endpoint(of key: PublicKey) -> Endpoint? {
         var copy = self
         return copy.sessions(with: key).first.flatMap { associations[$0]?.peer.endpoint }
@@ -178,7 +181,7 @@ public struct Sessions: Sendable {
         return copy.session(to: peer).flatMap { associations[$0]?.roundTrip.smoothed }
     }
 
-    /// Everyone with an established session, in no meaningful but a repeatable order.
+    /// The peers of all established sessions, in an order without meaning but repeatable.
     public func establishedPeers() -> [PeerAddress] {
         associations.numbers.compactMap { number in
             associations[number].flatMap { $0.phase == .established ? $0.peer : nil }
