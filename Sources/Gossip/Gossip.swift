@@ -81,7 +81,7 @@ public struct Gossip: Sendable {
         self.parameters = parameters
     }
 
-    // MARK: The book
+    // MARK: The offer book
 
     /// The live offers of one model, our own included, by short id.
     public func offers(model: String) -> [Verified<Offer>] { book.offers(model: model) }

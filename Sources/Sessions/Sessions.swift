@@ -163,7 +163,7 @@ public struct Sessions: Sendable {
         }
     }
 
-    // MARK: What may be known
+    // MARK: Queries
 
     // Queries of the indexes are `mutating`: otherwise each call would copy the whole machine.
 

@@ -43,7 +43,7 @@ struct Bench {
         PeerAddress(key: contact.record.publicKey, endpoint: contact.record.endpoints[0])
     }
 
-    /// The requests since the last call, and forgets all other actions.
+    /// Returns the requests since the last call, and discards all other actions.
     mutating func requests() -> [(token: RequestToken, message: DiscoveryMessage, peer: PeerAddress)] {
         defer { out = [] }
         return out.compactMap {
@@ -68,7 +68,7 @@ struct Bench {
         discovery.handle(message, from: peer, proven: proven, turn: &turn, out: &out)
     }
 
-    /// Puts `contact` into the table the usual way, and swallows what follows from it.
+    /// Puts `contact` into the table the usual way, and discards the resulting actions.
     mutating func admit(_ contact: Verified<Contact>) {
         discovery.prove(
             contact, at: address(contact), NodeID(of: contact.record.publicKey), .milliseconds(20), &turn,
@@ -81,7 +81,8 @@ struct Bench {
         discovery.tick(turn: &turn, out: &out)
     }
 
-    /// Ticks until `key` is sent a PING, at most `limit` long. Lookups meanwhile find nobody new.
+    /// Ticks until `key` is sent a PING, for at most `limit`. Meanwhile lookups find no new contact and other
+    /// requests fail.
     mutating func nextRequest(to key: PublicKey, within limit: Interval) -> (
         token: RequestToken, message: DiscoveryMessage
     )? {

@@ -4,8 +4,7 @@ import Testing
 
 @testable import Discovery
 
-/// At most some of one kind and some in total within any `window`: the reference remembers every one that was
-/// taken.
+/// A limit per kind and in total within any `window`. The reference remembers every entry that was taken.
 private struct PlainWindow {
     let window: Interval
     let perKind: Int

@@ -9,7 +9,7 @@ import Wire
     private struct Model: ModelTest {
         struct Operation { var node, place, sequence: Int }
         var records = CheckedRecords<Contact>()
-        /// The latest last.
+        /// The most recent last.
         var plain: [SignedRecord] = []
 
         init(_ random: inout SeededRandom) {}
@@ -19,7 +19,7 @@ import Wire
                 node: random.below(SignedContacts.nodes), place: random.below(3), sequence: random.below(3))
         }
 
-        /// Looks up a record; checks and stores it if unknown, as the owner does.
+        /// Looks up a record. If unknown, checks and stores it, as the owner does.
         mutating func apply(_ operation: Operation) throws {
             let contact = SignedContacts.contact(
                 operation.node, place: operation.place, sequence: operation.sequence)

@@ -19,7 +19,7 @@ enum SignedContacts {
 
     static func key(_ node: Int) -> PublicKey { identities[node].publicKey }
 
-    /// States the place and, from the second sequence on, the one before it.
+    /// States the endpoint of `place` and, from the second sequence on, the one before it.
     static func contact(_ node: Int, place: Int, sequence: Int) -> Verified<Contact> {
         all[(node * places + place) * sequences + sequence]
     }

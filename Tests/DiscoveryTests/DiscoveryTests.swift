@@ -26,7 +26,7 @@ import Wire
         #expect(bench.out.isEmpty)
     }
 
-    @Test("A proven peer that states its contact is probed, and enters only after it answered")
+    @Test("A proven peer that states its contact is probed, and enters only after it has answered")
     func admission() {
         var bench = Bench()
         let peer = bench.contact(1)
@@ -59,7 +59,7 @@ import Wire
         #expect(records == Array(expected.prefix(records.count)))
     }
 
-    @Test("A newer record replaces an older one, an older or equal one does nothing")
+    @Test("A newer record replaces an older one; an older or equal one changes nothing")
     func newer() {
         var bench = Bench()
         let old = bench.contact(1, sequence: 5)

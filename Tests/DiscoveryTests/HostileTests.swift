@@ -15,7 +15,7 @@ import Wire
         #expect(bench.discovery.count == 0 && bench.discovery.contacts.isEmpty)
     }
 
-    @Test("Case 4: an answer to no question is dropped")
+    @Test("Case 4: an answer to no question of ours is dropped")
     func unsolicited() {
         var bench = Bench()
         let peer = bench.contact(1)
@@ -42,7 +42,7 @@ import Wire
     }
 
     @Test(
-        "Case 15: a reply with 1,000 contacts, duplicates, our own key and forgeries counts as eight at most")
+        "Case 15: of a reply with 1,000 contacts, duplicates, our own key and forgeries at most eight count")
     func hugeReply() {
         var bench = Bench()
         let peer = bench.contact(1)
@@ -66,7 +66,7 @@ import Wire
         #expect(dropped[.badContact] + dropped[.notUsable] == 4)
     }
 
-    @Test("Case 14: contacts that name one victim cost it at most four probes a second")
+    @Test("Case 14: contacts that name one victim cause it at most four probes a second")
     func victim() {
         var bench = Bench(.internet)
         let victim = Endpoint(ipv4: 0x0909_0909, port: 53)
@@ -118,7 +118,7 @@ import Wire
         #expect(requests.isEmpty && bench.discovery.dropped[.wrongAuthor] == 1)
     }
 
-    @Test("Case 13: a record with another endpoint moves nothing before that endpoint answered")
+    @Test("Case 13: a record with another endpoint changes nothing before that endpoint has answered")
     func relocation() {
         var bench = Bench()
         let old = bench.contact(1)
@@ -138,7 +138,7 @@ import Wire
         #expect(bench.discovery.count == 1)
     }
 
-    @Test("Case 18: a flood of strangers fills neither the table nor the queue, and evicts nobody")
+    @Test("Case 18: a flood of strangers fills neither the table nor the queue, and evicts no contact")
     func flood() {
         var bench = Bench(.internet)
         for number in 0..<30 { bench.admit(bench.contact(number)) }
@@ -153,7 +153,7 @@ import Wire
         #expect(bench.discovery.contacts.map(\.publicKey) == before)
     }
 
-    @Test("Case 13: an address needs votes of three networks; ten liars of one /24 are one vote")
+    @Test("Case 13: an observed address needs votes of three networks; ten liars of one /24 are one vote")
     func votes() {
         var votes = ObservedVotes(DiscoveryParameters(), profile: .internet)
         let truth = Endpoint(ipv4: 0x0101_0101, port: 7827)
@@ -182,7 +182,7 @@ import Wire
     }
 
     @Test(
-        "The word of a node that the operator chose is taken while there is no other; three networks overrule it"
+        "The word of a bootstrap node is taken while there is no other; three networks overrule it"
     )
     func chosenVote() {
         var votes = ObservedVotes(DiscoveryParameters(), profile: .internet)
@@ -201,7 +201,7 @@ import Wire
         #expect(votes.winner == other)
     }
 
-    @Test("In the loopback profile one peer's word is enough, and is told once")
+    @Test("In the loopback profile one peer's word is enough, and is reported once")
     func loopbackVote() {
         var bench = Bench()
         let peer = bench.contact(1)
@@ -212,7 +212,7 @@ import Wire
         #expect(bench.out.contains { if case .observedEndpointChanged = $0 { true } else { false } })
     }
 
-    @Test("Eclipse: 1,000 ids in four /24s hold at most 10 slots each, and two of a bucket")
+    @Test("Eclipse: 1,000 ids in four /24s hold at most 10 slots each, and two in a bucket")
     func eclipse() {
         var bench = Bench(.internet)
         for number in 0..<60 { bench.admit(bench.contact(number)) }
@@ -230,7 +230,7 @@ import Wire
     }
 
     @Test(
-        "Case 18: a restart amid a flood of strangers still reaches two honest anchors, of 64 of which most are gone"
+        "Case 18: a restart amid a flood of strangers reaches two honest anchors, most of the 64 being dead"
     )
     func restart() {
         var reached = 0
@@ -238,7 +238,7 @@ import Wire
             var bench = Bench(.internet)
             bench.turn.random = SeededRandom(seed: UInt64(seed))
             let anchors = (0..<64).map { bench.contact($0) }
-            // Ten live and honest, ten hostile, the rest gone.
+            // Ten are live and honest, ten hostile, the rest dead.
             let live = Set(anchors.prefix(10).map(\.record.publicKey))
             let hostile = Set(anchors[10..<20].map(\.record.publicKey))
             var found: Set<PublicKey> = []

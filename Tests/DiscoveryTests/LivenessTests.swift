@@ -6,7 +6,7 @@ import Wire
 @testable import Discovery
 
 @Suite struct LivenessTests {
-    @Test("Only three failures of our own probes in a row evict")
+    @Test("Only three failures of our own probes in a row evict a contact")
     func eviction() throws {
         var bench = Bench()
         let peer = bench.contact(1)
@@ -31,7 +31,7 @@ import Wire
         #expect(bench.discovery.contacts.map(\.inTable) == [false])
     }
 
-    @Test("A failed lookup or `suspect` only hastens the probe")
+    @Test("A failed lookup or `suspect` only brings the next probe forward")
     func suspicion() {
         var bench = Bench()
         let peer = bench.contact(1)
@@ -64,7 +64,7 @@ import Wire
         #expect(after == .found(contacts: []))
     }
 
-    @Test("Who took its leave is gone at once, and comes back only with a newer record")
+    @Test("A contact that announces its departure is removed, and comes back only with a newer record")
     func departure() {
         var bench = Bench()
         let peer = bench.contact(1)
@@ -180,14 +180,14 @@ import Wire
         let own = bench.own.record.sequence
         let bare = bench.ask(.ping(contact: nil, known: own), from: bench.address(peer))
         #expect(bare == .pong(contact: nil, observed: bench.address(peer).endpoint))
-        // Who has none of ours, or an old one, gets the record.
+        // A peer with no record of ours, or an old one, is sent the record.
         for old in [0, own - 1, own + 1] where old != own {
             let full = bench.ask(.ping(contact: peer.signed, known: old), from: bench.address(peer))
             #expect(full == .pong(contact: bench.own.signed, observed: bench.address(peer).endpoint))
         }
     }
 
-    @Test("Being heard spares a probe, but not for ever")
+    @Test("A message from a contact spares a probe, but not for ever")
     func heard() throws {
         var bench = Bench()
         let peer = bench.contact(1)
@@ -206,7 +206,7 @@ import Wire
         #expect(seconds > 600 && seconds <= 1_200)
     }
 
-    @Test("Waiting for a contact that was heard meanwhile takes few ticks")
+    @Test("The probe timer of a contact that was heard meanwhile fires only a few times")
     func fewTicks() throws {
         var bench = Bench()
         let peer = bench.contact(1)
@@ -225,7 +225,7 @@ import Wire
         #expect(ticks <= 3)
     }
 
-    @Test("Case 31: after a stall of a minute nobody is evicted, and nobody asked twice")
+    @Test("Case 31: after a one-minute stall no contact is evicted, and none is asked twice")
     func stall() {
         var bench = Bench()
         for number in 0..<30 { bench.admit(bench.contact(number)) }
@@ -242,7 +242,7 @@ import Wire
         #expect(bench.discovery.contacts.allSatisfy { $0.state == .live })
     }
 
-    @Test("What changes a contact of ours is told to everyone in their next probe, a moved endpoint soon")
+    @Test("A change of our contact goes to all in their next probe, a changed endpoint within seconds")
     func ownContactChanges() throws {
         var bench = Bench()
         let peer = bench.contact(1)

@@ -5,7 +5,7 @@ import Wire
 @testable import Discovery
 
 @Suite struct LookAroundTests {
-    /// Eight contacts and an ended first lookup.
+    /// A bench with eight contacts whose first lookup has ended.
     private func settled() -> Bench {
         var bench = Bench()
         for number in 0..<8 { bench.admit(bench.contact(number)) }
@@ -31,7 +31,7 @@ import Wire
         return bench.requests().filter { if case .find = $0.message { true } else { false } }
     }
 
-    @Test("After the first lookup a look near us asks three contacts, not all")
+    @Test("After the first lookup, a look near us asks three contacts, not all")
     func fewQuestions() {
         var bench = settled()
         let asked = glance(&bench)
@@ -41,7 +41,7 @@ import Wire
         #expect(far <= bench.discovery.parameters.refreshBucketsMax * bench.discovery.parameters.glanceFar)
     }
 
-    @Test("A stranger that a look finds is probed, and enters when it answers")
+    @Test("A stranger found by a look around is probed, and enters when it answers")
     func strangers() throws {
         var bench = settled()
         let stranger = bench.contact(20, sequence: 7)
@@ -55,7 +55,7 @@ import Wire
         #expect(bench.discovery.contacts.contains { $0.publicKey == key })
     }
 
-    @Test("A look that finds a thousand strangers probes as many at a time as a candidate queue does")
+    @Test("A look around that finds a thousand strangers probes no more at a time than the queue allows")
     func floods() throws {
         var bench = settled()
         for asked in glance(&bench) {

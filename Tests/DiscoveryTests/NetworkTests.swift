@@ -6,7 +6,7 @@ import Wire
 @testable import Discovery
 
 @Suite struct NetworkTests {
-    /// The node nearest to `target` that is up.
+    /// The live node nearest to `target`.
     func nearest(_ network: TestNetwork, to target: Bytes32, but self: Int) -> PublicKey? {
         network.nodes.indices.filter { $0 != self && !network.nodes[$0].isDown }
             .min {
@@ -15,7 +15,8 @@ import Wire
             }.map { network.nodes[$0].identity.publicKey }
     }
 
-    /// Runs `count` lookups of random points and returns how many found the nearest live node, and their statistics.
+    /// Runs `count` lookups of random points; returns how many found the nearest live node, and their
+    /// statistics.
     func lookups(_ count: Int, in network: inout TestNetwork, from askers: Range<Int>, seed: UInt64) -> (
         found: Int, complete: Int, statistics: [LookupStatistics]
     ) {
@@ -39,7 +40,7 @@ import Wire
         return (found, statistics.count, statistics)
     }
 
-    @Test("Lookups among 500 nodes find the nearest node, and 16 of them")
+    @Test("Lookups among 500 nodes find the nearest node, and 16 results")
     func lookupsAmongMany() {
         var network = TestNetwork(seed: 11)
         network.add(500)
@@ -118,7 +119,7 @@ import Wire
                 != network.nodes[target].identity.publicKey
         }
         #expect(missing.isEmpty)
-        // A node that nobody has in its table can't be found by others' FINDs: everybody is known to several.
+        // Others' FINDs can't find a node that is in no table, so every node must be in several.
         for node in network.nodes {
             let knowers = network.nodes.count { $0.discovery.contact(of: node.identity.publicKey) != nil }
             #expect(knowers >= 8)
@@ -152,7 +153,7 @@ import Wire
         #expect(full >= 155)
     }
 
-    @Test("The same seed gives the same actions in the same order, another seed others")
+    @Test("The same seed gives the same actions in the same order; another seed gives others")
     func determinism() {
         func digest(_ seed: UInt64) -> UInt64 {
             var network = TestNetwork(seed: seed)
@@ -203,7 +204,7 @@ import Wire
     }
 
     @Test(
-        "Case 30: nothing is sent to a killed node 60 s after its loss was first seen, except ever rarer tries"
+        "Case 30: nothing is sent to a killed node 60 s after its loss was seen, except ever rarer retries"
     )
     func killed() {
         var network = TestNetwork(seed: 18)
@@ -223,7 +224,7 @@ import Wire
         #expect(others.allSatisfy { $0.evictions == [gone] })
     }
 
-    @Test("Case 32: two halves that were apart for ten minutes find each other again")
+    @Test("Case 32: two halves separated for ten minutes find each other again")
     func partition() {
         var network = TestNetwork(seed: 19)
         network.add(12)
@@ -241,7 +242,7 @@ import Wire
         #expect(network.nodes.allSatisfy { $0.discovery.count == 11 })
     }
 
-    @Test("A node that restarts elsewhere under its key is found there, and its old endpoint is given up")
+    @Test("A node that restarts elsewhere under its key is found there, and its old endpoint is dropped")
     func moves() {
         var network = TestNetwork(seed: 20)
         network.add(10)
@@ -252,7 +253,8 @@ import Wire
         network.run(for: .seconds(5))
         network.restart(4, port: 4_444)
         network.act(4) { $0.join(bootstrap: [bootstrap], turn: &$1, out: &$2) }
-        // Until the others' next refresh: whom the restarted node has not met by then, it meets there.
+        // Long enough for the others' next refresh, at which they meet the restarted node if they haven't
+        // yet.
         network.run(for: .seconds(45))
         let key = network.nodes[4].identity.publicKey
         for index in 0..<10 where index != 4 {

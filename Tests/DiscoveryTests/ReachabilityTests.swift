@@ -4,9 +4,9 @@ import Wire
 
 @testable import Discovery
 
-/// The test whether strangers reach a node: Protocol/discovery.md, Reachability.
+/// The test of whether strangers can reach a node: Protocol/discovery.md, Reachability.
 @Suite struct ReachabilityTests {
-    /// A node on the internet with so many contacts, each of a network of its own, that has joined.
+    /// A node on the internet that has joined, with `contacts` contacts, each in a network of its own.
     static func bench(contacts: Int = 12) -> Bench {
         var bench = Bench(.internet)
         for number in 0..<contacts { bench.admit(bench.contact(number)) }
@@ -16,12 +16,12 @@ import Wire
     }
 
     static var own: Endpoint { Bench.endpoint(999, .internet) }
-    /// Somebody whom nobody knows, from a port of his own.
+    /// A node that no other knows, at a port of its own.
     static func stranger(_ number: Int) -> Endpoint { Bench.endpoint(5_000 + number, .internet) }
 
     typealias Asked = (request: CallbackRequest, peer: PeerAddress)
 
-    /// The questions of the next round; liveness probes and lookups meanwhile are answered by silence.
+    /// The questions of the next round. Meanwhile PINGs are answered and lookups are not.
     static func round(_ bench: inout Bench, within limit: Interval = .minutes(2)) -> [Asked] {
         let end = bench.now + limit
         while bench.discovery.nextDeadline() <= end {
@@ -45,7 +45,7 @@ import Wire
         }
     }
 
-    /// What the last actions say of reachability; forgets them.
+    /// Takes the reachability findings of the last actions and discards the other actions.
     @discardableResult
     static func findings(_ bench: inout Bench) -> [ReachabilityFinding] {
         defer { bench.out = [] }
@@ -63,7 +63,7 @@ import Wire
             from: source, turn: &bench.turn, out: &bench.out)
     }
 
-    /// The end of a round: what was found out, and the questions of the next round if there is one.
+    /// Ends a round: the finding, and the questions of the next round if there is one.
     static func endRound(_ bench: inout Bench) -> (finding: ReachabilityFinding?, asked: [Asked]) {
         bench.out = []
         bench.tick(after: .seconds(12))
@@ -77,7 +77,7 @@ import Wire
         }
     }
 
-    /// Lets rounds pass in which everybody says that somebody calls and nobody does; the finding.
+    /// Lets rounds pass in which every peer reports a call and none arrives; returns the finding.
     static func silence(_ bench: inout Bench) -> ReachabilityFinding? {
         var asked = round(&bench)
         for _ in 0..<3 {
@@ -106,7 +106,7 @@ import Wire
         #expect(finding?.endpoint == Self.own)
     }
 
-    @Test("Calls without a connection: datagrams arrive, channels don't, after two rounds that agree")
+    @Test("Datagrams arrive and channels don't: decided after two rounds that agree")
     func datagramsOnly() {
         var bench = Self.bench()
         let asked = Self.round(&bench)
@@ -121,7 +121,7 @@ import Wire
         #expect(finding?.datagrams == .yes && finding?.channels == .no)
     }
 
-    @Test("Silence counts only when it repeats itself, and only of networks that say that they called")
+    @Test("Silence counts only when repeated, and only from networks that report having called")
     func outbound() {
         var bench = Self.bench()
         let asked = Self.round(&bench)
@@ -134,7 +134,7 @@ import Wire
         #expect(finding?.datagrams == .no && finding?.channels == .no && finding?.networks == 8)
     }
 
-    @Test("Who refuses, calls elsewhere or doesn't answer proves nothing: the state stays unknown")
+    @Test("Peers that refuse, call elsewhere or don't answer prove nothing: the state stays unknown")
     func refusals() {
         var bench = Self.bench()
         for _ in 0..<6 {
@@ -156,11 +156,11 @@ import Wire
         #expect(bench.discovery.reachability.finding.map { $0.datagrams == .unknown } ?? true)
     }
 
-    @Test("Case 13: liars of one network, who say that somebody called or call themselves, change nothing")
+    @Test("Case 13: liars of one network that claim a call or call themselves change nothing")
     func liars() {
         var bench = Self.bench()
         let asked = Self.round(&bench)
-        // One says that somebody called, and nobody did; the others' callers come.
+        // One peer claims a call that was never made; the others' callers do call.
         Self.acknowledge(&bench, [asked[0]])
         for index in 1..<4 {
             Self.call(&bench, asked[index].request.nonce, from: Self.stranger(index))
@@ -168,7 +168,7 @@ import Wire
         }
         #expect(Self.findings(&bench).first?.datagrams == .yes)
 
-        // A NAT lets in the network that was asked, and no other: that is no call.
+        // A NAT lets in only the network that was asked: a call from there doesn't count.
         var second = Self.bench()
         let questions = Self.round(&second)
         Self.acknowledge(&second, questions)
@@ -180,7 +180,7 @@ import Wire
         #expect(!second.discovery.awaitsCallback(12_345))
     }
 
-    @Test("Case 13: calls that only come from networks that the node writes to are no strangers' calls")
+    @Test("Case 13: calls only from networks that the node writes to are not strangers' calls")
     func restricted() {
         var bench = Self.bench()
         var asked = Self.round(&bench)
@@ -192,7 +192,7 @@ import Wire
             (finding, asked) = Self.endRound(&bench)
         }
         #expect(finding?.datagrams == .no)
-        // Where everybody is known, the calls of all of them are the best that can be had.
+        // Where every network is known, calls from all of them are the best evidence available.
         var known = Self.bench()
         let questions = Self.round(&known)
         Self.acknowledge(&known, questions)
@@ -215,7 +215,7 @@ import Wire
         #expect(local.discovery.reachability.plannedAt == .never)
     }
 
-    @Test("A contradiction and a changed endpoint start a test soon; otherwise half an hour passes")
+    @Test("A contradiction or a changed endpoint starts a test soon; otherwise half an hour passes")
     func again() {
         var bench = Self.bench()
         let first = Self.silence(&bench)
@@ -239,7 +239,7 @@ import Wire
         #expect(moved.discovery.reachability.test?.endpoint == Self.stranger(77))
     }
 
-    @Test("Strangers that keep coming spare a reachable node its next test")
+    @Test("Strangers that keep calling spare a reachable node its next test")
     func unasked() {
         var bench = Self.bench()
         let asked = Self.round(&bench)
@@ -265,7 +265,7 @@ import Wire
     }
 
     @Test(
-        "A question is passed on to one contact of a third network, for the address of the asker's session alone"
+        "A question is passed to one contact of a third network, only for the address of the asker's session"
     )
     func passingOn() throws {
         var bench = Self.bench()
@@ -281,13 +281,13 @@ import Wire
         let ordered = CallbackOrder(publicKey: asker.key, endpoint: called, nonce: 5, channel: true)
         #expect(order.message == .callbackOrder(ordered))
         #expect(order.peer.endpoint.prefix != asker.endpoint.prefix)
-        // Who doesn't call, for whatever reason, is replaced, twice.
+        // A contact that doesn't call, for whatever reason, is replaced, up to twice.
         bench.answer(order.token, .callbackAnswer(nonce: 5, called: nil), from: order.peer)
         let second = try #require(bench.requests().first)
         bench.answer(second.token, nil, from: second.peer)
         let third = bench.requests().first { if case .callbackOrder = $0.message { true } else { false } }
         let last = try #require(third)
-        // The asker is told when somebody calls, and not before.
+        // The asker is told when a contact has called, and not before.
         bench.answer(last.token, .callbackAnswer(nonce: 5, called: called), from: last.peer)
         let told = bench.out.compactMap { action -> DiscoveryMessage? in
             if case .send(let message, asker) = action { message } else { nil }
@@ -295,7 +295,7 @@ import Wire
         #expect(told == [.callbackAnswer(nonce: 5, called: called)])
     }
 
-    @Test("Case 14: questions of one network, and all of them, are passed on only so often")
+    @Test("Case 14: questions of one network, and of all, are passed on only up to a limit")
     func passingOnBudget() {
         var bench = Self.bench()
         var orders = 0
@@ -324,7 +324,7 @@ import Wire
             ))
     }
 
-    @Test("Orders of contacts are carried out, those of strangers and towards odd places are not")
+    @Test("Orders of contacts are carried out; those of strangers, or to suspicious addresses, are not")
     func calling() {
         var bench = Self.bench()
         let contact = bench.address(bench.contact(1))
@@ -352,7 +352,7 @@ import Wire
         #expect(!bench.out.contains { if case .callBack = $0 { true } else { false } })
     }
 
-    @Test("Case 14: contacts that all name one victim have it called a few times in ten minutes")
+    @Test("Case 14: contacts that all name one victim cause it only a few calls in ten minutes")
     func callingBudget() {
         var bench = Self.bench(contacts: 10)
         var calls = 0
@@ -373,7 +373,7 @@ import Wire
     // MARK: What is stated
 
     @Test(
-        "A contact that states that it can't be reached leaves the table; an older record doesn't bring it back"
+        "A contact that states it can't be reached leaves the table; an older record doesn't bring it back"
     )
     func retires() {
         var bench = Self.bench()
@@ -381,7 +381,7 @@ import Wire
         let count = bench.discovery.count
         let gone = TestNetwork.contact(
             TestNetwork.identity(3), at: before.record.endpoints, sequence: 2, reachability: .outbound)
-        // Unproven, or of another key, it says nothing.
+        // A statement that is unproven, or made by another key, has no effect.
         _ = bench.ask(.ping(contact: gone.signed), from: bench.address(before), proven: false)
         _ = bench.ask(.ping(contact: gone.signed), from: bench.address(bench.contact(4)))
         #expect(bench.discovery.count == count)
@@ -391,13 +391,13 @@ import Wire
         bench.out = []
         _ = bench.ask(.ping(contact: before.signed), from: bench.address(before))
         #expect(bench.requests().isEmpty && bench.discovery.count == count - 1)
-        // Back again, reachable: a candidate like any other.
+        // Reachable again, it is a candidate like any other.
         let back = bench.contact(3, sequence: 3)
         _ = bench.ask(.ping(contact: back.signed), from: bench.address(before))
         #expect(bench.requests().count == 1)
     }
 
-    @Test("The answer to a liveness probe retires a contact as well")
+    @Test("The answer to a liveness probe can retire a contact as well")
     func retiresByPong() throws {
         var bench = Bench(.internet)
         let contact = bench.contact(3)

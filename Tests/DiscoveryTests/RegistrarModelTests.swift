@@ -22,7 +22,7 @@ import Wire
         }
         var registrar: Registrar
         var plain: [Entry] = []
-        /// Topics with registrations; the one that has had some for the longest comes first.
+        /// Topics with registrations, ordered by how long each has had some, longest first.
         var topics: [Int] = []
         var now = MonotonicTime.zero
         /// Draws the same hash keys as the registrar.
@@ -91,7 +91,7 @@ import Wire
 
         /// The registration among these that would be dropped first.
         private func worst(_ some: [Entry]) -> Entry? {
-            // Of one node's registrations for several topics, which share one rank, the one for the older
+            // Among one node's registrations for several topics, which share one rank: the one for the older
             // topic.
             some.max { a, b in
                 let (first, second) = (rank(a), rank(b))
@@ -131,7 +131,7 @@ import Wire
                 guard rank(new) < rank(worst) else { return false }
                 drop([worst])
             }
-            // The node's registration from another place.
+            // The node's registration from another network.
             drop(plain.filter { $0.node == new.node && $0.topic == new.topic })
             plain.append(new)
             if !topics.contains(new.topic) { topics.append(new.topic) }

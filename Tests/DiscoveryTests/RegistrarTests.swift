@@ -43,10 +43,10 @@ import Wire
         for network in Set(networks) { #expect(networks.count { $0 == network } <= 2) }
     }
 
-    @Test("Case 19: one network's flood of keys keeps its share of a full topic, whatever it tries")
+    @Test("Case 19: one network's flood of keys gets only its share of a full topic, whatever it tries")
     func flood() {
-        // 100 honest networks with one provider each; four hostile ones with 5,000 keys each, which try again and again
-        // and learn each time whether they are kept.
+        // 100 honest networks with one provider each; four hostile ones with 5,000 keys each, which keep
+        // trying and learn each time whether they are kept.
         var honest = 0
         for seed in 0..<20 {
             var bed = Bed()
@@ -60,11 +60,12 @@ import Wire
             for number in 0..<100 { _ = bed.offer(number, network: number, topic) }
             honest += bed.registrar.entries(topic, bed.now).count { $0.key.value.w0 < 10_000 }
         }
-        // 104 networks, of which the 60 or so of lowest rank are kept; a share of 4/104 is hostile, with two each.
+        // Of 104 networks about 60, those of lowest rank, are kept; a share of 4/104 is hostile, with two
+        // each.
         #expect(honest >= 20 * 56 && honest <= 20 * 64)
     }
 
-    @Test("What is kept doesn't depend on who came first")
+    @Test("What is kept doesn't depend on the order of arrival")
     func order() {
         let numbers = Array(0..<300)
         func kept(_ numbers: [Int]) -> Set<PublicKey> {
@@ -85,7 +86,7 @@ import Wire
         #expect(kept == 16 && bed.registrar.count == 16)
     }
 
-    @Test("Case 35: a million topics leave a registrar bounded, with room for those of low rank")
+    @Test("Case 35: a million topics leave a registrar bounded, with room for registrations of low rank")
     func total() {
         var parameters = DiscoveryParameters()
         parameters.registrationsMax = 200
@@ -98,7 +99,7 @@ import Wire
         #expect(isKept && bed.registrar.count == 200)
     }
 
-    @Test("A registration holds for 15 minutes, and again when it is renewed")
+    @Test("A registration holds for 15 minutes, and as long again when it is renewed")
     func expiry() {
         var bed = Bed()
         _ = bed.offer(1, network: 1, topic)
@@ -154,7 +155,7 @@ import Wire
         return providers
     }
 
-    @Test("A registration is answered with how long it is kept, and is then named to who asks")
+    @Test("A registration is answered with how long it is kept, and is then named to nodes that ask")
     func kept() {
         var bench = Bench()
         let (record, peer) = Self.registration(1, topic)
@@ -166,7 +167,7 @@ import Wire
         #expect(providers(&bench).registrations.isEmpty)
     }
 
-    @Test("Case 12: what is not proven, not the sender's own or elsewhere is not kept")
+    @Test("Case 12: a registration that is unproven, not the sender's own or for another address is not kept")
     func refused() {
         var bench = Bench()
         let (record, peer) = Self.registration(1, topic)
@@ -183,7 +184,7 @@ import Wire
     }
 
     @Test(
-        "Case 12: a PROVIDERS of the largest registrations and contacts fits what a GET is padded to pay for")
+        "Case 12: a PROVIDERS of the largest registrations and contacts fits what a padded GET pays for")
     func size() {
         var bench = Bench()
         for number in 1..<60 { bench.admit(bench.contact(number)) }
@@ -200,7 +201,7 @@ import Wire
         #expect(providers(&bench, 0) != providers(&bench, 9))
     }
 
-    @Test("Contacts in answers about a topic are nearer to it than their answerer")
+    @Test("Contacts in answers about a topic are nearer to it than the node that answers")
     func nearer() {
         var bench = Bench()
         for number in 1..<200 { bench.admit(bench.contact(number)) }

@@ -42,7 +42,7 @@ import Wire
         }
     }
 
-    @Test("Where all contacts fit one bucket, everybody registers with and asks everybody")
+    @Test("Where all contacts fit one bucket, every node registers with and asks every other")
     func small() {
         var network = TestNetwork(seed: 32)
         network.add(12)
@@ -60,7 +60,7 @@ import Wire
         #expect(network.nodes[5].found[token] == [network.nodes[3].identity.publicKey])
     }
 
-    @Test("Registrations are renewed as long as their provider lives, and gone 15 minutes after it died")
+    @Test("Registrations are renewed while their provider lives, and gone 15 minutes after it died")
     func renewal() {
         var network = network(100, seed: 33)
         network.provide(topic, at: 0)
@@ -81,7 +81,7 @@ import Wire
         var searches: [(Int, RequestToken)] = []
         for asker in 300..<320 { searches.append((asker, network.search(topic, at: asker))) }
         network.run(for: .seconds(4))
-        // Two draws of five in a bucket of some twenty miss each other now and then.
+        // Two draws of five in a bucket of about twenty miss each other now and then.
         var all = 0
         for (asker, token) in searches {
             let found = network.nodes[asker].found[token]?.count ?? 0
@@ -93,7 +93,7 @@ import Wire
     }
 
     @Test(
-        "Case 14: registrations that name one victim bring it two probes a search, and no more than its budget"
+        "Case 14: registrations that name one victim cause it two probes a search, within its budget"
     )
     func victim() {
         var bench = Bench(.internet)
@@ -158,7 +158,7 @@ import Wire
     }
 
     @Test(
-        "A registrar keeps what its author registers without checking the signature, which is for searchers")
+        "A registrar keeps what its author registers without checking the signature; searchers check it")
     func unchecked() {
         var bench = Bench()
         let (record, peer) = RegisterMessageTests.registration(1, topic)
@@ -170,13 +170,13 @@ import Wire
         #expect(bench.discovery.registrar.entries(topic, bench.now).map(\.record) == [record.signed])
     }
 
-    @Test("A forged contact doesn't hide the node that it names, and takes no question")
+    @Test("A forged contact doesn't hide the node that it names, and uses up no question")
     func forgedContact() throws {
         var bench = Bench()
         let peer = bench.contact(1)
         bench.admit(peer)
         var point = NodeID(of: peer.record.publicKey).value
-        point.w0 ^= 1 << 63  // the answerer is in bucket 0
+        point.w0 ^= 1 << 63  // the answering node is in bucket 0
         _ = bench.discovery.findProviders(
             of: TopicID(point), turn: &bench.turn, out: &bench.out)
         let question = bench.requests()[0]
@@ -189,7 +189,7 @@ import Wire
                 body: TestNetwork.contact(TestNetwork.identity(999), at: [.loopback(9)]).signed.body,
                 signature: $0.signed.signature)
         }
-        // Under the same keys, but leading elsewhere.
+        // Under the same keys, but with another endpoint.
         let lies = zip([hidden, forgedOnly], forged).map { honest, lie in
             SignedRecord(
                 body: Contact(
@@ -201,14 +201,14 @@ import Wire
         #expect(bench.requests().map(\.peer) == [bench.address(hidden)])
     }
 
-    @Test("A contact that is not nearer to the topic than its answerer is refused")
+    @Test("A contact that is no nearer to the topic than the answering node is refused")
     func notNearer() {
         var bench = Bench()
         let peer = bench.contact(1)
         bench.admit(peer)
         let id = NodeID(of: peer.record.publicKey)
         var point = id.value
-        point.w0 ^= 1 << 59  // shares four bits with the answerer
+        point.w0 ^= 1 << 59  // shares four bits with the answering node
         _ = bench.discovery.findProviders(
             of: TopicID(point), turn: &bench.turn, out: &bench.out)
         let question = bench.requests()[0]

@@ -5,7 +5,7 @@ import Wire
 
 @testable import Discovery
 
-/// The table against a flat list of contacts that is searched for everything.
+/// The table against a flat list of contacts that is scanned for every query.
 @Suite struct RoutingTableModelTests {
     private struct Model: ModelTest {
         enum Operation {
@@ -21,9 +21,9 @@ import Wire
         var table: RoutingTable
         /// In the order of admission.
         var entries: [Contact] = []
-        /// By bucket, the latest last.
+        /// By bucket, the most recent last.
         var replacements: [Int: [Contact]] = [:]
-        /// Draws the same replacement to drop as the table's.
+        /// Draws the same replacements to drop as the table does.
         var draws: SeededRandom
         var tableDraws: SeededRandom
         let parameters: DiscoveryParameters
@@ -113,7 +113,7 @@ import Wire
             try compareContents()
         }
 
-        /// What the owner does with a contact that answered: enter, or wait.
+        /// What the owner does with a contact that answered: admit it, or let it wait.
         private mutating func meet(_ node: Int, _ place: Int, _ sequence: Int) throws {
             let endpoint = SignedContacts.endpoint(node, place)
             let contact = SignedContacts.contact(node, place: place, sequence: sequence)
@@ -150,7 +150,7 @@ import Wire
             waiting.append(new)
         }
 
-        /// The table takes a newer record when that states the place at which the contact is to be found.
+        /// The table takes a newer record when it states the endpoint at which the contact was found.
         private mutating func restate(_ node: Int, _ place: Int, _ sequence: Int) throws {
             guard let index = entries.firstIndex(where: { $0.node == node }),
                 let found = table.place(of: SignedContacts.key(node))
@@ -207,7 +207,7 @@ import Wire
             try same(table.thinBuckets, thinBuckets(used), "thin buckets")
         }
 
-        /// Buckets with room, but not those of the nearest contacts, of which one reply lists enough.
+        /// Buckets with room, except those of the nearest contacts, which a single reply lists.
         private func thinBuckets(_ used: [Int]) -> [Int] {
             var far = used
             var nearer = 0

@@ -66,7 +66,7 @@ import Wire
         }
         #expect(table.buckets.allSatisfy { $0.entries.count <= 2 })
         #expect(table.count <= 10 && table.count >= 8)
-        // Another network still finds room.
+        // There is still room for another network.
         let other = entry(300, at: Endpoint(ipv4: 0xcb00_7107, port: 7827))
         #expect(table.verdict(on: other.nodeID, at: other.endpoint) == .room)
     }
@@ -87,7 +87,7 @@ import Wire
         #expect(shared.count <= 10)
     }
 
-    @Test("The nearest contacts by buckets are the nearest by sorting everything")
+    @Test("The nearest contacts found by bucket are the nearest found by sorting all")
     func closest() {
         var table = table()
         for number in 0..<300 {

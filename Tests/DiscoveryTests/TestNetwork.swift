@@ -5,8 +5,9 @@ import Wire
 
 @testable import Discovery
 
-/// An in-memory mesh of `Discovery` values in virtual time. It does what Sessions does: carries requests and replies
-/// with a latency, counts a pair's first exchange as unproven, and reports exactly one completion per request.
+/// An in-memory mesh of `Discovery` values in virtual time. It does what Sessions does: carries requests and
+/// replies with a latency, counts a pair's first exchange as unproven, and reports exactly one completion per
+/// request.
 struct TestNetwork {
     struct Node {
         let identity: Identity
@@ -41,14 +42,14 @@ struct TestNetwork {
     var nodes: [Node] = []
     var now = MonotonicTime.zero
     var latency = (low: Interval.milliseconds(10), high: Interval.milliseconds(50))
-    /// What Sessions takes to give up on a request, its repetition included.
+    /// How long Sessions takes to give up on a request, its retry included.
     var patience = Interval.seconds(1)
-    /// Nodes of different sides can't talk while it is set.
+    /// Nodes on different sides can't talk while this is set.
     var sides: (@Sendable (Int, Int) -> Bool)?
     var digest: UInt64 = 14_695_981_039_346_656_037
     var pings = 0
     var finds = 0
-    /// Bytes of bodies in messages, and messages, in both directions.
+    /// Bytes of message bodies, and the number of messages, in both directions.
     var payload = 0
     var messages = 0
     private var queue = Heap<Scheduled>()
@@ -100,7 +101,7 @@ struct TestNetwork {
         PeerAddress(key: nodes[index].identity.publicKey, endpoint: nodes[index].endpoint)
     }
 
-    /// Calls into one node and carries out what it wants.
+    /// Calls into one node and carries out the resulting actions.
     mutating func act(
         _ index: Int, _ call: (inout Discovery, inout Turn, inout [DiscoveryAction]) -> Void
     ) {
@@ -110,7 +111,7 @@ struct TestNetwork {
         perform(out, by: index)
     }
 
-    /// Every table filled as the id distribution has it: k random nodes of each bucket.
+    /// Fills every table as the id distribution would: k random nodes of each bucket.
     mutating func presumeTables() {
         let sorted = nodes.indices.sorted { nodes[$0].identity.nodeID < nodes[$1].identity.nodeID }
         for index in nodes.indices {
@@ -124,7 +125,7 @@ struct TestNetwork {
         }
     }
 
-    /// A new process under the same key: everything forgotten, a newer contact.
+    /// A new process under the same key: no state, and a newer contact.
     mutating func restart(_ index: Int, port: UInt16? = nil) {
         nodes[index].isDown = false
         if let port { nodes[index].endpoint = .loopback(port) }

@@ -21,7 +21,7 @@ import Testing
         var now = MonotonicTime.zero
         let keys: Int
 
-        /// With many keys both tables turn over; with few the rates take effect.
+        /// With many keys both tables overflow; with few the rates take effect.
         init(_ random: inout SeededRandom) { keys = random.chance(1, in: 2) ? 1_600 : 4 }
 
         static func key(_ number: Int) -> PublicKey { PublicKey(Bytes32(UInt64(number), 0, 0, 0)) }

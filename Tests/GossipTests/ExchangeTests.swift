@@ -6,7 +6,7 @@ import Wire
 
 @Suite("Exchanges and searches")
 struct ExchangeTests {
-    /// Lets two machines answer each other until both are quiet; the number of requests.
+    /// Lets two machines answer each other until both are quiet; returns the number of requests.
     @discardableResult
     private func converse(_ a: inout Machine, _ ai: Int, _ b: inout Machine, _ bi: Int, rounds: Int = 200)
         -> Int
@@ -48,7 +48,7 @@ struct ExchangeTests {
         #expect(machine.gossip.isJoining)
     }
 
-    @Test("Two books become one in either direction, in one exchange")
+    @Test("Two offer books become one in either direction, in one exchange")
     func reconcile() {
         var (a, b) = (Machine(0), Machine(1))
         for index in 10..<110 { a.mail([offer(of: index)], from: index) }
@@ -63,7 +63,7 @@ struct ExchangeTests {
         #expect(count < 80, "25 pulls, 25 mails and the digests; has \(count)")
     }
 
-    @Test("Joining ends when an exchange brought nothing new, and gives up on silence after six sets")
+    @Test("Joining ends when an exchange brings nothing new, and gives up after six silent attempts")
     func joiningEnds() {
         var (a, b) = (Machine(0), Machine(1))
         for index in 10..<20 { b.mail([offer(of: index)], from: index) }
@@ -99,7 +99,7 @@ struct ExchangeTests {
         #expect(asked.contains { $0 != asked.first })
     }
 
-    @Test("Only what we listed and hold is mailed back, however much is wanted")
+    @Test("Only offers that we listed and hold are mailed back, however many are asked for")
     func wanted() {
         var machine = Machine.joined(members: 1..<2)
         machine.mail([offer(of: 5)], from: 5)
@@ -130,7 +130,7 @@ struct ExchangeTests {
         #expect(machine.gossip.exchanges.isEmpty)
     }
 
-    @Test("Whoever lists offers that never come is asked for no more of them; a minute heals half")
+    @Test("A member that lists offers and never sends them is asked for no more; a minute restores half")
     func unservable() {
         var machine = Machine.joined(members: 1..<2)
         var asked = 0
@@ -162,7 +162,7 @@ struct ExchangeTests {
         #expect(machine.receive(.offerDifference(OfferDifference()), from: 1) == nil)
     }
 
-    @Test("A search ends when all partners have answered, with what they brought")
+    @Test("A search ends when all partners have answered, with the offers that they brought")
     func search() {
         var (a, b) = (Machine.joined(0, members: 1..<2), Machine(1))
         b.mail([offer(of: 7)], from: 7)
@@ -181,7 +181,7 @@ struct ExchangeTests {
         #expect(a.gossip.offers(model: "wren-m").count == 1)
     }
 
-    @Test("A search ends after a second of silence, exactly once, with all that joined it")
+    @Test("A search ends after a second of silence, exactly once, with all searches that joined it")
     func searchTimeout() {
         var machine = Machine.joined(members: 1..<5)
         machine.search("wren-m", token: 1)
@@ -199,7 +199,7 @@ struct ExchangeTests {
         #expect(machine.takeEvents() == ["finished 3 wren-m"])
     }
 
-    @Test("A search without members, right after another, or in bulk is finished at once or with the rest")
+    @Test("A search without members, right after another, or in bulk ends at once or with the rest")
     func searchBounds() {
         var alone = Machine()
         alone.search("wren-m", token: 1)
@@ -213,7 +213,7 @@ struct ExchangeTests {
         #expect(machine.takeEvents().count == 1)
     }
 
-    @Test("The table of members is bounded, and one that left gets nothing more")
+    @Test("The table of members is bounded, and a member that left is sent nothing more")
     func members() {
         var machine = Machine()
         for index in 1..<600 { machine.join(index) }

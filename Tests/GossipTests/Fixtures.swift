@@ -4,7 +4,7 @@ import Wire
 
 @testable import Gossip
 
-/// The wall clock at which tests begin; the monotonic one begins at 100 s.
+/// The wall clock at which tests begin, in milliseconds; the monotonic clock begins at 100 s.
 let wallStart: Int64 = 1_800_000_000_000
 let monotonicStart: Int64 = 100
 
@@ -12,7 +12,7 @@ let monotonicStart: Int64 = 100
 func identity(_ index: Int) -> Identity { identities[index] }
 private let identities: [Identity] = (0..<600).map { Identity(seed: Bytes32(UInt64($0), 7, 7, 7)) }
 
-/// Node `index`'s address: each in a network of its own.
+/// Node `index`'s address, in a network of its own.
 func address(_ index: Int) -> PeerAddress {
     PeerAddress(
         key: identity(index).publicKey, endpoint: Endpoint(ipv4: 0x0a00_0001 | UInt32(index) << 8, port: 7827)
@@ -26,7 +26,7 @@ func terms(_ model: String, output: Int64 = 2_000_000, sequence: UInt64 = 0) -> 
         endpoints: [Endpoint(ipv4: 0x0a00_0001, port: 7827)], sequence: sequence)
 }
 
-/// An offer of node `index`, signed as anybody may sign: dates are seconds from the start.
+/// An offer of node `index` with a valid signature. Dates are seconds from the start.
 func offer(
     of index: Int, model: String = "wren-m", sequence: UInt64 = 1, output: Int64 = 2_000_000,
     issued: Int64 = 0,
@@ -41,12 +41,12 @@ func offer(
     return Verified(signing: record, with: identity(index)).signed
 }
 
-/// The same with a signature that isn't its author's.
+/// The same record with a signature that isn't its author's.
 func forged(_ signed: SignedRecord) -> SignedRecord {
     SignedRecord(body: signed.body, signature: Signature(r: signed.signature.r, s: Bytes32(0, 0, 0, 1)))
 }
 
-/// One `Gossip` under a hand-turned clock, for tests of single rules.
+/// One `Gossip` with a clock set by hand, for tests of single rules.
 struct Machine {
     var gossip: Gossip
     var turn: Turn
@@ -62,7 +62,7 @@ struct Machine {
         turn.now = now
     }
 
-    /// A machine whose joining is over: rumours and spot checks are on.
+    /// A machine that has finished joining: rumours and spot checks are on.
     static func joined(
         _ index: Int = 0, members: Range<Int>, parameters: GossipParameters = GossipParameters()
     ) -> Machine {
@@ -131,13 +131,13 @@ struct Machine {
         return actions
     }
 
-    /// Takes the requests that were asked for since the last time.
+    /// Takes the requests made since the last call.
     mutating func takeRequests() -> [(token: RequestToken, message: GossipMessage, to: PeerAddress)] {
         takeActions().compactMap {
             if case .request(let token, let message, let to) = $0 { (token, message, to) } else { nil }
         }
     }
-    /// Takes the mails alone, decoded.
+    /// Takes only the mails, decoded.
     mutating func takeMails() -> [(token: RequestToken, offers: [Offer], to: PeerAddress)] {
         takeRequests().compactMap { request in
             guard case .offerMail(let signed) = request.message else { return nil }

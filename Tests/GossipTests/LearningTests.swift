@@ -7,7 +7,7 @@ import Wire
 @Suite("Received offers")
 struct LearningTests {
     @Test(
-        "A mailed offer is held, told and acknowledged; its copy is a duplicate and costs no signature check")
+        "A mailed offer is held, reported and acknowledged; its copy is a duplicate and costs no check")
     func duplicate() {
         var machine = Machine()
         #expect(machine.mail([offer(of: 1)], from: 1) == .offerReceived)
@@ -18,7 +18,7 @@ struct LearningTests {
         #expect(machine.gossip.offers(model: "wren-m").count == 1)
     }
 
-    @Test("A refresh replaces silently, new terms are told, an older version is stale and answered with ours")
+    @Test("A refresh replaces silently, new terms are reported, old versions are stale and answered by ours")
     func versions() {
         var machine = Machine()
         machine.mail([offer(of: 1, sequence: 5)], from: 1)
@@ -36,7 +36,7 @@ struct LearningTests {
         #expect(mails.first?.offers.map(\.sequence) == [7])
     }
 
-    @Test("Nothing that arrives in a first message changes anything or is answered")
+    @Test("A first message changes nothing and is not answered")
     func unproven() {
         var machine = Machine()
         #expect(machine.receive(.offerMail([offer(of: 1)]), from: 1, proven: false) == nil)
@@ -47,7 +47,7 @@ struct LearningTests {
         #expect(machine.actions.isEmpty)
     }
 
-    @Test("Odd dates, sequences and endpoints are refused by name, before any signature check")
+    @Test("Implausible dates, sequences and endpoints are refused by name, before any signature check")
     func oddOffers() {
         let cases: [(SignedRecord, OfferDropReason)] = [
             (offer(of: 1, issued: 31, ends: 100), .fromTheFuture),
@@ -79,7 +79,7 @@ struct LearningTests {
         #expect(machine.gossip.allOffers.count == 2)
     }
 
-    @Test("An offer runs out 30 seconds after its date, is told, and can't come back")
+    @Test("An offer expires 30 seconds after its date, is reported, and can't come back")
     func expiry() {
         var machine = Machine()
         machine.mail([offer(of: 1)], from: 1)
@@ -93,7 +93,7 @@ struct LearningTests {
         #expect(machine.gossip.dropped[.expired] == 1)
     }
 
-    @Test("A wall clock that is set neither keeps nor loses offers out of time")
+    @Test("Setting the wall clock neither keeps offers past their time nor loses them before it")
     func clockStep() {
         var machine = Machine()
         machine.mail([offer(of: 1)], from: 1)
@@ -104,7 +104,7 @@ struct LearningTests {
         #expect(machine.gossip.allOffers.isEmpty)
     }
 
-    @Test("A tombstone withdraws, and an old or unknown offer can't come back until both have run out")
+    @Test("A tombstone withdraws, and an old or unknown offer can't come back until both have expired")
     func tombstones() {
         var machine = Machine()
         machine.mail([offer(of: 1, sequence: 5, ends: 300)], from: 1)
@@ -143,7 +143,7 @@ struct LearningTests {
         #expect(first.gossip.dropped[.equivocated] + second.gossip.dropped[.equivocated] == 1)
     }
 
-    @Test("Eight new versions of an offer in a row, then one in ten seconds; tombstones count")
+    @Test("Eight new versions of an offer in a row, then one in ten seconds; tombstones count too")
     func versionRate() {
         var machine = Machine()
         for sequence in 1...8 as ClosedRange<UInt64> {
@@ -159,7 +159,7 @@ struct LearningTests {
         #expect(machine.gossip.dropped[.rateLimited] == 2)
     }
 
-    @Test("A key that invents models is held to 24 versions, and to eight offers")
+    @Test("A key that invents models is limited to 24 versions, and to eight offers")
     func originRate() {
         var machine = Machine()
         for index in 0..<100 { machine.mail([offer(of: 1, model: "model-\(index)")], from: 1) }
@@ -204,7 +204,7 @@ struct LearningTests {
     }
 
     @Test(
-        "A flood of 10,000 invalid signatures a second costs its budget, and members' offers pass all the same"
+        "A flood of 10,000 invalid signatures a second costs its budget, and members' offers still pass"
     )
     func flood() {
         var machine = Machine()
@@ -222,7 +222,7 @@ struct LearningTests {
         #expect(machine.gossip.dropped[.overBudget] == 9_750)
         #expect(machine.mail([offer(of: 1)], from: 1) == .offerReceived)
         #expect(machine.gossip.allOffers.count == 1)
-        // A stranger's is not acknowledged: it comes once more, a second later.
+        // A stranger's offer is not acknowledged: it is sent once more, a second later.
         #expect(machine.mail([offer(of: 2)], from: 2) == nil)
         machine.pass(.seconds(1))
         #expect(machine.mail([offer(of: 2)], from: 2) == .offerReceived)
@@ -230,7 +230,7 @@ struct LearningTests {
     }
 
     @Test(
-        "A fresh offer learnt another way goes to six members; mailed by its publisher, to one in eight at most"
+        "A fresh offer learnt another way goes to six members; from its publisher, to at most one in eight"
     )
     func rumours() {
         var machine = Machine.joined(members: 1..<40)
@@ -251,7 +251,7 @@ struct LearningTests {
         #expect(machine.takeMails().isEmpty, "its publisher mails it to everybody")
     }
 
-    @Test("An offer that only holds longer goes to three members, one with another price to six")
+    @Test("An offer with only a later expiry goes to three members, one with another price to six")
     func refreshes() {
         var machine = Machine.joined(members: 1..<40)
         func mails(_ offer: SignedRecord) -> Int {
@@ -264,7 +264,7 @@ struct LearningTests {
         #expect(mails(offer(of: 50, sequence: 3, output: 9)) == 6)
     }
 
-    @Test("Whoever learns a withdrawal of what it listed passes it on to twelve members at once")
+    @Test("A node that learns the withdrawal of an offer it listed passes it on to twelve members at once")
     func withdrawalsArePassedOn() {
         var machine = Machine.joined(members: 1..<40)
         machine.mail([offer(of: 50)], from: 50)
@@ -275,7 +275,7 @@ struct LearningTests {
         let mails = machine.takeMails()
         #expect(mails.count == 12)
         #expect(mails.allSatisfy { $0.offers.map(\.withdrawn) == [true] && $0.to != address(50) })
-        // Again, or of what nobody could have called: nothing.
+        // A repeated withdrawal, or one of an offer that no buyer could have called, is not passed on.
         machine.mail([offer(of: 50, sequence: 2, withdrawn: true)], from: 7)
         machine.mail([offer(of: 51, withdrawn: true)], from: 51)
         machine.mail([offer(of: 52, withdrawn: true)], from: 52)
@@ -283,7 +283,7 @@ struct LearningTests {
         #expect(machine.takeMails().isEmpty)
     }
 
-    @Test("An old offer is no news to others, and nothing is while joining")
+    @Test("An old offer is not passed on, and nothing is while joining")
     func noRumours() {
         var machine = Machine.joined(members: 1..<40)
         machine.mail([offer(of: 50, issued: -11)], from: 3)
@@ -296,7 +296,7 @@ struct LearningTests {
         #expect(newcomer.takeMails().isEmpty)
     }
 
-    @Test("A clock minutes ahead is set right also by publishers whose offers came another way before")
+    @Test("A clock minutes ahead is corrected also by publishers whose offers came another way before")
     func clockOfOneWhoKnowsAll() {
         var machine = Machine()
         machine.wallError = 196_000
@@ -306,7 +306,7 @@ struct LearningTests {
         #expect(machine.gossip.clockCorrection == -196_000)
         machine.pass(.seconds(60))
         #expect(machine.gossip.allOffers.count == 3)
-        // A mail that comes late says nothing of clocks.
+        // A delayed mail says nothing about clocks.
         var right = Machine()
         for index in 1...3 { right.mail([offer(of: index)], from: 9) }
         right.pass(.seconds(59))
@@ -314,7 +314,7 @@ struct LearningTests {
         #expect(right.gossip.clockCorrection == 0)
     }
 
-    @Test("A machine that boots in 1970 is set right by the offers of publishers in three networks")
+    @Test("A machine that boots in 1970 is corrected by the offers of publishers in three networks")
     func clock() {
         var machine = Machine()
         machine.wallError = -wallStart

@@ -18,7 +18,7 @@ import Testing
         let ids: Int
 
         init(_ random: inout SeededRandom) {
-            // In the last case the number of boxes runs out, in the first their depth.
+            // The last case exceeds the number of boxes, the first their depth.
             (receivers, ids) = [(2, 100), (20, 6), (1_500, 3)][random.below(3)]
         }
 

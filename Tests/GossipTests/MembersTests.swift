@@ -26,7 +26,7 @@ import Wire
             self.random = SeededRandom(seed: random.next())
         }
 
-        /// Those of real nodes, which can sign a contact; the others agree in their first word by the dozen.
+        /// Keys of real nodes, which can sign a contact. The others share their first word with many keys.
         static func isReal(_ number: Int) -> Bool { number < 600 && number.isMultiple(of: 4) }
         static func key(_ number: Int) -> PublicKey {
             isReal(number)
@@ -92,7 +92,7 @@ import Wire
             let address = PeerAddress(key: Self.key(number), endpoint: .loopback(port))
             var contact: Verified<Contact>?
             if states, Self.isReal(number) {
-                // Port 2 is one that the contact doesn't state.
+                // The contact doesn't state port 2.
                 let stated = Contact(publicKey: address.key, endpoints: [.loopback(9), .loopback(1)])
                 contact = Verified(signing: stated, with: identity(number))
             }

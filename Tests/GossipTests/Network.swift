@@ -3,8 +3,8 @@ import Wire
 
 @testable import Gossip
 
-/// Many `Gossip` values in virtual time: every message takes its link's latency or is lost, and what `Sessions` does
-/// for requests (a timeout, one retry) is done here. The same seed gives the same run.
+/// Many `Gossip` values in virtual time: every message takes its link's latency or is lost. What `Sessions`
+/// does for requests (a timeout, one retry) is done here. The same seed gives the same run.
 struct Network {
     struct Node {
         var gossip: Gossip
@@ -69,7 +69,7 @@ struct Network {
             wall: WallTime(milliseconds: wallStart + elapsed.milliseconds + nodes[index].wallError))
     }
 
-    /// Calls one node and carries out what it asks for.
+    /// Calls one node and carries out the resulting actions.
     mutating func act(
         _ index: Int, _ body: (inout Gossip, inout Turn, inout [GossipAction]) -> Void
     ) {
@@ -108,7 +108,7 @@ struct Network {
         act(index) { $0.announce(draft, turn: &$1, out: &$2) }
     }
 
-    /// A new process under an old key.
+    /// A new process under the same key.
     mutating func restart(_ index: Int) {
         nodes[index].gossip = Gossip(identity: identity(index))
         nodes[index].wakesAt = .never
@@ -181,7 +181,7 @@ struct Network {
         !random.chance(lossPerMille, in: 1_000) && isLinked(from, to)
     }
 
-    /// 10 to 60 ms a link, and a little jitter.
+    /// 10 to 60 ms a link, plus a little jitter.
     private mutating func latency(_ from: Int, _ to: Int) -> Interval {
         .milliseconds(10 + Int64((from &* 31 &+ to &* 17) % 50)) + random.interval(.zero, .milliseconds(5))
     }
@@ -198,9 +198,9 @@ struct Network {
         }
     }
 
-    // MARK: What to check
+    // MARK: Checks
 
-    /// How many (node, offer) pairs of `models` are missing or differ from the publisher's own.
+    /// The number of (node, offer) pairs of `publishers` that are missing or differ from the publisher's own.
     func missing(among indices: Range<Int>, publishers: Range<Int>) -> Int {
         var missing = 0
         for publisher in publishers {

@@ -6,7 +6,7 @@ import Wire
 
 @Suite("A network in virtual time")
 struct NetworkTests {
-    @Test("64 nodes with 2 % loss: every offer everywhere, about one copy each, at a refresh too")
+    @Test("64 nodes with 2 % loss: every offer reaches every node in about one copy each, also at a refresh")
     func dissemination() {
         var network = Network(64, seed: 1)
         network.joinAll()
@@ -17,7 +17,7 @@ struct NetworkTests {
         network.run(.seconds(48))
         #expect(network.missing(among: 0..<64, publishers: 0..<64) == 0)
 
-        // The refresh of all, 55 to 60 s after the announcement.
+        // All refresh, 55 to 60 s after the announcement.
         let before = network.offersReceived
         network.run(.seconds(14))
         let copies = Double(network.offersReceived - before) / Double(64 * 63)
@@ -25,7 +25,7 @@ struct NetworkTests {
         #expect(network.nodes.allSatisfy { $0.gossip.models.count == 5 })
     }
 
-    @Test("A withdrawal and a leave are known everywhere within a second")
+    @Test("A withdrawal and a departure are known everywhere within a second")
     func withdrawal() {
         var network = Network(64, seed: 2)
         network.joinAll()
@@ -42,7 +42,7 @@ struct NetworkTests {
         #expect(network.nodes.allSatisfy { $0.isUp ? $0.gossip.offers(model: "wren-m").count == 2 : true })
     }
 
-    @Test("A killed seller's offer runs out everywhere; nobody else's does")
+    @Test("A killed seller's offer expires everywhere; no other offer does")
     func death() {
         var network = Network(16, seed: 3)
         network.joinAll()
@@ -54,7 +54,7 @@ struct NetworkTests {
         #expect(network.nodes[1...].allSatisfy { $0.events.filter { $0.hasPrefix("expired") }.count == 1 })
     }
 
-    @Test("A mesh that was parted for longer than offers hold is one again within two rounds")
+    @Test("A mesh partitioned for longer than offers hold is one again within two rounds")
     func partition() {
         var network = Network(24, seed: 4)
         network.joinAll()
@@ -71,7 +71,7 @@ struct NetworkTests {
     }
 
     @Test(
-        "Parted right after a change, halves with different prices agree within two rounds, by anti-entropy alone"
+        "Partitioned right after a change, halves with different prices agree in two rounds of anti-entropy"
     )
     func shortPartition() {
         var parameters = GossipParameters()
@@ -89,7 +89,7 @@ struct NetworkTests {
         #expect(network.missing(among: 0..<24, publishers: 0..<24) == 0)
     }
 
-    @Test("A newcomer has everything within seconds, and is known to those whom it doesn't know")
+    @Test("A newcomer has every offer within seconds, and is known to nodes that it doesn't know")
     func newcomer() {
         var network = Network(33, seed: 6)
         for index in 0..<32 { for other in 0..<32 where other != index { network.join(index, other) } }
@@ -105,7 +105,7 @@ struct NetworkTests {
     }
 
     @Test(
-        "A seller that tells two halves different things under one sequence ends with one offer everywhere",
+        "A seller that sends two halves different offers under one sequence ends with one offer everywhere",
         arguments: [7, 8, 9])
     func equivocation(seed: UInt64) {
         var network = Network(33, seed: seed)
@@ -132,7 +132,7 @@ struct NetworkTests {
     func restart() {
         var network = Network(8, seed: 8)
         network.joinAll()
-        // A sequence far above the wall clock, as a clock that once ran ahead leaves behind.
+        // A sequence far above the wall clock, as left behind by a clock that once ran ahead.
         network.announce(0, terms("wren-m", output: 1, sequence: UInt64(wallStart) + 900_000))
         network.run(.seconds(10))
         network.restart(0)
@@ -143,7 +143,7 @@ struct NetworkTests {
         #expect(network.missing(among: 0..<8, publishers: 0..<1) == 0)
     }
 
-    @Test("An old offer replayed to everybody after its tombstone comes back nowhere")
+    @Test("An old offer replayed to every node after its tombstone comes back nowhere")
     func replay() {
         var network = Network(16, seed: 9)
         network.joinAll()
@@ -180,7 +180,7 @@ struct NetworkTests {
         }
     }
 
-    @Test("One, two and five nodes are no special cases", arguments: [1, 2, 5])
+    @Test("Meshes of one, two and five nodes are no special cases", arguments: [1, 2, 5])
     func small(count: Int) {
         var network = Network(count, seed: 11)
         network.joinAll()
@@ -192,7 +192,7 @@ struct NetworkTests {
         #expect(network.nodes[0].events.last == "finished 1")
     }
 
-    @Test("The same seed gives the same run, another seed another")
+    @Test("The same seed gives the same run, another seed another run")
     func determinism() {
         func digest(_ seed: UInt64) -> UInt64 {
             var network = Network(12, seed: seed)

@@ -5,7 +5,7 @@ import Wire
 
 @testable import Gossip
 
-/// What the book says, written down once more over a flat list.
+/// A second implementation of the offer book, over a flat list.
 private struct PlainBook {
     struct Entry {
         var id: UInt64
@@ -78,7 +78,8 @@ private func signed(_ key: Int, _ model: String, sequence: UInt64, withdrawn: Bo
     return Verified(signing: record, with: identity(key))
 }
 
-/// Books with offers under the key −1, and room for three. One record does for all: a book goes by the ids that it is told.
+/// Offer books with offers under the key −1, and room for three. One record serves for all: an offer book
+/// goes by the ids that it is given.
 private let crowded = crowd(withTombstones: 0)
 private let crowdedWithTombstones = crowd(withTombstones: 2)
 private func crowd(withTombstones tombstones: Int) -> (OfferBook, PlainBook) {
@@ -106,7 +107,7 @@ private enum Empty: Beginning { static var isCrowded: Bool { false } }
 /// With room for three.
 private enum AlmostFull: Beginning { static var isCrowded: Bool { true } }
 
-/// The book against its reference: what is held, what gives way, what is listed.
+/// The offer book against its reference: what is held, what is evicted, what is listed.
 @Suite struct OfferBookModelTests {
     private struct Model<Begin: Beginning>: ModelTest {
         enum Operation {
@@ -224,7 +225,7 @@ private enum AlmostFull: Beginning { static var isCrowded: Bool { true } }
             }
         }
 
-        /// Those in the range that another may still take.
+        /// Entries in the range that another node may still take.
         private func passable(_ first: UInt64, _ last: UInt64) -> [PlainBook.Entry] {
             plain.entries.filter { $0.id >= first && $0.id <= last && wall < $0.offer.record.notAfter }
                 .sorted { $0.id < $1.id }
@@ -236,12 +237,13 @@ private enum AlmostFull: Beginning { static var isCrowded: Bool { true } }
             let expected = listed.prefix(limit).map { OfferVersion(id: $0.id, sequence: $0.sequence) }
             try same(digest.offers, expected, "listed")
             try same(digest.first, first, "first")
-            // The range that is covered whole ends before the first that found no room.
+            // The range covered completely ends before the first entry that found no room.
             try same(digest.last, listed.count > limit ? listed[limit].id - 1 : last, "last")
             try holds(OfferBook.isSound(digest) || limit > WireLimits.digestOffersMax, "unsound")
         }
 
-        /// Against a list of another's with some of ours, some of these in other versions, and some of its own.
+        /// Compares with another node's list: some of our entries, some of them in other versions, and some
+        /// of its own.
         private mutating func compareDifference(_ first: UInt64, _ last: UInt64, _ limit: Int, _ seed: UInt64)
             throws
         {

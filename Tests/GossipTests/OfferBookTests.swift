@@ -13,7 +13,7 @@ struct OfferBookTests {
         return book
     }
 
-    /// Without real keys: what the book holds was checked before.
+    /// Checks the offer's signature first: an offer book holds only checked records.
     private func hold(
         _ book: inout OfferBook, _ index: Int, _ model: String, sequence: UInt64 = 1, withdrawn: Bool = false
     ) -> OfferDropReason? {
@@ -24,7 +24,7 @@ struct OfferBookTests {
             expiresAt: verified.record.notAfter, now: .zero)
     }
 
-    @Test("A full list of models refuses new ones, and takes them when one has gone")
+    @Test("A full list of models refuses new ones, and takes them when one is gone")
     func models() {
         var book = OfferBook()
         for index in 0..<512 { #expect(hold(&book, index, "model-\(index)") == nil) }
@@ -34,14 +34,14 @@ struct OfferBookTests {
         #expect(hold(&book, 513, "another") == nil)
     }
 
-    @Test("Tombstones of a key are eight at most; the ninth takes the place of the one that ends first")
+    @Test("A key has at most eight tombstones; the ninth replaces the one that ends first")
     func tombstones() {
         var book = OfferBook()
         for index in 0..<20 { #expect(hold(&book, 1, "model-\(index)", withdrawn: true) == nil) }
         #expect(book.count == 8)
     }
 
-    @Test("Digest ranges cover the whole book without gap or overlap")
+    @Test("Digest ranges cover the whole offer book without gap or overlap")
     func ranges() {
         let book = book(150)
         var first: UInt64 = 0
@@ -83,7 +83,7 @@ struct OfferBookTests {
         #expect(wanted.sorted() == expected.sorted())
     }
 
-    @Test("Crafted digests are refused: turned ranges, ids outside, unsorted, twice")
+    @Test("Crafted digests are refused: reversed ranges, ids outside, unsorted, repeated")
     func crafted() {
         func version(_ id: UInt64) -> OfferVersion { OfferVersion(id: id, sequence: 1) }
         let unsound = [
@@ -106,7 +106,7 @@ struct OfferBookTests {
                 == .offerDifference(OfferDifference(wanted: [0, .max])))
     }
 
-    @Test("Two offers of the largest size share no message")
+    @Test("Two offers of the largest size don't fit one message")
     func sizes() {
         var machine = Machine.joined(members: 1..<2)
         for model in ["a", "b", "c"] {

@@ -7,7 +7,7 @@ import Wire
 @Suite("Own offers")
 struct PublishingTests {
     @Test(
-        "The first announcement goes to every member, is in the own book, and is refreshed for as long as we live"
+        "The first announcement goes to every member and our own offer book, and is refreshed while we live"
     )
     func announce() {
         var machine = Machine.joined(members: 1..<11)
@@ -36,7 +36,7 @@ struct PublishingTests {
         #expect(offers.allSatisfy { $0.notAfter.milliseconds - $0.issuedAt.milliseconds == 180_000 })
     }
 
-    @Test("160 mails don't burst: eight in each ten milliseconds")
+    @Test("160 mails don't burst: eight every ten milliseconds")
     func pacing() {
         var machine = Machine.joined(members: 1..<161)
         machine.announce(terms("wren-m"))
@@ -67,7 +67,7 @@ struct PublishingTests {
         #expect(machine.announce(terms("wren-m", output: 4)) == .published)
     }
 
-    @Test("A seller who moves says so at once, without the price that waits")
+    @Test("A seller that moves says so at once, without the price change that waits")
     func moves() {
         var machine = Machine.joined(members: 1..<2)
         var draft = terms("wren-m", output: 1)
@@ -89,7 +89,7 @@ struct PublishingTests {
         #expect(machine.gossip.allOffers.first?.record.price.output == 2)
     }
 
-    @Test("A held change that is taken back is not published")
+    @Test("A held change that is reverted is not published")
     func takenBack() {
         var machine = Machine.joined(members: 1..<2)
         machine.announce(terms("wren-m", output: 1))
@@ -99,7 +99,7 @@ struct PublishingTests {
         #expect(machine.takeMails().flatMap(\.offers).allSatisfy { $0.price.output == 1 })
     }
 
-    @Test("A withdrawal doesn't wait; a return is at once, unless it would eat the next withdrawal's rate")
+    @Test("A withdrawal doesn't wait; a return is at once, unless it would use up the next withdrawal's rate")
     func withdraw() {
         var machine = Machine.joined(members: 1..<2)
         var holder = Machine(1)
@@ -159,7 +159,7 @@ struct PublishingTests {
         #expect(machine.takeMails().isEmpty)
     }
 
-    @Test("A higher record of our own makes us continue above it, not more than once in ten seconds")
+    @Test("A higher record of our own makes us continue above it, at most once in ten seconds")
     func restart() {
         var machine = Machine.joined(members: 1..<2)
         machine.announce(terms("wren-m"))
@@ -177,7 +177,7 @@ struct PublishingTests {
         #expect(machine.takeMails().flatMap(\.offers).map(\.sequence) == [high + 6])
     }
 
-    @Test("A forged record of our own changes nothing; nor does the highest sequence there is")
+    @Test("A forged record of our own changes nothing, nor does the highest possible sequence")
     func forgedOwn() {
         var machine = Machine.joined(members: 1..<2)
         machine.announce(terms("wren-m"))
@@ -192,7 +192,7 @@ struct PublishingTests {
         #expect(machine.gossip.allOffers.count == 1)
     }
 
-    @Test("An offer of a former life that we don't serve any more is ended; announcing it again still works")
+    @Test("An offer from an earlier run that we no longer serve is ended; announcing it again still works")
     func formerLife() {
         var machine = Machine.joined(members: 1..<2)
         let high = UInt64(wallStart) + 100_000
@@ -205,7 +205,7 @@ struct PublishingTests {
         #expect(machine.gossip.allOffers.map(\.record.sequence) == [high + 2])
     }
 
-    @Test("A leave withdraws everything, tells members and sessions, and says when they have answered")
+    @Test("A departure withdraws everything, tells members and sessions, and reports when they have answered")
     func leave() {
         var machine = Machine.joined(members: 1..<4)
         machine.announce(terms("wren-m"))
@@ -226,7 +226,7 @@ struct PublishingTests {
         #expect(machine.takeRequests().isEmpty)
     }
 
-    @Test("A leave with nothing to withdraw, or with nobody to tell, is over at once")
+    @Test("A departure with nothing to withdraw, or no node to tell, is over at once")
     func emptyLeave() {
         var machine = Machine.joined(members: 1..<4)
         machine.leave()

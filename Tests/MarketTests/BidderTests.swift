@@ -5,7 +5,7 @@ import Wire
 
 @testable import Market
 
-/// A bidder with its turn, and what it wanted done since the last look.
+/// A bidder with its turn, and its actions since the last look.
 struct Worker: ~Copyable {
     var bidder: Bidder
     var turn = Turn(now: moment(0), random: SeededRandom(seed: 1))
@@ -51,7 +51,7 @@ struct Worker: ~Copyable {
         return actions
     }
 
-    /// Bid, award, task: the job runs on `channel`.
+    /// Bid, award and task: the job then runs on `channel`.
     mutating func run(
         _ number: UInt64, from buyer: PeerAddress, on channel: ChannelID, window: UInt32 = 65_536
     )

@@ -5,7 +5,7 @@ import Wire
 
 @testable import Market
 
-/// Small builders, so that a test states only what it is about.
+/// Small builders, so that a test states only what it tests.
 func identity(_ number: UInt64) -> Identity { Identity(seed: Bytes32(number, 7, 7, 7)) }
 
 func moment(_ milliseconds: Int64) -> Now {

@@ -16,8 +16,8 @@ struct Faults {
     var outagesEnd = Interval.seconds(30)
 }
 
-/// Many auctioneers and bidders in virtual time, with lossy requests, ordered channels and scripted backends. It plays
-/// PeerCore and the shell: it carries actions out and knows nothing of the market.
+/// Many auctioneers and bidders in virtual time, with lossy requests, ordered channels and scripted backends.
+/// It stands in for PeerCore and the shell: it carries out actions and knows nothing of the market.
 final class World {
     struct Node {
         var seller: Seller
@@ -25,7 +25,7 @@ final class World {
         var auctioneer: Auctioneer
         var bidder: Bidder
         var isAlive = true
-        /// Rises with each restart; what was sent to an older one is lost.
+        /// Rises with each restart; messages sent to an older epoch are lost.
         var epoch = 0
         var frozenUntil: MonotonicTime?
         var wakeAt = MonotonicTime.never
@@ -100,7 +100,7 @@ final class World {
         }
     }
 
-    /// Discovery's pings: who lives is heard from.
+    /// Stands in for Discovery's pings: live nodes are heard from.
     private func keepAlive() {
         at(.seconds(2)) {
             let living = self.nodes.filter { $0.isAlive && $0.frozenUntil == nil }.map(\.seller.key)
@@ -170,7 +170,7 @@ final class World {
         }
     }
 
-    /// One turn of a node: a call into its machines, then what they want.
+    /// One turn of a node: a call into its machines, then their actions.
     func enter(
         _ index: Int,
         _ body: (inout Node, inout Turn, inout [AuctioneerAction], inout [BidderAction]) -> Void
@@ -218,7 +218,7 @@ final class World {
         }
     }
 
-    /// A node that answers one of this buyer's tasks now.
+    /// A node that is answering one of this buyer's tasks now.
     func busyWorker(of buyer: Int) -> Int? {
         let auctioneer = nodes[buyer].auctioneer
         for task in auctioneer.running {

@@ -7,7 +7,7 @@ import Wire
 
 @testable import PeerCore
 
-/// The numbered hostile cases (Tests/README.md) that only show in a whole node.
+/// The numbered hostile cases (Tests/README.md) that show only in a whole node.
 @Suite struct CaseTests {
     @Test(
         "Case 10: a clock that is an hour off, or says 1970, neither keeps a node out nor makes others leave",
@@ -22,7 +22,7 @@ import Wire
         for node in mesh.nodes { #expect(node.peer.contacts.count == 4) }
     }
 
-    @Test("Case 31: a node whose loop stood still for 20 s loses nobody, and sends no burst")
+    @Test("Case 31: a node whose loop stood still for 20 s loses no contact, and sends no burst")
     func stall() {
         var mesh = PeerMesh()
         for _ in 0..<8 { mesh.add() }
@@ -40,7 +40,7 @@ import Wire
         for node in mesh.nodes { #expect(node.peer.contacts.count == 7) }
     }
 
-    @Test("A node of another wire version is named in the log, four times in a row and then once a minute")
+    @Test("A node of another wire version is logged four times in a row and then once a minute")
     func otherVersion() {
         let stranger = PeerAddress(key: PeerMesh.identity(9).publicKey, endpoint: PeerMesh.endpoint(9))
         var settings = PeerSettings(

@@ -7,12 +7,13 @@ import Wire
 
 @testable import PeerCore
 
-/// Whole `Peer`s that exchange their sealed datagrams in virtual time. No channels: a dial is noted and never answered.
+/// Whole `Peer`s that exchange their sealed datagrams in virtual time. No channels: a dial is noted and never
+/// answered.
 struct PeerMesh {
     final class Node {
         var peer: Peer
         let endpoint: Endpoint
-        /// How far its wall clock goes wrong.
+        /// By how much its wall clock is off.
         let skew: Interval
         var isDown = false
         var dialled: [Endpoint] = []
@@ -73,7 +74,7 @@ struct PeerMesh {
         drain(index)
     }
 
-    /// Calls into one node and carries out what it wants.
+    /// Calls into one node and carries out the resulting effects.
     mutating func act(_ index: Int, _ call: (inout Peer, Now) -> Void) {
         call(&nodes[index].peer, at(nodes[index].skew))
         drain(index)

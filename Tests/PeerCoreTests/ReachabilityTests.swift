@@ -8,9 +8,10 @@ import Wire
 @testable import Discovery
 @testable import PeerCore
 
-/// What a whole node says of its reachability, whom it forgets, and what it sends to addresses that others name.
+/// What a whole node states of its reachability, which nodes it forgets, and what it sends to addresses named
+/// by others.
 @Suite struct ReachabilityTests {
-    @Test("Who takes its leave is in nobody's table any more, whether it sold anything or not")
+    @Test("A node that leaves is in no table any longer, whether it sold anything or not")
     func leave() {
         var mesh = PeerMesh()
         for _ in 0..<8 { mesh.add() }
@@ -52,7 +53,7 @@ import Wire
     }
 
     @Test(
-        "What the test finds out is stated in contact and offer, and decides who dials and who is registered")
+        "The test's finding is stated in contact and offer, and decides who dials and who is registered")
     func stated() {
         var peer = Self.internetPeer()
         peer.serve([RendezvousTests.served()], now: Self.now(.zero))
@@ -63,7 +64,7 @@ import Wire
         ]
         var time = MonotonicTime.zero
         for (datagrams, channels, expected) in states {
-            // Longer than an offer's versions must keep apart.
+            // Longer than the minimum pause between versions of an offer.
             time = time + .minutes(2)
             peer.turn.now = Self.now(time)
             peer.reachabilityTested(Self.finding(datagrams, channels))
@@ -76,7 +77,7 @@ import Wire
         }
     }
 
-    @Test("The operator's word stands, whatever the test finds out")
+    @Test("The operator's setting stands, whatever the test finds")
     func operatorsWord() {
         var peer = Self.internetPeer { $0.reachability = .direct }
         peer.reachabilityTested(Self.finding(.no, .no))
@@ -86,7 +87,7 @@ import Wire
         #expect(!told.discovery.parameters.testsReachability)
     }
 
-    /// An offer of one of many sellers that all say to live at `endpoint`.
+    /// An offer of one of many sellers that all claim to be at `endpoint`.
     static func offer(_ number: Int, at endpoint: Endpoint, _ wall: WallTime) -> SignedRecord {
         let identity = Identity(seed: Bytes32(99, UInt64(number), 0, 0))
         let offer = Offer(
@@ -98,7 +99,7 @@ import Wire
         return Verified(signing: offer, with: identity).signed
     }
 
-    @Test("Case 14: offers that all name one victim have it called and asked four times a second at most")
+    @Test("Case 14: offers that all name one victim have it called and asked at most four times a second")
     func victims() {
         var peer = Self.internetPeer { $0.reachability = .direct }
         let victim = Endpoint(ipv4: 0x0900_0001, port: 7_827)
@@ -138,7 +139,7 @@ import Wire
             peer.takeEffects(into: &effects)
             time = min(max(peer.nextDeadline(), time + .milliseconds(1)), nextTask)
         }
-        // Each request is a first message and its one repetition.
+        // Each request is a first message and its one retry.
         let worst = sent.map { start in sent.count { $0 >= start && $0 < start + .seconds(1) } }.max() ?? 0
         #expect(!sent.isEmpty && worst <= 2 * peer.discovery.parameters.probesPerDestinationMax)
         #expect(peer.discovery.dropped[.probeBudget] > 0)

@@ -40,7 +40,7 @@ import Wire
         return mesh
     }
 
-    /// Two nodes of which neither knows the other.
+    /// Two nodes that don't know each other.
     static func strangers(in mesh: PeerMesh) -> (seller: Int, asker: Int)? {
         for seller in mesh.nodes.indices {
             for asker in mesh.nodes.indices where asker != seller {
@@ -54,7 +54,7 @@ import Wire
         return nil
     }
 
-    @Test("An asker that shares no table entry with a seller finds it through the topic's registrars")
+    @Test("A buyer that shares no table entry with a seller finds it through the topic's registrars")
     func found() throws {
         var mesh = Self.thinMesh(40)
         let (seller, asker) = try #require(Self.strangers(in: mesh))
@@ -68,7 +68,7 @@ import Wire
         #expect(mesh.nodes[asker].dialled == [PeerMesh.endpoint(seller)])
     }
 
-    @Test("The offers of a model in use stay in the book although their seller doesn't know us")
+    @Test("The offers of a model in use stay in the offer book although their seller doesn't know us")
     func refreshed() throws {
         var mesh = Self.thinMesh(40)
         let (seller, asker) = try #require(Self.strangers(in: mesh))
@@ -79,7 +79,7 @@ import Wire
         #expect(mesh.nodes[asker].peer.offers(model: Self.model).count == 1)
     }
 
-    @Test("Who withdraws a model is not found any longer, nor is who takes its leave")
+    @Test("A withdrawn model is no longer found, nor is a seller that left")
     func withdrawn() throws {
         var mesh = Self.thinMesh(40)
         let (seller, asker) = try #require(Self.strangers(in: mesh))
@@ -99,7 +99,7 @@ import Wire
         #expect(mesh.nodes[asker].dialled.isEmpty)
     }
 
-    @Test("A model that nobody serves is told within three seconds, however many tasks ask for it")
+    @Test("A model that no node serves is reported within three seconds, however many tasks ask for it")
     func nobody() {
         var mesh = Self.thinMesh(40)
         for _ in 0..<5 { mesh.act(7) { _ = $0.submit(Self.task("none"), now: $1) } }
@@ -109,7 +109,7 @@ import Wire
         #expect(mesh.nodes[7].peer.outstanding.tasks == 0)
     }
 
-    @Test("Where everybody is silent, the search ends all the same")
+    @Test("Where no node answers, the search still ends")
     func silence() {
         var mesh = Self.thinMesh(40)
         for index in mesh.nodes.indices where index != 7 { mesh.nodes[index].isDown = true }

@@ -5,11 +5,11 @@ import Wire
 
 @testable import Sessions
 
-/// The numbered hostile cases (Tests/README.md) that Sessions answers and no other suite shows.
+/// The numbered hostile cases (Tests/README.md) that Sessions handles and no other suite covers.
 @Suite struct CaseTests {
     private let stranger = Endpoint(ipv4: 0xc000_0201, port: 999)
 
-    @Test("Case 3: an answer under a number never given, zero, or given before completes nothing")
+    @Test("Case 3: an answer with a number never used, zero, or used before completes nothing")
     func replyNumbers() {
         let net = Net()
         net.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
@@ -19,10 +19,10 @@ import Wire
             net.sealRaw(Envelope(reply: number, message: .gossip(.offerReceived)).encoded(), from: 1, to: 0)
         }
         #expect(net.nodes[0].sessions.dropped[.unknownReply] == 3)
-        // Zero means no answer: a message like any other, and this one is nobody's business.
+        // Zero means that it is no answer: a message like any other, and no machine takes this one.
         net.sealRaw(Envelope(message: .gossip(.offerReceived)).encoded(), from: 1, to: 0)
         #expect(net.nodes[0].completions.count == 1 && net.nodes[0].incoming.last?.reply == nil)
-        // Numbers go round, past zero and past those that are open.
+        // Request numbers wrap, skipping zero and those that are open.
         net.nodes[0].sessions.lastRequest = .max - 1
         net.delivers = { _ in false }
         for token in 2...4 as ClosedRange<UInt64> {
@@ -34,7 +34,7 @@ import Wire
     }
 
     @Test(
-        "Case 6: a session's packet from elsewhere is not answered there, and the session goes on where it was"
+        "Case 6: a session's packet from elsewhere is not answered there, and the session stays where it was"
     )
     func otherPlace() {
         let net = Net()
@@ -53,7 +53,7 @@ import Wire
         #expect(net.log.count == logged + 1)
     }
 
-    @Test("Case 7: responses to nobody, to an older attempt, or twice open one session")
+    @Test("Case 7: responses to no attempt, to an older one, or sent twice open one session")
     func orphans() {
         let net = Net()
         var held: [Net.Packet] = []
@@ -94,7 +94,7 @@ import Wire
         #expect(net.nodes[1].sessions.nextDeadline() == .never)
     }
 
-    @Test("Case 9: an answer that comes after its handshake was pushed out is dropped, the newer one is sent")
+    @Test("Case 9: an answer whose handshake was evicted meanwhile is dropped, the newer one is sent")
     func lateReply() throws {
         var limits = SessionLimits()
         limits.halfOpen = 1
@@ -119,7 +119,7 @@ import Wire
         #expect(receiver.sessions.dropped[.replyLate] == 1 && receiver.out.datagrams.count == 1)
     }
 
-    @Test("Case 11: a cookie from elsewhere moves nothing, and an old one buys nothing")
+    @Test("Case 11: a cookie from elsewhere changes nothing, and an old one gains nothing")
     func cookies() throws {
         var limits = SessionLimits()
         limits.handshakesPerSecond = 1
@@ -138,7 +138,7 @@ import Wire
         net.inject(cookie.bytes, into: 0, from: cookie.from)
         let initiation = try #require(net.log.last).bytes
         #expect(net.log.count == logged + 1 && initiation[0] == 1)
-        // For as long as it is good, it lets its owner in over the budget; after twice its lifetime it doesn't.
+        // While valid, it lets its owner in over the budget; after twice its lifetime it doesn't.
         let admitted = net.nodes[1].sessions.dropped[.cookieRequired]
         net.inject(initiation, into: 1, from: net.nodes[0].endpoint)
         #expect(net.nodes[1].sessions.dropped[.cookieRequired] == admitted)
@@ -153,7 +153,7 @@ import Wire
     }
 
     @Test(
-        "Case 33: with loss, duplicates, reordering and packets 5 s late, each request has one end",
+        "Case 33: with loss, duplicates, reordering and packets 5 s late, each request ends once",
         arguments: [1, 10, 30])
     func badNetwork(_ loss: Int) {
         let net = Net(4)
@@ -184,7 +184,8 @@ import Wire
         net.run(.seconds(20))
         let ends = net.nodes.flatMap(\.completions)
         #expect(ends.count == requests && Set(ends.map(\.owner)).count == requests)
-        // A request is tried twice, each try needs two packets: 1 - (1 - (1 - p)²)² answers, less what is late.
+        // A request is tried twice, and each try needs two packets: 1 - (1 - (1 - p)²)² are answered, less
+        // the late ones.
         let lost = Double(loss) / 100
         let once = (1 - lost) * (1 - lost)
         let expected = 1 - (1 - once) * (1 - once)
@@ -193,7 +194,7 @@ import Wire
         #expect(net.nodes.allSatisfy { $0.sessions.pending.isEmpty && $0.sessions.openings.isEmpty })
     }
 
-    @Test("Case 34: a node whose own requests are all taken still answers those of others")
+    @Test("Case 34: a node whose own request slots are all taken still answers others' requests")
     func repliesHaveTheirOwnRoom() {
         var limits = SessionLimits()
         limits.requests = 1
@@ -209,7 +210,7 @@ import Wire
         #expect(net.nodes[1].completions.last?.answer == .gossip(.offerReceived))
     }
 
-    @Test("Case 34: limits of zero and of the highest number are limits, at any first moment")
+    @Test("Case 34: limits of zero and of the highest number hold, whatever the first moment")
     func extremeLimits() {
         for rate in [0, 1, .max] {
             for moment in [MonotonicTime.zero, MonotonicTime(nanoseconds: .max - 1), .never] {

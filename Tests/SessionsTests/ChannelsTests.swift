@@ -21,7 +21,7 @@ final class Carriers {
     var pieces = 100_000
     var refuses = false
     var wire: [[UInt8]] = []
-    /// Changes what is carried.
+    /// Alters the bytes carried.
     var tamper: ([UInt8]) -> [UInt8] = { $0 }
 
     init(
@@ -154,10 +154,10 @@ final class Carriers {
         net.run(0) { $0.release(first, turn: &$1, out: &$2) }
         #expect(net.open(0, to: 1) == first)
         #expect(net.opened(0).count == 2)
-        // In use: the next one dials.
+        // It is in use, so the next one dials.
         let second = net.open(0, to: 1)
         #expect(second != first && net.links.count == 2)
-        // The acceptor doesn't begin on it.
+        // The acceptor doesn't begin tasks on it.
         let inbound = try #require(net.opened(1).first).0
         net.run(1) { $0.release(inbound, turn: &$1, out: &$2) }
         let third = net.open(1, to: 0)
@@ -243,7 +243,7 @@ final class Carriers {
                 }
                 let id = net.open(0, to: 1)
                 _ = net.send(frame, 0, id)
-                // A longer length is waited for; anything else is known at once.
+                // A longer length means waiting for the rest; any other change is noticed at once.
                 if position >= 2, bit < 16 { net.tick(after: .seconds(100)) }
                 #expect(net.frames(1).isEmpty, "message \(position) bit \(bit)")
                 #expect(net.nodes[1].channels.count == 0, "message \(position) bit \(bit)")
@@ -284,7 +284,7 @@ final class Carriers {
         #expect(net.nodes[0].events.isEmpty && net.nodes[0].channels.count == 0)
     }
 
-    /// A replayed hello gets an answer and no more: the channel never opens.
+    /// A replayed hello gets an answer but never opens the channel.
     @Test func aReplayedHelloOpensNothing() {
         let net = Carriers()
         _ = net.open(0, to: 1)
@@ -327,7 +327,7 @@ final class Carriers {
         let id = net.open(0, to: 1)
         var sent = 0
         net.run(0) { channels, turn, _ in
-            // The actions are dropped: a carrier that is stuck.
+            // The actions are dropped, as if the carrier were stuck.
             var lost: [ChannelAction] = []
             while channels.send(large, on: id, turn: &turn, out: &lost) { sent += 1 }
             #expect(channels.queuedBytes(on: id) < (1 << 20) + 16_402)
@@ -343,7 +343,7 @@ final class Carriers {
         let other = TaskID(high: 2, low: 2)
         func frame(_ body: FrameBody, _ task: TaskID) -> Frame { Frame(task: task, attempt: 1, body: body) }
         let open = FrameBody.open(TaskOpen(kind: .chat, bodyBytes: 2))
-        // What the dialler sends first, whether it then releases the channel, and what the acceptor answers.
+        // The dialler's first frame, whether it then releases the channel, and the acceptor's answer.
         let cases: [(first: Frame, isIdle: Bool, answer: Frame, isAllowed: Bool)] = [
             (frame(.hello, task), false, frame(open, task), true),
             (frame(.hello, task), true, frame(open, task), true),

@@ -5,7 +5,7 @@ import Wire
 
 @testable import Sessions
 
-/// What strangers and the network do to us: dropped, counted under a named reason, nothing kept.
+/// Hostile input from strangers and the network: dropped, counted under a named reason, nothing kept.
 @Suite struct HostileTests {
     private let stranger = Endpoint(ipv4: 0xc000_0201, port: 999)
 
@@ -43,7 +43,7 @@ import Wire
         #expect(net.log.isEmpty && net.nodes[0].sessions.associations.count == 0)
     }
 
-    @Test("Case 2: every flipped bit of an initiation is dropped in silence")
+    @Test("Case 2: an initiation with any bit flipped is dropped silently")
     func everyFlippedBitOfAnInitiationIsDroppedInSilence() {
         let packet = real().initiation
         var limits = SessionLimits()
@@ -54,7 +54,7 @@ import Wire
             flipped[bit / 8] ^= 1 << UInt8(bit % 8)
             net.inject(flipped, into: 1, from: stranger)
         }
-        // mac2, bytes 20 to 35, is looked at under load alone.
+        // mac2, bytes 20 to 35, is checked only under load.
         #expect(net.nodes[1].sessions.dropped.total == UInt64((packet.count - 16) * 8))
         #expect(net.nodes[1].sessions.dropped[.badHandshake] > 0)
         #expect(net.log.isEmpty && net.nodes[1].sessions.associations.count == 0)
@@ -123,15 +123,15 @@ import Wire
         net.inject(transport, into: 1, from: stranger)
         #expect(net.nodes[1].incoming.count == before && net.log.count == logged)
         #expect(net.nodes[1].sessions.dropped.total == UInt64(transport.count * 9 + 2))
-        // And the session lives.
+        // The session is still alive.
         net.request(.gossip(.offerMail([])), from: 0, to: 1, token: 9)
         net.run()
         #expect(net.nodes[0].completions.last?.answer == .gossip(.offerReceived))
         #expect(net.log.count == logged + 2)
     }
 
-    /// Message 1 is assumed replayed. It is answered, at most with as many bytes, and changes nothing.
-    @Test("Case 10: a replayed initiation makes no session and disturbs none, from wherever it comes")
+    /// Message 1 is assumed replayed: its answer is no longer than itself, and it changes nothing.
+    @Test("Case 10: a replayed initiation makes no session and disturbs none, wherever it comes from")
     func aReplayedInitiationMakesNoSessionAndDisturbsNone() {
         let (net, initiation, _, _) = real()
         let sessions = net.nodes[1].sessions.sessionCount
@@ -161,7 +161,7 @@ import Wire
         #expect(net.nodes[1].sessions.dropped[.noSession] + net.nodes[1].sessions.dropped[.badSeal] == 1)
     }
 
-    @Test("Case 10: an initiation for another node is dropped in silence")
+    @Test("Case 10: an initiation for another node is dropped silently")
     func anInitiationForAnotherNodeIsSilentlyDropped() {
         let (_, initiation, _, _) = real()
         let net = Net(3)
@@ -174,7 +174,8 @@ import Wire
         let message = forged(net, payloadKey: net.nodes[2].identity.publicKey, envelope: [])
         net.inject(message, into: 1, from: stranger)
         #expect(net.nodes[1].sessions.dropped[.badIdentity] == 1 && net.log.isEmpty)
-        // The other Ed25519 key with the same conversion (x negated) is another node, and no one's secret opens it.
+        // The other Ed25519 key with the same conversion (x negated) is another node, and no secret opens its
+        // messages.
         var twin = net.nodes[0].identity.publicKey
         twin.value.w3 ^= 0x80
         let forgedTwin = forged(net, payloadKey: twin, envelope: [])
@@ -303,7 +304,7 @@ import Wire
             turn: &receiver.turn,
             out: &receiver.out)
         #expect(receiver.sessions.dropped[.replyTooLarge] == 1 && receiver.out.datagrams.isEmpty)
-        // A second, fitting answer still goes out; a third is one too many.
+        // A second answer, which fits, still goes out; a third is one too many.
         receiver.sessions.reply(
             .discovery(.pong(contact: nil, observed: nil)), to: reply, turn: &receiver.turn,
             out: &receiver.out)
@@ -313,7 +314,7 @@ import Wire
         #expect(receiver.out.datagrams.count == 1 && receiver.sessions.dropped[.replyLate] == 1)
     }
 
-    @Test("Case 5: a reply from another peer or place completes nothing")
+    @Test("Case 5: a reply from another peer or endpoint completes nothing")
     func aReplyFromAnotherPeerOrPlaceCompletesNothing() {
         let net = Net(3)
         for other in [1, 2] {
@@ -339,7 +340,7 @@ import Wire
         #expect(net.nodes[1].sessions.dropped[.replayed] == 1)
     }
 
-    /// Hostile case 9. The macs are right and the sources spoofed, one each.
+    /// Hostile case 9: the macs are right and each source is spoofed.
     @Test("Case 9: a flood of initiations fills the ring and nothing else")
     func aFloodOfInitiationsFillsTheRingAndNothingElse() {
         var limits = SessionLimits()
@@ -357,7 +358,7 @@ import Wire
             receiver.out.removeAll()
             #expect(receiver.sessions.halfOpen.count <= limits.halfOpen)
         }
-        // From one prefix, the ring gives way to no more than that prefix may have.
+        // A single prefix displaces no more of the ring than its own share.
         for index in 0..<500 as Range<UInt32> {
             receiver.receive(
                 initiation, from: Endpoint(ipv4: 0x3000_0000 + index & 255, port: 9), moment(net.now))
@@ -374,8 +375,8 @@ import Wire
         #expect(net.nodes[0].sessions.roundTrip(to: net.nodes[1].address) == .milliseconds(20))
     }
 
-    /// Over the budget only those are heard that can receive at their address; everybody else costs us a mac and a
-    /// cookie. 100,000 of them grow nothing.
+    /// Over the budget, a node is heard only if it can receive at its address. Any other costs us one mac and
+    /// one cookie, and 100,000 of them grow no table.
     @Test("Case 9: under load a cookie is asked for, and helps")
     func underLoadACookieIsAskedForAndHelps() {
         var limits = SessionLimits()
@@ -403,7 +404,7 @@ import Wire
         #expect(net.nodes[0].completions.first?.answer != nil)
     }
 
-    @Test("Case 11: a cookie is good for its own address alone")
+    @Test("Case 11: a cookie is valid only for its own address")
     func aCookieIsGoodForItsOwnAddressAlone() {
         var limits = SessionLimits()
         limits.handshakesPerSecond = 1
@@ -419,7 +420,7 @@ import Wire
         let fresh = net.nodes[1].sessions.dropped[.cookieRequired]
         net.inject(withCookie, into: 1, from: stranger)
         #expect(net.nodes[1].sessions.dropped[.cookieRequired] == fresh + 1)
-        // A cookie of which a bit was flipped moves nobody.
+        // A cookie with any bit flipped has no effect.
         let cookie = net.log[1].bytes
         for bit in 0..<cookie.count * 8 {
             var flipped = cookie
@@ -430,14 +431,14 @@ import Wire
         }
     }
 
-    @Test("Case 9: sessions are bounded per prefix and in all, and an honest one survives a crowd")
+    @Test("Case 9: sessions are bounded per prefix and in all, and an honest one survives a flood")
     func sessionsAreBoundedPerPrefixAndInAll() {
         var limits = SessionLimits()
         limits.sessions = 40
         limits.sessionsPerPrefix = 4
         limits.handshakesPerSecond = 1_000_000
         let net = Net(1, limits: limits)
-        // One honest node, then eight networks of many.
+        // One honest node, then eight networks with many nodes each.
         let honest = net.add(1_000, endpoint: Endpoint(ipv4: 0x5000_0001, port: 1))
         net.request(.discovery(.ping(contact: nil)), from: honest, to: 0)
         net.run(.milliseconds(50))

@@ -7,8 +7,8 @@ import Wire
 
 @testable import Sessions
 
-/// Against an implementation that shares no code with ours: `Protocol/vectors/noise_peer.py`, whose Noise is PyPI's
-/// `noiseprotocol`. First its vectors, then the thing itself over UDP.
+/// Tests against an implementation that shares no code with ours: `Protocol/vectors/noise_peer.py`, whose
+/// Noise is PyPI's `noiseprotocol`. First its vectors, then the program itself over UDP.
 @Suite struct InteroperationTests {
     struct File: Decodable {
         var datagrams: [Datagrams]
@@ -180,7 +180,7 @@ import Wire
     }
 }
 
-/// A blocking UDP socket on 127.0.0.1: what tests of two processes need and no more.
+/// A blocking UDP socket on 127.0.0.1: only what tests of two processes need.
 final class LoopbackSocket {
     enum Failure: Error { case noSocket, nothingReceived }
 
@@ -214,7 +214,7 @@ final class LoopbackSocket {
         return address
     }
 
-    /// Sends what `node` has to send, waits for one datagram, hands it over, and sends again.
+    /// Sends what `node` has queued, waits for one datagram, passes it on, and sends again.
     func exchange(_ node: inout Net.Node) throws {
         flush(&node)
         var buffer = [UInt8](repeating: 0, count: 2_048)

@@ -5,7 +5,7 @@ import Wire
 
 @testable import Sessions
 
-/// Protocol/rules.md, "Per message", and the code say the same.
+/// Checks that Protocol/rules.md, "Per message", and the code agree.
 @Suite struct RulesTests {
     private struct Row {
         var message: String
@@ -16,7 +16,7 @@ import Wire
 
     private static let record = SignedRecord(body: [1], signature: Signature(r: .zero, s: .zero))
     private static let task = TaskID(high: 0, low: 0)
-    /// One of each kind, by the table's name.
+    /// One message of each kind, by its name in the table.
     private static let samples: [(name: String, message: Message)] = [
         ("PING", .discovery(.ping(contact: nil))), ("PONG", .discovery(.pong(contact: nil, observed: nil))),
         ("FIND", .discovery(.find(target: .zero))),
@@ -75,7 +75,7 @@ import Wire
         #expect(rows.count == Set(rows.map(\.message)).count)
     }
 
-    @Test("What rides in a first message, and to how much it is padded, is what the table says")
+    @Test("What may ride in a first message, and the size to which it is padded, is what the table says")
     func riding() throws {
         let rows = try Self.rows()
         for (name, message) in Self.samples {

@@ -16,7 +16,7 @@ import Wire
         #expect(completion.roundTrip == .milliseconds(20))
         #expect(net.nodes[1].incoming.first?.proven == false)
         net.run()
-        // Initiation, response, confirmation, and nothing more.
+        // Initiation, response, confirmation, nothing more.
         #expect(net.kinds == [1, 2, 4])
         #expect(net.nodes[0].established == [net.nodes[1].address])
         #expect(net.nodes[1].established == [net.nodes[0].address])
@@ -56,7 +56,7 @@ import Wire
                 to: 1)
         }
         net.run()
-        // Eight wait, two are over the bound.
+        // Eight wait; two exceed the bound.
         #expect(net.nodes[1].incoming.count == 8)
         #expect(net.nodes[1].incoming.allSatisfy { $0.reply == nil && $0.proven })
         #expect(net.nodes[0].sessions.dropped[.overBudget] == 2)
@@ -209,7 +209,7 @@ import Wire
         net.sealRaw([0x08, 77, 0xd2, 0x05, 0x00], from: 0, to: 1)
         net.run()
         #expect(net.nodes[1].sessions.dropped[.unknownMessage] == 1)
-        // The answer names a request that node 0 never made.
+        // The answer names a request that node 0 never sent.
         #expect(net.nodes[0].sessions.dropped[.unknownReply] == 1)
     }
 

@@ -94,7 +94,7 @@ import Testing
     private struct Model: ModelTest {
         enum Operation { case insert(slot: UInt16, hash: Int), remove(slot: UInt16) }
         var chains: SlotChains
-        /// The latest first.
+        /// The most recent first.
         var plain: [(slot: UInt16, hash: UInt64)] = []
         let hashes: [UInt64]
         let slots: Int
@@ -128,7 +128,7 @@ import Testing
                 try same(Set(walked).count, walked.count, "slots in the walk of \(hash), once each")
                 let found = walked.filter { slot in plain.contains { $0.slot == slot && $0.hash == hash } }
                 try same(found, plain.filter { $0.hash == hash }.map(\.slot), "slots of \(hash)")
-                // Other numbers look similar and are present.
+                // Slots of similar-looking hashes may be walked too, but must still be present.
                 try holds(
                     walked.allSatisfy { slot in plain.contains { $0.slot == slot } }, "a slot that is gone")
             }

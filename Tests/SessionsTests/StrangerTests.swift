@@ -5,7 +5,8 @@ import Wire
 
 @testable import Sessions
 
-/// What Sessions knows for the test of reachability: who is a stranger, and a datagram outside any session.
+/// What Sessions provides for the reachability test: which peers are strangers, and a datagram outside any
+/// session.
 @Suite struct StrangerTests {
     @Test("A callback arrives once, is not answered, and leaves nothing behind at either end")
     func callback() throws {
@@ -27,7 +28,7 @@ import Wire
         #expect(network.nodes[0].sessions.tables.allSatisfy { $0.count == 0 })
     }
 
-    @Test("A stranger is who comes from a network to which nothing was sent for ten minutes, or fifteen")
+    @Test("A stranger comes from a network to which nothing was sent for ten to fifteen minutes")
     func familiarity() {
         var addresses = ContactedAddresses()
         let endpoint = Endpoint(ipv4: 0x0900_0001, port: 7_827)
@@ -42,7 +43,7 @@ import Wire
         now = now + .minutes(5)
         let later = addresses.covers(endpoint, now)
         #expect(atTheEnd && !later && !addresses.contains(endpoint))
-        // Full: in doubt everybody is known.
+        // When the table is full, every address counts as known.
         for number in 0...ContactedAddresses.capacity {
             addresses.note(Endpoint(ipv4: 0x0b00_0001 + UInt32(number) << 8, port: 1), now)
         }
@@ -51,14 +52,14 @@ import Wire
         #expect(doubtful && !certain)
     }
 
-    @Test("Who opens a session uninvited is told as a stranger, whom we wrote to first is not")
+    @Test("A peer that opens a session uninvited is reported as a stranger, unless we wrote to it first")
     func uninvited() {
         let network = Net()
         network.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
         network.run()
         #expect(network.nodes[1].strangers == [network.nodes[0].endpoint])
         #expect(network.nodes[0].strangers.isEmpty)
-        // The same node from elsewhere in its network is none.
+        // The same node from elsewhere in its network is not a stranger.
         let now = moment(network.now)
         let elsewhere = Endpoint(high: 0, low: network.nodes[0].endpoint.low, port: 9)
         let stranger = Endpoint(ipv4: 0x0900_0001, port: 1)
@@ -68,7 +69,7 @@ import Wire
         #expect(familiar == [.endpoint, .network, .stranger])
     }
 
-    @Test("A question for a callback weighs what it makes others send")
+    @Test("A question for a callback is padded to pay for what it makes others send")
     func padding() {
         let network = Net()
         network.request(.discovery(.ping(contact: nil)), from: 0, to: 1)

@@ -19,7 +19,7 @@ func text(_ bytes: some Sequence<UInt8>) -> String {
     bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
 }
 
-/// The project's folder.
+/// The repository's root.
 let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
     .deletingLastPathComponent()
 
@@ -29,7 +29,7 @@ func vectorFile(_ name: String) throws -> Data {
 
 func moment(_ time: MonotonicTime) -> Now { Now(monotonic: time, wall: WallTime(milliseconds: 0)) }
 
-/// A turn of a machine that draws nothing, or whose draws don't matter.
+/// A turn for a machine that draws nothing, or whose draws don't matter.
 func turn(at time: MonotonicTime) -> Turn { Turn(now: moment(time), random: SeededRandom(seed: 1)) }
 
 func signedContact(_ identity: Identity, endpoints: Int = 1) -> SignedRecord {
@@ -37,7 +37,7 @@ func signedContact(_ identity: Identity, endpoints: Int = 1) -> SignedRecord {
     return Verified(signing: Contact(publicKey: identity.publicKey, endpoints: places), with: identity).signed
 }
 
-/// Sessions of several nodes on one virtual network with one latency. Nodes answer what they are asked: PING with PONG,
+/// Sessions of several nodes on one virtual network with one latency. Nodes answer requests: PING with PONG,
 /// FIND with FOUND, everything else with `offerReceived`.
 final class Net {
     struct Packet {
@@ -100,7 +100,7 @@ final class Net {
     var latency = Interval.milliseconds(10)
     var flying: [Packet] = []
     var log: [Packet] = []
-    /// False: this packet is lost.
+    /// Returns false to drop this packet.
     var delivers: (Packet) -> Bool = { _ in true }
 
     init(_ count: Int = 2, limits: SessionLimits = .init()) {
@@ -128,7 +128,7 @@ final class Net {
                 identity: identity, mesh: mesh, entropy: Bytes32(seed, entropy, 2, 2), limits: limits))
     }
 
-    /// The same node after a restart: same key and place, fresh entropy, nothing remembered.
+    /// The same node after a restart: same key and endpoint, fresh entropy, no state.
     func restart(_ index: Int, entropy: UInt64 = 99) {
         let endpoint = nodes[index].endpoint
         let sessions = Sessions(
@@ -176,7 +176,7 @@ final class Net {
         nodes[index].out.removeAll()
     }
 
-    /// Lets everything happen that happens within `duration`.
+    /// Runs everything that is due within `duration`.
     func run(_ duration: Interval = .seconds(10)) {
         let end = now + duration
         while true {
@@ -199,7 +199,7 @@ final class Net {
         now = end
     }
 
-    /// The kinds of all packets so far, as their first byte says.
+    /// The kinds of all packets so far, by their first byte.
     var kinds: [UInt8] { log.map { $0.bytes[0] } }
 }
 

@@ -5,7 +5,7 @@ import Wire
 
 @testable import Sessions
 
-/// Protocol/sessions.md, "Versions": two nodes that can't talk say why.
+/// Protocol/sessions.md, "Versions": two nodes that can't talk report why.
 @Suite struct VersionTests {
     private let stranger = Endpoint(ipv4: 0xc000_0201, port: 999)
 
@@ -26,7 +26,7 @@ import Wire
     }
 
     @Test(
-        "An initiation of another version is told ours, in fewer bytes, and leaves nothing behind",
+        "An initiation of another version is answered with ours, in fewer bytes, and leaves nothing behind",
         arguments: [0, 2, 255] as [UInt8])
     func answered(_ version: UInt8) {
         let net = Net()
@@ -39,7 +39,7 @@ import Wire
     }
 
     @Test(
-        "Whoever doesn't know our key hears nothing, nor do other kinds, short packets, or an eleventh in a second"
+        "A node without our key gets no answer, nor do other kinds, short packets, or an eleventh in a second"
     )
     func silence() {
         let net = Net()
@@ -56,7 +56,7 @@ import Wire
         #expect(net.log.count == 10)
     }
 
-    @Test("The advice is told once, from the right place, and the opening goes on as if it had not come")
+    @Test("The advice is reported once, from the right address, and the opening continues regardless")
     func advice() {
         let net = Net()
         net.request(.discovery(.ping(contact: nil)), from: 0, to: 1)
@@ -76,7 +76,7 @@ import Wire
         #expect(net.nodes[0].completions.first?.answer != nil)
     }
 
-    @Test("Nobody answers an answer: two nodes can't be made to talk for ever")
+    @Test("An answer is never answered: two nodes can't be made to talk for ever")
     func noLoop() {
         let net = Net()
         net.inject(versions(initiation(2)[4..<20], [2]), into: 0, from: net.nodes[1].endpoint)

@@ -53,7 +53,7 @@ package struct ModelFailure: Error, CustomStringConvertible {
     }
 }
 
-/// The number of steps of most model-based tests.
+/// The seeds of most model-based tests.
 package let modelSeeds: [UInt64] = [1, 2, 3, 4]
 
 /// Executes `steps` random operations drawn from `seed`; throws a `ModelFailure` if the container and its

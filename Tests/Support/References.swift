@@ -2,8 +2,8 @@ import Primitives
 
 // Plain, slow and obviously correct references for containers that several test targets use.
 
-/// `rate` tokens a second, or one per given number of nanoseconds, at most `burst` saved: a level that rises
-/// with time.
+/// A rate limit of `rate` tokens a second, or one per interval, with at most `burst` saved: a level that
+/// rises with time.
 package struct PlainRateLimit {
     private let perToken: Int64
     private let full: Int64
@@ -37,7 +37,7 @@ package struct PlainRateLimit {
     }
 }
 
-/// Values by key in the order of their first insertion.
+/// Values by key, in the order of first insertion.
 package struct PlainTable<Key: Equatable, Value> {
     package var entries: [(key: Key, value: Value)] = []
 
@@ -59,7 +59,7 @@ package struct PlainTable<Key: Equatable, Value> {
     }
 }
 
-/// Planned events sorted by time; for equal times, in the order of planning.
+/// Planned events sorted by time; equal times keep the order of planning.
 package struct PlainSchedule<Item: Equatable> {
     package private(set) var planned: [(time: Int64, item: Item)] = []
 

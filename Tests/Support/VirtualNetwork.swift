@@ -1,8 +1,9 @@
 import HeapModule
 import Primitives
 
-/// Several machines in virtual time: each has one alarm, and what they send takes its time or is lost. What happens at one
-/// moment happens in the order in which it was planned, so that a run depends on nothing but its seed.
+/// Several machines in virtual time: each has one alarm, and its messages take their latency or are lost.
+/// Events of one moment happen in the order in which they were planned, so that a run depends on nothing but
+/// its seed.
 ///
 /// A test's own world says what machines and messages are. It plans, and carries out what `next` hands it:
 ///
@@ -26,20 +27,20 @@ package struct VirtualNetwork<Event> {
     }
 
     package private(set) var now: MonotonicTime
-    /// How long something takes from the first machine to the second.
+    /// The latency from the first machine to the second.
     package var latency: (Int, Int, inout SeededRandom) -> Interval
-    /// Of a thousand things sent so many are lost.
+    /// Of a thousand messages this many are lost.
     package var lossPerMille = 0
-    /// Whether anything gets from the first machine to the second.
+    /// Whether messages get from the first machine to the second at all.
     package var isLinked: (Int, Int) -> Bool = { _, _ in true }
     package var random: SeededRandom
 
-    /// The heap holds numbers of slots, so that sifting moves no events.
+    /// The heap holds slot numbers, so that sifting moves no events.
     private var planned = Heap<Planned>()
     private var sequence: UInt64 = 0
     private var slots: [Happening?] = []
     private var freeSlots: [Int] = []
-    /// By machine, when it is to be woken; one entry of the heap each that counts.
+    /// By machine, when to wake it; each has at most one heap entry that counts.
     private var alarms: [MonotonicTime] = []
 
     package init(
@@ -59,12 +60,12 @@ package struct VirtualNetwork<Event> {
         self.init(seed: seed, start: start) { _, _, random in random.interval(low, high) }
     }
 
-    /// Plans `event` for `time`, or for now when that is past.
+    /// Plans `event` for `time`, or for now if that is past.
     package mutating func plan(_ event: Event, at time: MonotonicTime) { plan(.event(event), at: time) }
 
     package mutating func plan(_ event: Event, after interval: Interval) { plan(event, at: now + interval) }
 
-    /// Plans the arrival of `event`; false when it is lost on its way.
+    /// Plans the arrival of `event`; false if it is lost.
     @discardableResult
     package mutating func send(_ event: Event, from sender: Int, to receiver: Int) -> Bool {
         guard passes(sender, receiver) else { return false }
@@ -72,13 +73,13 @@ package struct VirtualNetwork<Event> {
         return true
     }
 
-    /// Whether something sent now would arrive: draws whether it is lost.
+    /// Whether a message sent now would arrive: draws whether it is lost.
     package mutating func passes(_ sender: Int, _ receiver: Int) -> Bool {
         let isLost = lossPerMille > 0 && random.chance(lossPerMille, in: 1_000)
         return !isLost && isLinked(sender, receiver)
     }
 
-    /// Wakes `machine` at its deadline. An earlier alarm that is set already stands: the machine is asked again then.
+    /// Wakes `machine` at its deadline. An earlier alarm already set stands: the machine is asked again then.
     package mutating func wake(_ machine: Int, at deadline: MonotonicTime) {
         while alarms.count <= machine { alarms.append(.never) }
         guard deadline < alarms[machine] else { return }
@@ -86,12 +87,12 @@ package struct VirtualNetwork<Event> {
         plan(.alarm(machine), at: deadline)
     }
 
-    /// Forgets the alarm of a machine that is started again.
+    /// Forgets the alarm of a machine that is restarted.
     package mutating func forgetAlarm(of machine: Int) {
         if machine < alarms.count { alarms[machine] = .never }
     }
 
-    /// The next that happens by `end`, at its moment; after the last, nil at `end`.
+    /// The next event by `end`, at its moment; after the last one, nil at `end`.
     package mutating func next(until end: MonotonicTime) -> Happening? {
         while let first = planned.min, first.time <= end {
             planned.removeMin()
@@ -100,7 +101,7 @@ package struct VirtualNetwork<Event> {
             slots[first.slot] = nil
             freeSlots.append(first.slot)
             if case .alarm(let machine) = happening {
-                // One that was overtaken by an earlier one, or forgotten.
+                // Skip an alarm that an earlier one overtook, or that was forgotten.
                 guard alarms[machine] <= now else { continue }
                 alarms[machine] = .never
             }
@@ -118,7 +119,7 @@ package struct VirtualNetwork<Event> {
     }
 }
 
-/// A digest of what happened in a run, in its order: two runs took the same course when theirs are equal (FNV-1a by words).
+/// A digest of a run's events in order (FNV-1a by words): two runs took the same course if theirs are equal.
 package struct CourseDigest: Equatable {
     package private(set) var value: UInt64 = 14_695_981_039_346_656_037
     package init() {}

@@ -176,7 +176,7 @@ struct Auction: Sendable {
         return losers
     }
 
-    /// Why each seller is out of the task, when nobody took the award.
+    /// Why each seller is out of the task when no award was taken.
     func exclusions(_ parameters: MarketParameters) -> [Exclusions.Entry] {
         entries.compactMap { entry in
             let key = entry.candidate.key

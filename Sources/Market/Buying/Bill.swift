@@ -9,7 +9,8 @@ struct Bill: Sendable {
     /// Micro-credits.
     private(set) var cost: Int64
 
-    /// For what was delivered, without the prompt: what receipts acknowledge while the answer runs.
+    /// The cost of what was delivered, without the prompt: this is what receipts acknowledge while the answer
+    /// runs.
     init(_ price: Price, completion: UInt64) {
         self.init(price, prompt: 0, cached: 0, completion: completion)
     }
@@ -22,8 +23,7 @@ struct Bill: Sendable {
         self.cost = min(cost, WireLimits.costMax)
     }
 
-    /// A client pays for it, or the worker finished: it belongs among the task's workers.
-    var isForSomething: Bool { completion > 0 || cost > 0 }
+    var isEmpty: Bool { completion == 0 && cost == 0 }
 }
 
 /// The receipts of one assignment: each is cumulative and replaces those before it.
@@ -31,7 +31,8 @@ struct ReceiptSequence: Sendable {
     private var last: UInt64 = 0
     private var tokensAcknowledged: UInt32 = 0
 
-    /// The next number when a receipt is due: there are new tokens, or it is the last and there is something to close.
+    /// The next number when a receipt is due: when there are new tokens, or when it is the last and there is
+    /// something to close.
     mutating func next(tokens: UInt32, cost: Int64, isFinal: Bool) -> UInt64? {
         guard tokens > tokensAcknowledged || (isFinal && (cost > 0 || last > 0 || tokens > 0)) else {
             return nil

@@ -134,7 +134,7 @@ extension BuyerTask {
         choose(&desk)
     }
 
-    /// Nobody took the award: each of those asked is out of this task for what it answered.
+    /// No award was taken: each seller that was asked is out of this task for what it answered.
     private mutating func excludeAsked(_ parameters: MarketParameters, _ now: MonotonicTime) {
         guard let auction else { return }
         var wasKeptWaiting = false

@@ -18,7 +18,7 @@ extension BuyerTask {
         survey = Survey(found, requirements)
         let pool = filter(found, requirements, desk, turn.monotonic)
         let parameters = desk.parameters
-        guard !pool.isEmpty else { return nobodyLeft(&desk, &turn) }
+        guard !pool.isEmpty else { return noneLeft(&desk, &turn) }
         guard attempt < UInt32(clamping: parameters.auctionsMax) else { return refuse(&desk) }
         let chosen = Sampling.choose(pool, most: parameters.candidatesMax, random: &turn.random)
         survey.notSampled = pool.count - chosen.count
@@ -109,7 +109,7 @@ extension BuyerTask {
 
     /// No seller passes the filters: waits for busy ones as long as that makes sense, or gives up with the
     /// reason.
-    private mutating func nobodyLeft(_ desk: inout AuctionDesk, _ turn: inout Turn) {
+    private mutating func noneLeft(_ desk: inout AuctionDesk, _ turn: inout Turn) {
         let parameters = desk.parameters
         guard let soonest = exclusions.soonestRetry, attempt < UInt32(clamping: parameters.auctionsMax),
             let at = patience.nextTry(soonest: soonest, parameters, &turn)

@@ -5,8 +5,9 @@ import Wire
 /// extensions, one a stage, say what each event means then:
 ///
 ///     choosing ─offersFound→ calling ─bids→ awarding ─accepted→ streaming ─finish→ ended
-///        ↑                      │ nobody       │ busy: next bid       │ lost, stalled, failed
-///        └──────── waiting ←────┴──────────────┴──────────────────────┘
+///      ↑  ↕ all are busy        │ no bid       │ busy: next bid       │ lost, stalled, failed
+///      │ waiting                │              │                      │
+///      └────────────────────────┴──────────────┴──────────────────────┘
 ///
 /// What is large or outlives a stage lies beside it: the delivered text, the transcript, the survey.
 struct BuyerTask: Sendable {
@@ -98,7 +99,7 @@ struct BuyerTask: Sendable {
         func leads(to next: Stage) -> Bool {
             switch (self, next) {
             case (.choosing, .calling), (.choosing, .waiting), (.choosing, .ended): true
-            // Nobody bid, or a bid came to nothing and others are outstanding.
+            // No seller bid; or a bid came to nothing, and others are outstanding.
             case (.calling, .calling), (.calling, .awarding), (.calling, .choosing), (.calling, .ended): true
             // The next bid; or none is left, and others are outstanding or must be chosen.
             case (.awarding, .awarding), (.awarding, .streaming), (.awarding, .calling),

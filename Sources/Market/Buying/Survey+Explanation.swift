@@ -6,7 +6,7 @@ extension Survey {
     /// Why no seller takes the task: the commonest reason among the model's sellers, in a sentence that names
     /// the fix.
     func explanation() -> TaskFailure {
-        guard sellers > 0 else { return nobodySells() }
+        guard sellers > 0 else { return noneSells() }
         var commonest = Reason.busy
         var most = 0
         for reason in Reason.filters where reason != .notSampled {
@@ -18,7 +18,7 @@ extension Survey {
         return failure
     }
 
-    private func nobodySells() -> TaskFailure {
+    private func noneSells() -> TaskFailure {
         let instead =
             alternatives.isEmpty ? "" : " On offer: \(alternatives.map(\.model).joined(separator: ", "))."
         guard catalogueKnows else {

@@ -11,8 +11,8 @@ struct TaskBill: Sendable {
     /// Workers that are paid or that finished, in order.
     private(set) var workers: [PublicKey] = []
 
-    /// Adds an assignment that ended. `continued`: tokens that others had delivered before it. They were prompt to its
-    /// worker, but not to the client.
+    /// Adds an ended assignment. `continued` is the number of tokens that other workers had delivered before
+    /// it: they were prompt for its worker, but not for the client.
     mutating func add(_ bill: Bill, of worker: PublicKey, continued: UInt32, finished: Bool) {
         let (sum, overflows) = cost.addingReportingOverflow(bill.cost)
         cost = overflows ? .max : sum
@@ -22,6 +22,6 @@ struct TaskBill: Sendable {
             promptTokens = UInt32(clamping: bill.prompt > repeated ? bill.prompt - repeated : bill.prompt)
             cachedTokens = min(promptTokens, UInt32(clamping: bill.cached))
         }
-        if bill.isForSomething || finished { workers.append(worker) }
+        if !bill.isEmpty || finished { workers.append(worker) }
     }
 }

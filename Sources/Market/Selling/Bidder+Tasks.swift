@@ -1,7 +1,7 @@
 import Primitives
 import Wire
 
-/// From the award's channel to the last receipt.
+/// From opening the award's channel to the last receipt.
 extension Bidder {
     // MARK: - Channels
 
@@ -29,7 +29,7 @@ extension Bidder {
         }
     }
 
-    /// The channel ended: so does what it carried.
+    /// The channel closed; the task that it carried ends with it.
     public mutating func channelClosed(_ channel: ChannelID, turn: inout Turn, out: inout [BidderAction]) {
         guard let key = channels.removeValue(forKey: channel) else { return }
         gate.closed(channel, for: key)
@@ -42,8 +42,8 @@ extension Bidder {
 
     // MARK: - Frames
 
-    /// A frame from a buyer: open, body part, cancel, window or receipt. A frame that belongs to nothing is ignored, but
-    /// an OPEN that can't be taken is refused.
+    /// A frame from a buyer: open, body part, cancel, window or receipt. A frame that fits no task of this
+    /// buyer is ignored, but an OPEN that can't be accepted is answered with a failure.
     public mutating func received(
         _ frame: Frame, from buyer: PublicKey, channel: ChannelID, turn: inout Turn, out: inout [BidderAction]
     ) {
@@ -77,7 +77,8 @@ extension Bidder {
             out.append(refuse(.invalidRequest, "The request is too large or of no kind.", false))
             return end(key, .spent, &out)
         }
-        // The frame comes authenticated from the buyer, so it says as much as the award that it may have overtaken.
+        // The sender of the frame is authenticated, so an OPEN that overtook the award has the award's
+        // effect.
         let isOthers = channels[channel].map { $0 != key } ?? false
         guard !isOthers, lease(key, now), let model = gate.model(of: key) else {
             out.append(refuse(.busy, "No slot is free.", true))
@@ -175,7 +176,7 @@ extension Bidder {
 
     // MARK: - Ends
 
-    /// Stops the backend and tells the buyer why.
+    /// Stops the backend and sends the buyer the failure.
     mutating func failTask(_ key: SlotKey, _ fail: Fail, _ out: inout [BidderAction]) {
         let stopped: Void? = gate.change(key) {
             $0.stop(&out)
@@ -186,14 +187,14 @@ extension Bidder {
         end(key, .ran, &out)
     }
 
-    /// The buyer has cancelled it, or is gone.
+    /// The buyer cancelled the task or has gone.
     mutating func cancelTask(_ key: SlotKey, _ out: inout [BidderAction]) {
         guard gate.change(key, { $0.stop(&out) }) != nil else { return }
         record.cancelled &+= 1
         end(key, .ran, &out)
     }
 
-    /// The one place where a hold, a lease or a task ends: slot, channels and timers are given back.
+    /// The only place where a hold, a lease or a task ends: frees the slot, the channels and the timers.
     mutating func end(_ key: SlotKey, _ end: SlotGate.End, _ out: inout [BidderAction]) {
         guard let slot = gate.end(key, end) else { return }
         if let task = slot.task {

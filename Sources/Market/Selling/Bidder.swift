@@ -2,11 +2,12 @@ import Cryptography
 import Primitives
 import Wire
 
-/// The seller's side of the market: answers calls with bids that hold a slot, turns awards into leases and tasks into
-/// jobs, and streams their answers within the buyer's window. A sub-machine: events in, actions out.
+/// The seller's side of the market: answers calls for bids, each bid holding a slot; turns awards into leases
+/// and tasks into jobs; and streams their answers within the buyer's window. A state machine: events in,
+/// actions out.
 ///
-/// Here are the dispatch and the calls, releases and awards; `Bidder+Tasks` has channels, frames and jobs. What is
-/// sold is in `SellerTerms`, slots are in `SlotGate`, one assignment is a `WorkerTask`.
+/// This file has the dispatch, calls, releases and awards; `Bidder+Tasks` has channels, frames and jobs.
+/// `SellerTerms` says what is sold, `SlotGate` has the slots, and a `WorkerTask` is one assignment.
 public struct Bidder: Sendable {
     enum Timer: Hashable, Sendable { case slot(SlotKey), progress(JobID), body(JobID), deadline(JobID) }
 
@@ -14,7 +15,7 @@ public struct Bidder: Sendable {
     let parameters: MarketParameters
     private var terms: SellerTerms
     var gate: SlotGate
-    /// What a channel carries, or was dialled for.
+    /// The slot that each channel carries the task of, or was dialled for.
     var channels: [ChannelID: SlotKey] = [:]
     var timers = DeadlineQueue<Timer>()
     var lastJob: UInt64 = 0
@@ -29,17 +30,17 @@ public struct Bidder: Sendable {
 
     // MARK: - The operator
 
-    /// Replaces what is served; running jobs go on.
+    /// Replaces the models served; running jobs continue.
     public mutating func setServed(_ models: [ServedModel]) { terms.serve(models) }
 
-    /// No new work; running answers finish, or move with `handOver`.
+    /// Takes no new work; running answers finish, or are moved with `handOver`.
     public mutating func pause() { terms.pause() }
     public mutating func resume() { terms.resume() }
 
-    /// No new work, for good.
+    /// Takes no new work from now on, and can't be resumed.
     public mutating func leave() { terms.leave() }
 
-    /// Whether other nodes can open a channel to this one; if not, bids say that the worker dials.
+    /// Whether other nodes can open a channel to this one. If not, its bids say that the worker dials.
     public var acceptsChannels: Bool {
         get { terms.acceptsChannels }
         set { terms.acceptsChannels = newValue }
@@ -55,14 +56,14 @@ public struct Bidder: Sendable {
 
     // MARK: - Messages
 
-    /// Answers a call, release or award; nil: no reply. An unproven message (one in a first handshake packet) changes
-    /// nothing.
+    /// Answers a call, release or award; nil: no reply. An unproven message (one in a first handshake packet,
+    /// which may be a replay) changes nothing.
     public mutating func handle(
         _ message: MarketMessage, from peer: PeerAddress, proven: Bool, turn: inout Turn,
         out: inout [BidderAction]
     ) -> MarketMessage? {
         guard proven else { return nil }
-        // A timer that comes late must not make a slot look taken.
+        // A late timer must not make a free slot look taken.
         while let key = gate.lapsed(turn.monotonic) { end(key, .lapsed, &out) }
         switch message {
         case .callForBids(let call): return answer(call, from: peer, turn.monotonic)
@@ -70,7 +71,7 @@ public struct Bidder: Sendable {
             released(release, by: peer.key, &out)
             return nil
         case .award(let award):
-            let status = awarded(award, by: peer, turn.monotonic, &out)
+            let status = awarded(award, by: peer, turn.monotonic, &out)?.awardStatus ?? .accepted
             return .awardReply(AwardReply(task: award.task, attempt: award.attempt, status: status))
         case .bid, .decline, .awardReply:
             return nil
@@ -81,7 +82,7 @@ public struct Bidder: Sendable {
         -> MarketMessage
     {
         let key = SlotKey(buyer: peer.key, task: call.task, attempt: call.attempt)
-        // A repeated call: the bid stands as it was.
+        // A repeated call gets the same bid.
         if let bid = gate.bid(of: key) { return .bid(bid) }
         record.calls &+= 1
         let model: ServedModel
@@ -117,30 +118,32 @@ public struct Bidder: Sendable {
         case .held:
             if release.winningScore > 0 { record.lost &+= 1 }
             end(key, .lapsed, &out)
-        // A loser's notice that the award overtook says nothing; a buyer that gives up names no winner.
+        // A lost-auction notice that the award overtook is ignored; a buyer that gives up names no winning
+        // score.
         case .leased: if release.winningScore == 0 { end(key, .spent, &out) }
         case .running: if release.winningScore == 0 { cancelTask(key, &out) }
         case .ended, nil: break
         }
     }
 
+    /// Why the award is refused; nil: it is accepted.
     private mutating func awarded(
         _ award: Award, by peer: PeerAddress, _ now: MonotonicTime, _ out: inout [BidderAction]
-    ) -> AwardStatus {
+    ) -> Reason? {
         let key = SlotKey(buyer: peer.key, task: award.task, attempt: award.attempt)
         switch gate.standing(of: key) {
-        case nil: return .unknown
-        // Ran: the task and its whole answer overtook the award's datagram; the channel says how that ended. Busy
-        // would make the buyer throw the answer away and ask another seller.
-        case .leased, .running, .ended(.ran): return .accepted
+        case nil: return .unknownBid
+        // `.ran`: the task and its whole answer overtook the award's datagram; the channel tells the buyer
+        // how it ended. "Busy" would make the buyer discard the answer and try another seller.
+        case .leased, .running, .ended(.ran): return nil
         case .held, .ended(.lapsed), .ended(.spent):
             guard lease(key, now) else { return .busy }
             if award.workerDials { out.append(.openChannel(award.task, attempt: award.attempt, to: peer)) }
-            return .accepted
+            return nil
         }
     }
 
-    /// Whether the bid has a slot for its task from now on; false: none is free.
+    /// Gives the bid's slot to its task; false: none is free.
     mutating func lease(_ key: SlotKey, _ now: MonotonicTime) -> Bool {
         let until = now + parameters.leaseTime
         switch gate.lease(key, until: until, terms) {
@@ -168,14 +171,14 @@ public struct Bidder: Sendable {
         }
     }
 
-    // MARK: - Looking
+    // MARK: - For views and checkers
 
-    /// Slots of a model that a bid, an award or a job takes now.
+    /// Slots of a model that are taken by a bid, an award or a job now.
     public func slotsTaken(_ model: String) -> Int { gate.taken(model) }
-    /// In the order in which they began.
+    /// Oldest first.
     public var runningJobs: [JobID] { gate.runningJobs }
     public var isIdle: Bool { gate.running == 0 }
-    /// What must be zero when nothing runs. For checkers.
+    /// Everything that must be zero when nothing runs. For checkers.
     public var outstanding: (holds: Int, jobs: Int, channels: Int, timers: Int) {
         (gate.count, gate.running, channels.count, timers.count)
     }

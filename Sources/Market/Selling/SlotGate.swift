@@ -2,38 +2,38 @@ import OrderedCollections
 import Primitives
 import Wire
 
-/// What names a bid and everything that follows from it: at most one slot is taken for it.
+/// Identifies a bid and everything that follows from it. It takes at most one slot.
 struct SlotKey: Hashable, Sendable {
     var buyer: PublicKey
     var task: TaskID
     var attempt: UInt32
 }
 
-/// The seller's slots: one table of holds, leases and running tasks, and the one gate to it. Whether a call, a late
-/// award or an OPEN may take a slot is decided here and nowhere else.
+/// The seller's slots: the one table of holds, leases and running tasks. Only this type decides whether a
+/// call, a late award or an OPEN may take a slot.
 ///
-/// Slots are counted by looking at the table itself, so that no counter can leak.
+/// Taken slots are counted from the table itself, so that no separate counter can go wrong.
 struct SlotGate: Sendable {
-    /// What a slot is taken by.
+    /// What has taken a slot.
     enum Use: Sendable {
         /// A bid, until its call closes.
         case held(until: MonotonicTime)
-        /// An award, until the task must have come.
+        /// An award, until its task must have been opened.
         case leased(until: MonotonicTime)
-        /// `Slot.task`, which has deadlines of its own.
+        /// `Slot.task`, which has its own deadlines.
         case running
     }
 
     struct Slot: Sendable {
         fileprivate var use: Use
         fileprivate var claim: Claim
-        /// The channel that this node dialled for it.
+        /// The channel that this node dialled for the slot.
         fileprivate(set) var dialled: ChannelID?
-        /// Not nil while `use` is `running`. Beside the enum, so that it is changed in place.
+        /// Set exactly while `use` is `running`. Not inside the enum, so that it can be changed in place.
         fileprivate(set) var task: WorkerTask?
     }
 
-    /// The bid that a slot was taken for, and the receipts for what followed: kept when the slot is given back.
+    /// The bid that took the slot, and the receipts for what followed; kept after the slot is free again.
     fileprivate struct Claim: Sendable {
         let model: String
         let bid: Verified<Bid>
@@ -41,26 +41,26 @@ struct SlotGate: Sendable {
         var receipts = ReceiptTrack()
     }
 
-    /// How a slot came to be free again.
+    /// Why a slot became free.
     enum End: Sendable {
-        /// The hold or lease ran out, or another bid won: a late award may have a slot again.
+        /// The hold or lease ran out, or another bid won. A late award may take a slot again.
         case lapsed
-        /// The buyer gave up, or its task could not be taken.
+        /// The buyer gave up, or its task could not be accepted.
         case spent
-        /// The task began, and has ended.
+        /// The task started, and has ended.
         case ran
     }
 
-    /// Where a bid stands.
+    /// The state of a bid.
     enum Standing: Sendable { case held, leased, running, ended(End) }
 
-    /// Why a call gets no slot, and when it may.
+    /// Why a call gets no slot, and when to try again.
     struct Refusal: Sendable {
         let reason: Reason
         var freeIn = Interval.zero
     }
 
-    /// The answer to an award or an OPEN.
+    /// The result of an award or an OPEN.
     enum Lease: Sendable { case taken, standing, refused }
 
     private let holdMax: Interval
@@ -68,9 +68,9 @@ struct SlotGate: Sendable {
     private let busyRetryMax: Interval
     private var slots: OrderedDictionary<SlotKey, Slot> = [:]
     private var jobs: [JobID: SlotKey] = [:]
-    /// For late awards, repeated awards and last receipts.
+    /// Kept for late awards, repeated awards and last receipts.
     private var ended: RecentTable<SlotKey, (claim: Claim, end: End)>
-    /// Buyers that paid for a finished task.
+    /// Buyers that have paid for a finished task.
     private var known: RecentTable<PublicKey, Bool>
 
     init(_ parameters: MarketParameters) {
@@ -83,10 +83,10 @@ struct SlotGate: Sendable {
 
     // MARK: - Admission
 
-    /// Why a call for bids on `model` may not take a slot now; nil: it may.
+    /// Why a call for bids on `model` can't take a slot now; nil: it can.
     func refusal(of key: SlotKey, _ model: ServedModel, _ now: MonotonicTime) -> Refusal? {
         switch ended[key]?.end {
-        // This attempt's assignment was made, and has ended.
+        // This attempt had its assignment, which has ended.
         case .spent, .ran: return Refusal(reason: .unspecified)
         case .lapsed, nil: break
         }
@@ -108,7 +108,8 @@ struct SlotGate: Sendable {
             use: .held(until: until), claim: Claim(model: model, bid: bid, tokensOut: tokensOut))
     }
 
-    /// Turns a hold into a lease. A bid whose hold has lapsed gets a slot again if one is free and still for sale.
+    /// Turns a hold into a lease. A bid whose hold has lapsed gets a slot again if one is free and the model
+    /// is still for sale.
     mutating func lease(_ key: SlotKey, until: MonotonicTime, _ terms: SellerTerms) -> Lease {
         if let index = slots.index(forKey: key) {
             switch slots.values[index].use {
@@ -125,7 +126,7 @@ struct SlotGate: Sendable {
         return .taken
     }
 
-    /// Until when this buyer has a bid or an award that it has not used; nil: it has none.
+    /// When this buyer's unused bid or award runs out; nil: it has none.
     private func unused(by buyer: PublicKey) -> MonotonicTime? {
         for index in slots.keys.indices where slots.keys[index].buyer == buyer {
             switch slots.values[index].use {
@@ -136,7 +137,7 @@ struct SlotGate: Sendable {
         return nil
     }
 
-    /// When the first of a model's slots is likely to be free.
+    /// When one of the model's slots is likely to be free.
     private func nextFree(_ model: ServedModel, _ now: MonotonicTime) -> Interval {
         var soonest = busyRetryMax
         for slot in slots.values where slot.claim.model == model.model {
@@ -157,7 +158,7 @@ struct SlotGate: Sendable {
         return max(.milliseconds(1), soonest)
     }
 
-    // MARK: - What stands
+    // MARK: - Lookups
 
     /// Slots of a model that are taken.
     func taken(_ model: String) -> Int { slots.values.count { $0.claim.model == model } }
@@ -165,7 +166,7 @@ struct SlotGate: Sendable {
     var count: Int { slots.count }
     var keys: [SlotKey] { Array(slots.keys) }
 
-    /// nil: never bid for, or forgotten.
+    /// nil: this node never bid for it, or has forgotten it.
     func standing(of key: SlotKey) -> Standing? {
         switch slots[key]?.use {
         case .held: .held
@@ -175,20 +176,20 @@ struct SlotGate: Sendable {
         }
     }
 
-    /// The model whose slot the bid has; nil: none.
+    /// The model of the bid's slot; nil: it has none.
     func model(of key: SlotKey) -> String? { slots[key]?.claim.model }
 
-    /// The bid that holds a slot under this name.
+    /// The bid that took the slot of this key.
     func bid(of key: SlotKey) -> SignedRecord? { slots[key]?.claim.bid.signed }
 
-    /// A hold or lease that has run out, in the order in which they were taken.
+    /// A hold or lease that has run out, the oldest first.
     func lapsed(_ now: MonotonicTime) -> SlotKey? {
         slots.values.firstIndex { $0.isLapsed(now) }.map { slots.keys[$0] }
     }
 
     func isLapsed(_ key: SlotKey, _ now: MonotonicTime) -> Bool { slots[key]?.isLapsed(now) ?? false }
 
-    /// Notes the channel that this node dialled for a lease; false when none is awaited.
+    /// Records the channel that this node dialled for a lease; false if none was expected.
     mutating func dialled(_ channel: ChannelID, for key: SlotKey) -> Bool {
         guard let index = slots.index(forKey: key), case .leased = slots.values[index].use,
             slots.values[index].dialled == nil
@@ -207,7 +208,7 @@ struct SlotGate: Sendable {
 
     var running: Int { jobs.count }
 
-    /// In the order in which they came.
+    /// Oldest first.
     var runningJobs: [JobID] { slots.values.compactMap { $0.task?.id }.sorted() }
 
     func key(of job: JobID) -> SlotKey? { jobs[job] }
@@ -215,7 +216,7 @@ struct SlotGate: Sendable {
     /// Whether the task runs on that channel.
     func runs(_ key: SlotKey, on channel: ChannelID) -> Bool { slots[key]?.task?.channel == channel }
 
-    /// The task takes the lease's slot.
+    /// The task takes over the slot of its lease.
     mutating func run(_ task: WorkerTask) {
         guard let index = slots.index(forKey: task.key) else { return }
         slots.values[index].use = .running
@@ -223,13 +224,13 @@ struct SlotGate: Sendable {
         jobs[task.id] = task.key
     }
 
-    /// Changes a running task in place; nil: none runs under this name.
+    /// Changes a running task in place; nil: no task runs under this key.
     mutating func change<Result>(_ key: SlotKey, _ body: (inout WorkerTask) -> Result) -> Result? {
         guard let index = slots.index(forKey: key) else { return nil }
         return slots.values[index].change(body)
     }
 
-    /// Gives the slot back, and returns what had it.
+    /// Frees the slot, and returns what it was.
     mutating func end(_ key: SlotKey, _ end: End) -> Slot? {
         guard let slot = slots.removeValue(forKey: key) else { return nil }
         if let task = slot.task { jobs[task.id] = nil }
