@@ -34,7 +34,7 @@ import Testing
         let (auction, best) = (MarketStudy.auction(plan), MarketStudy.run(.omniscient, plan))
         #expect(auction.leaks.isEmpty, "\(auction.leaks)")
         #expect(auction.refusedShare == 0)
-        // An auction weighs the price as well, and pays for connections that are not there yet.
+        // An auction also weighs the price, and pays for connections that don't exist yet.
         #expect(auction.completions.mean < 2 * best.completions.mean)
         #expect(auction.completions.sorted[0] >= best.completions.sorted[0] / 2)
     }

@@ -1,8 +1,8 @@
-// The baselines' queueing model: each seller serves its tasks in the order in which they were given to it, as many at a
-// time as it has slots, and is never left. A task is given away at its submission and for good.
+// The baselines' queueing model: each seller serves its tasks in the order in which it got them, as many at a
+// time as it has slots, and never fails. A task is assigned once, when it is submitted.
 //
-// It pays the round trips of an auction: a call and its bid, then the way of award and prompt, 3 × one way in all before
-// it can start; its text takes one way back.
+// Each task pays the round trips of an auction: a call and its bid, then award and prompt, 3 × one way in
+// total before it can start; its text takes one way back.
 
 import Primitives
 
@@ -10,9 +10,9 @@ struct BaselineSchedule {
     private struct Seller {
         /// When each slot is free.
         var free: [Int64]
-        /// Ends of tasks that it was given; those past are dropped as time goes on.
+        /// End times of its tasks; past ones are dropped over time.
         var ends: [Int64] = []
-        /// What it announced last, and when it does so again.
+        /// What it announced last, and when it will again.
         var announced = 0
         var announcesAt: Int64
 
@@ -25,7 +25,7 @@ struct BaselineSchedule {
 
     private enum Event: BitwiseCopyable {
         case submit(task: Int32)
-        /// A task ended: its asker hears of the seller's load one way later.
+        /// A task ended: its asker learns the seller's load one way later.
         case ended(seller: Int32, asker: Int32)
         case heard(seller: Int32, asker: Int32, load: Int32)
     }
@@ -37,7 +37,7 @@ struct BaselineSchedule {
     private var sellers: [Seller] = []
     private var random: SeededRandom
     private var queue = TimedQueue<Event>()
-    /// Loads as askers believe them, by asker and seller (`jsq`).
+    /// Loads as each asker believes them, by asker and seller (`jsq`).
     private var estimates: [[Int32]] = []
     private var run: MarketStudy.Run
 
@@ -116,7 +116,7 @@ struct BaselineSchedule {
         }
     }
 
-    /// The slot that is free first, and when a task that comes at `at` starts there.
+    /// The slot that is free first, and when a task that arrives at `at` would start there.
     private func start(_ place: Int, _ at: Int64) -> (slot: Int, at: Int64) {
         let free = sellers[place].free
         var slot = 0
@@ -152,7 +152,8 @@ struct BaselineSchedule {
         }
     }
 
-    /// The seller with the least value; of equals the first from `from` on, a random place, or all askers would meet.
+    /// The seller with the lowest value; among equals the first from `from` on, which is random, because
+    /// otherwise all askers would choose the same one.
     private func best(from: Int, _ value: (Int, Seller) -> Int64) -> Int {
         var best = (place: from, value: Int64.max)
         for step in 0..<sellers.count {
@@ -163,7 +164,7 @@ struct BaselineSchedule {
         return best.place
     }
 
-    /// When a task would be ready at a seller with `load` tasks of its own length.
+    /// When a task would be done at a seller that has `load` tasks of the same length.
     private func ready(_ place: Int, _ task: PlannedTask, load: Int, _ now: Int64) -> Int64 {
         let seller = plan.sellers[place]
         let service = seller.service(tokens: task.tokens)
@@ -172,7 +173,7 @@ struct BaselineSchedule {
         return now + 4 * way + waiting * service / Int64(max(1, seller.slots)) + service
     }
 
-    /// Each seller announces its load once a period, each at its own moment of it.
+    /// Each seller announces its load once per period, at its own offset.
     private mutating func announce(_ now: Int64) {
         let period = max(1, plan.staleness.nanoseconds)
         for place in sellers.indices where sellers[place].announcesAt <= now {

@@ -1,4 +1,4 @@
-// Clients, which read as fast as they are told, and scripted backends.
+// Clients, which read at the speed they are told, and scripted backends.
 
 import Market
 import Primitives
@@ -71,7 +71,7 @@ extension MarketCarrier {
         queue.push(.step(node: node.index, job: job.id.rawValue, ticket: lastTicket), at: firstAt)
     }
 
-    /// A token is a byte of text. The first comes alone, the next in pieces.
+    /// A token is one byte of text. The first token is sent alone, the next ones in pieces.
     func step(_ node: MarketNode, _ id: JobID, _ ticket: UInt32) {
         guard var job = node.jobs[id], job.ticket == ticket, !job.isPaused else { return }
         node.begin(at: clock)

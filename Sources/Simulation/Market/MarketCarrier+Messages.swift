@@ -5,7 +5,8 @@ import Primitives
 import Wire
 
 extension MarketCarrier {
-    /// When a lost datagram's request is sent again, and when it is given up; `Sessions` adapts both to the round trip.
+    /// When the request is sent again after a lost datagram, and when it is given up; `Sessions` adapts both
+    /// to the round trip.
     private static let tries: [Int64] = [0, 150_000_000, 450_000_000]
     private static let giveUp: Int64 = 1_000_000_000
 
@@ -108,7 +109,7 @@ extension MarketCarrier {
         }
     }
 
-    /// How long a message takes that is sent again when it is lost; nil: all of its datagrams are lost.
+    /// The delay of a message that is repeated when lost; nil: all its datagrams are lost.
     private func delay(from: Int32, to: Int32) -> Int64? {
         for wait in Self.tries {
             if let delay = links.datagram(Int(from), Int(to)).first { return wait + delay }
@@ -121,7 +122,7 @@ extension MarketCarrier {
     private static func id(_ channel: Int32) -> ChannelID { ChannelID(rawValue: UInt64(channel)) }
     private static func place(_ id: ChannelID) -> Int32 { Int32(id.rawValue) }
 
-    /// An idle channel to that node at once, or a new one after a round trip.
+    /// Uses an idle channel to that node at once, or opens a new one after one round trip.
     private func dial(_ dial: MarketDial, _ node: MarketNode, _ to: Int32) {
         while let channel = node.idle[to]?.popLast() {
             guard channels[Int(channel)].isOpen else { continue }
@@ -151,7 +152,7 @@ extension MarketCarrier {
         return channels[Int(place)].arrivals.toDialler
     }
 
-    /// Only its dialler uses a channel again.
+    /// Only the node that dialled a channel reuses it.
     private func release(_ id: ChannelID, _ node: MarketNode) {
         let channel = channels[Int(Self.place(id))]
         guard channel.isOpen, channel.dialler == node.index else { return }

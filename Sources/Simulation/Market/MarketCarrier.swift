@@ -1,8 +1,9 @@
-// Carries the messages of many markets: `Auctioneer` and `Bidder` of each node are the real ones; what they say to each
-// other passes as values with the links' latency and loss, without sessions and bytes. It plays what `Peer` and the
-// shell around it do: it pairs requests with answers, keeps idle channels, runs scripted backends and clients.
+// Carries the messages of many markets. Each node's `Auctioneer` and `Bidder` are the real ones; their
+// messages pass as values with the links' latency and loss, without sessions and encoding. It does what
+// `Peer` and the shell around it do: pairs requests with answers, keeps idle channels, and runs scripted
+// backends and clients.
 //
-// Its messages and jobs are in the extensions.
+// Messages and jobs are in the extensions.
 
 import Cryptography
 import Market
@@ -17,7 +18,7 @@ final class MarketCarrier {
         case step(node: Int32, job: UInt64, ticket: UInt32)
     }
 
-    /// What is under way between two nodes.
+    /// Something in transit between two nodes.
     enum Letter {
         case request(MarketMessage, RequestToken, from: Int32, to: Int32, sentAt: Int64)
         case answer(MarketMessage, RequestToken, from: Int32, to: Int32, sentAt: Int64)
@@ -32,7 +33,7 @@ final class MarketCarrier {
         var dialler: Int32
         var acceptor: Int32
         var isOpen = true
-        /// When the last frame arrives, by direction: none overtakes another.
+        /// When the last frame arrives, by direction: frames don't overtake each other.
         var arrivals: (toAcceptor: Int64, toDialler: Int64) = (0, 0)
 
         func other(than node: Int32) -> Int32 { node == dialler ? acceptor : dialler }
@@ -72,7 +73,7 @@ final class MarketCarrier {
         }
     }
 
-    /// Every asker gets the offers that it knows, with sessions to their sellers.
+    /// Gives every asker the offers that it knows, with sessions to their sellers.
     private func introduce() {
         let candidates = plan.sellers.enumerated().map { place, plan in
             Candidate(offer: nodes[place].serve(plan), address: nodes[place].address, hasSession: true)
@@ -121,7 +122,7 @@ final class MarketCarrier {
         queue.push(.letter(slot: slot), at: time)
     }
 
-    // MARK: A node's turn
+    // MARK: Steps of a node
 
     func begin(_ index: Int32) -> MarketNode {
         let node = nodes[Int(index)]
@@ -141,7 +142,7 @@ final class MarketCarrier {
         settle(node)
     }
 
-    /// Carries out what the node's machines want until they want nothing more, then sets its timer.
+    /// Carries out the actions of the node's machines until there are none left, then sets its timer.
     func settle(_ node: MarketNode) {
         var buyer: [AuctioneerAction] = []
         var seller: [BidderAction] = []

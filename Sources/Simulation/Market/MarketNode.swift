@@ -1,17 +1,18 @@
+import Credit
 import Cryptography
 import Market
 import Primitives
 import Wire
 
-/// The two machines of one node's market, without the node around them. Whatever calls them goes through here.
+/// A node's auctioneer and bidder without the rest of the node. Every call to them goes through here.
 final class MarketNode {
     let index: Int32
     let identity: Identity
     let address: PeerAddress
-    /// The sellers that it knows, for each of its auctions.
+    /// The sellers that it knows, used for each of its auctions.
     var candidates: [Candidate] = []
-    var balance: NodeBalance
-    /// Running tasks by their place in the load.
+    var balance: Balances
+    /// Running tasks, by their index in the load.
     var tasks: [TaskID: Int32] = [:]
     var jobs: [JobID: MarketJob] = [:]
     /// Idle channels that it dialled, by the other end.
@@ -32,20 +33,20 @@ final class MarketNode {
         self.identity = identity
         address = PeerAddress(
             key: identity.publicKey, endpoint: Endpoint(ipv4: Self.networkBase + UInt32(index), port: 7_827))
-        balance = NodeBalance(of: identity.publicKey)
+        balance = Balances(of: identity.publicKey)
         auctioneer = Auctioneer(identity: identity, parameters: parameters)
         bidder = Bidder(identity: identity, parameters: parameters)
         turn = Turn(now: Now(monotonic: .zero, wall: WallTime(milliseconds: 0)), random: random)
     }
 
-    /// The node at an address that `init` gave it.
+    /// The index of the node with an address that `init` assigned.
     static func index(of peer: PeerAddress) -> Int32 {
         Int32((peer.endpoint.ipv4 ?? networkBase) - networkBase)
     }
 
-    // MARK: What comes in
+    // MARK: Inputs
 
-    /// Call it before any of the following.
+    /// Must be called before any of the following.
     func begin(at clock: Int64) {
         turn.now = Now(
             monotonic: MonotonicTime(nanoseconds: clock),
@@ -129,18 +130,18 @@ final class MarketNode {
         bidder.tick(turn: &turn, out: &sellerActions)
     }
 
-    // MARK: What comes out
+    // MARK: Outputs
 
     var nextDeadline: Int64 { min(auctioneer.nextDeadline(), bidder.nextDeadline()).nanoseconds }
 
-    /// What the machines want done, and nothing more of it afterwards; false: nothing.
+    /// Moves the machines' actions out; false: there are none.
     func takeActions(_ buyer: inout [AuctioneerAction], _ seller: inout [BidderAction]) -> Bool {
         swap(&buyer, &buyerActions)
         swap(&seller, &sellerActions)
         return !buyer.isEmpty || !seller.isEmpty
     }
 
-    /// What is left when nothing should run any more; nil: nothing.
+    /// What the node still holds when nothing should run any more; nil: nothing.
     var leak: String? {
         let (mine, others) = (auctioneer.outstanding, bidder.outstanding)
         let count =
@@ -150,17 +151,17 @@ final class MarketNode {
     }
 }
 
-/// A channel that is being dialled, and for what.
+/// A channel that is being dialled, and its purpose.
 struct MarketDial {
     var task: TaskID
     var attempt: UInt32
     var isBuyers: Bool
 }
 
-/// A scripted answer on its way.
+/// A scripted answer in progress.
 struct MarketJob {
     var task: Int32
-    /// Steps planned under another ticket are void.
+    /// Steps planned with another ticket are void.
     var ticket: UInt32
     var position: Int
     var end: Int

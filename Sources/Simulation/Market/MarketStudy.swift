@@ -1,12 +1,13 @@
-// The market alone, and what schedulers make of the same tasks: how long clients wait, how many are refused.
+// The market alone, compared with schedulers on the same tasks: how long clients wait, and how many are
+// refused.
 //
-// One setting (sellers with slots and speeds, askers, links, a load) is drawn from a seed and then served several times:
-// by the auctions that ship (`MarketCarrier`), which know nothing of each other, and by baselines (`Baseline`) in a
-// queueing model. All of them meet the same tasks at the same moments over links of the same lengths, so that their
-// ratios are of pairs.
+// One setting (sellers with slots and speeds, askers, links, a load) is drawn from a seed and then served
+// several times: by the shipping auctions (`MarketCarrier`), which know nothing of each other, and by
+// baselines (`Baseline`) in a queueing model. All get the same tasks at the same times over links with the
+// same latencies, so that their results are paired.
 //
-// Discovery, gossip and sessions are left out: each asker has the offers from the start. What is left costs little
-// enough for thousands of nodes and days of virtual time.
+// Discovery, gossip and sessions are left out: each asker has the offers from the start. What is left is
+// cheap enough for thousands of nodes and days of virtual time.
 
 import Market
 import Primitives
@@ -17,14 +18,14 @@ public enum MarketStudy {
         public var seed: UInt64 = 1
         public var sellers: [ServePlan]
         public var askers: Int
-        /// Its askers are numbered from 0; its models are those that sellers serve.
+        /// Its askers are numbered from 0; its models are those that the sellers serve.
         public var load: LoadPlan
         public var network = NetworkPlan()
         /// Offers that each asker knows, drawn at random; nil: all.
         public var offersKnown: Int?
         public var parameters = MarketParameters()
-        /// Time between two deltas of an answer. A bidder judges by them when a slot will be free, so longer steps make
-        /// its advice coarse, and shorter ones cost events.
+        /// Time between two deltas of an answer. A bidder predicts from them when a slot will be free: longer
+        /// steps make its prediction coarse, shorter ones cost events.
         public var deltaEvery = Interval.milliseconds(100)
         /// How old an announced load may be (`Baseline.leastLoaded`).
         public var staleness = Interval.seconds(60)
@@ -37,7 +38,7 @@ public enum MarketStudy {
         }
     }
 
-    /// What became of one task; times in nanoseconds since the start.
+    /// The outcome of one task; times in nanoseconds since the start.
     public struct TaskRecord: Sendable {
         public enum End: UInt8, Sendable { case delivered, refused, failed }
         public var submittedAt: Int64 = 0
@@ -45,13 +46,13 @@ public enum MarketStudy {
         public var firstByteAt: Int64?
         public var endedAt: Int64 = 0
         public var end: End?
-        /// The seller that delivered it, by its place.
+        /// The index of the seller that delivered it.
         public var seller: Int32 = -1
         /// Micro-credits.
         public var cost: Int64 = 0
     }
 
-    /// One service of all tasks.
+    /// The result of serving all tasks once.
     public struct Run: Sendable {
         public var policy: String
         public var tasks: [TaskRecord] = []
@@ -60,10 +61,10 @@ public enum MarketStudy {
         public var digest = TraceDigest()
         /// By node, the sellers first; micro-credits.
         public var balances: [Int64] = []
-        /// What was left over when nothing ran any more; empty if all is in order.
+        /// What nodes still held when nothing ran any more; empty if all is in order.
         public var leaks: [String] = []
 
-        /// From submission to the end, the award, the first byte: of delivered tasks.
+        /// Delivered tasks: time from submission to the end, the award and the first byte.
         public var completions: Distribution { delivered { $0.endedAt - $0.submittedAt } }
         public var awards: Distribution { delivered { task in task.awardedAt.map { $0 - task.submittedAt } } }
         public var firstBytes: Distribution {
@@ -83,7 +84,7 @@ public enum MarketStudy {
     /// Serves the plan's tasks by auctions.
     public static func auction(_ plan: Plan) -> Run { MarketCarrier(plan).serve() }
 
-    /// Serves them by a scheduler's rule.
+    /// Serves the plan's tasks by a scheduler's rule.
     public static func run(_ policy: Baseline, _ plan: Plan) -> Run {
         var schedule = BaselineSchedule(plan, policy)
         return schedule.serve()
@@ -91,7 +92,7 @@ public enum MarketStudy {
 }
 
 extension MarketStudy.Plan {
-    /// Sellers of `slots` slots whose speeds are `speeds` in turn, asked at `percent` of what they can do in all.
+    /// Sellers with `slots` slots each and `speeds` in turn, loaded with `percent` of their total capacity.
     public static func skewed(
         sellers: Int, askers: Int, percent: Int, tasks: Int, seed: UInt64,
         speeds: [Int] = [15, 30, 60, 120, 240], slots: Int = 4, tokens: ClosedRange<Int> = 20...200,
@@ -112,7 +113,8 @@ extension MarketStudy.Plan {
         return plan
     }
 
-    /// The mean gap between tasks that keeps this share of all slots busy, by the mean length of 4,096 drawn answers.
+    /// The mean gap between tasks that keeps this share of all slots busy, from the mean length of 4,096
+    /// drawn answers.
     func gap(percent: Int) -> Interval {
         var random = SeededRandom(seed: 4_096)
         let drawn = (0..<4_096).reduce(0) { sum, _ in
@@ -129,7 +131,7 @@ extension MarketStudy.Plan {
         SeededRandom(seed: Bytes32(seed, 0x6d61_726b_6574, purpose, 0))
     }
 
-    /// The same links and tasks for whatever serves them; nodes are numbered with the sellers first.
+    /// The same links and tasks for every policy; nodes are numbered with the sellers first.
     var links: LinkModel { LinkModel(plan: network, regions: [], random: generator(1)) }
     var tasks: [PlannedTask] {
         var random = generator(2)
