@@ -10,6 +10,8 @@ final class DatagramPool {
 
     deinit { for block in blocks { block.deallocate() } }
 
+    var inUse: Int { blocks.count * Self.slotsPerBlock - free.count }
+
     /// A slot with a copy of `bytes`, which are at most 1,200.
     func store(_ bytes: UnsafeRawBufferPointer) -> Int32 {
         precondition(bytes.count <= Self.slotBytes, "a datagram of \(bytes.count) bytes")
