@@ -10,7 +10,7 @@ struct CryptoBenchmark {
 
     func run() throws {
         guard sodium_init() >= 0 else { throw BenchmarkError("libsodium can't be initialised") }
-        var report = Report()
+        var report = BenchmarkReport()
         report.add("sodium", json: quoted(String(cString: sodium_version_string())))
         if !sessionsOnly {
             signatures(&report)
@@ -22,13 +22,13 @@ struct CryptoBenchmark {
         say(report.json)
     }
 
-    private func add(_ name: String, _ pair: Pair, _ report: inout Report) {
+    private func add(_ name: String, _ pair: Pair, _ report: inout BenchmarkReport) {
         report.add("\(name)_us", pair.ourTime / 1_000)
         report.add("\(name)_bare_us", pair.bareTime / 1_000)
         report.add("\(name)_ratio", pair.ratio)
     }
 
-    private func signatures(_ report: inout Report) {
+    private func signatures(_ report: inout BenchmarkReport) {
         let identity = Identity(seed: Bytes32(1, 2, 3, 4))
         let message = [UInt8](repeating: 7, count: 400)
         let signature = identity.sign(message)
@@ -47,7 +47,7 @@ struct CryptoBenchmark {
         add("sign", sign, &report)
     }
 
-    private func sealing(_ report: inout Report) {
+    private func sealing(_ report: inout BenchmarkReport) {
         let key = Secret32(Bytes32(1, 2, 3, 4))
         let keyBytes = Bytes32(1, 2, 3, 4).bytes
         let nonce = [UInt8](repeating: 0, count: 12)
@@ -84,7 +84,7 @@ struct CryptoBenchmark {
         add("open_1000B", open, &report)
     }
 
-    private func agreement(_ report: inout Report) {
+    private func agreement(_ report: inout BenchmarkReport) {
         let secret = Secret32(Bytes32(1, 2, 3, 4))
         let secretBytes = Bytes32(1, 2, 3, 4).bytes
         let theirs = Agreement.publicKey(of: Secret32(Bytes32(5, 6, 7, 8)))

@@ -102,7 +102,7 @@ private struct MeshInMemory {
         blackHole(box.peer.nextDeadline())
     }
 
-    mutating func measure(rounds: Int) -> Report {
+    mutating func measure(rounds: Int) -> BenchmarkReport {
         var costs: [String: Double] = [:]
         var counts: [String: Int] = [:]
         func each(_ name: String, _ operation: (inout MeshInMemory, Int, TopicID) -> Void) {
@@ -131,7 +131,7 @@ private struct MeshInMemory {
                 deliver()
             }
         }
-        var report = Report()
+        var report = BenchmarkReport()
         for name in ["put", "get"] {
             report.add("\(name)_us", (costs[name] ?? 0) / Double(rounds) / 1_000)
             report.add("\(name)_datagrams", Double(counts[name] ?? 0) / Double(rounds * boxes.count))

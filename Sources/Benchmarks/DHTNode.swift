@@ -175,7 +175,7 @@ final class DHTNode {
     }
 
     private func stats(_ id: String) -> String {
-        var report = Report()
+        var report = BenchmarkReport()
         report.add("stats", json: id)
         report.add("cpu_seconds", Stopwatch.processCPU())
         report.add("contacts", Double(peer.contacts.count))

@@ -67,7 +67,7 @@ struct HandshakeFlood {
                 elapsed = SystemClockReading.now() - start
             }
         }
-        var report = Report()
+        var report = BenchmarkReport()
         report.add("sent", Double(sent))
         report.add("seconds", elapsed)
         report.add("answers", Double(answers))

@@ -4,7 +4,7 @@ import Glibc
 import Primitives
 import UVLoop
 
-struct LoadPlan: Sendable {
+struct LoadSettings: Sendable {
     var targets: [String]
     var model: String
     var clients: Int
@@ -41,7 +41,7 @@ struct LoadSamples {
 }
 
 final class LoadGenerator {
-    let plan: LoadPlan
+    let plan: LoadSettings
     let loop: EventLoop
     let endpoints: [Endpoint]
     let requests: [[UInt8]]
@@ -53,7 +53,7 @@ final class LoadGenerator {
     private var startedAt = MonotonicTime.zero
     private var cpuAtStart = 0.0
 
-    init(_ plan: LoadPlan, _ endpoints: [Endpoint], _ loop: EventLoop) {
+    init(_ plan: LoadSettings, _ endpoints: [Endpoint], _ loop: EventLoop) {
         self.plan = plan
         self.loop = loop
         self.endpoints = endpoints
@@ -62,7 +62,7 @@ final class LoadGenerator {
         started = endpoints.map { _ in 0 }
     }
 
-    static func run(_ plan: LoadPlan) throws {
+    static func run(_ plan: LoadSettings) throws {
         let endpoints = plan.targets.map { url -> Endpoint in
             let address = url.hasPrefix("http://") ? String(url.dropFirst(7)) : url
             guard let endpoint = Endpoint(String(address.prefix { $0 != "/" })) else {
@@ -106,7 +106,7 @@ final class LoadGenerator {
         over += 1
         guard over == plan.clients else { return }
         let seconds = (SystemClock.monotonic - startedAt).seconds
-        var report = Report()
+        var report = BenchmarkReport()
         report.add("seconds", seconds)
         report.add("cpu_seconds", Stopwatch.processCPU() - cpuAtStart)
         report.add("targets", json: "[" + zip(plan.targets, samples).map(json).joined(separator: ", ") + "]")
@@ -115,7 +115,7 @@ final class LoadGenerator {
     }
 
     private func json(_ target: String, _ samples: LoadSamples) -> String {
-        var report = Report()
+        var report = BenchmarkReport()
         func list<T>(_ values: [T]) -> String { "[" + values.map { "\($0)" }.joined(separator: ",") + "]" }
         report.add("url", json: quoted(target))
         report.add("errors", json: "\(samples.errors)")

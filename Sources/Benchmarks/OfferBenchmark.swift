@@ -26,7 +26,7 @@ struct OfferBenchmark {
         var key: [UInt8]
     }
 
-    func run(_ report: inout Report) throws {
+    func run(_ report: inout BenchmarkReport) throws {
         let arrivals = Self.arrivals()
         var pair = Pair()
         let end = Stopwatch.processCPU() + seconds

@@ -65,7 +65,7 @@ struct PingLoad {
         let seconds = SystemClockReading.now() - clock
         let used = Self.cpu(of: pid) - cpu
         let answered = session?.open(&answers, answerRanges) ?? answerRanges.count
-        var report = Report()
+        var report = BenchmarkReport()
         report.add("sent", Double(sent))
         report.add("answered", Double(answered))
         report.add("seconds", seconds)

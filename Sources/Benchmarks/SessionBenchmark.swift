@@ -37,7 +37,7 @@ struct SessionBenchmark {
             wall: WallTime(milliseconds: 1_800_000_000_000 + Int64(step) * 100))
     }
 
-    func run(_ report: inout Report) throws {
+    func run(_ report: inout BenchmarkReport) throws {
         try handshakes(&report)
         wrongMacs(&report)
         try pings(&report)
@@ -47,7 +47,7 @@ struct SessionBenchmark {
 
     /// Opens sessions to one node whose key is known, always from new endpoints, 32 at a time, and times each
     /// stage separately. A PING rides along, as on first contact.
-    private func handshakes(_ report: inout Report) throws {
+    private func handshakes(_ report: inout BenchmarkReport) throws {
         var (a, b) = (sessions(asker, 1), sessions(answerer, 2))
         var turn = Turn(now: now(1), random: SeededRandom(seed: 1))
         var (outA, outB) = (SessionOutput(), SessionOutput())
@@ -116,7 +116,7 @@ struct SessionBenchmark {
         sessions.reply(.discovery(.pong(contact: nil, observed: source)), to: handle, turn: &turn, out: &out)
     }
 
-    private func wrongMacs(_ report: inout Report) {
+    private func wrongMacs(_ report: inout BenchmarkReport) {
         var (a, b) = (sessions(asker, 3), sessions(answerer, 4))
         var turn = Turn(now: now(1), random: SeededRandom(seed: 1))
         var (outA, outB) = (SessionOutput(), SessionOutput())
@@ -146,7 +146,7 @@ struct SessionBenchmark {
     // MARK: PING
 
     /// On an established session: answered by `Sessions` alone, and by a whole `Peer`.
-    private func pings(_ report: inout Report) throws {
+    private func pings(_ report: inout BenchmarkReport) throws {
         var responder = sessions(answerer, 5)
         var turn = Turn(now: now(0), random: SeededRandom(seed: 2))
         var out = SessionOutput()

@@ -37,7 +37,9 @@ enum Event: BitwiseCopyable {
     enum Direction: Int8 { case toAcceptor = 0, toDialler }
 }
 
-struct EventQueue {
+typealias EventQueue = TimedQueue<Event>
+
+struct TimedQueue<Event: BitwiseCopyable> {
     struct Entry {
         var time: Int64
         var sequence: UInt64

@@ -307,6 +307,23 @@ extension [BidderAction] {
         #expect(worker.bidder.outstanding == (0, 0, 0, 0))
     }
 
+    /// Section "Dialling" of `market.md` has OPEN come on the channel of HELLO; a buyer may break that.
+    @Test func anOpenOnAnotherChannelThanTheDialledOneLeavesNoChannelBehind() throws {
+        var worker = Worker()
+        worker.bidder.acceptsChannels = false
+        let task = TaskID(high: 1, low: 1)
+        _ = worker.handle(.callForBids(call(1)), from: one)
+        _ = worker.handle(.award(Award(task: task, attempt: 1, workerDials: true)), from: one)
+        worker.bidder.channelOpened(
+            task, attempt: 1, channel: 7, peer: one.key, turn: &worker.turn, out: &worker.actions)
+        worker.frame(task, .open(TaskOpen(kind: .chat, bodyBytes: 0)), from: one, on: 8)
+        let job = try #require(worker.take().jobs.first)
+        worker.bidder.channelClosed(8, turn: &worker.turn, out: &worker.actions)
+        #expect(worker.actions.cancelled == [job.id])
+        #expect(worker.actions.contains { if case .releaseChannel(7) = $0 { true } else { false } })
+        #expect(worker.bidder.outstanding == (0, 0, 0, 0))
+    }
+
     @Test func deltasCarryOffsetsAreCutBetweenCharactersAndEndWithTheFinish() throws {
         var worker = Worker()
         let job = try worker.run(1, from: one, on: 1)

@@ -112,6 +112,18 @@ extension ProcessTests {
             }
         }
 
+        @Test func `the reference describes every measure of processes`() async throws {
+            try await withFile("mesh: testnet-x\nnodes: {ada: {}}\nexpect: [zzzzzzzzzz >= 1]\n") {
+                let ran = try await run("testnet", "run", $0)
+                let list = try #require(ran.err.components(separatedBy: "one of ").last, "\(ran.err)")
+                let names = list.split { !$0.isLetter && !$0.isNumber && $0 != "_" }.map(String.init)
+                #expect(names.contains("answered") && names.contains("first_byte_p99"), "\(ran.err)")
+                let reference = try String(
+                    contentsOfFile: "\(Project.root)/testnet/README.md", encoding: .utf8)
+                for name in names { #expect(reference.contains("`\(name)`"), "\(name)") }
+            }
+        }
+
         @Test(arguments: [
             ("nat: full-cone", "`nat: full-cone` (fay)"), ("clock_skew: 30s", "`clock_skew` (fay)"),
             ("address: learnt", "`address: learnt` (fay)"),

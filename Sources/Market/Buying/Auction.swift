@@ -42,7 +42,7 @@ struct Auction: Sendable {
     private let closesAt: MonotonicTime
     private var entries: [Entry]
     private var arrivals = 0
-    /// The window closed without a bid: the first one wins.
+    /// The wait for bids ended without one: the first bid wins.
     private var isOvertime = false
     private var hasReleased = false
     /// What losers are told; 0 before there is a winner.

@@ -3,7 +3,7 @@ import Primitives
 import Wire
 
 struct TaskTimer: Hashable, Sendable {
-    enum Kind: UInt8, CaseIterable, Sendable { case deadline, window, award, channel, stall, receipt, retry }
+    enum Kind: UInt8, CaseIterable, Sendable { case deadline, bids, award, channel, stall, receipt, retry }
     var task: TaskID
     var kind: Kind
 }

@@ -8,37 +8,37 @@ extension BuyerTask {
     ) {
         attempt += 1
         enter(.calling)
-        let window = self.window(chosen, desk)
-        let message = MarketMessage.callForBids(callForBids(requirements, window, desk.parameters, now))
+        let wait = bidWait(chosen, desk)
+        let message = MarketMessage.callForBids(callForBids(requirements, wait, desk.parameters, now))
         auction = Auction(
-            attempt: attempt, requirements: requirements, chosen: chosen, now: now, closesAt: now + window)
+            attempt: attempt, requirements: requirements, chosen: chosen, now: now, closesAt: now + wait)
         for eligible in chosen {
             let key = eligible.candidate.key
             if !asked.contains(key) { asked.append(key) }
             desk.sellers.called(key, now)
             desk.request(.call, message, task: id, attempt: attempt, to: eligible.candidate.address)
         }
-        desk.set(id, .window, at: now + window)
+        desk.set(id, .bids, at: now + wait)
         transcript.known = survey.known
         transcript.skipped = survey.skipped
         if transcript.phases.choose == nil { transcript.phases.choose = now - startedAt }
     }
 
-    /// Twice the slowest candidate's usual reply time; the whole window while one of them is unknown.
-    private func window(_ chosen: [Eligible], _ desk: AuctionDesk) -> Interval {
+    /// Twice the slowest candidate's usual reply time; the longest wait while one of them is unknown.
+    private func bidWait(_ chosen: [Eligible], _ desk: AuctionDesk) -> Interval {
         let parameters = desk.parameters
-        var window = parameters.windowMin
+        var wait = parameters.bidWaitMin
         for eligible in chosen {
             guard let reply = desk.sellers.replyTime(eligible.candidate.key) else {
-                return parameters.windowMax
+                return parameters.bidWaitMax
             }
-            window = max(window, reply * 2 + parameters.windowMargin)
+            wait = max(wait, reply * 2 + parameters.bidWaitMargin)
         }
-        return min(window, parameters.windowMax)
+        return min(wait, parameters.bidWaitMax)
     }
 
     private func callForBids(
-        _ requirements: Requirements, _ window: Interval, _ parameters: MarketParameters, _ now: MonotonicTime
+        _ requirements: Requirements, _ wait: Interval, _ parameters: MarketParameters, _ now: MonotonicTime
     ) -> CallForBids {
         let preferences = request.preferences
         let version = requirements.continuing
@@ -48,7 +48,7 @@ extension BuyerTask {
             features: request.features, mustContinue: version != nil, tokensIn: requirements.tokensIn,
             tokensOut: requirements.basis.tokensOut, tokensOutMax: requirements.tokensOutMax ?? 0,
             maxPrice: preferences.maxPrice,
-            closeMilliseconds: UInt32(clamping: min(window * 2, parameters.holdMax).milliseconds),
+            closeMilliseconds: UInt32(clamping: min(wait * 2, parameters.holdMax).milliseconds),
             deadlineMilliseconds: UInt32(clamping: (deadlineAt - now).milliseconds),
             weights: preferences.weights, buyerUnreachable: !requirements.selfReachable)
     }
@@ -103,17 +103,17 @@ extension BuyerTask {
         if stage == .calling, auction?.canClose == true { closeAuction(&desk, &turn) }
     }
 
-    mutating func windowClosed(_ desk: inout AuctionDesk, _ turn: inout Turn) {
+    mutating func biddingTimedOut(_ desk: inout AuctionDesk, _ turn: inout Turn) {
         guard stage == .calling else { return }
         if auction?.hasBid == false, let at = auction?.waitsUntil(turn.monotonic, desk.parameters) {
-            desk.set(id, .window, at: at)
+            desk.set(id, .bids, at: at)
         } else {
             closeAuction(&desk, &turn)
         }
     }
 
     private mutating func closeAuction(_ desk: inout AuctionDesk, _ turn: inout Turn) {
-        desk.cancel(id, .window)
+        desk.cancel(id, .bids)
         if transcript.phases.collect == nil, let openedAt = auction?.openedAt {
             transcript.phases.collect = turn.monotonic - openedAt
         }
@@ -128,7 +128,7 @@ extension BuyerTask {
         if let at = auction?.waitsUntil(turn.monotonic, desk.parameters) {
             // It closed early, or in overtime, for a bid that came to nothing.
             enter(.calling)
-            return desk.set(id, .window, at: at)
+            return desk.set(id, .bids, at: at)
         }
         excludeAsked(desk.parameters, turn.monotonic)
         choose(&desk)

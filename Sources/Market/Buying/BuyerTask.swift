@@ -72,7 +72,7 @@ struct BuyerTask: Sendable {
     mutating func timer(_ kind: TaskTimer.Kind, _ desk: inout AuctionDesk, _ turn: inout Turn) {
         switch kind {
         case .deadline: deadlinePassed(&desk, &turn)
-        case .window: windowClosed(&desk, &turn)
+        case .bids: biddingTimedOut(&desk, &turn)
         case .award: awardTimedOut(&desk, &turn)
         case .channel: channelTimedOut(&desk, &turn)
         case .stall: checkStall(&desk, &turn)

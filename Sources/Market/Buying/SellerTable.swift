@@ -47,8 +47,8 @@ struct SellerTable: Sendable {
     /// Whether it owes an answer for longer than an auction would wait for it.
     func isOverdue(_ key: PublicKey, _ now: MonotonicTime) -> Bool {
         guard let seller = table[key], let calledAt = seller.calledAt else { return false }
-        let usual = seller.reply.map { max(parameters.windowMin, $0 * 2 + parameters.windowMargin) }
-        return now - calledAt > usual ?? parameters.windowMax
+        let usual = seller.reply.map { max(parameters.bidWaitMin, $0 * 2 + parameters.bidWaitMargin) }
+        return now - calledAt > usual ?? parameters.bidWaitMax
     }
 
     /// Whether we never gave it a task.

@@ -9,15 +9,15 @@ public struct MarketParameters: Sendable {
     /// Sellers asked in one auction. 8: seven drawn by weight and a newcomer came within 6 % of an omniscient
     /// scheduler. Fewer: worse winners; more: slots held in vain, and bursts of answers.
     public var candidatesMax = 8
-    /// Bounds of the time to wait for bids, which is 2 × the slowest candidate's smoothed reply time + `windowMargin`.
+    /// Bounds of the time to wait for bids, which is 2 × the slowest candidate's smoothed reply time + `bidWaitMargin`.
     /// Below 20 ms a busy machine's scheduler alone makes bids late; above 120 ms a chat user feels the wait.
-    public var windowMin = Interval.milliseconds(20)
-    public var windowMax = Interval.milliseconds(120)
-    public var windowMargin = Interval.milliseconds(10)
+    public var bidWaitMin = Interval.milliseconds(20)
+    public var bidWaitMax = Interval.milliseconds(120)
+    public var bidWaitMargin = Interval.milliseconds(10)
     /// When that time is over without a single bid while calls are unanswered, the first bid within this long of the call
     /// wins. Long enough for two round trips around the world, or first contacts never sell.
     public var noBidPatience = Interval.milliseconds(1_000)
-    /// How long a bid may be asked to hold its slot; the call asks for 2 × the window. Too long: a buyer that
+    /// How long a bid may be asked to hold its slot; the call asks for twice the time to wait for bids. Too long: a buyer that
     /// never awards blocks a seller; too short: awards find their slots sold.
     public var holdMax = Interval.milliseconds(250)
     /// A task whose candidates are all busy waits for the earliest slot and asks again, if one is likely to be free

@@ -32,7 +32,7 @@ extension Bidder {
     /// The channel closed; the task that it carried ends with it.
     public mutating func channelClosed(_ channel: ChannelID, turn: inout Turn, out: inout [BidderAction]) {
         guard let key = channels.removeValue(forKey: channel) else { return }
-        gate.forgetDialled(of: key)
+        gate.closed(channel, for: key)
         switch gate.standing(of: key) {
         case .running: cancelTask(key, &out)
         case .held, .leased: end(key, .spent, &out)

@@ -46,7 +46,7 @@ public struct Bidder: Sendable {
         set { terms.acceptsChannels = newValue }
     }
 
-    /// Gives every task back to its buyer, who goes on elsewhere.
+    /// Fails every task so that its buyer continues it on another node.
     public mutating func handOver(turn: inout Turn, out: inout [BidderAction]) {
         for key in gate.runningJobs.compactMap({ gate.key(of: $0) }) {
             failTask(key, Fail(.leaving, "The node stops serving.", anotherMaySucceed: true), &out)

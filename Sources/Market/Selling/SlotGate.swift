@@ -198,8 +198,10 @@ struct SlotGate: Sendable {
         return true
     }
 
-    mutating func forgetDialled(of key: SlotKey) {
-        if let index = slots.index(forKey: key) { slots.values[index].dialled = nil }
+    /// Notes that the channel is gone, if this node dialled it for that slot.
+    mutating func closed(_ channel: ChannelID, for key: SlotKey) {
+        guard let index = slots.index(forKey: key), slots.values[index].dialled == channel else { return }
+        slots.values[index].dialled = nil
     }
 
     // MARK: - Running tasks

@@ -1,7 +1,7 @@
 import Glibc
 
 /// Named figures, printed as one JSON object in the order in which they were added.
-struct Report {
+struct BenchmarkReport {
     private var entries: [String] = []
 
     mutating func add(_ name: String, _ value: Double) {

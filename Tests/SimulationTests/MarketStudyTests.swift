@@ -1,0 +1,78 @@
+import Primitives
+import Testing
+
+@testable import Simulation
+
+/// The market alone, and the schedulers beside it. Small: a run has a hundred tasks.
+@Suite struct MarketStudyTests {
+    private func plan(_ percent: Int, tasks: Int = 100, seed: UInt64 = 1) -> MarketStudy.Plan {
+        .skewed(sellers: 10, askers: 4, percent: percent, tasks: tasks, seed: seed, tokens: 5...40)
+    }
+
+    @Test(arguments: [1, 2] as [UInt64])
+    func thePoliciesAreOrderedByWhatTheyKnow(seed: UInt64) {
+        let plan = plan(80, tasks: 3_000, seed: seed)
+        func mean(_ policy: Baseline) -> Int64 { MarketStudy.run(policy, plan).completions.mean }
+        let omniscient = mean(.omniscient)
+        #expect(omniscient <= mean(.twoChoices) && mean(.twoChoices) <= mean(.random))
+        #expect(omniscient <= mean(.jsq) && mean(.jsq) <= mean(.random))
+        #expect(omniscient <= mean(.leastLoaded))
+    }
+
+    @Test func allPoliciesMeetTheSameTasks() {
+        let plan = plan(50)
+        let auction = MarketStudy.auction(plan)
+        for policy in Baseline.allCases {
+            let run = MarketStudy.run(policy, plan)
+            #expect(run.tasks.map(\.submittedAt) == auction.tasks.map(\.submittedAt), "\(policy)")
+            #expect(run.refusedShare == 0, "\(policy)")
+        }
+    }
+
+    @Test func anIdleMarketServesNoSlowerThanTheScheduler() {
+        let plan = plan(5)
+        let (auction, best) = (MarketStudy.auction(plan), MarketStudy.run(.omniscient, plan))
+        #expect(auction.leaks.isEmpty, "\(auction.leaks)")
+        #expect(auction.refusedShare == 0)
+        // An auction also weighs the price, and pays for connections that don't exist yet.
+        #expect(auction.completions.mean < 2 * best.completions.mean)
+        #expect(auction.completions.sorted[0] >= best.completions.sorted[0] / 2)
+    }
+
+    @Test func theMarketAloneRepeatsItself() {
+        let first = MarketStudy.auction(plan(95, seed: 7))
+        let second = MarketStudy.auction(plan(95, seed: 7))
+        #expect(first.digest.text == second.digest.text && first.events == second.events)
+        #expect(first.digest.text != MarketStudy.auction(plan(95, seed: 8)).digest.text)
+        for policy in Baseline.allCases {
+            let runs = (0..<2).map { _ in MarketStudy.run(policy, plan(95, seed: 7)) }
+            #expect(runs[0].digest.text == runs[1].digest.text, "\(policy)")
+        }
+    }
+
+    @Test func nothingIsLeftOverAndBalancesSumToZeroUnderLoss() {
+        var plan = plan(80)
+        plan.network.loss = .percent(2)
+        plan.network.jitter = .milliseconds(2)
+        plan.offersKnown = 6
+        let run = MarketStudy.auction(plan)
+        #expect(run.leaks.isEmpty, "\(run.leaks)")
+        let cost = run.tasks.reduce(0) { $0 + $1.cost }
+        #expect(cost > 0 && run.balances[0..<10].reduce(0, +) == cost)
+        #expect(run.balances.reduce(0, +) == 0)
+    }
+
+    @Test func conversationsFollowTheirAnswers() {
+        var plan = plan(20, tasks: 40)
+        plan.load.promptTokens = 20
+        plan.load.conversation = ConversationPlan(turns: 3...3, think: .seconds(1))
+        let planned = plan.tasks
+        for run in [MarketStudy.auction(plan), MarketStudy.run(.omniscient, plan)] {
+            #expect(run.tasks.count == 120 && run.leaks.isEmpty)
+            for (task, record) in zip(planned, run.tasks) {
+                guard let next = task.next else { continue }
+                #expect(run.tasks[next].submittedAt == record.endedAt + task.think)
+            }
+        }
+    }
+}
