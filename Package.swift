@@ -82,7 +82,7 @@ let loop: [Target] = [
 ]
 
 let shell: [Target] = [
-    target("MeshDocuments", []),
+    target("MeshDocuments", ["Primitives"]),
     target("MeshClient", ["CCurl"]),
     target("Store", ["Wire", product("GRDB", "GRDB.swift")]),
     target("NodeConfiguration", ["Primitives", product("Yams", "Yams")]),

@@ -23,28 +23,28 @@ public struct ReceiptKey: Hashable, Sendable {
     }
 }
 
-/// One node's balances with its peers, in micro-credits.
+/// One node's balances with its peers.
 public struct Balances: Sendable {
     /// The node that they belong to.
     public let owner: PublicKey
     /// The cost of everything that the owner sold, since its first receipt.
-    public private(set) var earned: Int64
+    public private(set) var earned: Money
     /// The cost of everything that the owner bought.
-    public private(set) var spent: Int64
+    public private(set) var spent: Money
     /// The sum of what peers owe the owner, without what it owes others.
-    public private(set) var owedToOwner: Int64 = 0
+    public private(set) var owedToOwner = Money.zero
     /// The sum of what the owner owes peers; not negative.
-    public private(set) var owedByOwner: Int64 = 0
+    public private(set) var owedByOwner = Money.zero
     /// Peers that owe the owner something.
     public private(set) var debtorCount = 0
     /// Not bounded: each entry stands for signed receipts, and money is not forgotten.
-    private var byPeer: [PublicKey: Int64] = [:]
+    private var byPeer: [PublicKey: Money] = [:]
     private var counted = RecentTable<ReceiptKey, Counted>(capacity: CreditLimits.assignmentsMax)
 
     /// What the latest receipt of an assignment said.
     private struct Counted {
         var sequence: UInt64
-        var cost: Int64
+        var cost: Money
     }
 
     /// Balances from the receipts that the database holds; none by default.
@@ -54,8 +54,9 @@ public struct Balances: Sendable {
     ///   - earned: everything that `owner` sold.
     ///   - spent: everything that it bought.
     public init(
-        of owner: PublicKey, byPeer: some Sequence<(key: PublicKey, value: Int64)> = [:], earned: Int64 = 0,
-        spent: Int64 = 0
+        of owner: PublicKey, byPeer: some Sequence<(key: PublicKey, value: Money)> = [:],
+        earned: Money = .zero,
+        spent: Money = .zero
     ) {
         self.owner = owner
         self.earned = earned
@@ -64,11 +65,11 @@ public struct Balances: Sendable {
     }
 
     /// What `peer` owes the owner; negative: the owner owes it.
-    public subscript(peer: PublicKey) -> Int64 { byPeer[peer] ?? 0 }
+    public subscript(peer: PublicKey) -> Money { byPeer[peer] ?? .zero }
 
     /// Everything that the owner is owed, less everything that it owes. Over all nodes these sum to zero when each
     /// receipt has reached its worker.
-    public var net: Int64 { owedToOwner.subtractingClamped(owedByOwner) }
+    public var net: Money { owedToOwner - owedByOwner }
 
     /// Counts a receipt whose signature was checked. One that its assignment's later receipt overtook changes nothing, nor
     /// does a repetition, one between other nodes, or one of the owner with itself.
@@ -82,36 +83,22 @@ public struct Balances: Sendable {
         // Removed first, so that the assignment becomes the most recent.
         counted.remove(key)
         counted.insert(key, Counted(sequence: receipt.sequence, cost: receipt.cost))
-        let difference = receipt.cost.subtractingClamped(before?.cost ?? 0)
+        let difference = receipt.cost - (before?.cost ?? .zero)
         if isSeller {
-            earned = earned.addingClamped(difference)
+            earned += difference
             change(receipt.buyer, by: difference)
         } else {
-            spent = spent.addingClamped(difference)
-            change(receipt.worker, by: Int64.zero.subtractingClamped(difference))
+            spent += difference
+            change(receipt.worker, by: -difference)
         }
     }
 
-    private mutating func change(_ peer: PublicKey, by difference: Int64) {
-        let before = byPeer[peer] ?? 0
-        let after = before.addingClamped(difference)
+    private mutating func change(_ peer: PublicKey, by difference: Money) {
+        let before = self[peer]
+        let after = before + difference
         byPeer[peer] = after
-        owedToOwner = owedToOwner.addingClamped(max(0, after).subtractingClamped(max(0, before)))
-        owedByOwner = owedByOwner.subtractingClamped(min(0, after).subtractingClamped(min(0, before)))
-        debtorCount += (after > 0 ? 1 : 0) - (before > 0 ? 1 : 0)
-    }
-}
-
-extension Int64 {
-    // Costs come from the network: a sum of many is clamped at the ends of the range and never traps.
-
-    fileprivate func addingClamped(_ other: Int64) -> Int64 {
-        let (sum, overflow) = addingReportingOverflow(other)
-        return overflow ? (other > 0 ? .max : .min) : sum
-    }
-
-    fileprivate func subtractingClamped(_ other: Int64) -> Int64 {
-        let (difference, overflow) = subtractingReportingOverflow(other)
-        return overflow ? (other > 0 ? .min : .max) : difference
+        owedToOwner += max(.zero, after) - max(.zero, before)
+        owedByOwner -= min(.zero, after) - min(.zero, before)
+        debtorCount += (after > .zero ? 1 : 0) - (before > .zero ? 1 : 0)
     }
 }

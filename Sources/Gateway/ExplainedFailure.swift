@@ -98,7 +98,7 @@ struct ExplainedFailure {
                         .init("prompt_tokens", number(delivered.promptTokens)),
                         .init("completion_tokens", number(delivered.completionTokens)),
                         .init("cached_tokens", number(delivered.cachedTokens)),
-                        .init("cost_ucr", number(delivered.cost)),
+                        .init("cost_ucr", number(delivered.cost.microCredits)),
                     ])))
         }
         return .object(members)

@@ -40,9 +40,9 @@ extension GatewayResponder {
         text.sample(status.tasks.cancelled, ["state": "cancelled"])
         text.sample(status.tasks.failed, ["state": "failed"])
         text.family("starling_earned_microcredits_total", "counter", "Micro-credits earned by answering.")
-        text.sample(status.earned)
+        text.sample(status.earned.microCredits)
         text.family("starling_spent_microcredits_total", "counter", "Micro-credits spent by asking.")
-        text.sample(status.spent)
+        text.sample(status.spent.microCredits)
         served(status.models, &text)
         text.family("starling_datagrams_dropped_total", "counter", "Datagrams dropped, by reason.")
         for (reason, count) in peers.dropped.sorted(by: { $0.key < $1.key }) {

@@ -140,7 +140,7 @@ struct TaskAnswer: Sendable {
         }
         var response = Reply.json(body)
         describe(award, firstToken: summary.firstToken, in: &response.headers)
-        response.headers[.cost] = Credits.text(summary.cost)
+        response.headers[.cost] = Credits.text(summary.cost.microCredits)
         return response
     }
 

@@ -1,5 +1,7 @@
 // `GET /mesh/peers` and `starling peers --json`.
 
+import Primitives
+
 /// This node, the nodes that it knows, and the datagrams that it dropped.
 public struct PeersDocument: Codable, Sendable, Equatable {
     public var own: SelfDocument
@@ -130,13 +132,13 @@ public struct PeerDocument: Codable, Sendable, Equatable {
     public var trust: Double
     public var tasks: Tasks
     /// Micro-credits; positive when the peer owes us.
-    public var balance: Int64
+    public var balance: Money
 
     public init(
         nodeID: String, publicKey: String, name: String, endpoints: [String] = [], reach: String = "unknown",
         state: String = "live", inTable: Bool = false, roundTripMilliseconds: Double? = nil,
         lastHeard: String? = nil, version: String? = nil, sells: [String] = [], trust: Double = 1,
-        tasks: Tasks = Tasks(), balance: Int64 = 0
+        tasks: Tasks = Tasks(), balance: Money = .zero
     ) {
         self.nodeID = nodeID
         self.publicKey = publicKey

@@ -1,5 +1,7 @@
 // `GET /mesh/status` and `starling status --json`: one screen for the operator.
 
+import Primitives
+
 /// How this node is doing, and the one thing to change.
 public struct StatusDocument: Codable, Sendable, Equatable {
     /// A node's activity. `asking` means that it serves nothing.
@@ -17,21 +19,21 @@ public struct StatusDocument: Codable, Sendable, Equatable {
     public var peers: Int
     public var models: [ServedModelDocument]
     public var tasks: TaskCountsDocument
-    public var earned: Int64
+    public var earned: Money
     /// Number of nodes that paid us.
     public var earnedFrom: Int
-    public var spent: Int64
-    public var owedToUs: Int64
-    public var owedByUs: Int64
+    public var spent: Money
+    public var owedToUs: Money
+    public var owedByUs: Money
     /// One sentence naming the one thing to change; nil if there is none.
     @Nullable public var next: String?
 
     public init(
         name: String, nodeID: String, publicKey: String, mesh: String, version: String, uptimeSeconds: Int64,
         state: State, reach: ReachDocument, peers: Int, models: [ServedModelDocument] = [],
-        tasks: TaskCountsDocument = TaskCountsDocument(), earned: Int64 = 0, earnedFrom: Int = 0,
-        spent: Int64 = 0,
-        owedToUs: Int64 = 0, owedByUs: Int64 = 0, next: String? = nil
+        tasks: TaskCountsDocument = TaskCountsDocument(), earned: Money = .zero, earnedFrom: Int = 0,
+        spent: Money = .zero,
+        owedToUs: Money = .zero, owedByUs: Money = .zero, next: String? = nil
     ) {
         self.name = name
         self.nodeID = nodeID

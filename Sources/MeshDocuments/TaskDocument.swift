@@ -1,5 +1,7 @@
 // `GET /mesh/tasks/ID` and `starling why ID --json`. Holds neither the prompt nor the answer.
 
+import Primitives
+
 /// Everything that this node knows of one task.
 public struct TaskDocument: Codable, Sendable, Equatable {
     public var task: String
@@ -71,12 +73,12 @@ public struct TaskLimits: Codable, Sendable, Equatable {
         }
     }
     @Nullable public var maxPrice: MaxPrice?
-    @Nullable public var maxCost: Int64?
+    @Nullable public var maxCost: Money?
     public var deadlineMilliseconds: Int64
     @Nullable public var maxTokens: Int?
 
     public init(
-        maxPrice: MaxPrice? = nil, maxCost: Int64? = nil, deadlineMilliseconds: Int64, maxTokens: Int? = nil
+        maxPrice: MaxPrice? = nil, maxCost: Money? = nil, deadlineMilliseconds: Int64, maxTokens: Int? = nil
     ) {
         self.maxPrice = maxPrice
         self.maxCost = maxCost
@@ -161,7 +163,7 @@ public struct TaskBid: Codable, Sendable, Equatable {
     @Nullable public var tokensPerSecond: Double?
     @Nullable public var trust: Double?
     /// Micro-credits for the estimated tokens.
-    @Nullable public var estimate: Int64?
+    @Nullable public var estimate: Money?
     /// Milliseconds until the estimated answer would be complete.
     @Nullable public var completionMilliseconds: Double?
     /// The lowest score wins.
@@ -171,7 +173,7 @@ public struct TaskBid: Codable, Sendable, Equatable {
     public init(
         nodeID: String, name: String, outcome: String, declined: String? = nil, price: PriceDocument? = nil,
         queueMilliseconds: Int? = nil, firstTokenMilliseconds: Int? = nil, tokensPerSecond: Double? = nil,
-        trust: Double? = nil, estimate: Int64? = nil, completionMilliseconds: Double? = nil,
+        trust: Double? = nil, estimate: Money? = nil, completionMilliseconds: Double? = nil,
         score: UInt64? = nil, signature: String? = nil
     ) {
         self.nodeID = nodeID
@@ -237,7 +239,7 @@ public struct TaskAssignment: Codable, Sendable, Equatable {
     public var tokens: Int
     /// `running`, `finished`, `lost`, `stalled`, `failed`, `refused`, `cancelled`, `left`.
     public var ended: String
-    public var cost: Int64
+    public var cost: Money
     /// From the last byte of the previous worker to the first of this one.
     @Nullable public var gapMilliseconds: Double?
     @Nullable public var receipt: String?
@@ -245,7 +247,7 @@ public struct TaskAssignment: Codable, Sendable, Equatable {
     public var droppedFields: [String]
 
     public init(
-        nodeID: String, name: String, fromToken: Int, tokens: Int, ended: String, cost: Int64,
+        nodeID: String, name: String, fromToken: Int, tokens: Int, ended: String, cost: Money,
         gapMilliseconds: Double? = nil, receipt: String? = nil, droppedFields: [String] = []
     ) {
         self.nodeID = nodeID
@@ -276,9 +278,10 @@ public struct TaskUsage: Codable, Sendable, Equatable {
     public var promptTokens: Int
     public var completionTokens: Int
     public var cachedTokens: Int
-    public var cost: Int64
+    public var cost: Money
 
-    public init(promptTokens: Int = 0, completionTokens: Int = 0, cachedTokens: Int = 0, cost: Int64 = 0) {
+    public init(promptTokens: Int = 0, completionTokens: Int = 0, cachedTokens: Int = 0, cost: Money = .zero)
+    {
         self.promptTokens = promptTokens
         self.completionTokens = completionTokens
         self.cachedTokens = cachedTokens

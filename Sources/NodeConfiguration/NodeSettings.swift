@@ -157,7 +157,7 @@ public struct HTTPSettings: Sendable {
 public struct AskSettings: Sendable {
     public var maxInputPrice: Int64?
     public var maxOutputPrice: Int64?
-    public var maxCost: Int64?
+    public var maxCost: Money?
     /// Micro-credits that one second less of waiting is worth.
     public var timePerSecond: Int
     public var minTrust: Double
@@ -168,7 +168,7 @@ public struct AskSettings: Sendable {
         try price.allow(["input", "output"])
         maxInputPrice = try price.microCredits("input")
         maxOutputPrice = try price.microCredits("output")
-        maxCost = try reader.microCredits("max_cost")
+        maxCost = try reader.microCredits("max_cost").map(Money.init(microCredits:))
         timePerSecond = try reader.integer("value_of_time", in: 0...1_000_000_000) ?? 40
         minTrust = try reader.number("min_trust", in: 0...1) ?? 0
     }

@@ -18,8 +18,8 @@ public struct ProviderPreferences: Hashable, Sendable {
     /// Micro-credits per million tokens.
     public var maxPromptPrice: Int64?
     public var maxCompletionPrice: Int64?
-    /// Micro-credits for the whole task.
-    public var maxCost: Int64?
+    /// For the whole task.
+    public var maxCost: Money?
     /// Tokens per second × 1000.
     public var minMillitokensPerSecond: UInt32?
     public var maxFirstTokenMilliseconds: UInt32?
@@ -67,7 +67,7 @@ public struct ProviderPreferences: Hashable, Sendable {
             }
             sort = found
         case "max_price": try readMaxPrice(value, path)
-        case "max_cost": maxCost = try Self.credits(value, path)
+        case "max_cost": maxCost = Money(microCredits: try Self.credits(value, path))
         case "preferred_min_throughput":
             let perSecond = try Self.number(value, path, unit: "tokens per second", in: 0...1e6)
             minMillitokensPerSecond = UInt32((perSecond * 1000).rounded(.up))

@@ -1,18 +1,20 @@
+import Primitives
+
 /// What an answer took and cost: OpenAI's `usage` extended by OpenRouter's `cost`, and our own object
 /// `starling`.
 public struct Usage: Hashable, Sendable {
     public var promptTokens: UInt32
     public var cachedTokens: UInt32
     public var completionTokens: UInt32
-    /// Micro-credits over all attempts.
-    public var cost: Int64
+    /// Over all attempts.
+    public var cost: Money
     public var task: String
     /// Node ids, in the order in which they answered.
     public var workers: [String]
     public var failovers: Int
 
     public init(
-        promptTokens: UInt32, cachedTokens: UInt32, completionTokens: UInt32, cost: Int64, task: String,
+        promptTokens: UInt32, cachedTokens: UInt32, completionTokens: UInt32, cost: Money, task: String,
         workers: [String], failovers: Int
     ) {
         self.promptTokens = promptTokens
@@ -31,8 +33,8 @@ public struct Usage: Hashable, Sendable {
             .init("completion_tokens", .number(String(completionTokens))),
             .init("total_tokens", .number(String(UInt64(promptTokens) + UInt64(completionTokens)))),
             .init("prompt_tokens_details", .object([.init("cached_tokens", .number(String(cachedTokens)))])),
-            .init("cost", .number(Credits.text(cost))),
-            .init("cost_ucr", .number(String(cost))),
+            .init("cost", .number(Credits.text(cost.microCredits))),
+            .init("cost_ucr", .number(cost.description)),
         ])
     }
 

@@ -48,7 +48,7 @@ struct Client {
     var longestFailoverGap: Int64 = 0
     var worker: PublicKey?
     /// Micro-credits, and the tokens of prompt and answer that they paid.
-    var cost: Int64 = 0
+    var cost = Money.zero
     var billedTokens = 0
 
     /// `first` is the place of the load's first client.

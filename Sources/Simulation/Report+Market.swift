@@ -11,24 +11,24 @@ public struct MarketFigures: Sendable {
         public var sellers = 0
         /// Tasks that such a seller delivered; with several workers, the last one counts.
         public var tasks = 0
-        /// Micro-credits, and the tokens that they paid for.
-        public var cost: Int64 = 0
+        /// What was paid, and the tokens that it paid for.
+        public var cost = Money.zero
         public var tokens = 0
 
         /// Credits per million tokens, which is micro-credits per token.
-        public var price: Double { tokens > 0 ? Double(cost) / Double(tokens) : 0 }
+        public var price: Double { tokens > 0 ? Double(cost.microCredits) / Double(tokens) : 0 }
     }
 
     /// From a delivered task's submission to its end.
     public let completions: Distribution
     /// Tasks without a seller, among those whose client stayed and whose asker lived.
     public let refused: Int
-    public let cost: Int64
+    public let cost: Money
     public let tokens: Int
     /// The slowest first; a node that sells several models counts by its first.
     public let classes: [SellerClass]
-    /// Micro-credits by node: what others owe it less what it owes.
-    public let balances: [Int64]
+    /// By node: what others owe it less what it owes.
+    public let balances: [Money]
 
     init(_ world: World) {
         let clients = world.clients
@@ -36,7 +36,7 @@ public struct MarketFigures: Sendable {
         completions = Distribution(
             delivered.compactMap { client in client.endedAt.map { $0 - client.submittedAt } })
         refused = clients.count { if case .refused = $0.outcome { true } else { false } }
-        cost = delivered.reduce(0) { $0 + $1.cost }
+        cost = delivered.reduce(.zero) { $0 + $1.cost }
         tokens = delivered.reduce(0) { $0 + $1.billedTokens }
         balances = world.hosts.map(\.balances.net)
         classes = Self.classes(delivered, world.hosts)
@@ -63,7 +63,7 @@ public struct MarketFigures: Sendable {
     }
 
     /// Credits per million tokens, over all delivered tasks.
-    public var price: Double { tokens > 0 ? Double(cost) / Double(tokens) : 0 }
+    public var price: Double { tokens > 0 ? Double(cost.microCredits) / Double(tokens) : 0 }
 
     /// The names of `measures`.
     static let measureNames = [
@@ -78,10 +78,10 @@ public struct MarketFigures: Sendable {
             list.append(Measure("refused", Double(refused) * 100 / Double(answerable), "%"))
         }
         if tokens > 0 { list.append(Measure("price_per_mtok", price, "cr/Mtok")) }
-        list.append(Measure("cost_total", Double(cost), "µcr"))
-        let largest = balances.map(\.magnitude).max() ?? 0
-        list.append(Measure("balance_max", Double(largest), "µcr"))
-        list.append(Measure("balance_sum", Double(balances.reduce(0, +)), "µcr"))
+        list.append(Measure("cost_total", Double(cost.microCredits), "µcr"))
+        let largest = balances.map(\.magnitude).max() ?? .zero
+        list.append(Measure("balance_max", Double(largest.microCredits), "µcr"))
+        list.append(Measure("balance_sum", Double(balances.reduce(.zero, +).microCredits), "µcr"))
         return list
     }
 
@@ -98,7 +98,7 @@ public struct MarketFigures: Sendable {
     var json: String {
         let rows = classes.map { row in
             "{\"tokens_per_s\": \(row.tokensPerSecond), \"sellers\": \(row.sellers), \"tasks\": \(row.tasks), "
-                + "\"cost_cr\": \(Report.decimal(Double(row.cost) / 1e6)), "
+                + "\"cost_cr\": \(Report.decimal(Double(row.cost.microCredits) / 1e6)), "
                 + "\"price_per_mtok\": \(Report.decimal(row.price))}"
         }
         return "{\"refused\": \(refused), \"cost_ucr\": \(cost), \"tokens\": \(tokens), \"classes\": ["
@@ -122,10 +122,10 @@ extension World {
     /// never reached its worker leaves the sum below zero, which happens when a node died or was cut off. A
     /// sum above zero means that a node claims something that no buyer signed.
     func checkBalances() {
-        let sum = hosts.reduce(Int64(0)) { $0 + $1.balances.net }
+        let sum = hosts.reduce(Money.zero) { $0 + $1.balances.net }
         let isUndisturbed =
             scenario.events.isEmpty && clients.allSatisfy { $0.outcome == .delivered || $0.awards == 0 }
-        if sum > 0 || sum < 0 && isUndisturbed {
+        if sum > .zero || sum < .zero && isUndisturbed {
             violate(.balancesSum, host: nil, "balances sum to \(sum) micro-credits over all nodes")
         }
     }

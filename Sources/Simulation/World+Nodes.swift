@@ -198,7 +198,7 @@ extension World {
         case .client(let task, let event):
             deliver(task, event, host, process)
         case .keep(let receipt):
-            digest.mix(18, host.index, Int(truncatingIfNeeded: receipt.record.cost))
+            digest.mix(18, host.index, Int(truncatingIfNeeded: receipt.record.cost.microCredits))
             counts.receipts += 1
             host.balances.add(receipt.record)
         case .keepSequence(let model, let sequence):

@@ -53,7 +53,7 @@ public actor Ledger {
                     Data(receipt.task.bytes), Int64(receipt.attempt), Data(receipt.buyer.value.bytes),
                     Data(receipt.worker.value.bytes), Int64(clamping: receipt.sequence),
                     Int64(clamping: receipt.promptTokens),
-                    Int64(clamping: receipt.completionTokens), receipt.cost, receipt.final,
+                    Int64(clamping: receipt.completionTokens), receipt.cost.microCredits, receipt.final,
                     receipt.issuedAt.milliseconds,
                     Data(verified.signed.body), Data(verified.signed.signature.bytes),
                 ])

@@ -228,7 +228,7 @@ extension Receipt: Record {
         w.uint(6, promptTokens)
         w.uint(7, cachedTokens)
         w.uint(8, completionTokens)
-        w.int(9, cost)
+        w.int(9, cost.microCredits)
         w.bool(10, final)
         w.date(11, issuedAt)
         return w.bytes
@@ -253,7 +253,7 @@ extension Receipt: Record {
             case 6: try r.read(&receipt.promptTokens, max: WireLimits.receiptTokensMax)
             case 7: try r.read(&receipt.cachedTokens, max: WireLimits.receiptTokensMax)
             case 8: try r.read(&receipt.completionTokens, max: WireLimits.receiptTokensMax)
-            case 9: try r.read(&receipt.cost, max: WireLimits.costMax)
+            case 9: try r.read(&receipt.cost.microCredits, max: WireLimits.costMax.microCredits)
             case 10: r.read(&receipt.final)
             case 11: r.read(&receipt.issuedAt)
             default: break

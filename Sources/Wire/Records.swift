@@ -201,15 +201,14 @@ public struct Receipt: Hashable, Sendable {
     public var promptTokens: UInt64
     public var cachedTokens: UInt64
     public var completionTokens: UInt64
-    /// Micro-credits.
-    public var cost: Int64
+    public var cost: Money
     public var final: Bool
     public var issuedAt: WallTime
 
     public init(
         task: TaskID, attempt: UInt32, buyer: PublicKey, worker: PublicKey, sequence: UInt64 = 0,
         promptTokens: UInt64 = 0,
-        cachedTokens: UInt64 = 0, completionTokens: UInt64 = 0, cost: Int64 = 0, final: Bool = false,
+        cachedTokens: UInt64 = 0, completionTokens: UInt64 = 0, cost: Money = .zero, final: Bool = false,
         issuedAt: WallTime = WallTime(milliseconds: 0)
     ) {
         self.task = task

@@ -53,7 +53,7 @@ public enum WireLimits {
 
     // Numbers that are refused above these.
     public static let priceMax: Int64 = 1_000_000_000_000_000
-    public static let costMax: Int64 = 1_000_000_000_000_000
+    public static let costMax = Money(microCredits: 1_000_000_000_000_000)
     public static let attemptMax: UInt32 = 65_535
     /// Twice this fits in `Int64`, and adding one never overflows.
     public static let sequenceMax: UInt64 = 1 << 61

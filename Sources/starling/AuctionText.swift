@@ -20,7 +20,7 @@ enum AuctionText {
                 table.add([
                     bid.outcome == "won" ? "▸" : " ",
                     bid.name.isEmpty ? String(bid.nodeID.prefix(8)) : bid.name, price,
-                    bid.price == nil ? "-" : "\(bid.estimate ?? 0) µcr",
+                    bid.price == nil ? "-" : "\(bid.estimate ?? .zero) µcr",
                     bid.price == nil ? "-" : "\(starts) ms",
                     bid.tokensPerSecond.map { String(format: "%.0f tok/s", $0) } ?? "-",
                     bid.completionMilliseconds.map { String(format: "%.2f s", $0 / 1000) } ?? "-",
@@ -50,10 +50,10 @@ enum AuctionText {
         else { return nil }
         let percent = Int((Double(next) - Double(best)) / Double(best) * 100)
         let time = ((first.completionMilliseconds ?? 0) - (second.completionMilliseconds ?? 0)) / 1000
-        let money = (first.estimate ?? 0) - (second.estimate ?? 0)
+        let money = (first.estimate ?? .zero) - (second.estimate ?? .zero)
         let pace = String(format: "%.2f s %@", abs(time), time > 0 ? "slower" : "quicker")
         return
-            "\(first.name) beats \(second.name) by \(percent) %: \(pace), \(abs(money)) µcr \(money > 0 ? "dearer" : "cheaper")."
+            "\(first.name) beats \(second.name) by \(percent) %: \(pace), \(money.magnitude) µcr \(money > .zero ? "dearer" : "cheaper")."
     }
 
     /// The last lines: failovers, what was delivered, by which node, for how much, and the time of each

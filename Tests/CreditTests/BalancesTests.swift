@@ -6,7 +6,7 @@ import Wire
 private func node(_ number: Int) -> PublicKey { PublicKey(Bytes32(UInt64(number), 0, 0, 0)) }
 
 private func receipt(
-    task: Int = 1, attempt: UInt32 = 1, from buyer: Int, to worker: Int, sequence: UInt64, cost: Int64,
+    task: Int = 1, attempt: UInt32 = 1, from buyer: Int, to worker: Int, sequence: UInt64, cost: Money,
     final: Bool = false
 ) -> Receipt {
     Receipt(
@@ -14,11 +14,15 @@ private func receipt(
         sequence: sequence, cost: cost, final: final)
 }
 
+extension Money: ExpressibleByIntegerLiteral {
+    public init(integerLiteral value: Int64) { self.init(microCredits: value) }
+}
+
 @Suite struct BalancesTests {
     @Test func aCumulativeReceiptAddsOnlyItsDifference() {
         var seller = Balances(of: node(1))
         var buyer = Balances(of: node(2))
-        for (sequence, cost) in [(1, 10), (2, 25), (3, 40)] as [(UInt64, Int64)] {
+        for (sequence, cost) in [(1, 10), (2, 25), (3, 40)] as [(UInt64, Money)] {
             let receipt = receipt(from: 2, to: 1, sequence: sequence, cost: cost, final: sequence == 3)
             seller.add(receipt)
             buyer.add(receipt)
@@ -72,12 +76,12 @@ private func receipt(
     @Test func hostileCostsAreClampedAndNeverTrap() {
         var balances = Balances(of: node(1))
         for task in 1...3 {
-            balances.add(receipt(task: task, from: 2, to: 1, sequence: 1, cost: .max))
-            balances.add(receipt(task: task, from: 1, to: 3, sequence: 1, cost: .max))
-            balances.add(receipt(task: task, from: 1, to: 4, sequence: 1, cost: .min))
+            balances.add(receipt(task: task, from: 2, to: 1, sequence: 1, cost: Money(microCredits: .max)))
+            balances.add(receipt(task: task, from: 1, to: 3, sequence: 1, cost: Money(microCredits: .max)))
+            balances.add(receipt(task: task, from: 1, to: 4, sequence: 1, cost: Money(microCredits: .min)))
         }
-        #expect(balances.earned == .max)
-        #expect(balances[node(2)] == .max)
+        #expect(balances.earned.microCredits == .max)
+        #expect(balances[node(2)].microCredits == .max)
     }
 
     @Test func theAssignmentWithTheOldestReceiptIsForgottenFirst() {
@@ -115,10 +119,10 @@ private struct ReferenceBalances {
         return latest.values.filter { $0.buyer != $0.worker }
     }
 
-    var earned: Int64 { latest.filter { $0.worker == owner }.reduce(0) { $0 + $1.cost } }
-    var spent: Int64 { latest.filter { $0.buyer == owner }.reduce(0) { $0 + $1.cost } }
-    func balance(_ peer: PublicKey) -> Int64 {
-        latest.reduce(0) { sum, receipt in
+    var earned: Money { latest.filter { $0.worker == owner }.reduce(.zero) { $0 + $1.cost } }
+    var spent: Money { latest.filter { $0.buyer == owner }.reduce(.zero) { $0 + $1.cost } }
+    func balance(_ peer: PublicKey) -> Money {
+        latest.reduce(.zero) { sum, receipt in
             if receipt.worker == owner && receipt.buyer == peer { return sum + receipt.cost }
             if receipt.buyer == owner && receipt.worker == peer { return sum - receipt.cost }
             return sum
@@ -137,9 +141,9 @@ private struct ReferenceBalances {
             let (buyer, worker) = (random.below(Self.nodes), random.below(Self.nodes))
             let attempt = UInt32(1 + random.below(3))
             let last = UInt64(1 + random.below(5))
-            var cost: Int64 = 0
+            var cost = Money.zero
             for sequence in 1...last {
-                cost += Int64(random.below(1_000))
+                cost += Money(microCredits: Int64(random.below(1_000)))
                 receipts.append(
                     receipt(
                         task: task, attempt: attempt, from: buyer, to: worker, sequence: sequence, cost: cost,
@@ -166,12 +170,12 @@ private struct ReferenceBalances {
                 try #require(balances.earned == reference.earned, "seed \(seed)")
                 try #require(balances.spent == reference.spent, "seed \(seed)")
             }
-            var (owedTo, owedBy, debtors): (Int64, Int64, Int) = (0, 0, 0)
+            var (owedTo, owedBy, debtors): (Money, Money, Int) = (0, 0, 0)
             for peer in 0..<Self.nodes {
                 let amount = reference.balance(node(peer))
                 try #require(balances[node(peer)] == amount, "seed \(seed), peer \(peer)")
-                owedTo += max(0, amount)
-                owedBy += max(0, -amount)
+                owedTo += max(.zero, amount)
+                owedBy += max(.zero, -amount)
                 debtors += amount > 0 ? 1 : 0
             }
             #expect(balances.owedToOwner == owedTo, "seed \(seed)")
@@ -184,7 +188,7 @@ private struct ReferenceBalances {
     @Test(arguments: 0..<20) func overAllNodesTheNetBalancesSumToZero(seed: UInt64) {
         var random = SeededRandom(seed: seed)
         let receipts = history(&random)
-        var sum: Int64 = 0
+        var sum = Money.zero
         for number in 0..<Self.nodes {
             // Each node sees them in its own order, some of them twice.
             var arrivals = receipts + random.sample(receipts.count / 3, of: receipts)

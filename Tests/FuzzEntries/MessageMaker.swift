@@ -183,7 +183,8 @@ package struct MessageMaker {
             task: task(&input), attempt: attempt(&input), buyer: author.publicKey,
             worker: input.choice(8) == 1 ? author.publicKey : victim, sequence: input.number(),
             promptTokens: input.number(), cachedTokens: input.number(), completionTokens: input.number(),
-            cost: Int64(bitPattern: input.number()), final: input.flag(), issuedAt: date(&input))
+            cost: Money(microCredits: Int64(bitPattern: input.number())), final: input.flag(),
+            issuedAt: date(&input))
         return spoilt(Verified(signing: receipt, with: author).signed, &input)
     }
 

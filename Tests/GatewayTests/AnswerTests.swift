@@ -155,7 +155,8 @@ import Wire
             _ = await client.receive(untilText: "begun")
             task.fail(.workerLost, "ada fell silent, and nobody can go on.") {
                 $0.delivered = TaskSummary(
-                    reason: "", promptTokens: 8, cachedTokens: 0, completionTokens: 1, cost: 2, workers: [],
+                    reason: "", promptTokens: 8, cachedTokens: 0, completionTokens: 1,
+                    cost: Money(microCredits: 2), workers: [],
                     failovers: 0,
                     firstToken: .zero, extra: [])
             }
@@ -313,7 +314,7 @@ import Wire
             #expect(preferences.weights.timePerSecond == 0)
             #expect(preferences.maxOutputPrice == 1_600_000)
             #expect(preferences.maxInputPrice == 5)
-            #expect(preferences.maxCost == 500_000)
+            #expect(preferences.maxCost == Money(microCredits: 500_000))
             #expect(preferences.minMillitrust == 250)
             #expect(!preferences.allowFallbacks)
             #expect(preferences.quantizations == ["q8_0"])

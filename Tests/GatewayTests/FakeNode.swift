@@ -84,7 +84,8 @@ struct FakeTask: Sendable {
         stream.append(
             .finished(
                 TaskSummary(
-                    reason: reason, promptTokens: 8, cachedTokens: 2, completionTokens: 22, cost: 46,
+                    reason: reason, promptTokens: 8, cachedTokens: 2, completionTokens: 22,
+                    cost: Money(microCredits: 46),
                     workers: [Self.worker.publicKey], failovers: 0, firstToken: .microseconds(3_100),
                     extra: Array(extra.utf8))))
     }
@@ -201,7 +202,7 @@ final class FakeNode: MeshNode {
                     model: "wren-m", slots: 2, slotsBusy: 1,
                     backend: .init(kind: "managed", url: "http://127.0.0.1:1", state: "ok"),
                     bids: .init(made: 5, won: 3, lostOnPrice: 2))
-            ], earned: 418)
+            ], earned: Money(microCredits: 418))
     }
 
     func pause() async { state.withLock { $0.paused = true } }

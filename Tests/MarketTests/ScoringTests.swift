@@ -9,7 +9,7 @@ import Wire
     /// columns.
     @Test(arguments: [(ada, 130, 1_069, 173), (cyd, 156, 714, 185), (bob, 104, 2_136, 189)])
     func aPrintedAuctionsSellersGetThePrintedEstimatesAndScores(
-        _ seller: Seller, _ estimate: Int64, _ milliseconds: Int64, _ score: UInt64
+        _ seller: Seller, _ estimate: Money, _ milliseconds: Int64, _ score: UInt64
     ) {
         let basis = ScoringBasis(tokensIn: 8, tokensOut: 64, weights: Weights())
         let result = basis.expect(seller.offer, millitrust: 1_000)
@@ -25,7 +25,7 @@ import Wire
         #expect(Scoring.cost(price, prompt: 10, cached: 10, completion: 1) == 3)
         #expect(Scoring.cost(price, prompt: 5, cached: 99, completion: 0) == 1)
         let greedy = Price(input: .max, cachedInput: .max, output: .max)
-        #expect(Scoring.cost(greedy, prompt: .max, cached: 0, completion: .max) == .max)
+        #expect(Scoring.cost(greedy, prompt: .max, cached: 0, completion: .max).microCredits == .max)
         #expect(Scoring.cost(Price(input: -5, output: -5), prompt: 9, cached: 0, completion: 9) == 0)
     }
 
@@ -50,7 +50,10 @@ import Wire
             queueMilliseconds: .max, firstTokenMilliseconds: .max, millitokensPerSecond: 1, tokens: .max)
         #expect(most == .minutes(24 * 60))
         let weights = Weights(timePerSecond: .max, trustPower: .max)
-        #expect(Scoring.score(estimate: .max, completion: most, weights: weights, millitrust: 0) > 1 << 62)
+        #expect(
+            Scoring.score(
+                estimate: Money(microCredits: .max), completion: most, weights: weights, millitrust: 0) > 1
+                << 62)
     }
 
     @Test func trustFallsWithFailuresStaysAboveItsFloorAndComesBackWithTimeAndSuccess() {

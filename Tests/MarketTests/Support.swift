@@ -253,6 +253,10 @@ let ada = Seller(1, "ada", price: price(20, 200), speed: 60_000)
 let bob = Seller(2, "bob", price: price(15, 160), speed: 30_000)
 let cyd = Seller(3, "cyd", price: price(25, 240), speed: 90_000)
 
+extension Money: ExpressibleByIntegerLiteral {
+    public init(integerLiteral value: Int64) { self.init(microCredits: value) }
+}
+
 extension ChannelID: ExpressibleByIntegerLiteral {
     public init(integerLiteral value: UInt64) { self.init(rawValue: value) }
 }

@@ -87,7 +87,7 @@ import Wire
         let ends = try (0..<2).map { _ in
             let world = try play(31, tasks: 20, faults: faults)
             return world.order.map { task in
-                "\(task) \(world.clients[task]?.text.count ?? -1) \(world.clients[task]?.summary?.cost ?? -1)"
+                "\(task) \(world.clients[task]?.text.count ?? -1) \(world.clients[task]?.summary?.cost ?? .zero)"
             }
         }
         #expect(ends[0] == ends[1])

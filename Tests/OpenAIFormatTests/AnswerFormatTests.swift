@@ -1,4 +1,5 @@
 import OpenAIFormat
+import Primitives
 import Testing
 
 @Suite struct Money {
@@ -19,7 +20,8 @@ import Testing
 @Suite struct Assembly {
     private let identity = AnswerIdentity(kind: .chat, task: "t", created: 1, model: "m\"")
     private let usage = Usage(
-        promptTokens: 1, cachedTokens: 0, completionTokens: 2, cost: 3, task: "t", workers: [], failovers: 0)
+        promptTokens: 1, cachedTokens: 0, completionTokens: 2, cost: Money(microCredits: 3), task: "t",
+        workers: [], failovers: 0)
 
     @Test func everyByteSurvivesEscapingAndBadUTF8IsRepaired() throws {
         var out: [UInt8] = [0x22]

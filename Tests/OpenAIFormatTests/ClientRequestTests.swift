@@ -1,4 +1,5 @@
 import OpenAIFormat
+import Primitives
 import Testing
 
 private func read(_ json: String, _ kind: ClientRequest.Kind = .chat) throws -> ClientRequest {
@@ -102,7 +103,7 @@ private let hello = #""model":"m","messages":[{"role":"user","content":"Hello"}]
         ).provider
         #expect(read.maxPromptPrice == 150_000)
         #expect(read.maxCompletionPrice == 1_600_000)
-        #expect(read.maxCost == 46)
+        #expect(read.maxCost == Money(microCredits: 46))
         #expect(read.minMillitrust == 500)
     }
 

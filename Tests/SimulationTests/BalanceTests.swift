@@ -16,9 +16,9 @@ import Wire
 
     @Test func whatSomeNodesEarnedOthersSpent() throws {
         let hosts = try played().hosts
-        let earned = hosts.map(\.balances.earned).reduce(0, +)
-        #expect(earned > 0)
-        #expect(earned == hosts.map(\.balances.spent).reduce(0, +))
+        let earned = hosts.map(\.balances.earned).reduce(.zero, +)
+        #expect(earned > .zero)
+        #expect(earned == hosts.map(\.balances.spent).reduce(.zero, +))
     }
 
     @Test func aReceiptThatItsBuyerNeverSignedBreaksTheSum() throws {
@@ -27,7 +27,7 @@ import Wire
         worker.balances.add(
             Receipt(
                 task: TaskID(high: 0, low: 1), attempt: 1, buyer: buyer.identity.publicKey,
-                worker: worker.identity.publicKey, sequence: 1, cost: 1, final: true))
+                worker: worker.identity.publicKey, sequence: 1, cost: Money(microCredits: 1), final: true))
         world.finalChecks(calmFrom: 0)
         #expect(world.violations.map(\.invariant) == [.balancesSum])
     }

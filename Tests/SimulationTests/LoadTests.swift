@@ -105,10 +105,10 @@ import Testing
         #expect(report.tasks > 40 && report.delivered == report.tasks)
         let market = report.market
         #expect(market.completions.count == report.tasks && market.refused == 0)
-        #expect(market.balances.reduce(0, +) == 0 && market.balances.contains { $0 > 0 })
+        #expect(market.balances.reduce(.zero, +) == .zero && market.balances.contains { $0 > .zero })
         // Sellers earned what clients paid, except for tasks that a node sold to itself.
-        let owed = market.balances.filter { $0 > 0 }.reduce(0, +)
-        #expect(owed > 0 && owed <= market.cost)
+        let owed = market.balances.filter { $0 > .zero }.reduce(.zero, +)
+        #expect(owed > .zero && owed <= market.cost)
         #expect(market.classes.reduce(0) { $0 + $1.tasks } == report.tasks)
         #expect(Set(report.measures.map(\.name)).isSubset(of: Set(Report.measureNames)))
     }

@@ -57,9 +57,9 @@ import Testing
         plan.offersKnown = 6
         let run = MarketStudy.auction(plan)
         #expect(run.leaks.isEmpty, "\(run.leaks)")
-        let cost = run.tasks.reduce(0) { $0 + $1.cost }
-        #expect(cost > 0 && run.balances[0..<10].reduce(0, +) == cost)
-        #expect(run.balances.reduce(0, +) == 0)
+        let cost = run.tasks.reduce(Money.zero) { $0 + $1.cost }
+        #expect(cost > .zero && run.balances[0..<10].reduce(.zero, +) == cost)
+        #expect(run.balances.reduce(.zero, +) == .zero)
     }
 
     @Test func conversationsFollowTheirAnswers() {

@@ -11,6 +11,10 @@ private func temporaryFolder() -> String {
     return path
 }
 
+extension Money: ExpressibleByIntegerLiteral {
+    public init(integerLiteral value: Int64) { self.init(microCredits: value) }
+}
+
 @Suite struct KeyFileTests {
     @Test func aNewKeyIsReadableByItsOwnerAloneAndStaysTheSame() throws {
         let folder = temporaryFolder()
@@ -51,7 +55,7 @@ private func temporaryFolder() -> String {
     private let buyer = Identity(seed: Bytes32(1, 0, 0, 0))
     private let worker = Identity(seed: Bytes32(2, 0, 0, 0)).publicKey
 
-    private func receipt(task: UInt64, attempt: UInt32 = 1, sequence: UInt64, cost: Int64) -> Verified<
+    private func receipt(task: UInt64, attempt: UInt32 = 1, sequence: UInt64, cost: Money) -> Verified<
         Receipt
     > {
         Verified(

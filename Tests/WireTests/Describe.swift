@@ -153,7 +153,7 @@ func describe(_ receipt: Receipt) -> JSONValue {
         $0.put("prompt_tokens", wide: receipt.promptTokens)
         $0.put("cached_tokens", wide: receipt.cachedTokens)
         $0.put("completion_tokens", wide: receipt.completionTokens)
-        $0.put("cost_ucr", wide: receipt.cost)
+        $0.put("cost_ucr", wide: receipt.cost.microCredits)
         $0.put("final", receipt.final)
         $0.put("issued_at_ms", receipt.issuedAt)
     }

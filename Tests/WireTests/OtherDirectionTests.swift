@@ -184,7 +184,8 @@ import Testing
             promptTokens: number(WireLimits.receiptTokensMax),
             cachedTokens: number(WireLimits.receiptTokensMax),
             completionTokens: number(WireLimits.receiptTokensMax),
-            cost: Int64(number(UInt64(WireLimits.costMax))), final: flag(), issuedAt: date())
+            cost: Money(microCredits: Int64(number(UInt64(WireLimits.costMax.microCredits)))), final: flag(),
+            issuedAt: date())
         return messages.map {
             .envelope(Envelope(request: small(.max), reply: small(.max), message: $0))
         } + bodies.map { .frame(Frame(task: task, attempt: attempt, body: $0)) }

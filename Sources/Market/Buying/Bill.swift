@@ -6,8 +6,7 @@ struct Bill: Sendable {
     private(set) var prompt: UInt64
     private(set) var cached: UInt64
     private(set) var completion: UInt64
-    /// Micro-credits.
-    private(set) var cost: Int64
+    private(set) var cost: Money
 
     /// The cost of what was delivered, without the prompt: this is what receipts acknowledge while the answer
     /// runs.
@@ -23,7 +22,7 @@ struct Bill: Sendable {
         self.cost = min(cost, WireLimits.costMax)
     }
 
-    var isEmpty: Bool { completion == 0 && cost == 0 }
+    var isEmpty: Bool { completion == 0 && cost == .zero }
 }
 
 /// The receipts of one assignment: each is cumulative and replaces those before it.
@@ -33,8 +32,8 @@ struct ReceiptSequence: Sendable {
 
     /// The next number when a receipt is due: when there are new tokens, or when it is the last and there is
     /// something to close.
-    mutating func next(tokens: UInt32, cost: Int64, isFinal: Bool) -> UInt64? {
-        guard tokens > tokensAcknowledged || (isFinal && (cost > 0 || last > 0 || tokens > 0)) else {
+    mutating func next(tokens: UInt32, cost: Money, isFinal: Bool) -> UInt64? {
+        guard tokens > tokensAcknowledged || (isFinal && (cost > .zero || last > 0 || tokens > 0)) else {
             return nil
         }
         tokensAcknowledged = tokens

@@ -59,8 +59,8 @@ public struct TaskSummary: Sendable {
     public var promptTokens: UInt32
     public var cachedTokens: UInt32
     public var completionTokens: UInt32
-    /// Micro-credits over all assignments.
-    public var cost: Int64
+    /// Over all assignments.
+    public var cost: Money
     public var workers: [PublicKey]
     public var failovers: Int
     public var firstToken: Interval
@@ -68,7 +68,7 @@ public struct TaskSummary: Sendable {
     public var extra: [UInt8]
 
     public init(
-        reason: String, promptTokens: UInt32, cachedTokens: UInt32, completionTokens: UInt32, cost: Int64,
+        reason: String, promptTokens: UInt32, cachedTokens: UInt32, completionTokens: UInt32, cost: Money,
         workers: [PublicKey], failovers: Int, firstToken: Interval, extra: [UInt8]
     ) {
         self.reason = reason

@@ -7,7 +7,7 @@ public struct Preferences: Hashable, Sendable {
     public var maxInputPrice: Int64?
     public var maxOutputPrice: Int64?
     /// Micro-credits for the whole task, judged on the estimate.
-    public var maxCost: Int64?
+    public var maxCost: Money?
     public var quantizations: [String] = []
     public var digest: Bytes32?
     /// Full keys; the gateway resolves prefixes and names. The sellers of `order` come first, in that order, then the

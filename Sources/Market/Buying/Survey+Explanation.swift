@@ -63,7 +63,7 @@ extension Survey {
         switch limit.parameter {
         case Self.maxCost:
             return
-                "No node does this task of \(model) within \(preferences.maxCost ?? 0) µcr. \(sellers) sell it; \(name) asks about \(limit.value) µcr. Raise \(limit.parameter)\(instead)."
+                "No node does this task of \(model) within \(preferences.maxCost ?? .zero) µcr. \(sellers) sell it; \(name) asks about \(limit.value) µcr. Raise \(limit.parameter)\(instead)."
         default:
             let input = limit.parameter == Self.maxPromptPrice
             let asked = input ? preferences.maxInputPrice : preferences.maxOutputPrice
@@ -87,7 +87,7 @@ extension Survey {
             if let most = preferences.maxInputPrice, offer.price.input > most {
                 return near(offer, Self.maxPromptPrice, offer.price.input)
             }
-            return near(offer, Self.maxCost, basis.expect(offer, millitrust: 1_000).estimate)
+            return near(offer, Self.maxCost, basis.expect(offer, millitrust: 1_000).estimate.microCredits)
         }
         if reason == .tooSlow, let offer = fastest {
             return near(offer, Self.minThroughput, Int64(offer.speed.millitokensPerSecond))

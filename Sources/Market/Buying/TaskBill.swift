@@ -6,16 +6,15 @@ struct TaskBill: Sendable {
     private(set) var promptTokens: UInt32 = 0
     private(set) var cachedTokens: UInt32 = 0
     private(set) var completionTokens: UInt32 = 0
-    /// Micro-credits over all assignments.
-    private(set) var cost: Int64 = 0
+    /// Over all assignments.
+    private(set) var cost = Money.zero
     /// Workers that are paid or that finished, in order.
     private(set) var workers: [PublicKey] = []
 
     /// Adds an ended assignment. `continued` is the number of tokens that other workers had delivered before
     /// it: they were prompt for its worker, but not for the client.
     mutating func add(_ bill: Bill, of worker: PublicKey, continued: UInt32, finished: Bool) {
-        let (sum, overflows) = cost.addingReportingOverflow(bill.cost)
-        cost = overflows ? .max : sum
+        cost += bill.cost
         completionTokens = completionTokens &+ UInt32(clamping: bill.completion)
         if bill.prompt > 0 {
             let repeated = UInt64(continued)

@@ -28,7 +28,7 @@ public struct TaskTranscript: Sendable {
     public var promptTokens: UInt32
     public var cachedTokens: UInt32
     public var completionTokens: UInt32
-    public var cost: Int64
+    public var cost: Money
 
     public init(task: TaskID, request: TaskRequest, createdAt: WallTime) {
         self.task = task
@@ -49,7 +49,7 @@ public struct TaskTranscript: Sendable {
         promptTokens = 0
         cachedTokens = 0
         completionTokens = 0
-        cost = 0
+        cost = .zero
     }
 
     /// Changes the latest assignment's part in place.
@@ -86,8 +86,8 @@ public struct BidTranscript: Sendable {
     public var queueMilliseconds: UInt32 = 0
     public var firstTokenMilliseconds: UInt32 = 0
     public var millitokensPerSecond: UInt32 = 0
-    /// Micro-credits for the estimated tokens.
-    public var estimate: Int64 = 0
+    /// For the estimated tokens.
+    public var estimate = Money.zero
     public var completion: Interval = .zero
     public var millitrust: UInt32 = 1000
     /// The lowest score wins.
@@ -108,7 +108,7 @@ public struct AssignmentTranscript: Sendable {
     public var fromToken: UInt32
     public var tokens: UInt32
     public var ended: AssignmentEnding
-    public var cost: Int64
+    public var cost: Money
     /// From the last delivered byte of the previous assignment to the first of this one.
     public var gap: Interval?
     public var receipt: Signature?
@@ -120,7 +120,7 @@ public struct AssignmentTranscript: Sendable {
         self.fromToken = fromToken
         tokens = 0
         ended = .running
-        cost = 0
+        cost = .zero
         droppedFields = []
     }
 }

@@ -17,13 +17,13 @@ public enum Scoring {
     static let completionMax = Interval.minutes(24 * 60)
     static let trustPowerMax: UInt32 = 4
 
-    /// Micro-credits for these tokens, rounded up; `cached` counts within `prompt`.
-    public static func cost(_ price: Price, prompt: UInt64, cached: UInt64, completion: UInt64) -> Int64 {
+    /// What these tokens cost, rounded up; `cached` counts within `prompt`.
+    public static func cost(_ price: Price, prompt: UInt64, cached: UInt64, completion: UInt64) -> Money {
         let cached = min(cached, prompt)
         let sum =
             UInt128(prompt - cached) * rate(price.input) + UInt128(cached) * rate(price.cachedInput)
             + UInt128(completion) * rate(price.output)
-        return Int64(clamping: (sum + 999_999) / 1_000_000)
+        return Money(microCredits: Int64(clamping: (sum + 999_999) / 1_000_000))
     }
 
     /// Time for `tokens`, from the award to the last one.
@@ -38,11 +38,11 @@ public enum Scoring {
     }
 
     /// The score, in micro-credits; trust is × 1000 and never counts as less than 1.
-    public static func score(estimate: Int64, completion: Interval, weights: Weights, millitrust: UInt32)
+    public static func score(estimate: Money, completion: Interval, weights: Weights, millitrust: UInt32)
         -> UInt64
     {
         let time = UInt128(weights.timePerSecond) * UInt128(max(0, completion.nanoseconds))
-        var milli = UInt128(max(0, estimate)) * 1_000 + time / 1_000_000
+        var milli = UInt128(max(0, estimate.microCredits)) * 1_000 + time / 1_000_000
         for _ in 0..<min(weights.trustPower, trustPowerMax) {
             milli = milli * 1_000 / UInt128(max(1, millitrust))
         }
@@ -59,7 +59,7 @@ struct ScoringBasis: Sendable {
     var weights: Weights
 
     struct Result: Sendable {
-        var estimate: Int64
+        var estimate: Money
         var completion: Interval
         var score: UInt64
     }

@@ -248,7 +248,7 @@ struct SlotGate: Sendable {
     mutating func accepted(_ receipt: Receipt, for key: SlotKey, _ now: MonotonicTime) {
         if let index = slots.index(forKey: key) { slots.values[index].accepted(receipt, now) }
         ended.change(key) { $0.claim.receipts.accepted(receipt, now) }
-        if receipt.final && (receipt.completionTokens > 0 || receipt.cost > 0) {
+        if receipt.final && (receipt.completionTokens > 0 || receipt.cost > .zero) {
             known.insert(key.buyer, true)
         }
     }

@@ -40,7 +40,7 @@ extension MarketCarrier {
             run.tasks[Int(index)].cost = summary.cost
             end(id, index, .delivered, node)
         case .failed(let failure):
-            run.tasks[Int(index)].cost = failure.delivered?.cost ?? 0
+            run.tasks[Int(index)].cost = failure.delivered?.cost ?? .zero
             let isBegun = run.tasks[Int(index)].awardedAt != nil
             end(id, index, isBegun ? .failed : .refused, node)
         }

@@ -103,8 +103,8 @@ final class MarketCarrier {
         run.virtualTime = Interval(nanoseconds: clock)
         run.balances = nodes.map(\.balance.net)
         run.leaks = nodes.compactMap(\.leak)
-        let sum = run.balances.reduce(0, +)
-        if sum != 0 { run.leaks.append("balances sum to \(sum) micro-credits") }
+        let sum = run.balances.reduce(.zero, +)
+        if sum != .zero { run.leaks.append("balances sum to \(sum) micro-credits") }
         let endless = run.tasks.count { $0.end == nil }
         if endless > 0 { run.leaks.append("\(endless) tasks have no end") }
         return run

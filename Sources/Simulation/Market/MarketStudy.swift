@@ -49,7 +49,7 @@ public enum MarketStudy {
         /// The index of the seller that delivered it.
         public var seller: Int32 = -1
         /// Micro-credits.
-        public var cost: Int64 = 0
+        public var cost = Money.zero
     }
 
     /// The result of serving all tasks once.
@@ -60,7 +60,7 @@ public enum MarketStudy {
         public var virtualTime = Interval.zero
         public var digest = TraceDigest()
         /// By node, the sellers first; micro-credits.
-        public var balances: [Int64] = []
+        public var balances: [Money] = []
         /// What nodes still held when nothing ran any more; empty if all is in order.
         public var leaks: [String] = []
 

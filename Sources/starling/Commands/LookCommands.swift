@@ -39,7 +39,7 @@ struct StatusCommand: AsyncParsableCommand {
             text +=
                 "tasks       \(status.tasks.running) running, \(status.tasks.delivered) delivered, \(status.tasks.refused) refused, \(status.tasks.failed) failed, \(status.tasks.cancelled) cancelled\n"
             text +=
-                "earned      \(MicroCredits.text(status.earned)) cr from \(Self.count(status.earnedFrom, "node")) · spent \(MicroCredits.text(status.spent)) cr (a credit is a claim on one node, not a coin)\n"
+                "earned      \(MicroCredits.text(status.earned.microCredits)) cr from \(Self.count(status.earnedFrom, "node")) · spent \(MicroCredits.text(status.spent.microCredits)) cr (a credit is a claim on one node, not a coin)\n"
             if let fix = status.reach.fix { text += "reach       \(fix)\n" }
             if let next = status.next { text += "next        \(next)\n" }
             emit(printable(text))
@@ -114,7 +114,7 @@ struct PeersCommand: AsyncParsableCommand {
                     peer.roundTripMilliseconds.map { String(format: "%.2f", $0) } ?? "-",
                     peer.sells.isEmpty ? "-" : peer.sells.joined(separator: ", "),
                     String(format: "%.2f", peer.trust),
-                    MicroCredits.text(peer.balance), peer.endpoints.first ?? "-",
+                    MicroCredits.text(peer.balance.microCredits), peer.endpoints.first ?? "-",
                 ])
             }
             emit(table.text())
