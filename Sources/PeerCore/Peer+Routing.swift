@@ -30,9 +30,7 @@ extension Peer {
             heard(incoming)
             switch message {
             case .callForBids, .release, .award:
-                answer = bidder.handle(
-                    message, from: peer, proven: incoming.proven, turn: &turn, out: &bidderActions
-                ).map(Message.market)
+                answer = toBidder(message, from: peer, proven: incoming.proven).map(Message.market)
             case .bid, .decline, .awardReply: return
             }
         // An answer comes as the completion of a request; unasked it shows only that its sender is alive.
@@ -110,13 +108,20 @@ extension Peer {
                 .market(message), to: peer, owner: .market(token), turn: &turn,
                 out: &sessionOutput)
         }
-        if let answer = bidder.handle(message, from: peer, proven: true, turn: &turn, out: &bidderActions) {
+        if let answer = toBidder(message, from: peer, proven: true) {
             auctioneer.answered(
                 token, answer, from: peer, roundTrip: .zero, turn: &turn,
                 out: &auctioneerActions)
         } else {
             auctioneer.unanswered(token, turn: &turn, out: &auctioneerActions)
         }
+    }
+
+    /// Passes a buyer's message to the bidder, with the network that it comes from.
+    mutating func toBidder(_ message: MarketMessage, from peer: PeerAddress, proven: Bool) -> MarketMessage? {
+        let group = peer.endpoint.group(countsEndpoints: countsEndpoints)
+        return bidder.handle(
+            message, from: peer, group: group, proven: proven, turn: &turn, out: &bidderActions)
     }
 
     /// Passes a frame to the auctioneer or the bidder, by its kind.

@@ -159,7 +159,7 @@ extension Peer {
             request(token, message, to: peer)
         case .send(let message, let peer):
             if peer.key == identity.publicKey {
-                _ = bidder.handle(message, from: peer, proven: true, turn: &turn, out: &bidderActions)
+                _ = toBidder(message, from: peer, proven: true)
             } else {
                 sessions.send(.market(message), to: peer, turn: &turn, out: &sessionOutput)
             }

@@ -55,7 +55,7 @@ extension Peer {
 
     /// Tables with their sizes and bounds. For checkers.
     public var tables: [(name: String, count: Int, bound: Int)] {
-        sessions.tables + channels.tables + [
+        sessions.tables + channels.tables + bidder.tables + [
             ("offers", gossip.heldCount, GossipLimits.offersMax),
             ("members", gossip.memberCount, GossipLimits.membersMax),
             ("contacts", discovery.count, 256 * discovery.parameters.bucketSize),

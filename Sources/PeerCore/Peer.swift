@@ -30,6 +30,8 @@ public struct Peer: ~Copyable {
     public let identity: Identity
     let profile: DiscoveryProfile
     let denied: Set<PublicKey>
+    /// Whether endpoints count as networks of their own: see `SessionLimits.countsEndpoints`.
+    let countsEndpoints: Bool
 
     var sessions: Sessions
     var channels: Channels
@@ -81,6 +83,7 @@ public struct Peer: ~Copyable {
         self.identity = identity
         profile = settings.profile
         denied = Set(settings.denied)
+        countsEndpoints = settings.sessions.countsEndpoints
         presence = Presence(identity: identity, settings: settings)
         turn = Turn(now: now, random: SeededRandom(seed: seed))
         sessions = Sessions(

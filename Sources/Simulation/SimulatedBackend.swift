@@ -1,5 +1,6 @@
 import Market
 import Primitives
+import Wire
 
 /// The model server of one machine: slots, a delay before the first token, then tokens at a steady rate, or a
 /// failure.
@@ -8,9 +9,12 @@ struct SimulatedBackend {
         /// Steps planned under an older ticket are void.
         var ticket: UInt32
         var task: TaskID
+        var work: WorkKey
         var model: Int
         var answer: ScriptedAnswer
         var promptTokens: UInt32
+        /// Tokens that other workers had delivered.
+        var start: Int
         var position: Int
         var end: Int
         var reason: String
@@ -19,7 +23,16 @@ struct SimulatedBackend {
         var failureAt = 0
     }
 
+    /// One assignment of a buyer.
+    struct WorkKey: Hashable {
+        var buyer: PublicKey
+        var task: TaskID
+        var attempt: UInt32
+    }
+
     var jobs: [JobID: Running] = [:]
+    /// Tokens that it reported to its node, for what a receipt may come.
+    var produced = RecentTable<WorkKey, Int>(capacity: 1_024)
     var isDown = false
     var random: SeededRandom
 

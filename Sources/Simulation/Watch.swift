@@ -20,6 +20,8 @@ public enum Invariant: String, CaseIterable, Sendable {
     /// What one node is owed, others owe: balances sum to zero. Where faults may lose a receipt on its way, workers count
     /// less than their buyers have signed, and never more.
     case balancesSum = "balances_sum"
+    /// No worker counts a receipt for more than it delivered, by its own count and at its own price.
+    case paidForWork = "paid_for_work"
     /// In the calm every node knows every offer.
     case offersConverge = "offers_converge"
     /// Nobody lists what a node that left had on offer.

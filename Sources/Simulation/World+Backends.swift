@@ -24,8 +24,9 @@ extension World {
         }
         let limit = job.maxTokens.map { min(answer.tokens, position + Int($0)) } ?? answer.tokens
         var running = SimulatedBackend.Running(
-            ticket: nextTicket(), task: job.task, model: model, answer: answer,
-            promptTokens: UInt32(job.body.count / 4), position: position,
+            ticket: nextTicket(), task: job.task,
+            work: .init(buyer: job.buyer, task: job.task, attempt: job.attempt), model: model, answer: answer,
+            promptTokens: UInt32(job.body.count / 4), start: position, position: position,
             end: limit,
             reason: limit < answer.tokens ? "length" : "stop")
         if let failure = plan.failure, host.backend.random.chance(1, in: failure.oneIn) {
@@ -98,6 +99,8 @@ extension World {
                 now: now)
         } else {
             if to > from {
+                host.backend.produced.insert(
+                    running.work, (host.backend.produced[running.work] ?? 0) + to - from)
                 let text = running.answer.text(from..<to)
                 process.peer.job(job, .produced(text: text, tokens: UInt32(to - from), extra: []), now: now)
             }
@@ -105,7 +108,7 @@ extension World {
                 dropJob(host, job)
                 let finish = Finish(
                     reason: running.reason, promptTokens: running.promptTokens,
-                    completionTokens: UInt32(to))
+                    completionTokens: UInt32(to - running.start))
                 process.peer.job(job, .finished(finish), now: now)
             }
         }

@@ -71,6 +71,24 @@ extension World {
         }
     }
 
+    // MARK: At a receipt
+
+    /// A worker keeps no receipt for more tokens than its backend produced, or at more than its price.
+    func checkWork(_ receipt: Receipt, _ host: Host) {
+        guard receipt.worker == host.identity.publicKey, receipt.buyer != receipt.worker else { return }
+        let key = SimulatedBackend.WorkKey(
+            buyer: receipt.buyer, task: receipt.task, attempt: receipt.attempt)
+        let produced = UInt64(host.backend.produced[key] ?? 0)
+        let dearest = host.plan.serves.map { plan in
+            Scoring.cost(plan.price, prompt: receipt.promptTokens, cached: 0, completion: produced)
+        }.max()
+        if receipt.completionTokens > produced || produced == 0 || receipt.cost > dearest ?? .zero {
+            violate(
+                .paidForWork, host: host,
+                "\(receipt.completionTokens) tokens and \(receipt.cost) µcr for \(produced) tokens")
+        }
+    }
+
     // MARK: At a task's end
 
     /// Calls of this task that a dead node left unanswered.

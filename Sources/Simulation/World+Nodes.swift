@@ -200,6 +200,7 @@ extension World {
         case .keep(let receipt):
             digest.mix(18, host.index, Int(truncatingIfNeeded: receipt.record.cost.microCredits))
             counts.receipts += 1
+            checkWork(receipt.record, host)
             host.balances.add(receipt.record)
         case .keepSequence(let model, let sequence):
             digest.mix(19, host.index, Int(truncatingIfNeeded: sequence))

@@ -26,7 +26,9 @@ struct Worker: ~Copyable {
     mutating func handle(_ message: MarketMessage, from buyer: PeerAddress, proven: Bool = true)
         -> MarketMessage?
     {
-        bidder.handle(message, from: buyer, proven: proven, turn: &turn, out: &actions)
+        bidder.handle(
+            message, from: buyer, group: UInt64(buyer.endpoint.port), proven: proven, turn: &turn,
+            out: &actions)
     }
 
     mutating func frame(
@@ -53,16 +55,38 @@ struct Worker: ~Copyable {
 
     /// Bid, award and task: the job then runs on `channel`.
     mutating func run(
-        _ number: UInt64, from buyer: PeerAddress, on channel: ChannelID, window: UInt32 = 65_536
+        _ number: UInt64, from buyer: PeerAddress, on channel: ChannelID, window: UInt32 = 65_536,
+        change: (inout CallForBids) -> Void = { _ in }
     )
         throws -> JobID
     {
         let task = TaskID(high: 1, low: number)
-        _ = handle(.callForBids(call(number)), from: buyer)
+        _ = handle(.callForBids(call(number, change: change)), from: buyer)
         _ = handle(.award(Award(task: task, attempt: 1, workerDials: false)), from: buyer)
         frame(task, .open(TaskOpen(kind: .chat, bodyBytes: 2, windowBytes: window)), from: buyer, on: channel)
         frame(task, .bodyPart(Array("{}".utf8)), from: buyer, on: channel)
         return try #require(take().jobs.last?.id)
+    }
+
+    /// An answer of three tokens, finished and paid: 6 µcr.
+    mutating func runAndPay(_ number: UInt64, from buyer: PeerAddress, _ signer: UInt64) throws {
+        let job = try run(number, from: buyer, on: 99)
+        event(job, .produced(text: Array("a b c".utf8), tokens: 3, extra: []))
+        event(job, .finished(Finish(reason: "stop", completionTokens: 3)))
+        pay(number, from: buyer, signer)
+    }
+
+    mutating func pay(
+        _ number: UInt64, from buyer: PeerAddress, _ signer: UInt64, isForged: Bool = false,
+        change: (inout Receipt) -> Void = { _ in }
+    ) {
+        var receipt = Receipt(
+            task: TaskID(high: 1, low: number), attempt: 1, buyer: buyer.key, worker: seller.key, sequence: 1,
+            completionTokens: 3, cost: 6, final: true)
+        change(&receipt)
+        var signed = Verified(signing: receipt, with: identity(signer)).signed
+        if isForged { signed.signature.s.w3 ^= 1 }
+        frame(receipt.task, .receipt(signed), from: buyer, on: 99)
     }
 }
 
@@ -152,14 +176,7 @@ extension [BidderAction] {
         #expect(reason(worker.handle(.callForBids(call(2)), from: one)) == .holdLimit)
         #expect(isBid(worker.handle(.callForBids(call(3)), from: two)))
         worker.advance(to: 1_000)
-        let job = try worker.run(4, from: one, on: 1)
-        worker.event(job, .finished(Finish(reason: "stop")))
-        let receipt = Receipt(
-            task: TaskID(high: 1, low: 4), attempt: 1, buyer: one.key, worker: ada.key, sequence: 1,
-            completionTokens: 3,
-            cost: 6, final: true)
-        let signed = Verified(signing: receipt, with: identity(2_001)).signed
-        worker.frame(TaskID(high: 1, low: 4), .receipt(signed), from: one, on: 1)
+        try worker.runAndPay(4, from: one, 2_001)
         #expect(isBid(worker.handle(.callForBids(call(5)), from: one)))
         #expect(isBid(worker.handle(.callForBids(call(6)), from: one)))
         #expect(reason(worker.handle(.callForBids(call(7)), from: one)) == .busy)
@@ -202,7 +219,7 @@ extension [BidderAction] {
         #expect(retryAfter(answer) == 100)
     }
 
-    @Test func anAwardAfterAReleaseGetsASlotIfOneIsFree() {
+    @Test func anAwardAfterAReleaseGetsASlotOnceIfOneIsFree() {
         var worker = Worker(Seller(1, slots: 1))
         let award = { (n: UInt64) in
             MarketMessage.award(Award(task: TaskID(high: 1, low: n), attempt: 1, workerDials: false))
@@ -219,6 +236,10 @@ extension [BidderAction] {
         #expect(status(worker.handle(award(9), from: one)) == .unknown)
         #expect(status(worker.handle(award(1), from: two)) == .unknown, "another buyer's bid")
         #expect(worker.bidder.slotsTaken("wren-m") == 1)
+        worker.advance(to: 2_100)
+        #expect(worker.bidder.slotsTaken("wren-m") == 0)
+        #expect(status(worker.handle(award(1), from: one)) == .busy, "the lease has run out")
+        #expect(reason(worker.handle(.callForBids(call(1)), from: one)) == .unspecified)
     }
 
     @Test func anAwardAfterTheWholeAnswerIsAcceptedAndTakesNoSlot() throws {
@@ -262,7 +283,7 @@ extension [BidderAction] {
     @Test func theRequestComesInPartsAfterTheDeliveredText() {
         var worker = Worker()
         let task = TaskID(high: 1, low: 1)
-        _ = worker.handle(.callForBids(call(1)), from: one)
+        _ = worker.handle(.callForBids(call(1) { $0.mustContinue = true }), from: one)
         worker.frame(
             task, .open(TaskOpen(kind: .chat, bodyBytes: 4, maxTokens: 7, deliveredBytes: 3)), from: one,
             on: 1)
@@ -419,6 +440,8 @@ extension [BidderAction] {
         var worker = Worker()
         let task = TaskID(high: 1, low: 1)
         let job = try worker.run(1, from: one, on: 1)
+        worker.event(job, .produced(text: Array("a b c".utf8), tokens: 3, extra: []))
+        _ = worker.take()
         let give = { (worker: inout Worker, signer: UInt64, sequence: UInt64, final: Bool, to: PublicKey) in
             let receipt = Receipt(
                 task: task, attempt: 1, buyer: identity(signer).publicKey, worker: to, sequence: sequence,

@@ -9,58 +9,72 @@ import Wire
 @Suite struct SlotGateTests {
     private struct Reference {
         enum State { case held(until: Int64), leased(until: Int64), running, ended(SlotGate.End) }
+        struct Entry {
+            let key: SlotKey
+            let party: SlotShares.Party
+            var state: State
+            var isStranger: Bool
+        }
 
-        static let slots = 3
-        var bids: [(key: SlotKey, state: State)] = []
-        var known: [PublicKey] = []
+        let slots: Int
+        var bids: [Entry] = []
+        /// Who paid, once for each task.
+        var payments: [SlotShares.Party] = []
 
         func state(_ key: SlotKey) -> State? { bids.first { $0.key == key }?.state }
 
-        /// A bid that takes a slot moves to the end: the gate looks at slots in the order in which they were taken.
-        mutating func take(_ key: SlotKey, _ state: State) {
+        private var inUse: [Entry] { bids.filter { if case .ended = $0.state { false } else { true } } }
+        var taken: Int { inUse.count }
+        var strangers: Int { inUse.count(where: \.isStranger) }
+        var running: Int { bids.count { if case .running = $0.state { true } else { false } } }
+
+        /// nil: it may not; else whether it counts as a stranger.
+        func slot(for party: SlotShares.Party) -> Bool? {
+            if party.isOwn { return false }
+            let paid = payments.count { $0.buyer == party.buyer }
+            let paidAround = max(paid, payments.count { $0.group == party.group })
+            let (own, around) = (
+                inUse.count { $0.party.buyer == party.buyer }, inUse.count { $0.party.group == party.group }
+            )
+            if own < 1 + paid && around < 1 + paidAround { return paid == 0 }
+            return strangers < (slots + 1) / 2 ? true : nil
+        }
+
+        /// What a new call is refused for.
+        func refusal(_ key: SlotKey, _ party: SlotShares.Party) -> Reason? {
+            switch state(key) {
+            case .ended(.spent), .ended(.ran): return .unspecified
+            case .held, .leased, .running, .ended(.lapsed), .ended(.released), nil: break
+            }
+            if taken >= slots { return .busy }
+            return slot(for: party) == nil ? .holdLimit : nil
+        }
+
+        func mayLease(_ key: SlotKey) -> Bool {
+            switch state(key) {
+            case .held, .leased, .running: return true
+            case .ended(.lapsed), .ended(.released):
+                guard let party = bids.first(where: { $0.key == key })?.party else { return false }
+                return taken < slots && slot(for: party) != nil
+            case .ended(.spent), .ended(.ran), nil: return false
+            }
+        }
+
+        mutating func take(_ key: SlotKey, _ party: SlotShares.Party, _ state: State) {
+            let isStranger = slot(for: party) ?? true
             bids.removeAll { $0.key == key }
-            bids.append((key, state))
+            bids.append(Entry(key: key, party: party, state: state, isStranger: isStranger))
         }
 
         mutating func set(_ key: SlotKey, _ state: State) {
             if let index = bids.firstIndex(where: { $0.key == key }) { bids[index].state = state }
         }
 
-        var taken: Int { bids.count { if case .ended = $0.state { false } else { true } } }
-        var running: Int { bids.count { if case .running = $0.state { true } else { false } } }
-
-        func hasUnused(_ buyer: PublicKey) -> Bool {
-            bids.contains { bid in
-                switch bid.state {
-                case .held, .leased: bid.key.buyer == buyer
-                case .running, .ended: false
-                }
-            }
-        }
-
-        /// What a new call is refused for.
-        func refusal(_ key: SlotKey) -> Reason? {
-            switch state(key) {
-            case .ended(.spent), .ended(.ran): return .unspecified
-            case .held, .leased, .running, .ended(.lapsed), nil: break
-            }
-            if taken >= Self.slots { return .busy }
-            return hasUnused(key.buyer) && !known.contains(key.buyer) ? .holdLimit : nil
-        }
-
-        func mayLease(_ key: SlotKey) -> Bool {
-            switch state(key) {
-            case .held, .leased, .running: true
-            case .ended(.lapsed): taken < Self.slots
-            case .ended(.spent), .ended(.ran), nil: false
-            }
-        }
-
         mutating func advance(to now: Int64) {
             for index in bids.indices {
                 switch bids[index].state {
-                case .held(let until), .leased(let until):
-                    if until <= now { bids[index].state = .ended(.lapsed) }
+                case .held(let until): if until <= now { bids[index].state = .ended(.lapsed) }
+                case .leased(let until): if until <= now { bids[index].state = .ended(.spent) }
                 case .running, .ended: break
                 }
             }
@@ -75,84 +89,125 @@ import Wire
         }
     }
 
-    @Test(arguments: 1...12) func randomOperationsAgreeWithAPlainList(_ seed: UInt64) {
+    /// Six buyers of three networks, the last of them this node itself.
+    private func party(_ number: Int) -> SlotShares.Party {
+        SlotShares.Party(
+            buyer: asker(UInt64(2_000 + number % 6)).key, group: UInt64(number % 3), isOwn: number % 6 == 5)
+    }
+
+    @Test(arguments: 1...16) func randomOperationsAgreeWithAPlainList(_ seed: UInt64) {
         var random = SeededRandom(seed: seed)
-        let seller = Seller(1, slots: UInt32(Reference.slots))
+        let slots = 1 + Int(seed) % 6
+        let seller = Seller(1, slots: UInt32(slots))
         var terms = SellerTerms(key: seller.key)
         terms.serve([seller.served])
-        let bid = Verified(
-            signing: Bid(
-                task: TaskID(high: 0, low: 1), attempt: 1, bidder: seller.key, buyer: seller.key,
-                price: seller.offer.price, firstTokenMilliseconds: 1, millitokensPerSecond: 1,
-                digest: nil, quantization: "", continues: false, context: 0),
-            with: seller.identity)
-        let keys = (0..<12).map { number in
-            SlotKey(
-                buyer: asker(UInt64(2_000 + number % 4)).key, task: TaskID(high: 2, low: UInt64(number)),
-                attempt: 1)
+        let parameters = MarketParameters()
+        let bid = Verified(signing: Self.bid, with: ada.identity)
+        let parties = (0..<24).map(party)
+        let keys = parties.indices.map { number in
+            SlotKey(buyer: parties[number].buyer, task: TaskID(high: 2, low: UInt64(number)), attempt: 1)
         }
-        var gate = SlotGate(MarketParameters())
-        var plain = Reference()
+        var gate = SlotGate(parameters)
+        var plain = Reference(slots: slots)
         var now: Int64 = 0
         var jobs: UInt64 = 0
-        for step in 0..<600 {
-            let key = keys[random.below(keys.count)]
+        for step in 0..<800 {
+            let number = random.below(keys.count)
+            let (key, party) = (keys[number], parties[number])
             let until = now + Int64(random.below(40)) + 1
             let time = MonotonicTime.zero + .milliseconds(until)
+            let place: Comment = "seed \(seed), step \(step)"
             switch random.below(6) {
             case 0, 1:
-                if gate.bid(of: key) != nil { break }
-                let refused = gate.refusal(of: key, seller.served, .zero + .milliseconds(now))?.reason
-                #expect(refused == plain.refusal(key), "seed \(seed), step \(step)")
+                if gate.claim(of: key) != nil { break }
+                let refused = gate.refusal(
+                    of: key, party, seller.served, .zero + .milliseconds(now))?.reason
+                #expect(refused == plain.refusal(key, party), place)
                 guard refused == nil else { break }
-                gate.hold(key, model: "wren-m", bid, tokensOut: 64, until: time)
-                plain.take(key, .held(until: until))
+                let claim = SlotGate.Claim(
+                    party: party, model: "wren-m", bid: bid, call: CalledFor(call(1), parameters, .zero))
+                gate.hold(key, claim, slots: slots, until: time)
+                plain.take(key, party, .held(until: until))
             case 2:
                 let isAllowed = plain.mayLease(key)
                 switch gate.lease(key, until: time, terms) {
                 case .taken:
-                    #expect(isAllowed, "seed \(seed), step \(step)")
+                    #expect(isAllowed, place)
                     if case .held = plain.state(key) {
                         plain.set(key, .leased(until: until))
                     } else {
-                        plain.take(key, .leased(until: until))
+                        plain.take(key, party, .leased(until: until))
                     }
-                case .standing: #expect(isAllowed, "seed \(seed), step \(step)")
-                case .refused: #expect(!isAllowed, "seed \(seed), step \(step)")
+                case .standing: #expect(isAllowed, place)
+                case .refused: #expect(!isAllowed, place)
                 }
             case 3:
                 guard case .leased = plain.state(key) else { break }
                 jobs += 1
-                gate.run(
-                    WorkerTask(
-                        id: JobID(rawValue: jobs), key: key, channel: 1, model: "wren-m",
-                        open: TaskOpen(kind: .chat, bodyBytes: 2), parameters: MarketParameters(),
-                        now: .zero + .milliseconds(now)))
+                var task = WorkerTask(
+                    id: JobID(rawValue: jobs), key: key, channel: 1, model: "wren-m",
+                    open: TaskOpen(kind: .chat, bodyBytes: 2), call: CalledFor(call(1), parameters, .zero),
+                    parameters: parameters, now: .zero + .milliseconds(now))
+                var out: [BidderAction] = []
+                _ = task.deliver([65], 1, [], most: 100, .zero, &out)
+                gate.run(task)
                 plain.set(key, .running)
                 #expect(gate.key(of: JobID(rawValue: jobs)) == key)
             case 4:
-                let ends: [SlotGate.End] = [.lapsed, .spent, .ran]
-                let end = ends[random.below(3)]
+                guard let standing = gate.standing(of: key) else { break }
+                let ends: [SlotGate.End]
+                switch standing {
+                case .held: ends = [.lapsed, .released, .spent]
+                case .leased: ends = [.spent]
+                case .running: ends = [.ran]
+                case .ended: ends = [.ran]
+                }
+                let end = ends[random.below(ends.count)]
                 guard gate.end(key, end) != nil else { break }
                 plain.set(key, .ended(end))
-                if end == .ran, random.chance(1, in: 2) {
-                    let receipt = Receipt(
-                        task: key.task, attempt: 1, buyer: key.buyer, worker: seller.key, sequence: 1,
-                        completionTokens: 1, cost: 1, final: true)
-                    gate.accepted(receipt, for: key, .zero + .milliseconds(now))
-                    if !plain.known.contains(key.buyer) { plain.known.append(key.buyer) }
-                }
+                guard end == .ran, random.chance(1, in: 2) else { break }
+                let receipt = Receipt(
+                    task: key.task, attempt: 1, buyer: key.buyer, worker: seller.key, sequence: 1,
+                    completionTokens: 1, cost: 2, final: true)
+                #expect(gate.wants(receipt, for: key, .zero + .milliseconds(now)), place)
+                gate.accepted(receipt, for: key, .zero + .milliseconds(now))
+                plain.payments.append(party)
             default:
                 now += Int64(random.below(20))
-                while let lapsed = gate.lapsed(.zero + .milliseconds(now)) { _ = gate.end(lapsed, .lapsed) }
+                for key in gate.keys {
+                    if let end = gate.lapse(of: key, .zero + .milliseconds(now)) { _ = gate.end(key, end) }
+                }
                 plain.advance(to: now)
             }
-            #expect(gate.count == plain.taken && gate.taken("wren-m") == plain.taken)
-            #expect(gate.count <= Reference.slots, "seed \(seed), step \(step)")
+            #expect(gate.count == plain.taken && gate.taken("wren-m") == plain.taken, place)
+            #expect(gate.shares.strangers("wren-m") == plain.strangers, place)
+            #expect(gate.count <= slots, place)
             #expect(gate.running == plain.running && gate.runningJobs.count == plain.running)
-            #expect(
-                keys.allSatisfy { agree(gate.standing(of: $0), plain.state($0)) },
-                "seed \(seed), step \(step)")
+            #expect(keys.allSatisfy { agree(gate.standing(of: $0), plain.state($0)) }, place)
         }
     }
+
+    @Test func bidsThatCostNothingPushOutNoAttemptThatIsOwed() {
+        var ended = EndedClaims(capacity: 4)
+        let claim = SlotGate.Claim(
+            party: party(0), model: "wren-m",
+            bid: Verified(signing: Self.bid, with: ada.identity),
+            call: CalledFor(call(1), MarketParameters(), .zero))
+        func key(_ number: Int) -> SlotKey {
+            SlotKey(buyer: ada.key, task: TaskID(high: 3, low: UInt64(number)), attempt: 1)
+        }
+        ended.insert(key(0), claim, .ran)
+        ended.insert(key(1), claim, .lapsed)
+        ended.insert(key(2), claim, .spent)
+        for number in 10..<20 { ended.insert(key(number), claim, .released) }
+        #expect(ended.end(of: key(0)) == .ran && ended.end(of: key(1)) == .lapsed)
+        #expect(ended.end(of: key(2)) == nil)
+        for number in 20..<30 { ended.insert(key(number), claim, .lapsed) }
+        #expect(ended.end(of: key(0)) == .ran && ended.end(of: key(1)) == nil)
+    }
+
+    private static let bid = Bid(
+        task: TaskID(high: 0, low: 1), attempt: 1, bidder: ada.key, buyer: ada.key, price: ada.offer.price,
+        firstTokenMilliseconds: 1, millitokensPerSecond: 1, digest: nil, quantization: "", continues: false,
+        context: 0)
 }

@@ -314,7 +314,9 @@ final class World {
             let from = nodes[node].seller.address
             at(latency(), node: target) {
                 self.enter(target) { target, turn, _, worker in
-                    _ = target.bidder.handle(message, from: from, proven: true, turn: &turn, out: &worker)
+                    _ = target.bidder.handle(
+                        message, from: from, group: UInt64(from.endpoint.port), proven: true, turn: &turn,
+                        out: &worker)
                 }
             }
         case .openChannel(let task, let attempt, let to):
@@ -384,7 +386,8 @@ final class World {
                     var answer: MarketMessage?
                     self.enter(target) { target, turn, _, worker in
                         answer = target.bidder.handle(
-                            message, from: from, proven: true, turn: &turn, out: &worker)
+                            message, from: from, group: UInt64(from.endpoint.port), proven: true, turn: &turn,
+                            out: &worker)
                     }
                     guard let answer, !self.random.chance(self.faults.loss, in: 1_000) else { return }
                     self.at(self.latency(), node: node) { complete(answer) }

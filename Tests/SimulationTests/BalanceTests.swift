@@ -31,4 +31,14 @@ import Wire
         world.finalChecks(calmFrom: 0)
         #expect(world.violations.map(\.invariant) == [.balancesSum])
     }
+
+    @Test func aReceiptForMoreThanWasProducedBreaksTheWatch() throws {
+        let world = try played()
+        let (buyer, worker) = (world.hosts[1], world.hosts[0])
+        world.checkWork(
+            Receipt(
+                task: TaskID(high: 0, low: 1), attempt: 1, buyer: buyer.identity.publicKey,
+                worker: worker.identity.publicKey, sequence: 1, completionTokens: 1), worker)
+        #expect(world.violations.map(\.invariant) == [.paidForWork])
+    }
 }

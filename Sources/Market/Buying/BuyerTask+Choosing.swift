@@ -27,9 +27,11 @@ extension BuyerTask {
 
     private func requirements(selfReachable: Bool) -> Requirements {
         let continuing = delivery.continuing
+        let (bytes, tokens): (Int, UInt32) =
+            continuing == nil ? (0, 0) : (delivery.text.count, delivery.position.tokens)
+        let least = RequestSize.tokensMin(bytes: request.body.count + bytes, features: request.features)
         return Requirements(
-            request: request,
-            tokensIn: request.tokensIn &+ (continuing == nil ? 0 : delivery.position.tokens),
+            request: request, tokensIn: max(request.tokensIn &+ tokens, least),
             tokensOutMax: delivery.tokensLeft, continuing: continuing, selfReachable: selfReachable)
     }
 

@@ -96,14 +96,30 @@ public struct MarketParameters: Sendable {
     public var bodyWait = Interval.seconds(15)
     /// A worker that has sent no delta for this long sends a progress frame.
     public var progressInterval = Interval.milliseconds(500)
-    /// Longest deadline that a worker gives a task, whatever its buyer asks.
+    /// Longest deadline that a worker gives a task, whatever its buyer asks, and that of a call without one.
     public var deadlineMax = Interval.minutes(60)
+    public var deadlineDefault = Interval.minutes(10)
+    /// Output that waits this long for a buyer that takes none of it ends the task. Shorter: a client that pauses loses
+    /// its answer; longer: buyers that don't read hold slots.
+    public var unreadMax = Interval.seconds(10)
+    /// So many tokens in a row, over at least this time (10 × `receiptInterval`), that no receipt acknowledges end the
+    /// task. It is what a buyer that never pays can take at a time.
+    public var unpaidTokens: UInt32 = 256
+    public var unpaidMax = Interval.seconds(10)
+    /// Receipts of one attempt come at least this far apart: a quarter of what ours need, so that jitter loses none.
+    public var receiptSpacing = Interval.milliseconds(125)
+    /// Wrong signatures on receipts of one attempt that end it. A wrong one costs a check, and no honest buyer sends any.
+    public var forgedReceiptsMax = 2
+    /// The strangers' share: percent of a model's slots that are lent to buyers beyond one for each key and one for each
+    /// task that it paid. At 100 strangers can take everything; at 0 a new buyer gets one answer at a time.
+    public var strangersPercent = 50
     /// A worker that reports the deadline at most this long before it is believed: its deadline runs on its own clock,
     /// in whole milliseconds.
     public var deadlineSlack = Interval.milliseconds(100)
-    /// Ended holds and tasks that are remembered: for late awards, repeated awards and last receipts.
+    /// Attempts that are remembered: those whose hold ran out (for late awards), those given up, and those with a job (for
+    /// repeated awards and last receipts), so many of each.
     public var rememberedMax = 1_024
-    /// Buyers that paid for a finished task, and may therefore hold more than one slot.
+    /// Buyers, and networks, of which it is known how many tasks they paid.
     public var knownBuyersMax = 4_096
     /// Retry advice when a busy slot's end can't be predicted, and its upper bound.
     public var busyRetry = Interval.milliseconds(1_000)

@@ -49,11 +49,15 @@ extension Bidder {
     ) {
         let key = SlotKey(buyer: buyer, task: frame.task, attempt: frame.attempt)
         switch frame.body {
-        case .open(let open): opened(open, key, channel, turn.monotonic, &out)
+        case .open(let open):
+            if nextDeadline() <= turn.monotonic { tick(turn: &turn, out: &out) }
+            opened(open, key, channel, turn.monotonic, &out)
         case .bodyPart(let bytes):
             if gate.runs(key, on: channel) { add(bytes, to: key, turn.monotonic, &out) }
         case .window(let consumed):
-            if gate.runs(key, on: channel) { _ = gate.change(key) { $0.acknowledge(consumed, &out) } }
+            if gate.runs(key, on: channel) {
+                _ = gate.change(key) { $0.acknowledge(consumed, turn.monotonic, &out) }
+            }
         case .cancel: if gate.runs(key, on: channel) { cancelTask(key, &out) }
         case .receipt(let signed): received(signed, key, turn.monotonic, &out)
         case .delta, .progress, .finish, .fail, .hello: break
@@ -70,24 +74,21 @@ extension Bidder {
             return BidderAction.sendFrame(
                 channel: channel, Frame(task: key.task, attempt: key.attempt, body: .fail(fail)))
         }
-        guard Int(open.bodyBytes) <= parameters.bodyBytesMax,
-            Int(open.deliveredBytes) <= parameters.bodyBytesMax,
-            open.kind != .unspecified
-        else {
-            out.append(refuse(.invalidRequest, "The request is too large or of no kind.", false))
-            return end(key, .spent, &out)
-        }
         // The sender of the frame is authenticated, so an OPEN that overtook the award has the award's
         // effect.
         let isOthers = channels[channel].map { $0 != key } ?? false
-        guard !isOthers, lease(key, now), let model = gate.model(of: key) else {
+        guard !isOthers, lease(key, now), let claim = gate.claim(of: key) else {
             out.append(refuse(.busy, "No slot is free.", true))
             return
         }
+        if let problem = claim.call.problem(with: open, parameters) {
+            out.append(refuse(.invalidRequest, problem, false))
+            return end(key, .spent, &out)
+        }
         lastJob += 1
         let task = WorkerTask(
-            id: JobID(rawValue: lastJob), key: key, channel: channel, model: model, open: open,
-            parameters: parameters, now: now)
+            id: JobID(rawValue: lastJob), key: key, channel: channel, model: claim.model, open: open,
+            call: claim.call, parameters: parameters, now: now)
         gate.run(task)
         channels[channel] = key
         timers.cancel(.slot(key))
@@ -144,11 +145,23 @@ extension Bidder {
         _ text: [UInt8], _ tokens: UInt32, _ extra: [UInt8], _ key: SlotKey, _ now: MonotonicTime,
         _ out: inout [BidderAction]
     ) {
-        let most = parameters.deltaBytes
-        if gate.change(key, { $0.deliver(text, tokens, extra, most: most, now, &out) }) == false {
+        let parameters = parameters
+        let delivered = gate.change(key) { task in
+            (
+                fits: task.deliver(text, tokens, extra, most: parameters.deltaBytes, now, &out), id: task.id,
+                unreadSince: task.unreadSince, isUnpaid: task.isUnpaid(parameters, now)
+            )
+        }
+        guard let delivered else { return }
+        if !delivered.fits {
             let message = "The backend's answer does not fit a frame."
+            failTask(key, Fail(.backendError, message, anotherMaySucceed: false), &out)
+        } else if delivered.isUnpaid {
+            record.unpaid &+= 1
             failTask(
-                key, Fail(.backendError, message, anotherMaySucceed: false), &out)
+                key, Fail(.leaving, "No receipt acknowledges the answer.", anotherMaySucceed: true), &out)
+        } else if let since = delivered.unreadSince {
+            timers.set(.unread(delivered.id), at: since + parameters.unreadMax)
         }
     }
 
@@ -172,6 +185,18 @@ extension Bidder {
         guard let key = gate.key(of: id) else { return }
         let fail = Fail(.deadlineExceeded, "The task's deadline passed.", anotherMaySucceed: false)
         failTask(key, fail, &out)
+    }
+
+    mutating func unreadDue(_ id: JobID, _ now: MonotonicTime, _ out: inout [BidderAction]) {
+        guard let key = gate.key(of: id), let since = gate.change(key, { $0.unreadSince }) ?? nil else {
+            return
+        }
+        let due = since + parameters.unreadMax
+        guard due <= now else { return timers.set(.unread(id), at: due) }
+        record.unread &+= 1
+        // Another worker would wait for the same client.
+        failTask(
+            key, Fail(.deadlineExceeded, "The answer was not read in time.", anotherMaySucceed: false), &out)
     }
 
     // MARK: - Ends
@@ -198,7 +223,7 @@ extension Bidder {
     mutating func end(_ key: SlotKey, _ end: SlotGate.End, _ out: inout [BidderAction]) {
         guard let slot = gate.end(key, end) else { return }
         if let task = slot.task {
-            for timer in [Timer.body(task.id), .deadline(task.id), .progress(task.id)] {
+            for timer in [Timer.body(task.id), .deadline(task.id), .progress(task.id), .unread(task.id)] {
                 timers.cancel(timer)
             }
             channels[task.channel] = nil
@@ -215,13 +240,16 @@ extension Bidder {
     private mutating func received(
         _ signed: SignedRecord, _ key: SlotKey, _ now: MonotonicTime, _ out: inout [BidderAction]
     ) {
-        let least = parameters.progressInterval / 4
-        guard gate.standing(of: key) != nil, let claim = try? Receipt(decoding: signed.body),
+        guard let claim = try? Receipt(decoding: signed.body),
             claim.task == key.task, claim.attempt == key.attempt, claim.buyer == key.buyer,
-            claim.worker == identity.publicKey,
-            gate.wants(claim, for: key, least: least, now),
-            let receipt = try? Verified<Receipt>(checking: signed)
+            claim.worker == identity.publicKey, gate.wants(claim, for: key, now)
         else { return }
+        guard let receipt = try? Verified<Receipt>(checking: signed) else {
+            guard gate.wasForged(key) else { return }
+            record.forged &+= 1
+            let message = "The signatures of its receipts are wrong."
+            return failTask(key, Fail(.invalidRequest, message, anotherMaySucceed: false), &out)
+        }
         gate.accepted(receipt.record, for: key, now)
         out.append(.receiptAccepted(receipt))
     }

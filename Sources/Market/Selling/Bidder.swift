@@ -9,7 +9,9 @@ import Wire
 /// This file has the dispatch, calls, releases and awards; `Bidder+Tasks` has channels, frames and jobs.
 /// `SellerTerms` says what is sold, `SlotGate` has the slots, and a `WorkerTask` is one assignment.
 public struct Bidder: Sendable {
-    enum Timer: Hashable, Sendable { case slot(SlotKey), progress(JobID), body(JobID), deadline(JobID) }
+    enum Timer: Hashable, Sendable {
+        case slot(SlotKey), progress(JobID), body(JobID), deadline(JobID), unread(JobID)
+    }
 
     let identity: Identity
     let parameters: MarketParameters
@@ -57,16 +59,16 @@ public struct Bidder: Sendable {
     // MARK: - Messages
 
     /// Answers a call, release or award; nil: no reply. An unproven message (one in a first handshake packet,
-    /// which may be a replay) changes nothing.
+    /// which may be a replay) changes nothing. `group` is the peer's network, by which slots are shared out.
     public mutating func handle(
-        _ message: MarketMessage, from peer: PeerAddress, proven: Bool, turn: inout Turn,
+        _ message: MarketMessage, from peer: PeerAddress, group: UInt64, proven: Bool, turn: inout Turn,
         out: inout [BidderAction]
     ) -> MarketMessage? {
         guard proven else { return nil }
         // A late timer must not make a free slot look taken.
-        while let key = gate.lapsed(turn.monotonic) { end(key, .lapsed, &out) }
+        if nextDeadline() <= turn.monotonic { tick(turn: &turn, out: &out) }
         switch message {
-        case .callForBids(let call): return answer(call, from: peer, turn.monotonic)
+        case .callForBids(let call): return answer(call, from: peer.key, group, turn.monotonic)
         case .release(let release):
             released(release, by: peer.key, &out)
             return nil
@@ -78,24 +80,27 @@ public struct Bidder: Sendable {
         }
     }
 
-    private mutating func answer(_ call: CallForBids, from peer: PeerAddress, _ now: MonotonicTime)
-        -> MarketMessage
-    {
-        let key = SlotKey(buyer: peer.key, task: call.task, attempt: call.attempt)
+    private mutating func answer(
+        _ call: CallForBids, from buyer: PublicKey, _ group: UInt64, _ now: MonotonicTime
+    ) -> MarketMessage {
+        let key = SlotKey(buyer: buyer, task: call.task, attempt: call.attempt)
         // A repeated call gets the same bid.
-        if let bid = gate.bid(of: key) { return .bid(bid) }
+        if let claim = gate.claim(of: key) { return .bid(claim.bid.signed) }
         record.calls &+= 1
         let model: ServedModel
-        switch terms.judge(call, from: peer.key) {
+        switch terms.judge(call, from: buyer) {
         case .fits(let found): model = found
         case .declined(let reason): return decline(call, reason)
         }
-        if let refusal = gate.refusal(of: key, model, now) {
+        let party = SlotShares.Party(buyer: buyer, group: group, isOwn: buyer == identity.publicKey)
+        if let refusal = gate.refusal(of: key, party, model, now) {
             return decline(call, refusal.reason, retryAfter: refusal.freeIn)
         }
-        let bid = Verified(signing: terms.bid(for: call, model, buyer: peer.key), with: identity)
+        let bid = Verified(signing: terms.bid(for: call, model, buyer: buyer), with: identity)
         let until = now + min(Interval.milliseconds(Int64(call.closeMilliseconds)), parameters.holdMax)
-        gate.hold(key, model: model.model, bid, tokensOut: call.tokensOut, until: until)
+        let claim = SlotGate.Claim(
+            party: party, model: model.model, bid: bid, call: CalledFor(call, parameters, now))
+        gate.hold(key, claim, slots: model.slots, until: until)
         timers.set(.slot(key), at: until)
         record.bids &+= 1
         return .bid(bid.signed)
@@ -117,7 +122,7 @@ public struct Bidder: Sendable {
         switch gate.standing(of: key) {
         case .held:
             if release.winningScore > 0 { record.lost &+= 1 }
-            end(key, .lapsed, &out)
+            end(key, .released, &out)
         // A lost-auction notice that the award overtook is ignored; a buyer that gives up names no winning
         // score.
         case .leased: if release.winningScore == 0 { end(key, .spent, &out) }
@@ -136,7 +141,7 @@ public struct Bidder: Sendable {
         // `.ran`: the task and its whole answer overtook the award's datagram; the channel tells the buyer
         // how it ended. "Busy" would make the buyer discard the answer and try another seller.
         case .leased, .running, .ended(.ran): return nil
-        case .held, .ended(.lapsed), .ended(.spent):
+        case .held, .ended(.lapsed), .ended(.released), .ended(.spent):
             guard lease(key, now) else { return .busy }
             if award.workerDials { out.append(.openChannel(award.task, attempt: award.attempt, to: peer)) }
             return nil
@@ -163,10 +168,11 @@ public struct Bidder: Sendable {
     public mutating func tick(turn: inout Turn, out: inout [BidderAction]) {
         while let due = timers.popDue(turn.monotonic) {
             switch due {
-            case .slot(let key): if gate.isLapsed(key, turn.monotonic) { end(key, .lapsed, &out) }
+            case .slot(let key): if let how = gate.lapse(of: key, turn.monotonic) { end(key, how, &out) }
             case .progress(let id): progressDue(id, turn.monotonic, &out)
             case .body(let id): bodyDue(id, &out)
             case .deadline(let id): deadlineDue(id, &out)
+            case .unread(let id): unreadDue(id, turn.monotonic, &out)
             }
         }
     }
@@ -178,6 +184,10 @@ public struct Bidder: Sendable {
     /// Oldest first.
     public var runningJobs: [JobID] { gate.runningJobs }
     public var isIdle: Bool { gate.running == 0 }
+    /// Of those, slots of strangers.
+    public func slotsLent(_ model: String) -> Int { gate.shares.strangers(model) }
+    /// Tables with their sizes and bounds. For checkers.
+    public var tables: [(name: String, count: Int, bound: Int)] { gate.ended.tables + gate.shares.tables }
     /// Everything that must be zero when nothing runs. For checkers.
     public var outstanding: (holds: Int, jobs: Int, channels: Int, timers: Int) {
         (gate.count, gate.running, channels.count, timers.count)

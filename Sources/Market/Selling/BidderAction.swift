@@ -30,5 +30,9 @@ public struct BidderRecord: Hashable, Sendable {
     public var finished = 0
     public var failed = 0
     public var cancelled = 0
+    /// Jobs that were ended because their buyers took nothing, acknowledged nothing, or sent wrong signatures.
+    public var unread = 0
+    public var unpaid = 0
+    public var forged = 0
     public init() {}
 }

@@ -12,7 +12,8 @@ struct SlotKey: Hashable, Sendable {
 /// The seller's slots: the one table of holds, leases and running tasks. Only this type decides whether a
 /// call, a late award or an OPEN may take a slot.
 ///
-/// Taken slots are counted from the table itself, so that no separate counter can go wrong.
+/// `SlotShares` counts this table by buyer, group and model; it changes only where an entry comes or goes.
+/// `EndedClaims` remembers attempts whose slot is free again; `SlotGate+Receipts` judges what is signed for them.
 struct SlotGate: Sendable {
     /// What has taken a slot.
     enum Use: Sendable {
@@ -25,27 +26,33 @@ struct SlotGate: Sendable {
     }
 
     struct Slot: Sendable {
-        fileprivate var use: Use
-        fileprivate var claim: Claim
+        fileprivate(set) var use: Use
+        var claim: Claim
+        fileprivate let isStranger: Bool
         /// The channel that this node dialled for the slot.
         fileprivate(set) var dialled: ChannelID?
         /// Set exactly while `use` is `running`. Not inside the enum, so that it can be changed in place.
         fileprivate(set) var task: WorkerTask?
     }
 
-    /// The bid that took the slot, and the receipts for what followed; kept after the slot is free again.
-    fileprivate struct Claim: Sendable {
+    /// The bid that took the slot, and what followed; kept after the slot is free again.
+    struct Claim: Sendable {
+        let party: SlotShares.Party
         let model: String
         let bid: Verified<Bid>
-        let tokensOut: UInt32
+        let call: CalledFor
+        /// Set when the task has ended; until then the task counts.
+        var work = Work()
         var receipts = ReceiptTrack()
     }
 
     /// Why a slot became free.
     enum End: Sendable {
-        /// The hold or lease ran out, or another bid won. A late award may take a slot again.
+        /// The hold ran out. A late award may take a slot, once.
         case lapsed
-        /// The buyer gave up, or its task could not be accepted.
+        /// Another bid won, or the buyer gave up its hold. The same.
+        case released
+        /// The lease ran out or was given up, or the task could not be accepted.
         case spent
         /// The task started, and has ended.
         case ran
@@ -63,53 +70,48 @@ struct SlotGate: Sendable {
     /// The result of an award or an OPEN.
     enum Lease: Sendable { case taken, standing, refused }
 
-    private let holdMax: Interval
-    private let busyRetry: Interval
-    private let busyRetryMax: Interval
-    private var slots: OrderedDictionary<SlotKey, Slot> = [:]
+    let parameters: MarketParameters
+    private(set) var slots: OrderedDictionary<SlotKey, Slot> = [:]
     private var jobs: [JobID: SlotKey] = [:]
-    /// Kept for late awards, repeated awards and last receipts.
-    private var ended: RecentTable<SlotKey, (claim: Claim, end: End)>
-    /// Buyers that have paid for a finished task.
-    private var known: RecentTable<PublicKey, Bool>
+    var shares: SlotShares
+    var ended: EndedClaims
+    private var forecasts: [String: Forecast] = [:]
 
     init(_ parameters: MarketParameters) {
-        holdMax = parameters.holdMax
-        busyRetry = parameters.busyRetry
-        busyRetryMax = parameters.busyRetryMax
-        ended = RecentTable(capacity: parameters.rememberedMax)
-        known = RecentTable(capacity: parameters.knownBuyersMax)
+        self.parameters = parameters
+        shares = SlotShares(parameters)
+        ended = EndedClaims(capacity: parameters.rememberedMax)
     }
 
     // MARK: - Admission
 
     /// Why a call for bids on `model` can't take a slot now; nil: it can.
-    func refusal(of key: SlotKey, _ model: ServedModel, _ now: MonotonicTime) -> Refusal? {
-        switch ended[key]?.end {
+    mutating func refusal(
+        of key: SlotKey, _ party: SlotShares.Party, _ model: ServedModel, _ now: MonotonicTime
+    ) -> Refusal? {
+        switch ended.end(of: key) {
         // This attempt had its assignment, which has ended.
         case .spent, .ran: return Refusal(reason: .unspecified)
-        case .lapsed, nil: break
+        case .lapsed, .released, nil: break
         }
-        guard taken(model.model) < model.slots else {
-            return Refusal(reason: .busy, freeIn: nextFree(model, now))
+        switch shares.verdict(party, model.model, slots: model.slots) {
+        case .free: return nil
+        case .busy: return Refusal(reason: .busy, freeIn: nextFree(model, now).any)
+        case .overShare: return Refusal(reason: .holdLimit, freeIn: nextFree(model, now).strangers)
         }
-        if let until = unused(by: key.buyer), known[key.buyer] == nil {
-            return Refusal(reason: .holdLimit, freeIn: min(holdMax, until - now))
-        }
-        return nil
     }
 
-    /// Takes a slot for a bid.
-    mutating func hold(
-        _ key: SlotKey, model: String, _ bid: Verified<Bid>, tokensOut: UInt32, until: MonotonicTime
-    ) {
+    /// Takes a slot for the bid of a call that was not refused.
+    mutating func hold(_ key: SlotKey, _ claim: Claim, slots: Int, until: MonotonicTime) {
+        guard case .free(let isStranger) = shares.verdict(claim.party, claim.model, slots: slots) else {
+            return
+        }
         ended.remove(key)
-        slots[key] = Slot(
-            use: .held(until: until), claim: Claim(model: model, bid: bid, tokensOut: tokensOut))
+        insert(key, Slot(use: .held(until: until), claim: claim, isStranger: isStranger))
     }
 
-    /// Turns a hold into a lease. A bid whose hold has lapsed gets a slot again if one is free and the model
-    /// is still for sale.
+    /// Turns a hold into a lease. A bid whose hold ran out or was released gets a slot again, once, if it could get one
+    /// by a call and the model is still for sale.
     mutating func lease(_ key: SlotKey, until: MonotonicTime, _ terms: SellerTerms) -> Lease {
         if let index = slots.index(forKey: key) {
             switch slots.values[index].use {
@@ -117,51 +119,59 @@ struct SlotGate: Sendable {
             case .leased, .running: return .standing
             }
         } else {
-            guard let (claim, end) = ended[key], case .lapsed = end,
-                taken(claim.model) < terms.slotsForSale(claim.model)
+            guard let claim = ended.leasable(key),
+                case .free(let isStranger) = shares.verdict(
+                    claim.party, claim.model, slots: terms.slotsForSale(claim.model))
             else { return .refused }
             ended.remove(key)
-            slots[key] = Slot(use: .leased(until: until), claim: claim)
+            insert(key, Slot(use: .leased(until: until), claim: claim, isStranger: isStranger))
         }
         return .taken
     }
 
-    /// When this buyer's unused bid or award runs out; nil: it has none.
-    private func unused(by buyer: PublicKey) -> MonotonicTime? {
-        for index in slots.keys.indices where slots.keys[index].buyer == buyer {
-            switch slots.values[index].use {
-            case .held(let until), .leased(let until): return until
-            case .running: continue
-            }
-        }
-        return nil
+    private mutating func insert(_ key: SlotKey, _ slot: Slot) {
+        shares.took(slot.claim.party, slot.claim.model, isStranger: slot.isStranger)
+        slots[key] = slot
     }
 
-    /// When one of the model's slots is likely to be free.
-    private func nextFree(_ model: ServedModel, _ now: MonotonicTime) -> Interval {
-        var soonest = busyRetryMax
-        for slot in slots.values where slot.claim.model == model.model {
-            switch slot.use {
-            case .held(let until): soonest = min(soonest, until - now)
-            case .leased: soonest = min(soonest, busyRetry)
-            case .running:
-                let done = slot.task?.tokens ?? 0
-                let speed = Int64(model.speed.millitokensPerSecond)
-                guard speed > 0, slot.claim.tokensOut > done else {
-                    soonest = min(soonest, busyRetry)
-                    continue
-                }
-                let left = Int64(slot.claim.tokensOut - done)
-                soonest = min(soonest, .milliseconds(left * 1_000_000 / speed))
-            }
+    // MARK: - When a slot becomes free
+
+    /// When one of a model's slots is likely to be free, and one of those that strangers use.
+    private struct Forecast {
+        let madeAt: MonotonicTime
+        var any: MonotonicTime
+        var strangers: MonotonicTime
+    }
+
+    /// Looks at all slots, therefore at most once in this time, whatever is asked.
+    private static let forecastAge = Interval.milliseconds(10)
+
+    private mutating func nextFree(_ model: ServedModel, _ now: MonotonicTime)
+        -> (any: Interval, strangers: Interval)
+    {
+        if forecasts[model.model].map({ $0.madeAt + Self.forecastAge <= now }) ?? true {
+            forecasts[model.model] = forecast(model, now)
         }
-        return max(.milliseconds(1), soonest)
+        let last = now + parameters.busyRetryMax
+        let found = forecasts[model.model] ?? Forecast(madeAt: now, any: last, strangers: last)
+        return (max(.milliseconds(1), found.any - now), max(.milliseconds(1), found.strangers - now))
+    }
+
+    private func forecast(_ model: ServedModel, _ now: MonotonicTime) -> Forecast {
+        let last = now + parameters.busyRetryMax
+        var forecast = Forecast(madeAt: now, any: last, strangers: last)
+        for slot in slots.values where slot.claim.model == model.model {
+            let free = min(last, slot.free(model, parameters.busyRetry, now))
+            forecast.any = min(forecast.any, free)
+            if slot.isStranger { forecast.strangers = min(forecast.strangers, free) }
+        }
+        return forecast
     }
 
     // MARK: - Lookups
 
     /// Slots of a model that are taken.
-    func taken(_ model: String) -> Int { slots.values.count { $0.claim.model == model } }
+    func taken(_ model: String) -> Int { shares.taken(model) }
 
     var count: Int { slots.count }
     var keys: [SlotKey] { Array(slots.keys) }
@@ -172,22 +182,21 @@ struct SlotGate: Sendable {
         case .held: .held
         case .leased: .leased
         case .running: .running
-        case nil: ended[key].map { .ended($0.end) }
+        case nil: ended.end(of: key).map { .ended($0) }
         }
     }
 
-    /// The model of the bid's slot; nil: it has none.
-    func model(of key: SlotKey) -> String? { slots[key]?.claim.model }
+    /// The bid that took the slot of this key, its call and its model; nil: it has no slot.
+    func claim(of key: SlotKey) -> Claim? { slots[key]?.claim }
 
-    /// The bid that took the slot of this key.
-    func bid(of key: SlotKey) -> SignedRecord? { slots[key]?.claim.bid.signed }
-
-    /// A hold or lease that has run out, the oldest first.
-    func lapsed(_ now: MonotonicTime) -> SlotKey? {
-        slots.values.firstIndex { $0.isLapsed(now) }.map { slots.keys[$0] }
+    /// How a hold or lease ends that has run out; nil: it has not.
+    func lapse(of key: SlotKey, _ now: MonotonicTime) -> End? {
+        switch slots[key]?.use {
+        case .held(let until): until <= now ? .lapsed : nil
+        case .leased(let until): until <= now ? .spent : nil
+        case .running, nil: nil
+        }
     }
-
-    func isLapsed(_ key: SlotKey, _ now: MonotonicTime) -> Bool { slots[key]?.isLapsed(now) ?? false }
 
     /// Records the channel that this node dialled for a lease; false if none was expected.
     mutating func dialled(_ channel: ChannelID, for key: SlotKey) -> Bool {
@@ -230,44 +239,45 @@ struct SlotGate: Sendable {
         return slots.values[index].change(body)
     }
 
+    /// Changes what is kept of a bid that has a slot, in place; false: it has none.
+    mutating func changeClaim(_ key: SlotKey, _ body: (inout Claim) -> Void) -> Bool {
+        guard let index = slots.index(forKey: key) else { return false }
+        body(&slots.values[index].claim)
+        return true
+    }
+
     /// Frees the slot, and returns what it was.
     mutating func end(_ key: SlotKey, _ end: End) -> Slot? {
-        guard let slot = slots.removeValue(forKey: key) else { return nil }
-        if let task = slot.task { jobs[task.id] = nil }
-        ended.insert(key, (slot.claim, end))
-        return slot
-    }
-
-    // MARK: - Receipts
-
-    /// Whether a receipt for this bid is worth a signature check.
-    func wants(_ receipt: Receipt, for key: SlotKey, least: Interval, _ now: MonotonicTime) -> Bool {
-        (slots[key]?.claim ?? ended[key]?.claim)?.receipts.wants(receipt, least: least, now) ?? false
-    }
-
-    mutating func accepted(_ receipt: Receipt, for key: SlotKey, _ now: MonotonicTime) {
-        if let index = slots.index(forKey: key) { slots.values[index].accepted(receipt, now) }
-        ended.change(key) { $0.claim.receipts.accepted(receipt, now) }
-        if receipt.final && (receipt.completionTokens > 0 || receipt.cost > .zero) {
-            known.insert(key.buyer, true)
+        guard let index = slots.index(forKey: key) else { return nil }
+        // The last slot takes its place: a removal in the middle would move all that follow.
+        slots.swapAt(index, slots.count - 1)
+        var slot = slots.removeLast().value
+        if let task = slot.task {
+            jobs[task.id] = nil
+            slot.claim.work = task.work
         }
+        shares.freed(slot.claim.party, slot.claim.model, isStranger: slot.isStranger)
+        ended.insert(key, slot.claim, end)
+        return slot
     }
 }
 
 extension SlotGate.Slot {
-    fileprivate func isLapsed(_ now: MonotonicTime) -> Bool {
+    /// When it is likely to be free.
+    fileprivate func free(_ model: ServedModel, _ unknown: Interval, _ now: MonotonicTime) -> MonotonicTime {
         switch use {
-        case .held(let until), .leased(let until): until <= now
-        case .running: false
+        case .held(let until): return until
+        case .leased: return now + unknown
+        case .running:
+            let (done, all) = (task?.tokens ?? 0, claim.call.tokensOut)
+            let speed = Int64(model.speed.millitokensPerSecond)
+            guard speed > 0, all > done else { return now + unknown }
+            return now + .milliseconds(Int64(all - done) * 1_000_000 / speed)
         }
     }
 
     fileprivate mutating func change<Result>(_ body: (inout WorkerTask) -> Result) -> Result? {
         task?.apply(body)
-    }
-
-    fileprivate mutating func accepted(_ receipt: Receipt, _ now: MonotonicTime) {
-        claim.receipts.accepted(receipt, now)
     }
 }
 

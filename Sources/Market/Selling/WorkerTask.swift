@@ -14,15 +14,22 @@ struct WorkerTask: Sendable {
     /// Delivered text followed by the request, until both are complete.
     private var request: [UInt8] = []
     private(set) var hasStarted = false
+    private let tokensMax: UInt32?
 
     private var window: SendWindow
     /// Tokens produced so far.
     private(set) var tokens: UInt32 = 0
+    /// What receipts for it may owe.
+    private(set) var work: Work
+    /// Tokens sent since the last receipt, and when the first of them was.
+    private var unacknowledged: (tokens: UInt32, since: MonotonicTime)?
+    /// When the buyer last took something, or the window became full.
+    private var takenAt: MonotonicTime
     private var phase = Phase.prefill
     private var lastFrameAt: MonotonicTime
 
     init(
-        id: JobID, key: SlotKey, channel: ChannelID, model: String, open: TaskOpen,
+        id: JobID, key: SlotKey, channel: ChannelID, model: String, open: TaskOpen, call: CalledFor,
         parameters: MarketParameters, now: MonotonicTime
     ) {
         self.id = id
@@ -31,11 +38,11 @@ struct WorkerTask: Sendable {
         self.model = model
         self.open = open
         window = SendWindow(asked: open.windowBytes == 0 ? parameters.windowBytes : UInt64(open.windowBytes))
-        let asked = Interval.milliseconds(Int64(open.deadlineMilliseconds))
-        deadlineAt =
-            now
-            + (open.deadlineMilliseconds == 0 ? parameters.deadlineMax : min(asked, parameters.deadlineMax))
+        tokensMax = call.tokensMax(open)
+        work = Work(tokensMax: tokensMax)
+        deadlineAt = call.deadline(open, now)
         lastFrameAt = now
+        takenAt = now
     }
 
     private func send(_ body: FrameBody, _ out: inout [BidderAction]) {
@@ -62,8 +69,7 @@ struct WorkerTask: Sendable {
         request = []
         return Job(
             id: id, task: key.task, attempt: key.attempt, buyer: key.buyer, kind: open.kind, model: model,
-            body: body, delivered: delivered, maxTokens: open.maxTokens == 0 ? nil : open.maxTokens,
-            deadline: deadlineAt - now)
+            body: body, delivered: delivered, maxTokens: tokensMax, deadline: max(.zero, deadlineAt - now))
     }
 
     // MARK: - The answer
@@ -84,27 +90,34 @@ struct WorkerTask: Sendable {
             let part = Array(text[start..<end])
             send(.delta(Delta(offset: window.sent, text: part, tokens: 0)), &out)
             window.send(part.count)
+            work.add(bytes: part.count, tokens: 0)
             start = end
         }
         let rest = start == 0 ? text : Array(text[start...])
         send(.delta(Delta(offset: window.sent, text: rest, tokens: count, extra: extra)), &out)
         window.send(rest.count + extra.count)
+        let before = work.tokens
+        work.add(bytes: rest.count + extra.count, tokens: count)
         tokens = tokens &+ count
+        let unpaid = unacknowledged ?? (0, now)
+        unacknowledged = (unpaid.tokens &+ (work.tokens &- before), unpaid.since)
         phase = .generating
         lastFrameAt = now
-        steer(&out)
+        steer(now, &out)
         return true
     }
 
     /// The buyer's client has consumed `consumed` bytes in total.
-    mutating func acknowledge(_ consumed: UInt64, _ out: inout [BidderAction]) {
-        window.acknowledge(consumed)
-        steer(&out)
+    mutating func acknowledge(_ consumed: UInt64, _ now: MonotonicTime, _ out: inout [BidderAction]) {
+        if window.acknowledge(consumed) { takenAt = now }
+        steer(now, &out)
     }
 
-    private mutating func steer(_ out: inout [BidderAction]) {
+    private mutating func steer(_ now: MonotonicTime, _ out: inout [BidderAction]) {
         switch window.steer() {
-        case .pause: out.append(.pauseJob(id))
+        case .pause:
+            takenAt = now
+            out.append(.pauseJob(id))
         case .resume: out.append(.resumeJob(id))
         case .same: break
         }
@@ -122,9 +135,30 @@ struct WorkerTask: Sendable {
         return lastFrameAt + interval
     }
 
+    // MARK: - A buyer that doesn't keep up
+
+    /// Since when output waits for a buyer that takes nothing; nil: none waits.
+    var unreadSince: MonotonicTime? { window.isPaused ? takenAt : nil }
+
+    /// A receipt was accepted.
+    mutating func wasAcknowledged() { unacknowledged = nil }
+
+    /// Whether tokens flow that no receipt acknowledges: many, and for long.
+    func isUnpaid(_ parameters: MarketParameters, _ now: MonotonicTime) -> Bool {
+        guard let unacknowledged else { return false }
+        return unacknowledged.tokens >= parameters.unpaidTokens
+            && unacknowledged.since + parameters.unpaidMax <= now
+    }
+
     // MARK: - Ends
 
-    func finish(_ finish: Finish, _ out: inout [BidderAction]) { send(.finish(finish), &out) }
+    /// Counts never fall: a total below that of the deltas is raised to it.
+    mutating func finish(_ finish: Finish, _ out: inout [BidderAction]) {
+        var finish = finish
+        if finish.completionTokens > 0 { finish.completionTokens = max(finish.completionTokens, work.tokens) }
+        work.add(finish)
+        send(.finish(finish), &out)
+    }
 
     func fail(_ fail: Fail, _ out: inout [BidderAction]) { send(.fail(fail), &out) }
 
@@ -143,7 +177,7 @@ struct SendWindow: Sendable {
     /// Bytes of text and `extra`.
     private(set) var sent: UInt64 = 0
     private var acknowledged: UInt64 = 0
-    private var isPaused = false
+    private(set) var isPaused = false
 
     /// A smaller window would stall a stream; a larger one would buffer the whole answer.
     private static let sizes: ClosedRange<UInt64> = 4_096...(1 << 20)
@@ -152,8 +186,12 @@ struct SendWindow: Sendable {
 
     mutating func send(_ bytes: Int) { sent += UInt64(bytes) }
 
-    /// Cumulative. Acknowledging more than was sent counts as acknowledging everything.
-    mutating func acknowledge(_ consumed: UInt64) { acknowledged = max(acknowledged, min(consumed, sent)) }
+    /// Cumulative. Acknowledging more than was sent counts as acknowledging everything. Returns whether it is news.
+    mutating func acknowledge(_ consumed: UInt64) -> Bool {
+        let before = acknowledged
+        acknowledged = max(acknowledged, min(consumed, sent))
+        return acknowledged > before
+    }
 
     /// Whether the backend must pause for the buyer or may resume. It resumes at half a window, so that it
     /// doesn't stutter.

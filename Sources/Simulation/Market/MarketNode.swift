@@ -90,7 +90,9 @@ final class MarketNode {
 
     func handle(_ message: MarketMessage, from peer: MarketNode) -> MarketMessage? {
         auctioneer.heard(peer.identity.publicKey)
-        return bidder.handle(message, from: peer.address, proven: true, turn: &turn, out: &sellerActions)
+        let group = UInt64(Self.index(of: peer.address))
+        return bidder.handle(
+            message, from: peer.address, group: group, proven: true, turn: &turn, out: &sellerActions)
     }
 
     func received(_ frame: Frame, from peer: MarketNode, on channel: ChannelID) {

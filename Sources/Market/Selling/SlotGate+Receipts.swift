@@ -1,0 +1,43 @@
+import Primitives
+import Wire
+
+// Receipts, for attempts that run or have ended.
+extension SlotGate {
+    /// What was bid and delivered for this key, by our own count; nil: no job of it delivered anything.
+    private func claimWithWork(_ key: SlotKey) -> Claim? {
+        guard let slot = slots[key] else { return ended.ran(key) }
+        guard let task = slot.task else { return nil }
+        var claim = slot.claim
+        claim.work = task.work
+        return claim
+    }
+
+    /// Whether a receipt is worth a signature check: it goes on from the last one, and owes no more than what was
+    /// delivered.
+    func wants(_ receipt: Receipt, for key: SlotKey, _ now: MonotonicTime) -> Bool {
+        guard let claim = claimWithWork(key) else { return false }
+        return claim.receipts.wants(receipt, least: parameters.receiptSpacing, now)
+            && claim.work.covers(receipt, claim.bid.record, tokensIn: claim.call.tokensIn)
+    }
+
+    mutating func accepted(_ receipt: Receipt, for key: SlotKey, _ now: MonotonicTime) {
+        guard let claim = claimWithWork(key) else { return }
+        changeKept(key) { $0.receipts.accepted(receipt, now) }
+        _ = change(key) { $0.wasAcknowledged() }
+        if receipt.final, claim.work.isPaid(by: receipt, claim.bid.record, tokensIn: claim.call.tokensIn) {
+            shares.paid(claim.party)
+        }
+    }
+
+    /// Notes a wrong signature; returns whether it ends the attempt.
+    mutating func wasForged(_ key: SlotKey) -> Bool {
+        var isOneTooMany = false
+        let most = parameters.forgedReceiptsMax
+        changeKept(key) { isOneTooMany = $0.receipts.wasForged(most: most) }
+        return isOneTooMany
+    }
+
+    private mutating func changeKept(_ key: SlotKey, _ body: (inout Claim) -> Void) {
+        if !changeClaim(key, body) { ended.changeRan(key, body) }
+    }
+}

@@ -1,0 +1,101 @@
+import Primitives
+
+/// Who uses how many slots, and who may take another: the counters of `SlotGate`'s table, which alone changes them.
+///
+/// A key may use one slot more than it has paid tasks here, and so may its network group (`Endpoint.group`). A slot
+/// beyond that is lent, while *strangers*, which are keys that never paid and whoever has a lent slot, use less than
+/// their share of the model. So a new buyer finds the idle half of a seller, and buyers that pay find the other half,
+/// whatever strangers do; new keys cost nothing and gain nothing.
+struct SlotShares: Sendable {
+    /// Who asks.
+    struct Party: Sendable {
+        let buyer: PublicKey
+        let group: UInt64
+        /// This node itself, to which no share applies.
+        let isOwn: Bool
+    }
+
+    enum Verdict: Sendable {
+        case free(toStranger: Bool)
+        /// No slot of the model is free.
+        case busy
+        /// The buyer uses what it may.
+        case overShare
+    }
+
+    private struct Use {
+        var slots = 0
+        var strangers = 0
+    }
+
+    private let strangersPercent: Int
+    private let knownMax: Int
+    // An entry without a slot is removed, so that there are no more of them than slots.
+    private var byModel: [String: Use] = [:]
+    private var byBuyer: [PublicKey: Int] = [:]
+    private var byGroup: [UInt64: Int] = [:]
+    /// Tasks that were paid as counted. Whoever paid least recently is forgotten first.
+    private var paidByBuyer: RecentTable<PublicKey, Int>
+    private var paidByGroup: RecentTable<UInt64, Int>
+
+    init(_ parameters: MarketParameters) {
+        strangersPercent = parameters.strangersPercent
+        knownMax = parameters.knownBuyersMax
+        paidByBuyer = RecentTable(capacity: knownMax)
+        paidByGroup = RecentTable(capacity: knownMax)
+    }
+
+    var tables: [(name: String, count: Int, bound: Int)] {
+        [("paying buyers", paidByBuyer.count, knownMax), ("paying groups", paidByGroup.count, knownMax)]
+    }
+
+    func taken(_ model: String) -> Int { byModel[model]?.slots ?? 0 }
+    func strangers(_ model: String) -> Int { byModel[model]?.strangers ?? 0 }
+
+    func verdict(_ party: Party, _ model: String, slots: Int) -> Verdict {
+        let use = byModel[model] ?? Use()
+        guard use.slots < slots else { return .busy }
+        if party.isOwn { return .free(toStranger: false) }
+        let paid = paidByBuyer[party.buyer] ?? 0
+        let paidAround = max(paid, paidByGroup[party.group] ?? 0)
+        if byBuyer[party.buyer] ?? 0 <= paid, byGroup[party.group] ?? 0 <= paidAround {
+            return .free(toStranger: paid == 0)
+        }
+        let share = (slots * strangersPercent + 99) / 100
+        return use.strangers < share ? .free(toStranger: true) : .overShare
+    }
+
+    // MARK: - Changes
+
+    mutating func took(_ party: Party, _ model: String, isStranger: Bool) {
+        byModel[model, default: Use()].slots += 1
+        if isStranger { byModel[model]?.strangers += 1 }
+        byBuyer[party.buyer, default: 0] += 1
+        byGroup[party.group, default: 0] += 1
+    }
+
+    mutating func freed(_ party: Party, _ model: String, isStranger: Bool) {
+        byModel[model]?.slots -= 1
+        if isStranger { byModel[model]?.strangers -= 1 }
+        if taken(model) == 0 { byModel[model] = nil }
+        Self.lower(&byBuyer, party.buyer)
+        Self.lower(&byGroup, party.group)
+    }
+
+    private static func lower<Key>(_ counts: inout [Key: Int], _ key: Key) {
+        let left = (counts[key] ?? 0) - 1
+        counts[key] = left > 0 ? left : nil
+    }
+
+    /// The party has paid for a task what was counted.
+    mutating func paid(_ party: Party) {
+        Self.raise(&paidByBuyer, party.buyer)
+        Self.raise(&paidByGroup, party.group)
+    }
+
+    private static func raise<Key>(_ counts: inout RecentTable<Key, Int>, _ key: Key) {
+        // Removed first, so that it becomes the most recent.
+        let before = counts.remove(key) ?? 0
+        counts.insert(key, before &+ 1)
+    }
+}

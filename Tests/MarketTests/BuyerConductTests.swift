@@ -1,0 +1,235 @@
+import Primitives
+import Testing
+import Wire
+
+@testable import Market
+
+/// What a seller takes from a buyer that keeps no rule: it goes by its own count, clock and shares.
+@Suite struct BuyerConductTests {
+    let one = asker(2_001)
+    let task = TaskID(high: 1, low: 1)
+
+    func reason(_ message: MarketMessage?) -> DeclineReason? {
+        if case .decline(let decline) = message { decline.reason } else { nil }
+    }
+
+    func accepted(_ actions: [BidderAction]) -> Int {
+        actions.count { if case .receiptAccepted = $0 { true } else { false } }
+    }
+
+    /// An answer of three tokens (6 µcr) that runs on channel 99.
+    func answering(_ worker: inout Worker) throws -> JobID {
+        let job = try worker.run(1, from: one, on: 99)
+        worker.event(job, .produced(text: Array("a b c".utf8), tokens: 3, extra: []))
+        _ = worker.take()
+        return job
+    }
+
+    // MARK: - Receipts
+
+    @Test func aBidALeaseAndAnAnswerWithoutContentAreOwedNothing() throws {
+        var worker = Worker()
+        _ = worker.handle(.callForBids(call(1)), from: one)
+        worker.pay(1, from: one, 2_001)
+        _ = worker.handle(.award(Award(task: task, attempt: 1, workerDials: false)), from: one)
+        worker.pay(1, from: one, 2_001)
+        worker.frame(task, .open(TaskOpen(kind: .chat, bodyBytes: 0)), from: one, on: 99)
+        let job = try #require(worker.take().jobs.last?.id)
+        worker.pay(1, from: one, 2_001)
+        worker.event(job, .finished(Finish(reason: "stop", promptTokens: 8, completionTokens: 3)))
+        worker.pay(1, from: one, 2_001)
+        #expect(accepted(worker.take()) == 0)
+    }
+
+    @Test(arguments: 0..<5) func aReceiptOwesNoMoreThanWeCountedAndBid(_ kind: Int) throws {
+        var worker = Worker()
+        let job = try answering(&worker)
+        worker.event(
+            job, .finished(Finish(reason: "stop", promptTokens: 20, cachedTokens: 5, completionTokens: 4)))
+        worker.pay(1, from: one, 2_001) { receipt in
+            (receipt.promptTokens, receipt.cachedTokens, receipt.completionTokens) = (20, 5, 4)
+            // 15 × 0.2 + 5 × 0.02 + 4 × 2 = 11.1, rounded up.
+            receipt.cost = 12
+            switch kind {
+            case 0: receipt.completionTokens = 5
+            case 1: receipt.promptTokens = 21
+            case 2: receipt.cost = 13
+            case 3: receipt.cachedTokens = 21
+            default: break
+            }
+        }
+        #expect(accepted(worker.take()) == (kind == 4 ? 1 : 0))
+    }
+
+    @Test func fromOneReceiptToTheNextNothingFallsNotEvenInTheLast() throws {
+        var worker = Worker()
+        _ = try answering(&worker)
+        worker.pay(1, from: one, 2_001) { $0.final = false }
+        worker.milliseconds = 1_000
+        worker.pay(1, from: one, 2_001) { ($0.sequence, $0.completionTokens, $0.cost) = (2, 2, 6) }
+        worker.pay(1, from: one, 2_001) { ($0.sequence, $0.cost) = (2, 5) }
+        #expect(accepted(worker.take()) == 1)
+        worker.pay(1, from: one, 2_001) { $0.sequence = 2 }
+        #expect(accepted(worker.take()) == 1)
+    }
+
+    @Test func aTotalBelowTheDeltasIsRaisedToThem() throws {
+        var worker = Worker()
+        let job = try answering(&worker)
+        worker.event(job, .finished(Finish(reason: "stop", completionTokens: 2)))
+        #expect(worker.take().frames == [.finish(Finish(reason: "stop", completionTokens: 3))])
+    }
+
+    @Test func aSecondWrongSignatureEndsTheAttempt() throws {
+        var worker = Worker()
+        let job = try answering(&worker)
+        worker.pay(1, from: one, 2_001, isForged: true) { $0.final = false }
+        #expect(worker.take().isEmpty)
+        worker.pay(1, from: one, 2_001, isForged: true) { $0.final = false }
+        #expect(worker.actions.cancelled == [job] && worker.actions.fails.map(\.code) == ["invalid_request"])
+        worker.pay(1, from: one, 2_001)
+        #expect(accepted(worker.take()) == 0, "nor does a right one count then")
+        #expect(worker.bidder.record.forged == 1 && worker.bidder.outstanding == (0, 0, 0, 0))
+    }
+
+    @Test func onlyAFinalReceiptOverAllThatWasCountedMakesABuyerKnown() throws {
+        for kind in 0..<3 {
+            var worker = Worker(Seller(1, slots: 4))
+            let job = try answering(&worker)
+            worker.event(job, .finished(Finish(reason: "stop", promptTokens: 5, completionTokens: 3)))
+            worker.pay(1, from: one, 2_001) { receipt in
+                // 5 × 0.2 + 3 × 2
+                (receipt.promptTokens, receipt.cost) = (5, 7)
+                if kind == 0 { receipt.final = false }
+                if kind == 1 { receipt.cost = 6 }
+            }
+            #expect(accepted(worker.take()) == 1)
+            for number in 2...5 { _ = worker.handle(.callForBids(call(UInt64(number))), from: one) }
+            // A stranger has one slot and is lent the second; one paid task is a second of its own, and leaves two to lend.
+            #expect(worker.bidder.slotsTaken("wren-m") == (kind == 2 ? 4 : 2))
+        }
+    }
+
+    // MARK: - Slots
+
+    @Test func anIdleSellerLendsHalfOfItsSlotsToANewBuyerAndDeclinesTheRestWithTheReason() {
+        var worker = Worker(Seller(1, slots: 256))
+        let answers = (0..<200).map { reason(worker.handle(.callForBids(call($0)), from: one)) }
+        #expect(answers.count { $0 == nil } == 128 && answers.count { $0 == .holdLimit } == 72)
+        #expect(reason(worker.handle(.callForBids(call(900)), from: asker(2_002))) == nil, "one for each key")
+        #expect(reason(worker.handle(.callForBids(call(901)), from: asker(2_002))) == .holdLimit)
+    }
+
+    @Test func aBuyerMayUseASlotMoreThanItPaidTasksWhateverStrangersUse() throws {
+        var worker = Worker(Seller(1, slots: 8))
+        for number in 1...3 { try worker.runAndPay(UInt64(number), from: one, 2_001) }
+        for number in 100..<120 { _ = worker.handle(.callForBids(call(number)), from: asker(2_002)) }
+        #expect(worker.bidder.slotsLent("wren-m") == 4)
+        let answers = (200..<210).map { reason(worker.handle(.callForBids(call($0)), from: one)) }
+        #expect(answers.count { $0 == nil } == 4 && worker.bidder.slotsTaken("wren-m") == 8)
+    }
+
+    @Test func newKeysOfOneNetworkShareOneSlotAndWhatIsLent() {
+        var worker = Worker(Seller(1, slots: 8))
+        var answers: [DeclineReason?] = []
+        for number in 0..<20 {
+            let buyer = PeerAddress(key: identity(UInt64(3_000 + number)).publicKey, endpoint: .loopback(9))
+            answers.append(reason(worker.handle(.callForBids(call(UInt64(number))), from: buyer)))
+        }
+        #expect(answers.count { $0 == nil } == 4 && answers.count { $0 == .holdLimit } == 16)
+    }
+
+    @Test func oneStrangersTaskIsAlwaysPossibleOnAnIdleSeller() {
+        for slots in 1...3 {
+            var worker = Worker(Seller(1, slots: UInt32(slots)))
+            #expect(reason(worker.handle(.callForBids(call(1)), from: one)) == nil)
+        }
+    }
+
+    @Test func aNodesOwnTasksMayTakeEverySlot() {
+        var worker = Worker(Seller(1, slots: 4))
+        let own = worker.seller.address
+        let answers = (0..<5).map { reason(worker.handle(.callForBids(call($0)), from: own)) }
+        #expect(answers == [nil, nil, nil, nil, .busy])
+    }
+
+    // MARK: - What was called for
+
+    @Test(arguments: 0..<5) func anOpenThatAsksForMoreThanItsCallIsRefused(_ kind: Int) {
+        var worker = Worker()
+        _ = worker.handle(.callForBids(call(1)), from: one)
+        var open = TaskOpen(kind: .chat, bodyBytes: 16_384 + 64 * 8)
+        switch kind {
+        case 0: open.bodyBytes += 1
+        case 1: open.deliveredBytes = 1
+        case 2: open.kind = .embedding
+        case 3: open.kind = .unspecified
+        default: break
+        }
+        worker.frame(task, .open(open), from: one, on: 99)
+        let fails = worker.take().fails
+        #expect(fails.map(\.code) == (kind == 4 ? [] : ["invalid_request"]))
+        #expect(worker.bidder.slotsTaken("wren-m") == (kind == 4 ? 1 : 0))
+    }
+
+    @Test func tokensAndTimeAreTheLowerOfTheCallsAndTheOpens() throws {
+        for (called, opened, most) in [(7, 0, 7), (7, 5, 5), (7, 9, 7), (0, 9, 9)]
+            as [(UInt32, UInt32, UInt32)]
+        {
+            var worker = Worker()
+            _ = worker.handle(.callForBids(call(1) { $0.tokensOutMax = called }), from: one)
+            worker.milliseconds = 50
+            let open = TaskOpen(kind: .chat, bodyBytes: 0, maxTokens: opened, deadlineMilliseconds: 60_000)
+            worker.frame(task, .open(open), from: one, on: 99)
+            let job = try #require(worker.take().jobs.first)
+            #expect(job.maxTokens == most && job.deadline == .milliseconds(9_950))
+        }
+    }
+
+    @Test func aCallWithoutADeadlineHasTenMinutes() throws {
+        var worker = Worker()
+        _ = worker.handle(.callForBids(call(1) { $0.deadlineMilliseconds = 0 }), from: one)
+        worker.frame(task, .open(TaskOpen(kind: .chat, bodyBytes: 0)), from: one, on: 99)
+        let job = try #require(worker.take().jobs.first)
+        #expect(job.deadline == .minutes(10))
+    }
+
+    // MARK: - Buyers that don't keep up
+
+    @Test func outputThatWaitsTenSecondsForItsReaderEndsTheTask() throws {
+        var worker = Worker()
+        let job = try worker.run(1, from: one, on: 99, window: 4_096) { $0.deadlineMilliseconds = 60_000 }
+        worker.milliseconds = 1_000
+        worker.event(job, .produced(text: [UInt8](repeating: 120, count: 9_000), tokens: 9, extra: []))
+        worker.advance(to: 6_000)
+        worker.frame(task, .window(consumed: 1), from: one, on: 99)
+        _ = worker.take()
+        worker.advance(to: 15_999)
+        #expect(worker.bidder.runningJobs == [job])
+        worker.advance(to: 16_000)
+        #expect(worker.actions.cancelled == [job] && worker.actions.fails.map(\.anotherMaySucceed) == [false])
+        #expect(worker.bidder.record.unread == 1 && worker.bidder.outstanding == (0, 0, 0, 0))
+    }
+
+    @Test func tokensThatNoReceiptAcknowledgesEndTheTask() throws {
+        for pays in [false, true] {
+            var worker = Worker()
+            let job = try worker.run(1, from: one, on: 99, window: 1 << 20) {
+                $0.deadlineMilliseconds = 60_000
+            }
+            for second in 0..<20 {
+                worker.advance(to: Int64(second) * 1_000)
+                worker.event(job, .produced(text: [UInt8](repeating: 120, count: 100), tokens: 50, extra: []))
+                guard pays else { continue }
+                worker.pay(1, from: one, 2_001) { receipt in
+                    receipt.sequence = UInt64(second + 1)
+                    receipt.completionTokens = UInt64(50 * (second + 1))
+                    receipt.cost = Money(microCredits: Int64(100 * (second + 1)))
+                    receipt.final = false
+                }
+            }
+            #expect(worker.bidder.record.unpaid == (pays ? 0 : 1))
+            #expect(worker.bidder.runningJobs == (pays ? [job] : []))
+        }
+    }
+}
