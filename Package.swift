@@ -91,7 +91,7 @@ let shell: [Target] = [
         machines + [
             "PeerCore", "Credit", "UVLoop", "Inference", "OpenAIFormat", "Store", "MeshDocuments",
             "NodeConfiguration",
-            product("Logging", "swift-log"),
+            product("Logging", "swift-log"), product("OrderedCollections", "swift-collections"),
         ]),
     target(
         "Gateway",
@@ -121,7 +121,13 @@ let shell: [Target] = [
     tests("MeshDocumentsTests", ["MeshDocuments"]),
     tests("StoreTests", ["Store", "Cryptography", "Wire"]),
     tests("NodeConfigurationTests", ["NodeConfiguration"]),
-    tests("NodeRuntimeTests", ["NodeRuntime", "NodeConfiguration", "PeerCore", "Market", "Primitives"]),
+    tests(
+        "NodeRuntimeTests",
+        [
+            "NodeRuntime", "NodeConfiguration", "Store", "PeerCore", "Market", "Wire", "Cryptography",
+            "Primitives",
+            product("Logging", "swift-log"),
+        ]),
     tests(
         "GatewayTests",
         ["Gateway", "NodeRuntime", "Market", "Wire", "Cryptography", "Primitives", "MeshDocuments"],

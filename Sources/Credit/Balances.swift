@@ -37,7 +37,7 @@ public struct Balances: Sendable {
     public private(set) var owedByOwner = Money.zero
     /// Peers that owe the owner something.
     public private(set) var debtorCount = 0
-    /// Not bounded: each entry stands for signed receipts, and money is not forgotten.
+    /// Money is not forgotten: at the bound, further peers share the entry of nobody's key.
     private var byPeer: [PublicKey: Money] = [:]
     private var counted = RecentTable<ReceiptKey, Counted>(capacity: CreditLimits.assignmentsMax)
 
@@ -93,7 +93,9 @@ public struct Balances: Sendable {
         }
     }
 
-    private mutating func change(_ peer: PublicKey, by difference: Money) {
+    private mutating func change(_ name: PublicKey, by difference: Money) {
+        let isFull = byPeer.count >= CreditLimits.peersMax
+        let peer = isFull && byPeer[name] == nil ? PublicKey(.zero) : name
         let before = self[peer]
         let after = before + difference
         byPeer[peer] = after

@@ -1,29 +1,48 @@
 import Credit
 import Foundation
+import Logging
 import Market
 import NodeConfiguration
 import PeerCore
 import Primitives
 import Store
+import UVLoop
 import Wire
 
 // What must outlive the process. The loop never waits for the disk: it hands values to the ledger's actor.
 extension Node {
     func keep(_ receipt: Verified<Receipt>) {
         balances.add(receipt.record)
-        if pendingReceipts.isEmpty { receiptTimer?.arm(after: .milliseconds(500)) }
-        pendingReceipts[ReceiptKey(receipt.record)] = receipt
+        if unsaved.isEmpty { receiptTimer?.arm(after: unsaved.wait) }
+        if unsaved.add(receipt) {
+            log.error("receipts are lost: the database takes none, and no more fit in memory")
+        }
     }
 
+    /// Hands what is unsaved to the database. It stays in memory until the database has it.
     func saveReceipts() {
-        guard !pendingReceipts.isEmpty else { return }
-        let receipts = Array(pendingReceipts.values)
-        pendingReceipts.removeAll()
-        Task { [ledger, log] in
-            do { try await ledger.keep(receipts) } catch {
-                log.error("the database failed to store \(receipts.count) receipts: \(error)")
-            }
+        let batch = unsaved.batch()
+        guard !batch.isEmpty else { return }
+        Task { [ledger] in
+            let problem: (any Error)?
+            do {
+                try await ledger.keep(batch, at: SystemClock.wall)
+                problem = nil
+            } catch { problem = error }
+            self.savedReceipts(batch, problem)
         }
+    }
+
+    private func savedReceipts(_ batch: [Verified<Receipt>], _ problem: (any Error)?) {
+        if let problem {
+            if unsaved.refused() {
+                log.error(
+                    "the database refuses receipts, which are kept in memory and tried again: \(problem)")
+            }
+        } else if unsaved.saved(batch) {
+            log.notice("the database takes receipts again")
+        }
+        if !unsaved.isEmpty { receiptTimer?.arm(after: unsaved.wait) }
     }
 
     func keepSequence(_ model: String, _ sequence: UInt64) {
@@ -35,11 +54,10 @@ extension Node {
     }
 
     func saveEverything() async {
-        let receipts = Array(pendingReceipts.values)
-        pendingReceipts.removeAll()
+        let receipts = unsaved.all
         let anchors = peer.anchors
         do {
-            try await ledger.keep(receipts)
+            try await ledger.keep(receipts, at: SystemClock.wall)
             try await ledger.saveAnchors(anchors.map(\.signed), keys: anchors.map(\.record.publicKey))
         } catch {
             log.error("the database failed to store the node's state: \(error)")
@@ -48,8 +66,31 @@ extension Node {
 }
 
 extension Ledger {
+    /// Opens the database of a node with these settings and reads what the node knew when it last stopped. A damaged file
+    /// is set aside, and a new one begun: a node that can't read its past still works.
+    public static func open(
+        path: String, for settings: NodeSettings, owner: PublicKey, log: Logger
+    ) async throws -> (Ledger, Node.Memory) {
+        do {
+            return try await opened(path, settings, owner)
+        } catch  where isDamage(error) {
+            log.error("the database is damaged, and kept as \(path).damaged: \(error)")
+            try setAside(path: path)
+            return try await opened(path, settings, owner)
+        }
+    }
+
+    private static func opened(_ path: String, _ settings: NodeSettings, _ owner: PublicKey) async throws -> (
+        Ledger, Node.Memory
+    ) {
+        let ledger = try Ledger(path: path, owner: owner)
+        let memory = try await ledger.memory(for: settings)
+        try await ledger.prune(at: SystemClock.wall)
+        return (ledger, memory)
+    }
+
     /// What a node with these settings knew when it last stopped.
-    public func memory(for settings: NodeSettings, node: PublicKey) throws -> Node.Memory {
+    private func memory(for settings: NodeSettings) throws -> Node.Memory {
         var memory = Node.Memory()
         memory.anchors = try anchors()
         for serve in settings.serve {
@@ -65,8 +106,8 @@ extension Ledger {
                 memory.speeds[serve.memoryName] = record
             }
         }
-        let kept = try balances(of: node)
-        memory.balances = Balances(of: node, byPeer: kept.byPeer, earned: kept.earned, spent: kept.spent)
+        let kept = try balances()
+        memory.balances = Balances(of: owner, byPeer: kept.byPeer, earned: kept.earned, spent: kept.spent)
         return memory
     }
 }

@@ -52,7 +52,7 @@ public actor Node {
     var isPaused = false
     var isLeaving = false
     var balances: Balances
-    var pendingReceipts: [ReceiptKey: Verified<Receipt>] = [:]
+    var unsaved = UnsavedReceipts()
     var receiptTimer: UVLoop.Timer?
     let startedAt = SystemClock.monotonic
     private var leftWaiter: CheckedContinuation<Void, Never>?

@@ -6,11 +6,20 @@ import Wire
 /// What must outlive a node's process, in one SQLite file: receipts of both sides, anchors of the DHT,
 /// measured speeds and offer sequences. An actor off the loop's thread: the loop hands it values and never
 /// waits for it. Methods throw GRDB's errors.
+///
+/// `Ledger+Accounts` bounds the receipts and sums them.
 public actor Ledger {
-    private let database: DatabaseQueue
+    let database: DatabaseQueue
+    /// The node whose receipts are kept.
+    public nonisolated let owner: PublicKey
+    let limits: LedgerLimits
+    /// Receipts stored since they were last counted.
+    var keptSincePruning = 0
 
     /// Opens or creates the file at `path` (`:memory:` for none) and migrates its schema.
-    public init(path: String) throws {
+    public init(path: String, owner: PublicKey, limits: LedgerLimits = LedgerLimits()) throws {
+        self.owner = owner
+        self.limits = limits
         var configuration = Configuration()
         configuration.busyMode = .timeout(5)
         configuration.prepareDatabase { db in
@@ -33,18 +42,45 @@ public actor Ledger {
                     CREATE TABLE setting (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
                     """)
         }
+        migrator.registerMigration("2") { db in
+            try db.execute(
+                sql: """
+                    ALTER TABLE receipt ADD COLUMN kept_at_ms INTEGER NOT NULL DEFAULT 0;
+                    CREATE INDEX receipt_by_age ON receipt (kept_at_ms);
+                    CREATE TABLE account (
+                      owner BLOB NOT NULL, peer BLOB NOT NULL, earned_ucr INTEGER NOT NULL, spent_ucr INTEGER NOT NULL,
+                      PRIMARY KEY (owner, peer)) WITHOUT ROWID;
+                    """)
+        }
         try migrator.migrate(database)
     }
 
-    /// Stores `receipts`, except those for which a later one of the same attempt is already stored.
-    public func keep(_ receipts: [Verified<Receipt>]) throws {
+    /// Whether an error says that the file is no database of ours, or a damaged one.
+    public static func isDamage(_ error: any Error) -> Bool {
+        let code = (error as? DatabaseError)?.resultCode
+        return code == .SQLITE_CORRUPT || code == .SQLITE_NOTADB
+    }
+
+    /// Moves a damaged file out of the way, to `path` with `.damaged` behind it, where it replaces an earlier one.
+    public static func setAside(path: String) throws {
+        let files = FileManager.default
+        for suffix in ["", "-wal", "-shm"] where files.fileExists(atPath: path + suffix) {
+            let kept = path + ".damaged" + suffix
+            if files.fileExists(atPath: kept) { try files.removeItem(atPath: kept) }
+            try files.moveItem(atPath: path + suffix, toPath: kept)
+        }
+    }
+
+    /// Stores `receipts`, except those for which a later one of the same attempt is already stored; all of them or none.
+    public func keep(_ receipts: [Verified<Receipt>], at now: WallTime) throws {
         try database.write { db in
             let statement = try db.cachedStatement(
                 sql: """
-                    INSERT INTO receipt VALUES (?,?,?,?,?,?,?,?,?,?,?,?)
+                    INSERT INTO receipt VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)
                     ON CONFLICT DO UPDATE SET sequence = excluded.sequence, prompt_tokens = excluded.prompt_tokens,
                       completion_tokens = excluded.completion_tokens, cost_ucr = excluded.cost_ucr, final = excluded.final,
-                      issued_at_ms = excluded.issued_at_ms, body = excluded.body, signature = excluded.signature
+                      issued_at_ms = excluded.issued_at_ms, body = excluded.body, signature = excluded.signature,
+                      kept_at_ms = excluded.kept_at_ms
                     WHERE excluded.sequence > receipt.sequence
                     """)
             for verified in receipts {
@@ -55,40 +91,12 @@ public actor Ledger {
                     Int64(clamping: receipt.promptTokens),
                     Int64(clamping: receipt.completionTokens), receipt.cost.microCredits, receipt.final,
                     receipt.issuedAt.milliseconds,
-                    Data(verified.signed.body), Data(verified.signed.signature.bytes),
+                    Data(verified.signed.body), Data(verified.signed.signature.bytes), now.milliseconds,
                 ])
             }
         }
-    }
-
-    /// Micro-credits that each peer owes `node` (positive) or is owed by it (negative) according to the
-    /// stored receipts, and the totals that `node` earned and spent.
-    public func balances(of node: PublicKey) throws -> (
-        byPeer: [PublicKey: Int64], earned: Int64, spent: Int64
-    ) {
-        try database.read { db in
-            var byPeer: [PublicKey: Int64] = [:]
-            var earned: Int64 = 0
-            var spent: Int64 = 0
-            let own = Data(node.value.bytes)
-            for row in try Row.fetchAll(
-                db,
-                sql:
-                    "SELECT buyer, worker, SUM(cost_ucr) AS cost FROM receipt WHERE buyer <> worker GROUP BY buyer, worker"
-            ) {
-                guard let buyer: Data = row["buyer"], let worker: Data = row["worker"],
-                    let cost: Int64 = row["cost"]
-                else { continue }
-                if worker == own, let key = Bytes32(buyer) {
-                    byPeer[PublicKey(key), default: 0] += cost
-                    earned += cost
-                } else if buyer == own, let key = Bytes32(worker) {
-                    byPeer[PublicKey(key), default: 0] -= cost
-                    spent += cost
-                }
-            }
-            return (byPeer, earned, spent)
-        }
+        keptSincePruning += receipts.count
+        if keptSincePruning >= limits.pruneEvery { try prune(at: now) }
     }
 
     /// Replaces the saved anchors of the DHT, best first.

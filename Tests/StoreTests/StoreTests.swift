@@ -1,9 +1,10 @@
 import Cryptography
 import Foundation
 import Primitives
-import Store
 import Testing
 import Wire
+
+@testable import Store
 
 private func temporaryFolder() -> String {
     let path = NSTemporaryDirectory() + "starling-store-\(UUID().uuidString)"
@@ -55,30 +56,34 @@ extension Money: ExpressibleByIntegerLiteral {
     private let buyer = Identity(seed: Bytes32(1, 0, 0, 0))
     private let worker = Identity(seed: Bytes32(2, 0, 0, 0)).publicKey
 
-    private func receipt(task: UInt64, attempt: UInt32 = 1, sequence: UInt64, cost: Money) -> Verified<
-        Receipt
-    > {
-        Verified(
+    private let now = WallTime(milliseconds: 1_800_000_000_000)
+
+    private func receipt(
+        task: UInt64, attempt: UInt32 = 1, from signer: Identity? = nil, sequence: UInt64 = 1, cost: Money
+    ) -> Verified<Receipt> {
+        let signer = signer ?? buyer
+        return Verified(
             signing: Receipt(
-                task: TaskID(high: 0, low: task), attempt: attempt, buyer: buyer.publicKey, worker: worker,
-                sequence: sequence, cost: cost,
-                final: true), with: buyer)
+                task: TaskID(high: 0, low: task), attempt: attempt, buyer: signer.publicKey, worker: worker,
+                sequence: sequence, cost: cost, final: true), with: signer)
     }
 
     @Test func aLaterReceiptReplacesAnEarlierOneAndNeverTheOtherWayRound() async throws {
-        let ledger = try Ledger(path: ":memory:")
-        try await ledger.keep([
-            receipt(task: 1, sequence: 2, cost: 20), receipt(task: 2, sequence: 1, cost: 5),
-        ])
-        try await ledger.keep([receipt(task: 1, sequence: 1, cost: 10)])
-        #expect(try await ledger.balances(of: worker).earned == 25)
-        try await ledger.keep([receipt(task: 1, sequence: 3, cost: 30)])
-        let earned = try await ledger.balances(of: worker)
-        #expect(earned.earned == 35)
-        #expect(earned.byPeer[buyer.publicKey] == 35)
-        let spent = try await ledger.balances(of: buyer.publicKey)
-        #expect(spent.spent == 35)
-        #expect(spent.byPeer[worker] == -35)
+        for owner in [worker, buyer.publicKey] {
+            let ledger = try Ledger(path: ":memory:", owner: owner)
+            try await ledger.keep(
+                [receipt(task: 1, sequence: 2, cost: 20), receipt(task: 2, cost: 5)], at: now)
+            try await ledger.keep([receipt(task: 1, sequence: 1, cost: 10)], at: now)
+            let before = try await ledger.balances()
+            #expect(before.earned + before.spent == 25)
+            try await ledger.keep([receipt(task: 1, sequence: 3, cost: 30)], at: now)
+            let kept = try await ledger.balances()
+            if owner == worker {
+                #expect(kept.earned == 35 && kept.spent == 0 && kept.byPeer == [buyer.publicKey: 35])
+            } else {
+                #expect(kept.spent == 35 && kept.earned == 0 && kept.byPeer == [worker: -35])
+            }
+        }
     }
 
     @Test func whatIsKeptSurvivesTheProcess() async throws {
@@ -88,14 +93,88 @@ extension Money: ExpressibleByIntegerLiteral {
             signing: Contact(publicKey: buyer.publicKey, endpoints: [.loopback(7827)], sequence: 4),
             with: buyer)
         do {
-            let ledger = try Ledger(path: folder + "/db")
-            try await ledger.keep([receipt(task: 1, sequence: 1, cost: 7)])
+            let ledger = try Ledger(path: folder + "/db", owner: worker)
+            try await ledger.keep([receipt(task: 1, cost: 7)], at: now)
             try await ledger.saveAnchors([contact.signed], keys: [buyer.publicKey])
             try await ledger.set("sequence/wren-m", Array("12".utf8))
         }
-        let ledger = try Ledger(path: folder + "/db")
-        #expect(try await ledger.balances(of: worker).earned == 7)
+        let ledger = try Ledger(path: folder + "/db", owner: worker)
+        #expect(try await ledger.balances().earned == 7)
         #expect(try await ledger.anchors() == [contact.signed])
         #expect(try await ledger.setting("sequence/wren-m") == Array("12".utf8))
+    }
+
+    /// SQL's SUM would raise an error, and the node could not start.
+    @Test func sumsOfTheLargestCostsSaturate() async throws {
+        let ledger = try Ledger(path: ":memory:", owner: worker)
+        let most = Money(microCredits: .max)
+        try await ledger.keep((1...3).map { receipt(task: $0, cost: most) }, at: now)
+        let kept = try await ledger.balances()
+        #expect(kept.earned == most && kept.byPeer == [buyer.publicKey: most])
+    }
+
+    @Test func theOldestReceiptsLeaveAndTheirAmountsStay() async throws {
+        var limits = LedgerLimits()
+        limits.receiptsMax = 10
+        limits.pruneEvery = 4
+        let ledger = try Ledger(path: ":memory:", owner: worker, limits: limits)
+        for task in 1...40 { try await ledger.keep([receipt(task: UInt64(task), cost: 1)], at: now) }
+        #expect(try await ledger.receiptCount() <= 10 + 4)
+        #expect(try await ledger.balances().byPeer == [buyer.publicKey: 40])
+        try await ledger.prune(at: now + .minutes(500 * 24 * 60))
+        #expect(try await ledger.receiptCount() == 0)
+        let kept = try await ledger.balances()
+        #expect(kept.earned == 40 && kept.byPeer == [buyer.publicKey: 40])
+    }
+
+    @Test func theSmallestAccountsAreSummedUnderNoName() async throws {
+        var limits = LedgerLimits()
+        (limits.receiptsMax, limits.accountsMax) = (0, 3)
+        let ledger = try Ledger(path: ":memory:", owner: worker, limits: limits)
+        for number in 1...6 {
+            let signer = Identity(seed: Bytes32(UInt64(100 + number), 0, 0, 0))
+            try await ledger.keep(
+                [receipt(task: 1, from: signer, cost: Money(microCredits: Int64(number)))], at: now)
+            try await ledger.prune(at: now)
+        }
+        let kept = try await ledger.balances()
+        #expect(kept.byPeer.count == 3 && kept.byPeer[PublicKey(.zero)] == 1 + 2 + 3 + 4)
+        #expect(kept.earned == 21 && kept.byPeer.values.reduce(.zero, +) == 21)
+    }
+
+    @Test func aDamagedFileIsRecognisedAndSetAside() async throws {
+        let folder = temporaryFolder()
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let path = folder + "/db"
+        for round in 1...2 {
+            try Data(repeating: UInt8(round), count: 8_192).write(to: URL(fileURLWithPath: path))
+            let error = #expect(throws: (any Error).self) { _ = try Ledger(path: path, owner: worker) }
+            #expect(error.map(Ledger.isDamage) == true)
+            try Ledger.setAside(path: path)
+            #expect(!FileManager.default.fileExists(atPath: path))
+            let kept = try #require(FileManager.default.contents(atPath: path + ".damaged"))
+            #expect(kept.first == UInt8(round))
+        }
+        let ledger = try Ledger(path: path, owner: worker)
+        #expect(try await ledger.balances().earned == 0)
+    }
+
+    /// A file of an older version, with more than fits, and all of it at the largest cost.
+    @Test func aFileThatIsFarTooLargeShrinksOverSeveralStarts() async throws {
+        let folder = temporaryFolder()
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        do {
+            let ledger = try Ledger(path: folder + "/db", owner: worker)
+            try await ledger.keep((1...100).map { receipt(task: $0, cost: WireLimits.costMax) }, at: now)
+        }
+        var limits = LedgerLimits()
+        (limits.receiptsMax, limits.prunedAtOnceMax) = (20, 30)
+        let ledger = try Ledger(path: folder + "/db", owner: worker, limits: limits)
+        for left in [70, 40, 20, 20] {
+            try await ledger.prune(at: now)
+            #expect(try await ledger.receiptCount() == left)
+            let earned = try await ledger.balances().earned
+            #expect(earned.microCredits == 100 * WireLimits.costMax.microCredits)
+        }
     }
 }

@@ -50,8 +50,8 @@ struct NodeCommand: AsyncParsableCommand {
             try FileManager.default.createDirectory(
                 atPath: settings.data, withIntermediateDirectories: true,
                 attributes: [.posixPermissions: 0o700])
-            let ledger = try Ledger(path: settings.data + "/starling.sqlite")
-            let memory = try await ledger.memory(for: settings, node: identity.publicKey)
+            let (ledger, memory) = try await Ledger.open(
+                path: settings.data + "/starling.sqlite", for: settings, owner: identity.publicKey, log: log)
             let node = try Node(
                 settings: settings, identity: identity, ledger: ledger, memory: memory,
                 version: starlingVersion, log: log)
