@@ -123,7 +123,7 @@ import Wire
     @Test func aBuyerMayUseASlotMoreThanItPaidTasksWhateverStrangersUse() throws {
         var worker = Worker(Seller(1, slots: 8))
         for number in 1...3 { try worker.runAndPay(UInt64(number), from: one, 2_001) }
-        for number in 100..<120 { _ = worker.handle(.callForBids(call(number)), from: asker(2_002)) }
+        for number in 100..<120 { _ = worker.handle(.callForBids(call(UInt64(number))), from: asker(2_002)) }
         #expect(worker.bidder.slotsLent("wren-m") == 4)
         let answers = (200..<210).map { reason(worker.handle(.callForBids(call($0)), from: one)) }
         #expect(answers.count { $0 == nil } == 4 && worker.bidder.slotsTaken("wren-m") == 8)

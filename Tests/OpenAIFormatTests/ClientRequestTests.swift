@@ -103,7 +103,7 @@ private let hello = #""model":"m","messages":[{"role":"user","content":"Hello"}]
         ).provider
         #expect(read.maxPromptPrice == 150_000)
         #expect(read.maxCompletionPrice == 1_600_000)
-        #expect(read.maxCost == Money(microCredits: 46))
+        #expect(read.maxCost == Primitives.Money(microCredits: 46))
         #expect(read.minMillitrust == 500)
     }
 
