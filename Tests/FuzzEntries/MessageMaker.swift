@@ -210,7 +210,8 @@ package struct MessageMaker {
     }
 
     private func call(_ input: inout FuzzInput) -> CallForBids {
-        var call = CallForBids(task: task(&input), attempt: attempt(&input), model: model)
+        var call = CallForBids(
+            task: task(&input), attempt: attempt(&input), model: model, features: .chat)
         if input.choice(8) == 1 { call.model = "other" }
         if input.choice(8) == 1 { call.digest = bytes32(&input) }
         if input.choice(8) == 1 { call.features = Features(rawValue: input.number32()) }
