@@ -20,7 +20,8 @@ import Testing
 @Suite struct Assembly {
     private let identity = AnswerIdentity(kind: .chat, task: "t", created: 1, model: "m\"")
     private let usage = Usage(
-        promptTokens: 1, cachedTokens: 0, completionTokens: 2, cost: Primitives.Money(microCredits: 3), task: "t",
+        promptTokens: 1, cachedTokens: 0, completionTokens: 2, cost: Primitives.Money(microCredits: 3),
+        task: "t",
         workers: [], failovers: 0)
 
     @Test func everyByteSurvivesEscapingAndBadUTF8IsRepaired() throws {
