@@ -33,10 +33,30 @@ var homeFolder: String {
 }
 
 /// Prints a line to stderr.
-func remark(_ line: String) { FileHandle.standardError.write(Data((line + "\n").utf8)) }
+func remark(_ line: String) { output(line + "\n", to: STDERR_FILENO) }
 
 /// Prints text to stdout, unbuffered, without a line end.
-func emit(_ text: String) { FileHandle.standardOutput.write(Data(text.utf8)) }
+func emit(_ text: String) { output(text, to: STDOUT_FILENO) }
+
+/// Prints text, unbuffered. What can't be written is lost: a full disk or a reader that has gone must not end
+/// the program, as an error of `FileHandle` would.
+func output(_ text: String, to descriptor: Int32) {
+    var text = text
+    text.withUTF8 { bytes in
+        var rest = UnsafeRawBufferPointer(bytes)
+        while !rest.isEmpty {
+            let written = write(descriptor, rest.baseAddress, rest.count)
+            if written > 0 {
+                rest = UnsafeRawBufferPointer(rebasing: rest[written...])
+            } else if written == 0 || errno != EINTR && errno != EAGAIN {
+                return
+            } else if errno == EAGAIN {
+                var waiting = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+                _ = poll(&waiting, 1, -1)
+            }
+        }
+    }
+}
 
 /// Runs a command's body and turns every error into a sentence, a fix and an exit code.
 func reporting(_ body: () async throws -> Void) async throws {

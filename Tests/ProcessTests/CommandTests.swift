@@ -224,5 +224,33 @@ extension ProcessTests {
             node.send(SIGINT)
             #expect(try await node.finished().status == 0)
         }
+
+        @Test func aNodeWhoseOutputCannotBeWrittenGoesOn() async throws {
+            let home = try Project.folder("home")
+            defer { Project.remove(home) }
+            let (holder, port) = try Socket.holding()
+            holder.close()
+            let config = "\(home)/node.yaml"
+            try """
+            name: mute
+            mesh: {name: testnet-mute, address: 127.0.0.1, port: 0}
+            http: {listen: "127.0.0.1:\(port)"}
+            log: {level: debug}
+            data: \(home)/data
+            """.write(toFile: config, atomically: true, encoding: .utf8)
+            // Every write to /dev/full fails as on a full disk.
+            let node = try Spawned(
+                "/bin/sh", ["-c", "exec '\(Project.program)' node --config '\(config)' >/dev/full 2>&1"],
+                folder: home)
+            defer { node.stop() }
+            try await until("it is up") {
+                let status = try await Spawned(
+                    Project.program, ["status", "--json", "--via", "127.0.0.1:\(port)"], folder: home
+                ).finished()
+                return status.json["name"].text == "mute"
+            }
+            node.send(SIGINT)
+            #expect(try await node.finished().status == 0)
+        }
     }
 }

@@ -90,9 +90,7 @@ struct AskCommand: AsyncParsableCommand {
     func run() async throws {
         try await reporting {
             let client = try door.client()
-            let text =
-                prompt == "-"
-                ? String(decoding: FileHandle.standardInput.readDataToEndOfFile(), as: UTF8.self) : prompt
+            let text = prompt == "-" ? try standardInput() : prompt
             if text.allSatisfy(\.isWhitespace) {
                 throw fail("the question on stdin is empty", fix: "echo QUESTION | starling ask -", .usage)
             }
@@ -104,13 +102,13 @@ struct AskCommand: AsyncParsableCommand {
                 onHeaders: { headers in
                     answer.task = headers["x-request-id"]
                     if auction, let document = transcript(client, answer.task) {
-                        FileHandle.standardError.write(Data(AuctionText.table(document).utf8))
+                        output(AuctionText.table(document), to: STDERR_FILENO)
                     }
                 },
                 onBytes: { answer.receive($0) })
             guard response.status == 200 else {
                 if auction, let document = transcript(client, response.headers["x-request-id"]) {
-                    FileHandle.standardError.write(Data(AuctionText.table(document).utf8))
+                    output(AuctionText.table(document), to: STDERR_FILENO)
                 }
                 throw door.refused(response, maxPrice: maxPrice)
             }
@@ -130,6 +128,15 @@ struct AskCommand: AsyncParsableCommand {
                 }
                 throw ExitCode((answer.isLate ? ExitStatus.tryAgain : .brokenOff).rawValue)
             }
+        }
+    }
+
+    /// All of stdin.
+    private func standardInput() throws -> String {
+        do {
+            return String(decoding: try FileHandle.standardInput.readToEnd() ?? Data(), as: UTF8.self)
+        } catch {
+            throw fail("stdin can't be read", fix: "pipe the prompt in, or give it as an argument", .usage)
         }
     }
 

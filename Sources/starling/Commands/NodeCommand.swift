@@ -52,6 +52,8 @@ struct NodeCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
+        // A node outlives whoever reads its output.
+        signal(SIGPIPE, SIG_IGN)
         try await reporting {
             let settings = try load()
             let log = NodeLog.logger(settings.log)

@@ -80,7 +80,7 @@ struct SimCommand: AsyncParsableCommand {
             let start = ContinuousClock.now
             let report = world.run()
             let real = Interval(nanoseconds: max(1, Int64((ContinuousClock.now - start) / .nanoseconds(1))))
-            if pace.showsProgress { FileHandle.standardError.write(Data("\r\u{1b}[K".utf8)) }
+            if pace.showsProgress { output("\r\u{1b}[K", to: STDERR_FILENO) }
             let memory = withExtendedLifetime(world) {
                 (held: ProcessMemory.resident() - before, used: ProcessMemory.residentTrimmed() - before)
             }
@@ -228,7 +228,7 @@ final class Pace {
         shown = now
         let line = String(
             format: "\r\u{1b}[K%.1f s of virtual time in %.0f s", Double(at.nanoseconds) / 1e9, real)
-        FileHandle.standardError.write(Data(line.utf8))
+        output(line, to: STDERR_FILENO)
     }
 
     /// Virtual seconds per real second while nothing was asked or broken.
