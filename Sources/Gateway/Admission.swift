@@ -24,8 +24,8 @@ struct Admission: Sendable {
         guard isOwn(authority) else {
             return Reply.error(
                 .invalid(
-                    "This node is not called \"\(authority.prefix(100))\". Use its IP address or localhost,"
-                        + " or add the name to http.hosts.", code: "foreign_host"), status: .forbidden)
+                    "This node is not called \"\(authority.prefix(100))\". Use its IP address or localhost.",
+                    code: "foreign_host"), status: .forbidden)
         }
         if let origin = request.headers[.origin], !allows(origin: origin, authority: authority) {
             return Reply.error(

@@ -36,7 +36,7 @@ public struct GatewayConfiguration: Sendable {
     }
 }
 
-/// Why the HTTP surface could not start; each description names the fix.
+/// Why the HTTP surface could not start, and the fix.
 public enum GatewayError: Error, Hashable, Sendable, CustomStringConvertible {
     case openWithoutKeys(host: String)
     case portTaken(host: String, port: Int)
@@ -45,12 +45,18 @@ public enum GatewayError: Error, Hashable, Sendable, CustomStringConvertible {
     public var description: String {
         switch self {
         case .openWithoutKeys(let host):
-            "http.listen is \(host), which other machines can reach, and http.api_keys is empty:"
-                + " set a key, or listen on 127.0.0.1"
-        case .portTaken(let host, let port):
-            "HTTP port \(port) on \(host) is taken: stop the other program, or set http.listen to another port"
+            "http.listen is \(host), which other machines can reach, and http.api_keys is empty"
+        case .portTaken(let host, let port): "HTTP port \(port) on \(host) is taken"
         case .cannotListen(let host, let port, let reason):
             "can't listen for HTTP on \(host):\(port): \(reason)"
+        }
+    }
+
+    public var fix: String {
+        switch self {
+        case .openWithoutKeys: "set a key, or listen on 127.0.0.1"
+        case .portTaken: "stop the program that uses it, or set http.listen to a free port"
+        case .cannotListen: "set http.listen to an address of this machine and a free port"
         }
     }
 }

@@ -97,8 +97,9 @@ struct GatewayResponder: HTTPResponder {
             {
                 "There is no \(shown) here. Did you mean /v1\(meant)? The base URL ends in /v1."
             } else {
-                "There is no \(shown) here. See /, /health, /metrics, /v1/chat/completions, /v1/models, /mesh/status,"
-                    + " /mesh/peers, /mesh/offers."
+                "There is no \(shown) here. See /, /health, /metrics, /v1/chat/completions, /v1/completions,"
+                    + " /v1/embeddings, /v1/models, /mesh/status, /mesh/peers, /mesh/offers, /mesh/tasks/ID,"
+                    + " /mesh/pause and /mesh/resume."
             }
         return Reply.error(.invalid(message, code: "unknown_url"), status: .notFound)
     }

@@ -19,12 +19,20 @@ extension GatewayResponder {
         return try document(await node.offers(model: model))
     }
 
+    /// Shorter beginnings of an id would often mean several tasks.
+    private static let idPrefixMin = 6
+
     func task(_ id: String) async throws -> Response {
+        guard id.utf8.count >= Self.idPrefixMin else {
+            return Reply.error(
+                .invalid("A task is named by its id, or by its first \(Self.idPrefixMin) letters or more."),
+                status: .badRequest)
+        }
         if let found = await node.task(id) { return try document(found) }
         return Reply.error(
             .invalid(
-                "This node knows no task \(id.prefix(40)). It keeps the last 1,000 tasks for an hour, and only those"
-                    + " that were submitted here or bid on.", code: "task_not_found"), status: .notFound)
+                "This node knows no task \(id.prefix(40)), or several. It keeps the last 1,000 tasks for an hour, and only"
+                    + " those that were submitted here.", code: "task_not_found"), status: .notFound)
     }
 
     func health() async -> Response {

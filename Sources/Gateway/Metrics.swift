@@ -69,11 +69,7 @@ extension GatewayResponder {
         text.family("starling_bids_total", "counter", "Bids made, by outcome.")
         for model in models {
             let bids = model.bids
-            let outcomes = [
-                ("won", bids.won), ("lost_on_price", bids.lostOnPrice), ("lost_on_speed", bids.lostOnSpeed),
-                ("lost_other", bids.lostOther),
-            ]
-            for (outcome, count) in outcomes {
+            for (outcome, count) in [("won", bids.won), ("lost", bids.lost)] {
                 text.sample(count, ["model": model.model, "outcome": outcome])
             }
         }

@@ -91,9 +91,9 @@ public struct Gossip: Sendable {
     public var models: [ModelSummary] { book.summaries }
     /// Nodes with a live offer of any model, this one included.
     public var sellerCount: Int { book.sellerCount }
-    /// Models other than `model`, each with its lowest output price on offer, the cheapest first; at most
+    /// The offer with the lowest output price of each model other than `model`, the cheapest first; at most
     /// `limit`.
-    public func cheapest(except model: String, limit: Int) -> [(model: String, outputPrice: Int64)] {
+    public func cheapest(except model: String, limit: Int) -> [Offer] {
         book.cheapest(except: model, limit: limit)
     }
     /// Offers and tombstones: the number that the bounds limit.

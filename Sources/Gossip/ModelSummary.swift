@@ -54,12 +54,14 @@ extension OfferBook {
         byModel.keys.sorted().compactMap { ModelSummary(name: $0, offers: offers(model: $0)) }
     }
 
-    func cheapest(except model: String, limit: Int) -> [(model: String, outputPrice: Int64)] {
-        var found: [(model: String, outputPrice: Int64)] = []
+    func cheapest(except model: String, limit: Int) -> [Offer] {
+        var found: [(outputPrice: Int64, model: String, id: UInt64)] = []
         for (other, ids) in byModel where other != model {
-            let lowest = ids.lazy.compactMap { self[$0]?.offer.record.price.output }.min()
-            if let lowest { found.append((other, lowest)) }
+            let lowest = ids.lazy.compactMap { id in self[id].map { ($0.offer.record.price.output, id) } }
+                .min { $0 < $1 }
+            if let lowest { found.append((lowest.0, other, lowest.1)) }
         }
-        return Array(found.sorted { ($0.outputPrice, $0.model) < ($1.outputPrice, $1.model) }.prefix(limit))
+        return found.sorted { ($0.outputPrice, $0.model) < ($1.outputPrice, $1.model) }.prefix(limit)
+            .compactMap { self[$0.id]?.offer.record }
     }
 }

@@ -84,7 +84,7 @@ public struct MeshClient: Sendable {
         if code == CURLE_OK || (code == CURLE_WRITE_ERROR && sink.stopped) { return response }
         throw MeshClientError(
             base: base, problem: String(cString: curl_easy_strerror(code)),
-            isUnreachable: code == CURLE_COULDNT_CONNECT)
+            isUnreachable: code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST)
     }
 
     /// The context of libcurl's callbacks; only the calling thread uses it, while `curl_easy_perform` runs.

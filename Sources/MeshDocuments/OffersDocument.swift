@@ -79,7 +79,7 @@ public struct OfferDocument: Codable, Sendable, Equatable {
     public var sequence: UInt64
     public var issuedAt: String
     public var notAfter: String
-    /// How the offer arrived: `self`, `mail`, `gossip`, …
+    /// `self` for an own offer, else `gossip`.
     public var heardVia: String
     public var ageMilliseconds: Int64
 

@@ -79,7 +79,7 @@ public struct ReachDocument: Codable, Sendable, Equatable {
     /// none of its bootstrap nodes has answered for ten seconds, and it knows no other node.
     public var state: String
     @Nullable public var endpoint: String?
-    /// How the endpoint is known: `loopback`, `configured`, `observed`, …
+    /// How the endpoint is known: `configured`, `loopback` or `observed`.
     @Nullable public var how: String?
     /// Networks of the last test; before the first test, contacts.
     public var confirmedBy: Int
@@ -122,12 +122,11 @@ public struct PeerDocument: Codable, Sendable, Equatable {
     /// `udp://…` and `tcp://…`.
     public var endpoints: [String]
     public var reach: String
-    /// `live`, `silent`, `left`.
+    /// `live`, or `suspect`: it did not answer lately.
     public var state: String
     public var inTable: Bool
     @Nullable public var roundTripMilliseconds: Double?
     @Nullable public var lastHeard: String?
-    @Nullable public var version: String?
     public var sells: [String]
     public var trust: Double
     public var tasks: Tasks
@@ -137,7 +136,7 @@ public struct PeerDocument: Codable, Sendable, Equatable {
     public init(
         nodeID: String, publicKey: String, name: String, endpoints: [String] = [], reach: String = "unknown",
         state: String = "live", inTable: Bool = false, roundTripMilliseconds: Double? = nil,
-        lastHeard: String? = nil, version: String? = nil, sells: [String] = [], trust: Double = 1,
+        lastHeard: String? = nil, sells: [String] = [], trust: Double = 1,
         tasks: Tasks = Tasks(), balance: Money = .zero
     ) {
         self.nodeID = nodeID
@@ -149,7 +148,6 @@ public struct PeerDocument: Codable, Sendable, Equatable {
         self.inTable = inTable
         self.roundTripMilliseconds = roundTripMilliseconds
         self.lastHeard = lastHeard
-        self.version = version
         self.sells = sells
         self.trust = trust
         self.tasks = tasks
@@ -163,7 +161,7 @@ public struct PeerDocument: Codable, Sendable, Equatable {
         case inTable = "in_table"
         case roundTripMilliseconds = "rtt_ms"
         case lastHeard = "last_heard"
-        case version, sells, trust, tasks
+        case sells, trust, tasks
         case balance = "balance_ucr"
     }
 }

@@ -107,23 +107,11 @@ public struct ServedModelDocument: Codable, Sendable, Equatable {
     public struct Bids: Codable, Sendable, Equatable {
         public var made: Int
         public var won: Int
-        public var lostOnPrice: Int
-        public var lostOnSpeed: Int
-        public var lostOther: Int
-        public init(
-            made: Int = 0, won: Int = 0, lostOnPrice: Int = 0, lostOnSpeed: Int = 0, lostOther: Int = 0
-        ) {
+        public var lost: Int
+        public init(made: Int = 0, won: Int = 0, lost: Int = 0) {
             self.made = made
             self.won = won
-            self.lostOnPrice = lostOnPrice
-            self.lostOnSpeed = lostOnSpeed
-            self.lostOther = lostOther
-        }
-        enum CodingKeys: String, CodingKey {
-            case made, won
-            case lostOnPrice = "lost_on_price"
-            case lostOnSpeed = "lost_on_speed"
-            case lostOther = "lost_other"
+            self.lost = lost
         }
     }
 
@@ -135,13 +123,10 @@ public struct ServedModelDocument: Codable, Sendable, Equatable {
     @Nullable public var firstTokenMilliseconds: Int?
     @Nullable public var price: PriceDocument?
     public var bids: Bids
-    /// Median output price of the winners of auctions that we lost, in micro-credits per million tokens.
-    @Nullable public var medianWinnerOutput: Int64?
 
     public init(
         model: String, slots: Int, slotsBusy: Int, backend: Backend, tokensPerSecond: Double? = nil,
-        firstTokenMilliseconds: Int? = nil, price: PriceDocument? = nil, bids: Bids = Bids(),
-        medianWinnerOutput: Int64? = nil
+        firstTokenMilliseconds: Int? = nil, price: PriceDocument? = nil, bids: Bids = Bids()
     ) {
         self.model = model
         self.slots = slots
@@ -151,7 +136,6 @@ public struct ServedModelDocument: Codable, Sendable, Equatable {
         self.firstTokenMilliseconds = firstTokenMilliseconds
         self.price = price
         self.bids = bids
-        self.medianWinnerOutput = medianWinnerOutput
     }
 
     enum CodingKeys: String, CodingKey {
@@ -162,6 +146,5 @@ public struct ServedModelDocument: Codable, Sendable, Equatable {
         case firstTokenMilliseconds = "first_token_ms"
         case price = "price_ucr_per_million"
         case bids
-        case medianWinnerOutput = "median_winner_output_ucr_per_million"
     }
 }

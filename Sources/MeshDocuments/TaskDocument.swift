@@ -18,11 +18,13 @@ public struct TaskDocument: Codable, Sendable, Equatable {
     public var limits: TaskLimits
     public var call: TaskCall
     public var candidates: TaskCandidates
-    /// Bids of the latest attempt, best score first.
+    /// The sellers asked in the latest auction, bids first, the best score first. A failover replaces those of
+    /// the auction before it; `assignments` names every worker.
     public var bids: [TaskBid]
     public var phases: TaskPhaseTimes
     public var assignments: [TaskAssignment]
-    /// `stream`, `start`, `none`.
+    /// What a lost worker means: `stream`: another continues the text; `start`: another can only replace it
+    /// before its first byte; `none`: another can't help any more.
     public var resume: String
     public var failovers: Int
     public var usage: TaskUsage
@@ -108,20 +110,17 @@ public struct TaskCall: Codable, Sendable, Equatable {
             case trustPower = "trust_power"
         }
     }
-    @Nullable public var hash: String?
     public var tokensIn: Int
     public var tokensOutEstimate: Int
     public var weights: Weights
 
-    public init(hash: String? = nil, tokensIn: Int, tokensOutEstimate: Int, weights: Weights) {
-        self.hash = hash
+    public init(tokensIn: Int, tokensOutEstimate: Int, weights: Weights) {
         self.tokensIn = tokensIn
         self.tokensOutEstimate = tokensOutEstimate
         self.weights = weights
     }
 
     enum CodingKeys: String, CodingKey {
-        case hash
         case tokensIn = "tokens_in"
         case tokensOutEstimate = "tokens_out_estimate"
         case weights
@@ -205,7 +204,7 @@ public struct TaskBid: Codable, Sendable, Equatable {
     }
 }
 
-/// Milliseconds; nil for a phase that was not reached.
+/// Milliseconds of the first attempt; nil for a phase that was not reached.
 public struct TaskPhaseTimes: Codable, Sendable, Equatable {
     @Nullable public var choose: Double?
     @Nullable public var bids: Double?

@@ -5,6 +5,11 @@
 public struct ModelName: Sendable, Hashable {
     public static let sizeMax = 64
 
+    /// Whether `name` follows the rules for a canonical name.
+    public static func isCanonical(_ name: String) -> Bool {
+        (1...sizeMax).contains(name.utf8.count) && normalized(name) == name
+    }
+
     /// Empty when nothing usable is left; longer than `sizeMax` when the operator must choose a name.
     public let canonical: String
     /// The precision of the weights according to the name: `q4_k_m`, `awq`; nil if it says nothing.
@@ -34,10 +39,10 @@ public struct ModelName: Sendable, Hashable {
         }
     }
 
-    // MARK: Quantisations
+    // MARK: Quantizations
 
     private static let separators: Set<Character> = ["-", "_", ".", ":", "@"]
-    /// Words for a quantisation, the most specific row first; the last row states nothing usable.
+    /// Words for a quantization, the most specific row first; the last row states nothing usable.
     private static let words: [[String]] = [
         ["awq", "gptq", "exl2", "exl3", "bnb", "mxfp4", "nvfp4"],
         ["bf16", "f16", "f32", "fp16", "fp8", "fp4"],
@@ -55,7 +60,7 @@ public struct ModelName: Sendable, Hashable {
             || word.wholeMatch(of: /i?q[1-8](_(0|1|k|s|m|l|xl|xs|xxs|nl))+/) != nil
     }
 
-    /// Splits off a quantisation at the end, and the separator before it.
+    /// Splits off a quantization at the end, and the separator before it.
     private static func splitQuantization(_ text: String) -> (rest: String, word: String)? {
         for index in text.indices where separators.contains(text[index]) && index > text.startIndex {
             let word = text[text.index(after: index)...]

@@ -34,7 +34,14 @@ public struct NodeSettings: Sendable {
         log = try LogSettings(root.child("log"))
         let folder = try root.string("data") ?? "~/.local/share/starling"
         data = folder.hasPrefix("~/") ? home + folder.dropFirst(1) : folder
+        try root.checkOverrides(others: Self.otherVariables)
     }
+
+    /// Variables for other commands, for tests and for scripts, which a node inherits and ignores.
+    private static let otherVariables = [
+        "VIA", "API_KEY", "TESTNET", "CORE_ONLY", "LOOP_ONLY", "WERROR", "OFFLINE", "BENCH_STDERR", "FUZZ",
+        "FUZZ_INPUT", "WIRE_OUT", "HOME",
+    ].map { "STARLING_" + $0 }
 
     private static func keys(_ root: YAMLReader, _ name: String) throws(ConfigurationError) -> [PublicKey] {
         var keys: [PublicKey] = []
@@ -63,6 +70,9 @@ public struct MeshSettings: Sendable {
     public var inbound: Bool
     /// Derives the keys of a testnet; refused outside meshes named `testnet-…`.
     public var seed: String?
+
+    /// Whoever holds a packet can try secrets against it, as fast as a hash function runs.
+    static let secretSizeMin = 16
 
     init(_ reader: YAMLReader) throws(ConfigurationError) {
         try reader.allow(["name", "join", "port", "address", "public", "secret", "inbound", "seed"])
@@ -95,6 +105,11 @@ public struct MeshSettings: Sendable {
             publicEndpoint = endpoint
         }
         secret = try reader.string("secret")
+        if let secret, secret.utf8.count < Self.secretSizeMin {
+            throw reader.child("secret").failure(
+                "`mesh.secret` has fewer than \(Self.secretSizeMin) bytes, so that it can be guessed",
+                fix: "write a long random text, such as what `openssl rand -base64 24` prints")
+        }
         inbound = try reader.boolean("inbound") ?? true
         seed = try reader.string("seed")
         if seed != nil, !name.hasPrefix("testnet-") {
@@ -148,7 +163,7 @@ public struct HTTPSettings: Sendable {
         if !endpoint.isLoopback, apiKeys.isEmpty {
             throw reader.child("listen").failure(
                 "`http.listen` is \(text), which strangers can reach, and there is no `http.api_keys`",
-                fix: "listen on 127.0.0.1, or set http.api_keys: [a long random word]")
+                fix: "listen on 127.0.0.1, or set http.api_keys: [a-long-random-text]")
         }
     }
 }

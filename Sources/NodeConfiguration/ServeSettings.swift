@@ -49,7 +49,7 @@ public struct ServeSettings: Sendable {
                 fix: "say which server it is: \(Backend.allCases.map(\.rawValue).joined(separator: ", "))")
         }
         self.backend = backend
-        url = try reader.string("url") ?? Self.usualAddress(backend)
+        url = try reader.serverURL("url") ?? Self.usualAddress(backend)
         file = try reader.string("file")
         server = try reader.string("server")
         if backend == .managed, file == nil {
@@ -62,7 +62,7 @@ public struct ServeSettings: Sendable {
             throw reader.failure("a `serve` entry has no `model`", fix: "give the model's name at \(url)")
         }
         self.model = model
-        sellAs = try reader.string("sell_as")
+        sellAs = try reader.modelName("sell_as")
         name = ModelName(model, isOllama: backend == .ollama)
         let sold = sellAs ?? name.canonical
         guard (1...ModelName.sizeMax).contains(sold.utf8.count) else {

@@ -1,4 +1,4 @@
-/// Quantities as people write them: `200 ms`, `5s`, `1.5 min`; `2 %`; `10..30`.
+/// Quantities and names as people write them: `200 ms`, `5s`, `1.5 min`; `2 %`; `10..30`; models and addresses.
 extension YAMLReader {
     /// Nanoseconds of a time such as `5s`; the unit is required (ns, us, ms, s, min, h).
     public func nanoseconds(_ key: String) throws(ConfigurationError) -> Int64? {
@@ -50,6 +50,40 @@ extension YAMLReader {
                 "`\(child(key).path)` is \(text)", fix: "give a share, such as 2 % or 0.02")
         }
         return Int((number * (isPercent ? 10_000 : 1_000_000)).rounded())
+    }
+
+    /// A canonical model name (`Protocol/models.md`); nil if absent.
+    public func modelName(_ key: String) throws(ConfigurationError) -> String? {
+        guard let text = try string(key) else { return nil }
+        guard ModelName.isCanonical(text) else {
+            let meant = ModelName(text).canonical
+            throw child(key).failure(
+                "`\(child(key).path)` is \(text.isEmpty ? "empty" : text), which is not a model's name",
+                fix: "give 1 to \(ModelName.sizeMax) characters of a-z 0-9 . -"
+                    + (ModelName.isCanonical(meant) ? ", such as \(meant)" : " (Protocol/models.md)"))
+        }
+        return text
+    }
+
+    /// The address of a model server; nil if absent.
+    public func serverURL(_ key: String) throws(ConfigurationError) -> String? {
+        guard let text = try string(key) else { return nil }
+        guard Self.isServerURL(text) else {
+            throw child(key).failure(
+                "`\(child(key).path)` is \(text.isEmpty ? "empty" : text), which is not an address",
+                fix: "give http://host:port, such as http://127.0.0.1:8080")
+        }
+        return text
+    }
+
+    /// Whether `text` is `http://` or `https://` with a host, or a host with a port.
+    public static func isServerURL(_ text: String) -> Bool {
+        let scheme = ["http://", "https://"].first(where: text.hasPrefix)
+        let authority = text.dropFirst(scheme?.count ?? 0).prefix { $0 != "/" }
+        guard !authority.isEmpty, !authority.hasPrefix(":"), !text.contains(where: \.isWhitespace) else {
+            return false
+        }
+        return scheme != nil || authority.wholeMatch(of: /.+:\d+/) != nil
     }
 
     /// The words of `key`, which may be a list or a single word.

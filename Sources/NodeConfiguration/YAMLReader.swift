@@ -3,7 +3,7 @@ import Yams
 
 /// Reads one mapping of a YAML file strictly: an unknown key is an error that names the nearest known one,
 /// and a wrong type is an error that names the key. A flag (`mesh.port=7827`) or the environment
-/// (`STARLING_MESH_PORT`) can override any scalar.
+/// (`STARLING_MESH_PORT`) can set any key, as strictly.
 public struct YAMLReader {
     public struct Source: Sendable {
         public var file: String
@@ -15,20 +15,36 @@ public struct YAMLReader {
             self.flags = flags
             self.environment = environment
         }
+
+        static func variable(_ path: String) -> String {
+            "STARLING_" + path.uppercased().replacing(".", with: "_")
+        }
+    }
+
+    /// The paths that were read, for `checkOverrides`; shared by the readers of one file.
+    private final class Known {
+        var paths: [String] = []
     }
 
     let source: Source
     let node: Yams.Node?
     public let path: String
+    /// What set this value instead of the file, such as `--set mesh.port`.
+    private let origin: String?
+    /// The text that it was set to, as it was given.
+    private var given: String?
+    private let known: Known
 
     /// Parses `text`; an empty file is an empty mapping.
     public init(parsing text: String, source: Source) throws(ConfigurationError) {
         do {
             let node = try Yams.compose(yaml: text)
-            self.init(source: source, node: node?.null == nil ? node : nil, path: "")
+            self.init(
+                source: source, node: node?.null == nil ? node : nil, path: "", origin: nil, known: Known())
         } catch let error as YamlError {
             var line: Int?
             var problem = "\(error)"
+            var fix = "indent with spaces, and quote values that hold `:` or `#`"
             switch error {
             case .scanner(_, let what, let mark, _), .parser(_, let what, let mark, _),
                 .composer(_, let what, let mark, _):
@@ -37,11 +53,10 @@ public struct YAMLReader {
             case .duplicatedKeysInMapping(let duplicates, let context):
                 line = context.mark.line
                 problem = "the key \(duplicates.first?.description ?? "") appears twice"
+                fix = "remove one of the two"
             default: break
             }
-            throw ConfigurationError(
-                file: source.file, line: line, problem: problem,
-                fix: "indent with spaces, and quote values that hold `:` or `#`")
+            throw ConfigurationError(file: source.file, line: line, problem: problem, fix: fix)
         } catch {
             throw ConfigurationError(
                 file: source.file, line: nil, problem: "not YAML: \(error)",
@@ -49,76 +64,127 @@ public struct YAMLReader {
         }
     }
 
-    init(source: Source, node: Yams.Node?, path: String) {
+    private init(source: Source, node: Yams.Node?, path: String, origin: String?, known: Known) {
         self.source = source
         self.node = node
         self.path = path
+        self.origin = origin
+        self.known = known
+    }
+
+    /// A part of this value, which comes from the same place.
+    private func part(_ node: Yams.Node?, _ path: String) -> YAMLReader {
+        YAMLReader(
+            source: source, node: node?.null == nil ? node : nil, path: path, origin: origin, known: known)
     }
 
     public var isAbsent: Bool { node == nil }
     var isList: Bool { node?.sequence != nil }
     /// The value itself, when it is a scalar.
     public var text: String? { node?.scalar?.string }
-    public var line: Int? { node?.mark?.line }
+    public var line: Int? { origin == nil ? node?.mark?.line : nil }
 
-    /// An error at this place in the file.
+    /// An error at this place in the file, or in what set the value instead.
     public func failure(_ problem: String, fix: String) -> ConfigurationError {
-        ConfigurationError(file: source.file, line: line, problem: problem, fix: fix)
+        ConfigurationError(file: origin ?? source.file, line: line, problem: problem, fix: fix)
     }
 
     /// Throws unless this is a mapping with only these keys.
     public func allow(_ keys: [String]) throws(ConfigurationError) {
+        known.paths += keys.map(dotted)
         guard let node else { return }
         guard let mapping = node.mapping else {
             throw failure(
                 "\(path.isEmpty ? "the file" : "`\(path)`") must be a mapping (key: value)",
-                fix: "known keys: \(keys.joined(separator: ", "))")
+                fix: origin == nil
+                    ? "known keys: \(keys.joined(separator: ", "))"
+                    : "set \(Nearest.list(keys.map(dotted)))")
         }
         for (key, _) in mapping {
             guard let name = key.string, keys.contains(name) else {
                 let name = key.string ?? "?"
                 let nearest = Nearest.match(name, in: keys)
                 throw ConfigurationError(
-                    file: source.file, line: key.mark?.line, problem: "unknown key `\(dotted(name))`",
+                    file: origin ?? source.file, line: origin == nil ? key.mark?.line : nil,
+                    problem: "unknown key `\(dotted(name))`",
                     fix: nearest.map { "did you mean `\($0)`?" }
                         ?? "known keys: \(keys.joined(separator: ", "))")
             }
         }
     }
 
-    /// The value of `key` in the file. An absent value has a reader too, which knows its path.
+    /// Throws for a flag that sets no key of the file, and for a variable `STARLING_…` that is none of
+    /// `others`. Call it when everything has been read.
+    public func checkOverrides(others: [String]) throws(ConfigurationError) {
+        for flag in source.flags.keys.sorted() where !known.paths.contains(flag) {
+            throw ConfigurationError(
+                file: "--set \(flag)", line: nil, problem: "unknown key `\(flag)`",
+                fix: Self.meant(flag, known.paths))
+        }
+        let variables = known.paths.map(Source.variable) + others
+        for variable in source.environment.keys.sorted()
+        where variable.hasPrefix("STARLING_") && !variables.contains(variable) {
+            throw ConfigurationError(
+                file: variable, line: nil, problem: "no key of the configuration has this name",
+                fix: Self.meant(variable, variables) + " (or unset it)")
+        }
+    }
+
+    private static func meant(_ name: String, _ known: [String]) -> String {
+        Nearest.match(name, in: known).map { "did you mean `\($0)`?" }
+            ?? "`starling init` writes a file with every key"
+    }
+
+    /// The value of `key`. An absent value has a reader too, which knows its path.
     public func child(_ key: String) -> YAMLReader {
-        let found = node?.mapping?[key]
-        return YAMLReader(source: source, node: found?.null == nil ? found : nil, path: dotted(key))
+        let name = dotted(key)
+        let variable = Source.variable(name)
+        if let text = source.flags[name] { return replaced(name, by: text, "--set \(name)") }
+        if let text = source.environment[variable] { return replaced(name, by: text, variable) }
+        return part(node?.mapping?[key], name)
+    }
+
+    /// A value from outside the file: a list or a mapping in brackets is YAML, everything else is taken as it is.
+    private func replaced(_ path: String, by text: String, _ origin: String) -> YAMLReader {
+        var node = Yams.Node(text)
+        if text.hasPrefix("[") || text.hasPrefix("{"), let parsed = try? Yams.compose(yaml: text) {
+            node = parsed
+        }
+        var reader = YAMLReader(source: source, node: node, path: path, origin: origin, known: known)
+        reader.given = text
+        return reader
     }
 
     /// The entries of a mapping, in the file's order.
     public var entries: [(key: String, value: YAMLReader)] {
         (node?.mapping ?? [:]).map { key, value in
             let name = key.string ?? "?"
-            return (
-                name, YAMLReader(source: source, node: value.null == nil ? value : nil, path: dotted(name))
-            )
+            return (name, part(value, dotted(name)))
         }
     }
 
-    /// The items of a list; empty for an absent key; an error for anything else.
+    /// The items of a list; empty for an absent key; an error for anything else. Outside the file, commas
+    /// separate items too.
     public func list(_ key: String) throws(ConfigurationError) -> [YAMLReader] {
         let reader = child(key)
         guard let node = reader.node else { return [] }
-        guard let sequence = node.sequence else {
-            throw reader.failure("`\(reader.path)` must be a list", fix: "write one `- item` a line")
+        if let sequence = node.sequence {
+            return sequence.enumerated().map { reader.part($1, "\(reader.path)[\($0)]") }
         }
-        return sequence.enumerated().map {
-            YAMLReader(source: source, node: $1, path: "\(reader.path)[\($0)]")
+        guard reader.origin != nil, let text = reader.text, !text.hasPrefix("["), !text.hasPrefix("{") else {
+            throw reader.failure(
+                "`\(reader.path)` must be a list",
+                fix: reader.origin == nil ? "write one `- item` a line" : "write one,two or [one, two]")
         }
+        let items = text.split(separator: ",").map { $0.filter { $0 != " " } }.filter { !$0.isEmpty }
+        return items.enumerated().map { reader.part(Yams.Node($1), "\(reader.path)[\($0)]") }
     }
 
     /// The items of a list of words.
     public func strings(_ key: String) throws(ConfigurationError) -> [String] {
         var found: [String] = []
         for item in try list(key) {
-            guard let text = item.node?.scalar?.string else {
+            guard let text = item.node?.scalar?.string, !text.isEmpty else {
                 throw item.failure("`\(item.path)` must be a word", fix: "quote it")
             }
             found.append(text)
@@ -128,8 +194,8 @@ public struct YAMLReader {
 
     /// The text of `key`; nil if absent. Throws for a list or a mapping.
     public func string(_ key: String) throws(ConfigurationError) -> String? {
-        if let value = override(key) { return value }
         let reader = child(key)
+        if let text = reader.given { return text }
         guard let node = reader.node else { return nil }
         guard let text = node.scalar?.string else {
             throw reader.failure(
@@ -196,10 +262,4 @@ public struct YAMLReader {
     }
 
     private func dotted(_ key: String) -> String { path.isEmpty ? key : "\(path).\(key)" }
-
-    private func override(_ key: String) -> String? {
-        let name = dotted(key)
-        return source.flags[name]
-            ?? source.environment["STARLING_" + name.uppercased().replacing(".", with: "_")]
-    }
 }

@@ -37,7 +37,7 @@ extension Node: MeshNode {
                     ? Double(contact.roundTrip.microseconds) / 1000 : nil,
                 lastHeard: Timestamp.text(
                     milliseconds: now.wall.milliseconds - (now.monotonic - contact.lastHeard).milliseconds),
-                version: nil, sells: sells[contact.publicKey] ?? [],
+                sells: sells[contact.publicKey] ?? [],
                 trust: Double(peer.millitrust(contact.publicKey, now: now)) / 1000,
                 tasks: .init(won: experience?.won ?? 0, failed: experience?.failed ?? 0),
                 balance: balances[contact.publicKey])
@@ -163,9 +163,7 @@ extension Node: MeshNode {
             return "fix the model server of \(down.model): \(down.backend.error ?? "it is down")"
         }
         for model in models where model.bids.made >= 20 && model.bids.won * 10 < model.bids.made {
-            return model.bids.lostOnPrice > model.bids.lostOnSpeed
-                ? "\(model.model) wins few auctions, most are lost on price: ask for less"
-                : "\(model.model) wins few auctions, most are lost on speed"
+            return "\(model.model) wins few auctions: lower its price, or serve it faster"
         }
         return nil
     }
@@ -180,18 +178,6 @@ extension Node: MeshNode {
             if text.count >= 8, NodeID(of: key).description.hasPrefix(text.lowercased()) { found.insert(key) }
         }
         return found.count == 1 ? found.first : nil
-    }
-}
-
-extension Features {
-    /// The names that documents use.
-    var names: [String] {
-        let all: [(Features, String)] = [
-            (.chat, "chat"), (.completion, "completion"), (.embedding, "embedding"), (.tools, "tools"),
-            (.logprobs, "logprobs"),
-            (.jsonSchema, "json_schema"), (.images, "images"),
-        ]
-        return all.filter { contains($0.0) }.map(\.1)
     }
 }
 

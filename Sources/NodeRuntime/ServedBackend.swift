@@ -126,8 +126,7 @@ struct ServedBackend {
                 input: settings.inputPrice, cachedInput: settings.cachedInputPrice,
                 output: settings.outputPrice),
             bids: .init(
-                made: record.bids, won: record.won, lostOther: record.lost),
-            medianWinnerOutput: nil)
+                made: record.bids, won: record.won, lost: record.lost))
     }
 }
 

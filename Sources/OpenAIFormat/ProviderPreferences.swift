@@ -27,7 +27,7 @@ public struct ProviderPreferences: Hashable, Sendable {
     /// Trust × 1000.
     public var minMillitrust: UInt32?
 
-    /// Entries in one list of nodes or quantisations.
+    /// Entries in one list of nodes or quantizations.
     public static let listMax = 64
     /// One day: a longer deadline is cut to it.
     public static let deadlineMillisecondsMax: Int64 = 86_400_000

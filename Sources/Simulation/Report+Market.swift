@@ -109,10 +109,12 @@ public struct MarketFigures: Sendable {
     /// Rows for the text report.
     var lines: [String] {
         guard tokens > 0 else { return [] }
-        let sold = classes.filter { $0.tasks > 0 }.map { "\($0.tasks) at \($0.tokensPerSecond) tokens/s" }
+        let sold = classes.filter { $0.tasks > 0 }.map {
+            "\(counted($0.tasks, "task")) by sellers of \($0.tokensPerSecond) tokens/s"
+        }
         return [
-            "  price paid               \(Report.decimal(price)) credits per million tokens, \(cost) micro-credits in all",
-            "  sold                     " + sold.joined(separator: ", "),
+            "  price paid               \(Report.decimal(price)) credits per million tokens; \(cost) µcr in total",
+            "  delivered by             " + sold.joined(separator: ", "),
         ]
     }
 }

@@ -1,8 +1,8 @@
 import Primitives
 
 extension Report {
-    /// A few lines for people, violations last.
-    public func text(replay: String) -> String {
+    /// A few lines for people: figures, then `expectations` of the scenario, then whether all invariants held.
+    public func text(expectations: [String] = [], replay: String) -> String {
         func seconds(_ interval: Interval) -> String {
             Self.number(interval.nanoseconds, unit: 1_000_000_000, decimals: 2) + " s"
         }
@@ -11,26 +11,29 @@ extension Report {
             let p50 = Self.number(distribution.percentile(50), unit: 1_000_000, decimals: 1)
             let p99 = Self.number(distribution.percentile(99), unit: 1_000_000, decimals: 1)
             let most = Self.number(distribution.largest, unit: 1_000_000, decimals: 1)
-            return "p50 \(p50) ms, p99 \(p99) ms, most \(most) ms"
+            return "p50 \(p50) ms, p99 \(p99) ms, max \(most) ms"
         }
         var lines = [
-            "\(scenario), seed \(seed): \(nodes) nodes on the \(carrierKind.rawValue) carrier, \(seconds(virtualTime)) of virtual time, \(events) events"
+            "\(scenario), seed \(seed): \(counted(nodes, "node")) on the \(carrierKind.rawValue) carrier, \(seconds(virtualTime)) of virtual time, \(events) events"
         ]
         lines.append(
-            "  offers known everywhere  "
-                + (convergence.map { "\(seconds($0)) after the last start" } ?? "never"))
+            "  convergence              "
+                + (convergence.map { "\(seconds($0)) from the last start until every node knew every offer" }
+                    ?? "never"))
         if let slowest = leaves.max() {
             lines.append(
-                "  leaves known everywhere  "
-                    + (slowest.nanoseconds == .max ? "not in time" : "after \(seconds(slowest)) at most"))
+                "  leave                    "
+                    + (slowest.nanoseconds == .max
+                        ? "not in time" : "max \(seconds(slowest)) until no node listed the leaver's offers"))
         }
         if tasks > 0 {
             lines.append(
                 "  tasks                    \(tasks): "
-                    + outcomes.map { "\($0.count) \($0.name)" }.joined(separator: ", "))
-            lines.append("  to the award             " + milliseconds(auctions))
-            lines.append("  to the first byte        " + milliseconds(firstBytes))
-            lines.append("  to the end               " + milliseconds(market.completions))
+                    + outcomes.map { "\($0.count) \($0.name.replacing(":", with: " "))" }.joined(
+                        separator: ", "))
+            lines.append("  award                    " + milliseconds(auctions) + ", from the submission")
+            lines.append("  first byte               " + milliseconds(firstBytes))
+            lines.append("  completion               " + milliseconds(market.completions))
             lines.append("  failovers                \(failovers); gap \(milliseconds(failoverGaps))")
             lines += market.lines
         }
@@ -40,26 +43,31 @@ extension Report {
                     + milliseconds(result.times))
         }
         lines.append(
-            "  datagrams                \(carrier.datagrams) sent, \(carrier.lost) lost, \(carrier.duplicated) doubled, "
-                + "\(carrier.cutOff) cut off, \(carrier.unheard) to nobody, \(carrier.socketFull) into full sockets"
-                + (carrier.filtered > 0 ? ", \(carrier.filtered) filtered by NATs" : "")
-                + (carrier.hostile > 0 ? ", beside \(carrier.hostile) hostile ones" : ""))
+            "  datagrams                \(carrier.datagrams) sent, \(carrier.lost) lost, \(carrier.duplicated) duplicated; "
+                + "not delivered: \(carrier.cutOff) by a partition, \(carrier.unheard) without a running receiver, "
+                + "\(carrier.socketFull) by a full receive buffer"
+                + (carrier.filtered > 0 ? ", \(carrier.filtered) by NATs" : "")
+                + (carrier.hostile > 0 ? "; \(carrier.hostile) hostile ones not counted" : ""))
         lines.append("  channels                 \(carrier.streams), \(carrier.streamBytes / 1_000) kB")
         lines.append(
-            "  sent per node            mean \(sentPerNode.mean) B/s, most \(sentPerNode.largest) B/s")
+            "  sent per node            mean \(sentPerNode.mean) B/s, max \(sentPerNode.largest) B/s")
         lines.append(
-            "  at rest, per node        \(Self.decimal(upkeep.perNode(upkeep.bytes, nodes: nodes))) B/s, "
-                + "\(Self.decimal(upkeep.perNode(upkeep.datagrams, nodes: nodes))) packets/s")
+            "  upkeep per node          \(Self.decimal(upkeep.perNode(upkeep.bytes, nodes: nodes))) B/s, "
+                + "\(Self.decimal(upkeep.perNode(upkeep.datagrams, nodes: nodes))) packets/s, while nothing was asked or broken"
+        )
         if !dropped.isEmpty {
             lines.append(
-                "  dropped                  "
+                "  dropped by receivers     "
                     + dropped.map { "\($0.count) \($0.name)" }.joined(separator: ", "))
         }
-        lines += Self.histogram("to the first byte", firstBytes, unit: 1_000_000, "ms")
+        lines += Self.histogram("first byte", firstBytes, unit: 1_000_000, "ms")
         lines += Self.histogram("sent per node", sentPerNode, unit: 1, "B/s")
-        lines.append("  digest                   \(digest)")
-        if !holds {
-            lines.append("BROKEN: \(violations.count) violations")
+        lines.append("  trace digest             \(digest)")
+        lines += expectations
+        if holds {
+            lines.append("all invariants held")
+        } else {
+            lines.append("BROKEN: \(counted(violations.count, "violation")) of invariants")
             lines += violations.prefix(10).map { "  \($0)" }
             lines.append("repeat it:  \(replay)")
         }

@@ -41,7 +41,9 @@ extension World {
             watch.lateConvergenceReported = true
             let ignorant = hosts.filter { $0.isUp && !watch.knowing[$0.index] }
             let lacking = ignorant.map { missing($0, sellers) }.reduce(0, +)
-            violate(.offersConverge, host: ignorant.first, "\(ignorant.count) nodes lack \(lacking) offers")
+            violate(
+                .offersConverge, host: ignorant.first,
+                "\(counted(ignorant.count, "node")) without \(counted(lacking, "offer"))")
         }
     }
 
@@ -67,7 +69,9 @@ extension World {
             let knowing = hosts.filter { host in
                 host.isUp && host.process?.peer.allOffers.contains { $0.record.publicKey == key } == true
             }
-            violate(.leaveKnown, host: hosts[Int(leave.host)], "\(knowing.count) nodes still list its offers")
+            violate(
+                .leaveKnown, host: hosts[Int(leave.host)],
+                "its offers are still listed by \(counted(knowing.count, "node"))")
         }
     }
 

@@ -55,8 +55,10 @@ public enum KeyFile {
                     atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
             } catch {
                 throw KeyFileError(
-                    path: path, problem: "its folder can't be made: \(error.localizedDescription)",
-                    fix: "choose another `data:` folder")
+                    path: path,
+                    problem:
+                        "can't be made, because its folder can't: \((error as? CocoaError)?.cause ?? "\(error)")",
+                    fix: "choose another folder (`data:` of the configuration)")
             }
         }
         let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL, 0o600)
@@ -73,6 +75,18 @@ public enum KeyFile {
                 fix: "free some disk space")
         }
         return Identity(seed: seed)
+    }
+}
+
+extension CocoaError {
+    /// Why the system refused, in its own words.
+    public var cause: String {
+        if let posix = (underlying as? POSIXError) ?? (self as NSError).userInfo[NSUnderlyingErrorKey]
+            as? POSIXError
+        {
+            return String(cString: strerror(posix.code.rawValue))
+        }
+        return localizedDescription
     }
 }
 

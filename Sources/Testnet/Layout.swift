@@ -4,9 +4,13 @@ import Primitives
 
 /// Paths of a running testnet's files: `testnet/.run/NAME/`.
 public struct Layout: Sendable {
-    public var folder: String
+    let root: String
+    public let folder: String
 
-    public init(root: String, name: String) { folder = "\(root)/.run/\(name)" }
+    public init(root: String, name: String) {
+        self.root = root
+        folder = "\(root)/.run/\(name)"
+    }
 
     public var state: String { "\(folder)/state.json" }
     var control: String { "\(folder)/control" }

@@ -32,6 +32,12 @@ extension LocalTestnet {
         guard running != .gone else {
             throw TestnetError("\(name) is not running", fix: "starling testnet restart \(name)")
         }
+        if action == .thaw, running != .frozen {
+            throw TestnetError("\(name) is not frozen", fix: "starling testnet status")
+        }
+        if action == .freeze, running == .frozen {
+            throw TestnetError("\(name) is frozen already", fix: "starling testnet thaw \(name)")
+        }
         note(action, name)
         let signal: Int32 =
             switch action {
@@ -82,14 +88,15 @@ extension LocalTestnet {
 
     // MARK: Down
 
-    /// Stops everything in the state file, no matter which process started it. Returns false when nothing
-    /// ran. Logs stay unless `purge`.
+    /// Stops everything in the state file, no matter which process started it. Returns the number of nodes
+    /// that ran; nil when there is no such testnet. Logs stay unless `purge`.
     @discardableResult
-    public func down(purge: Bool) throws -> Bool {
+    public func down(purge: Bool) throws -> Int? {
         guard let state = TestnetState.load(layout) else {
             if purge { try? FileManager.default.removeItem(atPath: layout.folder) }
-            return false
+            return nil
         }
+        let ran = state.nodes.count { ProcessTable.state($0.pid, startTicks: $0.startTicks) != .gone }
         for node in state.nodes {
             ProcessTable.signal(node.pid, startTicks: node.startTicks, SIGTERM)
             ProcessTable.signal(node.pid, startTicks: node.startTicks, SIGCONT)
@@ -107,6 +114,6 @@ extension LocalTestnet {
         try? FileManager.default.removeItem(atPath: layout.state)
         try? FileManager.default.removeItem(atPath: layout.control)
         if purge { try? FileManager.default.removeItem(atPath: layout.folder) }
-        return true
+        return ran
     }
 }

@@ -2,6 +2,7 @@ import Cryptography
 import Foundation
 import MeshClient
 import NodeConfiguration
+import Primitives
 
 /// A local network of real node processes: the implementation of `starling testnet …`.
 public struct LocalTestnet: Sendable {
@@ -9,9 +10,14 @@ public struct LocalTestnet: Sendable {
     public let name: String
 
     /// `root` is the folder `testnet/`. Without a name, selects the only testnet running there; throws when
-    /// there is none or more than one.
+    /// there is none or more than one, and for a name that is none, because it is also a folder's.
     public init(root: String, name: String?) throws(TestnetError) {
         if let name {
+            guard TestnetFile.isName(name) else {
+                throw TestnetError(
+                    "a testnet can't be named `\(name)`",
+                    fix: "use 1 to \(TestnetFile.nameSizeMax) letters, digits, - and _", exitCode: 64)
+            }
             self.name = name
         } else {
             let found = Self.running(root: root)
@@ -33,7 +39,8 @@ public struct LocalTestnet: Sendable {
     public static func running(root: String) -> [String] {
         let names = (try? FileManager.default.contentsOfDirectory(atPath: "\(root)/.run")) ?? []
         return names.sorted().filter {
-            FileManager.default.fileExists(atPath: Layout(root: root, name: $0).state)
+            TestnetFile.isName($0)
+                && FileManager.default.fileExists(atPath: Layout(root: root, name: $0).state)
         }
     }
 
@@ -48,7 +55,9 @@ public struct LocalTestnet: Sendable {
             if let sale = node.sale, sale.url == nil, !FileManager.default.fileExists(atPath: sale.file) {
                 throw TestnetError(
                     "\(node.name) serves \(sale.model), but there is no \(sale.file)",
-                    fix: "put the GGUF file there, or name it with `file:`",
+                    fix:
+                        "put the GGUF file there, name it with `file:`, or set STARLING_TESTNET to the folder"
+                        + " that holds models/ (by default testnet/ in the working folder)",
                     exitCode: 78)
             }
         }
@@ -152,17 +161,17 @@ public struct LocalTestnet: Sendable {
             }
             if told == 0, answering == alive.count {
                 told = 1
-                progress("\(alive.count) nodes up, \(seconds(since: start))")
+                progress("\(counted(alive.count, "node")) up, \(seconds(since: start))")
             }
             if complete == alive.count, state.nodes.allSatisfy({ $0.pid != 0 }) {
-                progress("every node knows all \(expected.count) offers, \(seconds(since: start))")
+                progress("every node knows \(counted(expected.count, "offer")), \(seconds(since: start))")
                 return
             }
             if Date().timeIntervalSince(start) > timeout {
                 let late =
                     alive.first { (knownOffers($0)?.isSuperset(of: expected)) != true } ?? state.nodes[0]
                 throw TestnetError(
-                    "after \(Int(timeout)) s \(late.name) knows \(knownOffers(late)?.count ?? 0) of \(expected.count) offers:\n\(lastLines(late.log))",
+                    "after \(Int(timeout)) s \(late.name) knows \(knownOffers(late)?.count ?? 0) of \(counted(expected.count, "offer")):\n\(lastLines(late.log))",
                     fix: "give it more time with --timeout, or read \(late.log)")
             }
             usleep(50_000)
@@ -201,11 +210,21 @@ public struct LocalTestnet: Sendable {
     /// The recorded state. Throws when no such testnet runs.
     public func load() throws(TestnetError) -> TestnetState {
         guard let state = TestnetState.load(layout) else {
+            let others = Self.running(root: layout.root)
             throw TestnetError(
-                "no testnet `\(name)` runs here", fix: "starling testnet up testnet/\(name).yaml",
+                "no testnet `\(name)` runs here",
+                fix: others.isEmpty
+                    ? "starling testnet up FILE, such as testnet/market.yaml"
+                    : "running here: \(others.joined(separator: ", "))",
                 exitCode: 69)
         }
         return state
+    }
+
+    /// Whether any of its processes runs.
+    public var isRunning: Bool {
+        guard let state = TestnetState.load(layout) else { return false }
+        return state.nodes.contains { ProcessTable.state($0.pid, startTicks: $0.startTicks) != .gone }
     }
 
     /// One of `up`, `starting`, `frozen`, `killed`, `left`, `failed`.

@@ -227,7 +227,7 @@ extension ScenarioFile {
         let text = reader.text ?? ""
         let words = text.split(separator: " ", omittingEmptySubsequences: true).map(String.init)
         guard words.count >= 3, let relation = Threshold.Relation(rawValue: words[1]),
-            let bound = quantity(words[2...].joined())
+            let bound = quantity(words[2...].joined()), abs(bound) <= Threshold.boundMax
         else {
             throw reader.failure(
                 "`\(text)` is not a threshold", fix: "write `answered >= 99.5 %` or `convergence <= 2 s`")

@@ -140,6 +140,8 @@ public struct ScenarioFile: Sendable {
         public enum Relation: String, Sendable { case atLeast = ">=", atMost = "<=" }
         public var measure: String
         public var relation: Relation
+        /// More than any measure reaches, and exact as a number of seconds.
+        static let boundMax = 1e15
         /// In the measure's unit: percent, seconds, bytes per second or a count.
         public var bound: Double
         public var text: String

@@ -32,6 +32,7 @@ public struct TestnetFile: Sendable {
     /// One model that a node sells.
     public struct Sale: Sendable {
         public var model: String
+        /// The path of a GGUF file; a relative one in a testnet's file starts in the folder `testnet/`.
         public var file: String
         /// The URL of a running model server; nil means a managed llama.cpp.
         public var url: String?
@@ -65,7 +66,7 @@ public struct TestnetFile: Sendable {
     /// The most processes on one machine.
     public static let nodeCountMax = 256
 
-    /// Reads `text`; `folder` is where `models/` lies.
+    /// Reads `text`; relative paths of models start in `folder`.
     public init(parsing text: String, path: String, folder: String) throws(ConfigurationError) {
         let root = try YAMLReader(parsing: text, source: .init(file: path))
         try root.allow(Self.keys + ScenarioFile.keys)
@@ -74,19 +75,20 @@ public struct TestnetFile: Sendable {
 
     static let keys = ["mesh", "seed", "ports", "nodes", "ask"]
 
+    /// `busy` selects nodes in `events`; the others are names of files beside the nodes' own.
+    private static let reservedNames = ["busy", "control", "supervisor"]
+
     /// Reads the part of `root` that describes the nodes. `size` scales the groups to this many nodes in all.
     init(
         _ root: YAMLReader, path: String, folder: String, countMax: Int = nodeCountMax, size: Int? = nil
     ) throws(ConfigurationError) {
         self.path = path
         mesh = try root.string("mesh") ?? "testnet-local"
-        guard mesh.hasPrefix("testnet-"), mesh.utf8.count <= 64,
-            mesh.utf8.allSatisfy({
-                $0 == 45 || $0 == 95 || ($0 | 32 >= 97 && $0 | 32 <= 122) || (48...57).contains($0)
-            })
-        else {
+        guard mesh.hasPrefix("testnet-"), Self.isName(mesh.dropFirst("testnet-".count)) else {
             throw root.child("mesh").failure(
-                "`mesh` is \(mesh)", fix: "a testnet's mesh is named testnet-… (letters, digits, - and _)")
+                "`mesh` is \(mesh)",
+                fix: "a testnet's mesh is named testnet-… (1 to \(Self.nameSizeMax) letters, digits, - and _)"
+            )
         }
         name = String(mesh.dropFirst("testnet-".count))
         seed = try root.integer("seed", in: 0...Int(Int32.max)) ?? 1
@@ -94,6 +96,7 @@ public struct TestnetFile: Sendable {
             ports = try root.integer("ports", in: 1024...65000)
         }
         nodes = []
+        var names: Set<String> = []
         let entries = root.child("nodes").entries
         guard !entries.isEmpty else {
             throw root.failure("no `nodes`", fix: "name at least one: `nodes: {ada: {}}`")
@@ -103,7 +106,10 @@ public struct TestnetFile: Sendable {
             guard (1...32).contains(name.utf8.count),
                 name.utf8.allSatisfy({ (97...122).contains($0) || (48...57).contains($0) || $0 == 45 })
             else {
-                throw reader.failure("a node is named `\(name)`", fix: "use small letters, digits and -")
+                throw reader.failure("a node is named `\(name)`", fix: "use lower-case letters, digits and -")
+            }
+            guard !Self.reservedNames.contains(name) else {
+                throw reader.failure("a node is named `\(name)`", fix: "another name: this one has a meaning")
             }
             try reader.allow([
                 "serves", "file", "url", "backend", "price", "speed", "slots", "count", "inbound", "nat",
@@ -128,9 +134,15 @@ public struct TestnetFile: Sendable {
             let learnsAddress = try reader.choice("address", as: Address.self) == .learnt
             let clockSkew = try reader.signedInterval("clock_skew")
             for index in 1...count {
+                let own = count == 1 ? name : "\(name)\(index)"
+                guard names.insert(own).inserted else {
+                    throw reader.failure(
+                        "two nodes are named `\(own)`: `\(name)` with `count: \(count)` makes the second",
+                        fix: "rename one of them")
+                }
                 nodes.append(
                     NodePlan(
-                        name: count == 1 ? name : "\(name)\(index)", group: name, sale: sale,
+                        name: own, group: name, sale: sale,
                         inbound: inbound,
                         nat: nat, learnsAddress: learnsAddress, clockSkew: clockSkew))
             }
@@ -154,6 +166,16 @@ public struct TestnetFile: Sendable {
         }
     }
 
+    static let nameSizeMax = 56
+
+    /// Whether a testnet can have this name, which is also the name of its folder.
+    static func isName(_ text: some StringProtocol) -> Bool {
+        (1...nameSizeMax).contains(text.utf8.count)
+            && text.utf8.allSatisfy {
+                $0 == 45 || $0 == 95 || ($0 | 32 >= 97 && $0 | 32 <= 122) || (48...57).contains($0)
+            }
+    }
+
     /// Groups grow and shrink in proportion; single nodes stay single.
     private static func scale(_ readers: [YAMLReader], to size: Int?) throws(ConfigurationError) -> (Int) ->
         Int
@@ -171,18 +193,19 @@ public struct TestnetFile: Sendable {
     }
 
     private static func sale(_ reader: YAMLReader, folder: String) throws(ConfigurationError) -> Sale? {
-        guard let model = try reader.string("serves") else { return nil }
+        guard let model = try reader.modelName("serves") else { return nil }
         let price = reader.child("price")
         try price.allow(["input", "cached_input", "output"])
         let input = try price.microCredits("input") ?? 0
-        let url = try reader.string("url")
+        let url = try reader.serverURL("url")
         let backend = try reader.choice("backend", as: ServeSettings.Backend.self)
         guard (backend ?? .managed) == .managed || url != nil else {
             throw reader.child("backend").failure(
                 "a `backend` has no `url`", fix: "say where it listens, such as url: http://127.0.0.1:8000")
         }
+        let file = try reader.string("file") ?? "models/\(model).gguf"
         return Sale(
-            model: model, file: try reader.string("file") ?? "\(folder)/models/\(model).gguf",
+            model: model, file: file.hasPrefix("/") ? file : "\(folder)/\(file)",
             url: url, backend: backend ?? (url == nil ? .managed : .openai),
             inputPrice: input, cachedInputPrice: try price.microCredits("cached_input") ?? input / 10,
             outputPrice: try price.microCredits("output") ?? 0,

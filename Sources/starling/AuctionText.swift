@@ -7,7 +7,7 @@ enum AuctionText {
     /// The table of bidders, with the scoring rule below it.
     static func table(_ task: TaskDocument) -> String {
         var text =
-            "\(task.via) asks for \(task.model) (\(task.call.tokensIn) tokens in, about \(task.call.tokensOutEstimate) out; at most \(seconds(Double(task.limits.deadlineMilliseconds))))\n\n"
+            "\(task.via) asks for \(task.model) (\(counted(task.call.tokensIn, "token")) in, about \(task.call.tokensOutEstimate) out; at most \(seconds(Double(task.limits.deadlineMilliseconds))))\n\n"
         if !task.bids.isEmpty {
             var table = Table(
                 ["", "bidder", "price in/out", "estimate", "starts", "speed", "done in", "score", ""],
@@ -51,9 +51,9 @@ enum AuctionText {
         let percent = Int((Double(next) - Double(best)) / Double(best) * 100)
         let time = ((first.completionMilliseconds ?? 0) - (second.completionMilliseconds ?? 0)) / 1000
         let money = (first.estimate ?? .zero) - (second.estimate ?? .zero)
-        let pace = String(format: "%.2f s %@", abs(time), time > 0 ? "slower" : "quicker")
+        let pace = String(format: "%.2f s %@", abs(time), time > 0 ? "slower" : "faster")
         return
-            "\(first.name) beats \(second.name) by \(percent) %: \(pace), \(money.magnitude) µcr \(money > .zero ? "dearer" : "cheaper")."
+            "\(first.name) beats \(second.name) by \(percent) %: \(pace), \(money.magnitude) µcr \(money > .zero ? "more expensive" : "cheaper")."
     }
 
     /// The last lines: failovers, what was delivered, by which node, for how much, and the time of each
@@ -64,7 +64,8 @@ enum AuctionText {
         for (lost, next) in zip(task.assignments, task.assignments.dropFirst()) {
             let gap = next.gapMilliseconds.map { " after \(seconds($0))" } ?? ""
             lines.append(
-                "\(lost.name) \(ending(lost.ended)) after \(lost.tokens) tokens; \(next.name) went on\(gap)")
+                "\(lost.name) \(ending(lost.ended)) after \(counted(lost.tokens, "token")); \(next.name) continued\(gap)"
+            )
         }
         if task.assignments.count > 1 {
             lines.append(
@@ -82,7 +83,7 @@ enum AuctionText {
                 ?? ""
             let pace = task.phases.stream.map { " in \(seconds($0 + (task.phases.firstToken ?? 0)))" } ?? ""
             lines.append(
-                "\(task.usage.completionTokens) tokens, \(task.usage.cost) µcr,\(by)\(pace)\(times)\(more)"
+                "\(counted(task.usage.completionTokens, "token")), \(task.usage.cost) µcr,\(by)\(pace)\(times)\(more)"
             )
         case "refused", "failed", "cancelled":
             lines.append(

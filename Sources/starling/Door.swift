@@ -41,17 +41,20 @@ struct DoorOptions: ParsableArguments {
                 home: homeFolder)
             return "http://\(settings.http.listen)"
         }
-        if via.hasPrefix("http://") || via.hasPrefix("https://") {
+        if via.hasPrefix("http://") || via.hasPrefix("https://"), YAMLReader.isServerURL(via) {
             let trimmed = via.hasSuffix("/") ? String(via.dropLast()) : via
             return trimmed.hasSuffix("/v1") ? String(trimmed.dropLast(3)) : trimmed
         }
-        if via.contains(":") { return "http://\(via)" }
+        if via.contains(":"), YAMLReader.isServerURL(via) { return "http://\(via)" }
         for name in LocalTestnet.running(root: TestnetCommand.root) {
             if let state = TestnetState.load(Layout(root: TestnetCommand.root, name: name)),
                 let node = state.nodes.first(where: { $0.name == via })
             {
                 return node.http
             }
+        }
+        if via.contains(":") {
+            throw fail("\(via) is not an address", fix: "give http://host:port, or host:port", .usage)
         }
         throw fail(
             "no testnet node is called \(via)",
@@ -77,8 +80,9 @@ struct DoorOptions: ParsableArguments {
         }
     }
 
-    /// Prints an error answer and returns the exit code for it.
-    func refused(_ response: MeshClient.Response) -> ExitCode {
+    /// Prints an error answer, in the terms of the command's options, and returns the exit code for it.
+    /// `maxPrice` is what `ask` was given.
+    func refused(_ response: MeshClient.Response, maxPrice: String? = nil) -> ExitCode {
         if json {
             emit(String(decoding: response.body, as: UTF8.self) + "\n")
         }
@@ -95,17 +99,36 @@ struct DoorOptions: ParsableArguments {
         default: status = .failed
         }
         if !json {
-            remark("starling: \(printable(message))")
-            if let fix = body?.metadata?.nearest.flatMap(Self.flag) { remark("  fix: \(fix)") }
+            let words = Self.options.reduce(message) { $0.replacing($1.path, with: $1.words) }
+            remark("starling: \(printable(words))")
+            if let fix = body?.metadata?.nearest.flatMap({ Self.flag($0, maxPrice) }) {
+                remark("  fix: \(fix)")
+            }
         }
         return ExitCode(status.rawValue)
     }
 
+    /// The options of `ask` for the API's preferences.
+    private static let options = [
+        (path: "provider.max_price.prompt", words: "the input part of --max-price"),
+        (path: "provider.max_price.completion", words: "--max-price"),
+        (path: "provider.max_cost", words: "--max-cost"), (path: "provider.only", words: "--only"),
+        (path: "provider preferences", words: "--only"),
+    ]
+
     /// The option of `ask` with the smallest change that would have got a bid.
-    private static func flag(_ nearest: ErrorDocument.Explanation.Nearest) -> String? {
-        let flags = ["provider.max_price.completion": "--max-price", "provider.max_cost": "--max-cost"]
-        guard let change = nearest.change.first, let flag = flags[change.key] else { return nil }
-        return "\(flag) \(MicroCredits.text(Int64((change.value * 1e6).rounded(.up))))"
+    private static func flag(_ nearest: ErrorDocument.Explanation.Nearest, _ maxPrice: String?) -> String? {
+        guard let change = nearest.change.first else { return nil }
+        let value = MicroCredits.text(Int64((min(change.value, 1e9) * 1e6).rounded(.up)))
+        switch change.key {
+        case "provider.max_price.completion":
+            let input = maxPrice.flatMap { $0.contains("/") ? $0.prefix { $0 != "/" } + "/" : nil } ?? ""
+            return "--max-price \(input)\(value)"
+        case "provider.max_price.prompt":
+            return "--max-price \(value)/\(maxPrice?.split(separator: "/").last ?? "OUTPUT")"
+        case "provider.max_cost": return "--max-cost \(value)"
+        default: return nil
+        }
     }
 }
 

@@ -3,6 +3,7 @@ import Foundation
 import MeshClient
 import MeshDocuments
 import NodeConfiguration
+import Primitives
 import Store
 import Testnet
 
@@ -32,10 +33,30 @@ var homeFolder: String {
 }
 
 /// Prints a line to stderr.
-func remark(_ line: String) { FileHandle.standardError.write(Data((line + "\n").utf8)) }
+func remark(_ line: String) { output(line + "\n", to: STDERR_FILENO) }
 
 /// Prints text to stdout, unbuffered, without a line end.
-func emit(_ text: String) { FileHandle.standardOutput.write(Data(text.utf8)) }
+func emit(_ text: String) { output(text, to: STDOUT_FILENO) }
+
+/// Prints text, unbuffered. What can't be written is lost: a full disk or a reader that has gone must not end
+/// the program, as an error of `FileHandle` would.
+func output(_ text: String, to descriptor: Int32) {
+    var text = text
+    text.withUTF8 { bytes in
+        var rest = UnsafeRawBufferPointer(bytes)
+        while !rest.isEmpty {
+            let written = write(descriptor, rest.baseAddress, rest.count)
+            if written > 0 {
+                rest = UnsafeRawBufferPointer(rebasing: rest[written...])
+            } else if written == 0 || errno != EINTR && errno != EAGAIN {
+                return
+            } else if errno == EAGAIN {
+                var waiting = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+                _ = poll(&waiting, 1, -1)
+            }
+        }
+    }
+}
 
 /// Runs a command's body and turns every error into a sentence, a fix and an exit code.
 func reporting(_ body: () async throws -> Void) async throws {
@@ -47,6 +68,10 @@ func reporting(_ body: () async throws -> Void) async throws {
         throw fail(error.description, fix: error.fix, .configuration)
     } catch let error as KeyFileError {
         throw fail(error.description, fix: error.fix, .permission)
+    } catch let error as DataFolderError {
+        throw fail(error.description, fix: error.fix, .unavailable)
+    } catch let error as LedgerError {
+        throw fail(error.description, fix: error.fix, .unavailable)
     } catch let error as MeshClientError {
         throw fail(
             error.description,
@@ -55,8 +80,43 @@ func reporting(_ body: () async throws -> Void) async throws {
             .unavailable)
     } catch let error as TestnetError {
         throw fail(error.description, fix: error.fix, ExitStatus(rawValue: error.exitCode) ?? .failed)
+    } catch let error as CocoaError {
+        throw fail(
+            "\(error.filePath ?? "a file") can't be used: \(error.cause)",
+            fix: "check the path and its permissions", .failed)
     }
 }
+
+/// Why the system refused, in its own words where it has some.
+func cause(_ error: any Error) -> String { (error as? CocoaError)?.cause ?? error.localizedDescription }
+
+/// The text of a file that a command names as an argument. `kind` is what it should be, `example` one of them.
+func contents(of path: String, kind: String, example: String) throws -> String {
+    if let data = FileManager.default.contents(atPath: path) { return String(decoding: data, as: UTF8.self) }
+    var isFolder: ObjCBool = false
+    guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
+        let folder = (path as NSString).deletingLastPathComponent
+        let beside =
+            (try? FileManager.default.contentsOfDirectory(atPath: folder.isEmpty ? "." : folder)) ?? []
+        let meant = Nearest.match((path as NSString).lastPathComponent, in: yamlFiles(beside))
+        throw fail(
+            "there is no \(path)",
+            fix: meant.map { "did you mean \((folder as NSString).appendingPathComponent($0))?" }
+                ?? "name \(kind)'s file, such as \(example)", .usage)
+    }
+    guard isFolder.boolValue else {
+        throw fail("\(path) can't be read", fix: "check its permissions", .usage)
+    }
+    let inside = yamlFiles((try? FileManager.default.contentsOfDirectory(atPath: path)) ?? [])
+    throw fail(
+        "\(path) is a folder",
+        fix: inside.isEmpty
+            ? "name \(kind)'s file, such as \(example)"
+            : "name one of its files: \(inside.joined(separator: ", "))",
+        .usage)
+}
+
+private func yamlFiles(_ names: [String]) -> [String] { names.filter { $0.hasSuffix(".yaml") }.sorted() }
 
 /// A stranger's text made safe for a terminal: control characters are removed, line ends and tabs stay.
 func printable(_ text: some StringProtocol) -> String {

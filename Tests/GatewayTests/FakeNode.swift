@@ -201,7 +201,7 @@ final class FakeNode: MeshNode {
                 ServedModelDocument(
                     model: "wren-m", slots: 2, slotsBusy: 1,
                     backend: .init(kind: "managed", url: "http://127.0.0.1:1", state: "ok"),
-                    bids: .init(made: 5, won: 3, lostOnPrice: 2))
+                    bids: .init(made: 5, won: 3, lost: 2))
             ], earned: Money(microCredits: 418))
     }
 

@@ -98,6 +98,10 @@ import Testing
                 #expect(
                     try (response.error()["message"] as? String)?.contains("/v1/chat/completions") == true)
             }
+            for path in ["/mesh/tasks/ID", "/mesh/resume", "/v1/embeddings", "/v1/completions"] {
+                let hint = try await ask(port, "GET", "/mesh").body
+                #expect(hint.contains(path))
+            }
             let wrongBase = try await ask(port, "POST", "/chat/completions", body: "{}")
             #expect(wrongBase.body.contains("/v1/chat/completions"))
             let icon = try await ask(port, "GET", "/favicon.ico").status
@@ -220,6 +224,8 @@ import Testing
             #expect(offers)
             let task = try await ask(port, "GET", "/mesh/tasks/7f3k2m").status
             #expect(task == 200)
+            let short = try await ask(port, "GET", "/mesh/tasks/7f3k2")
+            #expect(short.status == 400 && short.body.contains("first 6 letters"))
             let unknown = try await ask(port, "GET", "/mesh/tasks/000000")
             #expect(unknown.status == 404)
             #expect(unknown.body.contains("000000"))
@@ -262,7 +268,7 @@ import Testing
             #expect(
                 lines.contains(
                     #"starling_info{name="fay <script>\"",mesh="testnet-market",version="0.1.0"} 1"#))
-            #expect(lines.contains(#"starling_bids_total{model="wren-m",outcome="lost_on_price"} 2"#))
+            #expect(lines.contains(#"starling_bids_total{model="wren-m",outcome="lost"} 2"#))
             #expect(lines.contains(#"starling_datagrams_dropped_total{reason="bad_mac"} 3"#))
             #expect(lines.contains(#"starling_http_responses_total{code="404"} 1"#))
         }

@@ -68,7 +68,7 @@ import Wire
             [offer(of: 1, model: "dunlin", output: 3), offer(of: 2, model: "brant", output: 9)], from: 3)
         let others = machine.gossip.cheapest(except: "wren-m", limit: 8)
         #expect(others.map(\.model) == ["avocet", "dunlin", "brant"])
-        #expect(others.map(\.outputPrice) == [3, 3, 9])
+        #expect(others.map(\.price.output) == [3, 3, 9])
         #expect(machine.gossip.cheapest(except: "wren-m", limit: 1).map(\.model) == ["avocet"])
         #expect(machine.gossip.sellerCount == 2)
     }

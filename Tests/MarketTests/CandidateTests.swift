@@ -28,6 +28,93 @@ import Wire
         #expect(failure?.nearest?.value == 1_600_000 && failure?.nearest?.worker == bob.key)
     }
 
+    /// The refusal of a task after each of `sellers` declined for `reason`.
+    func refusal(
+        _ sellers: [Seller], declined reason: DeclineReason, change: (inout Preferences) -> Void = { _ in }
+    ) throws -> TaskFailure {
+        var buyer = Buyer()
+        let task = buyer.submit(request { change(&$0.preferences) })
+        buyer.found(task, sellers)
+        for (token, call, key) in buyer.take().calls {
+            let seller = try #require(sellers.first { $0.key == key })
+            let decline = Decline(
+                task: task, attempt: call.attempt, reason: reason,
+                retryAfterMilliseconds: reason == .busy ? 600_000 : 0)
+            buyer.answer(token, .decline(decline), from: seller)
+        }
+        buyer.found(task, sellers)
+        return try #require(buyer.actions.failures.first)
+    }
+
+    @Test func sellersThatThePreferencesExcludeAreTheReasonOnlyIfTheyAreAll() throws {
+        let busy = try refusal([ada, bob, cyd], declined: .busy) { $0.only = [ada.key] }
+        #expect(busy.reason == .busy && busy.retryAfter != nil && nodes(busy, .excluded) == 2)
+        #expect(
+            busy.message
+                == "3 nodes sell wren-m, the request's provider preferences allow 1, and it has no free slot now."
+        )
+        let dear = refusal([ada, bob, cyd]) {
+            $0.only = [cyd.key]
+            $0.maxOutputPrice = 2_000_000
+        }
+        #expect(dear?.reason == .overMaxPrice && nodes(dear, .excluded) == 2)
+        // wren-s is sold by a node that isn't allowed either.
+        #expect(
+            dear?.message
+                == "No allowed node sells wren-m at 2.00 cr per million output tokens. 3 sell it, the request's provider preferences allow 1, from 2.40 (cyd). Raise provider.max_price.completion to 2.40."
+        )
+        let all = refusal([ada]) { $0.ignore = [ada.key] }
+        #expect(all?.message == "1 node sells wren-m, and the request's provider preferences exclude it.")
+    }
+
+    @Test func aPausedSellerIsNotCalledFull() throws {
+        let one = try refusal([ada], declined: .paused)
+        #expect(one.reason == .busy && one.message == "1 node sells wren-m, and it is paused.")
+        let two = try refusal([ada, bob], declined: .paused)
+        #expect(two.message == "2 nodes sell wren-m, and none takes new work now: 2 paused.")
+        #expect(
+            try refusal([ada], declined: .backendDown).message
+                == "1 node sells wren-m, and it does not answer.")
+    }
+
+    @Test func anAlternativeIsNamedOnlyIfTheRequestAcceptsIt() {
+        let free = refusal([ada, bob]) { $0.maxOutputPrice = 0 }
+        #expect(free?.alternatives.isEmpty == true && free?.message.hasSuffix("completion to 1.60.") == true)
+        let cost = refusal([ada]) { $0.maxCost = 1 }
+        #expect(
+            cost?.message.hasPrefix(
+                "No node does this task of wren-m within 0.000001 cr. 1 sells it; ada asks about 0.000")
+                == true,
+            "\(cost?.message ?? "")")
+        #expect(cost?.message.contains("wren-s") == false)
+        var buyer = Buyer()
+        let task = buyer.submit(request { $0.tokensIn = 600 })
+        buyer.found(task, [ada])
+        #expect(buyer.actions.failures.first?.alternatives.isEmpty == true, "wren-s has the same context")
+    }
+
+    @Test func whatSellersLackIsNamed() {
+        var buyer = Buyer()
+        let task = buyer.submit(
+            request {
+                $0.features = [.chat, .tools, .images]
+                $0.preferences.quantizations = ["bf16"]
+            })
+        buyer.found(task, [ada, bob])
+        #expect(
+            buyer.actions.failures.first?.message
+                == "2 nodes sell wren-m, but none with tools, images or quantization bf16.")
+    }
+
+    @Test func aRefusalWithoutACallStillSaysWhoWasNotAsked() throws {
+        var buyer = Buyer()
+        let task = buyer.submit(request { $0.preferences.maxOutputPrice = 1 })
+        buyer.found(task, [ada, bob, cyd], known: 5)
+        let transcript = try #require(buyer.auctioneer.transcript(task))
+        #expect(transcript.known == 5)
+        #expect(transcript.skipped.map(\.nodes) == [2, 3])
+    }
+
     @Test func eachSellerIsCountedOnceUnderTheFirstFilterThatItFails() {
         let small = Seller(11, context: 4)
         let failure = refusal([ada, bob, cyd, small, Seller(12, features: [.embedding])], known: 9) {

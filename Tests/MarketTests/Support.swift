@@ -121,7 +121,8 @@ struct Buyer: ~Copyable {
             task,
             OffersFound(
                 sellers: sellers.map(\.candidate), known: known ?? sellers.count,
-                alternatives: [("wren-s", 500_000)], selfReachable: reachable,
+                alternatives: [Seller(50, price: price(5, 50), model: "wren-s").offer],
+                selfReachable: reachable,
                 isReachabilityUntested: !tested),
             turn: &turn, out: &actions)
     }

@@ -85,6 +85,100 @@ import Testing
                 .listen.port == 3000)
     }
 
+    @Test func aListOutsideTheFileHasCommasOrBracketsAndReplacesTheFiles() throws {
+        let keys = ["0", "1"].map { String(repeating: $0, count: 51) + "0" }
+        let file = "http: {api_keys: [old]}\nserve: [{backend: ollama, model: a}]\n"
+        for list in ["a-key, b-key", "[a-key, b-key]"] {
+            #expect(try settings(file, flags: ["http.api_keys": list]).http.apiKeys == ["a-key", "b-key"])
+            let environment = ["STARLING_HTTP_API_KEYS": list]
+            #expect(try settings(file, environment: environment).http.apiKeys == ["a-key", "b-key"])
+        }
+        #expect(try settings(file, flags: ["http.api_keys": ""]).http.apiKeys.isEmpty)
+        #expect(try settings(file, flags: ["deny": keys.joined(separator: ",")]).deny.count == 2)
+        let url = "starling://\(keys[0])@192.0.2.1:7827"
+        #expect(
+            try settings(file, environment: ["STARLING_MESH_JOIN": url]).mesh.join.map(\.description) == [url]
+        )
+        #expect(try settings(file, flags: ["serve[0].slots": "4"]).serve.map(\.slots) == [4])
+        let serve = "[{backend: vllm, model: b, price: {output: 2}}]"
+        #expect(try settings(file, flags: ["serve": serve]).serve.map(\.outputPrice) == [2_000_000])
+        let price = ["ask.max_price": "{input: 1, output: 2}"]
+        #expect(try settings(file, flags: price).ask.maxOutputPrice == 2_000_000)
+    }
+
+    @Test func aValueOutsideTheFileIsTakenAsItIs() throws {
+        let node = try settings("", flags: ["name": "a: b #c", "mesh.secret": "{sixteen: letters"])
+        #expect(node.name == "a: b #c" && node.mesh.secret == "{sixteen: letters")
+    }
+
+    @Test(arguments: [
+        ("mesh.prot", "1", "unknown key `mesh.prot`", "did you mean `mesh.port`?"),
+        ("serv", "1", "unknown key `serv`", "did you mean `serve`?"),
+        (
+            "ask.max_price.outptu", "1", "unknown key `ask.max_price.outptu`",
+            "did you mean `ask.max_price.output`?"
+        ),
+        ("mesh.port.x", "1", "unknown key `mesh.port.x`", "did you mean `mesh.port`?"),
+        ("mesh.join", "bogus", "`mesh.join` holds bogus", nil),
+        ("deny", "abc", "`deny` holds abc, which is not a public key", nil),
+        ("http.api_keys", "[abc", "`http.api_keys` must be a list", "write one,two or [one, two]"),
+        ("serve", "x", "`serve[0]` must be a mapping (key: value)", nil),
+        (
+            "ask.max_price", "2", "`ask.max_price` must be a mapping (key: value)",
+            "set ask.max_price.input or ask.max_price.output"
+        ),
+        ("mesh.port", "abc", "`mesh.port` is abc", nil),
+    ])
+    func aFlagIsReadAsStrictlyAsTheFile(key: String, value: String, problem: String, fix: String?) throws {
+        let error = try #require(throws: ConfigurationError.self) {
+            _ = try settings("mesh: {port: 1}\n", flags: [key: value])
+        }
+        #expect(error.problem == problem && error.line == nil)
+        #expect(error.file == "--set \(key)", "the flag is at fault, not the file")
+        if let fix { #expect(error.fix == fix) }
+    }
+
+    @Test func aVariableThatIsNoKeyIsAnErrorUnlessItIsAnotherCommands() throws {
+        let error = try #require(throws: ConfigurationError.self) {
+            _ = try settings("", environment: ["STARLING_MESH_PROT": "1"])
+        }
+        #expect(error.file == "STARLING_MESH_PROT" && error.fix.contains("`STARLING_MESH_PORT`"))
+        let wrong = try #require(throws: ConfigurationError.self) {
+            _ = try settings("mesh: {port: 1}\n", environment: ["STARLING_MESH_PORT": "abc"])
+        }
+        #expect(wrong.description == "STARLING_MESH_PORT: `mesh.port` is abc")
+        _ = try settings("", environment: ["STARLING_VIA": "fay", "STARLING_TESTNET": "/t", "HOME": "/"])
+    }
+
+    @Test(arguments: ["", "x", "fifteen letters"])
+    func aSecretThatCanBeGuessedIsRefused(secret: String) throws {
+        #expect(
+            try failure("mesh: {secret: \"\(secret)\"}").problem.hasPrefix("`mesh.secret` has fewer than 16"))
+        #expect(throws: ConfigurationError.self) { try settings("", flags: ["mesh.secret": secret]) }
+    }
+
+    @Test func aKeyThatAppearsTwiceIsToldSo() throws {
+        let error = try failure("name: ann\nname: bob\n")
+        #expect(error.problem == "the key name appears twice" && error.fix == "remove one of the two")
+    }
+
+    @Test(arguments: [
+        ("sell_as: Bad Name!", "`serve[0].sell_as` is Bad Name!, which is not a model's name"),
+        ("sell_as: ''", "`serve[0].sell_as` is empty, which is not a model's name"),
+        ("url: zzz", "`serve[0].url` is zzz, which is not an address"),
+        ("url: 'http://:80'", "`serve[0].url` is http://:80, which is not an address"),
+    ])
+    func whatIsSoldHasANameAndAnAddress(line: String, problem: String) throws {
+        #expect(try failure("serve:\n  - backend: vllm\n    model: a\n    \(line)\n").problem == problem)
+    }
+
+    @Test func aServersAddressNeedsNoScheme() throws {
+        for url in ["http://attic.lan", "https://127.0.0.1:8080/v1", "127.0.0.1:8000"] {
+            let node = try settings("serve: [{backend: vllm, model: a, url: '\(url)'}]")
+            #expect(node.serve.first?.url == url)
+        }
+    }
+
     @Test func aPeerURLReadsWhatItWrites() throws {
         let text = "starling://\(String(repeating: "0", count: 51))0@192.0.2.1:7827"
         let peer = try #require(PeerURL(text))

@@ -33,7 +33,16 @@ extension ProcessTests.OnMarket {
             }
             let dear = try await mesh.starling("testnet", "ask", "--max-price", "1.00")
             #expect(dear.status == 69 && dear.out.isEmpty, "\(dear.err)")
-            #expect(dear.err.contains("Raise provider.max_price.completion to 1.60"), "\(dear.err)")
+            #expect(dear.err.contains("Raise --max-price to 1.60"), "\(dear.err)")
+            #expect(dear.err.contains("fix: --max-price 1.60"), "\(dear.err)")
+            #expect(dear.err.contains("Not asked: 2 (other model), 3 (over max price)."), "\(dear.err)")
+            let input = try await mesh.starling("testnet", "ask", "--max-price", "0.01/2.00")
+            #expect(input.err.contains("fix: --max-price 0.15/2.00"), "\(input.err)")
+            let bogus = try await mesh.starling("testnet", "ask", "--bogus", "x")
+            #expect(
+                bogus.status == 64 && bogus.err.contains("--bogus")
+                    && bogus.err.contains("testnet ask --help"),
+                "\(bogus.err)")
             #expect(
                 try await mesh.starling("testnet", "ask", "--temperature", "0", "What is 3 + 4?").out == "7\n"
             )
@@ -58,6 +67,19 @@ extension ProcessTests.OnMarket {
             #expect(try await code("--model", "wren-m", "--max-price", "much", "Hello") == 64)
             #expect(try await code("--model", "wren-m", "--deadline", "soon", "Hello") == 64)
             #expect(try await code("--model", "wren-m") == 64)
+            for wrong in [
+                ["--temperature", "nan"], ["--temperature", "-1"], ["--max-price", "-1"],
+                ["--max-price", "inf"],
+                ["--max-cost", "nan"], ["--deadline", "100h"], ["--max-tokens", "-1"],
+            ] {
+                let asked = try await mesh.start(
+                    ["ask", "--via", "fay", "--model", "wren-m", "Hello"] + wrong
+                ).finished()
+                #expect(
+                    asked.status == 64 && asked.err.contains("\(wrong[0]) is \(wrong[1])"), "\(asked.err)")
+            }
+            #expect(try await code("--model", "wren-m", " ") == 64)
+            #expect(try await mesh.starling("ask", "--model", "wren-m", "-", input: "\n").status == 64)
             #expect(try await code("--model", "wren-m", "--only", "nobody", "Hello") == 64)
             #expect(try await code("Hello") == 64, "three models are on offer")
             #expect(try await mesh.starling("ask", "--via", "nobody", "Hello").status == 69)
@@ -102,7 +124,8 @@ extension ProcessTests.OnMarket {
             #expect(try await mesh.starling("pause", "--via", "dot").status == 0)
             #expect(try await mesh.starling("status", "--via", "dot").out.contains("starling resume"))
             let refused = try await mesh.chat("Hello", model: "wren-s", at: gus, more: only)
-            #expect(refused.status == 503, "\(refused.body)")
+            #expect(refused.status == 503 && refused.body.contains("it is paused"), "\(refused.body)")
+            #expect(refused.headers["x-should-retry"] == "true")
             #expect(try await mesh.starling("resume", "--via", "dot").status == 0)
             #expect(try await mesh.chat("Hello", model: "wren-s", at: gus, more: only).status == 200)
         }
@@ -182,7 +205,9 @@ extension ProcessTests {
                 ],
                 environment: ["HOME": home], folder: home
             ).finished()
-            #expect(made.status == 0 && made.err.contains("no model server"), "\(made.err)")
+            #expect(
+                made.status == 0 && made.err.contains("no model server at http://127.0.0.1:\(port)"),
+                "\(made.err)")
             let node = try Spawned(
                 Project.program,
                 [
@@ -195,6 +220,34 @@ extension ProcessTests {
                     Project.program, ["status", "--json", "--via", "127.0.0.1:\(port)"], folder: home
                 ).finished()
                 return status.json["state"].text == "asking" && status.json["name"].text == "quiet one"
+            }
+            node.send(SIGINT)
+            #expect(try await node.finished().status == 0)
+        }
+
+        @Test func aNodeWhoseOutputCannotBeWrittenGoesOn() async throws {
+            let home = try Project.folder("home")
+            defer { Project.remove(home) }
+            let (holder, port) = try Socket.holding()
+            holder.close()
+            let config = "\(home)/node.yaml"
+            try """
+            name: mute
+            mesh: {name: testnet-mute, address: 127.0.0.1, port: 0}
+            http: {listen: "127.0.0.1:\(port)"}
+            log: {level: debug}
+            data: \(home)/data
+            """.write(toFile: config, atomically: true, encoding: .utf8)
+            // Every write to /dev/full fails as on a full disk.
+            let node = try Spawned(
+                "/bin/sh", ["-c", "exec '\(Project.program)' node --config '\(config)' >/dev/full 2>&1"],
+                folder: home)
+            defer { node.stop() }
+            try await until("it is up") {
+                let status = try await Spawned(
+                    Project.program, ["status", "--json", "--via", "127.0.0.1:\(port)"], folder: home
+                ).finished()
+                return status.json["name"].text == "mute"
             }
             node.send(SIGINT)
             #expect(try await node.finished().status == 0)

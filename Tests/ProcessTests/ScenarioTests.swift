@@ -27,6 +27,16 @@ extension ProcessTests {
             #expect(ran.out.contains("  holds   answered >= "), "\(ran.out)")
         }
 
+        @Test func theAnnotatedFileHoldsWhatItExpects() async throws {
+            let text = try String(contentsOfFile: "\(Project.root)/testnet/README.md", encoding: .utf8)
+            let start = try #require(text.range(of: "```yaml\n"))
+            let end = try #require(text.range(of: "\n```", range: start.upperBound..<text.endIndex))
+            try await withFile(String(text[start.upperBound..<end.lowerBound]) + "\n") { file in
+                let ran = try await run("sim", file, "--carrier", "plain")
+                #expect(ran.status == 0, "\(ran.out)\(ran.err)")
+            }
+        }
+
         private let rigged = """
             mesh: testnet-rigged
             nodes: {hub: {count: 2}, ada: {serves: wren-m, speed: 20}, fay: {}, gus: {count: 6}}

@@ -91,8 +91,10 @@ import Wire
         for node in 0..<16 { scenario.events.append(PlannedEvent(at: .seconds(12), .turn(node, .lie))) }
         let report = World(scenario).run()
         #expect(report.violations.contains { $0.invariant == .enoughDelivered })
-        let text = report.text(replay: "starling sim rigged --seed 21")
-        #expect(text.contains("BROKEN") && text.contains("enough_delivered"))
+        let text = report.text(expectations: ["  MISSED  x"], replay: "starling sim rigged --seed 21")
+        #expect(
+            text.contains("  MISSED  x\nBROKEN: 1 violation of invariants\n")
+                && text.contains("enough_delivered"))
         #expect(text.hasSuffix("repeat it:  starling sim rigged --seed 21\n"))
     }
 }

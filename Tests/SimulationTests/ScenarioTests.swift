@@ -35,6 +35,7 @@ func run(
     func workersKilledInMidStreamTheClientsTextGoesOnWithoutAGapOrARepeatedByte(seed: UInt64) throws {
         let report = try run("kill-midstream", seed: seed)
         #expect(report.failovers > 0)
+        #expect(report.text(replay: "").hasSuffix("\nall invariants held\n"))
     }
 
     @Test(arguments: [1, 2] as [UInt64])

@@ -38,6 +38,11 @@ extension Money: ExpressibleByIntegerLiteral {
         #expect(error.description.contains("mode 644"))
     }
 
+    @Test func aFolderThatCannotBeMadeIsTheProblem() throws {
+        let error = try #require(throws: KeyFileError.self) { try KeyFile.loadOrCreate("/proc/nope/key") }
+        #expect(error.problem == "can't be made, because its folder can't: No such file or directory")
+    }
+
     @Test(arguments: [
         "", "starling-key-1 ", "starling-key-1 zz", "starling-key-2 \(String(repeating: "0", count: 52))",
     ])
@@ -52,7 +57,32 @@ extension Money: ExpressibleByIntegerLiteral {
     }
 }
 
+@Suite struct DataFolderTests {
+    @Test func oneProcessAtATimeUsesAFolder() throws {
+        let path = temporaryFolder() + "/data"
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        var first: DataFolder? = try DataFolder(path)
+        let error = try #require(throws: DataFolderError.self) { try DataFolder(path) }
+        #expect(error.problem == "is in use by another node" && first != nil)
+        first = nil
+        _ = try DataFolder(path)
+    }
+}
+
 @Suite struct LedgerTests {
+    @Test func whatIsNoDatabaseIsSaidSoWithoutSQLitesWords() async throws {
+        let path = temporaryFolder() + "/starling.sqlite"
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        try String(repeating: "no database ", count: 500).write(
+            toFile: path, atomically: true, encoding: .utf8)
+        let error = try #require(throws: LedgerError.self) { try Ledger(path: path, owner: worker) }
+        #expect(error.description == "the database \(path) is damaged, or no database")
+        let missing = try #require(throws: LedgerError.self) {
+            try Ledger(path: "/proc/nope/starling.sqlite", owner: worker)
+        }
+        #expect(missing.problem == "can't be opened for writing")
+    }
+
     private let buyer = Identity(seed: Bytes32(1, 0, 0, 0))
     private let worker = Identity(seed: Bytes32(2, 0, 0, 0)).publicKey
 

@@ -47,6 +47,13 @@ import Testing
         #expect(try file("nodes: {w: {count: 3}, x: {}}").nodes.map(\.name) == ["w1", "w2", "w3", "x"])
     }
 
+    @Test func aRelativeFileStartsInTheTestnetsFolder() throws {
+        let nodes = try file(
+            "nodes: {a: {serves: b}, c: {serves: d, file: other/d.gguf}, e: {serves: f, file: /m/f.gguf}}"
+        ).nodes
+        #expect(nodes.compactMap(\.sale?.file) == ["/t/models/b.gguf", "/t/other/d.gguf", "/m/f.gguf"])
+    }
+
     @Test(arguments: [
         ("mesh: main\nnodes: {a: {}}", "`mesh` is main"), ("mesh: testnet-a", "no `nodes`"),
         ("nodes: {A: {}}", "a node is named `A`"),
@@ -55,10 +62,49 @@ import Testing
         ("nodes: {a: {}}\nask: {via: b}", "`ask.via` is b, which is not a node of this file"),
         ("ports: 80\nnodes: {a: {}}", "`ports` is 80"),
         ("nodes: {a: {serves: b, backend: vllm}}", "a `backend` has no `url`"),
+        ("nodes: {a: {serves: ''}}", "`nodes.a.serves` is empty, which is not a model's name"),
+        ("nodes: {a: {serves: b, url: zzz}}", "`nodes.a.url` is zzz, which is not an address"),
+        ("nodes: {supervisor: {}}", "a node is named `supervisor`"),
+        ("mesh: testnet-../x\nnodes: {a: {}}", "`mesh` is testnet-../x"),
+        ("mesh: testnet-\nnodes: {a: {}}", "`mesh` is testnet-"),
+        (
+            "nodes: {a1: {}, a: {count: 2}}",
+            "two nodes are named `a1`: `a` with `count: 2` makes the second"
+        ),
     ])
     func badFilesGetASentence(yaml: String, problem: String) throws {
         let error = try #require(throws: ConfigurationError.self) { _ = try file(yaml) }
         #expect(error.problem == problem)
+    }
+}
+
+@Suite struct LocalTestnetTests {
+    @Test(arguments: ["", ".", "..", "../../evil", "a/b", "/tmp", "a b", String(repeating: "a", count: 57)])
+    func aNameThatIsNoFoldersNameIsRefused(name: String) throws {
+        let error = try #require(throws: TestnetError.self) { try LocalTestnet(root: "/t", name: name) }
+        #expect(error.exitCode == 64)
+    }
+
+    @Test func downTellsHowManyNodesRanAndPurgesItsOwnFolderAlone() throws {
+        let root = FileManager.default.temporaryDirectory.appendingPathComponent(
+            "testnet-\(UUID().uuidString)")
+        defer { try? FileManager.default.removeItem(at: root) }
+        let testnet = try LocalTestnet(root: root.path, name: "a")
+        #expect(try testnet.down(purge: true) == nil)
+        for name in ["a", "b"] {
+            let layout = Layout(root: root.path, name: name)
+            try FileManager.default.createDirectory(atPath: layout.folder, withIntermediateDirectories: true)
+            let plan = try TestnetFile(parsing: "nodes: {x: {}, y: {}}", path: "t.yaml", folder: root.path)
+            let nodes = plan.lay(out: layout) { 7000 + 2 * $0 }.map(\.record)
+            try TestnetState(
+                file: "t.yaml", plan: "", program: "", supervisor: 0, supervisorTicks: 0, nodes: nodes
+            ).save(layout)
+        }
+        #expect(!testnet.isRunning)
+        #expect(try testnet.down(purge: true) == 0, "none of its two nodes was started")
+        #expect(LocalTestnet.running(root: root.path) == ["b"])
+        let error = try #require(throws: TestnetError.self) { try testnet.load() }
+        #expect(error.fix == "running here: b")
     }
 }
 

@@ -17,6 +17,11 @@ import Testing
         }
     }
 
+    /// Messages move by value through every machine: a rare large case belongs in a box.
+    @Test func aMessageIsNoLargerThanItsLargestFrequentCase() {
+        #expect(MemoryLayout<Message>.size <= 91)
+    }
+
     @Test func encodingAppendsToABufferInUse() {
         var bytes: [UInt8] = [1, 2, 3]
         let envelope = Envelope(

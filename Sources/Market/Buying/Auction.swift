@@ -4,7 +4,7 @@ import Wire
 /// One call for bids: the sellers it went to, what they answered, when it can close and which bid to award.
 ///
 /// First price, sealed, one round. It closes early when no outstanding seller could still win. The bound is the seller's
-/// own offer: a bid may not be dearer, and a bid that undercuts it is not worth the wait.
+/// own offer: a bid may not cost more, and a bid that undercuts it is not worth the wait.
 struct Auction: Sendable {
     private enum Reply: Sendable {
         case waiting

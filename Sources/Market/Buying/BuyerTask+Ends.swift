@@ -45,6 +45,10 @@ extension BuyerTask {
         if assignments > 0 && (failovers > 0 || !delivery.isEmpty) { return failWorkersLost(&desk) }
         var failure = survey.explanation()
         count(&failure)
+        if transcript.bids.isEmpty {
+            transcript.known = survey.known
+            transcript.skipped = survey.skipped
+        }
         end(.refused, failure, &desk)
     }
 
@@ -71,7 +75,7 @@ extension BuyerTask {
         let said = lastFail.map { ": \($0.message)" } ?? ""
         let reason: Reason = lastFail != nil && ending == .failed ? .backendError : .workerLost
         let tokens = delivery.position.tokens
-        fail(reason, "\(worker) \(ending.phrase) after \(tokens) tokens\(said); \(why).", &desk)
+        fail(reason, "\(worker) \(ending.phrase) after \(counted(tokens, "token"))\(said); \(why).", &desk)
     }
 
     mutating func finish(reason: String, extra: [UInt8], _ desk: inout AuctionDesk, _ now: MonotonicTime) {

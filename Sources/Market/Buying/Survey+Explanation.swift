@@ -4,12 +4,12 @@ import Wire
 /// The explanation of a refusal, in one sentence for the client.
 extension Survey {
     /// Why no seller takes the task: the commonest reason among the model's sellers, in a sentence that names
-    /// the fix.
+    /// the fix. Sellers that the client's own preferences exclude are the reason only if they are all.
     func explanation() -> TaskFailure {
         guard sellers > 0 else { return noneSells() }
         var commonest = Reason.busy
         var most = 0
-        for reason in Reason.filters where reason != .notSampled {
+        for reason in Reason.filters where reason != .notSampled && (reason != .excluded || allowed == 0) {
             let nodes = reason == .notServed ? self.nodes(reason) - (known - sellers) : self.nodes(reason)
             if nodes > most { (commonest, most) = (reason, nodes) }
         }
@@ -29,47 +29,73 @@ extension Survey {
     }
 
     private func sentence(_ reason: Reason) -> String {
-        let sell = sellers == 1 ? "1 node sells" : "\(sellers) nodes sell"
+        let one = allowed == 1
         switch reason {
         case .overMaxPrice: return priceSentence()
         case .tooSlow:
             let speed = fastest.map {
                 ", the fastest at \(Self.decimal(Int64($0.speed.millitokensPerSecond), 1_000, 0)) tokens/s"
             }
-            return "No node that sells \(model) is fast enough: \(sell) it\(speed ?? "")."
+            return "No \(node) that sells \(model) is fast enough: \(sellIt)\(speed ?? "")."
         case .contextTooSmall:
-            let most = largestContext.map { " The largest context on offer is \($0) tokens." } ?? ""
-            return "The request is too long for every node that sells \(model).\(most)"
+            return "The request is too long for every \(node) that sells \(model)."
+                + (longest > 0 ? " The largest context on offer is \(longest) tokens." : "")
         case .lacksParameter:
-            return "\(sell) \(model), none with what this request needs (features, quantization or digest)."
-        case .excluded: return "\(sell) \(model), and the request's provider preferences exclude all of them."
-        case .untrusted, .protocolViolation: return "\(sell) \(model), none trusted enough for this request."
+            let needs = lacking.isEmpty ? "what this request needs" : Nearest.list(lacking)
+            return "\(sell), but \(one ? "without" : "none with") \(needs)."
+        case .excluded:
+            return
+                "\(sellers == 1 ? "1 node sells" : "\(sellers) nodes sell") \(model), and the request's provider"
+                + " preferences exclude \(sellers == 1 ? "it" : "all of them")."
+        case .untrusted, .protocolViolation:
+            return "\(sell), \(one ? "which is not" : "none") trusted enough for this request."
         case .unreachable, .backendDown, .leaving, .unspecified, .workerLost, .stalled, .backendError,
             .invalidRequest, .noBid, .deadlineExceeded, .tooManyTasks, .cancelled:
-            return "\(sell) \(model), and none of them answers."
-        case .notServed, .modelNotFound: return "\(sell) \(model), and none is ready to serve it now."
+            return "\(sell), and \(one ? "it does not answer" : "none of them answers")."
+        case .notServed, .modelNotFound:
+            return "\(sell), and \(one ? "it is not" : "none is") ready to serve it now."
         case .busy, .notSampled, .paused, .holdLimit, .unknownBid:
-            return "\(sell) \(model), and none has a free slot now."
+            if paused > 0, paused == nodes(.busy) {
+                return "\(sell), and \(one ? "it is paused" : "none takes new work now: \(paused) paused")."
+            }
+            return "\(sell), and \(one ? "it has no" : "none has a") free slot now."
         }
+    }
+
+    private var node: String { allowed < sellers ? "allowed node" : "node" }
+
+    /// `3 nodes sell wren-m`, or what the preferences leave of them.
+    private var sell: String {
+        let sell = sellers == 1 ? "1 node sells" : "\(sellers) nodes sell"
+        return "\(sell) \(model)"
+            + (allowed < sellers ? ", the request's provider preferences allow \(allowed)" : "")
+    }
+
+    private var sellIt: String {
+        (sellers == 1 ? "1 sells it" : "\(sellers) sell it")
+            + (allowed < sellers ? ", the request's provider preferences allow \(allowed)" : "")
     }
 
     private func priceSentence() -> String {
         let instead =
             alternatives.first.map { ", or use \($0.model) (\(Self.credits($0.outputPrice)))" } ?? ""
         guard let cheapest, let limit = nearest(.overMaxPrice) else {
-            return "No node sells \(model) within the request's limits of price."
+            return "No \(node) sells \(model) within the request's limits of price."
         }
         let name = cheapest.name.isEmpty ? "the cheapest" : cheapest.name
         switch limit.parameter {
         case Self.maxCost:
             return
-                "No node does this task of \(model) within \(preferences.maxCost ?? .zero) µcr. \(sellers) sell it; \(name) asks about \(limit.value) µcr. Raise \(limit.parameter)\(instead)."
+                "No \(node) does this task of \(model) within \(Self.credits((preferences.maxCost ?? .zero).microCredits)) cr."
+                + " \(sellIt); \(name) asks about \(Self.credits(limit.value)) cr."
+                + " Raise \(limit.parameter) to \(Self.credits(limit.value))\(instead)."
         default:
             let input = limit.parameter == Self.maxPromptPrice
             let asked = input ? preferences.maxInputPrice : preferences.maxOutputPrice
             let least = input ? cheapest.price.input : cheapest.price.output
-            return
-                "No node sells \(model) at \(Self.credits(asked ?? 0)) cr per million \(input ? "input" : "output") tokens. \(sellers) sell\(sellers == 1 ? "s" : "") it, from \(Self.credits(least)) (\(name)). Raise \(limit.parameter) to \(Self.credits(least))\(instead)."
+            return "No \(node) sells \(model) at \(Self.credits(asked ?? 0)) cr per million"
+                + " \(input ? "input" : "output") tokens. \(sellIt), from \(Self.credits(least)) (\(name))."
+                + " Raise \(limit.parameter) to \(Self.credits(least))\(instead)."
         }
     }
 

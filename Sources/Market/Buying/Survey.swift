@@ -9,9 +9,16 @@ struct Survey: Sendable {
     private(set) var known = 0
     private(set) var sellers = 0
     var notSampled = 0
-    private(set) var alternatives: [(model: String, outputPrice: Int64)] = []
+    private var others: [Offer] = []
+    private var requirements: Requirements?
     private(set) var catalogueKnows = false
     private(set) var largestContext: UInt32?
+    /// The largest context among the sellers whose context is too small.
+    private(set) var longest: UInt32 = 0
+    /// Of those counted as busy.
+    private(set) var paused = 0
+    /// What the request needs and sellers lack.
+    private(set) var lacking: [String] = []
     private var counts = [Int](repeating: 0, count: Reason.filters.count)
     /// The cheapest offer above the limits, and the fastest that is too slow.
     private(set) var cheapest: Offer?
@@ -31,7 +38,8 @@ struct Survey: Sendable {
         preferences = request.preferences
         sellers = found.sellers.count
         known = max(found.known, sellers)
-        alternatives = Array(found.alternatives.prefix(Self.alternativesMax))
+        others = found.alternatives
+        self.requirements = requirements
         catalogueKnows = found.catalogueKnows
         for candidate in found.sellers where candidate.offer.record.context > 0 {
             largestContext = max(largestContext ?? 0, candidate.offer.record.context)
@@ -41,6 +49,9 @@ struct Survey: Sendable {
 
     mutating func count(_ offer: Offer, _ reason: Reason) {
         counts[reason.position] += 1
+        if reason == .paused { paused += 1 }
+        if reason == .contextTooSmall { longest = max(longest, offer.context) }
+        if reason == .lacksParameter { noteLacking(offer) }
         if reason == .overMaxPrice, cheapest.map({ offer.price.output < $0.price.output }) ?? true {
             cheapest = offer
         }
@@ -49,6 +60,25 @@ struct Survey: Sendable {
             fastest = offer
         }
     }
+
+    private mutating func noteLacking(_ offer: Offer) {
+        var needs = requirements?.request.features.subtracting(offer.features).names ?? []
+        if !preferences.quantizations.isEmpty, !preferences.quantizations.contains(offer.quantization) {
+            needs.append("quantization \(Nearest.list(preferences.quantizations))")
+        }
+        if let digest = preferences.digest, digest != offer.digest { needs.append("the digest") }
+        for need in needs where !lacking.contains(need) { lacking.append(need) }
+    }
+
+    /// Other models with their lowest output price: any if nobody sells the one asked for, else those on
+    /// offer within the request's limits.
+    var alternatives: [(model: String, outputPrice: Int64)] {
+        let suitable = others.filter { sellers == 0 || requirements?.accepts(alternative: $0) ?? false }
+        return suitable.prefix(Self.alternativesMax).map { ($0.model, $0.price.output) }
+    }
+
+    /// Sellers that the client's own preferences leave.
+    var allowed: Int { sellers - nodes(.excluded) }
 
     func nodes(_ reason: Reason) -> Int {
         counts[reason.position] + (reason == .notSampled ? notSampled : 0)

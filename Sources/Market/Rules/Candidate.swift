@@ -24,8 +24,8 @@ public struct OffersFound: Sendable {
     public var sellers: [Candidate]
     /// Nodes with an offer of any model, the sellers included: the counts of an explained refusal add up to it.
     public var known: Int
-    /// A few other models with their lowest output price, the best advice first.
-    public var alternatives: [(model: String, outputPrice: Int64)]
+    /// The cheapest offer of a few other models, the best advice first.
+    public var alternatives: [Offer]
     /// Whether the model is known to be sold although no seller was found: the refusal then says "none now" and not
     /// "no such model".
     public var catalogueKnows: Bool
@@ -35,7 +35,7 @@ public struct OffersFound: Sendable {
     public var isReachabilityUntested: Bool
 
     public init(
-        sellers: [Candidate], known: Int, alternatives: [(model: String, outputPrice: Int64)] = [],
+        sellers: [Candidate], known: Int, alternatives: [Offer] = [],
         catalogueKnows: Bool = false, selfReachable: Bool = true,
         isReachabilityUntested: Bool = false
     ) {

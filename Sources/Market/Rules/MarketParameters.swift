@@ -81,7 +81,7 @@ public struct MarketParameters: Sendable {
     // MARK: - Trust (× 1000)
 
     /// The factors on a seller's trust after an assignment that failed, and after an award that it refused. 700 makes
-    /// its bids 43 % dearer: it loses to an equal, and still works where it is alone.
+    /// its bids 43 % more expensive: it loses to an equal, and still works where it is alone.
     public var trustAfterLoss: UInt32 = 700
     public var trustAfterRefusal: UInt32 = 970
     public var trustMin: UInt32 = 50

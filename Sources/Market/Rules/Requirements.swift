@@ -48,6 +48,14 @@ struct Requirements: Sendable {
         return nil
     }
 
+    /// Whether an offer of another model would do for the same request.
+    func accepts(alternative offer: Offer) -> Bool {
+        var same = self
+        same.request.model = offer.model
+        same.continuing = nil
+        return same.exclusion(of: offer, millitrust: .max) == nil
+    }
+
     /// Whether a bid breaks a limit. It states what its sender's offer may have left open.
     func refuses(_ bid: Bid) -> Bool {
         !answers(bid.digest, bid.quantization, request.features, continues: bid.continues)

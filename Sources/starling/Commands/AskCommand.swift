@@ -26,21 +26,29 @@ struct AskCommand: AsyncParsableCommand {
     var model: String?
 
     @Option(
+        parsing: .unconditional,
         help: ArgumentHelp(
             "The most you pay, credits per million tokens: for output (2.00), or for input/output (0.20/2.00).",
             valueName: "P"))
     var maxPrice: String?
 
-    @Option(help: ArgumentHelp("The most that the whole task may cost, in credits.", valueName: "C"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("The most that the whole task may cost, in credits.", valueName: "C"))
     var maxCost: String?
 
-    @Option(help: ArgumentHelp("Give up after this long: 500ms, 10s, 2m.", valueName: "T"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Give up after this long: 500ms, 10s, 2m; at most 24h.", valueName: "T"))
     var deadline: String?
 
-    @Option(help: ArgumentHelp("The most tokens to answer with.", valueName: "N"))
+    @Option(
+        parsing: .unconditional, help: ArgumentHelp("The most tokens to answer with.", valueName: "N"))
     var maxTokens: Int?
 
-    @Option(help: ArgumentHelp("Sampling temperature; 0 is deterministic.", valueName: "X"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Sampling temperature; 0 is deterministic.", valueName: "X"))
     var temperature: Double?
 
     @Option(
@@ -67,19 +75,25 @@ struct AskCommand: AsyncParsableCommand {
             throw ValidationError("--max-cost is \(maxCost): give credits, such as 0.001")
         }
         if let deadline, Self.milliseconds(deadline) == nil {
-            throw ValidationError("--deadline is \(deadline): give a time, such as 500ms, 10s or 2m")
+            throw ValidationError(
+                "--deadline is \(deadline): give a time from 1ms to 24h, such as 500ms, 10s or 2m")
+        }
+        if let temperature, !temperature.isFinite || temperature < 0 {
+            throw ValidationError("--temperature is \(temperature): give a number, 0 or more")
         }
         if let maxTokens, maxTokens < 1 {
             throw ValidationError("--max-tokens is \(maxTokens): give at least 1")
         }
+        if prompt.allSatisfy(\.isWhitespace) { throw ValidationError("the question is empty") }
     }
 
     func run() async throws {
         try await reporting {
             let client = try door.client()
-            let text =
-                prompt == "-"
-                ? String(decoding: FileHandle.standardInput.readDataToEndOfFile(), as: UTF8.self) : prompt
+            let text = prompt == "-" ? try standardInput() : prompt
+            if text.allSatisfy(\.isWhitespace) {
+                throw fail("the question on stdin is empty", fix: "echo QUESTION | starling ask -", .usage)
+            }
             let request = try JSONSerialization.data(
                 withJSONObject: try body(text, client: client), options: [.sortedKeys])
             let answer = Answer(json: door.json)
@@ -88,15 +102,15 @@ struct AskCommand: AsyncParsableCommand {
                 onHeaders: { headers in
                     answer.task = headers["x-request-id"]
                     if auction, let document = transcript(client, answer.task) {
-                        FileHandle.standardError.write(Data(AuctionText.table(document).utf8))
+                        output(AuctionText.table(document), to: STDERR_FILENO)
                     }
                 },
                 onBytes: { answer.receive($0) })
             guard response.status == 200 else {
                 if auction, let document = transcript(client, response.headers["x-request-id"]) {
-                    FileHandle.standardError.write(Data(AuctionText.table(document).utf8))
+                    output(AuctionText.table(document), to: STDERR_FILENO)
                 }
-                throw door.refused(response)
+                throw door.refused(response, maxPrice: maxPrice)
             }
             answer.endLine()
             let document = transcript(client, answer.task)
@@ -114,6 +128,15 @@ struct AskCommand: AsyncParsableCommand {
                 }
                 throw ExitCode((answer.isLate ? ExitStatus.tryAgain : .brokenOff).rawValue)
             }
+        }
+    }
+
+    /// All of stdin.
+    private func standardInput() throws -> String {
+        do {
+            return String(decoding: try FileHandle.standardInput.readToEnd() ?? Data(), as: UTF8.self)
+        } catch {
+            throw fail("stdin can't be read", fix: "pipe the prompt in, or give it as an argument", .usage)
         }
     }
 
@@ -184,9 +207,9 @@ struct AskCommand: AsyncParsableCommand {
     static func milliseconds(_ text: String) -> Int? {
         for (suffix, unit) in [("ms", 1.0), ("s", 1000.0), ("m", 60_000.0), ("h", 3_600_000.0)]
         where text.hasSuffix(suffix) {
-            guard let number = Double(text.dropLast(suffix.count)), number > 0, number * unit < 86_400_001
+            guard let number = Double(text.dropLast(suffix.count)), (1...86_400_000).contains(number * unit)
             else { return nil }
-            return max(1, Int(number * unit))
+            return Int(number * unit)
         }
         return nil
     }

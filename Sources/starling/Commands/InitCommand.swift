@@ -18,8 +18,7 @@ struct InitCommand: AsyncParsableCommand {
 
               starling init --join starling://PUBLICKEY@203.0.113.7:7827
 
-            Every node prints its own address in this form when it starts, \
-            and in `starling status`.
+            `starling status` of a running node shows its address in this form.
             """)
 
     @Option(
@@ -45,6 +44,9 @@ struct InitCommand: AsyncParsableCommand {
         for text in join where PeerURL(text) == nil {
             throw ValidationError("--join \(text): write starling://PUBLICKEY@address:port")
         }
+        for url in at where !YAMLReader.isServerURL(url) {
+            throw ValidationError("--at \(url): write http://host:port")
+        }
         if let name, name.utf8.count > 32 { throw ValidationError("--name \(name) is longer than 32 bytes") }
     }
 
@@ -64,10 +66,14 @@ struct InitCommand: AsyncParsableCommand {
                     "  found    \(title(server)) at \(server.url): \(server.models.isEmpty ? "no model yet" : server.models.map(describe).joined(separator: ", "))"
                 )
             }
-            if detect, servers.isEmpty {
-                remark(
-                    "  found    no model server on this machine: this node will only ask (a commented example is in the file)"
-                )
+            if detect {
+                for url in at where !servers.contains(where: { "http://\(url)".contains($0.url) }) {
+                    remark("  found    no model server at \(url): nothing answers there as one")
+                }
+                if servers.isEmpty {
+                    let place = at.isEmpty ? "no model server on this machine: " : ""
+                    remark("  found    \(place)this node will only ask (a commented example is in the file)")
+                }
             }
             let identity = try KeyFile.loadOrCreate(folder + "/key")
             let text = document(servers, folder: folder)
@@ -80,8 +86,8 @@ struct InitCommand: AsyncParsableCommand {
                 try text.write(toFile: path, atomically: true, encoding: .utf8)
             } catch {
                 throw fail(
-                    "\(path) can't be written: \(error.localizedDescription)",
-                    fix: "choose another place with --config", .configuration)
+                    "\(path) can't be written: \(cause(error))", fix: "choose another place with --config",
+                    .configuration)
             }
             if let (_, model) = firstModel(servers) {
                 remark(
@@ -144,7 +150,7 @@ struct InitCommand: AsyncParsableCommand {
         let joins = join.isEmpty ? " []" : "\n" + join.map { "    - \($0)" }.joined(separator: "\n")
         return """
             # Starling node. Unknown keys are errors. Every key can be set as STARLING_… (STARLING_MESH_PORT) or by
-            # `starling node --set mesh.port=7827`; flags win. Commented lines show defaults.
+            # `starling node --set mesh.port=7827`, lists with commas; flags win. Commented lines show defaults.
 
             name: \(quoted(name ?? hostName()))       # display name; the key identifies the node
             mesh:
@@ -154,9 +160,9 @@ struct InitCommand: AsyncParsableCommand {
               # address: 0.0.0.0          # in a mesh of one local network: this machine's address there
               # public: 203.0.113.7:7827  # where others reach you, if you know it (a forwarded port)
               # inbound: true             # false: other nodes can't dial this one; it dials them
-              # secret: a long word       # a private mesh: all its nodes have the same; outsiders get no answer
+              # secret: a long random text  # a private mesh: all its nodes have the same; outsiders get no answer
 
-            http:                         # your own door to the mesh; strangers never use it
+            http:                         # the API for your own clients; other nodes never use it
               listen: 127.0.0.1:7828      # any other address needs api_keys
               # api_keys: []
               # origins: []               # web pages that may call it

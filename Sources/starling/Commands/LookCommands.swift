@@ -7,8 +7,9 @@ struct StatusCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "status", abstract: "What your node serves, earns and lacks, on one screen.",
         discussion: """
-            Shows how the node can be reached, the state of each model server, why \
-            bids were lost, what was earned, and the one thing to change.
+            Shows how the node can be reached, the state of each model server, its \
+            bids, the tasks that were asked here, what was earned, and the one thing to \
+            change.
             """
     )
 
@@ -21,7 +22,7 @@ struct StatusCommand: AsyncParsableCommand {
                 status.name.isEmpty
                 ? String(status.nodeID.prefix(8)) : "\(status.name) (\(status.nodeID.prefix(8)))"
             var text =
-                "\(name)  \(status.state.rawValue) · reach \(Self.text(status.reach)) · \(Self.count(status.peers, "peer")) · mesh \(status.mesh) · up \(Self.duration(status.uptimeSeconds))\n"
+                "\(name)  \(status.state.rawValue) · reach \(Self.text(status.reach)) · \(counted(status.peers, "peer")) · mesh \(status.mesh) · up \(Self.duration(status.uptimeSeconds))\n"
             text += "join with   starling://\(status.publicKey)@\(status.reach.endpoint ?? "ADDRESS:PORT")\n"
             for model in status.models {
                 let backend =
@@ -30,16 +31,12 @@ struct StatusCommand: AsyncParsableCommand {
                 let speed = model.tokensPerSecond.map { String(format: " · %.0f tok/s", $0) } ?? ""
                 let share = model.bids.made > 0 ? " (\(model.bids.won * 100 / model.bids.made) %)" : ""
                 text +=
-                    "\(model.model)  \(model.slotsBusy) of \(model.slots) slots busy · \(backend)\(speed) · bid in \(model.bids.made) auctions: won \(model.bids.won)\(share)\n"
-                if model.bids.lostOnPrice + model.bids.lostOnSpeed + model.bids.lostOther > 0 {
-                    text +=
-                        "    lost \(model.bids.lostOnPrice) on price, \(model.bids.lostOnSpeed) on speed, \(model.bids.lostOther) otherwise\n"
-                }
+                    "\(model.model)  \(model.slotsBusy) of \(model.slots) slots busy · \(backend)\(speed) · bid in \(counted(model.bids.made, "auction")): won \(model.bids.won)\(share), lost \(model.bids.lost)\n"
             }
             text +=
-                "tasks       \(status.tasks.running) running, \(status.tasks.delivered) delivered, \(status.tasks.refused) refused, \(status.tasks.failed) failed, \(status.tasks.cancelled) cancelled\n"
+                "asked here  \(status.tasks.running) running, \(status.tasks.delivered) delivered, \(status.tasks.refused) refused, \(status.tasks.failed) failed, \(status.tasks.cancelled) cancelled\n"
             text +=
-                "earned      \(MicroCredits.text(status.earned.microCredits)) cr from \(Self.count(status.earnedFrom, "node")) · spent \(MicroCredits.text(status.spent.microCredits)) cr (a credit is a claim on one node, not a coin)\n"
+                "earned      \(MicroCredits.text(status.earned.microCredits)) cr from \(counted(status.earnedFrom, "node")) · spent \(MicroCredits.text(status.spent.microCredits)) cr (a credit is a claim on one node, not a coin)\n"
             if let fix = status.reach.fix { text += "reach       \(fix)\n" }
             if let next = status.next { text += "next        \(next)\n" }
             emit(printable(text))
@@ -50,11 +47,7 @@ struct StatusCommand: AsyncParsableCommand {
     static func text(_ reach: ReachDocument) -> String {
         guard let tested = reach.tested else { return reach.state }
         return
-            "\(reach.state) (tested \(duration(tested.ageSeconds)) ago by \(count(tested.networks, "network")))"
-    }
-
-    private static func count(_ number: Int, _ thing: String) -> String {
-        "\(number) \(thing)\(number == 1 ? "" : "s")"
+            "\(reach.state) (tested \(duration(tested.ageSeconds)) ago by \(counted(tested.networks, "network")))"
     }
 
     static func duration(_ seconds: Int64) -> String {
@@ -147,7 +140,8 @@ struct OffersCommand: AsyncParsableCommand {
             }
             var table = Table(
                 [
-                    "model", "node", "name", "price in/out", "slots", "tok/s", "first ms", "context", "quant",
+                    "model", "node", "name", "price in/out", "slots", "tok/s", "first token ms", "context",
+                    "quantization",
                     "age s",
                 ], rightAligned: [4, 5, 6, 7, 9])
             for offer in document.offers {
@@ -161,6 +155,10 @@ struct OffersCommand: AsyncParsableCommand {
                 ])
             }
             emit(table.text())
+            if document.offers.isEmpty {
+                remark(
+                    model.map { "no offer of \(printable($0)) is known here" } ?? "no offers are known here")
+            }
         }
     }
 }
@@ -172,11 +170,16 @@ struct WhyCommand: AsyncParsableCommand {
             The task's id is in the last line of `starling ask`, in the header \
             `x-request-id` of an HTTP answer, and `_request_id` in OpenAI's clients. \
             Its first six letters suffice. Ask the node that took the task (--via): \
-            others don't know it.
+            others don't know it. It shows the bids of the task's last auction, and \
+            every worker that the task had.
             """
     )
     @OptionGroup var door: DoorOptions
     @Argument(help: "The id of a task, or its first letters (six or more).") var task: String
+
+    func validate() throws {
+        if task.count < 6 { throw ValidationError("give the first six letters of the task's id, or more") }
+    }
 
     func run() async throws {
         try await reporting {

@@ -16,7 +16,9 @@ struct NodeCommand: AsyncParsableCommand {
         discussion: """
             Reads ~/.config/starling/node.yaml, written by `starling init`, unless \
             --config names another file. Every key can also be set in the environment \
-            (STARLING_MESH_PORT=7827), and by --set mesh.port=7827, which wins.
+            (STARLING_MESH_PORT=7827), and by --set mesh.port=7827, which wins. \
+            Commas separate the items of a list: --set deny=KEY,KEY. An entry of \
+            `serve` is changed by its number: --set serve[0].slots=2.
 
             Ctrl-C (or SIGTERM) lets running answers finish for up to --grace \
             seconds, hands over the rest, and leaves the mesh; a second one ends it \
@@ -29,6 +31,7 @@ struct NodeCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Override one key of the file (may be repeated).", valueName: "KEY=VALUE"))
     var set: [String] = []
     @Option(
+        parsing: .unconditional,
         help: ArgumentHelp("Seconds that running answers may take to finish when leaving.", valueName: "S"))
     var grace = 10.0
     @Flag(help: "Print no summary at the start and the end, only the log.") var quiet = false
@@ -42,14 +45,21 @@ struct NodeCommand: AsyncParsableCommand {
         return base + "/starling/node.yaml"
     }
 
+    func validate() throws {
+        guard (0...86_400).contains(grace) else {
+            throw ValidationError("--grace is \(grace): give 0 to 86400 seconds")
+        }
+    }
+
     func run() async throws {
+        // A node outlives whoever reads its output.
+        signal(SIGPIPE, SIG_IGN)
         try await reporting {
             let settings = try load()
             let log = NodeLog.logger(settings.log)
+            let folder = try DataFolder(settings.data)
+            defer { withExtendedLifetime(folder) {} }
             let identity = try settings.identity()
-            try FileManager.default.createDirectory(
-                atPath: settings.data, withIntermediateDirectories: true,
-                attributes: [.posixPermissions: 0o700])
             let (ledger, memory) = try await Ledger.open(
                 path: settings.data + "/starling.sqlite", for: settings, owner: identity.publicKey, log: log)
             let node = try Node(
@@ -66,17 +76,19 @@ struct NodeCommand: AsyncParsableCommand {
                     .unavailable)
             }
             let gateway = try Gateway(node: node, configuration: settings.gateway, logger: log)
+            let isQuiet = quiet
             let serving = Task {
                 do {
-                    try await gateway.run()
+                    try await gateway.run { port in
+                        if !isQuiet { await Self.summary(settings, node, httpPort: port) }
+                    }
                 } catch is CancellationError {
                 } catch {
                     remark("starling: \(error)")
-                    remark("  fix: stop what uses the port, or set http.listen to a free one")
+                    if let error = error as? GatewayError { remark("  fix: \(error.fix)") }
                     Foundation.exit(ExitStatus.unavailable.rawValue)
                 }
             }
-            if !quiet { await summary(settings, node) }
             _ = await signals.next()
             if !quiet { remark("leaving: finishing running answers (Ctrl-C again ends at once)") }
             let second = Task {
@@ -122,14 +134,22 @@ struct NodeCommand: AsyncParsableCommand {
             home: homeFolder)
     }
 
-    private func summary(_ settings: NodeSettings, _ node: Node) async {
+    private static func summary(_ settings: NodeSettings, _ node: Node, httpPort: Int) async {
         let endpoint = await node.meshEndpoint
+        // Unless its operator states it, a node learns its address from others.
+        let known = await node.peers().own.reach.endpoint
+        let join = "starling://\(node.identity.publicKey)@\(known ?? "ADDRESS:\(endpoint.port)")"
+        var http = settings.http.listen
+        http.port = UInt16(clamping: httpPort)
         remark(
             "  node     \(node.identity.nodeID.short)  \"\(settings.name)\"   mesh \"\(settings.mesh.name)\"")
-        remark(
-            "  mesh     \(endpoint) (UDP and TCP); others join with starling://\(node.identity.publicKey)@ADDRESS:\(endpoint.port)"
-        )
-        remark("  api      http://\(settings.http.listen)/v1    page http://\(settings.http.listen)/")
+        remark("  mesh     \(endpoint) (UDP and TCP); others join with \(join)")
+        if known == nil {
+            remark(
+                "           ADDRESS is where others reach this machine; `starling status` shows it once known"
+            )
+        }
+        remark("  api      http://\(http)/v1    page http://\(http)/")
         remark(
             settings.serve.isEmpty
                 ? "  serving nothing: this node only asks. Ctrl-C leaves."

@@ -28,19 +28,23 @@ struct SimCommand: AsyncParsableCommand {
     @Argument(help: ArgumentHelp("What to run.", valueName: "scenario"))
     var scenario = "market"
 
-    @Option(help: "Nodes in the mesh; a file's groups (`count:`) grow or shrink to it.")
+    @Option(
+        parsing: .unconditional, help: "Nodes in the mesh; a file's groups (`count:`) grow or shrink to it.")
     var nodes: Int?
 
-    @Option(help: "Tasks that clients submit.")
+    @Option(parsing: .unconditional, help: "Tasks that clients submit.")
     var tasks: Int?
 
-    @Option(help: ArgumentHelp("Datagrams lost, as 0.02 or 2%.", valueName: "ratio"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("Datagrams lost, as 0.02 or 2%.", valueName: "ratio"))
     var loss: String?
 
-    @Option(help: ArgumentHelp("Kill this many workers while they answer.", valueName: "count"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Kill this many workers while they answer.", valueName: "count"))
     var kill: Int?
 
-    @Option(help: "The seed of all random choices. Default: the file's `seed:`, or 1.")
+    @Option(
+        parsing: .unconditional, help: "The seed of all random choices. Default: the file's `seed:`, or 1.")
     var seed: UInt64?
 
     @Option(
@@ -76,7 +80,7 @@ struct SimCommand: AsyncParsableCommand {
             let start = ContinuousClock.now
             let report = world.run()
             let real = Interval(nanoseconds: max(1, Int64((ContinuousClock.now - start) / .nanoseconds(1))))
-            if pace.showsProgress { FileHandle.standardError.write(Data("\r\u{1b}[K".utf8)) }
+            if pace.showsProgress { output("\r\u{1b}[K", to: STDERR_FILENO) }
             let memory = withExtendedLifetime(world) {
                 (held: ProcessMemory.resident() - before, used: ProcessMemory.residentTrimmed() - before)
             }
@@ -85,7 +89,7 @@ struct SimCommand: AsyncParsableCommand {
             print(report, verdicts, real, pace, memory, replay)
             if let out { try write(report, verdicts, to: out, replay) }
             if !report.holds || !verdicts.allSatisfy(\.holds) {
-                if digest { remark(report.text(replay: replay)) }
+                if digest { remark(report.text(expectations: verdicts.map(\.line), replay: replay)) }
                 if report.holds { remark("repeat it:  \(replay)") }
                 throw ExitCode(ExitStatus.failed.rawValue)
             }
@@ -113,12 +117,12 @@ struct SimCommand: AsyncParsableCommand {
             ]
             emit(report.json(replay: replay, more: more))
         } else {
-            emit(report.text(replay: replay))
-            for verdict in verdicts { emit(verdict.line + "\n") }
+            emit(report.text(expectations: verdicts.map(\.line), replay: replay))
             let nodeSeconds = Int(Double(report.nodes) * speed)
             remark(
                 String(
-                    format: "%.1f s: %d events/s, %.1f × real time, ", real.seconds, eventsPerSecond, speed)
+                    format: "%.1f s of real time: %d events/s, %.1f × real time, ", real.seconds,
+                    eventsPerSecond, speed)
                     + "\(nodeSeconds) node-seconds a second, \(memory.used / max(1, report.nodes) / 1_000) kB a node"
             )
         }
@@ -131,7 +135,9 @@ struct SimCommand: AsyncParsableCommand {
             try document.write(toFile: "\(folder)/report.json", atomically: true, encoding: .utf8)
             try report.chart.write(toFile: "\(folder)/chart.svg", atomically: true, encoding: .utf8)
         } catch {
-            throw fail("\(folder) can't be written: \(error.localizedDescription)", fix: nil, .failed)
+            throw fail(
+                "\(folder) can't be written: \(cause(error))", fix: "choose another folder with --out",
+                .failed)
         }
         remark("\(folder)/report.json and \(folder)/chart.svg are written")
     }
@@ -151,11 +157,19 @@ struct SimCommand: AsyncParsableCommand {
         if scenario.hasSuffix(".yaml") || scenario.contains("/") { return try planFromFile() }
         let size = Scenarios.Size(nodes: nodes, tasks: tasks, loss: try lossChance(), kills: kill)
         guard let plan = Scenarios.named(scenario, seed: seed ?? 1, size: size) else {
-            let names = Scenarios.names.map(\.name).joined(separator: ", ")
             throw fail(
-                "no scenario is called \(scenario)", fix: "a file (*.yaml), or one of \(names)", .usage)
+                "no built-in scenario is called \(scenario)",
+                fix: meant ?? "name a file (*.yaml), or one of \(Nearest.list(Scenarios.names.map(\.name)))",
+                .usage)
         }
         return (plan, [])
+    }
+
+    /// The file or the built-in scenario that a wrong name may mean.
+    private var meant: String? {
+        let file = "testnet/scenarios/\(scenario).yaml"
+        if FileManager.default.fileExists(atPath: file) { return "did you mean \(file)?" }
+        return Nearest.match(scenario, in: Scenarios.names.map(\.name)).map { "did you mean \($0)?" }
     }
 
     private func planFromFile() throws -> (Scenario, [ScenarioFile.Threshold]) {
@@ -164,11 +178,10 @@ struct SimCommand: AsyncParsableCommand {
                 "--tasks, --loss and --kill only change built-in scenarios",
                 fix: "change \(scenario): load, links, events", .usage)
         }
-        guard let data = FileManager.default.contents(atPath: scenario) else {
-            throw fail("there is no \(scenario)", fix: "look into testnet/scenarios/", .usage)
-        }
+        let text = try contents(
+            of: scenario, kind: "a scenario", example: "testnet/scenarios/kill-workers.yaml")
         let file = try ScenarioFile(
-            parsing: String(decoding: data, as: UTF8.self), path: scenario, folder: TestnetCommand.root,
+            parsing: text, path: scenario, folder: TestnetCommand.root,
             nodeCountMax: ScenarioFile.simulatedNodesMax, size: nodes)
         let name = URL(fileURLWithPath: scenario).deletingPathExtension().lastPathComponent
         let plan = try file.plan(name: name, seed: seed ?? UInt64(file.testnet.seed))
@@ -215,7 +228,7 @@ final class Pace {
         shown = now
         let line = String(
             format: "\r\u{1b}[K%.1f s of virtual time in %.0f s", Double(at.nanoseconds) / 1e9, real)
-        FileHandle.standardError.write(Data(line.utf8))
+        output(line, to: STDERR_FILENO)
     }
 
     /// Virtual seconds per real second while nothing was asked or broken.

@@ -21,20 +21,26 @@ extension TestnetCommand {
                 Exit codes: 0 all thresholds hold, 1 one is missed.
                 """)
         @Argument(help: "The scenario, such as testnet/scenarios/kill-workers.yaml.") var file: String
-        @Option(help: "Give up when the start takes this many seconds.") var timeout = 60.0
+        @Option(parsing: .unconditional, help: "Give up when the start takes this many seconds.")
+        var timeout = 60.0
         @Flag(help: "Leave the testnet running.") var keep = false
         @Flag(help: "Print one JSON document.") var json = false
 
+        func validate() throws { try TestnetCommand.check(timeout: timeout) }
+
         func run() async throws {
             try await reporting {
-                guard let data = FileManager.default.contents(atPath: file) else {
-                    throw fail("there is no \(file)", fix: "look into testnet/scenarios/", .usage)
-                }
-                let scenario = try ScenarioFile(
-                    parsing: String(decoding: data, as: UTF8.self), path: file, folder: TestnetCommand.root)
+                let text = try contents(
+                    of: file, kind: "a scenario", example: "testnet/scenarios/kill-workers.yaml")
+                let scenario = try ScenarioFile(parsing: text, path: file, folder: TestnetCommand.root)
                 try scenario.checkPlayable()
                 try scenario.check(ProcessRun.measureNames)
                 let testnet = try LocalTestnet(root: TestnetCommand.root, name: scenario.testnet.name)
+                if testnet.isRunning {
+                    throw fail(
+                        "testnet \(testnet.name) runs already, and a scenario begins with fresh nodes",
+                        fix: "starling testnet down --name \(testnet.name)", .unavailable)
+                }
                 let start = ContinuousClock.now
                 try testnet.up(scenario.testnet, program: TestnetCommand.program, timeout: timeout) {
                     remark("  ✓ \($0)")
@@ -255,12 +261,17 @@ final class ProcessRun: Sendable {
 
     func text(_ measures: [Measure], _ verdicts: [Verdict]) -> String {
         let (outcomes, firstBytes, problems) = ledger.withLock { ($0.outcomes, $0.firstBytes, $0.problems) }
-        var lines = ["\(testnet.name): \(scenario.testnet.nodes.count) processes"]
+        var lines = [
+            "\(testnet.name): \(scenario.testnet.nodes.count) process\(scenario.testnet.nodes.count == 1 ? "" : "es")"
+        ]
         if !outcomes.isEmpty {
-            lines.append("  tasks  " + outcomes.map { "\($0.count) \($0.name)" }.joined(separator: ", "))
+            lines.append(
+                "  tasks  "
+                    + outcomes.map { "\($0.count) \($0.name.replacing(":", with: " "))" }.joined(
+                        separator: ", "))
         }
         lines += measures.map { "  \($0.name)  \(Report.decimal($0.value)) \($0.unit)" }
-        lines += Report.histogram("to the first byte", Distribution(firstBytes), unit: 1_000_000, "ms")
+        lines += Report.histogram("first byte", Distribution(firstBytes), unit: 1_000_000, "ms")
         lines += problems.map { "  trouble: \($0)" } + verdicts.map(\.line)
         return lines.joined(separator: "\n") + "\n"
     }

@@ -42,7 +42,7 @@ extension ScenarioFile {
             switch threshold.measure {
             case "silent_calls": scenario.expect.silentCallsMax = .max
             case "convergence" where threshold.bound > 30:
-                scenario.expect.offersWithin = .seconds(Int64(threshold.bound))
+                scenario.expect.offersWithin = .seconds(Int64(min(threshold.bound, 86_400)))
             default: break
             }
         }

@@ -1,6 +1,8 @@
 import ArgumentParser
 import Foundation
+import MeshDocuments
 import NodeConfiguration
+import Primitives
 import Testnet
 
 struct TestnetCommand: AsyncParsableCommand {
@@ -39,6 +41,12 @@ struct TestnetCommand: AsyncParsableCommand {
             ?? CommandLine.arguments[0]
     }
 
+    static func check(timeout: Double) throws {
+        guard (1...86_400).contains(timeout) else {
+            throw ValidationError("--timeout is \(timeout): give 1 to 86400 seconds")
+        }
+    }
+
     struct NameOption: ParsableArguments {
         @Option(help: "Which testnet, when several run here.") var name: String?
     }
@@ -53,19 +61,18 @@ struct TestnetCommand: AsyncParsableCommand {
                 """
         )
         @Argument(help: "The testnet's file, such as testnet/market.yaml.") var file: String
-        @Option(help: ArgumentHelp("Give up after this many seconds.", valueName: "S")) var timeout = 60.0
+        @Option(
+            parsing: .unconditional, help: ArgumentHelp("Give up after this many seconds.", valueName: "S"))
+        var timeout = 60.0
         @Option(help: "Run it under this name instead of the mesh's.") var name: String?
-        @Flag(help: "Print the nodes as JSON.") var json = false
+        @Flag(help: "Print the nodes as JSON, like `testnet status --json`.") var json = false
+
+        func validate() throws { try TestnetCommand.check(timeout: timeout) }
 
         func run() async throws {
             try await reporting {
-                guard let data = FileManager.default.contents(atPath: file) else {
-                    throw fail(
-                        "there is no \(file)", fix: "name a testnet's file, such as testnet/market.yaml",
-                        .usage)
-                }
-                let plan = try TestnetFile(
-                    parsing: String(decoding: data, as: UTF8.self), path: file, folder: TestnetCommand.root)
+                let text = try contents(of: file, kind: "a testnet", example: "testnet/market.yaml")
+                let plan = try TestnetFile(parsing: text, path: file, folder: TestnetCommand.root)
                 let testnet = try LocalTestnet(root: TestnetCommand.root, name: name ?? plan.name)
                 try testnet.up(plan, program: TestnetCommand.program, timeout: timeout) {
                     remark("  ✓ \($0)")
@@ -81,7 +88,7 @@ struct TestnetCommand: AsyncParsableCommand {
         @OptionGroup var which: NameOption
         @Flag(
             help:
-                "Print the nodes as a JSON array: name, role, state, node_id, public_key, pid, udp, tcp, http, models, log, exit."
+                "Print the nodes as a JSON array: name, role, state, node_id, public_key, pid, udp, tcp, http, models, config, log, since, exit (testnet/README.md)."
         ) var json = false
 
         func run() async throws {
@@ -94,18 +101,18 @@ struct TestnetCommand: AsyncParsableCommand {
             let state = try testnet.load()
             if json {
                 let nodes: [[String: Any]] = state.nodes.map { node in
-                    [
-                        "name": node.name, "role": node.role, "state": testnet.state(of: node),
-                        "node_id": node.nodeID,
-                        "public_key": node.publicKey, "pid": Int(node.pid), "udp": node.udp, "tcp": node.udp,
-                        "http": node.http,
-                        "models": node.models, "log": node.log, "config": node.config,
-                        "since": node.since.timeIntervalSince1970,
+                    let now = testnet.state(of: node)
+                    return [
+                        "name": node.name, "role": node.role, "state": now, "node_id": node.nodeID,
+                        "public_key": node.publicKey,
+                        "pid": hasProcess(node, now) ? Int(node.pid) as Any : NSNull(), "udp": node.udp,
+                        "tcp": node.udp, "http": node.http, "models": node.models, "log": node.log,
+                        "config": node.config, "since": timestamp(node.since),
                         "exit": node.exit.map { exit -> [String: Any] in
                             [
                                 "signal": exit.signal.map { Int($0) as Any } ?? NSNull(),
                                 "status": exit.status.map { Int($0) as Any } ?? NSNull(),
-                                "at": exit.at.timeIntervalSince1970,
+                                "at": timestamp(exit.at),
                             ]
                         } ?? NSNull(),
                     ]
@@ -124,11 +131,19 @@ struct TestnetCommand: AsyncParsableCommand {
                 let now = testnet.state(of: node)
                 table.add([
                     node.name, node.role, node.models.joined(separator: ", "), now,
-                    now == "up" || now == "frozen" || now == "starting" ? "\(node.pid)" : "-",
+                    hasProcess(node, now) ? "\(node.pid)" : "-",
                     node.http, shortened(node.log), testnet.remark(on: node, state: now),
                 ])
             }
             emit(table.text())
+        }
+
+        private static func hasProcess(_ node: NodeRecord, _ state: String) -> Bool {
+            node.pid != 0 && ["up", "frozen", "starting"].contains(state)
+        }
+
+        private static func timestamp(_ date: Date) -> String {
+            Timestamp.text(milliseconds: Int64(date.timeIntervalSince1970 * 1000))
         }
 
         private static func shortened(_ path: String) -> String {
@@ -169,8 +184,16 @@ struct TestnetCommand: AsyncParsableCommand {
                 arguments += rest
                 // Only the parser can tell whether there is a question among the options.
                 let whole = try? AskCommand.parse(arguments)
-                let command = try whole ?? AskCommand.parse(arguments + [question?.prompt ?? "Hello"])
+                let command = try whole ?? parsed(arguments + [question?.prompt ?? "Hello"])
                 try await command.run()
+            }
+        }
+
+        private func parsed(_ arguments: [String]) throws -> AskCommand {
+            do { return try AskCommand.parse(arguments) } catch {
+                throw fail(
+                    AskCommand.message(for: error),
+                    fix: "see `starling testnet ask --help` and `starling ask --help`", .usage)
             }
         }
     }
@@ -206,16 +229,16 @@ struct TestnetCommand: AsyncParsableCommand {
         @Argument(help: "Nodes of the testnet.") var nodes: [String]
         func run() async throws {
             try await perform(.freeze, on: nodes, which.name) {
-                "\($0) frozen; `starling testnet thaw \($0)` resumes it"
+                "\($0) frozen; `starling testnet thaw \($0)` lets it run again"
             }
         }
     }
 
     struct Thaw: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Resume frozen nodes (SIGCONT).")
+        static let configuration = CommandConfiguration(abstract: "Let frozen nodes run again (SIGCONT).")
         @OptionGroup var which: NameOption
         @Argument(help: "Nodes of the testnet.") var nodes: [String]
-        func run() async throws { try await perform(.thaw, on: nodes, which.name) { "\($0) resumed" } }
+        func run() async throws { try await perform(.thaw, on: nodes, which.name) { "\($0) runs again" } }
     }
 
     struct Stop: AsyncParsableCommand {
@@ -247,10 +270,9 @@ struct TestnetCommand: AsyncParsableCommand {
                 if names.isEmpty { remark("no testnet runs here") }
                 for name in names {
                     let testnet = try LocalTestnet(root: TestnetCommand.root, name: name)
-                    let count = TestnetState.load(testnet.layout)?.nodes.count ?? 0
-                    if try testnet.down(purge: purge) {
+                    if let count = try testnet.down(purge: purge) {
                         remark(
-                            "\(name): \(count) nodes stopped, nothing left running."
+                            "\(name): \(counted(count, "node")) stopped, nothing left running."
                                 + (purge
                                     ? "" : " Logs are in \(testnet.layout.folder) (--purge removes them)."))
                     } else {
