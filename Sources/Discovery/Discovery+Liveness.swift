@@ -164,7 +164,9 @@ extension Discovery {
         }
         let wasLost = lost.contains { $0.key == peer.key }
         prove(contact, at: peer, question.id, roundTrip, &turn, &out)
-        if wasLost, table.place(of: peer.key) == nil { lostFailed(peer.key, turn.monotonic) }
+        if wasLost, table.place(of: peer.key) == nil {
+            lostFailed(peer.key, wasAsked: true, turn.monotonic)
+        }
         if let contact, contact.record.publicKey == peer.key, table.place(of: peer.key) != nil,
             profile.endpoint(of: contact.record) != peer.endpoint
         {
@@ -203,6 +205,13 @@ extension Discovery {
         }
         guard let entry = remove(key, &turn, &out) else { return }
         remember(lost: entry, turn.monotonic)
+    }
+
+    /// The probe never left this node: another follows soon.
+    mutating func livenessPostponed(_ key: PublicKey, _ now: MonotonicTime) {
+        guard let place = table.place(of: key) else { return }
+        table[place].isProbed = false
+        timers.set(.contact(key.word), at: now + parameters.retryDelay)
     }
 
     private mutating func remove(
@@ -244,9 +253,10 @@ extension Discovery {
         ping(peer, for: .lost, knowing: lost[index].contact, introducing: true, &out)
     }
 
-    mutating func lostFailed(_ key: PublicKey, _ now: MonotonicTime) {
+    mutating func lostFailed(_ key: PublicKey, wasAsked: Bool, _ now: MonotonicTime) {
         guard let index = lost.firstIndex(where: { $0.key == key }) else { return }
         lost[index].isTried = false
+        if !wasAsked { lost[index].tries -= 1 }
         guard lost[index].tries < parameters.lostTriesMax else {
             lost.remove(at: index)
             return

@@ -180,7 +180,7 @@ public struct Gossip: Sendable {
             continueExchange(exchange, range, difference, from: from, &turn, &out)
         default:
             dropped.count(.wrongAnswer)
-            abandon(pending, &turn, &out)
+            abandon(pending, wasAsked: true, &turn, &out)
         }
         settle(turn.now, &out)
     }
@@ -191,19 +191,27 @@ public struct Gossip: Sendable {
     ) {
         guard let pending = requests.removeValue(forKey: token) else { return }
         requests.releaseIfEmpty()
-        abandon(pending, &turn, &out)
+        abandon(pending, wasAsked: true, &turn, &out)
+        settle(turn.now, &out)
+    }
+
+    /// Our own bounds kept the request from the member, which is not silent therefore.
+    public mutating func notAsked(_ token: RequestToken, turn: inout Turn, out: inout [GossipAction]) {
+        guard let pending = requests.removeValue(forKey: token) else { return }
+        requests.releaseIfEmpty()
+        abandon(pending, wasAsked: false, &turn, &out)
         settle(turn.now, &out)
     }
 
     private mutating func abandon(
-        _ pending: Pending, _ turn: inout Turn, _ out: inout [GossipAction]
+        _ pending: Pending, wasAsked: Bool, _ turn: inout Turn, _ out: inout [GossipAction]
     ) {
         switch pending {
         case .mail(let key, let isLeave):
-            members.silent(key)
+            if wasAsked { members.silent(key) }
             if isLeave { leaving?.openMails -= 1 }
         case .digest(let exchange, _):
-            if let partner = exchanges[exchange]?.partner { members.silent(partner.key) }
+            if wasAsked, let partner = exchanges[exchange]?.partner { members.silent(partner.key) }
             endExchange(exchange, &turn, &out)
         }
     }
