@@ -47,6 +47,9 @@ extension Survey {
         case .unreachable, .backendDown, .leaving, .unspecified, .workerLost, .stalled, .backendError,
             .invalidRequest, .noBid, .deadlineExceeded, .tooManyTasks, .cancelled:
             return "\(sell) \(model), and none of them answers."
+        case .notAsked:
+            return
+                "\(sell) \(model), and this node has too many requests of its own under way to ask now. Try again in a moment."
         case .notServed, .modelNotFound: return "\(sell) \(model), and none is ready to serve it now."
         case .busy, .notSampled, .paused, .holdLimit, .unknownBid:
             return "\(sell) \(model), and none has a free slot now."
@@ -87,7 +90,9 @@ extension Survey {
             if let most = preferences.maxInputPrice, offer.price.input > most {
                 return near(offer, Self.maxPromptPrice, offer.price.input)
             }
-            return near(offer, Self.maxCost, basis.expect(offer, millitrust: 1_000).estimate.microCredits)
+            return near(
+                offer, Self.maxCost,
+                basis.expect(offer, millitrust: 1_000, SpeedBelief()).estimate.microCredits)
         }
         if reason == .tooSlow, let offer = fastest {
             return near(offer, Self.minThroughput, Int64(offer.speed.millitokensPerSecond))
