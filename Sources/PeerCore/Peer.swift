@@ -100,6 +100,7 @@ public struct Peer: ~Copyable {
             selfKey: identity.publicKey, parameters: discovering, profile: settings.profile)
         gossip = Gossip(identity: identity, parameters: settings.gossip)
         auctioneer = Auctioneer(identity: identity, parameters: settings.market)
+        auctioneer.restore(settings.sellers, now: now)
         bidder = Bidder(identity: identity, parameters: settings.market)
         bidder.acceptsChannels = settings.reachability.acceptsChannels
         stateContact()

@@ -19,6 +19,8 @@ public struct PeerSettings: Sendable {
     public var anchors: [Verified<Contact>]
     /// The highest sequence under which each model was offered before.
     public var offerSequences: [(model: String, sequence: UInt64)]
+    /// What an earlier process knew of sellers.
+    public var sellers: [SellerRecord]
     /// Nodes that are never served and never asked.
     public var denied: [PublicKey]
 
@@ -41,6 +43,7 @@ public struct PeerSettings: Sendable {
         self.bootstrap = bootstrap
         self.anchors = anchors
         offerSequences = []
+        sellers = []
         denied = []
         sessions = SessionLimits()
         channels = ChannelLimits()

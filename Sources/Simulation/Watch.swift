@@ -36,6 +36,12 @@ public enum Invariant: String, CaseIterable, Sendable {
     case readersHoldBack = "readers_hold_back"
     /// A tick does what is due.
     case timersMove = "timers_move"
+    /// Where nothing fails, no node is taken for dead: what a node's own bounds do is no fault of others.
+    case blameless
+    /// Nobody is paid for an answer of which its client got nothing.
+    case noPayForNothing = "no_pay_for_nothing"
+    /// No client gets, or pays, more than it asked for.
+    case limitsHold = "limits_hold"
 }
 
 public struct Violation: Sendable, CustomStringConvertible {

@@ -126,6 +126,7 @@ extension World {
         if !liars.isEmpty { checkContacts() }
         checkCalmOffers()
         checkBalances()
+        checkBlame()
         checkExpectations()
     }
 
@@ -169,6 +170,29 @@ extension World {
             if lacking > 0 {
                 violate(.offersConverge, host: host, "lacks the offers of \(lacking) sellers in the calm")
             }
+        }
+    }
+
+    /// Nothing is planned that could keep an answer from anybody.
+    private var isFaultless: Bool {
+        let network = scenario.network
+        return scenario.events.isEmpty && network.loss == .never && network.duplication == .never
+            && scenario.nodes.allSatisfy { plan in
+                plan.nat == .none && plan.serves.allSatisfy { $0.failure == nil }
+            }
+    }
+
+    private func checkBlame() {
+        guard isFaultless else { return }
+        let sellers = hosts.filter(\.isSelling).map(\.identity.publicKey)
+        for host in hosts where host.isUp {
+            for seller in sellers where host.process?.peer.experience(of: seller)?.isSilent == true {
+                violate(.blameless, host: host, "takes \(NodeID(of: seller).short) for silent")
+            }
+        }
+        for client in clients {
+            guard case .refused(let code)? = client.outcome, code == Reason.unreachable.code else { continue }
+            violate(.blameless, host: hosts[Int(client.host)], "a task finds no seller that answers")
         }
     }
 

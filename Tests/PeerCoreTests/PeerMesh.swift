@@ -106,8 +106,7 @@ struct PeerMesh {
             case .dial(_, let endpoint): node.dialled.append(endpoint)
             case .client(_, let event): node.events.append(event)
             case .write, .closeChannel, .startJob, .cancelJob, .pauseJob, .resumeJob, .keep, .keepSequence,
-                .log, .sendApart,
-                .left:
+                .keepSeller, .log, .sendApart, .left:
                 break
             }
         }

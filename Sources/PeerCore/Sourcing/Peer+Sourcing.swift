@@ -142,10 +142,11 @@ extension Peer {
 
     // MARK: Addresses
 
-    /// Whether `peer` may be sent a request: anybody with whom we have a session, others within the budget for an
-    /// address that never answered. Offers and registrations are signed by their authors, who may name a victim's.
+    /// Whether `peer` may be sent a request: anybody with whom we have a session or are opening one, since what waits
+    /// for that sends nothing; others within the budget for an address that never answered. Offers and registrations
+    /// are signed by their authors, who may name a victim's.
     mutating func mayContact(_ peer: PeerAddress) -> Bool {
-        sessions.hasSession(to: peer) || discovery.mayAsk(peer, now: turn.now)
+        sessions.hasSession(to: peer) || sessions.isOpening(to: peer) || discovery.mayAsk(peer, now: turn.now)
     }
 
     /// Where a seller is called: where its offer says, or, of one that strangers don't reach, where we talk to it.
