@@ -45,6 +45,28 @@ extension Node {
         if !unsaved.isEmpty { receiptTimer?.arm(after: unsaved.wait) }
     }
 
+    /// Sellers are judged with every task, so the latest judgements are stored together.
+    func keep(_ record: SellerRecord) {
+        if pendingSellers.isEmpty { sellerTimer?.arm(after: .seconds(5)) }
+        pendingSellers[record.key] = record
+    }
+
+    func saveSellers() {
+        let records = takeSellers()
+        guard !records.isEmpty else { return }
+        Task { [ledger, log] in
+            do { try await ledger.keep(records) } catch {
+                log.error("the database failed to store what is known of \(records.count) sellers: \(error)")
+            }
+        }
+    }
+
+    /// If the database takes none of them, later judgements bring the same again.
+    private func takeSellers() -> [SellerRecord] {
+        defer { pendingSellers = [:] }
+        return Array(pendingSellers.values)
+    }
+
     func keepSequence(_ model: String, _ sequence: UInt64) {
         Task { [ledger, log] in
             do { try await ledger.set("sequence/\(model)", Array(String(sequence).utf8)) } catch {
@@ -56,9 +78,11 @@ extension Node {
     func saveEverything() async {
         let receipts = unsaved.all
         let anchors = peer.anchors
+        let sellers = takeSellers()
         do {
             try await ledger.keep(receipts, at: SystemClock.wall)
             try await ledger.saveAnchors(anchors.map(\.signed), keys: anchors.map(\.record.publicKey))
+            try await ledger.keep(sellers)
         } catch {
             log.error("the database failed to store the node's state: \(error)")
         }
@@ -106,6 +130,7 @@ extension Ledger {
                 memory.speeds[serve.memoryName] = record
             }
         }
+        memory.sellers = try sellers()
         let kept = try balances()
         memory.balances = Balances(of: owner, byPeer: kept.byPeer, earned: kept.earned, spent: kept.spent)
         return memory

@@ -1,5 +1,6 @@
 import Cryptography
 import Foundation
+import Market
 import Primitives
 import Testing
 import Wire
@@ -84,6 +85,21 @@ extension Money: ExpressibleByIntegerLiteral {
                 #expect(kept.spent == 35 && kept.earned == 0 && kept.byPeer == [worker: -35])
             }
         }
+    }
+
+    @Test func sellersAreRememberedByTheirLatestJudgementAndTheOldestAreForgotten() async throws {
+        let ledger = try Ledger(path: ":memory:", owner: worker)
+        func seller(_ number: Int, trust: UInt32 = 900, at: Int64) -> SellerRecord {
+            SellerRecord(
+                key: PublicKey(Bytes32(UInt64(number), 5, 5, 5)), trust: trust, finished: number, failed: 1,
+                at: WallTime(milliseconds: at))
+        }
+        try await ledger.keep([seller(1, at: 10), seller(2, at: 20)])
+        try await ledger.keep([seller(1, trust: 630, at: 30)])
+        #expect(try await ledger.sellers() == [seller(2, at: 20), seller(1, trust: 630, at: 30)])
+        try await ledger.keep((3...Ledger.sellersMax + 1).map { seller($0, at: 100 + Int64($0)) })
+        let kept = try await ledger.sellers()
+        #expect(kept.count == Ledger.sellersMax && kept.first == seller(1, trust: 630, at: 30))
     }
 
     @Test func whatIsKeptSurvivesTheProcess() async throws {
