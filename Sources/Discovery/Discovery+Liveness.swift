@@ -52,6 +52,18 @@ extension Discovery {
         suspect(key, &turn, &out)
     }
 
+    /// A new session with `peer` is open. If it is a contact, it may have restarted and know nobody: we
+    /// introduce ourselves again, unless we just did.
+    public mutating func sessionOpened(with peer: PeerAddress, turn: inout Turn) {
+        guard let place = table.place(of: peer.key), table[place].endpoint == peer.endpoint,
+            !table[place].isProbed, turn.monotonic - table[place].toldAt >= parameters.reintroductionPause
+        else { return }
+        table[place].toldSequence = 0
+        timers.set(
+            .contact(peer.key.word),
+            at: turn.monotonic + turn.random.interval(.zero, parameters.introductionDelayMax))
+    }
+
     /// The peer announced its departure: removes it, and keeps it out until it states a newer contact.
     mutating func forget(
         _ key: PublicKey, _ turn: inout Turn, _ out: inout [DiscoveryAction]

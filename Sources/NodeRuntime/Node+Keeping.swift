@@ -75,6 +75,24 @@ extension Node {
         }
     }
 
+    /// From joining on: a node that is killed and was told no bootstrap address must find the mesh again by its
+    /// contacts.
+    static let anchorsEvery = (first: Interval.seconds(2), then: Interval.minutes(1))
+
+    func saveAnchors() {
+        anchorTimer?.arm(after: Self.anchorsEvery.then)
+        let current = peer.anchors
+        guard !current.isEmpty, current.map(\.signed) != anchors else { return }
+        anchors = current.map(\.signed)
+        Task { [ledger, log] in
+            do {
+                try await ledger.saveAnchors(current.map(\.signed), keys: current.map(\.record.publicKey))
+            } catch {
+                log.error("the database failed to store the node's contacts: \(error)")
+            }
+        }
+    }
+
     func saveEverything() async {
         let receipts = unsaved.all
         let anchors = peer.anchors

@@ -59,6 +59,9 @@ public actor Node {
     var receiptTimer: UVLoop.Timer?
     var pendingSellers: [PublicKey: SellerRecord] = [:]
     var sellerTimer: UVLoop.Timer?
+    var anchorTimer: UVLoop.Timer?
+    /// As last stored.
+    var anchors: [SignedRecord] = []
     let startedAt = SystemClock.monotonic
     private var leftWaiter: CheckedContinuation<Void, Never>?
     private var hasLeft = false
@@ -116,6 +119,7 @@ public actor Node {
         receiptTimer = try UVLoop.Timer(on: loop) { [weak self] in self?.assumeIsolated { $0.saveReceipts() }
         }
         sellerTimer = try UVLoop.Timer(on: loop) { [weak self] in self?.assumeIsolated { $0.saveSellers() } }
+        anchorTimer = try UVLoop.Timer(on: loop) { [weak self] in self?.assumeIsolated { $0.saveAnchors() } }
         startBackends()
         flush()
     }
@@ -190,6 +194,7 @@ public actor Node {
         timer?.close()
         receiptTimer?.close()
         sellerTimer?.close()
+        anchorTimer?.close()
         let loop = loop
         // On another thread, because the loop can't join itself.
         await Task.detached { loop.stop() }.value
@@ -365,7 +370,9 @@ public actor Node {
 
     private func note(_ notice: Notice) {
         switch notice {
-        case .joined(let contacts): log.notice("joined", metadata: ["contacts": "\(contacts)"])
+        case .joined(let contacts):
+            log.notice("joined", metadata: ["contacts": "\(contacts)"])
+            anchorTimer?.arm(after: Self.anchorsEvery.first)
         case .alone(let tried):
             log.warning(
                 "\(Self.aloneHint)",
@@ -435,6 +442,7 @@ extension NodeSettings {
             anchors: memory.anchors.compactMap { try? Verified<Contact>(checking: $0) })
         peer.offerSequences = memory.sequences
         peer.sellers = memory.sellers
+        peer.models = serve.map(\.soldAs)
         peer.denied = deny
         peer.sessions.countsEndpoints = isLocal
         peer.channels.countsEndpoints = isLocal

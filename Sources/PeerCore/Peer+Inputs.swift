@@ -101,6 +101,7 @@ extension Peer {
         turn.now = now
         let gone = presence.serve(models)
         bidder.setServed(models)
+        noteTraded()
         for model in gone {
             gossip.withdraw(model: model, turn: &turn, out: &gossipActions)
             withdrawTopic(model)

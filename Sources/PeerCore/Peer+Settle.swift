@@ -20,6 +20,7 @@ extension Peer {
                 }
                 sessionOutput.strangers.removeAll(keepingCapacity: true)
                 swap(&sessionOutput.completions, &spare.completions)
+                for peer in sessionOutput.established { discovery.sessionOpened(with: peer, turn: &turn) }
                 sessionOutput.established.recycle()
                 for completion in spare.completions { complete(completion) }
                 spare.completions.recycle()

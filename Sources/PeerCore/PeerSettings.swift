@@ -21,6 +21,9 @@ public struct PeerSettings: Sendable {
     public var offerSequences: [(model: String, sequence: UInt64)]
     /// What an earlier process knew of sellers.
     public var sellers: [SellerRecord]
+    /// The models that this node will serve as soon as their model servers are up: what an earlier run
+    /// offered of them is not withdrawn.
+    public var models: [String]
     /// Nodes that are never served and never asked.
     public var denied: [PublicKey]
 
@@ -44,6 +47,7 @@ public struct PeerSettings: Sendable {
         self.anchors = anchors
         offerSequences = []
         sellers = []
+        models = []
         denied = []
         sessions = SessionLimits()
         channels = ChannelLimits()

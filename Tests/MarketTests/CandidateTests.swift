@@ -69,7 +69,8 @@ import Wire
         buyer.auctioneer.offersFound(
             other, OffersFound(sellers: [], known: 2, catalogueKnows: true), turn: &buyer.turn,
             out: &buyer.actions)
-        #expect(buyer.actions.failures.map(\.reason) == [.modelNotFound, .noBid])
+        #expect(buyer.actions.failures.map(\.reason) == [.modelNotFound, .unreachable])
+        #expect(buyer.actions.failures.last?.retryAfter == .seconds(1))
     }
 
     @Test func aRequestThatIsTooLongNamesTheLargestContextOnOffer() {

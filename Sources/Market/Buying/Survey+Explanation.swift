@@ -25,7 +25,7 @@ extension Survey {
             return TaskFailure(
                 .modelNotFound, message: "No node sells a model named \(model).\(instead)")
         }
-        return TaskFailure(.noBid, message: "No node that sells \(model) can be found now.\(instead)")
+        return TaskFailure(.unreachable, message: "No node that sells \(model) can be found now.\(instead)")
     }
 
     private func sentence(_ reason: Reason) -> String {
