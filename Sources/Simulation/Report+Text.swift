@@ -24,6 +24,9 @@ extension Report {
                 "  leaves known everywhere  "
                     + (slowest.nanoseconds == .max ? "not in time" : "after \(seconds(slowest)) at most"))
         }
+        if let slowest = returns.max() {
+            lines.append("  restarts known           after \(seconds(slowest)) at most")
+        }
         if tasks > 0 {
             lines.append(
                 "  tasks                    \(tasks): "

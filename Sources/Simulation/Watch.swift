@@ -26,6 +26,8 @@ public enum Invariant: String, CaseIterable, Sendable {
     case offersConverge = "offers_converge"
     /// Nobody lists what a node that left had on offer.
     case leaveKnown = "leave_known"
+    /// Every node that was there lists a restarted seller again, its contacts in the newest version.
+    case returnKnown = "return_known"
     /// A hang-up stops the backend.
     case cancelReaches = "cancel_reaches"
     /// A dead node costs each asker few unanswered calls.
@@ -66,6 +68,14 @@ struct Watch {
         var knownAfter: Int64?
     }
 
+    struct Return {
+        var host: Int32
+        var incarnation: Int
+        var at: Int64
+        /// `.max`: it ended again before.
+        var knownAfter: Int64?
+    }
+
     struct Silence {
         var asker: Int32
         var dead: Int32
@@ -80,6 +90,7 @@ struct Watch {
     /// Nodes below this index knew every offer at the last look; spares a look at them until all do.
     var knowing: [Bool] = []
     var leaves: [Leave] = []
+    var returns: [Return] = []
     var silences: [Silence] = []
     var lateConvergenceReported = false
 }

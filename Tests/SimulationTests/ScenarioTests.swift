@@ -61,6 +61,12 @@ func run(
     }
 
     @Test(arguments: [1, 2, 3] as [UInt64])
+    func aSellerThatIsRestartedEveryFewSecondsIsFoundWithinTwoAfterEachRestart(seed: UInt64) throws {
+        let report = try run("restarts", seed: seed)
+        #expect(report.returns.count >= 30)
+    }
+
+    @Test(arguments: [1, 2, 3] as [UInt64])
     func aKilledSellerCostsEachAskerAtMostOneUnansweredCallAndNoTask(seed: UInt64) throws {
         try run("dead-node", seed: seed)
     }
