@@ -14,7 +14,7 @@ public struct Report: Sendable {
     public let convergence: Interval?
     /// From each leave until no node listed the leaver's offers.
     public let leaves: [Interval]
-    /// From a seller's restart until every node that was there knew its newest offers.
+    /// From a seller's restart until every node that had joined knew its newest offers.
     public let returns: [Interval]
     /// Outcomes with their counts, most frequent first.
     public let outcomes: [(name: String, count: Int)]

@@ -26,7 +26,7 @@ public enum Invariant: String, CaseIterable, Sendable {
     case offersConverge = "offers_converge"
     /// Nobody lists what a node that left had on offer.
     case leaveKnown = "leave_known"
-    /// Every node that was there lists a restarted seller again, its contacts in the newest version.
+    /// Every node that had joined lists a restarted seller again, its contacts in the newest version.
     case returnKnown = "return_known"
     /// A hang-up stops the backend.
     case cancelReaches = "cancel_reaches"

@@ -74,6 +74,9 @@ extension World {
         }
     }
 
+    /// A node that has just started is still joining.
+    private static let settledAfter: Int64 = 3_000_000_000
+
     private func lookForReturn(_ index: Int) {
         let back = watch.returns[index]
         let seller = hosts[Int(back.host)]
@@ -85,9 +88,9 @@ extension World {
         let members = Set(seller.process?.peer.contacts.map(\.publicKey) ?? [])
         // Those that it mails must know the newest version. To others a killed seller's old one says the same.
         let ignorant = hosts.filter { host in
-            guard host.isUp, let process = host.process, process.startedAt <= back.at, host !== seller else {
-                return false
-            }
+            guard host.isUp, host !== seller, let process = host.process,
+                process.startedAt + Self.settledAfter <= back.at
+            else { return false }
             let isMember = members.contains(host.identity.publicKey)
             return !seller.sequences.allSatisfy { model, newest in
                 process.peer.offers(model: model).contains {
