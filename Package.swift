@@ -84,7 +84,7 @@ let loop: [Target] = [
 let shell: [Target] = [
     target("MeshDocuments", ["Primitives"]),
     target("MeshClient", ["CCurl"]),
-    target("Store", ["Wire", product("GRDB", "GRDB.swift")]),
+    target("Store", ["Market", "Wire", product("GRDB", "GRDB.swift")]),
     target("NodeConfiguration", ["Primitives", product("Yams", "Yams")]),
     target(
         "NodeRuntime",
@@ -119,7 +119,7 @@ let shell: [Target] = [
         ], path: "Sources/Benchmarks", swiftSettings: strict),
 
     tests("MeshDocumentsTests", ["MeshDocuments"]),
-    tests("StoreTests", ["Store", "Cryptography", "Wire"]),
+    tests("StoreTests", ["Store", "Cryptography", "Market", "Wire"]),
     tests("NodeConfigurationTests", ["NodeConfiguration"]),
     tests(
         "NodeRuntimeTests",

@@ -50,7 +50,7 @@ struct OfferBenchmark {
             let seller = index % sellers
             let address = PeerAddress(
                 key: identities[seller].publicKey,
-                endpoint: Endpoint(ipv4: 0x0a00_0001 | UInt32(seller) << 8, port: 7827))
+                endpoint: Endpoint(ipv4: 0x1400_0001 | UInt32(seller) << 8, port: 7827))
             let now = now(index)
             let offer = Offer(
                 publicKey: address.key, model: "wren-\(index / sellers)",

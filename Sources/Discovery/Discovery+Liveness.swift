@@ -52,6 +52,18 @@ extension Discovery {
         suspect(key, &turn, &out)
     }
 
+    /// A new session with `peer` is open. If it is a contact, it may have restarted and know nobody: we
+    /// introduce ourselves again, unless we just did.
+    public mutating func sessionOpened(with peer: PeerAddress, turn: inout Turn) {
+        guard let place = table.place(of: peer.key), table[place].endpoint == peer.endpoint,
+            !table[place].isProbed, turn.monotonic - table[place].toldAt >= parameters.reintroductionPause
+        else { return }
+        table[place].toldSequence = 0
+        timers.set(
+            .contact(peer.key.word),
+            at: turn.monotonic + turn.random.interval(.zero, parameters.introductionDelayMax))
+    }
+
     /// The peer announced its departure: removes it, and keeps it out until it states a newer contact.
     mutating func forget(
         _ key: PublicKey, _ turn: inout Turn, _ out: inout [DiscoveryAction]
@@ -164,7 +176,9 @@ extension Discovery {
         }
         let wasLost = lost.contains { $0.key == peer.key }
         prove(contact, at: peer, question.id, roundTrip, &turn, &out)
-        if wasLost, table.place(of: peer.key) == nil { lostFailed(peer.key, turn.monotonic) }
+        if wasLost, table.place(of: peer.key) == nil {
+            lostFailed(peer.key, wasAsked: true, turn.monotonic)
+        }
         if let contact, contact.record.publicKey == peer.key, table.place(of: peer.key) != nil,
             profile.endpoint(of: contact.record) != peer.endpoint
         {
@@ -203,6 +217,13 @@ extension Discovery {
         }
         guard let entry = remove(key, &turn, &out) else { return }
         remember(lost: entry, turn.monotonic)
+    }
+
+    /// The probe never left this node: another follows soon.
+    mutating func livenessPostponed(_ key: PublicKey, _ now: MonotonicTime) {
+        guard let place = table.place(of: key) else { return }
+        table[place].isProbed = false
+        timers.set(.contact(key.word), at: now + parameters.retryDelay)
     }
 
     private mutating func remove(
@@ -244,9 +265,10 @@ extension Discovery {
         ping(peer, for: .lost, knowing: lost[index].contact, introducing: true, &out)
     }
 
-    mutating func lostFailed(_ key: PublicKey, _ now: MonotonicTime) {
+    mutating func lostFailed(_ key: PublicKey, wasAsked: Bool, _ now: MonotonicTime) {
         guard let index = lost.firstIndex(where: { $0.key == key }) else { return }
         lost[index].isTried = false
+        if !wasAsked { lost[index].tries -= 1 }
         guard lost[index].tries < parameters.lostTriesMax else {
             lost.remove(at: index)
             return

@@ -201,7 +201,7 @@ public struct Discovery: Sendable {
         timers.cancel(.patience(token))
         guard question.peer == peer else {
             dropped.count(.wrongReply)
-            return fail(question, &turn, &out)
+            return fail(question, wasAsked: true, &turn, &out)
         }
         switch (question.purpose, message) {
         case (.lookup(let lookup), .found(let records)):
@@ -237,7 +237,7 @@ public struct Discovery: Sendable {
             pingAnswered(question, record, roundTrip, &turn, &out)
         default:
             dropped.count(.wrongReply)
-            fail(question, &turn, &out)
+            fail(question, wasAsked: true, &turn, &out)
         }
         probeCandidates(&turn, &out)
     }
@@ -248,35 +248,43 @@ public struct Discovery: Sendable {
         guard let question = questions.removeValue(forKey: token) else { return }
         questions.releaseIfEmpty()
         timers.cancel(.patience(token))
-        fail(question, &turn, &out)
+        fail(question, wasAsked: true, &turn, &out)
         probeCandidates(&turn, &out)
     }
 
-    private mutating func fail(
-        _ question: Question, _ turn: inout Turn,
-        _ out: inout [DiscoveryAction]
+    /// Our own bounds kept the question from its peer: what asked goes on without it, and the peer is not
+    /// suspected.
+    public mutating func notAsked(
+        _ token: RequestToken, turn: inout Turn, out: inout [DiscoveryAction]
     ) {
+        guard let question = questions.removeValue(forKey: token) else { return }
+        questions.releaseIfEmpty()
+        timers.cancel(.patience(token))
+        fail(question, wasAsked: false, &turn, &out)
+    }
+
+    private mutating func fail(
+        _ question: Question, wasAsked: Bool, _ turn: inout Turn, _ out: inout [DiscoveryAction]
+    ) {
+        let key = question.peer.key
         switch question.purpose {
-        case .lookup(let lookup):
-            suspect(question.peer.key, &turn, &out)
-            lookupFailed(lookup, by: question.peer.key, &turn, &out)
-        case .search(let search):
-            suspect(question.peer.key, &turn, &out)
-            searchFailed(search, by: question.id, isSlow: false, &turn, &out)
-        case .register(let topic):
-            suspect(question.peer.key, &turn, &out)
-            registerFailed(topic, question, isSlow: false, &turn, &out)
-        case .withdraw: break
-        case .glance: suspect(question.peer.key, &turn, &out)
+        case .lookup, .search, .register, .glance, .order: if wasAsked { suspect(key, &turn, &out) }
+        case .withdraw, .liveness, .candidate, .bootstrap, .lost: break
+        }
+        switch question.purpose {
+        case .lookup(let lookup): lookupFailed(lookup, by: key, &turn, &out)
+        case .search(let search): searchFailed(search, by: question.id, isSlow: false, &turn, &out)
+        case .register(let topic): registerFailed(topic, question, isSlow: false, &turn, &out)
+        case .withdraw, .glance: break
         case .order(let order, let asker, let triesLeft):
-            suspect(question.peer.key, &turn, &out)
             orderCallback(order, for: asker, triesLeft: triesLeft, &turn.random, &out)
-        case .liveness: livenessFailed(question.peer.key, &turn, &out)
+        case .liveness:
+            if wasAsked { livenessFailed(key, &turn, &out) } else { livenessPostponed(key, turn.monotonic) }
         case .candidate: candidates.probeEnded()
         case .bootstrap:
             bootstrapEnded(question.peer)
-            checkAlone(turn.monotonic, &out)
-        case .lost: lostFailed(question.peer.key, turn.monotonic)
+            if wasAsked { checkAlone(turn.monotonic, &out) }
+        case .lost: lostFailed(key, wasAsked: wasAsked, turn.monotonic)
         }
     }
 

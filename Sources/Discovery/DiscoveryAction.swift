@@ -3,7 +3,7 @@ import Wire
 
 /// What Discovery asks its caller to do, and what it reports.
 public enum DiscoveryAction: Sendable {
-    /// Send as a request; complete it exactly once, by `answered` or `unanswered` with this token.
+    /// Send as a request; complete it exactly once, by `answered`, `unanswered` or `notAsked` with this token.
     case request(token: RequestToken, DiscoveryMessage, to: PeerAddress)
     /// Send without expecting an answer.
     case send(DiscoveryMessage, to: PeerAddress)

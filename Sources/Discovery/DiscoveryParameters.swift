@@ -146,6 +146,10 @@ public struct DiscoveryParameters: Sendable {
     /// Our contact goes along in the first probe, when it changed, and again after this long, because the
     /// peer doesn't believe a probe that opened a session. Smaller: 300 bytes more per probe.
     public var introductionInterval = Interval.minutes(60)
+    /// A contact with which a new session was opened is introduced to us again after this time at the earliest,
+    /// because it may have restarted. Smaller: a PING for each lost request; larger: a contact that restarts
+    /// twice, and was told no bootstrap address, stays alone for longer.
+    public var reintroductionPause = Interval.seconds(10)
     /// A new contact is introduced to us, and we to it, within this time (random). Smaller: bursts; larger:
     /// newcomers stay unknown.
     public var introductionDelayMax = Interval.milliseconds(50)

@@ -25,7 +25,7 @@ public enum DiscoveryProfile: Sendable {
     }
 
     /// Whether something may be sent to `endpoint` because a stranger names it.
-    func accepts(_ endpoint: Endpoint) -> Bool {
+    public func accepts(_ endpoint: Endpoint) -> Bool {
         switch self {
         case .internet: endpoint.isUnicast && !endpoint.isPrivate
         case .loopback: endpoint.isUnicast

@@ -31,7 +31,8 @@ struct StreamProgress: Sendable {
         case .awarded(let award):
             self.award = award
             if awardedAt == nil { awardedAt = .now }
-        case .progress: break
+        // A task that streams never begins again.
+        case .progress, .restarted: break
         case .delta(let text, let tokens, let extra):
             quiet = false
             bytes += event.bytes

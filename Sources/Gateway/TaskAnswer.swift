@@ -109,6 +109,7 @@ struct TaskAnswer: Sendable {
                 switch event {
                 case .awarded(let summary): award = summary
                 case .progress: break
+                case .restarted: answer = WholeAnswer()
                 case .delta(let text, let tokens, let extra):
                     guard extra.isEmpty ? answer.append(text: text) : answer.append(choices: extra) else {
                         stream.cancel()

@@ -55,7 +55,8 @@ extension GatewayResponder {
         return TaskRequest(
             kind: client.kind.taskKind, model: model, body: client.body, tokensIn: client.tokensIn,
             tokensOutEstimate: client.tokensOutEstimate, tokensOutMax: client.tokensOutMax,
-            features: client.features, resumable: client.resumable, deadline: deadline(client, request),
+            features: client.features, resumable: client.resumable, streams: client.stream,
+            choices: client.choices, deadline: deadline(client, request),
             preferences: try await preferences(client.provider))
     }
 

@@ -62,7 +62,6 @@ extension Gossip {
 
     mutating func exchangeIsDue(_ turn: inout Turn, _ out: inout [GossipAction]) {
         members.forgive()
-        for id in book.ids { expire(id, turn.now, &out) }
         if let partner = members.anyone(random: &turn.random) {
             startExchange(with: partner, .periodic, turn.now, &out)
         }
@@ -141,8 +140,9 @@ extension Gossip {
         }
         exchanges[number]?.isAnswered = true
         exchanges[number]?.learnt += learnt
-        // Repeats the range while it brings news, but not for offers that we refuse.
-        if difference.more > 0, learnt > 0 { exchanges[number]?.ranges.append(range) }
+        // Repeats the range while it brings news, but not for offers that we refuse, or that only displace
+        // others.
+        if difference.more > 0, learnt > 0, !book.isFull { exchanges[number]?.ranges.append(range) }
         if leaving != nil || !sendDigest(number, turn.now, &out) { endExchange(number, &turn, &out) }
     }
 

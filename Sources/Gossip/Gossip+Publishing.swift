@@ -81,8 +81,9 @@ extension Gossip {
         rumours.removeAll()
         joining = nil
         endPull(turn.now, &out)
-        let served = owns.keys.filter { owns[$0]?.isServed ?? false }
-        for id in served {
+        resumed = []
+        let ended = owns.keys.filter { owns[$0].map { $0.isServed || isLeftOver($0, turn.now) } ?? false }
+        for id in ended {
             withdraw(id, &turn, &out)
             for other in others where members[other.key] == nil && other.key != identity.publicKey {
                 mail.add(id, to: other)
@@ -91,15 +92,22 @@ extension Gossip {
         settle(turn.now, &out)
     }
 
+    /// Whether others hold an offer from an earlier run that was to be resumed, and was not.
+    private func isLeftOver(_ own: OwnOffer, _ now: Now) -> Bool {
+        own.published == nil && own.formerNotAfter.map { $0 > clocks.judge(now.wall) } ?? false
+    }
+
     private mutating func withdraw(
         _ id: UInt64, _ turn: inout Turn, _ out: inout [GossipAction]
     ) {
-        guard var own = owns[id], own.isServed else { return }
+        guard var own = owns[id] else { return }
+        let isKnown = own.published.map { !$0.withdrawn } ?? isLeftOver(own, turn.now)
+        guard own.isServed || isKnown else { return }
         own.isServed = false
         own.heldUntil = .never
         keep(own, id)
         // It was held back until now, so no other node knows of it.
-        if own.published.map({ $0.withdrawn }) ?? true { return }
+        guard isKnown else { return }
         publish(id, isChange: false, &turn, &out)
     }
 
@@ -145,10 +153,10 @@ extension Gossip {
         keep(own, id)
 
         let old = book[id]
-        _ = book.hold(
-            verified, id: id, own: true, expiresAt: offer.notAfter + parameters.clockTolerance,
-            now: turn.monotonic)
-        watchExpiry(id, turn.now)
+        book.hold(
+            verified, id: id, groups: .init(seller: 0, sender: 0), own: true,
+            expiresAt: expiry(of: offer, turn.now), now: turn.monotonic)
+        watchExpiry(id)
         out.append(.sequenceUsed(model: offer.model, offer.sequence))
         tell(verified, replacing: old, &out)
         for holder in members.holders(of: id) { mail.add(id, to: holder) }
@@ -204,7 +212,7 @@ extension Gossip {
             }
         } else if offer.notAfter <= clocks.judge(now.wall) {
             return drop(.expired)
-        } else if own.reassertAt < .never, offer.sequence <= own.sequence {
+        } else if own.formerNotAfter != nil, offer.sequence <= own.sequence {
             return drop(.duplicate)
         }
         switch check(signed, from: from, .passedOn, now) {
@@ -213,8 +221,10 @@ extension Gossip {
         case .unchecked: return .postponed
         }
         own.sequence = max(own.sequence, offer.sequence)
-        // An offer that we neither serve nor ever withdrew is left from an earlier run; a tombstone ends it.
-        let isSettled = !own.isServed && offer.withdrawn
+        // An offer that we neither serve nor ever withdrew is left from an earlier run; a tombstone ends it,
+        // unless we will serve it again.
+        let isResumed = own.published == nil && resumed.contains(offer.model)
+        let isSettled = !own.isServed && (offer.withdrawn || isResumed)
         if !isSettled, leaving == nil || !own.isServed {
             let earliest = own.reassertedAt.map { $0 + parameters.reassertEvery } ?? now.monotonic
             own.reassertAt = min(own.reassertAt, max(now.monotonic, earliest))

@@ -14,8 +14,9 @@ import Wire
 /// hop and about one copy; the other two are for losses, partitions and publishers that don't know every
 /// member.
 ///
-/// A received offer is decoded, judged by its dates and compared with the offer book before its signature is
-/// checked, and checks are budgeted: a flood of copies or forgeries costs little more than its bytes.
+/// A received offer is decoded, judged by its dates, compared with the offer book and given room before its
+/// signature is checked, and checks are budgeted: a flood of copies or forgeries costs little more than its
+/// bytes. A version that comes faster than its seller's rate waits; of several the newest.
 ///
 /// Paths through the code: a mail comes in by `handle` → `learn` (Gossip+Learning) → the offer book, and goes
 /// on by `spread`; an own offer goes out by `announce` → `publish` (Gossip+Publishing) → the mail queue →
@@ -28,6 +29,7 @@ public struct Gossip: Sendable {
         case own(UInt64)
         case expiry(UInt64)
         case rumour(UInt64)
+        case delayed(UInt64)
         case mail, exchange, join, search
     }
     enum Pending: Sendable {
@@ -38,6 +40,8 @@ public struct Gossip: Sendable {
         var fanout: Int
         /// The member that told us.
         var source: PublicKey
+        /// Others may not get it from its publisher: it isn't cancelled by the publisher's own mail to us.
+        var isUrgent: Bool
     }
     struct Leaving: Sendable {
         var openMails = 0
@@ -53,6 +57,10 @@ public struct Gossip: Sendable {
     var nextMailAt: MonotonicTime = .zero
     /// By short id; looked up, never iterated.
     var rumours: [UInt64: Rumour] = [:]
+    /// The newest version that came too fast, by short id; looked up, never iterated.
+    var delayed: [UInt64: DelayedVersion] = [:]
+    /// Models that this node is about to serve again: see `resume`.
+    var resumed: [String] = []
     var budget = CheckBudget()
     var clocks = PeerClocks()
     /// Exchanges started at once when our clock is set; an attacker that can set it repeatedly gets no more
@@ -96,6 +104,8 @@ public struct Gossip: Sendable {
     public func cheapest(except model: String, limit: Int) -> [Offer] {
         book.cheapest(except: model, limit: limit)
     }
+    /// Whether the model is sold, or was within the last ten minutes: then it is away and not unknown.
+    public func wasSold(_ model: String, now: Now) -> Bool { book.wasSold(model, now.monotonic) }
     /// Offers and tombstones: the number that the bounds limit.
     public var heldCount: Int { book.count }
     public var memberCount: Int { members.count }
@@ -104,10 +114,20 @@ public struct Gossip: Sendable {
     /// Whether the first exchanges after the first member are still under way.
     var isJoining: Bool { joining != nil }
 
+    /// The models that this node sells or asks for: their offers have room in a full offer book. Replaces
+    /// those named before.
+    public mutating func trade(in models: [String]) { book.trade(in: models) }
+
+    /// The models that this node will serve as soon as it can. What an earlier run offered of them is not
+    /// withdrawn: a new version follows, and the old one states where this node is again.
+    public mutating func resume(_ models: [String]) {
+        resumed = Array(models.prefix(GossipLimits.offersPerKeyMax))
+    }
+
     // MARK: Members
 
     /// Adds a member to exchange offers with, or a new endpoint of one, and mails it our own offers.
-    /// `contact` is the source of its address, if it states that.
+    /// `contact` is the source of its address, if it states that and has answered us there.
     public mutating func memberJoined(
         _ address: PeerAddress, contact: Verified<Contact>? = nil, turn: inout Turn,
         out: inout [GossipAction]
@@ -172,7 +192,7 @@ public struct Gossip: Sendable {
     ) {
         guard let pending = requests.removeValue(forKey: token) else { return }
         requests.releaseIfEmpty()
-        members.heard(from.key)
+        members.answered(from.key)
         switch (pending, message) {
         case (.mail(_, let isLeave), .offerReceived):
             if isLeave { leaving?.openMails -= 1 }
@@ -180,7 +200,7 @@ public struct Gossip: Sendable {
             continueExchange(exchange, range, difference, from: from, &turn, &out)
         default:
             dropped.count(.wrongAnswer)
-            abandon(pending, &turn, &out)
+            abandon(pending, wasAsked: true, &turn, &out)
         }
         settle(turn.now, &out)
     }
@@ -191,19 +211,27 @@ public struct Gossip: Sendable {
     ) {
         guard let pending = requests.removeValue(forKey: token) else { return }
         requests.releaseIfEmpty()
-        abandon(pending, &turn, &out)
+        abandon(pending, wasAsked: true, &turn, &out)
+        settle(turn.now, &out)
+    }
+
+    /// Our own bounds kept the request from the member, which is not silent therefore.
+    public mutating func notAsked(_ token: RequestToken, turn: inout Turn, out: inout [GossipAction]) {
+        guard let pending = requests.removeValue(forKey: token) else { return }
+        requests.releaseIfEmpty()
+        abandon(pending, wasAsked: false, &turn, &out)
         settle(turn.now, &out)
     }
 
     private mutating func abandon(
-        _ pending: Pending, _ turn: inout Turn, _ out: inout [GossipAction]
+        _ pending: Pending, wasAsked: Bool, _ turn: inout Turn, _ out: inout [GossipAction]
     ) {
         switch pending {
         case .mail(let key, let isLeave):
-            members.silent(key)
+            if wasAsked { members.silent(key) }
             if isLeave { leaving?.openMails -= 1 }
         case .digest(let exchange, _):
-            if let partner = exchanges[exchange]?.partner { members.silent(partner.key) }
+            if wasAsked, let partner = exchanges[exchange]?.partner { members.silent(partner.key) }
             endExchange(exchange, &turn, &out)
         }
     }
@@ -218,8 +246,9 @@ public struct Gossip: Sendable {
         while let timer = timers.popDue(turn.monotonic) {
             switch timer {
             case .own(let id): ownIsDue(id, &turn, &out)
-            case .expiry(let id): expire(id, turn.now, &out)
-            case .rumour(let id): startRumour(id, &turn.random)
+            case .expiry(let id): expire(id, turn.monotonic, &out)
+            case .rumour(let id): startRumour(id, &turn)
+            case .delayed(let id): delayIsOver(id, &turn, &out)
             case .mail: break  // `settle` below
             case .exchange: exchangeIsDue(&turn, &out)
             case .join: joinIsDue(&turn, &out)

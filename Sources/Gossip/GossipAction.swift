@@ -3,7 +3,7 @@ import Wire
 
 /// What gossip asks for, and what it reports.
 public enum GossipAction: Sendable {
-    /// Send this; exactly one `answered` or `unanswered` with the same token must follow.
+    /// Send this; exactly one `answered`, `unanswered` or `notAsked` with the same token must follow.
     case request(token: RequestToken, GossipMessage, to: PeerAddress)
     /// The offer book holds an offer with new terms, another node's or our own. A mere refresh is not
     /// reported.

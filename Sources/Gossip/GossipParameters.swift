@@ -5,6 +5,9 @@ import Wire
 public struct GossipParameters: Sendable {
     /// Shared by simulated peers; nil in a real node.
     public var memo: (any VerifiedMemo)?
+    /// The mesh is on one machine or local network: private addresses are usable there, and bounds count
+    /// endpoints instead of prefixes. Set by PeerCore from the profile.
+    public var isLocal = false
 
     /// How often an unchanged offer is signed again. Longer than a third of `validity`: two lost refreshes
     /// remove a living seller from offer books; shorter: every holder pays traffic and a signature check for
@@ -26,7 +29,8 @@ public struct GossipParameters: Sendable {
     /// should be known.
     public var mailTick: Interval = .milliseconds(10)
     public var mailsPerTick = 8
-    /// Members to which a node passes a fresh offer that its publisher did not mail to it itself.
+    /// Members to which a node passes a fresh offer that its publisher did not mail to it itself, and every
+    /// node one that returns after a withdrawal.
     public var rumourFanout = 6
     /// The same for an offer that is only valid for longer than the one it replaces. Three reach 94 % (the
     /// share z of an epidemic in which each node passes f copies on once: z = 1 - e^(-f z); six reach 99.7
@@ -76,16 +80,29 @@ public struct GossipParameters: Sendable {
     public var clockTolerance: Interval = .seconds(30)
 
     public init() {}
+
+    /// Whether something may be sent to `endpoint` because an offer names it.
+    func accepts(_ endpoint: Endpoint) -> Bool { endpoint.isUnicast && (isLocal || !endpoint.isPrivate) }
 }
 
 /// The bounds of every table, queue and loop in gossip, and the rates at which others may make us work.
 public enum GossipLimits {
     /// Offers and tombstones in the offer book.
     public static let offersMax = 4_096
+    /// Of these, offers of models that this node sells or asks for which evict others. Larger: a flood of one
+    /// such model empties the catalogue of all others.
+    public static let tradedOffersMax = offersMax / 2
+    /// Entries of a full book drawn for one that gives way. With 16, of which up to half are protected, a
+    /// group that has one entry in a hundred is hardly ever hit.
+    public static let evictionDraws = 16
     /// Live offers of one key; as many tombstones in addition.
     public static let offersPerKeyMax = 8
-    /// Models in the offer book, which a catalogue lists.
+    /// Models that a catalogue lists.
     public static let modelsMax = 512
+    /// Models whose last offer has gone, and for how long they count as sold: a task for one of them waits a
+    /// moment, and is told to retry. Longer: a model that is gone for good isn't called unknown.
+    public static let soldMax = 512
+    public static let soldFor: Interval = .minutes(10)
     public static let membersMax = 512
 
     /// The longest validity of an offer. `records.proto`.
@@ -101,24 +118,38 @@ public enum GossipLimits {
     /// `WireLimits.digestOffersMax`.)
     public static let digestEntries = WireLimits.wantedMax
 
-    /// New versions of one offer: one in 10 s, with a burst of three. Of one key: the same for each of its
-    /// eight offers.
+    /// New versions of one of our own offers: one in 10 s, with a burst of three, withdrawals included.
     public static let versionEvery: Interval = .seconds(10)
     public static let versionBurst = 3
-    /// A receiver accepts a larger burst than a publisher sends: a restarted publisher doesn't know what it
-    /// has used, and a restart with a leave takes two. With three, a node that restarted twice was unknown
-    /// for ten seconds.
+    /// New versions that we take of another's offer. The newest of those that come faster waits for its turn,
+    /// so this is also the longest time for which a node that restarts every few seconds is held in an older
+    /// version. Longer: a restarted seller is found late; shorter: a hostile seller costs every holder more
+    /// checks and copies: with its eight offers four a second, 0.2 ms. The burst is larger than a
+    /// publisher's, because a restarted one doesn't know what it has used.
+    public static let versionEveryTaken: Interval = .seconds(2)
     public static let versionBurstTaken = 8
-    public static let originEvery: Interval = .milliseconds(1_250)
-    public static let originBurst = 24
+    /// The same for all offers of one key: those of eight models, restarted three times in a row.
+    public static let originEvery: Interval = .milliseconds(250)
+    public static let originBurst = 48
     public static let originsMax = 1_024
+    /// Forwardings of one key's offers, each to as many members as its fanout says. Of what comes faster the
+    /// newest is forwarded later. Shorter: one hostile key makes every node send more than five copies a
+    /// second; longer: in a mesh larger than its table, a seller that restarts every few seconds is missed by
+    /// those that it doesn't know.
+    public static let spreadEvery: Interval = .seconds(2)
+    public static let spreadBurst = 16
 
-    /// Signature checks a second, in three separate budgets, so that a flood uses up only its own: offers
+    /// Signature checks a second, in separate budgets, so that a flood uses up only its own: offers
     /// mailed by a known publisher itself (the session proves the sender), offers of known publishers
     /// forwarded by others, and those of strangers. Together 1,000 × 60 µs: 6 % of a core at worst.
     public static let checksDirect = 500
     public static let checksPassedOn = 250
     public static let checksStrangers = 250
+    /// Besides: versions that others forward faster than their seller's rate. They are checked before they
+    /// wait, or a forged one would take the place of the true one.
+    public static let checksDelayed = 50
+    /// The pause before a waiting version is tried again that no budget was left for.
+    public static let checkRetry: Interval = .seconds(1)
     /// A sender of this many bad signatures is ignored until it has regained one, every 20 s.
     public static let badSignatureEvery: Interval = .seconds(20)
     public static let badSignatureBurst = 3
@@ -143,6 +174,13 @@ public enum GossipLimits {
     public static let exchangesMax = 48
     public static let exchangeRequestsMax = 2_048
     public static let searchesMax = 64
-    /// Networks whose clocks we remember.
+    /// Networks whose clocks we remember, and for how long after their last vote.
     public static let clocksMax = 32
+    public static let clockVoteLifetime: Interval = .minutes(30)
+    /// For this long after the first median our clock may be set at once, and from then on by one step a
+    /// minute. Longer: networks met later can set it; shorter: a node that first met wrong clocks takes long
+    /// to recover.
+    public static let clockSettling: Interval = .minutes(2)
+    public static let clockStep: Interval = .seconds(30)
+    public static let clockStepEvery: Interval = .minutes(1)
 }

@@ -24,6 +24,8 @@ struct Members: Sendable {
         }
         /// Its last request went unanswered: others are asked first, if there are enough.
         var isSilent = false
+        /// It has answered a question of ours at its address: Discovery's before it joined, or one since.
+        var hasAnswered = false
         /// A part of the key, compared before the place itself, which would cost a cache miss.
         let mark: UInt32
         /// Short ids that it listed, that we requested and that have not come. They are not requested again,
@@ -46,13 +48,16 @@ struct Members: Sendable {
             contact.flatMap { ContactAddress($0, at: address.endpoint) }.map(Member.Place.stated)
             ?? .other(Shared(address))
         if let place = place(of: address.key) {
+            table[place].hasAnswered =
+                contact != nil || table[place].hasAnswered && table[place].address == address
             table[place].place = whereabouts
             table[place].isSilent = false
             return true
         }
         guard table.count < GossipLimits.membersMax else { return false }
         places.insert(address.key.value, at: table.count)
-        table.appendSparingly(Member(place: whereabouts, mark: Self.mark(address.key)))
+        table.appendSparingly(
+            Member(place: whereabouts, hasAnswered: contact != nil, mark: Self.mark(address.key)))
         return true
     }
 
@@ -68,6 +73,11 @@ struct Members: Sendable {
 
     mutating func heard(_ key: PublicKey) {
         if let place = place(of: key), table[place].isSilent { table[place].isSilent = false }
+    }
+    mutating func answered(_ key: PublicKey) {
+        guard let place = place(of: key) else { return }
+        table[place].isSilent = false
+        table[place].hasAnswered = true
     }
     mutating func silent(_ key: PublicKey) {
         if let place = place(of: key) { table[place].isSilent = true }

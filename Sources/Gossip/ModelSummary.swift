@@ -49,9 +49,17 @@ public struct ModelSummary: Hashable, Sendable {
 }
 
 extension OfferBook {
-    /// By name, ascending.
+    /// By name, ascending: at most `GossipLimits.modelsMax`, those that this node sells or asks for and those
+    /// with most sellers.
     var summaries: [ModelSummary] {
-        byModel.keys.sorted().compactMap { ModelSummary(name: $0, offers: offers(model: $0)) }
+        var listed = Array(byModel.keys)
+        if listed.count > GossipLimits.modelsMax {
+            func rank(_ model: String) -> (Int, Int, String) {
+                (traded.contains(model) ? 0 : 1, -(byModel[model]?.count ?? 0), model)
+            }
+            listed = Array(listed.map(rank).sorted(by: <).prefix(GossipLimits.modelsMax)).map(\.2)
+        }
+        return listed.sorted().compactMap { ModelSummary(name: $0, offers: offers(model: $0)) }
     }
 
     func cheapest(except model: String, limit: Int) -> [Offer] {

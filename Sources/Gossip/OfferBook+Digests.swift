@@ -37,7 +37,9 @@ extension OfferBook {
     }
 
     /// What the sender of a sound digest lacks and what we lack, by one walk along both lists. The offers to
-    /// send first are drawn at random, so that several members asked at once answer with different ones.
+    /// send first are drawn at random, so that several members asked at once answer with different ones. Of
+    /// offers that we don't hold at all no more are wanted than there is room for: a full book would only
+    /// evict them again, for ever.
     func difference(
         to digest: OfferDigest, wanting limit: Int = WireLimits.wantedMax, except awaited: [UInt64] = [],
         at wall: WallTime, random: inout SeededRandom
@@ -45,15 +47,22 @@ extension OfferBook {
         var lacking: [UInt64] = []
         var wanted: [UInt64] = []
         var theirs = digest.offers[...]
+        var roomLeft = max(0, GossipLimits.offersMax - count)
         func want(_ version: OfferVersion) {
             if wanted.count < limit, !awaited.contains(version.id) { wanted.append(version.id) }
+        }
+        func wantUnknown(_ version: OfferVersion) {
+            guard roomLeft > 0 else { return }
+            let before = wanted.count
+            want(version)
+            roomLeft -= wanted.count - before
         }
         var index = position(digest.first)
         while index < ids.count, ids[index] <= digest.last {
             let id = ids[index]
             index += 1
             while let next = theirs.first, next.id < id {
-                want(next)
+                wantUnknown(next)
                 theirs.removeFirst()
             }
             guard let held = self[id]?.offer.record else { continue }
@@ -65,7 +74,7 @@ extension OfferBook {
             if next.sequence > held.sequence { want(next) }
             if next.sequence < held.sequence, passable(id, at: wall) { lacking.append(id) }
         }
-        for version in theirs { want(version) }
+        for version in theirs { wantUnknown(version) }
 
         var answer = OfferDifference(wanted: wanted)
         var room = WireLimits.listSizeMax - 9 * wanted.count

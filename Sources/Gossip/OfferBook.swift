@@ -7,14 +7,25 @@ import Wire
 /// they (and the offer that they withdrew) would have expired, so that an old copy can't bring the offer
 /// back.
 ///
-/// What is held is decided in `room(for:)` alone. Today that is everything, up to fixed bounds. Holding only
-/// the 128 offers nearest to a member's own point would be a change in that function.
+/// What is held is decided in `room(for:)` (OfferBook+Room) alone. Today that is everything, up to fixed
+/// bounds. Holding only the 128 offers nearest to a member's own point would be a change in that function.
 struct OfferBook: Sendable {
     struct Entry: Sendable {
         var offer: Verified<Offer>
-        var expiresAt: WallTime
+        /// On our monotonic clock, set when the version arrived: no later correction of the wall clock expires
+        /// what was valid then.
+        var expiresAt: MonotonicTime
         var versions: TokenBucket
+        var groups: Groups
+        let isOwn: Bool
         var isTombstone: Bool { offer.record.withdrawn }
+    }
+
+    /// The address groups that an entry counts for: the one that its seller states, which may be a lie, and
+    /// that of the session which brought it, which is proven.
+    struct Groups: Hashable, Sendable {
+        var seller: UInt64
+        var sender: UInt64
     }
 
     /// How a received version relates to the one that we hold.
@@ -34,11 +45,19 @@ struct OfferBook: Sendable {
     private var byKey: [PublicKey: [UInt64]] = [:]
     /// Keys with a live offer.
     private(set) var sellerCount = 0
-
-    /// Entries evicted since this was last emptied: their timers are no longer needed.
-    var evicted: [UInt64] = []
+    /// Entries by the group that their sellers state, and by that of the session that brought them. Looked
+    /// up, never iterated.
+    private var sellerGroups: [UInt64: Int] = [:]
+    private var senderGroups: [UInt64: Int] = [:]
+    /// The models in which this node trades: it sells them or asks for them, and they always have room. Looked
+    /// up, never iterated.
+    private(set) var traded: Set<String> = []
+    private(set) var tradedInOrder: [String] = []
+    /// Models whose last offer has gone, and when.
+    private var sold = RecentTable<String, MonotonicTime>(capacity: GossipLimits.soldMax)
 
     var count: Int { ids.count }
+    var isFull: Bool { count >= GossipLimits.offersMax }
     subscript(id: UInt64) -> Entry? { entries[id] }
     func knows(_ key: PublicKey) -> Bool { byKey[key] != nil }
 
@@ -61,78 +80,90 @@ struct OfferBook: Sendable {
         return Blake2b.hash(body) < Blake2b.hash(heldBody) ? .winsTie : .losesTie
     }
 
-    /// Whether the origin's rate for this one offer allows another version now.
+    /// Whether the rate of this one offer allows another version now.
     func allowsVersion(_ id: UInt64, _ now: MonotonicTime) -> Bool {
         entries[id]?.versions.has(1, now) ?? true
     }
+    func nextVersion(_ id: UInt64) -> MonotonicTime { entries[id]?.versions.nextToken ?? .zero }
 
-    /// Holds `offer`, which must be newer than what is held under `id`, or returns why not. Our own always
-    /// fit.
+    /// Holds `offer`, which must be newer than what is held under `id`, and for which there must be room.
     mutating func hold(
-        _ offer: Verified<Offer>, id: UInt64, own: Bool, expiresAt: WallTime, now: MonotonicTime
-    ) -> OfferDropReason? {
+        _ offer: Verified<Offer>, id: UInt64, groups: Groups, own: Bool, expiresAt: MonotonicTime,
+        now: MonotonicTime
+    ) {
         let record = offer.record
         let old = entries[id]
-        if !own, let refusal = room(for: record, replacing: old) { return refusal }
         var versions =
             old?.versions
-            ?? TokenBucket(every: GossipLimits.versionEvery, burst: GossipLimits.versionBurstTaken)
+            ?? TokenBucket(every: GossipLimits.versionEveryTaken, burst: GossipLimits.versionBurstTaken)
         _ = versions.take(now)
+        var groups = groups
+        // A tombstone states no address: it stays with its offer's.
+        if record.withdrawn, let old { groups.seller = old.groups.seller }
         // A withdrawn offer must not outlive its tombstone.
         let end = record.withdrawn ? max(expiresAt, old?.expiresAt ?? expiresAt) : expiresAt
-        entries[id] = Entry(offer: offer, expiresAt: end, versions: versions)
+        entries[id] = Entry(offer: offer, expiresAt: end, versions: versions, groups: groups, isOwn: own)
+        if old?.groups != groups {
+            if let old { count(old.groups, -1) }
+            count(groups, 1)
+        }
         if old == nil {
             ids.insert(id, at: position(id))
             byKey[record.publicKey, default: []].append(id)
         }
         let wasLive = old.map { !$0.isTombstone } ?? false
-        if wasLive, record.withdrawn { unlist(id, record) }
+        if wasLive, record.withdrawn { unlist(id, record, now) }
         if !wasLive, !record.withdrawn { list(id, record) }
-        return nil
     }
 
-    mutating func remove(_ id: UInt64) {
+    mutating func prolong(_ id: UInt64, until end: MonotonicTime) {
+        guard let entry = entries[id], entry.expiresAt < end else { return }
+        entries[id]?.expiresAt = end
+    }
+
+    mutating func remove(_ id: UInt64, _ now: MonotonicTime) {
         guard let entry = entries.removeValue(forKey: id) else { return }
         let at = position(id)
         if at < ids.count, ids[at] == id { ids.remove(at: at) }
+        count(entry.groups, -1)
         let record = entry.offer.record
         byKey[record.publicKey]?.removeAll { $0 == id }
         if byKey[record.publicKey]?.isEmpty ?? false { byKey[record.publicKey] = nil }
-        if !record.withdrawn { unlist(id, record) }
+        if !record.withdrawn { unlist(id, record, now) }
     }
 
-    /// Makes room for an offer that is not held yet, or returns why there is none. The bounds protect offers
-    /// already held: a refresh always fits, while a flood of new keys finds a full offer book. Tombstones are
-    /// evicted first.
-    private mutating func room(for record: Offer, replacing old: Entry?) -> OfferDropReason? {
-        let kin = byKey[record.publicKey] ?? []
-        if record.withdrawn {
-            if old?.isTombstone ?? false { return nil }
-            let tombstones = kin.filter { entries[$0]?.isTombstone ?? false }
-            if tombstones.count >= GossipLimits.offersPerKeyMax { evict(soonest(of: tombstones)) }
-            return old == nil && count >= GossipLimits.offersMax ? .bookFull : nil
-        }
-        if let old, !old.isTombstone { return nil }
-        let alive = kin.count { entries[$0].map { !$0.isTombstone } ?? false }
-        if alive >= GossipLimits.offersPerKeyMax { return .tooManyFromOneKey }
-        if byModel[record.model] == nil, byModel.count >= GossipLimits.modelsMax { return .tooManyModels }
-        if old == nil, count >= GossipLimits.offersMax {
-            let tombstones = ids.filter { entries[$0]?.isTombstone ?? false }
-            if tombstones.isEmpty { return .bookFull }
-            evict(soonest(of: tombstones))
-        }
-        return nil
+    // MARK: Groups
+
+    private mutating func count(_ groups: Groups, _ change: Int) {
+        Self.count(&sellerGroups, groups.seller, change)
+        Self.count(&senderGroups, groups.sender, change)
     }
 
-    private mutating func evict(_ id: UInt64) {
-        remove(id)
-        evicted.append(id)
+    private static func count(_ counts: inout [UInt64: Int], _ group: UInt64, _ change: Int) {
+        let count = (counts[group] ?? 0) + change
+        counts[group] = count > 0 ? count : nil
     }
 
-    private func soonest(of ids: [UInt64]) -> UInt64 {
-        func end(_ id: UInt64) -> WallTime { entries[id]?.expiresAt ?? WallTime(milliseconds: .max) }
-        return ids.min { (end($0), $0) < (end($1), $1) } ?? 0
+    /// The number of entries in the larger of the two groups.
+    func crowd(_ groups: Groups) -> Int {
+        max(sellerGroups[groups.seller] ?? 0, senderGroups[groups.sender] ?? 0)
     }
+
+    // MARK: Models
+
+    /// Replaces the models that always have room.
+    mutating func trade(in models: [String]) {
+        traded = []
+        tradedInOrder = models.filter { traded.insert($0).inserted }
+    }
+
+    /// Whether a live offer of it was held within `GossipLimits.soldFor`, or is now.
+    func wasSold(_ model: String, _ now: MonotonicTime) -> Bool {
+        byModel[model] != nil || sold[model].map { now < $0 + GossipLimits.soldFor } ?? false
+    }
+
+    /// The short ids of a seller's offers and tombstones.
+    func kin(of key: PublicKey) -> [UInt64] { byKey[key] ?? [] }
 
     /// Where `id` is or belongs in `ids`.
     func position(_ id: UInt64) -> Int {
@@ -153,9 +184,15 @@ struct OfferBook: Sendable {
     }
 
     /// The offer under `id` is not live any more.
-    private mutating func unlist(_ id: UInt64, _ record: Offer) {
+    private mutating func unlist(_ id: UInt64, _ record: Offer, _ now: MonotonicTime) {
         byModel[record.model]?.removeAll { $0 == id }
-        if byModel[record.model]?.isEmpty ?? false { byModel[record.model] = nil }
+        if let index = byModel.index(forKey: record.model), byModel.values[index].isEmpty {
+            // Removing one from the middle would move all behind it.
+            byModel.swapAt(index, byModel.count - 1)
+            byModel.removeLast()
+            sold.remove(record.model)
+            sold.insert(record.model, now)
+        }
         if !sellsMore(record.publicKey, than: id) { sellerCount -= 1 }
     }
 

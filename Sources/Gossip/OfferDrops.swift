@@ -22,7 +22,7 @@ public enum OfferDropReason: String, CaseIterable, Sendable {
     case equivocated
     /// Its short id is taken by another seller's offer.
     case idCollision
-    /// Too many new versions from this seller.
+    /// Too many new versions from this seller, and none of this offer is held for which it could wait.
     case rateLimited
     /// The second's budget of signature checks was used up.
     case overBudget
@@ -30,7 +30,7 @@ public enum OfferDropReason: String, CaseIterable, Sendable {
     case muted
     case badSignature
     case tooManyFromOneKey
-    case tooManyModels
+    /// The offer book is full, and nothing in it is of a more crowded address group.
     case bookFull
     case badDigest
     case digestOverBudget
@@ -68,6 +68,8 @@ public struct GossipStatistics: Sendable {
     public var offersReceived: UInt64 = 0
     /// Of those, offers that updated the offer book.
     public var offersMerged: UInt64 = 0
+    /// Versions that came faster than their seller's rate and waited.
+    public var versionsDelayed: UInt64 = 0
     public var signaturesChecked: UInt64 = 0
     public var rumoursStarted: UInt64 = 0
     public init() {}

@@ -20,7 +20,7 @@ struct OwnOffer: Sendable {
     /// Another instance's record was seen: when to sign above it.
     var reassertAt: MonotonicTime = .never
     var reassertedAt: MonotonicTime?
-    /// The rate at which receivers accept new versions from us.
+    /// Our pace, which is slower than what receivers take from us.
     var versions = TokenBucket(every: GossipLimits.versionEvery, burst: GossipLimits.versionBurst)
 
     init(terms: Offer) {

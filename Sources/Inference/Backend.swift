@@ -35,6 +35,8 @@ public final class Backend {
     var continues: Bool?
     /// The last failure was a job's, so a healthy probe alone doesn't bring the backend up.
     var needsTrial = false
+    /// A check in the background decides whether the server stays up: it is offered meanwhile.
+    var isOnTrial = false
     /// Numbers the checks, so that answers to an abandoned check are ignored.
     var checkNumber = 0
     private var lastAnswerAt: MonotonicTime?
@@ -140,6 +142,15 @@ public final class Backend {
         tellStatus()
     }
 
+    /// An answer broke. Its request may be the reason, so the server must answer a short question and is offered
+    /// meanwhile: otherwise one question would take it from everybody.
+    private func tryInBackground() {
+        guard case .up = health.state, !isOnTrial else { return }
+        needsTrial = true
+        isOnTrial = true
+        check()
+    }
+
     private func drop(_ id: JobID) {
         guard let job = jobs.removeValue(forKey: id) else { return }
         job.over()
@@ -242,7 +253,9 @@ public final class Backend {
         let isSilent = isSilent(job)
         drop(job.id)
         if let observer = job.observer { return observer(.failed(failure)) }
-        if failure.blamesBackend {
+        if failure.mayBeTheRequests {
+            tryInBackground()
+        } else if failure.blamesBackend {
             down(failure, needsTrial: failure.code != .unreachable)
         } else if failure.code == .deadlineExceeded, isSilent {
             suspect()
@@ -255,6 +268,7 @@ public final class Backend {
     /// Marks the backend as unavailable.
     func down(_ reason: BackendFailure, needsTrial: Bool) {
         if needsTrial { self.needsTrial = true }
+        isOnTrial = false
         checkNumber += 1
         health.failed(reason, now: now())
         tellStatus()

@@ -17,7 +17,7 @@ extension Backend {
 
     func check() {
         guard let server else { return }
-        health.startChecking()
+        if !isOnTrial { health.startChecking() }
         checkNumber += 1
         let number = checkNumber
         let limits = configuration.limits
@@ -147,6 +147,7 @@ extension Backend {
     }
 
     private func up() {
+        isOnTrial = false
         health.checked()
         tellStatus()
         rearm()

@@ -7,7 +7,8 @@ import Primitives
 ///     └────failure──▶ down
 /// ```
 /// One failure that blames the backend is enough to stop bidding: the next probe is half a second away, and a
-/// failed task costs a buyer more than that pause costs us. The backoff doubles from 0.5 s to 30 s. It is
+/// failed task costs a buyer more than that pause costs us. A failure that may be the request's own is none yet:
+/// the backend stays up while a trial in the background decides. The backoff doubles from 0.5 s to 30 s. It is
 /// reset only by a real answer, so that a server whose probes pass and whose answers fail isn't offered twice
 /// a second.
 struct HealthMachine {

@@ -99,6 +99,16 @@ public struct BackendFailure: Error, Sendable, Hashable {
         }
     }
 
+    /// Whether the request may be the reason why its answer broke: only a trial shows that the server is ill.
+    var mayBeTheRequests: Bool {
+        switch code {
+        case .error, .closedEarly, .garbage, .oversized: true
+        case .busy, .down, .unreachable, .unauthorized, .modelMissing, .hung, .contextExceeded,
+            .invalidRequest, .cannotContinue, .deadlineExceeded:
+            false
+        }
+    }
+
     /// Whether the failure shows that the backend is unhealthy, rather than that the request is bad.
     var blamesBackend: Bool {
         switch code {

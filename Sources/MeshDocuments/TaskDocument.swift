@@ -152,7 +152,8 @@ public struct TaskCandidates: Codable, Sendable, Equatable {
 public struct TaskBid: Codable, Sendable, Equatable {
     public var nodeID: String
     public var name: String
-    /// `won`, `lost`, `declined`, `silent`, `late`, `refused`, `busy`, `asked`.
+    /// `won`, `lost`, `declined`, `silent`, `late`, `refused`, `busy`, `asked`,
+    /// `not_asked` (this node's own bounds kept the call from it).
     public var outcome: String
     /// Why the node declined.
     @Nullable public var declined: String?

@@ -49,7 +49,7 @@ extension ClientEvent {
     public var bytes: Int {
         switch self {
         case .delta(let text, _, let extra): text.count + extra.count
-        case .awarded, .progress, .finished, .failed: 0
+        case .awarded, .progress, .restarted, .finished, .failed: 0
         }
     }
 
@@ -57,7 +57,7 @@ extension ClientEvent {
     public var isFinal: Bool {
         switch self {
         case .finished, .failed: true
-        case .awarded, .delta, .progress: false
+        case .awarded, .delta, .progress, .restarted: false
         }
     }
 }

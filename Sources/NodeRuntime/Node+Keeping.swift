@@ -45,6 +45,28 @@ extension Node {
         if !unsaved.isEmpty { receiptTimer?.arm(after: unsaved.wait) }
     }
 
+    /// Sellers are judged with every task, so the latest judgements are stored together.
+    func keep(_ record: SellerRecord) {
+        if pendingSellers.isEmpty { sellerTimer?.arm(after: .seconds(5)) }
+        pendingSellers[record.key] = record
+    }
+
+    func saveSellers() {
+        let records = takeSellers()
+        guard !records.isEmpty else { return }
+        Task { [ledger, log] in
+            do { try await ledger.keep(records) } catch {
+                log.error("the database failed to store what is known of \(records.count) sellers: \(error)")
+            }
+        }
+    }
+
+    /// If the database takes none of them, later judgements bring the same again.
+    private func takeSellers() -> [SellerRecord] {
+        defer { pendingSellers = [:] }
+        return Array(pendingSellers.values)
+    }
+
     func keepSequence(_ model: String, _ sequence: UInt64) {
         Task { [ledger, log] in
             do { try await ledger.set("sequence/\(model)", Array(String(sequence).utf8)) } catch {
@@ -53,12 +75,32 @@ extension Node {
         }
     }
 
+    /// From joining on: a node that is killed and was told no bootstrap address must find the mesh again by its
+    /// contacts.
+    static let anchorsEvery = (first: Interval.seconds(2), then: Interval.minutes(1))
+
+    func saveAnchors() {
+        anchorTimer?.arm(after: Self.anchorsEvery.then)
+        let current = peer.anchors
+        guard !current.isEmpty, current.map(\.signed) != anchors else { return }
+        anchors = current.map(\.signed)
+        Task { [ledger, log] in
+            do {
+                try await ledger.saveAnchors(current.map(\.signed), keys: current.map(\.record.publicKey))
+            } catch {
+                log.error("the database failed to store the node's contacts: \(error)")
+            }
+        }
+    }
+
     func saveEverything() async {
         let receipts = unsaved.all
         let anchors = peer.anchors
+        let sellers = takeSellers()
         do {
             try await ledger.keep(receipts, at: SystemClock.wall)
             try await ledger.saveAnchors(anchors.map(\.signed), keys: anchors.map(\.record.publicKey))
+            try await ledger.keep(sellers)
         } catch {
             log.error("the database failed to store the node's state: \(error)")
         }
@@ -110,6 +152,7 @@ extension Ledger {
                 memory.speeds[serve.memoryName] = record
             }
         }
+        memory.sellers = try sellers()
         let kept = try balances()
         memory.balances = Balances(of: owner, byPeer: kept.byPeer, earned: kept.earned, spent: kept.spent)
         return memory

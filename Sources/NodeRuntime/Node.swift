@@ -44,6 +44,9 @@ public actor Node {
     private var listener: TCPListener?
     private var timer: UVLoop.Timer?
     private var deferredSince: MonotonicTime?
+    /// Datagrams that the mesh socket had dropped, and how long the machine had slept, at the last look.
+    private var overflowed = 0
+    private var asleep = SystemClock.asleep
     var connections: [ChannelID: Connection] = [:]
     var streams: [TaskID: ClientStream] = [:]
     var backends: [ServedBackend] = []
@@ -54,6 +57,11 @@ public actor Node {
     var balances: Balances
     var unsaved = UnsavedReceipts()
     var receiptTimer: UVLoop.Timer?
+    var pendingSellers: [PublicKey: SellerRecord] = [:]
+    var sellerTimer: UVLoop.Timer?
+    var anchorTimer: UVLoop.Timer?
+    /// As last stored.
+    var anchors: [SignedRecord] = []
     let startedAt = SystemClock.monotonic
     private var leftWaiter: CheckedContinuation<Void, Never>?
     private var hasLeft = false
@@ -76,6 +84,8 @@ public actor Node {
         public var anchors: [SignedRecord] = []
         public var sequences: [(model: String, sequence: UInt64)] = []
         public var speeds: [String: SpeedRecord] = [:]
+        /// The one judged longest ago first.
+        public var sellers: [SellerRecord] = []
         /// Nil: no receipts were kept.
         public var balances: Balances?
         public init() {}
@@ -108,6 +118,8 @@ public actor Node {
         timer = try UVLoop.Timer(on: loop) { [weak self] in self?.assumeIsolated { $0.timerFired() } }
         receiptTimer = try UVLoop.Timer(on: loop) { [weak self] in self?.assumeIsolated { $0.saveReceipts() }
         }
+        sellerTimer = try UVLoop.Timer(on: loop) { [weak self] in self?.assumeIsolated { $0.saveSellers() } }
+        anchorTimer = try UVLoop.Timer(on: loop) { [weak self] in self?.assumeIsolated { $0.saveAnchors() } }
         startBackends()
         flush()
     }
@@ -181,6 +193,8 @@ public actor Node {
         apart?.close()
         timer?.close()
         receiptTimer?.close()
+        sellerTimer?.close()
+        anchorTimer?.close()
         let loop = loop
         // On another thread, because the loop can't join itself.
         await Task.detached { loop.stop() }.value
@@ -214,6 +228,10 @@ public actor Node {
                     }
                 }
             }
+            if udp.counters.overflowed != overflowed {
+                overflowed = udp.counters.overflowed
+                peer.wasDisturbed(now: SystemClock.now())
+            }
         }
         if deferredSince == nil { timer?.arm(at: peer.nextDeadline()) }
     }
@@ -225,18 +243,34 @@ public actor Node {
         if let since = deferredSince {
             deferredSince = nil
             peer.wasStalled(for: now.monotonic - since, now: now)
-        } else if let deadline = timer?.deadline, deadline != .never, now.monotonic - deadline > Self.stallMin
-        {
-            deferredSince = deadline
+        } else if let since = stalledSince(now.monotonic) {
+            deferredSince = since
             timer?.arm(after: .milliseconds(20))
             return
+        } else if let deadline = timer?.deadline, deadline != .never, now.monotonic - deadline > Self.lateMin
+        {
+            peer.wasDisturbed(now: now)
         }
         peer.tick(now: SystemClock.now())
         flush()
     }
 
+    /// Since when the process stood still; nil: it didn't. The monotonic clock doesn't count a machine's sleep.
+    private func stalledSince(_ now: MonotonicTime) -> MonotonicTime? {
+        let slept = SystemClock.asleep - asleep
+        asleep = SystemClock.asleep
+        if slept > Self.stallMin { return now }
+        guard let deadline = timer?.deadline, deadline != .never, now - deadline > Self.stallMin else {
+            return nil
+        }
+        return deadline
+    }
+
     /// A timer that fires this much later than due shows that the process stood still.
     private static let stallMin = Interval.milliseconds(500)
+    /// From here on the node is too busy to judge others by their silence: answers may wait in its sockets for
+    /// as long as the shortest timeout of a session.
+    private static let lateMin = Interval.milliseconds(100)
 
     private func perform(_ effect: Effect) {
         let now = SystemClock.now()
@@ -252,6 +286,7 @@ public actor Node {
         case .client(let task, let event): deliver(task, event, now)
         case .keep(let receipt): keep(receipt)
         case .keepSequence(let model, let sequence): keepSequence(model, sequence)
+        case .keepSeller(let record): keep(record)
         case .log(let notice): note(notice)
         case .left:
             hasLeft = true
@@ -282,7 +317,7 @@ public actor Node {
 
     private func dial(_ id: ChannelID, _ endpoint: Endpoint, _ now: Now) {
         guard let socket = try? TCPConnection(on: loop, to: endpoint, timeout: .seconds(3)) else {
-            return peer.channelClosed(id, now: now)
+            return peer.channelNotDialled(id, now: now)
         }
         socket.onConnected = { [weak self] in
             self?.assumeIsolated {
@@ -302,10 +337,14 @@ public actor Node {
             }
         }
         socket.onWritable = { [weak self] in self?.assumeIsolated { $0.reportWritten(id) } }
-        socket.onClosed = { [weak self] _ in
+        socket.onClosed = { [weak self] end in
             self?.assumeIsolated {
                 guard $0.connections.removeValue(forKey: id) != nil else { return }
-                $0.peer.channelClosed(id, now: SystemClock.now())
+                if end.isOurShortage {
+                    $0.peer.channelNotDialled(id, now: SystemClock.now())
+                } else {
+                    $0.peer.channelClosed(id, now: SystemClock.now())
+                }
                 $0.flush()
             }
         }
@@ -331,7 +370,9 @@ public actor Node {
 
     private func note(_ notice: Notice) {
         switch notice {
-        case .joined(let contacts): log.notice("joined", metadata: ["contacts": "\(contacts)"])
+        case .joined(let contacts):
+            log.notice("joined", metadata: ["contacts": "\(contacts)"])
+            anchorTimer?.arm(after: Self.anchorsEvery.first)
         case .alone(let tried):
             log.warning(
                 "\(Self.aloneHint)",
@@ -368,6 +409,14 @@ public actor Node {
     }
 }
 
+extension TCPEnd {
+    /// The connection failed for want of something of this machine's: descriptors, memory, ports or a network.
+    fileprivate var isOurShortage: Bool {
+        guard case .failed(let error) = self else { return false }
+        return [EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL, ENETDOWN, ENETUNREACH].contains(error.code)
+    }
+}
+
 extension NodeSettings {
     /// The identity that this configuration selects: a testnet's seed, or the key file in `data`.
     public func identity() throws -> Identity {
@@ -392,6 +441,8 @@ extension NodeSettings {
             bootstrap: mesh.join.map { PeerAddress(key: $0.key, endpoint: $0.endpoint) },
             anchors: memory.anchors.compactMap { try? Verified<Contact>(checking: $0) })
         peer.offerSequences = memory.sequences
+        peer.sellers = memory.sellers
+        peer.models = serve.map(\.soldAs)
         peer.denied = deny
         peer.sessions.countsEndpoints = isLocal
         peer.channels.countsEndpoints = isLocal

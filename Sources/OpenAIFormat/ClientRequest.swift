@@ -29,6 +29,8 @@ public struct ClientRequest: Hashable, Sendable {
     /// if that is less.
     public var tokensOutEstimate: UInt32 = 0
     public var tokensOutMax: UInt32?
+    /// Answers in one, each with that limit: `n` for each prompt.
+    public var choices: UInt32 = 1
     public var needs: Needs = []
     /// Plain text with one choice: another worker may continue it in mid-stream.
     public var resumable = false
@@ -58,6 +60,7 @@ public struct ClientRequest: Hashable, Sendable {
         includeUsage = reader.includeUsage
         tokensIn = reader.estimate.tokens
         tokensOutMax = reader.maxTokens
+        choices = UInt32(clamping: UInt64(reader.choices) * UInt64(reader.prompts))
         needs = reader.needs
         resumable = kind != .embedding && reader.choices == 1 && reader.needs.isEmpty && !reader.isShaped
         base64 = reader.base64

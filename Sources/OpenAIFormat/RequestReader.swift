@@ -23,6 +23,7 @@ struct RequestReader {
     var includeUsage = false
     var maxTokens: UInt32?
     var choices: UInt32 = 1
+    var prompts: UInt32 = 1
     var needs: ClientRequest.Needs = []
     /// The answer is more than one run of text for one prompt.
     var isShaped = false
@@ -151,6 +152,7 @@ struct RequestReader {
                 throw wrong
             }
         }
+        prompts = UInt32(clamping: elements.count)
         isShaped = isShaped || elements.count > 1
     }
 

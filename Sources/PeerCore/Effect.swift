@@ -26,6 +26,8 @@ public enum Effect: Sendable {
     case keep(Verified<Receipt>)
     /// Store it: our offer of the model went out under this sequence, and a restart must continue above it.
     case keepSequence(model: String, UInt64)
+    /// Store it: what this node has seen of a seller, which a restart must not forget.
+    case keepSeller(SellerRecord)
     /// An event worth a line in the log.
     case log(Notice)
     /// `leave` is complete: the process may end.

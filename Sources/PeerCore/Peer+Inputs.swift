@@ -39,6 +39,13 @@ extension Peer {
         settle()
     }
 
+    /// The shell could not dial: it has no file descriptor left, or the like.
+    public mutating func channelNotDialled(_ id: ChannelID, now: Now) {
+        turn.now = now
+        channels.closed(id, .limit, turn: &turn, out: &channelActions)
+        settle()
+    }
+
     public mutating func channelWritten(_ id: ChannelID, bytes: Int) { channels.written(id, bytes: bytes) }
 
     public mutating func channelClosed(_ id: ChannelID, now: Now) {
@@ -73,9 +80,17 @@ extension Peer {
 
     /// The shell's loop did nothing for `gap`, and has read its sockets since.
     public mutating func wasStalled(for gap: Interval, now: Now) {
-        turn.now = now
+        wasDisturbed(now: now)
         auctioneer.loopWasStalled(turn: &turn, out: &auctioneerActions)
         settle()
+    }
+
+    /// The shell's loop ran late, or its socket dropped datagrams of ours: the silence of other nodes until now
+    /// proves nothing, and none is blamed for it.
+    public mutating func wasDisturbed(now: Now) {
+        turn.now = now
+        sessions.wasDisturbed(now.monotonic)
+        auctioneer.wasDisturbed(now.monotonic)
     }
 
     // MARK: Serving
@@ -86,6 +101,7 @@ extension Peer {
         turn.now = now
         let gone = presence.serve(models)
         bidder.setServed(models)
+        noteTraded()
         for model in gone {
             gossip.withdraw(model: model, turn: &turn, out: &gossipActions)
             withdrawTopic(model)

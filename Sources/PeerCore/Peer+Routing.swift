@@ -75,6 +75,8 @@ extension Peer {
                 out: &discoveryActions)
         case (.discovery(let token), .unanswered):
             discovery.unanswered(token, turn: &turn, out: &discoveryActions)
+        case (.discovery(let token), .notAsked):
+            discovery.notAsked(token, turn: &turn, out: &discoveryActions)
         case (.gossip(let token), .answered(let message, let roundTrip)):
             gossip.answered(
                 token, message.gossip, from: completion.peer, roundTrip: roundTrip, turn: &turn,
@@ -84,6 +86,8 @@ extension Peer {
             gossip.unanswered(token, turn: &turn, out: &gossipActions)
             // Members found by a search are in no table whose probes would show that they are gone.
             if discovery.contact(of: completion.peer.key) == nil { gossip.memberLeft(completion.peer.key) }
+        case (.gossip(let token), .notAsked):
+            gossip.notAsked(token, turn: &turn, out: &gossipActions)
         case (.market(let token), .answered(let message, let roundTrip)):
             auctioneer.answered(
                 token, message.market, from: completion.peer, roundTrip: roundTrip,
@@ -92,6 +96,8 @@ extension Peer {
             discovery.suspect(completion.peer.key, turn: &turn, out: &discoveryActions)
             auctioneer.unanswered(
                 token, turn: &turn, out: &auctioneerActions)
+        case (.market(let token), .notAsked):
+            auctioneer.notAsked(token, turn: &turn, out: &auctioneerActions)
         case (.peer, _):
             break
         }
@@ -101,8 +107,7 @@ extension Peer {
     mutating func request(_ token: RequestToken, _ message: MarketMessage, to peer: PeerAddress) {
         guard peer.key == identity.publicKey else {
             guard mayContact(peer) else {
-                return auctioneer.unanswered(
-                    token, turn: &turn, out: &auctioneerActions)
+                return auctioneer.notAsked(token, turn: &turn, out: &auctioneerActions)
             }
             return sessions.request(
                 .market(message), to: peer, owner: .market(token), turn: &turn,

@@ -20,6 +20,7 @@ extension Peer {
                 }
                 sessionOutput.strangers.removeAll(keepingCapacity: true)
                 swap(&sessionOutput.completions, &spare.completions)
+                for peer in sessionOutput.established { discovery.sessionOpened(with: peer, turn: &turn) }
                 sessionOutput.established.recycle()
                 for completion in spare.completions { complete(completion) }
                 spare.completions.recycle()
@@ -81,7 +82,7 @@ extension Peer {
             } else {
                 counts.refused += 1
             }
-        case .awarded, .delta, .progress: break
+        case .awarded, .delta, .progress, .restarted: break
         }
     }
 
@@ -127,7 +128,7 @@ extension Peer {
         switch action {
         case .request(let token, let message, let peer):
             guard mayContact(peer) else {
-                return gossip.unanswered(token, turn: &turn, out: &gossipActions)
+                return gossip.notAsked(token, turn: &turn, out: &gossipActions)
             }
             sessions.request(
                 .gossip(message), to: peer, owner: .gossip(token), turn: &turn,
@@ -185,6 +186,8 @@ extension Peer {
             effects.append(.client(task, event))
         case .receiptIssued(let receipt):
             effects.append(.keep(receipt))
+        case .sellerJudged(let record):
+            effects.append(.keepSeller(record))
         }
     }
 
@@ -236,11 +239,11 @@ extension Peer {
             }
         case .frame(let id, let peer, let frame):
             self.frame(frame, from: peer, on: id)
-        case .failed(let id, _):
+        case .failed(let id, let why):
             switch dialling.removeValue(forKey: id) {
             case .auctioneer(let task, let attempt, let address):
                 auctioneer.channelFailed(
-                    task, attempt: attempt, peer: address.key, turn: &turn,
+                    task, attempt: attempt, peer: address.key, wasTried: why != .limit, turn: &turn,
                     out: &auctioneerActions)
             case .bidder(let task, let attempt, let address):
                 bidder.channelFailed(

@@ -98,8 +98,13 @@ public struct Peer: ~Copyable {
         if !settings.reachability.acceptsChannels { discovering.testsReachability = false }
         discovery = Discovery(
             selfKey: identity.publicKey, parameters: discovering, profile: settings.profile)
-        gossip = Gossip(identity: identity, parameters: settings.gossip)
+        var gossiping = settings.gossip
+        gossiping.isLocal = settings.profile == .loopback
+        gossip = Gossip(identity: identity, parameters: gossiping)
+        gossip.resume(settings.models)
+        gossip.trade(in: settings.models)
         auctioneer = Auctioneer(identity: identity, parameters: settings.market)
+        auctioneer.restore(settings.sellers, now: now)
         bidder = Bidder(identity: identity, parameters: settings.market)
         bidder.acceptsChannels = settings.reachability.acceptsChannels
         stateContact()

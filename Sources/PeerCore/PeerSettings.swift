@@ -19,6 +19,11 @@ public struct PeerSettings: Sendable {
     public var anchors: [Verified<Contact>]
     /// The highest sequence under which each model was offered before.
     public var offerSequences: [(model: String, sequence: UInt64)]
+    /// What an earlier process knew of sellers.
+    public var sellers: [SellerRecord]
+    /// The models that this node will serve as soon as their model servers are up: what an earlier run
+    /// offered of them is not withdrawn.
+    public var models: [String]
     /// Nodes that are never served and never asked.
     public var denied: [PublicKey]
 
@@ -41,6 +46,8 @@ public struct PeerSettings: Sendable {
         self.bootstrap = bootstrap
         self.anchors = anchors
         offerSequences = []
+        sellers = []
+        models = []
         denied = []
         sessions = SessionLimits()
         channels = ChannelLimits()

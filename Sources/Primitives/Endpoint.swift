@@ -51,6 +51,18 @@ public struct Endpoint: Hashable, Comparable, Sendable, CustomStringConvertible 
         isIPv4 ? 0xffff_0000_0000_0000 | low >> 8 & 0xff_ffff : high >> 8
     }
 
+    /// The unit of the bounds per source: the prefix, or the endpoint itself if `countsEndpoints` is set or
+    /// the address is loopback, which no remote node can have.
+    public func group(countsEndpoints: Bool) -> UInt64 {
+        countsEndpoints || isLoopback ? high &* 0x9e37_79b9_7f4a_7c15 ^ low << 16 ^ UInt64(port) : prefix
+    }
+
+    /// The unit of votes in which one operator must not have several: the /16 of an IPv4 address, the /32 of
+    /// an IPv6 one, the least that a registry allocates.
+    public var allocation: UInt64 {
+        isIPv4 ? 0xffff_0000_0000_0000 | low >> 16 & 0xffff : high >> 32
+    }
+
     public static func < (a: Endpoint, b: Endpoint) -> Bool {
         (a.high, a.low, a.port) < (b.high, b.low, b.port)
     }

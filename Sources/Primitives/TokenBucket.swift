@@ -25,6 +25,11 @@ public struct TokenBucket: Sendable {
         return (next - now).nanoseconds <= capacity
     }
 
+    /// When the next token is available; not in the future if there is one already.
+    public var nextToken: MonotonicTime {
+        full + Interval(nanoseconds: nanosecondsPerToken - capacity)
+    }
+
     /// Takes one token if available, and returns whether it was. (The generic cell rate algorithm, ITU-T
     /// I.371.)
     public mutating func take(_ now: MonotonicTime) -> Bool {

@@ -113,6 +113,8 @@ struct PendingRequest: Sendable {
     var sentAt: MonotonicTime
     var session: UInt32?
     var tries = 1
+    /// The latest try left: a datagram with it, or one to open its session.
+    var wasSent = false
 }
 
 /// Ed25519 keys and the corresponding X25519 keys: a conversion costs as much as checking a signature. A

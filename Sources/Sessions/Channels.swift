@@ -209,10 +209,12 @@ public struct Channels: Sendable {
         for event in events { handle(event, id, turn.now, &out) }
     }
 
-    /// The carrier is gone, or could not be connected.
-    public mutating func closed(_ id: ChannelID, turn: inout Turn, out: inout [ChannelAction]) {
+    /// The carrier is gone, or could not be connected; `limit`: for want of something of ours.
+    public mutating func closed(
+        _ id: ChannelID, _ reason: ChannelFailure = .closed, turn: inout Turn, out: inout [ChannelAction]
+    ) {
         guard let entry = remove(id) else { return }
-        if entry.isOwed { out.append(.failed(id, .closed)) }
+        if entry.isOwed { out.append(.failed(id, reason)) }
     }
 
     /// The carrier has taken `bytes` of what `.write` gave it.

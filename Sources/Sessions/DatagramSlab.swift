@@ -8,7 +8,8 @@ public struct DatagramSlab: Sendable {
         public var endpoint: Endpoint
     }
 
-    public static let datagramsMaxDefault = 1_024
+    /// Twice what may wait for openings (`SessionLimits.waitingInAll`) and leaves in one turn.
+    public static let datagramsMaxDefault = 4_096
     /// At most 1,200 bytes, which every path of the internet carries without fragmentation.
     public static let datagramBytesMax = 1_200
 

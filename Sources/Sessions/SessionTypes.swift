@@ -32,7 +32,11 @@ public enum RequestOwner: Hashable, Sendable {
 public struct Completion: Sendable {
     public enum Result: Sendable {
         case answered(Message, roundTrip: Interval)
+        /// The peer was asked and didn't answer.
         case unanswered
+        /// Our own bounds, socket or loop kept the request from the peer, or may have kept its answer from us:
+        /// nothing follows for the peer.
+        case notAsked
     }
     public var owner: RequestOwner
     public var peer: PeerAddress
@@ -112,8 +116,12 @@ public struct SessionLimits: Sendable {
     public var openings = 1_024
     /// Requests without a completion yet.
     public var requests = 4_096
-    /// Requests, and one-way messages, that may wait for one opening.
+    /// Requests that may wait for one opening in any case. Beyond that they share `waitingInAll`, half of the
+    /// table of requests: a burst for one new peer goes through, and peers that don't answer can't take the
+    /// table from those that do.
     public var waitingPerPeer = 16
+    public var waitingInAll = 2_048
+    /// One-way messages that may wait for one opening.
     public var sendsPerPeer = 8
     /// Count endpoints instead of address prefixes, for a mesh on one LAN. Loopback addresses are always
     /// counted this way.

@@ -94,28 +94,36 @@ extension Sessions {
     /// The initiator renews first, so that both ends don't do it at the same moment.
     private static let responderPatience = Interval.minutes(1)
 
+    enum Transmission {
+        case sent
+        /// Our own outgoing buffer had no room.
+        case slabFull
+        /// It is too large for a datagram, or its session is gone.
+        case impossible
+    }
+
     /// Seals `envelope` on an established session; nil makes an empty packet, which only confirms the
-    /// session. Returns false when it is too large.
+    /// session.
     @discardableResult
     mutating func transmit(_ envelope: Envelope?, on number: UInt32, _ now: Now, _ out: inout SessionOutput)
-        -> Bool
+        -> Transmission
     {
         // Copies only what is needed, without reference counting.
         guard
             let (peer, keys, remoteNumber, counter, since, isInitiator) = associations[number].map({
                 ($0.peer, $0.keys, $0.remoteNumber, $0.sendCounter, $0.since, $0.isInitiator)
             }), limits.carriesPlain || keys != nil
-        else { return false }
+        else { return .impossible }
         scratch.recycle()
         envelope?.encode(into: &scratch, paddedTo: envelope?.message.envelopeSizeMin ?? 0)
         guard scratch.count <= WireLimits.envelopeSizeMax else {
             dropped.count(.messageTooLarge)
-            return false
+            return .impossible
         }
         associations[number]?.sendCounter += 1
-        scratch.withUnsafeBytes { plain in
+        let isSent = scratch.withUnsafeBytes { plain in
             let size = Packet.transportSealedOffset + plain.count + Aead.tagSize
-            out.datagrams.append(size, to: peer.endpoint) { packet in
+            return out.datagrams.append(size, to: peer.endpoint) { packet in
                 Packet.writeHeader(packet, .transport)
                 packet.storeBytes(of: remoteNumber.littleEndian, toByteOffset: 4, as: UInt32.self)
                 packet.storeBytes(of: counter.littleEndian, toByteOffset: 8, as: UInt64.self)
@@ -131,6 +139,6 @@ extension Sessions {
         if old, openings[peer] == nil {
             _ = open(peer, tries: 1, timeout: limits.timeoutMax, riding: nil, now, &out)
         }
-        return true
+        return isSent ? .sent : .slabFull
     }
 }

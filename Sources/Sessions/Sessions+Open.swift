@@ -10,20 +10,23 @@ extension Sessions {
         _ out: inout SessionOutput
     ) {
         if let waiting = openings[peer]?.waiting.count {
-            guard waiting < limits.waitingPerPeer else {
+            guard waiting < limits.waitingPerPeer || waitingCount < limits.waitingInAll else {
                 dropped.count(.overBudget)
-                finish(id, .unanswered, &out)
-                return
+                return finish(id, .notAsked, &out)
             }
-            openings[peer]?.waiting.append(id)
-            return
+            return wait(id, for: peer)
         }
         let rides = pending[id]?.message.isIdempotent == true
         guard open(peer, tries: tries, timeout: timeout, riding: rides ? id : nil, now, &out) else {
-            finish(id, .unanswered, &out)
-            return
+            // Otherwise it is the peer's key that can't be used.
+            return finish(id, openings.count < limits.openings ? .unanswered : .notAsked, &out)
         }
-        if !rides { openings[peer]?.waiting.append(id) }
+        if !rides { wait(id, for: peer) }
+    }
+
+    private mutating func wait(_ id: UInt32, for peer: PeerAddress) {
+        openings[peer]?.waiting.append(id)
+        waitingCount += 1
     }
 
     /// Begins an opening. Returns false when the key is invalid or a bound is reached.
@@ -111,7 +114,10 @@ extension Sessions {
             tryOpening(peer, now, &out)
         } else {
             closeOpening(peer)
-            for id in opening.requests { finish(id, .unanswered, &out) }
+            for id in opening.requests {
+                pending[id]?.wasSent = !opening.attempts.isEmpty
+                expire(id, &out)
+            }
         }
     }
 
@@ -120,6 +126,7 @@ extension Sessions {
     mutating func closeOpening(_ peer: PeerAddress, keeping kept: UInt32? = nil) -> Opening? {
         guard let opening = openings.removeValue(forKey: peer) else { return nil }
         openings.releaseIfEmpty()
+        waitingCount -= opening.waiting.count
         timers.cancel(.opening(peer))
         for attempt in opening.attempts {
             openingByMac[attempt.mac1.low] = nil
@@ -202,6 +209,7 @@ extension Sessions {
         guard var opening = openings[peer] else { return }
         var released = opening
         released.riding = nil
+        waitingCount -= opening.waiting.count
         opening.waiting.removeAll()
         opening.sends.removeAll()
         openings[peer] = opening

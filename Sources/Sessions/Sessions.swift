@@ -50,6 +50,10 @@ public struct Sessions: Sendable {
     /// The opening that a cookie is for, by the first half of its initiation's mac1.
     var openingByMac: [UInt64: PeerAddress] = [:]
     var pending: [UInt32: PendingRequest] = [:]
+    /// Requests that wait for an opening.
+    var waitingCount = 0
+    /// When this node last stood still or lost datagrams of its own.
+    private var disturbedAt: MonotonicTime?
     var lastRequest: UInt32
     var timers = DeadlineQueue<Timer>()
     var contacted = ContactedAddresses()
@@ -91,15 +95,17 @@ public struct Sessions: Sendable {
     // MARK: What the core asks for
 
     /// Sends `message` and waits for its answer. Exactly one `Completion` follows, at once when a bound is
-    /// reached.
+    /// reached or the address can't be one.
     public mutating func request(
         _ message: Message, to peer: PeerAddress, owner: RequestOwner, turn: inout Turn,
         out: inout SessionOutput
     ) {
-        guard canSend(to: peer), pending.count < limits.requests else {
-            if pending.count >= limits.requests { dropped.count(.overBudget) }
-            out.completions.append(Completion(owner: owner, peer: peer, result: .unanswered))
-            return
+        guard canSend(to: peer) else {
+            return out.completions.append(Completion(owner: owner, peer: peer, result: .unanswered))
+        }
+        guard pending.count < limits.requests else {
+            dropped.count(.overBudget)
+            return out.completions.append(Completion(owner: owner, peer: peer, result: .notAsked))
         }
         repeat { lastRequest &+= 1 } while lastRequest == 0 || pending[lastRequest] != nil
         let id = lastRequest
@@ -169,6 +175,10 @@ public struct Sessions: Sendable {
 
     public mutating func hasSession(to peer: PeerAddress) -> Bool { session(to: peer) != nil }
 
+    /// Whether a session with that peer is being opened: a request to it waits for that and sends nothing more
+    /// until the peer has proven itself.
+    public func isOpening(to peer: PeerAddress) -> Bool { openings[peer] != nil }
+
     /// The endpoint of the newest session with that key.
     public func endpoint(of key: PublicKey) -> Endpoint? {
         var copy = self
@@ -198,6 +208,17 @@ public struct Sessions: Sendable {
 
     // MARK: Requests
 
+    /// This node stood still, or its socket dropped datagrams: silence of peers that were asked before `now`
+    /// proves nothing.
+    public mutating func wasDisturbed(_ now: MonotonicTime) { disturbedAt = now }
+
+    /// Ends a request to which nothing came.
+    mutating func expire(_ id: UInt32, _ out: inout SessionOutput) {
+        guard let request = pending[id] else { return }
+        let isDoubtful = disturbedAt.map { $0 >= request.startedAt } ?? false
+        finish(id, request.wasSent && !isDoubtful ? .unanswered : .notAsked, &out)
+    }
+
     mutating func finish(_ id: UInt32, _ result: Completion.Result, _ out: inout SessionOutput) {
         guard let request = pending.removeValue(forKey: id) else { return }
         pending.releaseIfEmpty()
@@ -210,9 +231,10 @@ public struct Sessions: Sendable {
         request.sentAt = now.monotonic
         request.session = number
         pending[id] = request
-        guard transmit(Envelope(request: id, message: request.message), on: number, now, &out) else {
-            finish(id, .unanswered, &out)
-            return
+        switch transmit(Envelope(request: id, message: request.message), on: number, now, &out) {
+        case .sent: pending[id]?.wasSent = true
+        case .slabFull: pending[id]?.wasSent = false
+        case .impossible: return finish(id, .notAsked, &out)
         }
         let patience = associations[number]?.roundTrip.timeout(limits) ?? limits.timeoutStart
         timers.set(.request(id), at: min(now.monotonic + patience, request.startedAt + limits.requestMax))
@@ -222,8 +244,7 @@ public struct Sessions: Sendable {
     private mutating func requestTimedOut(_ id: UInt32, _ now: Now, _ out: inout SessionOutput) {
         guard let request = pending[id] else { return }
         guard request.tries == 1, now.monotonic < request.startedAt + limits.requestMax else {
-            finish(id, .unanswered, &out)
-            return
+            return expire(id, &out)
         }
         pending[id]?.tries = 2
         let used = request.session.flatMap { associations[$0] }

@@ -212,11 +212,3 @@ struct GroupIndex: Sendable {
         return all[random.below(all.count)]
     }
 }
-
-extension Endpoint {
-    /// The unit of the bounds per source: the prefix, or the endpoint itself if `countsEndpoints` is set or
-    /// the address is loopback, which no remote node can have.
-    public func group(countsEndpoints: Bool) -> UInt64 {
-        countsEndpoints || isLoopback ? high &* 0x9e37_79b9_7f4a_7c15 ^ low << 16 ^ UInt64(port) : prefix
-    }
-}

@@ -84,6 +84,7 @@ final class NodeProcess {
     static let socketDatagramsMax = 166
 
     let incarnation: Int
+    let startedAt: Int64
     var effects: [Effect] = []
     var isFlushing = false
     /// When the timer fires; `.max`: not set.
@@ -106,8 +107,9 @@ final class NodeProcess {
     /// Behind the rest, which is looked at more often: it takes kilobytes.
     var peer: Peer
 
-    init(incarnation: Int, peer: consuming Peer) {
+    init(incarnation: Int, startedAt: Int64, peer: consuming Peer) {
         self.incarnation = incarnation
+        self.startedAt = startedAt
         self.peer = peer
     }
 }

@@ -26,6 +26,9 @@ extension Report {
                     + (slowest.nanoseconds == .max
                         ? "not in time" : "max \(seconds(slowest)) until no node listed the leaver's offers"))
         }
+        if let slowest = returns.max() {
+            lines.append("  restarts known           after \(seconds(slowest)) at most")
+        }
         if tasks > 0 {
             lines.append(
                 "  tasks                    \(tasks): "

@@ -14,6 +14,8 @@ public struct Report: Sendable {
     public let convergence: Interval?
     /// From each leave until no node listed the leaver's offers.
     public let leaves: [Interval]
+    /// From a seller's restart until every node that had joined knew its newest offers.
+    public let returns: [Interval]
     /// Outcomes with their counts, most frequent first.
     public let outcomes: [(name: String, count: Int)]
     public let tasks: Int
@@ -53,6 +55,9 @@ public struct Report: Sendable {
             Interval(nanoseconds: max(0, $0 - world.watch.lastStart))
         }
         leaves = world.watch.leaves.compactMap { $0.knownAfter.map { Interval(nanoseconds: $0) } }
+        returns = world.watch.returns.compactMap { back in
+            back.knownAfter.flatMap { $0 < .max ? Interval(nanoseconds: $0) : nil }
+        }
         let clients = world.clients
         tasks = clients.count
         delivered = clients.count { $0.outcome == .delivered }

@@ -215,6 +215,8 @@ public struct Expectations: Sendable {
     public var offersWithin: Interval? = .seconds(30)
     /// Time after a seller begins to leave within which no node may list its offers any more.
     public var leaveWithin: Interval?
+    /// Time after a seller's restart within which every node that had joined must know its newest offers.
+    public var returnWithin: Interval?
     /// Time after a client's hang-up within which no backend may work on its task any more.
     public var cancelWithin: Interval?
     /// Unanswered calls of one asker to one dead node.

@@ -126,6 +126,26 @@ public enum Scenarios {
                 scenario.expect.deliveredPercentMin = 100
             }, nodes: 60, tasks: 60),
         Entry(
+            name: "restarts",
+            summary: "Sellers are killed or leave, and are back at once, every few seconds.",
+            build: { scenario, _ in
+                let sellers = scenario.nodes.indices.filter { !scenario.nodes[$0].serves.isEmpty && $0 > 1 }
+                for (place, seller) in sellers.prefix(4).enumerated() {
+                    // The third and fourth leave in order, which may take as long as their answers get.
+                    let (isLeaving, pause): (Bool, Int64) = place > 1 ? (true, 6_000) : (false, 300)
+                    for round in 0..<(isLeaving ? 6 : 12) {
+                        let at = 8_000 + Int64(round) * (isLeaving ? 9_000 : 4_500) + 900 * Int64(place)
+                        scenario.events.append(
+                            PlannedEvent(at: .milliseconds(at), isLeaving ? .leave(seller) : .kill(seller)))
+                        scenario.events.append(PlannedEvent(at: .milliseconds(at + pause), .restart(seller)))
+                    }
+                }
+                scenario.load[0].every = .milliseconds(250)
+                scenario.calm = .seconds(5)
+                scenario.expect.returnWithin = .seconds(2)
+                scenario.expect.deliveredPercentMin = 100
+            }, nodes: 30, tasks: 200),
+        Entry(
             name: "dead-node",
             summary: "A killed seller costs each asker one call at most.",
             build: { scenario, _ in

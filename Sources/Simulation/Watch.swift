@@ -26,6 +26,8 @@ public enum Invariant: String, CaseIterable, Sendable {
     case offersConverge = "offers_converge"
     /// Nobody lists what a node that left had on offer.
     case leaveKnown = "leave_known"
+    /// Every node that had joined lists a restarted seller again, its contacts in the newest version.
+    case returnKnown = "return_known"
     /// A hang-up stops the backend.
     case cancelReaches = "cancel_reaches"
     /// A dead node costs each asker few unanswered calls.
@@ -36,6 +38,12 @@ public enum Invariant: String, CaseIterable, Sendable {
     case readersHoldBack = "readers_hold_back"
     /// A tick does what is due.
     case timersMove = "timers_move"
+    /// Where nothing fails, no node is taken for dead: what a node's own bounds do is no fault of others.
+    case blameless
+    /// Nobody is paid for an answer of which its client got nothing.
+    case noPayForNothing = "no_pay_for_nothing"
+    /// No client gets, or pays, more than it asked for.
+    case limitsHold = "limits_hold"
 }
 
 public struct Violation: Sendable, CustomStringConvertible {
@@ -60,6 +68,14 @@ struct Watch {
         var knownAfter: Int64?
     }
 
+    struct Return {
+        var host: Int32
+        var incarnation: Int
+        var at: Int64
+        /// `.max`: it ended again before.
+        var knownAfter: Int64?
+    }
+
     struct Silence {
         var asker: Int32
         var dead: Int32
@@ -74,6 +90,7 @@ struct Watch {
     /// Nodes below this index knew every offer at the last look; spares a look at them until all do.
     var knowing: [Bool] = []
     var leaves: [Leave] = []
+    var returns: [Return] = []
     var silences: [Silence] = []
     var lateConvergenceReported = false
 }

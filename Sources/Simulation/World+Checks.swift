@@ -22,6 +22,9 @@ extension World {
     func lookAround() {
         if watch.convergedAt == nil, clock >= watch.lastStart { lookForConvergence() }
         for index in watch.leaves.indices where watch.leaves[index].knownAfter == nil { lookForLeave(index) }
+        for index in watch.returns.indices where watch.returns[index].knownAfter == nil {
+            lookForReturn(index)
+        }
     }
 
     private func lookForConvergence() {
@@ -75,6 +78,40 @@ extension World {
         }
     }
 
+    /// A node that has just started is still joining.
+    private static let settledAfter: Int64 = 3_000_000_000
+
+    private func lookForReturn(_ index: Int) {
+        let back = watch.returns[index]
+        let seller = hosts[Int(back.host)]
+        guard seller.isSelling, seller.process?.incarnation == back.incarnation, !isPartitioned else {
+            watch.returns[index].knownAfter = .max
+            return
+        }
+        let key = seller.identity.publicKey
+        let members = Set(seller.process?.peer.contacts.map(\.publicKey) ?? [])
+        // Those that it mails must know the newest version. To others a killed seller's old one says the same.
+        let ignorant = hosts.filter { host in
+            guard host.isUp, host !== seller, let process = host.process,
+                process.startedAt + Self.settledAfter <= back.at
+            else { return false }
+            let isMember = members.contains(host.identity.publicKey)
+            return !seller.sequences.allSatisfy { model, newest in
+                process.peer.offers(model: model).contains {
+                    $0.record.publicKey == key && (!isMember || $0.record.sequence >= newest)
+                }
+            }
+        }
+        if ignorant.isEmpty {
+            watch.returns[index].knownAfter = clock - back.at
+        } else if let within = scenario.expect.returnWithin, clock > back.at + within.nanoseconds {
+            watch.returns[index].knownAfter = .max
+            violate(
+                .returnKnown, host: ignorant.first,
+                "\(ignorant.count) nodes lack the newest offers of \(seller.plan.name)")
+        }
+    }
+
     // MARK: At a receipt
 
     /// A worker keeps no receipt for more tokens than its backend produced, or at more than its price.
@@ -118,6 +155,7 @@ extension World {
     /// Nothing unsettled that the checkers wait for.
     var isSettled: Bool {
         watch.convergedAt != nil && watch.leaves.allSatisfy { $0.knownAfter != nil }
+            && watch.returns.allSatisfy { $0.knownAfter != nil }
             || clock > watch.lastStart + (scenario.expect.offersWithin ?? .zero).nanoseconds + 1_000_000_000
     }
 
@@ -130,6 +168,7 @@ extension World {
         if !liars.isEmpty { checkContacts() }
         checkCalmOffers()
         checkBalances()
+        checkBlame()
         checkExpectations()
     }
 
@@ -173,6 +212,29 @@ extension World {
             if lacking > 0 {
                 violate(.offersConverge, host: host, "lacks the offers of \(lacking) sellers in the calm")
             }
+        }
+    }
+
+    /// Nothing is planned that could keep an answer from anybody.
+    private var isFaultless: Bool {
+        let network = scenario.network
+        return scenario.events.isEmpty && network.loss == .never && network.duplication == .never
+            && scenario.nodes.allSatisfy { plan in
+                plan.nat == .none && plan.serves.allSatisfy { $0.failure == nil }
+            }
+    }
+
+    private func checkBlame() {
+        guard isFaultless else { return }
+        let sellers = hosts.filter(\.isSelling).map(\.identity.publicKey)
+        for host in hosts where host.isUp {
+            for seller in sellers where host.process?.peer.experience(of: seller)?.isSilent == true {
+                violate(.blameless, host: host, "takes \(NodeID(of: seller).short) for silent")
+            }
+        }
+        for client in clients {
+            guard case .refused(let code)? = client.outcome, code == Reason.unreachable.code else { continue }
+            violate(.blameless, host: hosts[Int(client.host)], "a task finds no seller that answers")
         }
     }
 

@@ -69,6 +69,7 @@ extension World {
         case .delta(let text, _, _):
             take(text, id, host, process, task)
         case .progress: break
+        case .restarted: violate(.exactText, host: host, "task \(task) streams and begins again")
         case .finished(let summary):
             clients[Int(id)].failovers = summary.failovers
             clients[Int(id)].cost = summary.cost
@@ -79,6 +80,7 @@ extension World {
                     .exactText, host: host,
                     "task \(task) ends after \(client.received) of \(client.reference.count) bytes")
             }
+            check(summary, client, task, host)
             if summary.completionTokens != UInt32(client.answer.tokens) {
                 violate(
                     .exactText, host: host,
@@ -90,6 +92,18 @@ extension World {
             let code = failure.reason.code
             finish(id, state == .refused ? .refused(code) : state == .cancelled ? .cancelled : .failed(code))
             note(explanation(id, failure, host, process))
+        }
+    }
+
+    /// A bill is for something, and within the client's limits.
+    private func check(_ summary: TaskSummary, _ client: Client, _ task: TaskID, _ host: Host) {
+        if client.received == 0, summary.cost > .zero {
+            violate(.noPayForNothing, host: host, "task \(task) costs \(summary.cost) µcr and has no answer")
+        }
+        if Int(summary.completionTokens) > client.answer.tokens {
+            violate(
+                .limitsHold, host: host,
+                "task \(task) has \(summary.completionTokens) of \(client.answer.tokens) tokens")
         }
     }
 

@@ -31,13 +31,14 @@ extension World {
                 PeerAddress(key: hosts[$0].identity.publicKey, endpoint: hosts[$0].endpoint)
             }, anchors: host.anchors)
         settings.offerSequences = host.sequences
+        settings.models = host.plan.serves.map(\.model)
         if scenario.carrier == .plain {
             settings.sessions.carriesPlain = true
             settings.gossip.memo = memo
             settings.discovery.memo = memo
         }
         let process = NodeProcess(
-            incarnation: host.incarnation,
+            incarnation: host.incarnation, startedAt: clock,
             peer: Peer(
                 identity: host.identity, settings: settings, entropy: secret("starling simulation entropy"),
                 seed: secret("starling simulation seed"), now: now(host)))
@@ -45,7 +46,13 @@ extension World {
         host.backend.jobs = [:]
         digest.mix(1, host.index, host.incarnation)
         note("\(host.plan.name) starts")
-        if !host.plan.serves.isEmpty { updateServed(host, process) }
+        if !host.plan.serves.isEmpty {
+            updateServed(host, process)
+            if host.incarnation > 1 {
+                watch.returns.append(
+                    Watch.Return(host: Int32(host.index), incarnation: host.incarnation, at: clock))
+            }
+        }
         flush(host, process)
     }
 
@@ -202,6 +209,7 @@ extension World {
             counts.receipts += 1
             checkWork(receipt.record, host)
             host.balances.add(receipt.record)
+        case .keepSeller: break
         case .keepSequence(let model, let sequence):
             digest.mix(19, host.index, Int(truncatingIfNeeded: sequence))
             host.sequences.removeAll { $0.model == model }

@@ -201,9 +201,15 @@ public final class World {
     static let port: UInt16 = 7_827
     private static let network: UInt32 = 0x1400_0001
 
-    /// Each machine in a network of its own; beyond the machines lie addresses where nobody is.
+    /// Each machine in a network of its own, and 256 in a row in different /16s; beyond the machines lie
+    /// addresses where nobody is.
     static func endpoint(_ machine: Int32, port: UInt16 = port) -> Endpoint {
-        Endpoint(ipv4: network + UInt32(machine) << 8, port: port)
+        Endpoint(ipv4: network &+ spread(UInt32(machine)) << 8, port: port)
+    }
+
+    /// Exchanges the two low bytes of three; its own inverse.
+    private static func spread(_ number: UInt32) -> UInt32 {
+        number & 0xff0000 | number >> 8 & 0xff | (number & 0xff) << 8
     }
 
     /// What a machine behind a NAT is called at home.
@@ -218,7 +224,7 @@ public final class World {
 
     private func machine(at endpoint: Endpoint) -> Int32? {
         guard let v4 = endpoint.ipv4, v4 >= Self.network, v4 & 0xff == 1 else { return nil }
-        return Int32((v4 - Self.network) >> 8)
+        return Int32(Self.spread((v4 - Self.network) >> 8))
     }
 
     /// Who is at, or behind, `endpoint`; nil: no machine.

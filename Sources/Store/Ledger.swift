@@ -58,6 +58,15 @@ public actor Ledger {
                       PRIMARY KEY (owner, peer)) WITHOUT ROWID;
                     """)
         }
+        migrator.registerMigration("sellers") { db in
+            try db.execute(
+                sql: """
+                    CREATE TABLE seller (
+                      public_key BLOB PRIMARY KEY, trust INTEGER NOT NULL, finished INTEGER NOT NULL, failed INTEGER NOT NULL,
+                      at_ms INTEGER NOT NULL) WITHOUT ROWID;
+                    CREATE INDEX seller_by_time ON seller (at_ms);
+                    """)
+        }
         try migrator.migrate(database)
         return database
     }

@@ -10,6 +10,14 @@ public enum SystemClock {
         MonotonicTime(nanoseconds: Int64(truncatingIfNeeded: uv_hrtime()))
     }
 
+    /// How long the machine has slept since its start: CLOCK_BOOTTIME counts that, CLOCK_MONOTONIC doesn't.
+    public static var asleep: Interval {
+        var time = timespec()
+        clock_gettime(CLOCK_BOOTTIME, &time)
+        let sinceStart = Int64(time.tv_sec) &* 1_000_000_000 &+ Int64(time.tv_nsec)
+        return max(.zero, Interval(nanoseconds: sinceStart &- monotonic.nanoseconds))
+    }
+
     /// CLOCK_REALTIME, in milliseconds since 1970.
     public static var wall: WallTime {
         var time = timespec()

@@ -20,11 +20,11 @@ public final class UDPSocket: LoopHandle {
         public var sent = 0
         /// Failed receive calls: ICMP errors and the like.
         public var receiveErrors = 0
-        /// Datagrams that the kernel refused: no route, a firewall, too long, out of buffers.
+        /// Datagrams that the kernel refused: no route, a firewall, too long.
         public var sendErrors = 0
         /// Datagrams to an IPv6 destination on an IPv4 socket, to port 0, or with a slot outside the slab.
         public var unroutable = 0
-        /// Datagrams that waited for the kernel and were dropped for newer ones.
+        /// Datagrams that waited for the kernel and were dropped for newer ones, or for which it had no memory.
         public var overflowed = 0
     }
 
@@ -220,8 +220,11 @@ public final class UDPSocket: LoopHandle {
                 next += Int(result)
             case -EINTR: continue
             case -EAGAIN: return next
+            case -ENOBUFS, -ENOMEM:
+                counters.overflowed += 1
+                next += 1
             default:
-                // ENOBUFS, or an error from ICMP or a firewall: it concerns only the first datagram.
+                // An error from ICMP or a firewall: it concerns only the first datagram.
                 counters.sendErrors += 1
                 next += 1
             }

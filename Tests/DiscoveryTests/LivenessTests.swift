@@ -48,6 +48,36 @@ import Wire
         #expect(requests.isEmpty && bench.discovery.count == 1)
     }
 
+    @Test func aQuestionThatNeverLeftThisNodeIsNoFailureOfItsPeer() throws {
+        var bench = Bench()
+        let peer = bench.contact(1)
+        let key = peer.record.publicKey
+        bench.admit(peer)
+        for _ in 0..<20 {
+            let probe = try bench.expectRequest(to: key, within: .minutes(20))
+            bench.discovery.notAsked(probe.token, turn: &bench.turn, out: &bench.out)
+        }
+        #expect(bench.discovery.contacts[0].state == .live, "it is probed again, and not blamed")
+        _ = bench.discovery.lookup(.zero, turn: &bench.turn, out: &bench.out)
+        let questions = bench.requests()
+        #expect(questions.count == 1)
+        for question in questions {
+            bench.discovery.notAsked(question.token, turn: &bench.turn, out: &bench.out)
+        }
+        let probes = bench.requests()
+        #expect(probes.isEmpty, "nobody is suspected")
+        #expect(bench.discovery.contacts[0].state == .live && bench.discovery.lookups.isEmpty)
+        for _ in 0..<3 {
+            let probe = try bench.expectRequest(to: key, within: .minutes(20))
+            bench.fail(probe.token)
+        }
+        for _ in 0..<20 {
+            let again = try bench.expectRequest(to: key, within: .minutes(200))
+            bench.discovery.notAsked(again.token, turn: &bench.turn, out: &bench.out)
+        }
+        #expect(bench.discovery.contacts.map(\.inTable) == [false], "nor is a lost contact given up")
+    }
+
     @Test func aSuspectIsNotPassedOnAndComesBackWhenItAnswers() {
         var bench = Bench()
         let peer = bench.contact(1)

@@ -323,12 +323,12 @@ package struct PeerWorld: ~Copyable {
         case .client(let task, let event):
             switch event {
             case .finished, .failed: precondition(running.remove(task) != nil, "task \(task) ended twice")
-            case .awarded, .delta, .progress:
+            case .awarded, .delta, .progress, .restarted:
                 precondition(running.contains(task), "task \(task) goes on after its end")
             }
         case .sendApart(let datagram, let endpoint):
             precondition(datagram.count <= 1_200, "\(datagram.count) bytes to \(endpoint)")
-        case .keep, .keepSequence, .log, .left: break
+        case .keep, .keepSequence, .keepSeller, .log, .left: break
         }
     }
 
@@ -358,10 +358,12 @@ package struct PeerWorld: ~Copyable {
         case .client(_, .awarded): "awarded"
         case .client(_, .delta): "delta"
         case .client(_, .progress): "progress"
+        case .client(_, .restarted): "restarted"
         case .client(_, .finished): "finished"
         case .client(_, .failed): "failed"
         case .keep: "receipt"
         case .keepSequence: "sequence"
+        case .keepSeller: "seller"
         case .log(.admitted): "admitted"
         case .log: "log"
         case .left: "left"

@@ -15,6 +15,7 @@ import Testing
             .passedOn: PlainRateLimit(rate: GossipLimits.checksPassedOn, burst: GossipLimits.checksPassedOn),
             .strangers: PlainRateLimit(
                 rate: GossipLimits.checksStrangers, burst: GossipLimits.checksStrangers),
+            .delayed: PlainRateLimit(rate: GossipLimits.checksDelayed, burst: GossipLimits.checksDelayed),
         ]
         var origins = PlainTable<Int, PlainRateLimit>()
         var bad = PlainTable<Int, PlainRateLimit>()
@@ -37,7 +38,8 @@ import Testing
             case 0: .pass(random.interval(.zero, .seconds(30)))
             case 1..<6: .pass(random.interval(.zero, .seconds(1)))
             case 6..<16:
-                .takeChecks([.direct, .passedOn, .strangers][random.below(3)], times: random.below(200))
+                .takeChecks(
+                    [.direct, .passedOn, .strangers, .delayed][random.below(4)], times: random.below(200))
             case 16..<50: .blame(key)
             default: .charge(key)
             }
@@ -80,6 +82,8 @@ import Testing
                 let allowed = origins[number]?.has(1, now) ?? true
                 try same(
                     budget.allowsVersion(of: Self.key(number), now), allowed, "allows a version of \(number)")
+                try same(
+                    budget.nextVersion(of: Self.key(number)) <= now, allowed, "announces one of \(number)")
                 let muted = bad[number].map { !$0.has(1, now) } ?? false
                 try same(budget.isMuted(Self.key(number), now), muted, "\(number) is muted")
             }

@@ -119,6 +119,23 @@ import Wire
         #expect(machine.gossip.exchanges.isEmpty)
     }
 
+    @Test func aFullBookTakesOneAnswerARangeAndDoesntPullAFloodBackForEver() throws {
+        var machine = Machine.joined(members: 1..<2)
+        let filler = try Verified<Offer>(checking: offer(of: 599, model: "flood"))
+        for number in 0..<GossipLimits.offersMax {
+            machine.gossip.book.hold(
+                filler, id: UInt64(number) << 50, groups: .init(seller: 9, sender: 9), own: false,
+                expiresAt: .never, now: machine.now.monotonic)
+        }
+        machine.search("wren-m", token: 1)
+        let digest = try #require(machine.takeDigests().first)
+        machine.answer(
+            digest.token, .offerDifference(OfferDifference(offers: [offer(of: 3)], more: 1_000_000)), from: 1)
+        #expect(machine.gossip.offers(model: "wren-m").count == 1)
+        let next = try #require(machine.takeDigests().first)
+        #expect(next.digest.first == digest.digest.last + 1)
+    }
+
     @Test func aMemberThatListsOffersItNeverSendsIsAskedForNoMoreAndAMinuteForgivesHalf() {
         var machine = Machine.joined(members: 1..<2)
         var asked = 0

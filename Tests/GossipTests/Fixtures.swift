@@ -9,33 +9,32 @@ import Wire
 let wallStart: Int64 = 1_800_000_000_000
 let monotonicStart: Int64 = 100
 
-/// Node `index`'s address, in a network of its own.
+/// Node `index`'s endpoint, in a network of its own: no two share a /16.
+func endpoint(_ index: Int) -> Endpoint { Endpoint(ipv4: 0x1400_0001 + UInt32(index) << 16, port: 7827) }
+
 func address(_ index: Int) -> PeerAddress {
-    PeerAddress(
-        key: Identity.ofNode(index).publicKey,
-        endpoint: Endpoint(ipv4: 0x0a00_0001 | UInt32(index) << 8, port: 7827)
-    )
+    PeerAddress(key: Identity.ofNode(index).publicKey, endpoint: endpoint(index))
 }
 
 func terms(_ model: String, output: Int64 = 2_000_000, sequence: UInt64 = 0) -> Offer {
     Offer(
         publicKey: PublicKey(.zero), model: model, quantization: "q8_0", context: 4_096, features: [.chat],
         price: Price(input: 100, cachedInput: 10, output: output), slots: 2,
-        endpoints: [Endpoint(ipv4: 0x0a00_0001, port: 7827)], sequence: sequence)
+        endpoints: [endpoint(0)], sequence: sequence)
 }
 
 /// An offer of node `index` with a valid signature. Dates are seconds from the start.
 func offer(
     of index: Int, model: String = "wren-m", sequence: UInt64 = 1, output: Int64 = 2_000_000,
     issued: Int64 = 0,
-    ends: Int64 = 180, withdrawn: Bool = false, endpoint: Endpoint = Endpoint(ipv4: 0x0a00_0001, port: 7827)
+    ends: Int64 = 180, withdrawn: Bool = false, endpoint stated: Endpoint? = nil
 ) -> SignedRecord {
     var record = terms(model, output: output, sequence: sequence)
     record.publicKey = Identity.ofNode(index).publicKey
     record.issuedAt = WallTime(milliseconds: wallStart + issued * 1_000)
     record.notAfter = WallTime(milliseconds: wallStart + ends * 1_000)
     record.withdrawn = withdrawn
-    record.endpoints = [endpoint]
+    record.endpoints = [stated ?? endpoint(index)]
     return Verified(signing: record, with: Identity.ofNode(index)).signed
 }
 
@@ -80,6 +79,11 @@ struct Machine {
 
     mutating func join(_ index: Int) {
         gossip.memberJoined(address(index), turn: &turn, out: &actions)
+    }
+    /// Adds a member that has answered us, by Discovery's word.
+    mutating func meet(_ index: Int) {
+        let contact = Contact.signed(by: Identity.ofNode(index), at: [endpoint(index)])
+        gossip.memberJoined(address(index), contact: contact, turn: &turn, out: &actions)
     }
     @discardableResult
     mutating func announce(_ draft: Offer) -> AnnounceOutcome {

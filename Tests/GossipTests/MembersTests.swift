@@ -9,12 +9,13 @@ import Wire
 @Suite struct MembersTests {
     private struct Model: ModelTest {
         enum Operation {
-            case join(Int, port: UInt16, states: Bool), leave(Int), heard(Int), silent(Int)
+            case join(Int, port: UInt16, states: Bool), leave(Int), heard(Int), silent(Int), answered(Int)
             case asked(Int, [UInt64]), served(Int, UInt64), forgive, partners(Int, except: [Int])
         }
         struct Member: Equatable {
             var address: PeerAddress
             var isSilent = false
+            var hasAnswered = false
             var awaited: [UInt64] = []
         }
         var members = Members()
@@ -37,7 +38,8 @@ import Wire
 
         func draw(_ random: inout SeededRandom) -> Operation {
             let key = random.below(keys)
-            return switch random.below(20) {
+            return switch random.below(21) {
+            case 20: .answered(key)
             case 0..<8: .join(key, port: UInt16(1 + random.below(2)), states: random.chance(1, in: 2))
             case 8..<11: .leave(key)
             case 11: .heard(key)
@@ -61,6 +63,10 @@ import Wire
             case .silent(let number):
                 members.silent(Self.key(number))
                 plain[number]?.isSilent = true
+            case .answered(let number):
+                members.answered(Self.key(number))
+                plain[number]?.isSilent = false
+                plain[number]?.hasAnswered = true
             case .asked(let number, let ids):
                 members.asked(Self.key(number), for: ids)
                 plain[number]?.awaited += ids
@@ -83,7 +89,11 @@ import Wire
             for number in keys < 100 ? Array(0..<keys) : (0..<30).map({ _ in random.below(keys) }) {
                 let found = members[Self.key(number)]
                 try same(
-                    found.map { Member(address: $0.address, isSilent: $0.isSilent, awaited: $0.awaited) },
+                    found.map {
+                        Member(
+                            address: $0.address, isSilent: $0.isSilent, hasAnswered: $0.hasAnswered,
+                            awaited: $0.awaited)
+                    },
                     plain[number], "member \(number)")
                 try same(members.contains(Self.key(number)), plain[number] != nil, "contains \(number)")
             }
@@ -100,7 +110,12 @@ import Wire
             let isKnown = plain[number] != nil
             let fits = isKnown || plain.count < GossipLimits.membersMax
             try same(members.join(address, contact), fits, "joined")
-            if fits { plain[number] = Member(address: address, awaited: plain[number]?.awaited ?? []) }
+            guard fits else { return }
+            let old = plain[number]
+            // What it answered at another address proves nothing about this one.
+            let hasAnswered = contact != nil || old?.address == address && old?.hasAnswered == true
+            plain[number] = Member(
+                address: address, hasAnswered: hasAnswered, awaited: old?.awaited ?? [])
         }
 
         private mutating func compareDraws(_ count: Int, _ excluded: [Int]) throws {

@@ -90,7 +90,7 @@ struct Network {
         for action in actions {
             switch action {
             case .request(let token, let message, let to):
-                let receiver = Int((to.endpoint.ipv4 ?? 0) >> 8 & 0xffff)
+                let receiver = Int(((to.endpoint.ipv4 ?? 0) &- 0x1400_0001) >> 16)
                 guard receiver < nodes.count else { continue }
                 waiting.insert([UInt64(index), token.rawValue])
                 send(Flight(sender: index, receiver: receiver, token: token, message: message, attempt: 1))
@@ -116,8 +116,9 @@ struct Network {
     }
 
     /// A new process under the same key.
-    mutating func restart(_ index: Int) {
+    mutating func restart(_ index: Int, resuming models: [String] = []) {
         nodes[index].gossip = Gossip(identity: Identity.ofNode(index))
+        nodes[index].gossip.resume(models)
         network.forgetAlarm(of: index)
         waiting = waiting.filter { $0[0] != UInt64(index) }
     }

@@ -133,6 +133,33 @@ import Wire
         #expect(network.missing(among: 0..<8, publishers: 0..<1) == 0)
     }
 
+    /// With and without a withdrawal; at half a percent of loss.
+    @Test(arguments: [false, true])
+    func sellersThatRestartEveryFewSecondsAreHeldByAllInTheirNewestVersionWithinTwoSeconds(leaves: Bool) {
+        var network = Network(24, seed: 14)
+        network.lossPerMille = 5
+        network.joinAll()
+        for index in 0..<24 { network.announce(index, terms("wren-m")) }
+        network.run(.seconds(20))
+        for round in 1...12 as ClosedRange<Int64> {
+            for seller in 0..<3 {
+                if leaves { network.act(seller) { $0.leave(turn: &$1, out: &$2) } }
+            }
+            network.run(.milliseconds(500))
+            for seller in 0..<3 {
+                network.restart(seller, resuming: ["wren-m"])
+                for other in 0..<24 where other != seller { network.join(seller, other) }
+            }
+            // Its model server needs a moment, in which it learns of its former life.
+            network.run(.milliseconds(400))
+            for seller in 0..<3 { network.announce(seller, terms("wren-m", output: 100 + round)) }
+            network.run(.milliseconds(2_500))
+            let missing = network.missing(among: 3..<24, publishers: 0..<3)
+            #expect(missing == 0, "in round \(round)")
+        }
+        #expect(network.nodes[3...].allSatisfy { $0.gossip.dropped[.rateLimited] == 0 })
+    }
+
     @Test func anOldOfferReplayedToEverybodyAfterItsTombstoneComesBackNowhere() throws {
         var network = Network(16, seed: 9)
         network.joinAll()

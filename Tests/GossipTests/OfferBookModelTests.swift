@@ -14,60 +14,67 @@ private struct PlainBook {
         var model: String
         var sequence: UInt64
         var isTombstone: Bool
-        var expiresAt: WallTime
+        var expiresAt: MonotonicTime
         var versions: PlainRateLimit
+        var groups: OfferBook.Groups
+        var isOwn = false
         var offer: Verified<Offer>
     }
     var entries: [Entry] = []
-    var evicted: [UInt64] = []
+    var traded: [String] = []
 
     subscript(id: UInt64) -> Entry? { entries.first { $0.id == id } }
     var ids: [UInt64] { entries.map(\.id).sorted() }
+    var isFull: Bool { entries.count >= GossipLimits.offersMax }
 
     mutating func remove(_ id: UInt64) { entries.removeAll { $0.id == id } }
 
-    private mutating func evictSoonest(_ candidates: [Entry]) {
-        guard let first = candidates.min(by: { ($0.expiresAt, $0.id) < ($1.expiresAt, $1.id) }) else {
-            return
-        }
-        remove(first.id)
-        evicted.append(first.id)
+    func crowd(_ groups: OfferBook.Groups) -> Int {
+        max(
+            entries.count { $0.groups.seller == groups.seller },
+            entries.count { $0.groups.sender == groups.sender })
     }
 
-    mutating func hold(_ new: Entry, own: Bool, now: MonotonicTime) -> OfferDropReason? {
+    /// Whether `room` is an answer that the rules allow for `new`.
+    func allows(_ room: OfferBook.Room, for new: Entry) -> Bool {
         let old = self[new.id]
-        let isRefresh = old.map { $0.isTombstone == new.isTombstone } ?? false
-        if !own, !isRefresh, let refusal = makeRoom(for: new, old) { return refusal }
+        if let old, old.isTombstone == new.isTombstone { return room == .free }
+        let kin = entries.filter { $0.key == new.key && $0.isTombstone == new.isTombstone }
+        if kin.count >= GossipLimits.offersPerKeyMax {
+            guard new.isTombstone else { return room == .none(.tooManyFromOneKey) }
+            let first = kin.min { ($0.expiresAt, $0.id) < ($1.expiresAt, $1.id) }
+            return first.map { room == .evicting($0.id) } ?? false
+        }
+        guard old == nil, isFull else { return room == .free }
+        if new.isTombstone { return room == .none(.bookFull) }
+        let isTraded = traded.contains(new.model)
+        switch room {
+        case .free: return false
+        case .none(let reason): return reason == .bookFull && !isTraded
+        case .evicting(let id):
+            guard let victim = self[id], !victim.isOwn else { return false }
+            if victim.isTombstone { return true }
+            return !traded.contains(victim.model)
+                && (isTraded || crowd(victim.groups) > crowd(new.groups))
+        }
+    }
+
+    mutating func hold(_ new: Entry, now: MonotonicTime) {
+        let old = self[new.id]
         var entry = new
         entry.versions = old?.versions ?? entry.versions
         _ = entry.versions.take(now)
-        if new.isTombstone, let old { entry.expiresAt = max(new.expiresAt, old.expiresAt) }
+        if new.isTombstone, let old {
+            entry.expiresAt = max(new.expiresAt, old.expiresAt)
+            entry.groups.seller = old.groups.seller
+        }
         remove(new.id)
         entries.append(entry)
-        return nil
-    }
-
-    private mutating func makeRoom(for new: Entry, _ old: Entry?) -> OfferDropReason? {
-        let kin = entries.filter { $0.key == new.key && $0.isTombstone == new.isTombstone }
-        let isFull = { (book: PlainBook) in old == nil && book.entries.count >= GossipLimits.offersMax }
-        if new.isTombstone {
-            if kin.count >= GossipLimits.offersPerKeyMax { evictSoonest(kin) }
-            return isFull(self) ? .bookFull : nil
-        }
-        if kin.count >= GossipLimits.offersPerKeyMax { return .tooManyFromOneKey }
-        let models = Set(entries.lazy.filter { !$0.isTombstone }.map(\.model))
-        if !models.contains(new.model), models.count >= GossipLimits.modelsMax { return .tooManyModels }
-        if isFull(self) {
-            let tombstones = entries.filter(\.isTombstone)
-            if tombstones.isEmpty { return .bookFull }
-            evictSoonest(tombstones)
-        }
-        return nil
     }
 }
 
 private let freshVersions = PlainRateLimit(
-    every: GossipLimits.versionEvery, burst: GossipLimits.versionBurstTaken)
+    every: GossipLimits.versionEveryTaken, burst: GossipLimits.versionBurstTaken)
 
 private func signed(_ key: Int, _ model: String, sequence: UInt64, withdrawn: Bool, ends: Int64)
     -> Verified<Offer>
@@ -79,10 +86,13 @@ private func signed(_ key: Int, _ model: String, sequence: UInt64, withdrawn: Bo
     return Verified(signing: record, with: Identity.ofNode(key))
 }
 
+/// The group of all that fills the books below.
+private let crowdGroups = OfferBook.Groups(seller: 1 << 40, sender: 1 << 41)
+
 /// Offer books with offers under the key −1, and room for three. One record serves for all: an offer book
 /// goes by the ids that it is given.
 private let crowded = crowd(withTombstones: 0)
-private let crowdedWithTombstones = crowd(withTombstones: 2)
+private let crowdedWithTombstones = crowd(withTombstones: 2_000)
 private func crowd(withTombstones tombstones: Int) -> (OfferBook, PlainBook) {
     var book = OfferBook()
     var plain = PlainBook()
@@ -93,8 +103,9 @@ private func crowd(withTombstones tombstones: Int) -> (OfferBook, PlainBook) {
         let offer = isTombstone ? dead : live
         let entry = PlainBook.Entry(
             id: UInt64(number) << 50, key: -1, model: "crowd", sequence: 1, isTombstone: isTombstone,
-            expiresAt: offer.record.notAfter, versions: freshVersions, offer: offer)
-        _ = book.hold(offer, id: entry.id, own: true, expiresAt: entry.expiresAt, now: .zero)
+            expiresAt: .zero + .seconds(900), versions: freshVersions, groups: crowdGroups, offer: offer)
+        book.hold(
+            offer, id: entry.id, groups: crowdGroups, own: false, expiresAt: entry.expiresAt, now: .zero)
         plain.entries.append(entry)
     }
     return (book, plain)
@@ -113,7 +124,7 @@ private enum AlmostFull: Beginning { static var isCrowded: Bool { true } }
     private struct Model<Begin: Beginning>: ModelTest {
         enum Operation {
             case hold(key: Int, model: Int, withdrawn: Bool, own: Bool, ends: Int64)
-            case remove(nth: Int), pass(Interval)
+            case remove(nth: Int), pass(Interval), trade([Int])
             case digest(UInt64, UInt64, limit: Int), difference(UInt64, UInt64, limit: Int, seed: UInt64)
         }
         var book = OfferBook()
@@ -132,7 +143,8 @@ private enum AlmostFull: Beginning { static var isCrowded: Bool { true } }
 
         func draw(_ random: inout SeededRandom) -> Operation {
             let (a, b) = (random.next(), random.chance(1, in: 3) ? .max : random.next())
-            return switch random.below(20) {
+            return switch random.below(21) {
+            case 20: .trade((0..<random.below(3)).map { _ in random.below(11) })
             case 0..<12:
                 .hold(
                     key: random.below(keys), model: random.below(11), withdrawn: random.chance(2, in: 5),
@@ -152,9 +164,12 @@ private enum AlmostFull: Beginning { static var isCrowded: Bool { true } }
                 let others = plain.entries.filter { $0.key >= 0 }
                 guard !others.isEmpty else { break }
                 let id = others[nth % others.count].id
-                book.remove(id)
+                book.remove(id, now)
                 plain.remove(id)
             case .pass(let interval): now = now + interval
+            case .trade(let models):
+                plain.traded = models.map { "model-\($0)" }
+                book.trade(in: plain.traded)
             case .digest(let first, let last, let limit): try compareDigest(first, last, limit)
             case .difference(let first, let last, let limit, let seed):
                 try compareDifference(first, last, limit, seed)
@@ -168,14 +183,26 @@ private enum AlmostFull: Beginning { static var isCrowded: Bool { true } }
             let id = Offer.shortID(key: Identity.ofNode(key).publicKey, model: model)
             let sequence = (plain[id]?.sequence ?? 0) + 1
             let offer = signed(key, model, sequence: sequence, withdrawn: withdrawn, ends: ends)
-            let end = offer.record.notAfter
+            let end = now + .seconds(ends)
             try compareStanding(of: offer, id)
+            // Some come from the crowd's networks.
+            var groups = OfferBook.Groups(seller: UInt64(key), sender: UInt64(key / 2))
+            if key % 4 == 3 { groups = crowdGroups }
             let entry = PlainBook.Entry(
                 id: id, key: key, model: model, sequence: sequence, isTombstone: withdrawn,
-                expiresAt: end, versions: freshVersions, offer: offer)
-            try same(
-                book.hold(offer, id: id, own: own, expiresAt: end, now: now),
-                plain.hold(entry, own: own, now: now), "refusal")
+                expiresAt: end, versions: freshVersions, groups: groups, isOwn: own, offer: offer)
+            if !own {
+                let room = book.room(
+                    for: offer.record, replacing: book[id], groups, random: &random)
+                try holds(plain.allows(room, for: entry), "room: \(room)")
+                if case .none = room { return }
+                if case .evicting(let victim) = room {
+                    book.remove(victim, now)
+                    plain.remove(victim)
+                }
+            }
+            book.hold(offer, id: id, groups: groups, own: own, expiresAt: end, now: now)
+            plain.hold(entry, now: now)
         }
 
         private func compareStanding(of offer: Verified<Offer>, _ id: UInt64) throws {
@@ -201,13 +228,14 @@ private enum AlmostFull: Beginning { static var isCrowded: Bool { true } }
 
         private mutating func compareContents() throws {
             try same(book.ids, plain.ids, "ids")
-            try same(book.evicted, plain.evicted, "evicted")
             try same(book.count, plain.entries.count, "count")
             let others = plain.entries.filter { $0.key >= 0 }
             for entry in others {
                 let held = book[entry.id]
                 try holds(held?.offer === entry.offer, "another version of \(entry.id)")
                 try same(held?.expiresAt, entry.expiresAt, "the end of \(entry.id)")
+                try same(held?.groups, entry.groups, "the groups of \(entry.id)")
+                try same(book.crowd(entry.groups), plain.crowd(entry.groups), "the crowd of \(entry.id)")
                 try same(book.allowsVersion(entry.id, now), entry.versions.has(1, now), "allows a version")
             }
             for number in 0..<11 {
@@ -270,7 +298,17 @@ private enum AlmostFull: Beginning { static var isCrowded: Bool { true } }
             let wanted = listed.filter { id in
                 !awaited.contains(id) && (plain[id].map { $0.sequence < theirs[id] ?? 0 } ?? true)
             }
-            try same(answer.wanted, Array(wanted.prefix(limit)), "wanted")
+            // No more of what isn't held than there is room for.
+            var roomLeft = max(0, GossipLimits.offersMax - plain.entries.count)
+            var expected: [UInt64] = []
+            for id in wanted where expected.count < limit {
+                if plain[id] == nil {
+                    guard roomLeft > 0 else { continue }
+                    roomLeft -= 1
+                }
+                expected.append(id)
+            }
+            try same(answer.wanted, expected, "wanted")
             let lacking = passable(first, last).filter { entry in
                 !listed.contains(entry.id) || theirs[entry.id] ?? 0 < entry.sequence
             }
@@ -288,7 +326,8 @@ private enum AlmostFull: Beginning { static var isCrowded: Bool { true } }
         try check(Model<Empty>.self, seed: seed, steps: 400)
     }
 
-    @Test(arguments: modelSeeds) func inAFullBookTombstonesGiveWayAndThenNobody(_ seed: UInt64) throws {
+    @Test(arguments: modelSeeds)
+    func aFullBookGivesWayInItsMostCrowdedGroupAndToTheModelsInWhichWeTrade(_ seed: UInt64) throws {
         try check(Model<AlmostFull>.self, seed: seed, steps: 40)
     }
 }

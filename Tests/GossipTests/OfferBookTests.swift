@@ -15,22 +15,107 @@ import Wire
 
     /// Checks the offer's signature first: an offer book holds only checked records.
     private func hold(
-        _ book: inout OfferBook, _ index: Int, _ model: String, sequence: UInt64 = 1, withdrawn: Bool = false
+        _ book: inout OfferBook, _ index: Int, _ model: String, sequence: UInt64 = 1, withdrawn: Bool = false,
+        groups: OfferBook.Groups? = nil
     ) -> OfferDropReason? {
         let signed = offer(of: index % 600, model: model, sequence: sequence, withdrawn: withdrawn)
         guard let verified = try? Verified<Offer>(checking: signed) else { return .badSignature }
-        return book.hold(
-            verified, id: Offer.shortID(key: verified.record.publicKey, model: model), own: false,
-            expiresAt: verified.record.notAfter, now: .zero)
+        let id = Offer.shortID(key: verified.record.publicKey, model: model)
+        let groups = groups ?? OfferBook.Groups(seller: UInt64(index), sender: UInt64(index))
+        var random = SeededRandom(seed: UInt64(index))
+        switch book.room(for: verified.record, replacing: book[id], groups, random: &random) {
+        case .none(let reason): return reason
+        case .evicting(let victim): book.remove(victim, .zero)
+        case .free: break
+        }
+        book.hold(
+            verified, id: id, groups: groups, own: false, expiresAt: .zero + .seconds(180), now: .zero)
+        return nil
     }
 
-    @Test func aFullListOfModelsRefusesNewOnesAndTakesThemWhenOneHasGone() {
+    /// An offer book that `group` has filled with offers of invented keys: ids stand for them.
+    private func flooded(_ group: OfferBook.Groups, model: String = "flood") -> OfferBook {
         var book = OfferBook()
-        for index in 0..<512 { #expect(hold(&book, index, "model-\(index)") == nil) }
-        #expect(hold(&book, 513, "another") == .tooManyModels)
-        #expect(hold(&book, 513, "model-1") == nil)
-        #expect(hold(&book, 0, "model-0", sequence: 2, withdrawn: true) == nil)
-        #expect(hold(&book, 513, "another") == nil)
+        guard let verified = try? Verified<Offer>(checking: offer(of: 599, model: model)) else { return book }
+        for number in 0..<GossipLimits.offersMax {
+            book.hold(
+                verified, id: UInt64(number) << 50 | 1, groups: group, own: false,
+                expiresAt: .zero + .seconds(180), now: .zero)
+        }
+        return book
+    }
+
+    @Test func aFloodFromOneNetworkEvictsItselfAndFindsNoRoomForMore() {
+        let flood = OfferBook.Groups(seller: 7_777, sender: 7_778)
+        var book = flooded(flood)
+        #expect(hold(&book, 1, "flood-2", groups: flood) == .bookFull)
+        #expect(hold(&book, 2, "wren-m", groups: .init(seller: 2, sender: 7_778)) == .bookFull)
+        for index in 3..<300 { #expect(hold(&book, index, "model-\(index)") == nil) }
+        #expect(book.count == GossipLimits.offersMax)
+        // Honest offers are hardly ever drawn, and never the worst of those drawn.
+        for index in 300..<599 { #expect(hold(&book, index, "model-\(index)") == nil) }
+        for index in 3..<300 {
+            #expect(book.offers(model: "model-\(index)").count == 1, "model-\(index)")
+        }
+    }
+
+    @Test func anOfferOfAModelInWhichWeTradeAlwaysHasRoomAndStays() {
+        var book = flooded(OfferBook.Groups(seller: 7_777, sender: 7_778))
+        book.trade(in: ["wren-m"])
+        // From the flood's own network.
+        #expect(hold(&book, 1, "wren-m", groups: .init(seller: 7_777, sender: 7_778)) == nil)
+        for index in 2..<300 { #expect(hold(&book, index, "model-\(index)") == nil) }
+        #expect(book.offers(model: "wren-m").count == 1)
+    }
+
+    @Test func aFloodOfAModelInWhichWeTradeTakesHalfOfTheBookAndThenEvictsItself() throws {
+        let flood = OfferBook.Groups(seller: 7_777, sender: 7_778)
+        var book = OfferBook()
+        book.trade(in: ["wren-m"])
+        let verified = try Verified<Offer>(checking: offer(of: 599, model: "wren-m"))
+        let other = try Verified<Offer>(checking: offer(of: 598, model: "other"))
+        for number in 0..<GossipLimits.offersMax {
+            let isTraded = number < GossipLimits.tradedOffersMax
+            book.hold(
+                isTraded ? verified : other, id: UInt64(number) << 50 | 1,
+                groups: isTraded ? flood : .init(seller: UInt64(number), sender: UInt64(number)), own: false,
+                expiresAt: .zero + .seconds(180), now: .zero)
+        }
+        #expect(hold(&book, 1, "wren-m", groups: flood) == .bookFull)
+        #expect(hold(&book, 2, "wren-m") == nil)
+        #expect(book.offers(model: "wren-m").count == GossipLimits.tradedOffersMax)
+        #expect(book.offers(model: "other").count == GossipLimits.offersMax - GossipLimits.tradedOffersMax)
+    }
+
+    @Test func aFullBookWantsNothingThatItDoesntHold() {
+        let book = flooded(OfferBook.Groups(seller: 7_777, sender: 7_778))
+        var random = SeededRandom(seed: 1)
+        let theirs = OfferDigest(
+            first: 0, last: .max,
+            offers: [OfferVersion(id: 1, sequence: 2), OfferVersion(id: 2, sequence: 1)])
+        let answer = book.difference(to: theirs, at: WallTime(milliseconds: wallStart), random: &random)
+        #expect(answer.wanted == [1], "a newer version of what it holds, and not the unknown one")
+    }
+
+    @Test func aModelCountsAsSoldForTenMinutesAfterItsLastOfferHasGone() {
+        var book = OfferBook()
+        #expect(!book.wasSold("wren-m", .zero))
+        _ = hold(&book, 1, "wren-m")
+        _ = hold(&book, 2, "wren-m")
+        #expect(book.wasSold("wren-m", .zero))
+        for id in book.ids { book.remove(id, .zero + .minutes(5)) }
+        #expect(book.wasSold("wren-m", .zero + .minutes(14)))
+        #expect(!book.wasSold("wren-m", .zero + .minutes(15)))
+    }
+
+    @Test func aCatalogueListsTheModelsInWhichWeTradeAndThoseWithMostSellers() {
+        var book = OfferBook()
+        for index in 0..<600 { _ = hold(&book, index, "model-\(index)") }
+        for index in 0..<3 { _ = hold(&book, index + 10, "model-599") }
+        book.trade(in: ["model-99"])
+        let listed = book.summaries.map(\.name)
+        #expect(listed.count == GossipLimits.modelsMax && listed == listed.sorted())
+        #expect(listed.contains("model-99") && listed.contains("model-599"))
     }
 
     @Test func tombstonesOfAKeyAreEightAtMostTheNinthTakesThePlaceOfTheOneThatEndsFirst() {
@@ -45,7 +130,7 @@ import Wire
         var sequence: UInt64 = 0
         for step in 0..<600 {
             if random.chance(1, in: 3), !book.ids.isEmpty {
-                book.remove(book.ids[random.below(book.ids.count)])
+                book.remove(book.ids[random.below(book.ids.count)], .zero)
             } else {
                 sequence += 1
                 _ = hold(

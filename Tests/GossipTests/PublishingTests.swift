@@ -67,12 +67,12 @@ import Wire
         var draft = terms("wren-m", output: 1)
         draft.endpoints = []
         machine.announce(draft)
-        draft.endpoints = [Endpoint(ipv4: 0x0a00_0009, port: 7827)]
+        draft.endpoints = [Endpoint(ipv4: 0x1400_0009, port: 7827)]
         #expect(machine.announce(draft) == .published)
         machine.pass(.seconds(20))
         draft.price.output = 2
         machine.announce(draft)
-        draft.endpoints = [Endpoint(ipv4: 0x0a00_000a, port: 7827)]
+        draft.endpoints = [Endpoint(ipv4: 0x1400_000a, port: 7827)]
         let outcome = machine.announce(draft)
         #expect(outcome.isHeld, "the price must wait")
         #expect(machine.gossip.allOffers.first?.record.endpoints == draft.endpoints)
@@ -186,6 +186,35 @@ import Wire
         #expect(ends.map(\.sequence) == [high + 1])
         #expect(machine.announce(terms("old")) == .published)
         #expect(machine.gossip.allOffers.map(\.record.sequence) == [high + 2])
+    }
+
+    @Test func anOfferOfAFormerLifeThatWillBeServedAgainIsNotWithdrawnItsSuccessorIsOneVersion() {
+        var machine = Machine.joined(members: 1..<2)
+        machine.gossip.resume(["wren-m"])
+        let high = UInt64(wallStart) + 100_000
+        for _ in 0..<3 { machine.mail([offer(of: 0, sequence: high)], from: 1) }
+        machine.pass(.seconds(20))
+        #expect(machine.takeMails().isEmpty)
+        #expect(machine.gossip.statistics.signaturesChecked == 1)
+        #expect(machine.announce(terms("wren-m")) == .published)
+        machine.pass(.milliseconds(20))
+        #expect(machine.takeMails().flatMap(\.offers).map(\.sequence) == [high + 1])
+        // Announced first, it answers what comes back by one version more.
+        machine.mail([offer(of: 0, sequence: high + 50)], from: 1)
+        machine.pass(.milliseconds(20))
+        let again = machine.takeMails().flatMap(\.offers)
+        #expect(again.map(\.sequence) == [high + 51] && again.allSatisfy { !$0.withdrawn })
+    }
+
+    @Test func aNodeThatLeavesBeforeItServesAgainWithdrawsTheOfferOfItsFormerLife() {
+        var machine = Machine.joined(members: 1..<2)
+        machine.gossip.resume(["wren-m"])
+        machine.mail([offer(of: 0, sequence: 5)], from: 1)
+        machine.pass(.milliseconds(20))
+        #expect(machine.takeMails().isEmpty)
+        machine.leave()
+        machine.pass(.milliseconds(20))
+        #expect(machine.takeMails().flatMap(\.offers).map(\.withdrawn) == [true])
     }
 
     @Test func aLeaveWithdrawsEverythingTellsMembersAndSessionsAndSaysWhenTheyHaveAnswered() {

@@ -107,6 +107,8 @@ import Testing
         #expect(loop.run { rig.isOver(1) })
         #expect(rig.failure(1)?.code == code)
         #expect(rig.failure(1)?.isRetryable == true)
+        // Where the request may be the reason, a trial decides first.
+        #expect(loop.run { !rig.backend.status.isUp })
         #expect(rig.ask(2)?.code == .down)
         if case .down(let reason)? = rig.statuses.last?.state {
             #expect(reason == rig.failure(1))
@@ -122,6 +124,37 @@ import Testing
         #expect(rig.ask(3) == nil)
         #expect(loop.run { rig.isOver(3) })
         #expect(rig.text(3) == "well")
+        rig.close()
+        server.close()
+    }
+
+    @Test(arguments: ["500", "early"])
+    func aQuestionThatBreaksItsAnswerDoesNotTakeTheServerFromOthers(_ how: String) {
+        let server = ScriptedServer(
+            loop,
+            handler: Script.llama { connection in
+                if connection.body.contains("KILL") {
+                    if how == "500" { return connection.answer(500, "{\"error\":{\"message\":\"boom\"}}") }
+                    connection.head(length: 10_000)
+                    return connection.close()
+                }
+                let answer = Script.answer(["well"])
+                connection.head(length: answer.utf8.count)
+                connection.write(answer)
+            })
+        let rig = Rig(server, loop: loop)
+        let told = rig.statuses.count
+        for round in 0..<3 {
+            let (bad, good) = (JobID(rawValue: UInt64(2 * round + 1)), JobID(rawValue: UInt64(2 * round + 2)))
+            #expect(rig.ask(bad, body: #"{"messages":[{"role":"user","content":"KILL"}]}"#) == nil)
+            #expect(loop.run { rig.isOver(bad) })
+            #expect(rig.failure(bad) != nil && rig.backend.status.isUp)
+            #expect(rig.ask(good) == nil, "others are served while the trial runs")
+            #expect(loop.run { rig.isOver(good) && !rig.backend.isOnTrial })
+            #expect(rig.text(good) == "well" && rig.backend.status.isUp)
+        }
+        let later = rig.statuses[told...].map(\.isUp)
+        #expect(!later.contains(false))
         rig.close()
         server.close()
     }

@@ -156,7 +156,8 @@ import Wire
         buyer.auctioneer.offersFound(
             other, OffersFound(sellers: [], known: 2, catalogueKnows: true), turn: &buyer.turn,
             out: &buyer.actions)
-        #expect(buyer.actions.failures.map(\.reason) == [.modelNotFound, .noBid])
+        #expect(buyer.actions.failures.map(\.reason) == [.modelNotFound, .unreachable])
+        #expect(buyer.actions.failures.last?.retryAfter == .seconds(1))
     }
 
     @Test func aRequestThatIsTooLongNamesTheLargestContextOnOffer() {
@@ -171,14 +172,13 @@ import Wire
         var random = SeededRandom(seed: 3)
         let pool = (0..<100).map { number -> Eligible in
             Eligible(
-                candidate: Seller(UInt64(100 + number)).candidate, millitrust: 1_000, rank: .max,
-                newcomer: number >= 90, isMet: true,
-                weight: number < 10 ? 1_000 : 10)
+                candidate: Seller(UInt64(100 + number)).candidate, millitrust: 1_000, belief: SpeedBelief(),
+                rank: .max, isKnown: true, isMet: number < 90, weight: number < 10 ? 1_000 : 10)
         }
         var counts = [Int](repeating: 0, count: 100)
         for _ in 0..<200 {
             let chosen = Sampling.choose(pool, most: 8, random: &random)
-            #expect(chosen.count == 8 && chosen.contains { $0.newcomer })
+            #expect(chosen.count == 8 && chosen.contains { !$0.isMet })
             #expect(Set(chosen.map(\.candidate.key)).count == 8)
             for one in chosen {
                 let index = try #require(pool.firstIndex { $0.candidate.key == one.candidate.key })
@@ -192,32 +192,67 @@ import Wire
 
     @Test func inventedSellersGetHalfOfAnAuctionsPlacesOrWhatIsLeftOver() {
         var random = SeededRandom(seed: 5)
-        func sellers(_ numbers: Range<Int>, isMet: Bool) -> [Eligible] {
-            numbers.map {
+        func sellers(_ numbers: Range<Int>, isKnown: Bool) -> [Eligible] {
+            let weight: UInt64 = isKnown ? 1 : 1 << 20
+            return numbers.map { number -> Eligible in
                 Eligible(
-                    candidate: Seller(UInt64(100 + $0)).candidate, millitrust: 1_000, rank: .max,
-                    newcomer: true, isMet: isMet, weight: isMet ? 1 : 1 << 20)
+                    candidate: Seller(UInt64(100 + number)).candidate, millitrust: 1_000,
+                    belief: SpeedBelief(), rank: .max, isKnown: isKnown, isMet: false, weight: weight)
             }
         }
-        let invented = sellers(0..<1_000, isMet: false)
-        for (real, met) in [(12, 4), (2, 2), (0, 0)] {
+        let invented = sellers(0..<1_000, isKnown: false)
+        for (real, known) in [(12, 4), (2, 2), (0, 0)] {
             let chosen = Sampling.choose(
-                invented + sellers(2_000..<2_000 + real, isMet: true), most: 8, random: &random)
+                invented + sellers(2_000..<2_000 + real, isKnown: true), most: 8, random: &random)
             #expect(chosen.count == 8)
-            #expect(chosen.count(where: \.isMet) == met)
+            #expect(chosen.count(where: \.isKnown) >= known)
         }
+    }
+
+    @Test func onePlaceOfAnAuctionIsForASellerThatFinishedATaskHereHoweverGoodTheOthersLook() {
+        var random = SeededRandom(seed: 6)
+        let pool = (0..<200).map { number -> Eligible in
+            let isMet = number == 77
+            let weight: UInt64 = isMet ? 1 : 1 << 20
+            return Eligible(
+                candidate: Seller(UInt64(100 + number)).candidate, millitrust: 1_000, belief: SpeedBelief(),
+                rank: .max, isKnown: true, isMet: isMet, weight: weight)
+        }
+        for _ in 0..<50 {
+            let chosen = Sampling.choose(pool, most: 8, random: &random)
+            #expect(chosen.count(where: \.isMet) == 1)
+        }
+    }
+
+    @Test func declinesInARowAndSlotsThatAreOnlyClaimedWeighLittle() {
+        let weight = { (slots: UInt32, isMet: Bool, declines: Int) -> UInt64 in
+            Sampling.weight(
+                score: 100, best: 100, slots: slots, inFlight: 0, hasSession: false, isMet: isMet,
+                declines: declines)
+        }
+        let one: UInt64 = 1 << 20
+        #expect(weight(4_096, false, 0) == 8 * one)
+        #expect(weight(4_096, true, 0) == 64 * one)
+        #expect(weight(4, true, 1) == 2 * one)
+        #expect(weight(4, true, 3) == one / 2)
+        #expect(weight(4, true, .max) == weight(4, true, 6))
+        #expect(weight(1, true, 6) > 0)
     }
 
     @Test func weightsFallWithTheSquareOfTheScoreAndWithTasksInFlight() {
         let weight = { (score: UInt64, flight: Int) in
-            Sampling.weight(score: score, best: 100, slots: 4, inFlight: flight, hasSession: false)
+            Sampling.weight(
+                score: score, best: 100, slots: 4, inFlight: flight, hasSession: false, isMet: true,
+                declines: 0)
         }
         #expect(weight(100, 0) == 4 << 20)
         let ratio = Double(weight(200, 0)) / Double(weight(100, 0))
         #expect(ratio > 0.24 && ratio < 0.26)
         #expect(weight(100, 3) == 1 << 20 && weight(100, 40) == 1 << 20)
         #expect(weight(.max, 0) >= 1)
-        #expect(Sampling.weight(score: .max, best: .max, slots: .max, inFlight: 0, hasSession: true) > 0)
+        let most = Sampling.weight(
+            score: .max, best: .max, slots: .max, inFlight: 0, hasSession: true, isMet: true, declines: 0)
+        #expect(most > 0)
     }
 
     @Test func theClientsOrderDecidesBeforeTheScoreAndWithoutFallbacksAlone() throws {

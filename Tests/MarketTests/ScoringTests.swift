@@ -12,7 +12,7 @@ import Wire
         _ seller: Seller, _ estimate: Money, _ milliseconds: Int64, _ score: UInt64
     ) {
         let basis = ScoringBasis(tokensIn: 8, tokensOut: 64, weights: Weights())
-        let result = basis.expect(seller.offer, millitrust: 1_000)
+        let result = basis.expect(seller.offer, millitrust: 1_000, SpeedBelief())
         #expect(result.estimate == estimate)
         #expect(result.completion.milliseconds == milliseconds)
         #expect(result.score == score)
@@ -57,20 +57,57 @@ import Wire
     }
 
     @Test func trustFallsWithFailuresStaysAboveItsFloorAndComesBackWithTimeAndSuccess() {
-        let parameters = MarketParameters()
+        let parameters = MarketParameters.withoutProbation
         var table = SellerTable(parameters)
         let key = ada.key
         let start = MonotonicTime.zero
         #expect(table.trust(key, start) == 1_000)
         table.awarded(key, start)
-        table.ended(key, factor: parameters.trustAfterLoss, start)
+        table.blame(key, factor: parameters.trustAfterLoss, start)
         #expect(table.trust(key, start) == 700)
         #expect(table.trust(key, start + parameters.trustHalfLife) == 850)
         #expect(table.trust(key, start + .minutes(24 * 60)) == 1_000)
-        table.ended(key, factor: nil, start)
+        table.finished(key, start)
         #expect(table.trust(key, start) == 731)
-        for _ in 0..<50 { table.ended(key, factor: 700, start) }
+        for _ in 0..<50 { table.blame(key, factor: 700, start) }
         #expect(table.trust(key, start) == parameters.trustMin)
+    }
+
+    @Test func aNewKeyIsTrustedLessThanAProvenOneAndMoreThanOneThatFailed() {
+        let parameters = MarketParameters()
+        var table = SellerTable(parameters)
+        let start = MonotonicTime.zero
+        #expect(table.trust(ada.key, start) == 900)
+        var trust: [UInt32] = []
+        for _ in 0..<6 {
+            table.finished(ada.key, start)
+            trust.append(table.trust(ada.key, start))
+        }
+        #expect(trust == [925, 950, 975, 1_000, 1_000, 1_000])
+        table.blame(bob.key, factor: parameters.trustAfterLoss, start)
+        #expect(table.trust(bob.key, start) == 630)
+        table.blame(ada.key, factor: parameters.trustAfterLoss, start)
+        #expect(
+            table.trust(ada.key, start) == 700, "a proven key that failed is trusted less than a new one too")
+        #expect(table.trust(bob.key, start + .minutes(24 * 60)) == 900, "time alone proves nothing")
+    }
+
+    @Test func trustSurvivesARestartWithTheTimeThatPassedMeanwhile() throws {
+        let parameters = MarketParameters.withoutProbation
+        var table = SellerTable(parameters)
+        table.blame(ada.key, factor: 500, .zero)
+        table.finished(bob.key, .zero)
+        let records = try [ada, bob].map { try #require(table.record(of: $0.key, moment(0))) }
+        #expect(records.map(\.trust) == [500, 1_000] && records.map(\.finished) == [0, 1])
+        var next = SellerTable(parameters)
+        // The monotonic clock of the next process begins anew.
+        let later = Now(monotonic: .zero + .seconds(3), wall: moment(0).wall + parameters.trustHalfLife)
+        next.restore(records, later)
+        #expect(next.trust(ada.key, later.monotonic) == 750)
+        #expect(next.hasFinished(bob.key) && !next.hasFinished(ada.key))
+        var skewed = SellerTable(parameters)
+        skewed.restore(records, Now(monotonic: .zero, wall: WallTime(milliseconds: 0)))
+        #expect(skewed.trust(ada.key, .zero) == 500, "a clock that was set back returns no trust")
     }
 
     @Test func aTableKeepsItsBoundAndTheKeyThatCameFirstLeavesFirst() {

@@ -276,6 +276,7 @@ import Wire
             let (task, worker) = buyer.stream([ada], request: request { $0.deadline = .milliseconds(900) })
             buyer.milliseconds = Int64(milliseconds)
             buyer.frame(task, 1, late, from: worker, on: 5)
+            buyer.found(task, [ada])
             #expect(buyer.actions.failures.map(\.reason) == [code])
         }
     }
@@ -294,22 +295,6 @@ import Wire
         }
     }
 
-    @Test(arguments: [
-        ("invalid_request", false, Reason.invalidRequest),
-        ("context_length_exceeded", false, .contextTooSmall),
-        ("backend_error", false, .backendError),
-    ])
-    func aWorkersRefusalOfTheRequestItselfEndsTheTask(
-        _ code: String, _ another: Bool, _ expected: Reason
-    ) {
-        var buyer = Buyer()
-        let (task, _) = buyer.stream([ada, cyd])
-        buyer.frame(
-            task, 1, .fail(Fail(code: code, message: "no", anotherMaySucceed: another)), from: ada, on: 5)
-        #expect(buyer.actions.failures.map(\.reason) == [expected])
-        #expect(buyer.actions.freed == [5])
-    }
-
     @Test func aWorkerThatLeavesHandsItsTaskOverAndKeepsItsTrust() {
         var buyer = Buyer()
         let (task, _) = buyer.stream([ada, cyd])
@@ -321,20 +306,19 @@ import Wire
         #expect(buyer.auctioneer.transcript(task)?.assignments.first?.ended == .left)
     }
 
-    @Test func whenEveryWorkerFailsTheTaskEndsAfterABoundedNumberOfThem() {
+    @Test func whenEveryWorkerIsLostTheTaskEndsAfterABoundedNumberOfThem() {
         var buyer = Buyer()
         let sellers = (20..<40).map { Seller($0, "w\($0)") }
         let task = buyer.submit(request { $0.deadline = .minutes(10) })
         var workers = 0
         while buyer.actions.failures.isEmpty && workers < 100 {
             buyer.found(task, sellers)
-            let worker = buyer.start(task, sellers, channel: 5)
+            _ = buyer.start(task, sellers, channel: 5)
             workers += 1
-            let fail = Fail(code: "backend_error", message: "out of memory", anotherMaySucceed: true)
-            buyer.frame(task, UInt32(workers), .fail(fail), from: worker, on: 5)
+            buyer.auctioneer.channelClosed(5, turn: &buyer.turn, out: &buyer.actions)
         }
         #expect(workers == MarketParameters().assignmentsMax)
-        #expect(buyer.actions.failures.map(\.reason) == [.backendError])
+        #expect(buyer.actions.failures.map(\.reason) == [.workerLost])
     }
 
     @Test func receiptsAreCumulativeAboutOneASecondAndSayWhatWasDelivered() {

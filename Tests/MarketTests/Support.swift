@@ -91,6 +91,15 @@ func request(_ model: String = "wren-m", change: (inout TaskRequest) -> Void = {
     return request
 }
 
+extension MarketParameters {
+    /// New keys count as proven, so that scores and trust are round.
+    static var withoutProbation: MarketParameters {
+        var parameters = MarketParameters()
+        parameters.trustNew = 1_000
+        return parameters
+    }
+}
+
 /// An auctioneer with its clock, its generator, and its actions since the last look.
 struct Buyer: ~Copyable {
     var auctioneer: Auctioneer
@@ -98,7 +107,7 @@ struct Buyer: ~Copyable {
     var actions: [AuctioneerAction] = []
     let key: PublicKey
 
-    init(parameters: MarketParameters = MarketParameters()) {
+    init(parameters: MarketParameters = .withoutProbation) {
         let me = identity(1_000)
         key = me.publicKey
         auctioneer = Auctioneer(identity: me, parameters: parameters)
@@ -148,6 +157,16 @@ struct Buyer: ~Copyable {
 
     mutating func unanswered(_ token: RequestToken) {
         auctioneer.unanswered(token, turn: &turn, out: &actions)
+    }
+
+    mutating func notAsked(_ token: RequestToken) {
+        auctioneer.notAsked(token, turn: &turn, out: &actions)
+    }
+
+    mutating func finish(
+        _ task: TaskID, _ attempt: UInt32, _ finish: Finish, from seller: Seller, on channel: ChannelID
+    ) {
+        frame(task, attempt, .finish(finish), from: seller, on: channel)
     }
 
     mutating func opened(_ task: TaskID, _ attempt: UInt32 = 1, _ channel: ChannelID, _ seller: Seller) {
@@ -245,6 +264,7 @@ extension [AuctioneerAction] {
     var receipts: [Receipt] {
         compactMap { if case .receiptIssued(let receipt) = $0 { receipt.record } else { nil } }
     }
+    var restarts: Int { count { if case .client(_, .restarted) = $0 { true } else { false } } }
     var awarded: [AwardSummary] {
         compactMap { if case .client(_, .awarded(let summary)) = $0 { summary } else { nil } }
     }

@@ -10,12 +10,12 @@ import Wire
 
     func after(_ milliseconds: Int64) -> MonotonicTime { .zero + .milliseconds(milliseconds) }
 
-    func made(first: UInt32, queue: UInt32 = 0) -> StallClock {
+    func made(first: UInt32, queue: UInt32 = 0, tokensIn: UInt32 = 8, slowness: Int = 0) -> StallClock {
         let bid = Bid(
             task: TaskID(high: 1, low: 1), attempt: 1, bidder: ada.key, buyer: bob.key, price: price(20, 200),
             queueMilliseconds: queue, firstTokenMilliseconds: first, millitokensPerSecond: 60_000,
             digest: nil, quantization: "q8_0", continues: true, context: 512)
-        return StallClock(bid, .zero)
+        return StallClock(bid, tokensIn: tokensIn, slowness: slowness, parameters, .zero)
     }
 
     @Test func beforeItsFirstDeltaAWorkerHasThreeTimesWhatItBidAndItsQueue() {
@@ -25,22 +25,67 @@ import Wire
 
     @Test func afterItsFirstDeltaAWorkerHasThreeTimesTheMedianGap() {
         var clock = made(first: 3)
-        for second in 0..<4 { clock.deltaCame(after(Int64(second) * 1_000)) }
+        for second in 0..<4 { clock.bytesCame(after(Int64(second) * 1_000)) }
         #expect(clock.stallsAt(parameters) == after(6_000))
         clock.restart(after(5_000))
         #expect(clock.stallsAt(parameters) == after(8_000))
     }
 
-    @Test func progressWithoutANewTokenIsBelievedForAWhileOnly() {
+    /// A frame each second, and when the clock says that the worker stalls.
+    func stalls(_ clock: inout StallClock, _ seconds: Range<Int>, _ progress: (Int) -> Progress)
+        -> MonotonicTime
+    {
+        for second in seconds {
+            clock.progressCame(progress(second), delivered: 0, parameters, after(Int64(second) * 1_000))
+        }
+        return clock.stallsAt(parameters)
+    }
+
+    @Test func afterItsFirstByteFramesWithoutANewTokenAreBelievedForAWhileOnly() {
         var clock = made(first: 3)
-        clock.deltaCame(.zero)
+        clock.bytesCame(.zero)
         for second in 1..<20 {
             clock.progressCame(
-                Progress(phase: .generating, tokens: 1), delivered: 1, after(Int64(second) * 1_000))
+                Progress(phase: .generating, tokens: 1), delivered: 1, parameters,
+                after(Int64(second) * 1_000))
         }
         #expect(clock.stallsAt(parameters) == after(10_000))
-        clock.progressCame(Progress(phase: .generating, tokens: 2), delivered: 1, after(20_000))
+        clock.progressCame(
+            Progress(phase: .generating, tokens: 2), delivered: 1, parameters, after(20_000))
         #expect(clock.stallsAt(parameters) == after(21_500))
+    }
+
+    @Test func aFrameFromATimerIsNoEvidenceHoweverOftenItComes() {
+        var clock = made(first: 3)
+        #expect(stalls(&clock, 1..<10) { _ in Progress(phase: .prefill, tokens: 0) } == after(10_000))
+        var long = made(first: 3, tokensIn: 4_000)
+        #expect(
+            stalls(&long, 1..<40) { _ in Progress(phase: .prefill, tokens: 0) } == after(40_000),
+            "a prompt of 4,000 tokens takes a slow CPU 40 s")
+        var again = made(first: 3, slowness: 2)
+        #expect(stalls(&again, 1..<40) { _ in Progress(phase: .prefill, tokens: 0) } == after(40_000))
+    }
+
+    @Test func loadingAReadPromptAndAShorterQueueAreEvidenceForAsLongAsWordsAreBelieved() {
+        var reads = made(first: 3)
+        #expect(
+            stalls(&reads, 1..<31) { Progress(phase: .prefill, tokens: UInt32($0)) } == after(31_500))
+        var queues = made(first: 3)
+        #expect(
+            stalls(&queues, 1..<31) { Progress(phase: .queued, tokens: UInt32(90_000 - $0)) }
+                == after(31_500))
+        var standsStill = made(first: 3)
+        #expect(
+            stalls(&standsStill, 1..<12) { _ in Progress(phase: .queued, tokens: 5_000) } == after(11_000),
+            "the same estimate again is no news")
+        var loads = made(first: 3)
+        #expect(stalls(&loads, 1..<200) { _ in Progress(phase: .loading, tokens: 0) } == after(99_000))
+    }
+
+    @Test func tokensThatAreClaimedAndNeverShownAreALieAndNoEvidence() {
+        var clock = made(first: 3)
+        let at = stalls(&clock, 1..<14) { Progress(phase: .generating, tokens: UInt32($0)) }
+        #expect(at == after(14_000) && clock.hasLied, "four tokens may wait for the rest of their character")
     }
 
     @Test func waitsForBusySellersDoubleUpToABoundAndEndWithThePatience() throws {

@@ -276,7 +276,7 @@ final class World {
         guard var client = clients[task] else { return }
         if client.ends > 0 { client.eventsAfterEnd += 1 }
         switch event {
-        case .awarded, .progress: break
+        case .awarded, .progress, .restarted: break
         case .delta(let text, let tokens, _):
             client.text += text
             client.tokens += tokens
@@ -326,6 +326,7 @@ final class World {
         case .closeChannel(let channel): end(channel, by: node)
         case .client(let task, let event): client(task, event)
         case .receiptIssued: receiptsIssued += 1
+        case .sellerJudged: break
         }
     }
 

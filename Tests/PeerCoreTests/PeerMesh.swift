@@ -15,13 +15,16 @@ struct PeerMesh {
         let endpoint: Endpoint
         /// By how much its wall clock is off.
         let skew: Interval
+        var settings: PeerSettings
+        var restarts = 0
         var isDown = false
         var dialled: [Endpoint] = []
         var events: [ClientEvent] = []
-        init(_ peer: consuming Peer, _ endpoint: Endpoint, _ skew: Interval) {
+        init(_ peer: consuming Peer, _ endpoint: Endpoint, _ skew: Interval, _ settings: PeerSettings) {
             self.peer = peer
             self.skew = skew
             self.endpoint = endpoint
+            self.settings = settings
         }
     }
 
@@ -61,7 +64,21 @@ struct PeerMesh {
             identity: Identity.ofNode(index), settings: settings, entropy: Bytes32(3, UInt64(index), 0, 0),
             seed: Bytes32(4, UInt64(index), 0, 0), now: at(skew))
         byEndpoint[Self.endpoint(index)] = index
-        nodes.append(Node(peer, Self.endpoint(index), skew))
+        nodes.append(Node(peer, Self.endpoint(index), skew, settings))
+        drain(index)
+    }
+
+    /// A new process under the same key, with the sequences and the anchors that the old one stored.
+    mutating func restart(_ index: Int, anchors: [Verified<Contact>] = []) {
+        let node = nodes[index]
+        node.restarts += 1
+        node.settings.anchors = anchors
+        node.isDown = false
+        node.peer = Peer(
+            identity: Identity.ofNode(index), settings: node.settings,
+            entropy: Bytes32(3, UInt64(index), UInt64(node.restarts), 0),
+            seed: Bytes32(4, UInt64(index), UInt64(node.restarts), 0), now: at(node.skew))
+        network.forgetAlarm(of: index)
         drain(index)
     }
 
@@ -105,9 +122,12 @@ struct PeerMesh {
             switch effect {
             case .dial(_, let endpoint): node.dialled.append(endpoint)
             case .client(_, let event): node.events.append(event)
-            case .write, .closeChannel, .startJob, .cancelJob, .pauseJob, .resumeJob, .keep, .keepSequence,
-                .log, .sendApart,
-                .left:
+            case .keepSequence(let model, let sequence):
+                node.settings.offerSequences.removeAll { $0.model == model }
+                node.settings.offerSequences.append((model, sequence))
+            case .left: node.isDown = true
+            case .write, .closeChannel, .startJob, .cancelJob, .pauseJob, .resumeJob, .keep, .keepSeller,
+                .log, .sendApart:
                 break
             }
         }

@@ -44,6 +44,12 @@ import Testing
             try same(bucket.has(1, now), plain.has(1, now), "has one")
             try same(bucket.has(burst, now), plain.has(burst, now), "has a burst")
             try holds(!bucket.has(burst + 1, now), "has more than a burst")
+            let next = bucket.nextToken
+            try same(next <= now, plain.has(1, now), "the next token is there")
+            if next > now {
+                try holds(bucket.has(1, next), "none at the announced time")
+                try holds(!bucket.has(1, next + Interval(nanoseconds: -1)), "one before the announced time")
+            }
         }
     }
 

@@ -196,13 +196,13 @@ extension Completion {
     var answer: Message? {
         switch result {
         case .answered(let message, _): message
-        case .unanswered: nil
+        case .unanswered, .notAsked: nil
         }
     }
     var roundTrip: Interval? {
         switch result {
         case .answered(_, let time): time
-        case .unanswered: nil
+        case .unanswered, .notAsked: nil
         }
     }
 }

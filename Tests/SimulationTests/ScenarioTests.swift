@@ -62,6 +62,12 @@ func run(
     }
 
     @Test(arguments: [1, 2, 3] as [UInt64])
+    func aSellerThatIsRestartedEveryFewSecondsIsFoundWithinTwoAfterEachRestart(seed: UInt64) throws {
+        let report = try run("restarts", seed: seed)
+        #expect(report.returns.count >= 30)
+    }
+
+    @Test(arguments: [1, 2, 3] as [UInt64])
     func aKilledSellerCostsEachAskerAtMostOneUnansweredCallAndNoTask(seed: UInt64) throws {
         try run("dead-node", seed: seed)
     }
@@ -106,5 +112,23 @@ func run(
         let names = Scenarios.names.map(\.name)
         #expect(Set(names).count == names.count)
         #expect(Scenarios.named("no such", seed: 1).map(\.name) == nil)
+    }
+}
+
+@Suite struct BurstScenarioTests {
+    /// Nothing fails, so the run also checks that nobody is taken for dead (`blameless`).
+    @Test(arguments: [1, 2] as [UInt64])
+    func aBurstFromOneAskerIsRefusedAtMostForWantOfAFreeSlot(seed: UInt64) throws {
+        var scenario = Scenarios.mesh("burst", "200 tasks at once to one seller", seed: seed, nodes: 4)
+        for index in scenario.nodes.indices { scenario.nodes[index].serves = [] }
+        scenario.nodes[0].serves = [ServePlan(model: "wren-m", slots: 256)]
+        var load = LoadPlan(tasks: 200, from: .seconds(20), every: .zero, models: ["wren-m"])
+        load.askers = [3]
+        scenario.load = [load]
+        let report = World(scenario).run()
+        #expect(report.holds, "\(report.text(replay: "scenario burst, seed \(seed)"))")
+        let refused = report.outcomes.filter { $0.name != "delivered" }
+        #expect(refused.allSatisfy { $0.name == "refused:busy" || $0.name == "refused_busy" }, "\(refused)")
+        #expect(report.delivered >= 100)
     }
 }

@@ -1,5 +1,6 @@
 import Cryptography
 import Foundation
+import Market
 import Primitives
 import Testing
 import Wire
@@ -116,6 +117,21 @@ extension Money: ExpressibleByIntegerLiteral {
         }
     }
 
+    @Test func sellersAreRememberedByTheirLatestJudgementAndTheOldestAreForgotten() async throws {
+        let ledger = try Ledger(path: ":memory:", owner: worker)
+        func seller(_ number: Int, trust: UInt32 = 900, at: Int64) -> SellerRecord {
+            SellerRecord(
+                key: PublicKey(Bytes32(UInt64(number), 5, 5, 5)), trust: trust, finished: number, failed: 1,
+                at: WallTime(milliseconds: at))
+        }
+        try await ledger.keep([seller(1, at: 10), seller(2, at: 20)])
+        try await ledger.keep([seller(1, trust: 630, at: 30)])
+        #expect(try await ledger.sellers() == [seller(2, at: 20), seller(1, trust: 630, at: 30)])
+        try await ledger.keep((3...Ledger.sellersMax + 1).map { seller($0, at: 100 + Int64($0)) })
+        let kept = try await ledger.sellers()
+        #expect(kept.count == Ledger.sellersMax && kept.first == seller(1, trust: 630, at: 30))
+    }
+
     @Test func whatIsKeptSurvivesTheProcess() async throws {
         let folder = temporaryFolder()
         defer { try? FileManager.default.removeItem(atPath: folder) }
@@ -178,8 +194,8 @@ extension Money: ExpressibleByIntegerLiteral {
         let path = folder + "/db"
         for round in 1...2 {
             try Data(repeating: UInt8(round), count: 8_192).write(to: URL(fileURLWithPath: path))
-            let error = #expect(throws: (any Error).self) { _ = try Ledger(path: path, owner: worker) }
-            #expect(error.map(Ledger.isDamage) == true)
+            let error = #expect(throws: LedgerError.self) { _ = try Ledger(path: path, owner: worker) }
+            #expect(error?.isDamage == true)
             try Ledger.setAside(path: path)
             #expect(!FileManager.default.fileExists(atPath: path))
             let kept = try #require(FileManager.default.contents(atPath: path + ".damaged"))

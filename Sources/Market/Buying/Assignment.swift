@@ -2,42 +2,56 @@ import Cryptography
 import Primitives
 import Wire
 
-/// One award within a task, (attempt, worker), from the award to its last frame. Counts deliveries, watches
-/// the worker's window and silence, and writes its receipts; decides nothing.
+/// One award within a task, (attempt, worker), from the award to its last frame. Counts deliveries, holds them against
+/// the client's limits, watches the worker's window and silence, and writes its receipts; decides nothing.
 struct Assignment: Sendable {
+    /// What the client's limits leave for an assignment; nil: no limit.
+    struct Limits: Sendable {
+        var tokens: UInt32?
+        var cost: Money?
+    }
+
     let attempt: UInt32
     let worker: PeerAddress
     let name: String
     let bid: Bid
+    /// The prompt's tokens as we called for them.
+    let tokensIn: UInt32
     /// How far the delivery was when this assignment began.
     private let start: Delivery.Position
-    /// What was left of the client's token limit; nil: no limit.
-    private let tokensMax: UInt32?
+    private let limits: Limits
     let awardedAt: MonotonicTime
     /// The award's answer, or a first frame, showed that the worker stands by its bid.
     private(set) var isAccepted = false
     private(set) var channel: ChannelID?
+    private var openedAt: MonotonicTime
 
     /// Bytes of text and extra.
     private var received: UInt64 = 0
-    private var tokens: UInt32 = 0
-    /// How many of these bytes the client has taken, as last told to the worker.
+    private var count: AnswerCount
+    /// Tokens of the first delta, whose time is the first token's.
+    private var firstTokens: UInt32 = 0
+    private var wasHeldBack = false
+    /// How many of the bytes the client has taken, as last told to the worker.
     private var acknowledged: UInt64 = 0
     private var clock: StallClock
     private var receipts = ReceiptSequence()
 
     init(
-        attempt: UInt32, worker: PeerAddress, name: String, bid: Bid, start: Delivery.Position,
-        tokensMax: UInt32?, now: MonotonicTime
+        attempt: UInt32, winner: Auction.Winner, kind: TaskKind, tokensIn: UInt32, start: Delivery.Position,
+        limits: Limits, slowness: Int, _ parameters: MarketParameters, now: MonotonicTime
     ) {
         self.attempt = attempt
-        self.worker = worker
-        self.name = name
-        self.bid = bid
+        worker = winner.address
+        name = winner.name
+        bid = winner.bid
+        self.tokensIn = tokensIn
         self.start = start
-        self.tokensMax = tokensMax
+        self.limits = limits
         awardedAt = now
-        clock = StallClock(bid, now)
+        openedAt = now
+        count = AnswerCount(kind)
+        clock = StallClock(winner.bid, tokensIn: tokensIn, slowness: slowness, parameters, now)
     }
 
     func isOf(_ attempt: UInt32, _ key: PublicKey) -> Bool { self.attempt == attempt && worker.key == key }
@@ -46,35 +60,63 @@ struct Assignment: Sendable {
 
     mutating func opened(_ channel: ChannelID, _ now: MonotonicTime) {
         self.channel = channel
+        openedAt = now
         clock.restart(now)
     }
 
     // MARK: - Deliveries
 
+    /// What a delta is for the client.
+    enum Intake: Sendable {
+        /// It doesn't start where the last one ended, or the worker ignores its window.
+        case violation
+        /// Nothing: a sign of life.
+        case empty
+        case part(Delta)
+        /// The rest of what the client's limits allow, perhaps empty: the answer ends with it.
+        case last(Delta)
+    }
+
+    /// The worker's tokens by our count, never over the client's limit.
+    private var tokens: UInt32 { min(count.tokens, limits.tokens ?? .max) }
     /// The task's tokens with those of this assignment.
     var deliveredTokens: UInt32 { start.tokens &+ tokens }
     /// The delivery's bytes with all that this assignment received.
     var receivedTotal: UInt64 { start.bytes + received }
     /// Tokens that other workers had delivered before.
     var continuedTokens: UInt32 { start.tokens }
-    var hasDelta: Bool { clock.firstDeltaAt != nil }
+    var hasContent: Bool { received > 0 }
 
-    /// Counts a delta. Returns false when it doesn't start where the last one ended, or when the worker
-    /// ignores its window. A worker can't be paid for more tokens than it sent bytes.
-    mutating func receive(_ delta: Delta, _ parameters: MarketParameters, _ now: MonotonicTime) -> Bool {
-        guard delta.offset == received else { return false }
+    /// Counts a delta, and cuts what the client's limits don't allow.
+    mutating func receive(_ delta: Delta, _ parameters: MarketParameters, _ now: MonotonicTime) -> Intake {
+        guard delta.offset == received else { return .violation }
         let bytes = UInt64(delta.text.count + delta.extra.count)
+        guard bytes > 0 else {
+            clock.heard(now)
+            return .empty
+        }
         received += bytes
         guard received - acknowledged <= parameters.windowBytes * parameters.windowsOverrunMax else {
-            return false
+            return .violation
         }
-        tokens = tokens &+ min(delta.tokens, UInt32(clamping: bytes))
-        clock.deltaCame(now)
-        return true
+        if isHeldBack(parameters) { wasHeldBack = true }
+        var delta = delta
+        var isLast = false
+        if let limit = limits.tokens {
+            guard count.tokens < limit else {
+                return .last(Delta(offset: delta.offset, text: [], tokens: 0))
+            }
+            isLast = count.cut(&delta, limit: limit)
+        }
+        count.add(delta)
+        if clock.firstByteAt == nil { firstTokens = tokens }
+        clock.bytesCame(now)
+        if let most = limits.cost, runningCost > most { isLast = true }
+        return isLast ? .last(delta) : .part(delta)
     }
 
-    mutating func receive(_ progress: Progress, _ now: MonotonicTime) {
-        clock.progressCame(progress, delivered: tokens, now)
+    mutating func receive(_ progress: Progress, _ parameters: MarketParameters, _ now: MonotonicTime) {
+        clock.progressCame(progress, delivered: count.tokens, parameters, now)
     }
 
     // MARK: - Window and silence
@@ -90,6 +132,20 @@ struct Assignment: Sendable {
         channel == nil || isHeldBack(parameters) ? nil : clock.stallsAt(parameters)
     }
 
+    /// Whether a stalled worker is to blame: not one sign of life, or tokens claimed that never came. Slowness
+    /// alone is no fault.
+    func isAtFault(_ parameters: MarketParameters, _ now: MonotonicTime) -> Bool {
+        clock.hasLied || clock.isSilent(parameters, now)
+    }
+
+    /// Whether it has shown no evidence of progress for longer than it promised.
+    func isOverdue(_ parameters: MarketParameters, _ now: MonotonicTime) -> Bool {
+        isAccepted && channel != nil && !isHeldBack(parameters) && clock.isOverdue(parameters, now)
+    }
+
+    /// Since when nothing came from the worker.
+    var quietSince: MonotonicTime { channel == nil ? awardedAt : clock.heardAt }
+
     mutating func forgiveSilence(_ now: MonotonicTime) { clock.restart(now) }
 
     /// Notes that the client took `total` of the delivery's bytes. Returns how many of this assignment's
@@ -102,27 +158,63 @@ struct Assignment: Sendable {
         return own
     }
 
-    // MARK: - Bill and receipt
-
-    /// The bill for the delivered tokens, without the prompt.
-    func bill() -> Bill { Bill(bid.price, completion: UInt64(tokens)) }
-
-    /// The bill including the prompt, for a worker that had begun to answer when it was cancelled.
-    func bill(input: UInt32, promptMax: UInt64) -> Bill {
-        let prompt = min(UInt64(input), promptMax)
-        return Bill(
-            bid.price, prompt: prompt, cached: min(UInt64(bid.cachedTokens), prompt),
-            completion: UInt64(tokens))
+    /// What this assignment shows of its worker's speed; nil: nothing.
+    func speed(_ now: MonotonicTime) -> SpeedSample? {
+        guard channel != nil, isAccepted else { return nil }
+        guard let first = clock.firstByteAt, let last = clock.lastByteAt else {
+            return SpeedSample(first: Self.milliseconds(now - openedAt), isComplete: false, rate: nil)
+        }
+        var sample = SpeedSample(first: Self.milliseconds(first - openedAt), isComplete: true, rate: nil)
+        let (later, span) = (tokens - min(firstTokens, tokens), last - first)
+        if later >= Self.measuredTokensMin, span >= Self.measuredSpanMin, !wasHeldBack {
+            let rate = UInt64(later) * 1_000_000 / UInt64(max(1, span.milliseconds))
+            sample.rate = UInt32(clamping: max(1, rate))
+        }
+        return sample
     }
 
-    /// The bill by the worker's own count, accepted as far as the bytes and the client's limit allow.
+    /// Fewer tokens, or a shorter time, measure the network.
+    private static let measuredTokensMin: UInt32 = 8
+    private static let measuredSpanMin = Interval.milliseconds(20)
+
+    private static func milliseconds(_ interval: Interval) -> UInt32 {
+        UInt32(clamping: max(0, interval.milliseconds))
+    }
+
+    // MARK: - Bill and receipt
+
+    /// The prompt without the text that other workers had delivered.
+    private var ownPrompt: UInt64 { UInt64(tokensIn > start.tokens ? tokensIn - start.tokens : tokensIn) }
+
+    /// What the worker would get if we stopped it now and there were no limit.
+    private var runningCost: Money {
+        Scoring.cost(
+            bid.price, prompt: ownPrompt, cached: UInt64(bid.cachedTokens), completion: UInt64(tokens))
+    }
+
+    /// The bill for the delivered tokens, without the prompt.
+    func bill() -> Bill { Bill(bid.price, completion: UInt64(tokens), most: limits.cost) }
+
+    /// The bill including the prompt, for a worker that had begun to answer when we stopped it.
+    func bill(promptMax: UInt64) -> Bill {
+        bill(prompt: min(ownPrompt, promptMax), cached: 0, completion: tokens)
+    }
+
+    /// The bill by the worker's own count, accepted as far as the bytes, our estimate and the client's limits
+    /// allow. Our own count was acknowledged already, so the bill has at least that.
     func bill(_ finish: Finish, promptMax: UInt64) -> Bill {
-        let most = min(received + 16, UInt64(tokensMax ?? .max))
-        let claimed = UInt64(finish.completionTokens)
-        let prompt = min(UInt64(finish.promptTokens), promptMax)
-        return Bill(
-            bid.price, prompt: prompt, cached: min(UInt64(finish.cachedTokens), prompt),
-            completion: claimed > 0 ? min(claimed, most) : UInt64(tokens))
+        guard hasContent || !finish.extra.isEmpty else { return bill() }
+        let claimed = count.tokens(claiming: UInt64(finish.completionTokens))
+        return bill(
+            prompt: min(UInt64(finish.promptTokens), promptMax), cached: UInt64(finish.cachedTokens),
+            completion: max(tokens, min(claimed, limits.tokens ?? .max)))
+    }
+
+    /// At least as much of the prompt is cached as the bid said when it won.
+    private func bill(prompt: UInt64, cached: UInt64, completion: UInt32) -> Bill {
+        Bill(
+            bid.price, prompt: prompt, cached: min(max(UInt64(bid.cachedTokens), cached), prompt),
+            completion: UInt64(completion), most: limits.cost)
     }
 
     /// The next cumulative receipt; nil when nothing new was delivered and it isn't the last.

@@ -11,6 +11,8 @@ struct Auction: Sendable {
         case bid(SignedRecord, Bid, ScoringBasis.Result)
         case declined(Reason, retryAfter: Interval)
         case silent
+        /// Our own bounds kept the call or the award from it.
+        case notAsked
         /// Not acceptable: over its offer, outside the limits, not its sender's, or a signature that fails.
         case refused
         /// It answered the award that it doesn't stand by its bid, or not at all.
@@ -22,6 +24,7 @@ struct Auction: Sendable {
         let candidate: Candidate
         let millitrust: UInt32
         let rank: Int
+        let belief: SpeedBelief
         let bound: ScoringBasis.Result
         var reply = Reply.waiting
         /// Equal bids: the first to arrive wins.
@@ -37,9 +40,9 @@ struct Auction: Sendable {
     }
 
     let attempt: UInt32
-    let openedAt: MonotonicTime
+    private(set) var openedAt: MonotonicTime
     private let requirements: Requirements
-    private let closesAt: MonotonicTime
+    private(set) var closesAt: MonotonicTime
     private var entries: [Entry]
     private var arrivals = 0
     /// The wait for bids ended without one: the first bid wins.
@@ -60,7 +63,9 @@ struct Auction: Sendable {
         entries = chosen.map { eligible in
             Entry(
                 candidate: eligible.candidate, millitrust: eligible.millitrust, rank: eligible.rank,
-                bound: basis.bound(eligible.candidate.offer.record, millitrust: eligible.millitrust))
+                belief: eligible.belief,
+                bound: basis.bound(
+                    eligible.candidate.offer.record, millitrust: eligible.millitrust, eligible.belief))
         }
     }
 
@@ -79,7 +84,8 @@ struct Auction: Sendable {
         guard let bid = try? Bid(decoding: signed.body), bid.task == task, bid.attempt == attempt,
             bid.bidder == key, bid.buyer == buyer, bid.price.input <= offer.price.input,
             bid.price.cachedInput <= offer.price.cachedInput, bid.price.output <= offer.price.output,
-            !requirements.refuses(bid), !(bid.workerDials && !requirements.selfReachable)
+            !requirements.refuses(bid, entries[index].belief),
+            !(bid.workerDials && !requirements.selfReachable)
         else {
             entries[index].reply = .refused
             return
@@ -87,7 +93,8 @@ struct Auction: Sendable {
         arrivals += 1
         entries[index].arrival = arrivals
         entries[index].reply = .bid(
-            signed, bid, requirements.basis.judge(bid, millitrust: entries[index].millitrust))
+            signed, bid,
+            requirements.basis.judge(bid, millitrust: entries[index].millitrust, entries[index].belief))
     }
 
     mutating func decline(_ key: PublicKey, _ reason: Reason, retryAfter: Interval) {
@@ -102,9 +109,20 @@ struct Auction: Sendable {
         if let index = index(key) { entries[index].reply = .refused }
     }
 
-    /// The winner doesn't stand by its bid.
-    mutating func markBusy(_ key: PublicKey) {
-        if let index = index(key) { entries[index].reply = .busy }
+    /// Our own bounds kept the call from it.
+    mutating func callNotSent(_ key: PublicKey) {
+        if let index = outstanding(key) { entries[index].reply = .notAsked }
+    }
+
+    /// The winner doesn't stand by its bid, or never got its award.
+    mutating func lostAward(_ key: PublicKey, wasAsked: Bool) {
+        if let index = index(key) { entries[index].reply = wasAsked ? .busy : .notAsked }
+    }
+
+    /// Our own loop stood still: the time for bids begins again.
+    mutating func forgiveSilence(_ now: MonotonicTime) {
+        closesAt = now + (closesAt - openedAt)
+        openedAt = now
     }
 
     // MARK: - Closing
@@ -176,11 +194,14 @@ struct Auction: Sendable {
         return losers
     }
 
-    /// Why each seller is out of the task when no award was taken.
-    func exclusions(_ parameters: MarketParameters) -> [Exclusions.Entry] {
+    /// Why each seller is out of the task when no award was taken. `isDoubtful`: silence may be our own doing.
+    func exclusions(_ parameters: MarketParameters, isDoubtful: Bool) -> [Exclusions.Entry] {
         entries.compactMap { entry in
             let key = entry.candidate.key
             switch entry.reply {
+            case .notAsked: return .init(key: key, reason: .notAsked, retryAfter: parameters.retryMin)
+            case .waiting where isDoubtful:
+                return .init(key: key, reason: .notAsked, retryAfter: parameters.retryMin)
             case .waiting, .silent: return .init(key: key, reason: .unreachable, retryAfter: nil)
             case .refused: return .init(key: key, reason: .untrusted, retryAfter: nil)
             case .busy: return .init(key: key, reason: .busy, retryAfter: parameters.retryMin)
@@ -213,6 +234,7 @@ struct Auction: Sendable {
         switch entry.reply {
         case .waiting: line.outcome = winningScore == 0 ? .asked : .late
         case .silent: line.outcome = .silent
+        case .notAsked: line.outcome = .notAsked
         case .refused: line.outcome = .refused
         case .busy: line.outcome = .busy
         case .declined(let reason, _):

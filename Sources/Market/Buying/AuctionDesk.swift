@@ -22,6 +22,10 @@ struct AuctionDesk: Sendable {
     let identity: Identity
     let parameters: MarketParameters
     var sellers: SellerTable
+    var speeds: SpeedBook
+    var prompts = PromptCounts()
+    /// When this node's own loop last ran late or lost datagrams.
+    var disturbedAt: MonotonicTime?
     private var timers = DeadlineQueue<TaskTimer>()
     /// Calls and awards under way. Each ends once, so their number is bounded by the tasks' candidates.
     private var requests: [RequestToken: PendingRequest] = [:]
@@ -35,12 +39,16 @@ struct AuctionDesk: Sendable {
         self.identity = identity
         self.parameters = parameters
         sellers = SellerTable(parameters)
+        speeds = SpeedBook(parameters)
     }
 
     /// Takes the caller's buffer when a turn begins and gives it back when it ends.
     mutating func exchange(_ out: inout [AuctioneerAction]) { swap(&actions, &out) }
 
     mutating func emit(_ action: AuctioneerAction) { actions.append(action) }
+
+    /// Whether silence that began at `time` may be our own doing and proves nothing.
+    func isDoubtful(since time: MonotonicTime) -> Bool { disturbedAt.map { $0 >= time } ?? false }
 
     // MARK: - Requests
 
@@ -55,6 +63,21 @@ struct AuctionDesk: Sendable {
 
     /// The request that a completion belongs to; it ends with that.
     mutating func completed(_ token: RequestToken) -> PendingRequest? { requests.removeValue(forKey: token) }
+
+    // MARK: - Sellers
+
+    /// Blames a seller: `factor` ÷ 1000 of its trust is left.
+    mutating func blame(_ key: PublicKey, factor: UInt32, _ now: Now) {
+        guard factor < 1_000 else { return }
+        sellers.blame(key, factor: factor, now.monotonic)
+        if let record = sellers.record(of: key, now) { emit(.sellerJudged(record)) }
+    }
+
+    /// A seller finished its task.
+    mutating func praise(_ key: PublicKey, _ now: Now) {
+        sellers.finished(key, now.monotonic)
+        if let record = sellers.record(of: key, now) { emit(.sellerJudged(record)) }
+    }
 
     // MARK: - Channels
 

@@ -20,6 +20,9 @@ public struct Auctioneer: Sendable {
         ended = TranscriptStore(capacity: parameters.transcriptsMax, age: parameters.transcriptAge)
     }
 
+    /// Takes what an earlier process of this node knew of sellers.
+    public mutating func restore(_ sellers: [SellerRecord], now: Now) { desk.sellers.restore(sellers, now) }
+
     // MARK: - Clients
 
     /// Accepts a task. Its first action is `needOffers`, or the failure when it can't be accepted.
@@ -101,7 +104,7 @@ public struct Auctioneer: Sendable {
         if let index = tasks.index(forKey: request.task),
             tasks.values[index].attempt == request.attempt
         {
-            tasks.values[index].answeredLate(message, from: request.to.key, desk)
+            tasks.values[index].answeredLate(message, from: request.to.key, &desk)
             score = tasks.values[index].auction?.winningScore ?? 0
         }
         guard case .bid = message else { return }
@@ -121,6 +124,25 @@ public struct Auctioneer: Sendable {
             switch request.kind {
             case .award: task.awardUnanswered(key, attempt: request.attempt, &desk, &turn)
             case .call where task.attempt == request.attempt: task.callUnanswered(key, &desk, &turn)
+            case .call: break
+            }
+        }
+    }
+
+    /// Our own bounds kept the request from the seller, which is neither silent nor to blame: the task asks it
+    /// again soon.
+    public mutating func notAsked(
+        _ token: RequestToken, turn: inout Turn, out: inout [AuctioneerAction]
+    ) {
+        guard let request = desk.completed(token) else { return }
+        desk.exchange(&out)
+        defer { desk.exchange(&out) }
+        let key = request.to.key
+        desk.sellers.notAsked(key)
+        change(request.task, &turn) { task, desk, turn in
+            switch request.kind {
+            case .award: task.awardNotSent(key, attempt: request.attempt, &desk, &turn)
+            case .call where task.attempt == request.attempt: task.callNotSent(key, &desk, &turn)
             case .call: break
             }
         }
@@ -155,13 +177,15 @@ public struct Auctioneer: Sendable {
         if !taken { desk.emit(.releaseChannel(channel)) }
     }
 
-    /// The answer to `openChannel` when no channel could be opened.
+    /// The answer to `openChannel` when no channel could be opened. `wasTried` is false when our own bounds
+    /// are the reason.
     public mutating func channelFailed(
-        _ task: TaskID, attempt: UInt32, peer: PublicKey, turn: inout Turn, out: inout [AuctioneerAction]
+        _ task: TaskID, attempt: UInt32, peer: PublicKey, wasTried: Bool = true, turn: inout Turn,
+        out: inout [AuctioneerAction]
     ) {
         desk.exchange(&out)
         defer { desk.exchange(&out) }
-        change(task, &turn) { $0.channelFailed(peer: peer, attempt: attempt, &$1, &$2) }
+        change(task, &turn) { $0.channelFailed(peer: peer, attempt: attempt, wasTried: wasTried, &$1, &$2) }
     }
 
     /// An open channel ended, but not by our `closeChannel`.
@@ -199,6 +223,9 @@ public struct Auctioneer: Sendable {
         defer { desk.exchange(&out) }
         for id in tasks.keys { change(id, &turn) { $0.forgiveSilence(&$1, $2.monotonic) } }
     }
+
+    /// This node's loop ran late, or datagrams of its own were lost: nobody is blamed for silence until now.
+    public mutating func wasDisturbed(_ now: MonotonicTime) { desk.disturbedAt = now }
 
     public mutating func nextDeadline() -> MonotonicTime { desk.nextDeadline() }
 

@@ -9,17 +9,17 @@ struct Bill: Sendable {
     private(set) var cost: Money
 
     /// The cost of what was delivered, without the prompt: this is what receipts acknowledge while the answer
-    /// runs.
-    init(_ price: Price, completion: UInt64) {
-        self.init(price, prompt: 0, cached: 0, completion: completion)
+    /// runs. `most`: what the client's limit leaves.
+    init(_ price: Price, completion: UInt64, most: Money? = nil) {
+        self.init(price, prompt: 0, cached: 0, completion: completion, most: most)
     }
 
-    init(_ price: Price, prompt: UInt64, cached: UInt64, completion: UInt64) {
+    init(_ price: Price, prompt: UInt64, cached: UInt64, completion: UInt64, most: Money? = nil) {
         self.prompt = prompt
         self.cached = cached
         self.completion = completion
         let cost = Scoring.cost(price, prompt: prompt, cached: cached, completion: completion)
-        self.cost = min(cost, WireLimits.costMax)
+        self.cost = min(cost, WireLimits.costMax, most ?? WireLimits.costMax)
     }
 
     var isEmpty: Bool { completion == 0 && cost == .zero }

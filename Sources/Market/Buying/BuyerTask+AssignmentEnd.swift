@@ -5,13 +5,15 @@ import Wire
 extension BuyerTask {
     enum AssignmentEnd {
         case finished(Finish)
+        /// We stopped it, because the answer has all that the client's limits allow.
+        case limited
         case failed(Reason, Parting)
     }
 
     /// How we part with a worker that doesn't finish.
     enum Parting {
-        /// We stop it. Reading the prompt is paid if it had begun to answer.
-        case stopped
+        /// We stop it. Reading the prompt is paid if it had begun to answer. `trust` as below.
+        case stopped(trust: UInt32)
         /// It declined the award.
         case declined
         /// It gave up by itself; the channel is intact. `trust` is what remains of our trust in it, × 1000.
@@ -27,7 +29,7 @@ extension BuyerTask {
         guard var assignment else { return }
         self.assignment = nil
         for kind in [TaskTimer.Kind.award, .channel, .stall, .receipt] { desk.cancel(id, kind) }
-        let bill = finalBill(of: assignment, end)
+        let bill = finalBill(of: assignment, end, desk)
         settle(bill, assignment, end)
         let receipt = assignment.receipt(bill, task: id, isFinal: true, signer: desk.identity, turn.now)
         if let receipt {
@@ -35,26 +37,45 @@ extension BuyerTask {
             transcript.changeLast { $0.receipt = receipt.signed.signature }
         }
         dismiss(assignment, end, receipt, &desk)
-        let trust = trustLeft(in: assignment, end, desk.parameters)
-        desk.sellers.ended(assignment.worker.key, factor: trust, turn.monotonic)
+        let worker = assignment.worker.key
+        desk.sellers.ended(worker)
+        if let factor = trustLeft(in: assignment, end, desk) {
+            desk.blame(worker, factor: factor, turn.now)
+        } else {
+            desk.praise(worker, turn.now)
+        }
+        noteSpeed(of: assignment, &desk, turn.monotonic)
     }
 
-    private func finalBill(of assignment: Assignment, _ end: AssignmentEnd) -> Bill {
-        let promptMax = UInt64(request.body.count + delivery.text.count) + 1_024
+    /// A worker that sent nothing yet shows how slow it is only once it is late.
+    private func noteSpeed(of assignment: Assignment, _ desk: inout AuctionDesk, _ now: MonotonicTime) {
+        guard let sample = assignment.speed(now) else { return }
+        guard sample.isComplete || assignment.isOverdue(desk.parameters, now) else { return }
+        desk.speeds.note(sample, of: assignment.worker.key, request.model)
+    }
+
+    private func finalBill(of assignment: Assignment, _ end: AssignmentEnd, _ desk: AuctionDesk) -> Bill {
+        let weights = PromptCounts.weights(assignment.bid, model: request.model)
+        let promptMax = min(
+            UInt64(request.body.count + delivery.text.count) + Self.promptFormatMax,
+            desk.prompts.most(estimate: assignment.tokensIn, weights))
         switch end {
         case .finished(let finish): return assignment.bill(finish, promptMax: promptMax)
-        case .failed(_, .stopped) where assignment.hasDelta:
-            return assignment.bill(input: request.tokensIn, promptMax: promptMax)
+        case .limited: return assignment.bill(promptMax: promptMax)
+        case .failed(_, .stopped) where assignment.hasContent: return assignment.bill(promptMax: promptMax)
         case .failed(_, .stopped), .failed(_, .declined), .failed(_, .gaveUp), .failed(_, .broken),
             .failed(_, .gone):
             return assignment.bill()
         }
     }
 
+    /// Tokens of a chat format, beyond one for each byte of a prompt.
+    private static let promptFormatMax: UInt64 = 1_024
+
     private mutating func settle(_ bill: Bill, _ assignment: Assignment, _ end: AssignmentEnd) {
         let ending: AssignmentEnding
         switch end {
-        case .finished: ending = .finished
+        case .finished, .limited: ending = .finished
         case .failed(let reason, _): ending = reason.ending
         }
         self.bill.add(
@@ -81,7 +102,7 @@ extension BuyerTask {
         let (isTold, isHealthy): (Bool, Bool)
         switch end {
         case .finished, .failed(_, .gaveUp): (isTold, isHealthy) = (true, true)
-        case .failed(_, .stopped), .failed(_, .declined): (isTold, isHealthy) = (false, true)
+        case .limited, .failed(_, .stopped), .failed(_, .declined): (isTold, isHealthy) = (false, true)
         case .failed(_, .broken): (isTold, isHealthy) = (false, false)
         case .failed(_, .gone): return
         }
@@ -92,16 +113,24 @@ extension BuyerTask {
 
     /// What remains of our trust in the worker, × 1000; nil when it finished, which raises it.
     private func trustLeft(
-        in assignment: Assignment, _ end: AssignmentEnd, _ parameters: MarketParameters
+        in assignment: Assignment, _ end: AssignmentEnd, _ desk: AuctionDesk
     ) -> UInt32? {
+        let parameters = desk.parameters
         switch end {
-        case .finished: nil
-        case .failed(_, .stopped): 1_000
-        case .failed(_, .declined): parameters.trustAfterRefusal
-        case .failed(_, .gaveUp(let trust)): trust
-        case .failed(_, .broken), .failed(_, .gone):
-            assignment.isAccepted ? parameters.trustAfterLoss : parameters.trustAfterRefusal
+        case .finished: return nil
+        // Our count of its tokens may err on either side.
+        case .limited: return 1_000
+        case .failed(_, .declined): return parameters.trustAfterRefusal
+        case .failed(_, .stopped(let trust)), .failed(_, .gaveUp(let trust)): return trust
+        case .failed(let reason, .broken), .failed(let reason, .gone):
+            if isDoubtful(reason, assignment, desk) { return 1_000 }
+            return assignment.isAccepted ? parameters.trustAfterLoss : parameters.trustAfterRefusal
         }
+    }
+
+    /// Whether the worker seems lost only because our own loop ran late.
+    private func isDoubtful(_ reason: Reason, _ assignment: Assignment, _ desk: AuctionDesk) -> Bool {
+        (reason == .workerLost || reason == .stalled) && desk.isDoubtful(since: assignment.quietSince)
     }
 
     /// Ends the assignment and continues: with the next bid if this worker never began, else with a new
@@ -109,22 +138,40 @@ extension BuyerTask {
     mutating func failAssignment(
         _ reason: Reason, _ parting: Parting, _ desk: inout AuctionDesk, _ turn: inout Turn
     ) {
-        guard let worker = assignment?.worker.key, let hadBegun = assignment?.isAccepted else { return }
+        guard let assignment else { return }
+        let (worker, hadBegun) = (assignment.worker.key, assignment.isAccepted)
+        let isDoubtful = self.isDoubtful(reason, assignment, desk)
         let parameters = desk.parameters
         endAssignment(.failed(reason, parting), &desk, &turn)
-        exclusions.add(
-            .init(
-                key: worker, reason: reason, retryAfter: reason.filter == .busy ? parameters.retryMin : nil))
         delivery.dropWhole()
-        guard hadBegun else {
+        if reason == .notAsked {
+            // Nothing was assigned. The auction excludes it for a moment.
+            assignments -= 1
+        } else {
+            let isSlow: Bool = if case .stopped = parting { reason == .stalled } else { false }
+            exclusions.add(
+                .init(
+                    key: worker, reason: isDoubtful ? .notAsked : reason,
+                    retryAfter: reason.filter == .busy || isDoubtful ? parameters.retryMin : nil,
+                    isLastResort: isSlow))
+        }
+        if isDoubtful { patience.forgiveOwnBounds(parameters, turn.monotonic) }
+        guard hadBegun, reason != .notAsked else {
             guard assignments < parameters.assignmentsMax else { return failWorkersLost(&desk) }
-            auction?.markBusy(worker)
+            auction?.lostAward(worker, wasAsked: reason != .notAsked)
             return awardBest(&desk, &turn)
         }
+        goOn(&desk, &turn)
+    }
+
+    /// A worker that had begun is gone: another continues, or begins.
+    mutating func goOn(_ desk: inout AuctionDesk, _ turn: inout Turn) {
+        let parameters = desk.parameters
         failovers += 1
         patience.renewAfterLoss(parameters, turn.monotonic)
         exclusions.readmit()
         if delivery.tokensLeft == 0 { return finish(reason: "length", extra: [], &desk, turn.monotonic) }
+        if !delivery.isEmpty, !delivery.isResumable { _ = restart(&desk) }
         let canGoOn = request.preferences.allowFallbacks && (delivery.isEmpty || delivery.isResumable)
         guard canGoOn, assignments < parameters.assignmentsMax else { return failWorkersLost(&desk) }
         choose(&desk)

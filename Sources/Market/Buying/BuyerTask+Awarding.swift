@@ -7,9 +7,10 @@ extension BuyerTask {
         let worker = winner.address
         let workerDials = winner.bid.workerDials
         enter(.awarding)
+        let limits = Assignment.Limits(tokens: delivery.tokensLeft, cost: costLeft)
         assignment = Assignment(
-            attempt: attempt, worker: worker, name: winner.name, bid: winner.bid, start: delivery.position,
-            tokensMax: delivery.tokensLeft, now: now)
+            attempt: attempt, winner: winner, kind: request.kind, tokensIn: calledTokensIn,
+            start: delivery.position, limits: limits, slowness: slowness, desk.parameters, now: now)
         assignments += 1
         transcript.assignments.append(
             AssignmentTranscript(
@@ -61,6 +62,13 @@ extension BuyerTask {
         if awaitsAward(attempt, key) { failAssignment(.workerLost, .broken, &desk, &turn) }
     }
 
+    /// Our own bounds kept the award from the winner: the next bid is awarded, and nobody is blamed.
+    mutating func awardNotSent(
+        _ key: PublicKey, attempt: UInt32, _ desk: inout AuctionDesk, _ turn: inout Turn
+    ) {
+        if awaitsAward(attempt, key) { failAssignment(.notAsked, .stopped(trust: 1_000), &desk, &turn) }
+    }
+
     mutating func awardTimedOut(_ desk: inout AuctionDesk, _ turn: inout Turn) {
         if assignment?.isAccepted == false { failAssignment(.workerLost, .broken, &desk, &turn) }
     }
@@ -108,7 +116,7 @@ extension BuyerTask {
         let left = UInt32(clamping: max(.milliseconds(1), deadlineAt - now).milliseconds)
         let open = TaskOpen(
             kind: request.kind, bodyBytes: UInt32(clamping: request.body.count),
-            maxTokens: delivery.tokensLeft ?? 0, deliveredBytes: UInt32(clamping: continued.count),
+            maxTokens: delivery.tokensLeftEach ?? 0, deliveredBytes: UInt32(clamping: continued.count),
             windowBytes: UInt32(clamping: desk.parameters.windowBytes), deadlineMilliseconds: left)
         send(.open(open), on: channel, attempt, &desk)
         let size = max(1, desk.parameters.bodyPartBytes)
@@ -121,9 +129,14 @@ extension BuyerTask {
     }
 
     mutating func channelFailed(
-        peer: PublicKey, attempt: UInt32, _ desk: inout AuctionDesk, _ turn: inout Turn
+        peer: PublicKey, attempt: UInt32, wasTried: Bool, _ desk: inout AuctionDesk, _ turn: inout Turn
     ) {
-        if awaitsChannel(attempt, peer) { failAssignment(.workerLost, .broken, &desk, &turn) }
+        guard awaitsChannel(attempt, peer) else { return }
+        if wasTried {
+            failAssignment(.workerLost, .broken, &desk, &turn)
+        } else {
+            failAssignment(.notAsked, .stopped(trust: 1_000), &desk, &turn)
+        }
     }
 
     mutating func channelTimedOut(_ desk: inout AuctionDesk, _ turn: inout Turn) {
@@ -143,6 +156,10 @@ extension BuyerTask {
     /// Our own loop stood still. Everything that the worker sent meanwhile has been read, so its silence
     /// counts from now.
     mutating func forgiveSilence(_ desk: inout AuctionDesk, _ now: MonotonicTime) {
+        if stage == .calling {
+            auction?.forgiveSilence(now)
+            if let auction { desk.set(id, .bids, at: auction.closesAt) }
+        }
         assignment?.forgiveSilence(now)
         guard let assignment else { return }
         if !assignment.isAccepted { desk.set(id, .award, at: now + awardWait(assignment.worker.key, desk)) }

@@ -8,6 +8,7 @@ extension BuyerTask {
     ) {
         attempt += 1
         enter(.calling)
+        calledTokensIn = requirements.tokensIn
         let wait = bidWait(chosen, desk)
         let message = MarketMessage.callForBids(callForBids(requirements, wait, desk.parameters, now))
         auction = Auction(
@@ -60,22 +61,26 @@ extension BuyerTask {
     mutating func callAnswered(
         _ message: MarketMessage?, from key: PublicKey, _ desk: inout AuctionDesk, _ turn: inout Turn
     ) {
-        note(message, from: key, desk)
+        note(message, from: key, &desk)
         closeIfDecided(&desk, &turn)
     }
 
     /// An answer after the close: for the transcript, and as the next bid if the winner fails before it begins.
-    mutating func answeredLate(_ message: MarketMessage?, from key: PublicKey, _ desk: AuctionDesk) {
-        note(message, from: key, desk)
+    mutating func answeredLate(_ message: MarketMessage?, from key: PublicKey, _ desk: inout AuctionDesk) {
+        note(message, from: key, &desk)
         if let auction { transcript.bids = auction.transcripts() }
     }
 
-    private mutating func note(_ message: MarketMessage?, from key: PublicKey, _ desk: AuctionDesk) {
+    private mutating func note(
+        _ message: MarketMessage?, from key: PublicKey, _ desk: inout AuctionDesk
+    ) {
         switch message {
         case .bid(let signed):
             bids += 1
+            desk.sellers.bid(key)
             auction?.receive(signed, from: key, task: id, buyer: desk.identity.publicKey)
         case .decline(let decline) where decline.task == id && decline.attempt == attempt:
+            desk.sellers.declined(key)
             let retry = Interval.milliseconds(Int64(decline.retryAfterMilliseconds))
             auction?.decline(
                 key, Reason(decline.reason), retryAfter: min(retry, desk.parameters.busyRetryMax))
@@ -88,6 +93,11 @@ extension BuyerTask {
         auction?.silence(key)
         closeIfDecided(&desk, &turn)
         if stage != .calling, let auction { transcript.bids = auction.transcripts() }
+    }
+
+    mutating func callNotSent(_ key: PublicKey, _ desk: inout AuctionDesk, _ turn: inout Turn) {
+        auction?.callNotSent(key)
+        closeIfDecided(&desk, &turn)
     }
 
     /// A seller left while its answer was awaited.
@@ -130,20 +140,24 @@ extension BuyerTask {
             enter(.calling)
             return desk.set(id, .bids, at: at)
         }
-        excludeAsked(desk.parameters, turn.monotonic)
+        excludeAsked(desk, turn.monotonic)
         choose(&desk)
     }
 
     /// No award was taken: each seller that was asked is out of this task for what it answered.
-    private mutating func excludeAsked(_ parameters: MarketParameters, _ now: MonotonicTime) {
+    private mutating func excludeAsked(_ desk: AuctionDesk, _ now: MonotonicTime) {
         guard let auction else { return }
-        var wasKeptWaiting = false
-        for entry in auction.exclusions(parameters) where !exclusions.contains(entry.key) {
+        let out = auction.exclusions(
+            desk.parameters, isDoubtful: desk.isDoubtful(since: auction.openedAt))
+        var (wasKeptWaiting, wasKeptBack) = (false, false)
+        for entry in out where !exclusions.contains(entry.key) {
             exclusions.add(entry)
             if entry.reason == .unreachable { wasKeptWaiting = true }
+            if entry.reason == .notAsked { wasKeptBack = true }
         }
         // Each dead seller takes that time once: from then on it is excluded.
-        if wasKeptWaiting { patience.forgive(parameters, now) }
+        if wasKeptWaiting { patience.forgive(desk.parameters, now) }
+        if wasKeptBack { patience.forgiveOwnBounds(desk.parameters, now) }
     }
 
     /// Frees the slots that bids hold in vain.

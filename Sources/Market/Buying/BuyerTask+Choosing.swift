@@ -19,7 +19,7 @@ extension BuyerTask {
         let pool = filter(found, requirements, desk, turn.monotonic)
         let parameters = desk.parameters
         guard !pool.isEmpty else { return noneLeft(&desk, &turn) }
-        guard attempt < UInt32(clamping: parameters.auctionsMax) else { return refuse(&desk) }
+        guard attempt < UInt32(clamping: parameters.auctionsMax) else { return refuse(&desk, turn.monotonic) }
         let chosen = Sampling.choose(pool, most: parameters.candidatesMax, random: &turn.random)
         survey.notSampled = pool.count - chosen.count
         call(chosen, requirements, &desk, turn.monotonic)
@@ -32,7 +32,8 @@ extension BuyerTask {
         let least = RequestSize.tokensMin(bytes: request.body.count + bytes, features: request.features)
         return Requirements(
             request: request, tokensIn: max(request.tokensIn &+ tokens, least),
-            tokensOutMax: delivery.tokensLeft, continuing: continuing, selfReachable: selfReachable)
+            tokensOutMax: delivery.tokensLeftEach, costMax: costLeft, continuing: continuing,
+            selfReachable: selfReachable)
     }
 
     private typealias Pool = [(eligible: Eligible, score: UInt64)]
@@ -42,22 +43,25 @@ extension BuyerTask {
         _ found: OffersFound, _ requirements: Requirements, _ desk: AuctionDesk, _ now: MonotonicTime
     ) -> [Eligible] {
         let basis = requirements.basis
+        let market = desk.speeds.market(of: request.model)
         // Each pool is used only if the one before it is empty. Sellers that owe us an answer come last, so
         // that a dead node costs one call. Sellers that must dial us wait until we know that they can.
         var (pool, dialling, overdue): (Pool, Pool, Pool) = ([], [], [])
         for candidate in found.sellers {
             let offer = candidate.offer.record
             let trust = desk.sellers.trust(candidate.key, now)
-            if let reason = exclusion(of: candidate, requirements, trust, desk) {
+            let belief = SpeedBelief(
+                measured: desk.speeds.measured(candidate.key, request.model), market: market)
+            if let reason = exclusion(of: candidate, requirements, trust, belief, desk) {
                 survey.count(offer, reason)
                 continue
             }
             let rank = request.preferences.order.firstIndex(of: candidate.key) ?? .max
             let eligible = Eligible(
-                candidate: candidate, millitrust: trust, rank: rank,
-                newcomer: desk.sellers.isNewcomer(candidate.key),
-                isMet: candidate.hasSession || desk.sellers.hasAnswered(candidate.key), weight: 1)
-            let entry = (eligible, basis.expect(offer, millitrust: trust).score)
+                candidate: candidate, millitrust: trust, belief: belief, rank: rank,
+                isKnown: candidate.hasSession || desk.sellers.hasAnswered(candidate.key),
+                isMet: desk.sellers.hasFinished(candidate.key), weight: 1)
+            let entry = (eligible, basis.expect(offer, millitrust: trust, belief).score)
             if desk.sellers.isOverdue(candidate.key, now) {
                 overdue.append(entry)
             } else if found.isReachabilityUntested, !offer.reachability.acceptsChannels,
@@ -81,17 +85,19 @@ extension BuyerTask {
             let candidate = eligible.candidate
             eligible.weight = Sampling.weight(
                 score: score, best: best, slots: candidate.offer.record.slots,
-                inFlight: desk.sellers.inFlight(candidate.key), hasSession: candidate.hasSession)
+                inFlight: desk.sellers.inFlight(candidate.key), hasSession: candidate.hasSession,
+                isMet: eligible.isMet, declines: desk.sellers.declines(candidate.key))
             return eligible
         }
     }
 
     /// The first filter that it fails, because of its offer, of this task, or of this node's experience.
     private func exclusion(
-        of candidate: Candidate, _ requirements: Requirements, _ trust: UInt32, _ desk: AuctionDesk
+        of candidate: Candidate, _ requirements: Requirements, _ trust: UInt32, _ belief: SpeedBelief,
+        _ desk: AuctionDesk
     ) -> Reason? {
         let offer = candidate.offer.record
-        var reason = requirements.exclusion(of: offer, millitrust: trust)
+        var reason = requirements.exclusion(of: offer, millitrust: trust, belief)
         func consider(_ other: Reason) {
             if let first = reason, first.position <= other.position { return }
             reason = other
@@ -109,15 +115,19 @@ extension BuyerTask {
 
     // MARK: - No candidates
 
-    /// No seller passes the filters: waits for busy ones as long as that makes sense, or gives up with the
-    /// reason.
+    /// No seller passes the filters: waits for busy ones as long as that makes sense, then takes those that were
+    /// only slow, then begins again where the client has nothing yet, or gives up with the reason.
     private mutating func noneLeft(_ desk: inout AuctionDesk, _ turn: inout Turn) {
         let parameters = desk.parameters
-        guard let soonest = exclusions.soonestRetry, attempt < UInt32(clamping: parameters.auctionsMax),
+        guard attempt < UInt32(clamping: parameters.auctionsMax) else { return refuse(&desk, turn.monotonic) }
+        if let soonest = exclusions.soonestRetry,
             let at = patience.nextTry(soonest: soonest, parameters, &turn)
-        else { return refuse(&desk) }
-        enter(.waiting)
-        desk.set(id, .retry, at: at)
+        {
+            enter(.waiting)
+            return desk.set(id, .retry, at: at)
+        }
+        if exclusions.readmitSlow() || restart(&desk) { return askForOffers(&desk) }
+        refuse(&desk, turn.monotonic)
     }
 
     mutating func retryDue(_ desk: inout AuctionDesk) {

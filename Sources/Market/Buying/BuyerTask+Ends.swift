@@ -5,7 +5,7 @@ import Wire
 extension BuyerTask {
     mutating func cancel(_ desk: inout AuctionDesk, _ turn: inout Turn) {
         if isEnded { return }
-        abandon(&desk, &turn)
+        abandon(blaming: desk.parameters.trustAfterRefusal, &desk, &turn)
         var failure = TaskFailure(.cancelled, message: "The client left.")
         failure.delivered = summary(reason: "cancelled")
         end(.cancelled, failure, &desk)
@@ -19,14 +19,21 @@ extension BuyerTask {
         case .streaming: doing = "before the answer was complete"
         case .ended: return
         }
-        abandon(&desk, &turn)
+        abandon(blaming: desk.parameters.trustAfterLoss, &desk, &turn)
         let milliseconds = request.deadline.milliseconds
         fail(.deadlineExceeded, "The task's deadline of \(milliseconds) ms passed \(doing).", &desk)
     }
 
-    /// Stops everything that runs, and tells bidders and worker.
-    private mutating func abandon(_ desk: inout AuctionDesk, _ turn: inout Turn) {
-        if assignment != nil { endAssignment(.failed(.cancelled, .stopped), &desk, &turn) }
+    /// Stops everything that runs, and tells bidders and worker. A worker that has shown no evidence of progress for
+    /// longer than it promised is a reason why the client left, or has no answer: it keeps `trust` ÷ 1000.
+    private mutating func abandon(blaming trust: UInt32, _ desk: inout AuctionDesk, _ turn: inout Turn) {
+        if let assignment {
+            let isOverdue =
+                assignment.isOverdue(desk.parameters, turn.monotonic)
+                && !desk.isDoubtful(since: assignment.quietSince)
+            let end = AssignmentEnd.failed(.cancelled, .stopped(trust: isOverdue ? trust : 1_000))
+            endAssignment(end, &desk, &turn)
+        }
         if stage == .calling, let auction {
             release(auction.losers, attempt: auction.attempt, score: 0, &desk)
         }
@@ -41,7 +48,8 @@ extension BuyerTask {
     }
 
     /// Ends the task with the explanation why no node takes it.
-    mutating func refuse(_ desk: inout AuctionDesk) {
+    mutating func refuse(_ desk: inout AuctionDesk, _ now: MonotonicTime) {
+        if hasVerdict { return conclude(&desk, now) }
         if assignments > 0 && (failovers > 0 || !delivery.isEmpty) { return failWorkersLost(&desk) }
         var failure = survey.explanation()
         count(&failure)

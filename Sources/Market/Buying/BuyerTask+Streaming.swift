@@ -19,7 +19,7 @@ extension BuyerTask {
             take(delta, &desk, &turn)
         case .progress(let progress):
             acceptIfNew(&desk, turn.monotonic)
-            assignment?.receive(progress, turn.monotonic)
+            assignment?.receive(progress, desk.parameters, turn.monotonic)
             armStall(&desk)
             desk.emit(.client(id, .progress(progress.phase)))
         case .finish(let finish):
@@ -40,8 +40,29 @@ extension BuyerTask {
 
     private mutating func take(_ delta: Delta, _ desk: inout AuctionDesk, _ turn: inout Turn) {
         let now = turn.monotonic
-        let isFirst = assignment?.hasDelta == false
-        guard assignment?.receive(delta, desk.parameters, now) == true else { return breach(&desk, &turn) }
+        let isFirst = assignment?.hasContent == false
+        switch assignment?.receive(delta, desk.parameters, now) {
+        case .violation, nil: return breach(&desk, &turn)
+        case .empty: return
+        case .part(let part): deliver(part, isFirst: isFirst, &desk, &turn)
+        case .last(let part):
+            deliver(part, isFirst: isFirst, &desk, &turn)
+            endAtLimit(&desk, &turn)
+        }
+    }
+
+    /// The answer has all that the client's limits allow: it ends here, whatever its worker still sends.
+    private mutating func endAtLimit(_ desk: inout AuctionDesk, _ turn: inout Turn) {
+        // An answer that was too large to collect has ended the assignment.
+        guard assignment != nil else { return }
+        endAssignment(.limited, &desk, &turn)
+        finish(reason: "length", extra: delivery.takeWhole(), &desk, turn.monotonic)
+    }
+
+    private mutating func deliver(
+        _ delta: Delta, isFirst: Bool, _ desk: inout AuctionDesk, _ turn: inout Turn
+    ) {
+        let now = turn.monotonic
         if isFirst {
             firstDelta(now)
             armStall(&desk)
@@ -51,11 +72,13 @@ extension BuyerTask {
             delivery.start(with: ModelVersion(digest: bid.digest, quantization: bid.quantization))
         }
         let wasResumable = delivery.isResumable
+        let before = delivery.position.tokens
         delivery.append(
             delta, tokens: assignment?.deliveredTokens ?? 0, textMax: desk.parameters.deliveredBytesMax, now)
         if wasResumable { transcript.resume = resume }
         if !delta.text.isEmpty || !delta.extra.isEmpty {
-            desk.emit(.client(id, .delta(text: delta.text, tokens: delta.tokens, extra: delta.extra)))
+            let tokens = delivery.position.tokens - min(before, delivery.position.tokens)
+            desk.emit(.client(id, .delta(text: delta.text, tokens: tokens, extra: delta.extra)))
         }
     }
 
@@ -90,9 +113,18 @@ extension BuyerTask {
     // MARK: - Finish and fail
 
     private mutating func take(_ finish: Finish, _ desk: inout AuctionDesk, _ turn: inout Turn) {
-        if transcript.phases.firstToken == nil { firstDelta(turn.monotonic) }
+        guard let assignment else { return }
         transcript.changeLast { $0.droppedFields = finish.droppedFields }
+        if delivery.isEmpty, !delivery.hasWhole, finish.extra.isEmpty {
+            return judge(.empty, finish.reason, &desk, &turn)
+        }
+        let worker = assignment.worker.key
+        if transcript.phases.firstToken == nil { firstDelta(turn.monotonic) }
+        desk.prompts.learn(
+            finish.promptTokens, estimate: assignment.tokensIn,
+            PromptCounts.weights(assignment.bid, model: request.model), by: worker)
         endAssignment(.finished(finish), &desk, &turn)
+        blameRefuted(by: worker, context: assignment.bid.context, &desk, turn.now)
         let extra = delivery.takeWhole() + finish.extra
         self.finish(reason: finish.reason, extra: extra, &desk, turn.monotonic)
     }
@@ -104,20 +136,13 @@ extension BuyerTask {
             return deadlinePassed(&desk, &turn)
         }
         lastFail = fail
-        guard fail.anotherMaySucceed else {
-            let final = reason == .invalidRequest || reason == .contextTooSmall ? reason : .backendError
-            endAssignment(.failed(final, .gaveUp(trust: 1_000)), &desk, &turn)
-            return self.fail(final, fail.message, &desk)
-        }
-        if reason == .leaving {
-            failAssignment(.leaving, .gaveUp(trust: 1_000), &desk, &turn)
-        } else if reason == .busy {
-            failAssignment(.busy, .gaveUp(trust: desk.parameters.trustAfterRefusal), &desk, &turn)
-        } else {
-            // It began and failed, so the worker is lost, even if its answer to the award is still on the
-            // way.
-            assignment?.accept()
-            failAssignment(.backendError, .gaveUp(trust: desk.parameters.trustAfterLoss), &desk, &turn)
+        switch reason {
+        case .leaving: failAssignment(.leaving, .gaveUp(trust: 1_000), &desk, &turn)
+        case .busy, .backendDown:
+            failAssignment(reason, .gaveUp(trust: desk.parameters.trustAfterRefusal), &desk, &turn)
+        case .invalidRequest where !fail.anotherMaySucceed, .contextTooSmall where !fail.anotherMaySucceed:
+            judge(.failed(reason), fail.message, &desk, &turn)
+        default: judge(.failed(.backendError), fail.message, &desk, &turn)
         }
     }
 
@@ -129,11 +154,14 @@ extension BuyerTask {
 
     /// The timer is lazy: it is set once, and frames that arrived meanwhile move it when it fires.
     mutating func checkStall(_ desk: inout AuctionDesk, _ turn: inout Turn) {
-        guard let at = assignment?.stallsAt(desk.parameters) else { return }
+        guard let assignment, let at = assignment.stallsAt(desk.parameters) else { return }
         if at > turn.monotonic {
             desk.set(id, .stall, at: at)
-        } else {
+        } else if assignment.isAtFault(desk.parameters, turn.monotonic) {
             failAssignment(.stalled, .broken, &desk, &turn)
+        } else {
+            slowness += 1
+            failAssignment(.stalled, .stopped(trust: 1_000), &desk, &turn)
         }
     }
 

@@ -22,6 +22,8 @@ struct BuyerTask: Sendable {
     var attempt: UInt32 = 0
     /// Of the latest attempt.
     var auction: Auction?
+    /// The prompt's tokens by our estimate, with the text to continue.
+    var calledTokensIn: UInt32 = 0
     /// What the latest choice saw, for explanations.
     var survey = Survey()
     var exclusions = Exclusions()
@@ -40,6 +42,10 @@ struct BuyerTask: Sendable {
     var failovers = 0
     /// What the last worker that gave up said.
     var lastFail: Fail?
+    /// What workers found of the task itself.
+    var verdicts: [Verdict] = []
+    /// Workers that lived and were too slow.
+    var slowness = 0
 
     init(id: TaskID, request: TaskRequest, _ parameters: MarketParameters, _ now: Now) {
         self.id = id
@@ -59,8 +65,11 @@ struct BuyerTask: Sendable {
 
     var resume: ResumeKind {
         if !request.preferences.allowFallbacks { return .none }
-        return delivery.isResumable ? .stream : delivery.isEmpty ? .start : .none
+        return delivery.isResumable ? .stream : delivery.isEmpty || !request.streams ? .start : .none
     }
+
+    /// What the client's limit on the cost leaves; nil: no limit.
+    var costLeft: Money? { request.preferences.maxCost.map { max(.zero, $0 - bill.cost) } }
 
     /// The transcript with what is still in motion.
     var currentTranscript: TaskTranscript {

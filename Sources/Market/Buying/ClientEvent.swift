@@ -2,12 +2,15 @@ import Primitives
 import Wire
 
 /// The events of a client's task, in order: `awarded` (again for each worker after a failover), deltas, then
-/// exactly one of `finished` and `failed`.
+/// exactly one of `finished` and `failed`. A client that doesn't stream may see `restarted` in between.
 public enum ClientEvent: Sendable {
     case awarded(AwardSummary)
     case delta(text: [UInt8], tokens: UInt32, extra: [UInt8])
     /// Nothing new for a while: the award stands, and the worker reports its phase.
     case progress(Phase)
+    /// The deltas so far are void: the answer begins again, with other weights. Only for a task that doesn't
+    /// stream.
+    case restarted
     case finished(TaskSummary)
     case failed(TaskFailure)
 }

@@ -24,18 +24,25 @@ struct Delivery: Sendable {
     private(set) var version: ModelVersion?
     /// An embedding's answer, which the client gets as a whole.
     private var whole: [UInt8] = []
-    /// The client's limit; nil: none.
+    /// The client's limit over all choices; nil: none.
     private let tokensMax: UInt32?
+    /// The client's limit on each of several choices.
+    private let tokensMaxEach: UInt32?
 
     init(_ request: TaskRequest) {
         isResumable = request.resumable && request.kind != .embedding
-        tokensMax = request.tokensOutMax
+        let choices = max(1, request.choices)
+        tokensMaxEach = choices > 1 ? request.tokensOutMax : nil
+        tokensMax = request.tokensOutMax.map { UInt32(clamping: UInt64($0) * UInt64(choices)) }
     }
 
     var isEmpty: Bool { position.bytes == 0 }
 
     /// What is left of the client's limit; nil: no limit.
     var tokensLeft: UInt32? { tokensMax.map { $0 > position.tokens ? $0 - position.tokens : 0 } }
+
+    /// What is left for a worker to be told, which counts each choice by itself.
+    var tokensLeftEach: UInt32? { tokensMaxEach ?? tokensLeft }
 
     /// The model that must continue, once bytes have been delivered.
     var continuing: ModelVersion? { isEmpty ? nil : version }
@@ -64,6 +71,8 @@ struct Delivery: Sendable {
     mutating func consume(_ bytes: UInt64) { consumed += min(bytes, position.bytes - consumed) }
 
     // MARK: - Whole answers
+
+    var hasWhole: Bool { !whole.isEmpty }
 
     /// Collects a part of an answer that the client gets as a whole. Returns false when it would exceed
     /// `bytesMax`.

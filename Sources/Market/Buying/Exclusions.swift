@@ -8,6 +8,8 @@ struct Exclusions: Sendable {
         let reason: Reason
         /// How long to wait before asking it again; nil: excluded for good.
         let retryAfter: Interval?
+        /// It was only too slow: better than nobody.
+        var isLastResort = false
     }
 
     private var entries: [Entry] = []
@@ -22,6 +24,13 @@ struct Exclusions: Sendable {
     mutating func add(_ entry: Entry) {
         entries.removeAll { $0.key == entry.key }
         entries.append(entry)
+    }
+
+    /// Readmits sellers that were only slow, once no other is left; false: there is none.
+    mutating func readmitSlow() -> Bool {
+        guard entries.contains(where: \.isLastResort) else { return false }
+        entries.removeAll(where: \.isLastResort)
+        return true
     }
 
     /// Readmits sellers that were only busy.

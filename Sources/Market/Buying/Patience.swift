@@ -2,15 +2,24 @@ import Primitives
 
 /// How long a task waits for busy sellers, and when it asks them again.
 struct Patience: Sendable {
+    private let began: MonotonicTime
     private var ends: MonotonicTime
     /// Waits since the task began, or since it lost a worker.
     private var waits: Int64 = 0
 
-    init(_ parameters: MarketParameters, _ now: MonotonicTime) { ends = now + parameters.patience }
+    init(_ parameters: MarketParameters, _ now: MonotonicTime) {
+        began = now
+        ends = now + parameters.patience
+    }
 
     /// The time lost to dead sellers is not counted against busy ones.
     mutating func forgive(_ parameters: MarketParameters, _ now: MonotonicTime) {
         ends = max(ends, now + parameters.patience)
+    }
+
+    /// Nor is the time in which our own bounds kept us from asking, up to `ownBoundsPatience` in all.
+    mutating func forgiveOwnBounds(_ parameters: MarketParameters, _ now: MonotonicTime) {
+        ends = max(ends, min(now + parameters.patience, began + parameters.ownBoundsPatience))
     }
 
     mutating func renewAfterLoss(_ parameters: MarketParameters, _ now: MonotonicTime) {

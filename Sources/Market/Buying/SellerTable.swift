@@ -3,7 +3,7 @@ import Wire
 
 /// What this node has seen of a seller itself: the only reputation that it uses so far.
 public struct SellerExperience: Sendable {
-    /// Trust × 1000, 0...1000, as of `trustAt`.
+    /// What failures left of the trust, × 1000, as of `trustAt`. A key that is new here is worth less: see `trust`.
     fileprivate var trust: UInt32 = 1_000
     fileprivate var trustAt: MonotonicTime
     /// Smoothed time from a call to its answer; nil before the first.
@@ -11,14 +11,34 @@ public struct SellerExperience: Sendable {
     /// When the call was made that it owes an answer to; nil: it owes none.
     fileprivate var calledAt: MonotonicTime?
     /// Left a call unanswered and hasn't been heard since.
-    fileprivate var isSilent = false
+    public fileprivate(set) var isSilent = false
     public fileprivate(set) var won = 0
     public fileprivate(set) var finished = 0
     public fileprivate(set) var failed = 0
+    /// Calls that it declined since its last bid.
+    fileprivate var declines = 0
     /// Our own tasks that it is answering now: its offer can't say that.
     fileprivate var inFlight = 0
 
     fileprivate init(at now: MonotonicTime) { trustAt = now }
+}
+
+/// What of a seller's experience outlives a restart of this node: a key's past must not end with our process.
+public struct SellerRecord: Hashable, Sendable {
+    public var key: PublicKey
+    /// What failures had left of the trust at `at`, × 1000.
+    public var trust: UInt32
+    public var finished: Int
+    public var failed: Int
+    public var at: WallTime
+
+    public init(key: PublicKey, trust: UInt32, finished: Int, failed: Int, at: WallTime) {
+        self.key = key
+        self.trust = trust
+        self.finished = finished
+        self.failed = failed
+        self.at = at
+    }
 }
 
 /// Sellers by key, bounded: the least recently changed is forgotten first.
@@ -51,13 +71,19 @@ struct SellerTable: Sendable {
         return now - calledAt > usual ?? parameters.bidWaitMax
     }
 
-    /// Whether we never gave it a task.
-    func isNewcomer(_ key: PublicKey) -> Bool { (table[key]?.won ?? 0) == 0 }
+    /// Whether it won a task of ours and finished it.
+    func hasFinished(_ key: PublicKey) -> Bool { (table[key]?.finished ?? 0) > 0 }
 
-    /// Trust × 1000: half of what is missing comes back each half-life, linearly in between.
+    /// Calls that it declined in a row.
+    func declines(_ key: PublicKey) -> Int { table[key]?.declines ?? 0 }
+
+    /// Trust × 1000: of what failures took, half comes back each half-life, linearly in between. A new key has
+    /// `trustNew` of that, a key that finished `provenTasks` all.
     func trust(_ key: PublicKey, _ now: MonotonicTime) -> UInt32 {
-        guard let seller = table[key] else { return 1_000 }
-        return Self.recovered(seller, parameters.trustHalfLife, now)
+        guard let seller = table[key] else { return parameters.trustNew }
+        let (proven, all) = (UInt32(min(seller.finished, parameters.provenTasks)), parameters.provenTasks)
+        let most = parameters.trustNew + (1_000 - parameters.trustNew) * proven / UInt32(max(1, all))
+        return Self.recovered(seller, parameters.trustHalfLife, now) * most / 1_000
     }
 
     mutating func answered(_ key: PublicKey, roundTrip: Interval, _ now: MonotonicTime) {
@@ -80,12 +106,19 @@ struct SellerTable: Sendable {
         }
     }
 
+    /// The call never left this node: there is no answer to wait for.
+    mutating func notAsked(_ key: PublicKey) { table.change(key) { $0.calledAt = nil } }
+
     mutating func heard(_ key: PublicKey) {
         table.change(key) {
             $0.isSilent = false
             $0.calledAt = nil
         }
     }
+
+    mutating func bid(_ key: PublicKey) { table.change(key) { $0.declines = 0 } }
+
+    mutating func declined(_ key: PublicKey) { table.change(key) { $0.declines &+= 1 } }
 
     mutating func awarded(_ key: PublicKey, _ now: MonotonicTime) {
         change(key, now) {
@@ -94,18 +127,47 @@ struct SellerTable: Sendable {
         }
     }
 
-    /// The end of an assignment. `factor` × 1000 is what it leaves of the trust; nil: it finished its task.
-    mutating func ended(_ key: PublicKey, factor: UInt32?, _ now: MonotonicTime) {
+    /// The end of an assignment, whatever follows from it.
+    mutating func ended(_ key: PublicKey) { table.change(key) { $0.inFlight = max(0, $0.inFlight - 1) } }
+
+    /// It finished its task: a tenth of the missing trust comes back.
+    mutating func finished(_ key: PublicKey, _ now: MonotonicTime) {
+        change(key, now) { seller in
+            seller.finished &+= 1
+            seller.trust = min(1_000, seller.trust + (1_000 - seller.trust) / 10 + 1)
+        }
+    }
+
+    /// Leaves `factor` ÷ 1000 of the trust.
+    mutating func blame(_ key: PublicKey, factor: UInt32, _ now: MonotonicTime) {
         let floor = parameters.trustMin
         change(key, now) { seller in
-            seller.inFlight = max(0, seller.inFlight - 1)
-            if let factor {
-                if factor < 1_000 { seller.failed &+= 1 }
-                seller.trust = max(floor, UInt32(UInt64(seller.trust) * UInt64(min(factor, 1_000)) / 1_000))
-            } else {
-                seller.finished &+= 1
-                seller.trust = min(1_000, seller.trust + (1_000 - seller.trust) / 10 + 1)
-            }
+            seller.failed &+= 1
+            seller.trust = max(floor, UInt32(UInt64(seller.trust) * UInt64(factor) / 1_000))
+        }
+    }
+
+    // MARK: - Memory
+
+    func record(of key: PublicKey, _ now: Now) -> SellerRecord? {
+        table[key].map {
+            SellerRecord(
+                key: key, trust: Self.recovered($0, parameters.trustHalfLife, now.monotonic),
+                finished: $0.finished, failed: $0.failed, at: now.wall)
+        }
+    }
+
+    /// Takes what an earlier process knew; the time since then counts.
+    mutating func restore(_ records: [SellerRecord], _ now: Now) {
+        for record in records.suffix(parameters.sellersMax) {
+            let passed = Interval.milliseconds(max(0, now.wall.milliseconds &- record.at.milliseconds))
+            var seller = SellerExperience(at: now.monotonic + (.zero - passed))
+            seller.trust = min(record.trust, 1_000)
+            seller.trust = Self.recovered(seller, parameters.trustHalfLife, now.monotonic)
+            seller.trustAt = now.monotonic
+            seller.finished = max(0, record.finished)
+            seller.failed = max(0, record.failed)
+            table.insert(record.key, seller)
         }
     }
 

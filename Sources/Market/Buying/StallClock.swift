@@ -1,67 +1,115 @@
 import Primitives
 import Wire
 
-/// When a silent worker counts as stalled.
+/// When a worker counts as stalled.
 ///
-/// Before the first delta: after `stallFactor` times the first-token time in the bid, or `stallMin` once
-/// progress frames show that the worker is alive. After it: after `stallFactor` times the median gap between
-/// deltas. Progress frames without a new token count only for a while: a worker's process may live while its
-/// backend hangs.
+/// A frame from a timer is a sign of the node's life. *Evidence of progress* is bytes of the answer, or a PROGRESS
+/// that says more than the one before: prompt tokens read, a lower estimate in a queue, a model still loading, tokens
+/// produced that can't be sent yet because their character is incomplete. A silent worker is lost soon. One that
+/// lives but shows no evidence keeps the task for as long as its bid, the length of the prompt and `preparingMax`
+/// allow.
 struct StallClock: Sendable {
-    /// What the bid promised until the first delta.
-    private let firstToken: Interval
-    private let queue: Interval
-    private(set) var firstDeltaAt: MonotonicTime?
-    private var lastDeltaAt: MonotonicTime?
-    private var heardAt: MonotonicTime
-    /// When a token last arrived, or was reported as made.
-    private var advancedAt: MonotonicTime
+    /// How long the bid, the prompt and earlier disappointments let a living worker go without evidence.
+    private let promise: Interval
+    private let patience: Interval
+    private let beganAt: MonotonicTime
+    private(set) var firstByteAt: MonotonicTime?
+    private(set) var lastByteAt: MonotonicTime?
+    private(set) var heardAt: MonotonicTime
+    private var evidenceAt: MonotonicTime
     private var hasProgress = false
-    private var progressTokens: UInt32 = 0
+    /// The best that its frames claimed: tokens of the prompt read, tokens made, milliseconds left in a queue.
+    private var promptRead: UInt32 = 0
+    private var made: UInt32 = 0
+    private var queueLeft = UInt32.max
+    /// It claimed tokens that never showed up.
+    private(set) var hasLied = false
     private var gaps = GapMedian()
 
-    init(_ bid: Bid, _ now: MonotonicTime) {
-        firstToken = .milliseconds(Int64(bid.firstTokenMilliseconds))
-        queue = .milliseconds(Int64(bid.queueMilliseconds))
+    /// A character has at most four bytes, so this many tokens may wait for the rest of one.
+    private static let unshownTokensMax: UInt32 = 4
+
+    /// `slowness`: how many workers of the task were too slow before.
+    init(_ bid: Bid, tokensIn: UInt32, slowness: Int, _ parameters: MarketParameters, _ now: MonotonicTime) {
+        let first = Interval.milliseconds(Int64(bid.firstTokenMilliseconds))
+        let queue = Interval.milliseconds(Int64(bid.queueMilliseconds))
+        promise = max(parameters.stallMin, first * parameters.stallFactor + queue)
+        let reading = Interval.milliseconds(
+            Int64(tokensIn) * 1_000 / Int64(max(1, parameters.promptTokensPerSecondMin)))
+        let usual = max(parameters.preparingQuietMax, min(reading, parameters.preparingMax))
+        patience = max(promise, min(usual * (1 << Int64(min(slowness, 3))), parameters.preparingMax))
+        beganAt = now
         heardAt = now
-        advancedAt = now
+        evidenceAt = now
     }
 
-    mutating func deltaCame(_ now: MonotonicTime) {
-        if let lastDeltaAt { gaps.add(now - lastDeltaAt) }
-        if firstDeltaAt == nil { firstDeltaAt = now }
-        lastDeltaAt = now
+    mutating func heard(_ now: MonotonicTime) { heardAt = now }
+
+    mutating func bytesCame(_ now: MonotonicTime) {
+        if let lastByteAt { gaps.add(now - lastByteAt) }
+        if firstByteAt == nil { firstByteAt = now }
+        lastByteAt = now
         restart(now)
     }
 
-    /// `delivered` is the number of tokens that have arrived; a report of fewer is no news.
-    mutating func progressCame(_ progress: Progress, delivered: UInt32, _ now: MonotonicTime) {
+    /// `delivered` is the number of tokens that have arrived.
+    mutating func progressCame(
+        _ progress: Progress, delivered: UInt32, _ parameters: MarketParameters, _ now: MonotonicTime
+    ) {
         heardAt = now
         hasProgress = true
-        if progress.tokens > max(progressTokens, delivered) {
-            progressTokens = progress.tokens
-            advancedAt = now
+        var isEvidence = false
+        switch progress.phase {
+        case .loading: isEvidence = true
+        case .queued:
+            isEvidence = progress.tokens < queueLeft
+            queueLeft = min(queueLeft, progress.tokens)
+        case .prefill:
+            isEvidence = progress.tokens > promptRead
+            promptRead = max(promptRead, progress.tokens)
+        case .generating, .unspecified:
+            let unshown = progress.tokens > delivered ? progress.tokens - delivered : 0
+            if unshown > Self.unshownTokensMax { hasLied = true }
+            isEvidence = unshown > 0 && unshown <= Self.unshownTokensMax && progress.tokens > made
+            made = max(made, progress.tokens)
         }
+        // Words alone are believed for so long, whatever they say.
+        if isEvidence, now < (lastByteAt ?? beganAt) + parameters.preparingMax { evidenceAt = now }
     }
 
     /// The silence so far was not the worker's fault: the channel has just opened, our loop stood still, or
     /// our client didn't read.
     mutating func restart(_ now: MonotonicTime) {
         heardAt = now
-        advancedAt = now
+        evidenceAt = now
     }
 
     /// When the worker counts as stalled if nothing comes until then.
     func stallsAt(_ parameters: MarketParameters) -> MonotonicTime {
-        if firstDeltaAt == nil {
-            let start = max(parameters.stallMin, firstToken * parameters.stallFactor + queue)
-            let quiet = hasProgress ? parameters.stallMin : start
-            return min(heardAt + quiet, advancedAt + max(parameters.preparingMax, start))
-        }
-        let gap = gaps.median * parameters.stallFactor
-        return min(
-            heardAt + max(parameters.stallMin, gap), advancedAt + max(parameters.generatingQuietMax, gap))
+        min(silentAt(parameters), evidenceAt + quietMax(parameters))
     }
+
+    /// Whether not even a sign of life came.
+    func isSilent(_ parameters: MarketParameters, _ now: MonotonicTime) -> Bool {
+        silentAt(parameters) <= now
+    }
+
+    /// Whether it has shown no evidence for longer than its bid, or its own pace, promised.
+    func isOverdue(_ parameters: MarketParameters, _ now: MonotonicTime) -> Bool {
+        let usual = firstByteAt == nil ? promise : max(parameters.stallMin, gap(parameters))
+        return now - evidenceAt > usual
+    }
+
+    private func silentAt(_ parameters: MarketParameters) -> MonotonicTime {
+        if firstByteAt == nil { return heardAt + (hasProgress ? parameters.stallMin : promise) }
+        return heardAt + max(parameters.stallMin, gap(parameters))
+    }
+
+    private func quietMax(_ parameters: MarketParameters) -> Interval {
+        firstByteAt == nil ? patience : max(parameters.generatingQuietMax, gap(parameters))
+    }
+
+    private func gap(_ parameters: MarketParameters) -> Interval { gaps.median * parameters.stallFactor }
 }
 
 /// The median of the last 15 gaps between deltas: one long pause doesn't move it.

@@ -25,7 +25,7 @@ extension Survey {
             return TaskFailure(
                 .modelNotFound, message: "No node sells a model named \(model).\(instead)")
         }
-        return TaskFailure(.noBid, message: "No node that sells \(model) can be found now.\(instead)")
+        return TaskFailure(.unreachable, message: "No node that sells \(model) can be found now.\(instead)")
     }
 
     private func sentence(_ reason: Reason) -> String {
@@ -52,6 +52,9 @@ extension Survey {
         case .unreachable, .backendDown, .leaving, .unspecified, .workerLost, .stalled, .backendError,
             .invalidRequest, .noBid, .deadlineExceeded, .tooManyTasks, .cancelled:
             return "\(sell), and \(one ? "it does not answer" : "none of them answers")."
+        case .notAsked:
+            return "\(sell), and this node has too many requests of its own under way to ask now."
+                + " Try again in a moment."
         case .notServed, .modelNotFound:
             return "\(sell), and \(one ? "it is not" : "none is") ready to serve it now."
         case .busy, .notSampled, .paused, .holdLimit, .unknownBid:
@@ -113,7 +116,9 @@ extension Survey {
             if let most = preferences.maxInputPrice, offer.price.input > most {
                 return near(offer, Self.maxPromptPrice, offer.price.input)
             }
-            return near(offer, Self.maxCost, basis.expect(offer, millitrust: 1_000).estimate.microCredits)
+            return near(
+                offer, Self.maxCost,
+                basis.expect(offer, millitrust: 1_000, SpeedBelief()).estimate.microCredits)
         }
         if reason == .tooSlow, let offer = fastest {
             return near(offer, Self.minThroughput, Int64(offer.speed.millitokensPerSecond))

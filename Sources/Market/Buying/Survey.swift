@@ -96,7 +96,7 @@ struct Survey: Sendable {
         failure.reasons = Reason.filters.map { ($0, nodes($0)) }
         failure.alternatives = alternatives
         failure.largestContext = largestContext
-        if failure.reason == .busy || failure.reason == .unreachable {
+        if [.busy, .unreachable, .notAsked].contains(failure.reason) {
             failure.retryAfter = retryAfter ?? .seconds(1)
         }
     }

@@ -23,4 +23,7 @@ struct TaskBill: Sendable {
         }
         if !bill.isEmpty || finished { workers.append(worker) }
     }
+
+    /// The answer begins again: what was delivered so far has its price, but is no part of the answer.
+    mutating func restart() { completionTokens = 0 }
 }

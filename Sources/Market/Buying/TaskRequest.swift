@@ -16,13 +16,18 @@ public struct TaskRequest: Sendable {
     public var features: Features
     /// Plain text with one choice: another worker may continue it in mid-stream.
     public var resumable: Bool
+    /// The client gets the answer as it comes. Otherwise it gets nothing before the end, so the answer may begin
+    /// again.
+    public var streams: Bool
+    /// Answers in one, each of which may have `tokensOutMax` tokens.
+    public var choices: UInt32
     public var deadline: Interval
     public var preferences: Preferences
 
     public init(
         kind: TaskKind, model: String, body: [UInt8], tokensIn: UInt32 = 0, tokensOutEstimate: UInt32 = 64,
         tokensOutMax: UInt32? = nil, features: Features = [], resumable: Bool = true,
-        deadline: Interval = .seconds(600),
+        streams: Bool = true, choices: UInt32 = 1, deadline: Interval = .seconds(600),
         preferences: Preferences = Preferences()
     ) {
         self.kind = kind
@@ -33,6 +38,8 @@ public struct TaskRequest: Sendable {
         self.tokensOutMax = tokensOutMax
         self.features = features
         self.resumable = resumable
+        self.streams = streams
+        self.choices = choices
         self.deadline = deadline
         self.preferences = preferences
     }

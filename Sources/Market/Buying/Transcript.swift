@@ -77,7 +77,11 @@ public struct TaskPhases: Sendable {
 
 /// One candidate's part in an auction.
 public struct BidTranscript: Sendable {
-    public enum Outcome: String, Sendable { case asked, won, lost, declined, silent, late, refused, busy }
+    public enum Outcome: String, Sendable {
+        case asked, won, lost, declined, silent, late, refused, busy
+        /// This node's own bounds kept the call from it.
+        case notAsked = "not_asked"
+    }
     public var worker: PublicKey
     public var name: String
     public var outcome: Outcome

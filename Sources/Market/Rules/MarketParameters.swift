@@ -25,6 +25,9 @@ public struct MarketParameters: Sendable {
     /// of its worker's loss. Shorter: refusals in a market that isn't full; longer: refusals come late.
     public var patience = Interval.milliseconds(1_000)
     public var patienceAfterLoss = Interval.seconds(10)
+    /// How long, from its start, a task waits for this node's own bounds to let it ask. Shorter: a burst refuses
+    /// some of itself; longer: a node that is far too small says so late.
+    public var ownBoundsPatience = Interval.seconds(10)
     /// Shortest wait between two such auctions, doubled each time up to the longest; a random wait of at
     /// most the same length is added, so that two buyers that collided once do not collide again.
     public var retryMin = Interval.milliseconds(20)
@@ -55,10 +58,15 @@ public struct MarketParameters: Sendable {
     public var stallMin = Interval.milliseconds(1_500)
     /// Multiples: of the bid's first token before anything is heard, of the median gap between deltas afterwards.
     public var stallFactor: Int64 = 3
-    /// How long progress frames alone, without a new token, are believed: while loading and reading the prompt (a
-    /// 40 GB model from a slow disk takes a minute), and once tokens have come (its backend hangs).
-    public var preparingMax = Interval.seconds(90)
+    /// How long a worker that lives is believed without evidence of progress: before the first byte (or, if longer, what
+    /// its bid promised or its prompt takes at `promptTokensPerSecondMin`), and after it. Shorter: busy model servers
+    /// lose tasks that they would have done; longer: clients wait for workers whose backend hangs.
+    public var preparingQuietMax = Interval.seconds(10)
     public var generatingQuietMax = Interval.seconds(10)
+    /// A slow CPU reads a prompt this fast.
+    public var promptTokensPerSecondMin: UInt32 = 100
+    /// How long words alone count as evidence, whatever they say: a 40 GB model from a slow disk takes a minute to load.
+    public var preparingMax = Interval.seconds(90)
     /// A worker's exposure is what it delivers between two receipts; a signature costs the buyer 25 µs.
     public var receiptInterval = Interval.milliseconds(1_000)
     /// Largest text, in bytes, that is kept so that another worker can continue it. Beyond, a lost worker ends the task.
@@ -80,6 +88,11 @@ public struct MarketParameters: Sendable {
 
     // MARK: - Trust (× 1000)
 
+    /// What a key is trusted that never finished a task, at most; each of its first `provenTasks` tasks lifts that by an
+    /// equal part, up to 1000. Above `trustAfterLoss`, or a new key would be worse than one that failed; below 1000, or a
+    /// new key would be as good as one that works.
+    public var trustNew: UInt32 = 900
+    public var provenTasks = 4
     /// The factors on a seller's trust after an assignment that failed, and after an award that it refused. 700 makes
     /// its bids 43 % more expensive: it loses to an equal, and still works where it is alone.
     public var trustAfterLoss: UInt32 = 700

@@ -12,7 +12,7 @@ extension Reason {
         case .overMaxPrice: "over_max_price"
         case .tooSlow: "too_slow"
         case .untrusted: "untrusted"
-        case .busy, .paused, .holdLimit, .unknownBid: "busy"
+        case .busy, .notAsked, .paused, .holdLimit, .unknownBid: "busy"
         case .unreachable, .backendDown, .unspecified: "unreachable"
         case .leaving: "leaving"
         case .workerLost, .stalled, .protocolViolation: "worker_lost"
@@ -39,6 +39,7 @@ extension Reason {
         case .unreachable, .backendDown, .leaving, .unspecified, .workerLost, .stalled, .backendError,
             .invalidRequest, .noBid, .deadlineExceeded, .tooManyTasks, .cancelled:
             "unreachable"
+        case .notAsked: "not_asked"
         case .notSampled: "not_sampled"
         }
     }
@@ -53,7 +54,7 @@ extension Reason {
             .lacksParameter, .notSampled, .backendDown:
             .refused
         case .leaving: .left
-        case .cancelled, .deadlineExceeded: .cancelled
+        case .cancelled, .deadlineExceeded, .notAsked: .cancelled
         case .backendError, .invalidRequest, .contextTooSmall, .protocolViolation, .untrusted, .modelNotFound,
             .noBid, .tooManyTasks:
             .failed

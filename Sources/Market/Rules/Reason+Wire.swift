@@ -34,7 +34,8 @@ extension Reason {
         case .leaving: .leaving
         case .untrusted: .untrusted
         case .holdLimit: .holdLimit
-        case .unspecified, .excluded, .unreachable, .notSampled, .unknownBid, .workerLost, .stalled,
+        case .unspecified, .excluded, .unreachable, .notAsked, .notSampled, .unknownBid, .workerLost,
+            .stalled,
             .protocolViolation, .backendError, .invalidRequest, .modelNotFound, .noBid, .deadlineExceeded,
             .tooManyTasks, .cancelled:
             .unspecified
@@ -56,7 +57,8 @@ extension Reason {
         case .unknownBid: .unknown
         case .busy, .notServed, .excluded, .lacksParameter, .contextTooSmall, .overMaxPrice, .tooSlow,
             .untrusted,
-            .unreachable, .notSampled, .paused, .backendDown, .leaving, .holdLimit, .unspecified, .workerLost,
+            .unreachable, .notAsked, .notSampled, .paused, .backendDown, .leaving, .holdLimit, .unspecified,
+            .workerLost,
             .stalled, .protocolViolation, .backendError, .invalidRequest, .modelNotFound, .noBid,
             .deadlineExceeded, .tooManyTasks, .cancelled:
             .busy
@@ -69,7 +71,13 @@ extension Reason {
         let acted: [Reason] = [
             .busy, .leaving, .invalidRequest, .contextTooSmall, .deadlineExceeded, .backendError,
         ]
-        self = acted.first { $0.code == fail.code } ?? .backendError
+        switch fail.code {
+        // These name the server's state and not the task.
+        case "backend_busy": self = .busy
+        case "backend_down", "backend_unreachable", "backend_unauthorized", "backend_model_missing":
+            self = .backendDown
+        default: self = acted.first { $0.code == fail.code } ?? .backendError
+        }
     }
 }
 

@@ -18,6 +18,8 @@ public enum Reason: String, CaseIterable, Sendable {
     case busy
     /// It didn't answer, or no connection to it is possible.
     case unreachable
+    /// This node's own bounds, socket or loop kept the question from it: it is not to blame.
+    case notAsked
     /// Acceptable, but not drawn.
     case notSampled
 
@@ -58,14 +60,14 @@ extension Reason {
     /// under the first filter that it fails.
     public static let filters: [Reason] = [
         .notServed, .excluded, .lacksParameter, .contextTooSmall, .overMaxPrice, .tooSlow, .untrusted, .busy,
-        .unreachable, .notSampled,
+        .unreachable, .notAsked, .notSampled,
     ]
 
     /// The filter under which a node excluded for this reason is counted.
     var filter: Reason {
         switch self {
         case .notServed, .excluded, .lacksParameter, .contextTooSmall, .overMaxPrice, .tooSlow, .untrusted,
-            .busy, .unreachable, .notSampled:
+            .busy, .unreachable, .notAsked, .notSampled:
             self
         case .paused, .holdLimit, .unknownBid: .busy
         case .protocolViolation: .untrusted

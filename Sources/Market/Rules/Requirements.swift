@@ -14,6 +14,8 @@ struct Requirements: Sendable {
     /// Includes the text that must be continued, if any.
     var tokensIn: UInt32
     var tokensOutMax: UInt32?
+    /// What the client's limit on the cost leaves.
+    var costMax: Money?
     /// If set, the worker continues delivered text, with exactly this model.
     var continuing: ModelVersion?
     var selfReachable: Bool
@@ -27,7 +29,7 @@ struct Requirements: Sendable {
     /// Tokens of context that a worker needs: the input, and the expected part of the output limit.
     var context: UInt32 { tokensIn &+ min(tokensOutMax ?? 1, max(1, request.tokensOutEstimate)) }
 
-    func exclusion(of offer: Offer, millitrust: UInt32) -> Reason? {
+    func exclusion(of offer: Offer, millitrust: UInt32, _ belief: SpeedBelief) -> Reason? {
         let preferences = request.preferences
         let key = offer.publicKey
         if offer.model != request.model || offer.withdrawn { return .notServed }
@@ -41,9 +43,8 @@ struct Requirements: Sendable {
         }
         if offer.context != 0 && offer.context < context { return .contextTooSmall }
         if !affordable(offer.price, cached: 0) { return .overMaxPrice }
-        if !fastEnough(first: offer.speed.firstTokenMilliseconds, speed: offer.speed.millitokensPerSecond) {
-            return .tooSlow
-        }
+        let first = belief.firstToken(offer.speed.firstTokenMilliseconds)
+        if !fastEnough(first: first, speed: belief.rate(offer.speed.millitokensPerSecond)) { return .tooSlow }
         if millitrust < preferences.minMillitrust { return .untrusted }
         return nil
     }
@@ -57,12 +58,13 @@ struct Requirements: Sendable {
     }
 
     /// Whether a bid breaks a limit. It states what its sender's offer may have left open.
-    func refuses(_ bid: Bid) -> Bool {
+    func refuses(_ bid: Bid, _ belief: SpeedBelief) -> Bool {
         !answers(bid.digest, bid.quantization, request.features, continues: bid.continues)
             || bid.context != 0 && bid.context < context
             || !affordable(bid.price, cached: bid.cachedTokens)
             || !fastEnough(
-                first: bid.queueMilliseconds &+ bid.firstTokenMilliseconds, speed: bid.millitokensPerSecond)
+                first: bid.queueMilliseconds &+ belief.firstToken(bid.firstTokenMilliseconds),
+                speed: belief.rate(bid.millitokensPerSecond))
     }
 
     private func answers(_ digest: Bytes32?, _ quantization: String, _ features: Features, continues: Bool)
@@ -85,7 +87,7 @@ struct Requirements: Sendable {
         let preferences = request.preferences
         if let most = preferences.maxInputPrice, price.input > most { return false }
         if let most = preferences.maxOutputPrice, price.output > most { return false }
-        guard let most = preferences.maxCost else { return true }
+        guard let most = costMax else { return true }
         let estimate = Scoring.cost(
             price, prompt: UInt64(tokensIn), cached: UInt64(cached), completion: UInt64(basis.tokensOut))
         return estimate <= most

@@ -4,33 +4,42 @@ import Primitives
 struct Eligible: Sendable {
     var candidate: Candidate
     var millitrust: UInt32
+    var belief: SpeedBelief
     /// Place in the client's `order`; sellers outside it share the last.
     var rank: Int
-    var newcomer: Bool
     /// It has answered this node before, or has a session with it: it exists, which an offer alone does not show.
+    var isKnown: Bool
+    /// It won and finished a task of this node: it can do what it offers, which an answer does not show either.
     var isMet: Bool
     /// For drawing; see `Sampling`.
     var weight: UInt64
 }
 
 /// Draws the sellers that are asked: the client's `order` first, then without replacement, weighted by free capacity and
-/// expected score, with one place kept for a newcomer. Never simply the best: every buyer's favourite would be
-/// overloaded. Sellers that this node has never met get at most half of the places while there are others: an offer costs
-/// nothing, and thousands of invented ones at the best price would keep every auction waiting for answers that never
-/// come.
+/// expected score, with one place kept for a newcomer and one for a seller that this node has met. Never simply the
+/// best: every buyer's favourite would be overloaded. Sellers that never answered get at most half of the places while
+/// there are others: an offer costs nothing, and thousands of invented ones at the best price would keep every auction
+/// waiting for answers that never come.
 enum Sampling {
     /// Weights have 2^20 steps. A session, which saves a handshake, counts four times.
     private static let scale: UInt64 = 1 << 20
     private static let sessionFactor: UInt64 = 4
+    /// Slots that count: those of a seller that never finished a task here are a mere claim.
+    private static let (slotsMetMax, slotsClaimedMax): (Int64, Int64) = (64, 8)
+    /// Each decline in a row halves the weight, up to 1/64.
+    private static let halvingsMax = 6
 
-    /// Slots not taken by this node's own tasks × (best score ÷ score)², at least 1.
-    static func weight(score: UInt64, best: UInt64, slots: UInt32, inFlight: Int, hasSession: Bool) -> UInt64
-    {
-        let free = max(1, Int64(slots) - Int64(inFlight))
+    /// Slots not taken by this node's own tasks × (best score ÷ score)² ÷ 2^declines, at least 1.
+    static func weight(
+        score: UInt64, best: UInt64, slots: UInt32, inFlight: Int, hasSession: Bool, isMet: Bool,
+        declines: Int
+    ) -> UInt64 {
+        let free = min(max(1, Int64(slots) - Int64(inFlight)), isMet ? slotsMetMax : slotsClaimedMax)
         let bounded = min(score, 1 << 40)
         let ratio = (min(best, bounded) + 1) * scale / (bounded + 1)
         let squared = ratio * ratio / scale
-        return max(1, squared * UInt64(min(free, 4_096)) * (hasSession ? sessionFactor : 1))
+        let weight = squared * UInt64(free) * (hasSession ? sessionFactor : 1)
+        return max(1, weight >> UInt64(min(max(0, declines), halvingsMax)))
     }
 
     static func choose(_ pool: [Eligible], most: Int, random: inout SeededRandom) -> [Eligible] {
@@ -48,9 +57,9 @@ enum Sampling {
         var strangersLeft = most / 2
         var setAside: [Eligible] = []
         while chosen.count < most {
-            if strangersLeft == 0, setAside.isEmpty, rest.contains(where: \.isMet) {
-                setAside = rest.filter { !$0.isMet }
-                rest.removeAll { !$0.isMet }
+            if strangersLeft == 0, setAside.isEmpty, rest.contains(where: \.isKnown) {
+                setAside = rest.filter { !$0.isKnown }
+                rest.removeAll { !$0.isKnown }
                 total = rest.reduce(UInt64(0)) { $0 &+ $1.weight }
             }
             if rest.isEmpty {
@@ -59,15 +68,19 @@ enum Sampling {
                 setAside = []
                 total = rest.reduce(UInt64(0)) { $0 &+ $1.weight }
             }
-            let last = chosen.count == most - 1
+            let left = most - chosen.count
             let index: Int
-            if last, !chosen.contains(where: \.newcomer), let drawn = newcomer(in: rest, &random) {
+            if left == 1, chosen.allSatisfy(\.isMet), let drawn = one(of: rest, isMet: false, &random) {
+                index = drawn
+            } else if left == 2, !chosen.contains(where: \.isMet),
+                let drawn = one(of: rest, isMet: true, &random)
+            {
                 index = drawn
             } else {
                 index = draw(rest, total, &random)
             }
             total &-= rest[index].weight
-            if !rest[index].isMet { strangersLeft -= 1 }
+            if !rest[index].isKnown { strangersLeft -= 1 }
             chosen.append(rest[index])
             rest.swapAt(index, rest.count - 1)
             rest.removeLast()
@@ -75,9 +88,9 @@ enum Sampling {
         return chosen
     }
 
-    private static func newcomer(in rest: [Eligible], _ random: inout SeededRandom) -> Int? {
-        let newcomers = rest.indices.filter { rest[$0].newcomer }
-        return newcomers.isEmpty ? nil : newcomers[random.below(newcomers.count)]
+    private static func one(of rest: [Eligible], isMet: Bool, _ random: inout SeededRandom) -> Int? {
+        let suitable = rest.indices.filter { rest[$0].isMet == isMet }
+        return suitable.isEmpty ? nil : suitable[random.below(suitable.count)]
     }
 
     private static func draw(_ rest: [Eligible], _ total: UInt64, _ random: inout SeededRandom) -> Int {

@@ -64,26 +64,31 @@ struct ScoringBasis: Sendable {
         var score: UInt64
     }
 
-    func judge(_ bid: Bid, millitrust: UInt32) -> Result {
+    func judge(_ bid: Bid, millitrust: UInt32, _ belief: SpeedBelief) -> Result {
         result(
             bid.price, cached: bid.cachedTokens, queue: bid.queueMilliseconds,
-            first: bid.firstTokenMilliseconds,
-            speed: bid.millitokensPerSecond, millitrust: millitrust)
+            first: belief.firstToken(bid.firstTokenMilliseconds),
+            speed: belief.rate(bid.millitokensPerSecond), millitrust: millitrust)
     }
 
     /// The expected score of an offer: nothing cached, no queue.
-    func expect(_ offer: Offer, millitrust: UInt32) -> Result {
-        result(
-            offer.price, cached: 0, queue: 0, first: offer.speed.firstTokenMilliseconds,
-            speed: offer.speed.millitokensPerSecond, millitrust: millitrust)
+    func expect(_ offer: Offer, millitrust: UInt32, _ belief: SpeedBelief) -> Result {
+        result(offer.price, cached: 0, offer.speed, millitrust: millitrust, belief)
     }
 
     /// The best possible score of a bid on this offer: all input cached, no queue.
-    func bound(_ offer: Offer, millitrust: UInt32) -> Result {
+    func bound(_ offer: Offer, millitrust: UInt32, _ belief: SpeedBelief) -> Result {
         let cheaper = offer.price.cachedInput < offer.price.input
         return result(
-            offer.price, cached: cheaper ? tokensIn : 0, queue: 0, first: offer.speed.firstTokenMilliseconds,
-            speed: offer.speed.millitokensPerSecond, millitrust: millitrust)
+            offer.price, cached: cheaper ? tokensIn : 0, offer.speed, millitrust: millitrust, belief)
+    }
+
+    private func result(
+        _ price: Price, cached: UInt32, _ speed: Speed, millitrust: UInt32, _ belief: SpeedBelief
+    ) -> Result {
+        result(
+            price, cached: cached, queue: 0, first: belief.firstToken(speed.firstTokenMilliseconds),
+            speed: belief.rate(speed.millitokensPerSecond), millitrust: millitrust)
     }
 
     private func result(

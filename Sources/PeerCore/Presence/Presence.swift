@@ -22,6 +22,8 @@ struct Presence {
     private(set) var finding: ReachabilityFinding?
     private var contactSequence: UInt64 = 0
     private(set) var served: [ServedModel] = []
+    /// To be served as soon as possible.
+    private let models: [String]
     /// Highest sequence under which each model was offered in an earlier run.
     private let offerSequences: [(model: String, sequence: UInt64)]
 
@@ -31,11 +33,15 @@ struct Presence {
         endpoints = settings.endpoints
         reachability = settings.reachability
         isReachabilityStated = settings.reachability != .unknown
+        models = settings.models
         offerSequences = settings.offerSequences
     }
 
     /// Whether registrars may send strangers here.
     var canBeRegistered: Bool { reachability.answersStrangers && !endpoints.isEmpty }
+
+    /// What this node sells or is about to sell.
+    var sold: [String] { models + served.map(\.model).filter { !models.contains($0) } }
 
     // MARK: Changes
 

@@ -7,7 +7,9 @@ import Wire
 ///
 /// A search has three sources: members' offer books (Gossip), registrars of the topic (Discovery), and the
 /// offer of each provider that these name (a pull from the provider itself). Waiting tasks are answered when
-/// all sources are exhausted, `gatherTime` after the first offer, or at the latest after `patience`.
+/// all sources are exhausted, `gatherTime` after the first offer, or at the latest after `patience`. For a
+/// model that was sold a moment ago they wait even when no source is left: a restarted seller is back within
+/// seconds.
 struct OfferSearches: Sendable {
     struct Search: Sendable {
         var tasks: [TaskID]
@@ -55,8 +57,9 @@ struct OfferSearches: Sendable {
 
     enum Timer: Hashable, Sendable { case answer(String), refresh }
 
-    /// A task needs the model.
-    mutating func use(_ model: String, _ now: MonotonicTime) {
+    /// A task needs the model. Returns whether the remembered models have changed.
+    mutating func use(_ model: String, _ now: MonotonicTime) -> Bool {
+        let isNew = remembered[model] == nil
         var entry = remembered.removeValue(forKey: model) ?? Remembered(ended: .zero, used: now)
         entry.used = now
         remembered[model] = entry
@@ -65,12 +68,21 @@ struct OfferSearches: Sendable {
             isRefreshing = true
             timers.set(.refresh, at: now + Self.refreshEvery)
         }
+        return isNew
     }
 
-    func mayStart(_ model: String, isEmpty: Bool, _ now: MonotonicTime) -> Bool {
+    /// Whether a search may start `pause` after the last one.
+    func mayStart(_ model: String, pause: Interval, _ now: MonotonicTime) -> Bool {
         guard running[model] == nil, running.count < Self.searchesMax else { return false }
         guard let last = remembered[model]?.ended, last > .zero else { return true }
-        return now >= last + (isEmpty ? Self.pauseEmpty : Self.pauseThin)
+        return now >= last + pause
+    }
+
+    /// Lets a task wait for the running search. The first one's patience is everybody's.
+    mutating func wait(_ task: TaskID, for model: String, _ now: MonotonicTime) {
+        guard let search = running[model] else { return }
+        if search.isAnswered { timers.set(.answer(model), at: now + Self.patience) }
+        running[model]?.tasks.append(task)
     }
 
     func model(gossip token: RequestToken) -> String? { running.first { $0.value.gossipToken == token }?.key }

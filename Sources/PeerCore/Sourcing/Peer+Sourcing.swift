@@ -13,28 +13,38 @@ extension Peer {
     /// A task needs the sellers of a model. A book without any is searched for first; a thin one is answered from at
     /// once and filled beside.
     mutating func need(_ task: TaskID, _ model: String) {
+        if searches.use(model, turn.monotonic) { noteTraded() }
         let held = gossip.offers(model: model).count
-        searches.use(model, turn.monotonic)
-        if held == 0, searches.running[model]?.isDry == false {
-            searches.running[model]?.tasks.append(task)
-            searches.timers.set(.answer(model), at: turn.monotonic + OfferSearches.patience)
-            return
-        }
-        guard held < OfferSearches.thin, searches.mayStart(model, isEmpty: held == 0, turn.monotonic) else {
+        guard held == 0 else {
+            if held < OfferSearches.thin,
+                searches.mayStart(model, pause: OfferSearches.pauseThin, turn.monotonic)
+            {
+                startSearch(model)
+            }
             return answerNeed(task, model)
         }
-        startSearch(model, waiting: held == 0 ? [task] : [])
-        if held > 0 { answerNeed(task, model) }
+        let isAway = gossip.wasSold(model, now: turn.now)
+        let pause = isAway ? Interval.zero : OfferSearches.pauseEmpty
+        if searches.mayStart(model, pause: pause, turn.monotonic) { startSearch(model) }
+        guard let search = searches.running[model], isAway || !search.isDry else {
+            return answerNeed(task, model)
+        }
+        searches.wait(task, for: model, turn.monotonic)
     }
 
-    private mutating func startSearch(_ model: String, waiting tasks: [TaskID]) {
+    /// Tells Gossip which models always have room in the offer book: those that this node sells and those that it was
+    /// asked for lately.
+    mutating func noteTraded() {
+        gossip.trade(in: presence.sold + searches.remembered.keys)
+    }
+
+    private mutating func startSearch(_ model: String) {
         searches.lastToken.rawValue += 1
         let token = searches.lastToken
-        var search = OfferSearches.Search(tasks: tasks, gossipToken: token)
+        var search = OfferSearches.Search(tasks: [], gossipToken: token)
         search.discoveryToken = discovery.findProviders(
             of: TopicID(model: model), turn: &turn, out: &discoveryActions)
         searches.running[model] = search
-        if !tasks.isEmpty { searches.timers.set(.answer(model), at: turn.monotonic + OfferSearches.patience) }
         gossip.search(model: model, token: token, turn: &turn, out: &gossipActions)
     }
 
@@ -76,7 +86,8 @@ extension Peer {
     }
 
     private mutating func searchMoved(_ model: String) {
-        if searches.running[model]?.isDry == true { answerWaiting(model) }
+        let isAway = gossip.offers(model: model).isEmpty && gossip.wasSold(model, now: turn.now)
+        if searches.running[model]?.isDry == true, !isAway { answerWaiting(model) }
         searches.endIfDone(model, turn.monotonic)
     }
 
@@ -103,7 +114,8 @@ extension Peer {
         }
         let found = OffersFound(
             sellers: sellers, known: gossip.sellerCount,
-            alternatives: gossip.cheapest(except: model, limit: 8), catalogueKnows: !offers.isEmpty,
+            alternatives: gossip.cheapest(except: model, limit: 8),
+            catalogueKnows: gossip.wasSold(model, now: turn.now),
             selfReachable: presence.reachability.acceptsChannels,
             isReachabilityUntested: presence.reachability == .unknown && profile == .internet)
         auctioneer.offersFound(task, found, turn: &turn, out: &auctioneerActions)
@@ -142,16 +154,19 @@ extension Peer {
 
     // MARK: Addresses
 
-    /// Whether `peer` may be sent a request: anybody with whom we have a session, others within the budget for an
-    /// address that never answered. Offers and registrations are signed by their authors, who may name a victim's.
+    /// Whether `peer` may be sent a request: anybody with whom we have a session or are opening one, since what waits
+    /// for that sends nothing; others within the budget for an address that never answered. Offers and registrations
+    /// are signed by their authors, who may name a victim's.
     mutating func mayContact(_ peer: PeerAddress) -> Bool {
-        sessions.hasSession(to: peer) || discovery.mayAsk(peer, now: turn.now)
+        sessions.hasSession(to: peer) || sessions.isOpening(to: peer) || discovery.mayAsk(peer, now: turn.now)
     }
 
     /// Where a seller is called: where its offer says, or, of one that strangers don't reach, where we talk to it.
     func address(of offer: Verified<Offer>) -> PeerAddress? {
         let key = offer.record.publicKey
-        let stated = offer.record.endpoints.first ?? discovery.contact(of: key)?.address.endpoint
+        let stated =
+            offer.record.endpoints.first(where: profile.accepts)
+            ?? discovery.contact(of: key)?.address.endpoint
         let known = offer.record.reachability.answersStrangers ? nil : sessions.endpoint(of: key)
         return (known ?? stated).map { PeerAddress(key: key, endpoint: $0) }
     }

@@ -26,6 +26,7 @@ extension MarketCarrier {
         case .closeChannel(let channel): close(channel, node)
         case .client(let task, let event): client(task, event, node)
         case .receiptIssued(let receipt): node.balance.add(receipt.record)
+        case .sellerJudged: break
         }
     }
 

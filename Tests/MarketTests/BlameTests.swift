@@ -1,0 +1,245 @@
+import Primitives
+import Testing
+import Wire
+
+@testable import Market
+
+/// Who is blamed for what: our own bounds and loop are nobody's fault, and slowness alone is none.
+@Suite struct BlameTests {
+    func trust(_ buyer: borrowing Buyer, _ seller: Seller) -> UInt32 {
+        buyer.auctioneer.trust(of: seller.key, now: buyer.now)
+    }
+
+    // MARK: Our own bounds
+
+    @Test func aCallThatOurOwnBoundsKeptBackIsMadeAgainAndItsSellerIsNeitherSilentNorOut() {
+        var buyer = Buyer()
+        let task = buyer.submit()
+        buyer.found(task, [ada])
+        for (token, _, _) in buyer.take().calls { buyer.notAsked(token) }
+        #expect(buyer.take().needs == 1)
+        buyer.found(task, [ada])
+        #expect(buyer.actions.isEmpty, "it waits a moment")
+        #expect(buyer.auctioneer.transcript(task)?.bids.map(\.outcome) == [.notAsked])
+        buyer.advance(to: 60)
+        #expect(buyer.take().needs == 1)
+        buyer.found(task, [ada])
+        #expect(buyer.actions.calls.map(\.2) == [ada.key])
+        _ = buyer.start(task, [ada], channel: 5)
+        #expect(trust(buyer, ada) == 1_000)
+    }
+
+    @Test func aTaskThatWasNeverLetThroughSaysThatThisNodeIsTheReason() throws {
+        var buyer = Buyer()
+        let task = buyer.submit(request { $0.deadline = .minutes(1) })
+        while buyer.actions.failures.isEmpty, buyer.milliseconds < 30_000 {
+            if buyer.actions.needs > 0 {
+                _ = buyer.take()
+                buyer.found(task, [ada, cyd])
+                let calls = buyer.actions.calls
+                if !calls.isEmpty { _ = buyer.take() }
+                for (token, _, _) in calls { buyer.notAsked(token) }
+            } else {
+                buyer.advance(to: buyer.milliseconds + 10)
+            }
+        }
+        let failure = try #require(buyer.actions.failures.first)
+        #expect(failure.reason == .notAsked && failure.reason.code == "busy" && failure.retryAfter != nil)
+        #expect(failure.message.contains("this node has too many requests"))
+        #expect(!failure.message.contains("answers"))
+        #expect(failure.reasons.first { $0.reason == .notAsked }?.nodes == 2)
+        #expect((10_000...12_000).contains(buyer.milliseconds))
+    }
+
+    @Test func anAwardOrAChannelThatOurOwnBoundsKeptBackGoesToTheNextBid() throws {
+        for isAward in [true, false] {
+            var buyer = Buyer()
+            let task = buyer.submit()
+            buyer.found(task, [ada, cyd])
+            for (token, call, key) in buyer.take().calls {
+                let seller = key == ada.key ? ada : cyd
+                buyer.answer(token, seller.bid(call, buyer: buyer.key), from: seller)
+            }
+            let award = try #require(buyer.take().awards.first)
+            #expect(award.2 == ada.key)
+            if isAward {
+                buyer.notAsked(award.0)
+            } else {
+                buyer.auctioneer.channelFailed(
+                    task, attempt: 1, peer: ada.key, wasTried: false, turn: &buyer.turn, out: &buyer.actions)
+            }
+            #expect(buyer.actions.awards.map(\.2) == [cyd.key])
+            #expect(buyer.actions.releases.contains { $0.1 == ada.key && $0.0.winningScore == 0 })
+            #expect(trust(buyer, ada) == 1_000)
+        }
+    }
+
+    @Test func whileOurOwnLoopRunsLateASilentSellerIsAskedAgain() {
+        for isLate in [false, true] {
+            var buyer = Buyer()
+            let task = buyer.submit(request { $0.deadline = .minutes(1) })
+            buyer.found(task, [ada])
+            _ = buyer.take()
+            buyer.milliseconds = 900
+            if isLate { buyer.auctioneer.wasDisturbed(buyer.now.monotonic) }
+            buyer.advance(to: 900)
+            buyer.advance(to: 1_000)
+            #expect(buyer.take().needs == 1)
+            buyer.found(task, [ada])
+            #expect(buyer.actions.failures.map(\.reason) == (isLate ? [] : [.unreachable]))
+        }
+    }
+
+    @Test func afterOurOwnLoopStoodStillTheTimeForBidsBeginsAgain() {
+        var buyer = Buyer()
+        let task = buyer.submit(request { $0.deadline = .minutes(1) })
+        buyer.found(task, [ada])
+        let calls = buyer.take().calls
+        buyer.milliseconds = 5_000
+        buyer.auctioneer.loopWasStalled(turn: &buyer.turn, out: &buyer.actions)
+        buyer.advance(to: 5_000)
+        #expect(buyer.actions.isEmpty)
+        for (token, call, _) in calls { buyer.answer(token, ada.bid(call, buyer: buyer.key), from: ada) }
+        #expect(buyer.actions.awards.map(\.2) == [ada.key])
+        _ = task
+    }
+
+    @Test func aWorkerThatFellSilentWhileOurLoopRanLateIsReplacedAndNotBlamed() {
+        for isLate in [false, true] {
+            var buyer = Buyer()
+            _ = buyer.stream([ada, cyd])
+            buyer.milliseconds = 1_500
+            if isLate { buyer.auctioneer.wasDisturbed(buyer.now.monotonic) }
+            buyer.advance(to: 1_500)
+            #expect(buyer.actions.needs == 1)
+            #expect(trust(buyer, ada) == (isLate ? 1_000 : 700))
+        }
+    }
+
+    // MARK: Slowness
+
+    /// Sends `progress` every half second until the task moves or `seconds` are over.
+    func wait(
+        _ buyer: inout Buyer, _ task: TaskID, _ seconds: Int, _ progress: (Int) -> Progress
+    ) {
+        for step in 1...seconds * 2 where buyer.actions.needs == 0 {
+            buyer.advance(to: buyer.milliseconds + 500)
+            if buyer.actions.needs == 0 { buyer.frame(task, 1, .progress(progress(step)), from: ada, on: 5) }
+        }
+    }
+
+    @Test func aWorkerThatLivesAndShowsNothingLosesTheTaskAndNoTrustButItsSpeedIsRemembered() {
+        var buyer = Buyer()
+        let (task, _) = buyer.stream([ada, cyd], request: request { $0.deadline = .minutes(5) })
+        wait(&buyer, task, 60) { _ in Progress(phase: .prefill, tokens: 0) }
+        #expect(buyer.milliseconds == 10_000)
+        #expect(buyer.actions.frames.contains(.cancel) && buyer.actions.freed == [5])
+        #expect(buyer.actions.receipts.isEmpty)
+        #expect(trust(buyer, ada) == 1_000)
+        buyer.found(task, [ada, cyd])
+        #expect(buyer.take().calls.map(\.2) == [cyd.key])
+        let (next, _) = buyer.stream([ada, cyd])
+        #expect(buyer.auctioneer.transcript(next)?.bids.first?.worker == cyd.key, "ada took ten seconds")
+    }
+
+    @Test func tokensThatNeverShowUpMoveTheTaskAndAreHeldAgainstTheirWorker() {
+        var buyer = Buyer()
+        let (task, _) = buyer.stream([ada, cyd], request: request { $0.deadline = .minutes(5) })
+        buyer.frame(task, 1, .delta(Delta(offset: 0, text: [], tokens: 0)), from: ada, on: 5)
+        wait(&buyer, task, 60) { Progress(phase: .generating, tokens: UInt32($0)) }
+        #expect(buyer.milliseconds == 12_000)
+        #expect(trust(buyer, ada) == 700)
+    }
+
+    @Test func whereNobodyElseIsLeftTheSlowWorkerGetsTheTaskAgainAndTwiceTheTime() {
+        var buyer = Buyer()
+        let (task, _) = buyer.stream([ada], request: request { $0.deadline = .minutes(5) })
+        wait(&buyer, task, 60) { _ in Progress(phase: .prefill, tokens: 0) }
+        _ = buyer.take()
+        buyer.found(task, [ada])
+        #expect(buyer.take().needs == 1)
+        buyer.found(task, [ada])
+        _ = buyer.start(task, [ada], channel: 5)
+        for _ in 0..<39 {
+            buyer.advance(to: buyer.milliseconds + 500)
+            buyer.frame(task, 2, .progress(Progress(phase: .prefill, tokens: 0)), from: ada, on: 5)
+        }
+        #expect(buyer.actions.needs == 0 && buyer.actions.failures.isEmpty)
+    }
+
+    @Test func aHangUpOrADeadlineCountsAgainstAWorkerThatHadShownNothing() {
+        for (isHangUp, isSlow, expected) in [
+            (true, true, 970), (false, true, 700), (true, false, 1_000), (false, false, 1_000),
+        ] as [(Bool, Bool, UInt32)] {
+            var buyer = Buyer()
+            let (task, _) = buyer.stream([ada], request: request { $0.deadline = .seconds(6) })
+            for step in 1..<12 {
+                buyer.advance(to: Int64(step) * 500)
+                if isSlow {
+                    buyer.frame(task, 1, .progress(Progress(phase: .prefill, tokens: 0)), from: ada, on: 5)
+                } else {
+                    buyer.delta(task, at: UInt64(step - 1) * 2, "ab", from: ada, on: 5)
+                }
+            }
+            if isHangUp {
+                buyer.auctioneer.cancel(task, turn: &buyer.turn, out: &buyer.actions)
+            } else {
+                buyer.advance(to: 6_000)
+            }
+            #expect(buyer.actions.failures.count == 1)
+            #expect(trust(buyer, ada) == expected, "hang-up \(isHangUp), slow \(isSlow)")
+        }
+    }
+
+    // MARK: Speed
+
+    @Test func whatWasMeasuredReplacesClaimsAndAnUnmeasuredClaimIsAtMostTwiceTheMarket() {
+        let market = MeasuredSpeed(firstTokenMilliseconds: 200, millitokensPerSecond: 50_000)
+        let unmeasured = SpeedBelief(measured: nil, market: market)
+        #expect(unmeasured.rate(1_000_000_000) < 100_000 && unmeasured.rate(50_000) == 50_000)
+        #expect(unmeasured.rate(0) > 0 && unmeasured.rate(.max) > 0)
+        #expect(unmeasured.firstToken(0) == 100 && unmeasured.firstToken(.max) > 0)
+        let measured = SpeedBelief(
+            measured: MeasuredSpeed(firstTokenMilliseconds: 900, millitokensPerSecond: 0), market: market)
+        #expect(measured.firstToken(1) == 900 && measured.rate(50_000) == 50_000)
+        #expect(SpeedBelief().rate(7) == 7 && SpeedBelief().firstToken(7) == 7)
+    }
+
+    @Test func aStreamIsMeasuredFromItsChannelToItsFirstByteAndFromThereToItsLast() {
+        var book = SpeedBook(MarketParameters())
+        book.note(SpeedSample(first: 100, isComplete: true, rate: 40_000), of: ada.key, "wren-m")
+        book.note(SpeedSample(first: 500, isComplete: true, rate: 80_000), of: ada.key, "wren-m")
+        let speed = book.measured(ada.key, "wren-m")
+        #expect(speed == MeasuredSpeed(firstTokenMilliseconds: 200, millitokensPerSecond: 50_000))
+        book.note(SpeedSample(first: 100, isComplete: false, rate: nil), of: ada.key, "wren-m")
+        #expect(book.measured(ada.key, "wren-m") == speed, "a worker that was stopped early was not fast")
+        #expect(book.market(of: "wren-m") == speed && book.market(of: "wren-s") == nil)
+        #expect(book.measured(bob.key, "wren-m") == nil)
+        for seller in 100..<400 {
+            let key = Seller(UInt64(seller)).key
+            book.note(SpeedSample(first: 7, isComplete: true, rate: 1), of: key, "wren-m")
+        }
+        #expect(book.market(of: "wren-m")?.firstTokenMilliseconds == 7)
+    }
+
+    @Test func aSellerThatClaimsALotAndDeliversLittleLosesToOneThatDelivers() {
+        var buyer = Buyer()
+        let boaster = Seller(41, "boaster", price: price(20, 190), speed: 1_000_000_000, first: 0)
+        func serve(_ buyer: inout Buyer, _ seller: Seller, _ gap: Int64) {
+            let (task, _) = buyer.stream([seller])
+            for part in 0..<20 {
+                buyer.advance(to: buyer.milliseconds + gap)
+                buyer.delta(task, at: UInt64(part) * 4, "word", from: seller, on: 5)
+            }
+            buyer.finish(
+                task, 1, Finish(reason: "stop", promptTokens: 8, completionTokens: 20), from: seller, on: 5)
+        }
+        let (first, winner) = buyer.stream([ada, boaster])
+        #expect(winner.key == boaster.key)
+        buyer.auctioneer.cancel(first, turn: &buyer.turn, out: &buyer.actions)
+        serve(&buyer, boaster, 200)
+        serve(&buyer, ada, 10)
+        let (_, next) = buyer.stream([ada, boaster])
+        #expect(next.key == ada.key)
+    }
+}

@@ -1,0 +1,178 @@
+import Primitives
+import Testing
+import Wire
+
+@testable import Market
+
+/// `Protocol/market.md`, What a worker says of the task: one seller's word is not enough.
+@Suite struct VerdictTests {
+    func failure(_ code: String, another: Bool) -> FrameBody {
+        .fail(Fail(code: code, message: "boom", anotherMaySucceed: another))
+    }
+
+    func trust(_ buyer: borrowing Buyer, _ seller: Seller) -> UInt32 {
+        buyer.auctioneer.trust(of: seller.key, now: buyer.now)
+    }
+
+    /// `says` comes from the first worker of the task, and the others of `sellers` are found again.
+    func second(
+        _ buyer: inout Buyer, _ sellers: [Seller], _ says: FrameBody, request: TaskRequest = request()
+    ) -> (TaskID, first: Seller, second: Seller) {
+        let (task, first) = buyer.stream(sellers, request: request)
+        buyer.frame(task, 1, says, from: first, on: 5)
+        buyer.found(task, sellers)
+        return (task, first, buyer.start(task, sellers, channel: 6))
+    }
+
+    @Test(arguments: [
+        ("invalid_request", false, Reason.invalidRequest),
+        ("context_length_exceeded", false, .contextTooSmall), ("backend_error", false, .backendError),
+        ("backend_error", true, .backendError), ("backend_closed_early", true, .backendError),
+    ])
+    func theSameFailureAtTwoEqualSellersEndsTheTaskAndNobodyIsBlamed(
+        _ code: String, _ another: Bool, _ expected: Reason
+    ) {
+        var buyer = Buyer()
+        let (task, first, other) = second(&buyer, [ada, cyd, bob], failure(code, another: another))
+        #expect(other.key != first.key)
+        buyer.frame(task, 2, failure(code, another: another), from: other, on: 6)
+        #expect(buyer.actions.failures.map(\.reason) == [expected])
+        #expect(buyer.actions.failures.first?.message.contains("boom") == true)
+        #expect(buyer.actions.freed.contains(6))
+        #expect(trust(buyer, first) == 1_000 && trust(buyer, other) == 1_000)
+        #expect(buyer.auctioneer.outstanding == (0, 0, 0))
+    }
+
+    @Test(arguments: ["invalid_request", "backend_error"])
+    func whoeverIsRefutedByAnotherSellersAnswerIsBlamed(_ code: String) {
+        var buyer = Buyer()
+        let (task, first, other) = second(&buyer, [ada, cyd], failure(code, another: false))
+        buyer.delta(task, 2, at: 0, "Hello", from: other, on: 6)
+        #expect(trust(buyer, first) == 1_000, "not before the answer is there")
+        buyer.finish(
+            task, 2, Finish(reason: "stop", promptTokens: 8, completionTokens: 1), from: other, on: 6)
+        #expect(buyer.actions.summaries.count == 1)
+        #expect(trust(buyer, first) == 700 && trust(buyer, other) == 1_000)
+    }
+
+    @Test(arguments: ["invalid_request", "backend_error"])
+    func whereThereIsNoOtherSellerItsFailureEndsTheTaskAndItIsNotBlamed(_ code: String) {
+        var buyer = Buyer()
+        let (task, _) = buyer.stream([ada])
+        buyer.frame(task, 1, failure(code, another: true), from: ada, on: 5)
+        #expect(buyer.actions.failures.isEmpty)
+        buyer.found(task, [ada])
+        #expect(buyer.actions.failures.map(\.reason) == [.backendError])
+        #expect(trust(buyer, ada) == 1_000)
+    }
+
+    @Test func aContextIsTooSmallWhenASellerWithAtLeastAsMuchAgrees() {
+        var buyer = Buyer()
+        let (wide, narrow) = (Seller(31, "wide", context: 4_096), Seller(32, "narrow", price: price(20, 150)))
+        let says = failure("context_length_exceeded", another: false)
+        let (task, first, other) = second(&buyer, [narrow, wide], says)
+        #expect(first.key == narrow.key)
+        buyer.delta(task, 2, at: 0, "Hello", from: other, on: 6)
+        buyer.finish(task, 2, Finish(reason: "stop"), from: other, on: 6)
+        #expect(trust(buyer, narrow) == 1_000, "the answer needed more context than it has")
+    }
+
+    @Test func failuresThatNameTheServersStateAreNoFindingsAndDoNotEndTheTask() {
+        var buyer = Buyer()
+        let sellers = [ada, cyd, bob]
+        let (task, _, other) = second(&buyer, sellers, failure("backend_down", another: true))
+        buyer.frame(task, 2, failure("backend_down", another: true), from: other, on: 6)
+        buyer.found(task, sellers)
+        #expect(buyer.actions.failures.isEmpty)
+        _ = buyer.start(task, sellers, channel: 7)
+    }
+
+    // MARK: Nothing to say
+
+    @Test func anEmptyFinishIsNeitherAnAnswerNorPaidAndAnotherSellerIsAsked() {
+        var buyer = Buyer()
+        let lie = Finish(reason: "stop", promptTokens: 100_000_000, completionTokens: 100_000_000)
+        let (task, first, other) = second(&buyer, [ada, cyd], .finish(lie))
+        buyer.delta(task, 2, at: 0, "Hello", from: other, on: 6)
+        buyer.finish(
+            task, 2, Finish(reason: "stop", promptTokens: 8, completionTokens: 1), from: other, on: 6)
+        #expect(buyer.actions.text == "Hello")
+        #expect(buyer.actions.summaries.first?.workers == [other.key])
+        #expect(!buyer.actions.receipts.contains { $0.worker == first.key })
+        #expect(trust(buyer, first) == 700)
+    }
+
+    @Test func anAnswerIsEmptyAndFreeWhenTwoSellersSaySoOrTheOnlyOne() {
+        for sellers in [[ada], [ada, cyd]] {
+            var buyer = Buyer()
+            let (task, _) = buyer.stream(sellers)
+            let nothing = FrameBody.finish(Finish(reason: "stop", promptTokens: 8))
+            buyer.frame(task, 1, nothing, from: ada, on: 5)
+            buyer.found(task, sellers)
+            if sellers.count > 1 {
+                let other = buyer.start(task, sellers, channel: 6)
+                buyer.frame(task, 2, nothing, from: other, on: 6)
+            }
+            #expect(buyer.actions.summaries.map(\.reason) == ["stop"])
+            #expect(buyer.actions.summaries.first?.cost == .zero && buyer.actions.receipts.isEmpty)
+            for seller in sellers { #expect(trust(buyer, seller) == 1_000) }
+        }
+    }
+
+    @Test func aToolCallAndAnEmbeddingAreNoEmptyAnswers() {
+        var buyer = Buyer()
+        let (task, _) = buyer.stream([ada])
+        let call = Delta(offset: 0, text: [], tokens: 3, extra: Array("[{}]".utf8))
+        buyer.frame(task, 1, .delta(call), from: ada, on: 5)
+        buyer.finish(
+            task, 1, Finish(reason: "tool_calls", promptTokens: 8, completionTokens: 3), from: ada, on: 5)
+        #expect(buyer.actions.summaries.map(\.reason) == ["tool_calls"])
+        let (other, _) = buyer.stream(
+            [ada],
+            request: request {
+                $0.kind = .embedding; $0.features = []
+            })
+        buyer.finish(
+            other, 1, Finish(reason: "stop", promptTokens: 8, extra: Array("{}".utf8)), from: ada, on: 5)
+        #expect(buyer.actions.summaries.count == 1)
+    }
+
+    // MARK: Beginning again
+
+    @Test func anAnswerOfWhichNoByteReachedItsClientBeginsAgainWhereNobodyElseHasItsWeights() {
+        var buyer = Buyer()
+        let other = Seller(5, "dot", quantization: "q4_k_m")
+        let (task, _) = buyer.stream(
+            [ada],
+            request: request {
+                $0.streams = false; $0.tokensOutMax = 10
+            })
+        buyer.delta(task, at: 0, "Hel", from: ada, on: 5)
+        buyer.auctioneer.channelClosed(5, turn: &buyer.turn, out: &buyer.actions)
+        buyer.found(task, [ada, other])
+        #expect(buyer.actions.restarts == 1 && buyer.actions.needs == 2)
+        buyer.found(task, [ada, other])
+        #expect(buyer.actions.calls.map(\.2) == [other.key])
+        #expect(buyer.actions.calls.first?.1.mustContinue == false)
+        #expect(buyer.actions.calls.first?.1.tokensOutMax == 10)
+        _ = buyer.start(task, [other], channel: 6)
+        buyer.delta(task, 2, at: 0, "Hullo", from: other, on: 6)
+        buyer.finish(
+            task, 2, Finish(reason: "stop", promptTokens: 8, completionTokens: 1), from: other, on: 6)
+        #expect(buyer.actions.summaries.first?.completionTokens == 1, "what was thrown away is no part of it")
+    }
+
+    @Test func anAnswerThatCannotBeContinuedBeginsAgainAtOnceWhereTheClientHasNothing() {
+        var buyer = Buyer()
+        let (task, _) = buyer.stream(
+            [ada, cyd],
+            request: request {
+                $0.resumable = false; $0.streams = false
+            })
+        buyer.delta(task, at: 0, "Hel", from: ada, on: 5)
+        buyer.auctioneer.channelClosed(5, turn: &buyer.turn, out: &buyer.actions)
+        #expect(buyer.actions.restarts == 1 && buyer.actions.failures.isEmpty)
+        buyer.found(task, [ada, cyd])
+        #expect(buyer.actions.calls.map(\.2) == [cyd.key])
+    }
+}
