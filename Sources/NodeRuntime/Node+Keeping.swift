@@ -49,11 +49,7 @@ extension Node {
 
 extension Ledger {
     /// What a node with these settings knew when it last stopped.
-    public func memory(for settings: NodeSettings, node: PublicKey) throws(LedgerError) -> Node.Memory {
-        do { return try recall(settings, node) } catch { throw LedgerError(path: path, error) }
-    }
-
-    private func recall(_ settings: NodeSettings, _ node: PublicKey) throws -> Node.Memory {
+    public func memory(for settings: NodeSettings, node: PublicKey) throws -> Node.Memory {
         var memory = Node.Memory()
         memory.anchors = try anchors()
         for serve in settings.serve {

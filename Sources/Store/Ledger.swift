@@ -7,23 +7,17 @@ import Wire
 /// measured speeds and offer sequences. An actor off the loop's thread: the loop hands it values and never
 /// waits for it. Methods throw GRDB's errors.
 public actor Ledger {
-    public nonisolated let path: String
     private let database: DatabaseQueue
 
     /// Opens or creates the file at `path` (`:memory:` for none) and migrates its schema.
-    public init(path: String) throws(LedgerError) {
-        self.path = path
-        do { database = try Self.open(path) } catch { throw LedgerError(path: path, error) }
-    }
-
-    private static func open(_ path: String) throws -> DatabaseQueue {
+    public init(path: String) throws {
         var configuration = Configuration()
         configuration.busyMode = .timeout(5)
         configuration.prepareDatabase { db in
             try db.execute(
                 sql: "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -256")
         }
-        let database = try DatabaseQueue(path: path, configuration: configuration)
+        database = try DatabaseQueue(path: path, configuration: configuration)
         var migrator = DatabaseMigrator()
         migrator.registerMigration("1") { db in
             try db.execute(
@@ -40,7 +34,6 @@ public actor Ledger {
                     """)
         }
         try migrator.migrate(database)
-        return database
     }
 
     /// Stores `receipts`, except those for which a later one of the same attempt is already stored.
@@ -137,35 +130,6 @@ public actor Ledger {
         try database.write { db in
             try db.execute(
                 sql: "INSERT OR REPLACE INTO setting VALUES (?,?)", arguments: [name, Data(value)])
-        }
-    }
-}
-
-/// Why a node's database can't be used, and the fix.
-public struct LedgerError: Error, Sendable, CustomStringConvertible {
-    public var path: String
-    public var problem: String
-    public var fix: String
-    public var description: String { "the database \(path) \(problem)" }
-
-    public init(path: String, _ error: any Error) {
-        self.path = path
-        switch (error as? DatabaseError)?.resultCode {
-        case .SQLITE_NOTADB?, .SQLITE_CORRUPT?:
-            problem = "is damaged, or no database"
-            fix = "restore it from a backup, or move it away: a new one is made, without the receipts"
-        case .SQLITE_FULL?, .SQLITE_IOERR?:
-            problem = "can't be written"
-            fix = "free some disk space"
-        case .SQLITE_CANTOPEN?, .SQLITE_READONLY?, .SQLITE_PERM?, .SQLITE_AUTH?:
-            problem = "can't be opened for writing"
-            fix = "check the permissions of its folder, or choose another one (`data:` of the configuration)"
-        case .SQLITE_BUSY?, .SQLITE_LOCKED?:
-            problem = "is in use by another program"
-            fix = "stop that program"
-        default:
-            problem = "has another form than this version writes"
-            fix = "move it away: a new one is made, without the receipts"
         }
     }
 }

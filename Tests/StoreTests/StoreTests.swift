@@ -64,20 +64,26 @@ private func temporaryFolder() -> String {
     }
 }
 
-@Suite struct LedgerTests {
-    @Test func whatIsNoDatabaseIsSaidSoWithoutSQLitesWords() async throws {
-        let path = temporaryFolder() + "/starling.sqlite"
-        defer { try? FileManager.default.removeItem(atPath: path) }
-        try String(repeating: "no database ", count: 500).write(
-            toFile: path, atomically: true, encoding: .utf8)
-        let error = try #require(throws: LedgerError.self) { try Ledger(path: path) }
-        #expect(error.description == "the database \(path) is damaged, or no database")
-        let missing = try #require(throws: LedgerError.self) {
-            try Ledger(path: "/proc/nope/starling.sqlite")
-        }
-        #expect(missing.problem == "can't be opened for writing")
+@Suite struct LedgerErrorTests {
+    private func problem(_ path: String) throws -> String {
+        let error = try #require(throws: (any Error).self) { _ = try Ledger(path: path) }
+        return LedgerError(path: path, error).description
     }
 
+    @Test func whatIsWrongWithADatabaseIsSaidWithoutSQLitesWords() throws {
+        let folder = temporaryFolder()
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let path = folder + "/starling.sqlite"
+        try String(repeating: "no database ", count: 500).write(
+            toFile: path, atomically: true, encoding: .utf8)
+        #expect(try problem(path) == "the database \(path) is damaged, or no database")
+        #expect(
+            try problem("/proc/nope/starling.sqlite")
+                == "the database /proc/nope/starling.sqlite can't be opened for writing")
+    }
+}
+
+@Suite struct LedgerTests {
     private let buyer = Identity(seed: Bytes32(1, 0, 0, 0))
     private let worker = Identity(seed: Bytes32(2, 0, 0, 0)).publicKey
 

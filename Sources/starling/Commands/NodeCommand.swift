@@ -60,8 +60,12 @@ struct NodeCommand: AsyncParsableCommand {
             let folder = try DataFolder(settings.data)
             defer { withExtendedLifetime(folder) {} }
             let identity = try settings.identity()
-            let ledger = try Ledger(path: settings.data + "/starling.sqlite")
-            let memory = try await ledger.memory(for: settings, node: identity.publicKey)
+            let database = settings.data + "/starling.sqlite"
+            let (ledger, memory): (Ledger, Node.Memory)
+            do {
+                ledger = try Ledger(path: database)
+                memory = try await ledger.memory(for: settings, node: identity.publicKey)
+            } catch { throw LedgerError(path: database, error) }
             let node = try Node(
                 settings: settings, identity: identity, ledger: ledger, memory: memory,
                 version: starlingVersion, log: log)
