@@ -115,8 +115,8 @@ extension Ledger {
     ) async throws -> (Ledger, Node.Memory) {
         do {
             return try await opened(path, settings, owner)
-        } catch let error as LedgerError where error.isDamage {
-            log.error("\(error); it is kept as \(path).damaged")
+        } catch  where isDamage(error) {
+            log.error("the database is damaged, and kept as \(path).damaged: \(error)")
             try setAside(path: path)
             return try await opened(path, settings, owner)
         }
@@ -132,11 +132,7 @@ extension Ledger {
     }
 
     /// What a node with these settings knew when it last stopped.
-    private func memory(for settings: NodeSettings) throws(LedgerError) -> Node.Memory {
-        do { return try recall(settings) } catch { throw LedgerError(path: path, error) }
-    }
-
-    private func recall(_ settings: NodeSettings) throws -> Node.Memory {
+    private func memory(for settings: NodeSettings) throws -> Node.Memory {
         var memory = Node.Memory()
         memory.anchors = try anchors()
         for serve in settings.serve {

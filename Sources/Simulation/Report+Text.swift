@@ -32,7 +32,7 @@ extension Report {
         if tasks > 0 {
             lines.append(
                 "  tasks                    \(tasks): "
-                    + outcomes.map { "\($0.count) \($0.name.replacing(":", with: " "))" }.joined(
+                    + outcomes.map { "\($0.count) \(Self.words($0.name))" }.joined(
                         separator: ", "))
             lines.append("  award                    " + milliseconds(auctions) + ", from the submission")
             lines.append("  first byte               " + milliseconds(firstBytes))
@@ -75,6 +75,12 @@ extension Report {
             lines.append("repeat it:  \(replay)")
         }
         return lines.joined(separator: "\n") + "\n"
+    }
+
+    /// `refused (no_bid)` for an outcome's name `refused:no_bid`.
+    public static func words(_ outcome: String) -> String {
+        guard let colon = outcome.firstIndex(of: ":") else { return outcome }
+        return "\(outcome[..<colon]) (\(outcome[outcome.index(after: colon)...]))"
     }
 
     /// One JSON object. `more` has additional members, already encoded.

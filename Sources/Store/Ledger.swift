@@ -9,7 +9,6 @@ import Wire
 ///
 /// `Ledger+Accounts` bounds the receipts and sums them.
 public actor Ledger {
-    public nonisolated let path: String
     let database: DatabaseQueue
     /// The node whose receipts are kept.
     public nonisolated let owner: PublicKey
@@ -18,21 +17,16 @@ public actor Ledger {
     var keptSincePruning = 0
 
     /// Opens or creates the file at `path` (`:memory:` for none) and migrates its schema.
-    public init(path: String, owner: PublicKey, limits: LedgerLimits = LedgerLimits()) throws(LedgerError) {
-        self.path = path
+    public init(path: String, owner: PublicKey, limits: LedgerLimits = LedgerLimits()) throws {
         self.owner = owner
         self.limits = limits
-        do { database = try Self.open(path) } catch { throw LedgerError(path: path, error) }
-    }
-
-    private static func open(_ path: String) throws -> DatabaseQueue {
         var configuration = Configuration()
         configuration.busyMode = .timeout(5)
         configuration.prepareDatabase { db in
             try db.execute(
                 sql: "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -256")
         }
-        let database = try DatabaseQueue(path: path, configuration: configuration)
+        database = try DatabaseQueue(path: path, configuration: configuration)
         var migrator = DatabaseMigrator()
         migrator.registerMigration("1") { db in
             try db.execute(
@@ -68,7 +62,12 @@ public actor Ledger {
                     """)
         }
         try migrator.migrate(database)
-        return database
+    }
+
+    /// Whether an error says that the file is no database of ours, or a damaged one.
+    public static func isDamage(_ error: any Error) -> Bool {
+        let code = (error as? DatabaseError)?.resultCode
+        return code == .SQLITE_CORRUPT || code == .SQLITE_NOTADB
     }
 
     /// Moves a damaged file out of the way, to `path` with `.damaged` behind it, where it replaces an earlier one.
@@ -148,38 +147,6 @@ public actor Ledger {
         try database.write { db in
             try db.execute(
                 sql: "INSERT OR REPLACE INTO setting VALUES (?,?)", arguments: [name, Data(value)])
-        }
-    }
-}
-
-/// Why a node's database can't be used, and the fix.
-public struct LedgerError: Error, Sendable, CustomStringConvertible {
-    public var path: String
-    public var problem: String
-    public var fix: String
-    /// The file is no database, or a damaged one.
-    public var isDamage = false
-    public var description: String { "the database \(path) \(problem)" }
-
-    public init(path: String, _ error: any Error) {
-        self.path = path
-        switch (error as? DatabaseError)?.resultCode {
-        case .SQLITE_NOTADB?, .SQLITE_CORRUPT?:
-            isDamage = true
-            problem = "is damaged, or no database"
-            fix = "restore it from a backup, or move it away: a new one is made, without the receipts"
-        case .SQLITE_FULL?, .SQLITE_IOERR?:
-            problem = "can't be written"
-            fix = "free some disk space"
-        case .SQLITE_CANTOPEN?, .SQLITE_READONLY?, .SQLITE_PERM?, .SQLITE_AUTH?:
-            problem = "can't be opened for writing"
-            fix = "check the permissions of its folder, or choose another one (`data:` of the configuration)"
-        case .SQLITE_BUSY?, .SQLITE_LOCKED?:
-            problem = "is in use by another program"
-            fix = "stop that program"
-        default:
-            problem = "has another form than this version writes"
-            fix = "move it away: a new one is made, without the receipts"
         }
     }
 }

@@ -113,7 +113,8 @@ struct DoorOptions: ParsableArguments {
         (path: "provider.max_price.prompt", words: "the input part of --max-price"),
         (path: "provider.max_price.completion", words: "--max-price"),
         (path: "provider.max_cost", words: "--max-cost"), (path: "provider.only", words: "--only"),
-        (path: "provider preferences", words: "--only"),
+        (path: "the request's provider preferences allow", words: "--only allows"),
+        (path: "the request's provider preferences exclude", words: "--only excludes"),
     ]
 
     /// The option of `ask` with the smallest change that would have got a bid.

@@ -85,6 +85,20 @@ extension ProcessTests.OnMarket {
             #expect(try await mesh.starling("ask", "--via", "nobody", "Hello").status == 69)
         }
 
+        @Test func whatRunsAlreadyIsNeitherPlayedNorThawedNorStartedTwice() async throws {
+            let mesh = try market()
+            let played = try await mesh.starling("testnet", "run", mesh.file)
+            #expect(played.status == 69 && played.err.contains("runs already"), "\(played.err)")
+            let thawed = try await mesh.starling("testnet", "thaw", "ada")
+            #expect(thawed.status == 1 && thawed.err.contains("ada is not frozen"), "\(thawed.err)")
+            let config = try #require(try await mesh.node("ada").all["config"].text)
+            let second = try await mesh.starling("node", "--config", config)
+            #expect(second.status == 69 && second.err.contains("is in use by another node"), "\(second.err)")
+            #expect(try await mesh.node("ada").state == "up")
+            let outside = try await mesh.starling("testnet", "down", "--name", "../x", "--purge")
+            #expect(outside.status == 64 && outside.err.contains("can't be named"), "\(outside.err)")
+        }
+
         @Test func everyJsonIsOneDocument() async throws {
             let mesh = try market()
             let commands: [(arguments: [String], status: Int32, member: String)] = [

@@ -96,7 +96,7 @@ extension ProcessTests {
             let ran = try await play("openai", expecting: "answered >= 100 %")
             #expect(ran.status == 1, "\(ran.out)\(ran.err)")
             #expect(
-                ran.out.contains("failed:broken_off") && ran.out.contains("MISSED  answered"), "\(ran.out)")
+                ran.out.contains("failed (broken_off)") && ran.out.contains("MISSED  answered"), "\(ran.out)")
             #expect(ran.err.contains("repeat it:  starling testnet run "), "\(ran.err)")
         }
 

@@ -70,20 +70,26 @@ extension Money: ExpressibleByIntegerLiteral {
     }
 }
 
-@Suite struct LedgerTests {
-    @Test func whatIsNoDatabaseIsSaidSoWithoutSQLitesWords() async throws {
-        let path = temporaryFolder() + "/starling.sqlite"
-        defer { try? FileManager.default.removeItem(atPath: path) }
-        try String(repeating: "no database ", count: 500).write(
-            toFile: path, atomically: true, encoding: .utf8)
-        let error = try #require(throws: LedgerError.self) { try Ledger(path: path, owner: worker) }
-        #expect(error.description == "the database \(path) is damaged, or no database")
-        let missing = try #require(throws: LedgerError.self) {
-            try Ledger(path: "/proc/nope/starling.sqlite", owner: worker)
-        }
-        #expect(missing.problem == "can't be opened for writing")
+@Suite struct LedgerErrorTests {
+    private func problem(_ path: String) throws -> String {
+        let error = try #require(throws: (any Error).self) { _ = try Ledger(path: path, owner: PublicKey(.zero)) }
+        return LedgerError(path: path, error).description
     }
 
+    @Test func whatIsWrongWithADatabaseIsSaidWithoutSQLitesWords() throws {
+        let folder = temporaryFolder()
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let path = folder + "/starling.sqlite"
+        try String(repeating: "no database ", count: 500).write(
+            toFile: path, atomically: true, encoding: .utf8)
+        #expect(try problem(path) == "the database \(path) is damaged, or no database")
+        #expect(
+            try problem("/proc/nope/starling.sqlite")
+                == "the database /proc/nope/starling.sqlite can't be opened for writing")
+    }
+}
+
+@Suite struct LedgerTests {
     private let buyer = Identity(seed: Bytes32(1, 0, 0, 0))
     private let worker = Identity(seed: Bytes32(2, 0, 0, 0)).publicKey
 
@@ -194,8 +200,8 @@ extension Money: ExpressibleByIntegerLiteral {
         let path = folder + "/db"
         for round in 1...2 {
             try Data(repeating: UInt8(round), count: 8_192).write(to: URL(fileURLWithPath: path))
-            let error = #expect(throws: LedgerError.self) { _ = try Ledger(path: path, owner: worker) }
-            #expect(error?.isDamage == true)
+            let error = #expect(throws: (any Error).self) { _ = try Ledger(path: path, owner: worker) }
+            #expect(error.map(Ledger.isDamage) == true)
             try Ledger.setAside(path: path)
             #expect(!FileManager.default.fileExists(atPath: path))
             let kept = try #require(FileManager.default.contents(atPath: path + ".damaged"))

@@ -60,8 +60,12 @@ struct NodeCommand: AsyncParsableCommand {
             let folder = try DataFolder(settings.data)
             defer { withExtendedLifetime(folder) {} }
             let identity = try settings.identity()
-            let (ledger, memory) = try await Ledger.open(
-                path: settings.data + "/starling.sqlite", for: settings, owner: identity.publicKey, log: log)
+            let database = settings.data + "/starling.sqlite"
+            let (ledger, memory): (Ledger, Node.Memory)
+            do {
+                (ledger, memory) = try await Ledger.open(
+                    path: database, for: settings, owner: identity.publicKey, log: log)
+            } catch { throw LedgerError(path: database, error) }
             let node = try Node(
                 settings: settings, identity: identity, ledger: ledger, memory: memory,
                 version: starlingVersion, log: log)

@@ -267,7 +267,7 @@ final class ProcessRun: Sendable {
         if !outcomes.isEmpty {
             lines.append(
                 "  tasks  "
-                    + outcomes.map { "\($0.count) \($0.name.replacing(":", with: " "))" }.joined(
+                    + outcomes.map { "\($0.count) \(Report.words($0.name))" }.joined(
                         separator: ", "))
         }
         lines += measures.map { "  \($0.name)  \(Report.decimal($0.value)) \($0.unit)" }

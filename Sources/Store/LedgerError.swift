@@ -1,0 +1,31 @@
+import GRDB
+
+/// Why a node's database can't be used, and the fix; without SQLite's own words, which tell an operator nothing.
+public struct LedgerError: Error, Sendable, CustomStringConvertible {
+    public var path: String
+    public var problem: String
+    public var fix: String
+    public var description: String { "the database \(path) \(problem)" }
+
+    /// - Parameter error: what a `Ledger` threw.
+    public init(path: String, _ error: any Error) {
+        self.path = path
+        switch (error as? DatabaseError)?.resultCode {
+        case .SQLITE_NOTADB?, .SQLITE_CORRUPT?:
+            problem = "is damaged, or no database"
+            fix = "restore it from a backup, or move it away: a new one is made, without the receipts"
+        case .SQLITE_FULL?, .SQLITE_IOERR?:
+            problem = "can't be written"
+            fix = "free some disk space"
+        case .SQLITE_CANTOPEN?, .SQLITE_READONLY?, .SQLITE_PERM?, .SQLITE_AUTH?:
+            problem = "can't be opened for writing"
+            fix = "check the permissions of its folder, or choose another one (`data:` of the configuration)"
+        case .SQLITE_BUSY?, .SQLITE_LOCKED?:
+            problem = "is in use by another program"
+            fix = "stop that program"
+        default:
+            problem = "has another form than this version writes"
+            fix = "move it away: a new one is made, without the receipts"
+        }
+    }
+}
