@@ -72,7 +72,9 @@ extension Money: ExpressibleByIntegerLiteral {
 
 @Suite struct LedgerErrorTests {
     private func problem(_ path: String) throws -> String {
-        let error = try #require(throws: (any Error).self) { _ = try Ledger(path: path, owner: PublicKey(.zero)) }
+        let error = try #require(throws: (any Error).self) {
+            _ = try Ledger(path: path, owner: PublicKey(.zero))
+        }
         return LedgerError(path: path, error).description
     }
 
