@@ -231,7 +231,7 @@ import Wire
         let text = String(repeating: "x", count: 8_192)
         for part in 0..<8 { buyer.delta(task, at: UInt64(part) * 8_192, text, from: seller, on: 5) }
         let fail = Fail(.deadlineExceeded, "The answer was not read in time.", anotherMaySucceed: false)
-        buyer.frame(task, .fail(fail), from: seller, on: 5)
+        buyer.frame(task, 1, .fail(fail), from: seller, on: 5)
         #expect(buyer.actions.failures.map(\.reason) == [.deadlineExceeded] && buyer.actions.needs == 0)
         #expect(buyer.auctioneer.trust(of: seller.key, now: buyer.now) == trust)
     }
