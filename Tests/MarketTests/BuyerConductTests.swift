@@ -139,6 +139,23 @@ import Wire
         #expect(answers.count { $0 == nil } == 4 && answers.count { $0 == .holdLimit } == 16)
     }
 
+    @Test func networksThatTakeTurnsWithLeasesHoldNoMoreThanTheStrangersShare() {
+        var worker = Worker(Seller(1, slots: 2))
+        let attackers = [asker(2_002), asker(2_003)]
+        var refused = 0
+        for round in 0..<10 {
+            worker.advance(to: Int64(round) * 2_000)
+            for (place, attacker) in attackers.enumerated() {
+                let number = UInt64(100 + 2 * round + place)
+                _ = worker.handle(.callForBids(call(number)), from: attacker)
+                let award = Award(task: TaskID(high: 1, low: number), attempt: 1, workerDials: false)
+                _ = worker.handle(.award(award), from: attacker)
+            }
+            if reason(worker.handle(.callForBids(call(UInt64(round))), from: one)) != nil { refused += 1 }
+        }
+        #expect(refused == 1, "the first leases of both")
+    }
+
     @Test func oneStrangersTaskIsAlwaysPossibleOnAnIdleSeller() {
         for slots in 1...3 {
             var worker = Worker(Seller(1, slots: UInt32(slots)))

@@ -20,6 +20,9 @@ import Wire
         var bids: [Entry] = []
         /// Who paid, once for each task.
         var payments: [SlotShares.Party] = []
+        /// Networks whose last lease has been followed by no task, and until when that counts.
+        var unused: [UInt64: Int64] = [:]
+        var now: Int64 = 0
 
         func state(_ key: SlotKey) -> State? { bids.first { $0.key == key }?.state }
 
@@ -36,7 +39,8 @@ import Wire
             let (own, around) = (
                 inUse.count { $0.party.buyer == party.buyer }, inUse.count { $0.party.group == party.group }
             )
-            if own < 1 + paid && around < 1 + paidAround { return paid == 0 }
+            let isWasteful = paid == 0 && unused[party.group] ?? 0 > now
+            if !isWasteful && own < 1 + paid && around < 1 + paidAround { return paid == 0 }
             return strangers < (slots + 1) / 2 ? true : nil
         }
 
@@ -70,7 +74,12 @@ import Wire
             if let index = bids.firstIndex(where: { $0.key == key }) { bids[index].state = state }
         }
 
+        mutating func lease(_ party: SlotShares.Party, until: Int64) {
+            unused[party.group] = until + MarketParameters().unusedLeaseMemory.milliseconds
+        }
+
         mutating func advance(to now: Int64) {
+            self.now = now
             for index in bids.indices {
                 switch bids[index].state {
                 case .held(let until): if until <= now { bids[index].state = .ended(.lapsed) }
@@ -126,11 +135,11 @@ import Wire
                 guard refused == nil else { break }
                 let claim = SlotGate.Claim(
                     party: party, model: "wren-m", bid: bid, call: CalledFor(call(1), parameters, .zero))
-                gate.hold(key, claim, slots: slots, until: time)
+                gate.hold(key, claim, slots: slots, until: time, .zero + .milliseconds(now))
                 plain.take(key, party, .held(until: until))
             case 2:
                 let isAllowed = plain.mayLease(key)
-                switch gate.lease(key, until: time, terms) {
+                switch gate.lease(key, until: time, terms, .zero + .milliseconds(now)) {
                 case .taken:
                     #expect(isAllowed, place)
                     if case .held = plain.state(key) {
@@ -138,6 +147,7 @@ import Wire
                     } else {
                         plain.take(key, party, .leased(until: until))
                     }
+                    plain.lease(party, until: until)
                 case .standing: #expect(isAllowed, place)
                 case .refused: #expect(!isAllowed, place)
                 }
@@ -152,6 +162,7 @@ import Wire
                 _ = task.deliver([65], 1, [], most: 100, .zero, &out)
                 gate.run(task)
                 plain.set(key, .running)
+                plain.unused[party.group] = nil
                 #expect(gate.key(of: JobID(rawValue: jobs)) == key)
             case 4:
                 guard let standing = gate.standing(of: key) else { break }
@@ -173,7 +184,7 @@ import Wire
                 gate.accepted(receipt, for: key, .zero + .milliseconds(now))
                 plain.payments.append(party)
             default:
-                now += Int64(random.below(20))
+                now += Int64(random.below(random.chance(1, in: 20) ? 40_000 : 20))
                 for key in gate.keys {
                     if let end = gate.lapse(of: key, .zero + .milliseconds(now)) { _ = gate.end(key, end) }
                 }

@@ -209,6 +209,33 @@ import Wire
         #expect(buyer.actions.needs == 0)
     }
 
+    @Test func aSlowClientsReadingIsShownBeforeHalfAWindowIsRead() {
+        var buyer = Buyer()
+        let (task, _) = buyer.stream([ada])
+        let text = String(repeating: "x", count: 8_192)
+        for part in 0..<8 { buyer.delta(task, at: UInt64(part) * 8_192, text, from: ada, on: 5) }
+        for (second, shown) in [(4, []), (5, [.window(consumed: 200)]), (6, [])] as [(Int64, [FrameBody])] {
+            buyer.advance(to: second * 1_000)
+            _ = buyer.take()
+            buyer.auctioneer.consumed(task, bytes: 100, turn: &buyer.turn, out: &buyer.actions)
+            #expect(buyer.actions.frames == shown, "after \(second) s")
+        }
+    }
+
+    @Test func aWorkerThatOurClientDoesNotReadEndsTheTaskAndNobodyIsBlamed() {
+        var buyer = Buyer()
+        let (task, _) = buyer.stream([ada, bob])
+        let worker = buyer.auctioneer.transcript(task)?.assignments.last?.worker
+        let seller = worker == ada.key ? ada : bob
+        let trust = buyer.auctioneer.trust(of: seller.key, now: buyer.now)
+        let text = String(repeating: "x", count: 8_192)
+        for part in 0..<8 { buyer.delta(task, at: UInt64(part) * 8_192, text, from: seller, on: 5) }
+        let fail = Fail(.deadlineExceeded, "The answer was not read in time.", anotherMaySucceed: false)
+        buyer.frame(task, 1, .fail(fail), from: seller, on: 5)
+        #expect(buyer.actions.failures.map(\.reason) == [.deadlineExceeded] && buyer.actions.needs == 0)
+        #expect(buyer.auctioneer.trust(of: seller.key, now: buyer.now) == trust)
+    }
+
     @Test func aWorkerThatIgnoresItsWindowIsDropped() {
         var buyer = Buyer()
         let (task, _) = buyer.stream([ada])

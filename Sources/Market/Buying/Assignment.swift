@@ -34,6 +34,7 @@ struct Assignment: Sendable {
     private var wasHeldBack = false
     /// How many of the bytes the client has taken, as last told to the worker.
     private var acknowledged: UInt64 = 0
+    private var acknowledgedAt: MonotonicTime
     private var clock: StallClock
     private var receipts = ReceiptSequence()
 
@@ -50,6 +51,7 @@ struct Assignment: Sendable {
         self.limits = limits
         awardedAt = now
         openedAt = now
+        acknowledgedAt = now
         count = AnswerCount(kind)
         clock = StallClock(winner.bid, tokensIn: tokensIn, slowness: slowness, parameters, now)
     }
@@ -123,7 +125,7 @@ struct Assignment: Sendable {
 
     /// While the client leaves more than half a window unread, the worker may have paused because of that, so
     /// its silence proves nothing.
-    private func isHeldBack(_ parameters: MarketParameters) -> Bool {
+    func isHeldBack(_ parameters: MarketParameters) -> Bool {
         received - acknowledged > parameters.windowBytes / 2
     }
 
@@ -149,12 +151,17 @@ struct Assignment: Sendable {
     mutating func forgiveSilence(_ now: MonotonicTime) { clock.restart(now) }
 
     /// Notes that the client took `total` of the delivery's bytes. Returns how many of this assignment's
-    /// bytes to acknowledge, if that is worth a frame: at least half a window.
+    /// bytes to acknowledge, if that is worth a frame: half a window, or anything where a slow client has not shown
+    /// for long that it reads.
     mutating func consumed(total: UInt64, _ parameters: MarketParameters, _ now: MonotonicTime) -> UInt64? {
         let own = min(received, total > start.bytes ? total - start.bytes : 0)
-        guard own > acknowledged, own - acknowledged >= parameters.windowBytes / 2 else { return nil }
+        let isSlow = isHeldBack(parameters) && now - acknowledgedAt >= parameters.unreadMax / 2
+        guard own > acknowledged, isSlow || own - acknowledged >= parameters.windowBytes / 2 else {
+            return nil
+        }
         if isHeldBack(parameters) { clock.restart(now) }
         acknowledged = own
+        acknowledgedAt = now
         return own
     }
 

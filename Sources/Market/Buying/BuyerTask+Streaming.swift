@@ -137,6 +137,10 @@ extension BuyerTask {
         }
         lastFail = fail
         switch reason {
+        // Our client doesn't read, for which no worker is to blame and no other can do better.
+        case .deadlineExceeded where assignment?.isHeldBack(desk.parameters) == true:
+            endAssignment(.failed(reason, .gaveUp(trust: 1_000)), &desk, &turn)
+            self.fail(reason, fail.message, &desk)
         case .leaving: failAssignment(.leaving, .gaveUp(trust: 1_000), &desk, &turn)
         case .busy, .backendDown:
             failAssignment(reason, .gaveUp(trust: desk.parameters.trustAfterRefusal), &desk, &turn)

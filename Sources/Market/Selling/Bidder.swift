@@ -100,7 +100,7 @@ public struct Bidder: Sendable {
         let until = now + min(Interval.milliseconds(Int64(call.closeMilliseconds)), parameters.holdMax)
         let claim = SlotGate.Claim(
             party: party, model: model.model, bid: bid, call: CalledFor(call, parameters, now))
-        gate.hold(key, claim, slots: model.slots, until: until)
+        gate.hold(key, claim, slots: model.slots, until: until, now)
         timers.set(.slot(key), at: until)
         record.bids &+= 1
         return .bid(bid.signed)
@@ -151,7 +151,7 @@ public struct Bidder: Sendable {
     /// Gives the bid's slot to its task; false: none is free.
     mutating func lease(_ key: SlotKey, _ now: MonotonicTime) -> Bool {
         let until = now + parameters.leaseTime
-        switch gate.lease(key, until: until, terms) {
+        switch gate.lease(key, until: until, terms, now) {
         case .taken:
             record.won &+= 1
             timers.set(.slot(key), at: until)

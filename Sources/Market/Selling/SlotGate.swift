@@ -94,7 +94,7 @@ struct SlotGate: Sendable {
         case .spent, .ran: return Refusal(reason: .unspecified)
         case .lapsed, .released, nil: break
         }
-        switch shares.verdict(party, model.model, slots: model.slots) {
+        switch shares.verdict(party, model.model, slots: model.slots, now) {
         case .free: return nil
         case .busy: return Refusal(reason: .busy, freeIn: nextFree(model, now).any)
         case .overShare: return Refusal(reason: .holdLimit, freeIn: nextFree(model, now).strangers)
@@ -102,8 +102,10 @@ struct SlotGate: Sendable {
     }
 
     /// Takes a slot for the bid of a call that was not refused.
-    mutating func hold(_ key: SlotKey, _ claim: Claim, slots: Int, until: MonotonicTime) {
-        guard case .free(let isStranger) = shares.verdict(claim.party, claim.model, slots: slots) else {
+    mutating func hold(
+        _ key: SlotKey, _ claim: Claim, slots: Int, until: MonotonicTime, _ now: MonotonicTime
+    ) {
+        guard case .free(let isStranger) = shares.verdict(claim.party, claim.model, slots: slots, now) else {
             return
         }
         ended.remove(key)
@@ -112,21 +114,30 @@ struct SlotGate: Sendable {
 
     /// Turns a hold into a lease. A bid whose hold ran out or was released gets a slot again, once, if it could get one
     /// by a call and the model is still for sale.
-    mutating func lease(_ key: SlotKey, until: MonotonicTime, _ terms: SellerTerms) -> Lease {
+    mutating func lease(_ key: SlotKey, until: MonotonicTime, _ terms: SellerTerms, _ now: MonotonicTime)
+        -> Lease
+    {
         if let index = slots.index(forKey: key) {
             switch slots.values[index].use {
-            case .held: slots.values[index].use = .leased(until: until)
+            case .held:
+                slots.values[index].use = .leased(until: until)
+                leased(slots.values[index].claim.party, until)
             case .leased, .running: return .standing
             }
         } else {
             guard let claim = ended.leasable(key),
                 case .free(let isStranger) = shares.verdict(
-                    claim.party, claim.model, slots: terms.slotsForSale(claim.model))
+                    claim.party, claim.model, slots: terms.slotsForSale(claim.model), now)
             else { return .refused }
             ended.remove(key)
             insert(key, Slot(use: .leased(until: until), claim: claim, isStranger: isStranger))
+            leased(claim.party, until)
         }
         return .taken
+    }
+
+    private mutating func leased(_ party: SlotShares.Party, _ until: MonotonicTime) {
+        shares.leased(party, until: until + parameters.unusedLeaseMemory)
     }
 
     private mutating func insert(_ key: SlotKey, _ slot: Slot) {
@@ -230,6 +241,7 @@ struct SlotGate: Sendable {
         guard let index = slots.index(forKey: task.key) else { return }
         slots.values[index].use = .running
         slots.values[index].task = task
+        shares.used(slots.values[index].claim.party)
         jobs[task.id] = task.key
     }
 

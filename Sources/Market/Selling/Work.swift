@@ -3,32 +3,34 @@ import Wire
 
 /// What this node delivered for one bid, by its own count: the measure of every receipt for it.
 struct Work: Sendable {
-    /// Bytes of text and extra that were sent, those of FINISH included.
-    private(set) var bytes: UInt64 = 0
-    /// Tokens of the DELTAs, of each at most its bytes, as the buyer counts them.
-    private(set) var tokens: UInt32 = 0
+    private var answer: AnswerCount
     /// The counts of the FINISH that was sent.
-    private(set) var finish: (prompt: UInt32, cached: UInt32, completion: UInt32)?
+    private var finish: (prompt: UInt32, cached: UInt32, completion: UInt32)?
+    private var finishBytes = 0
     /// The limit of output tokens; nil: none.
-    let tokensMax: UInt32?
+    private let tokensMax: UInt32?
 
-    init(tokensMax: UInt32? = nil) { self.tokensMax = tokensMax }
-
-    mutating func add(bytes: Int, tokens: UInt32) {
-        self.bytes += UInt64(bytes)
-        self.tokens = self.tokens &+ min(tokens, UInt32(clamping: bytes))
+    init(_ kind: TaskKind = .unspecified, tokensMax: UInt32? = nil) {
+        answer = AnswerCount(kind)
+        self.tokensMax = tokensMax
     }
 
+    /// Tokens of the DELTAs, as the buyer counts them.
+    var tokens: UInt32 { answer.tokens }
+
+    mutating func add(_ delta: Delta) { answer.add(delta) }
+
     mutating func add(_ finish: Finish) {
-        bytes += UInt64(finish.extra.count)
+        finishBytes = finish.extra.count
         self.finish = (finish.promptTokens, finish.cachedTokens, finish.completionTokens)
     }
 
     /// Whether a receipt owes no more than this work at the bid's price. An attempt without an answer is owed nothing.
     func covers(_ receipt: Receipt, _ bid: Bid, tokensIn: UInt32) -> Bool {
-        guard bytes > 0, receipt.cachedTokens <= receipt.promptTokens,
+        let claimed = answer.tokens(claiming: UInt64(finish?.completion ?? 0))
+        guard answer.bytes > 0 || finishBytes > 0, receipt.cachedTokens <= receipt.promptTokens,
             receipt.promptTokens <= UInt64(max(tokensIn, finish?.prompt ?? 0)),
-            receipt.completionTokens <= UInt64(max(tokens, finish?.completion ?? 0))
+            receipt.completionTokens <= UInt64(max(tokens, claimed))
         else { return false }
         let most = Scoring.cost(
             bid.price, prompt: receipt.promptTokens, cached: receipt.cachedTokens,

@@ -39,7 +39,7 @@ struct WorkerTask: Sendable {
         self.open = open
         window = SendWindow(asked: open.windowBytes == 0 ? parameters.windowBytes : UInt64(open.windowBytes))
         tokensMax = call.tokensMax(open)
-        work = Work(tokensMax: tokensMax)
+        work = Work(open.kind, tokensMax: tokensMax)
         deadlineAt = call.deadline(open, now)
         lastFrameAt = now
         takenAt = now
@@ -87,17 +87,11 @@ struct WorkerTask: Sendable {
         while extra.isEmpty && text.count - start > most {
             var end = start + max(4, most)
             while end > start + 1 && text[end] & 0xc0 == 0x80 { end -= 1 }
-            let part = Array(text[start..<end])
-            send(.delta(Delta(offset: window.sent, text: part, tokens: 0)), &out)
-            window.send(part.count)
-            work.add(bytes: part.count, tokens: 0)
+            send(Array(text[start..<end]), 0, [], &out)
             start = end
         }
-        let rest = start == 0 ? text : Array(text[start...])
-        send(.delta(Delta(offset: window.sent, text: rest, tokens: count, extra: extra)), &out)
-        window.send(rest.count + extra.count)
         let before = work.tokens
-        work.add(bytes: rest.count + extra.count, tokens: count)
+        send(start == 0 ? text : Array(text[start...]), count, extra, &out)
         tokens = tokens &+ count
         let unpaid = unacknowledged ?? (0, now)
         unacknowledged = (unpaid.tokens &+ (work.tokens &- before), unpaid.since)
@@ -105,6 +99,15 @@ struct WorkerTask: Sendable {
         lastFrameAt = now
         steer(now, &out)
         return true
+    }
+
+    private mutating func send(
+        _ text: [UInt8], _ count: UInt32, _ extra: [UInt8], _ out: inout [BidderAction]
+    ) {
+        let delta = Delta(offset: window.sent, text: text, tokens: count, extra: extra)
+        work.add(delta)
+        window.send(text.count + extra.count)
+        send(.delta(delta), &out)
     }
 
     /// The buyer's client has consumed `consumed` bytes in total.
