@@ -54,7 +54,7 @@ struct Requirements: Sendable {
         var same = self
         same.request.model = offer.model
         same.continuing = nil
-        return same.exclusion(of: offer, millitrust: .max) == nil
+        return same.exclusion(of: offer, millitrust: .max, SpeedBelief()) == nil
     }
 
     /// Whether a bid breaks a limit. It states what its sender's offer may have left open.
