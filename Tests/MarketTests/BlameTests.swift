@@ -90,6 +90,23 @@ import Wire
         }
     }
 
+    @Test func aSellerThatAnswersOthersWhileItOwesUsAnAnswerIsBusyAndNotDead() {
+        for isHeard in [true, false] {
+            var buyer = Buyer()
+            let task = buyer.submit(request { $0.deadline = .minutes(1) })
+            buyer.found(task, [ada])
+            let calls = buyer.take().calls
+            buyer.milliseconds = 500
+            if isHeard { buyer.auctioneer.heard(ada.key, buyer.now.monotonic) }
+            buyer.milliseconds = 600
+            for (token, _, _) in calls { buyer.unanswered(token) }
+            #expect(buyer.take().needs == 1)
+            #expect(buyer.auctioneer.experience(of: ada.key)?.isSilent == !isHeard)
+            buyer.found(task, [ada])
+            #expect(buyer.actions.failures.map(\.reason) == (isHeard ? [] : [.unreachable]))
+        }
+    }
+
     @Test func afterOurOwnLoopStoodStillTheTimeForBidsBeginsAgain() {
         var buyer = Buyer()
         let task = buyer.submit(request { $0.deadline = .minutes(1) })

@@ -141,6 +141,10 @@ extension BuyerTask {
         guard let assignment else { return }
         let (worker, hadBegun) = (assignment.worker.key, assignment.isAccepted)
         let isDoubtful = self.isDoubtful(reason, assignment, desk)
+        // It left the award unanswered, and yet other things came from it: it has too much to do.
+        let isBusy =
+            !hadBegun && reason == .workerLost
+            && desk.sellers.wasHeard(worker, since: assignment.awardedAt)
         let parameters = desk.parameters
         endAssignment(.failed(reason, parting), &desk, &turn)
         delivery.dropWhole()
@@ -151,8 +155,8 @@ extension BuyerTask {
             let isSlow: Bool = if case .stopped = parting { reason == .stalled } else { false }
             exclusions.add(
                 .init(
-                    key: worker, reason: isDoubtful ? .notAsked : reason,
-                    retryAfter: reason.filter == .busy || isDoubtful ? parameters.retryMin : nil,
+                    key: worker, reason: isDoubtful ? .notAsked : isBusy ? .busy : reason,
+                    retryAfter: reason.filter == .busy || isDoubtful || isBusy ? parameters.retryMin : nil,
                     isLastResort: isSlow))
         }
         if isDoubtful { patience.forgiveOwnBounds(parameters, turn.monotonic) }

@@ -17,7 +17,7 @@ extension BuyerTask {
                 attempt: attempt, worker: worker.key, name: winner.name, fromToken: delivery.position.tokens))
         desk.sellers.awarded(worker.key, now)
         let award = Award(task: id, attempt: attempt, workerDials: workerDials)
-        desk.request(.award, .award(award), task: id, attempt: attempt, to: worker)
+        desk.request(.award, .award(award), task: id, attempt: attempt, to: worker, now)
         // A worker that dials is only waited for: its Hello arrives as a frame.
         if !workerDials { desk.emit(.openChannel(id, attempt: attempt, to: worker)) }
         desk.set(id, .award, at: now + awardWait(worker.key, desk))
