@@ -260,3 +260,27 @@ import Wire
         #expect(next.key == ada.key)
     }
 }
+
+extension BlameTests {
+    @Test func aSellerWhoseBoundsRefuseOurChannelIsBusyAndAskedAgain() {
+        var buyer = Buyer()
+        let task = buyer.submit(request { $0.deadline = .minutes(1) })
+        buyer.found(task, [ada])
+        let call = buyer.take().calls[0]
+        buyer.answer(call.0, ada.bid(call.1, buyer: buyer.key), from: ada)
+        buyer.milliseconds = 10
+        let award = buyer.take().awards[0]
+        buyer.answer(award.0, .awardReply(AwardReply(task: task, attempt: 1, status: .accepted)), from: ada)
+        buyer.auctioneer.channelFailed(
+            task, attempt: 1, peer: ada.key, turn: &buyer.turn, out: &buyer.actions)
+        #expect(buyer.take().needs == 1)
+        buyer.found(task, [ada])
+        #expect(buyer.actions.isEmpty, "it waits a moment")
+        #expect(trust(buyer, ada) == 970)
+        buyer.advance(to: 100)
+        #expect(buyer.take().needs == 1)
+        buyer.found(task, [ada])
+        _ = buyer.start(task, [ada], channel: 5)
+        #expect(buyer.actions.failures.isEmpty)
+    }
+}

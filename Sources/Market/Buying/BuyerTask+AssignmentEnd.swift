@@ -124,7 +124,8 @@ extension BuyerTask {
         case .failed(_, .stopped(let trust)), .failed(_, .gaveUp(let trust)): return trust
         case .failed(let reason, .broken), .failed(let reason, .gone):
             if isDoubtful(reason, assignment, desk) { return 1_000 }
-            return assignment.isAccepted ? parameters.trustAfterLoss : parameters.trustAfterRefusal
+            let hasBegun = assignment.isAccepted && assignment.channel != nil
+            return hasBegun ? parameters.trustAfterLoss : parameters.trustAfterRefusal
         }
     }
 
@@ -164,6 +165,12 @@ extension BuyerTask {
             guard assignments < parameters.assignmentsMax else { return failWorkersLost(&desk) }
             auction?.lostAward(worker, wasAsked: reason != .notAsked)
             return awardBest(&desk, &turn)
+        }
+        if reason == .busy, assignment.channel == nil {
+            // It stood by its bid and had no room for our channel: nothing began, and we ask again in a moment.
+            patience.forgive(parameters, turn.monotonic)
+            guard assignments < parameters.assignmentsMax else { return refuse(&desk, turn.monotonic) }
+            return choose(&desk)
         }
         goOn(&desk, &turn)
     }

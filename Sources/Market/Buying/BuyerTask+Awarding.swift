@@ -131,11 +131,14 @@ extension BuyerTask {
     mutating func channelFailed(
         peer: PublicKey, attempt: UInt32, wasTried: Bool, _ desk: inout AuctionDesk, _ turn: inout Turn
     ) {
-        guard awaitsChannel(attempt, peer) else { return }
-        if wasTried {
-            failAssignment(.workerLost, .broken, &desk, &turn)
-        } else {
+        guard awaitsChannel(attempt, peer), let awardedAt = assignment?.awardedAt else { return }
+        if !wasTried {
             failAssignment(.notAsked, .stopped(trust: 1_000), &desk, &turn)
+        } else if desk.sellers.wasHeard(peer, since: awardedAt) {
+            // It lives: its bounds refused the connection.
+            failAssignment(.busy, .broken, &desk, &turn)
+        } else {
+            failAssignment(.workerLost, .broken, &desk, &turn)
         }
     }
 
