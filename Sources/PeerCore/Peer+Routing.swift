@@ -11,7 +11,7 @@ extension Peer {
         let peer = incoming.peer
         guard !denied.contains(peer.key) else { return }
         // Any message is a sign of life, but only from a session that has proven its address.
-        if incoming.proven { auctioneer.heard(peer.key) }
+        if incoming.proven { auctioneer.heard(peer.key, turn.monotonic) }
         let answer: Message?
         switch incoming.message {
         case .discovery(let message):

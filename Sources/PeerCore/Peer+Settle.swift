@@ -96,7 +96,7 @@ extension Peer {
             sessions.send(.discovery(message), to: peer, turn: &turn, out: &sessionOutput)
         case .admitted(let contact, let address):
             effects.append(.log(.admitted(contact.record.publicKey, address.endpoint)))
-            auctioneer.heard(address.key)
+            auctioneer.heard(address.key, turn.monotonic)
             gossip.memberJoined(
                 address, contact: contact, turn: &turn, out: &gossipActions)
         case .updated(let contact, let address):

@@ -41,6 +41,23 @@ import Wire
         }
     }
 
+    @Test func aWholeAnswerThatBeganAgainHoldsOnlyItsLastBeginning() async throws {
+        let node = FakeNode(script: { task in
+            task.award()
+            task.say("Hel")
+            task.stream.append(.restarted)
+            task.award(name: "bob")
+            task.say("Hullo")
+            task.finish()
+        })
+        try await withGateway(node) { port in
+            let json = try await ask(port, "POST", "/v1/chat/completions", body: chatBody).json()
+            let choice = try #require((json["choices"] as? [[String: Any]])?.first)
+            #expect((choice["message"] as? [String: Any])?["content"] as? String == "Hullo")
+        }
+        #expect(node.requests.map(\.streams) == [false])
+    }
+
     @Test func aStreamIsChunksThenTheEndThenTheBill() async throws {
         let node = FakeNode(script: { task in
             task.award()

@@ -90,6 +90,23 @@ import Wire
         }
     }
 
+    @Test func aSellerThatAnswersOthersWhileItOwesUsAnAnswerIsBusyAndNotDead() {
+        for isHeard in [true, false] {
+            var buyer = Buyer()
+            let task = buyer.submit(request { $0.deadline = .minutes(1) })
+            buyer.found(task, [ada])
+            let calls = buyer.take().calls
+            buyer.milliseconds = 500
+            if isHeard { buyer.auctioneer.heard(ada.key, buyer.now.monotonic) }
+            buyer.milliseconds = 600
+            for (token, _, _) in calls { buyer.unanswered(token) }
+            #expect(buyer.take().needs == 1)
+            #expect(buyer.auctioneer.experience(of: ada.key)?.isSilent == !isHeard)
+            buyer.found(task, [ada])
+            #expect(buyer.actions.failures.map(\.reason) == (isHeard ? [] : [.unreachable]))
+        }
+    }
+
     @Test func afterOurOwnLoopStoodStillTheTimeForBidsBeginsAgain() {
         var buyer = Buyer()
         let task = buyer.submit(request { $0.deadline = .minutes(1) })
@@ -241,5 +258,29 @@ import Wire
         serve(&buyer, ada, 10)
         let (_, next) = buyer.stream([ada, boaster])
         #expect(next.key == ada.key)
+    }
+}
+
+extension BlameTests {
+    @Test func aSellerWhoseBoundsRefuseOurChannelIsBusyAndAskedAgain() {
+        var buyer = Buyer()
+        let task = buyer.submit(request { $0.deadline = .minutes(1) })
+        buyer.found(task, [ada])
+        let call = buyer.take().calls[0]
+        buyer.answer(call.0, ada.bid(call.1, buyer: buyer.key), from: ada)
+        buyer.milliseconds = 10
+        let award = buyer.take().awards[0]
+        buyer.answer(award.0, .awardReply(AwardReply(task: task, attempt: 1, status: .accepted)), from: ada)
+        buyer.auctioneer.channelFailed(
+            task, attempt: 1, peer: ada.key, turn: &buyer.turn, out: &buyer.actions)
+        #expect(buyer.take().needs == 1)
+        buyer.found(task, [ada])
+        #expect(buyer.actions.isEmpty, "it waits a moment")
+        #expect(trust(buyer, ada) == 970)
+        buyer.advance(to: 100)
+        #expect(buyer.take().needs == 1)
+        buyer.found(task, [ada])
+        _ = buyer.start(task, [ada], channel: 5)
+        #expect(buyer.actions.failures.isEmpty)
     }
 }

@@ -69,8 +69,9 @@ import Wire
         #expect(table.trust(key, start + .minutes(24 * 60)) == 1_000)
         table.finished(key, start)
         #expect(table.trust(key, start) == 731)
-        for _ in 0..<50 { table.blame(key, factor: 700, start) }
-        #expect(table.trust(key, start) == parameters.trustMin)
+        let later = start + .seconds(50)
+        for second in 1...50 { table.blame(key, factor: 700, start + .seconds(Int64(second))) }
+        #expect(table.trust(key, later) == parameters.trustMin)
     }
 
     @Test func aNewKeyIsTrustedLessThanAProvenOneAndMoreThanOneThatFailed() {
@@ -90,6 +91,14 @@ import Wire
         #expect(
             table.trust(ada.key, start) == 700, "a proven key that failed is trusted less than a new one too")
         #expect(table.trust(bob.key, start + .minutes(24 * 60)) == 900, "time alone proves nothing")
+    }
+
+    @Test func aSellerThatFailsWithManyTasksAtOnceFailedOnce() {
+        var table = SellerTable(.withoutProbation)
+        for task in 0..<100 { table.blame(ada.key, factor: 700, .zero + .milliseconds(Int64(task) * 5)) }
+        #expect(table.trust(ada.key, .zero) == 700)
+        table.blame(ada.key, factor: 700, .zero + .seconds(1))
+        #expect(table.trust(ada.key, .zero + .seconds(1)) < 500)
     }
 
     @Test func trustSurvivesARestartWithTheTimeThatPassedMeanwhile() throws {

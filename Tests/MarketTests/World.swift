@@ -102,7 +102,9 @@ final class World {
     private func keepAlive() {
         at(.seconds(2)) {
             let living = self.nodes.filter { $0.isAlive && $0.frozenUntil == nil }.map(\.seller.key)
-            for node in self.nodes.indices { for key in living { self.nodes[node].auctioneer.heard(key) } }
+            for node in self.nodes.indices {
+                for key in living { self.nodes[node].auctioneer.heard(key, self.time) }
+            }
             if self.time < .zero + self.faults.outagesEnd { self.keepAlive() }
         }
     }
@@ -232,7 +234,7 @@ final class World {
         nodes[node] = make(nodes[node].seller, serves: nodes[node].serves)
         nodes[node].epoch = epoch + 1
         for other in nodes.indices where nodes[other].isAlive {
-            nodes[other].auctioneer.heard(nodes[node].seller.key)
+            nodes[other].auctioneer.heard(nodes[node].seller.key, time)
         }
     }
 

@@ -31,6 +31,43 @@ extension ProcessTests {
             }
         }
 
+        private func sequence(of seller: TestMesh.Node, at node: TestMesh.Node, in mesh: TestMesh)
+            async throws
+            -> Int?
+        {
+            try await mesh.get("/mesh/offers", at: node).json["offers"].list.first {
+                $0["node_id"].text == seller.id
+            }?["sequence"].int
+        }
+
+        /// All three, which the others join by: killed and stopped in turn, four times in a row.
+        @Test func sellersThatAreRestartedAgainAndAgainAreInEveryBookInTheirNewestVersion() async throws {
+            try await TestMesh.with(Self.mesh) { mesh in
+                let names = ["ada", "bob", "cyd"]
+                let askers = try await ["fay", "gus"].asyncMap { try await mesh.node($0) }
+                for round in 1...4 {
+                    for name in names {
+                        if round % 2 == 1 { try await mesh.testnet("kill", name) }
+                        try await mesh.testnet("restart", name)
+                    }
+                    var slowest = 0.0
+                    for seller in try await names.asyncMap({ try await mesh.node($0) }) {
+                        let newest = try await eventually("\(seller.name) offers", within: 20) {
+                            try await sequence(of: seller, at: seller, in: mesh)
+                        }
+                        for asker in askers {
+                            slowest += try await until("\(asker.name) knows \(seller.name)'s offer") {
+                                try await sequence(of: seller, at: asker, in: mesh) ?? 0 >= newest
+                            }
+                        }
+                    }
+                    measured("restart \(round): offers known at every asker", slowest)
+                }
+                let answer = try await mesh.chat("What is 3 + 4?", model: "wren-m", at: askers[0])
+                #expect(answer.status == 200, "\(answer.body)")
+            }
+        }
+
         @Test func aStoppedNodeFinishesWhatItIsDoingAndIsGoneFromEveryBook() async throws {
             try await TestMesh.with(Self.mesh) { mesh in
                 let fay = try await mesh.node("fay")

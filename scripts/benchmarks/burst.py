@@ -1,9 +1,9 @@
 """Up to 1,000 requests at once from one asker to one seller with 256 slots: refused for the asker's own bounds, with history and without.
 
 "Without": the asker and the seller have met only as neighbours, and nothing was paid. "With": the asker has paid 300
-tasks there. A refusal is our own bounds' (`own`), for want of a free slot (`busy`: of a stranger without history the
-strangers' share decides), or anything else (`other`: "none of them answers" and the like). After each burst, ten single
-requests must be answered. `refused_own` and `refused_other` may never be above 0.
+tasks there. An answer takes half a second, so that slots are taken. A refusal is our own bounds' (`own`), for want of a
+free slot (`busy`: for an asker without history the strangers' share decides), or anything else (`other`: "none of them
+answers" and the like). After each burst, ten single requests must be answered. `own` and `other` may never be above 0.
 """
 import asyncio
 import collections
@@ -16,10 +16,10 @@ SLOTS = 256
 HISTORY = 300
 
 
-async def ask(url, tokens):
+async def ask(url):
     """How one streamed request ended: "ok", "busy", "own" or "other: …", and after how many seconds."""
     host, port = url.removeprefix("http://").split(":")
-    body = json.dumps({"model": "bench", "stream": True, "max_tokens": tokens, "messages": [{"role": "user", "content": "go"}]})
+    body = json.dumps({"model": "bench", "stream": True, "max_tokens": 25, "messages": [{"role": "user", "content": "go"}]})
     started = asyncio.get_running_loop().time()
     try:
         reader, writer = await asyncio.open_connection(host, int(port))
@@ -40,21 +40,21 @@ async def ask(url, tokens):
     return f"other: {answer[-300:]!r}", taken
 
 
-async def burst(url, count, tokens):
-    return await asyncio.gather(*(ask(url, tokens) for _ in range(count)))
+async def burst(url, count):
+    return await asyncio.gather(*(ask(url) for _ in range(count)))
 
 
 def pay(url):
-    for _ in range(HISTORY // 10):
-        asyncio.run(burst(url, 10, 8))
+    for _ in range(HISTORY // 30):
+        asyncio.run(burst(url, 30))
 
 
 def measure(bench, url, label, count):
-    ends = asyncio.run(burst(url, count, 8))
+    ends = asyncio.run(burst(url, count))
     kinds = collections.Counter(kind.split(":")[0] for kind, _ in ends)
     for kind in sorted({kind for kind, _ in ends if kind.startswith("other")})[:3]:
         harness.remark(f"  {label} {count}: {kind}")
-    after = [asyncio.run(ask(url, 8)) for _ in range(10)]
+    after = [asyncio.run(ask(url)) for _ in range(10)]
     bench.figure(f"refused_own_{label}_{count}", kinds["own"], "", "<= 0")
     bench.figure(f"refused_other_{label}_{count}", kinds["other"], "", "<= 0")
     bench.figure(f"refused_busy_{label}_{count}", kinds["busy"])
@@ -68,7 +68,7 @@ def run(bench):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8_192) if hard != resource.RLIM_INFINITY else 8_192, hard))
     sizes = [20, 64, 200, 500, 1_000] if bench.full else [20, 200, 1_000]
-    with bench.backend(tokens=8) as backend:
+    with bench.backend(tokens=25, interval=20) as backend:
         bench.builds = False
         sale = {"serves": "bench", "url": backend["url"], "price": {"input": 0.2, "output": 2.0}, "slots": SLOTS}
         for label in ("without", "with"):

@@ -142,7 +142,8 @@ def run(bench):
     seconds = 180 if bench.full else 45
     with bench.backend(tokens=TOKENS, interval=INTERVAL) as backend:
         bench.builds = False
-        sale = {"serves": "bench", "url": backend["url"], "price": {"input": 0.2, "output": 2.0}, "slots": 8}
+        # vLLM can continue an interrupted answer; so can the scripted server.
+        sale = {"serves": "bench", "url": backend["url"], "backend": "vllm", "price": {"input": 0.2, "output": 2.0}, "slots": 8}
         nodes = {f"asker{index}": {} for index in range(ASKERS)} | {f"seller{index}": sale for index in range(SELLERS)}
         with bench.testnet(nodes) as testnet:
             askers = [testnet.http(f"asker{index}") for index in range(ASKERS)]

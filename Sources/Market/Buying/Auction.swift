@@ -11,6 +11,8 @@ struct Auction: Sendable {
         case bid(SignedRecord, Bid, ScoringBasis.Result)
         case declined(Reason, retryAfter: Interval)
         case silent
+        /// The same, but other things came from it.
+        case overlooked
         /// Our own bounds kept the call or the award from it.
         case notAsked
         /// Not acceptable: over its offer, outside the limits, not its sender's, or a signature that fails.
@@ -101,8 +103,8 @@ struct Auction: Sendable {
         if let index = outstanding(key) { entries[index].reply = .declined(reason, retryAfter: retryAfter) }
     }
 
-    mutating func silence(_ key: PublicKey) {
-        if let index = outstanding(key) { entries[index].reply = .silent }
+    mutating func silence(_ key: PublicKey, isAlive: Bool) {
+        if let index = outstanding(key) { entries[index].reply = isAlive ? .overlooked : .silent }
     }
 
     mutating func refuse(_ key: PublicKey) {
@@ -194,14 +196,20 @@ struct Auction: Sendable {
         return losers
     }
 
-    /// Why each seller is out of the task when no award was taken. `isDoubtful`: silence may be our own doing.
-    func exclusions(_ parameters: MarketParameters, isDoubtful: Bool) -> [Exclusions.Entry] {
+    /// Why each seller is out of the task when no award was taken. `isDoubtful`: silence may be our own doing;
+    /// `isAlive`: something came from the seller meanwhile, so it only has too much to do.
+    func exclusions(
+        _ parameters: MarketParameters, isDoubtful: Bool, isAlive: (PublicKey) -> Bool
+    ) -> [Exclusions.Entry] {
         entries.compactMap { entry in
             let key = entry.candidate.key
             switch entry.reply {
+            case .overlooked: return .init(key: key, reason: .busy, retryAfter: parameters.retryMin)
             case .notAsked: return .init(key: key, reason: .notAsked, retryAfter: parameters.retryMin)
             case .waiting where isDoubtful:
                 return .init(key: key, reason: .notAsked, retryAfter: parameters.retryMin)
+            case .waiting where isAlive(key):
+                return .init(key: key, reason: .busy, retryAfter: parameters.retryMin)
             case .waiting, .silent: return .init(key: key, reason: .unreachable, retryAfter: nil)
             case .refused: return .init(key: key, reason: .untrusted, retryAfter: nil)
             case .busy: return .init(key: key, reason: .busy, retryAfter: parameters.retryMin)
@@ -233,7 +241,7 @@ struct Auction: Sendable {
         line.millitrust = entry.millitrust
         switch entry.reply {
         case .waiting: line.outcome = winningScore == 0 ? .asked : .late
-        case .silent: line.outcome = .silent
+        case .silent, .overlooked: line.outcome = .silent
         case .notAsked: line.outcome = .notAsked
         case .refused: line.outcome = .refused
         case .busy: line.outcome = .busy

@@ -17,6 +17,7 @@ struct AuctionDesk: Sendable {
         var task: TaskID
         var attempt: UInt32
         var to: PeerAddress
+        var at: MonotonicTime
     }
 
     let identity: Identity
@@ -53,11 +54,12 @@ struct AuctionDesk: Sendable {
     // MARK: - Requests
 
     mutating func request(
-        _ kind: PendingRequest.Kind, _ message: MarketMessage, task: TaskID, attempt: UInt32, to: PeerAddress
+        _ kind: PendingRequest.Kind, _ message: MarketMessage, task: TaskID, attempt: UInt32, to: PeerAddress,
+        _ now: MonotonicTime
     ) {
         lastToken &+= 1
         let token = RequestToken(rawValue: lastToken)
-        requests[token] = PendingRequest(kind: kind, task: task, attempt: attempt, to: to)
+        requests[token] = PendingRequest(kind: kind, task: task, attempt: attempt, to: to, at: now)
         emit(.request(token: token, message, to: to))
     }
 

@@ -119,11 +119,13 @@ public struct Auctioneer: Sendable {
         desk.exchange(&out)
         defer { desk.exchange(&out) }
         let key = request.to.key
-        desk.sellers.unanswered(key, turn.monotonic)
+        let isAlive = desk.sellers.wasHeard(key, since: request.at)
+        if isAlive { desk.sellers.declined(key) } else { desk.sellers.unanswered(key, turn.monotonic) }
         change(request.task, &turn) { task, desk, turn in
             switch request.kind {
             case .award: task.awardUnanswered(key, attempt: request.attempt, &desk, &turn)
-            case .call where task.attempt == request.attempt: task.callUnanswered(key, &desk, &turn)
+            case .call where task.attempt == request.attempt:
+                task.callUnanswered(key, isAlive: isAlive, &desk, &turn)
             case .call: break
             }
         }
@@ -149,7 +151,7 @@ public struct Auctioneer: Sendable {
     }
 
     /// Something authentic came from this peer: it may be asked again.
-    public mutating func heard(_ key: PublicKey) { desk.sellers.heard(key) }
+    public mutating func heard(_ key: PublicKey, _ now: MonotonicTime) { desk.sellers.heard(key, now) }
 
     /// A seller's tombstone: its answer to a call is no longer awaited. It finishes its running tasks, or
     /// hands them over.
@@ -208,6 +210,7 @@ public struct Auctioneer: Sendable {
         defer { desk.exchange(&out) }
         var taken = false
         change(frame.task, &turn) { taken = $0.received(frame, from: peer, channel: channel, &$1, &$2) }
+        if taken { desk.sellers.heard(peer, turn.monotonic) }
         if !taken {
             discardedFrames &+= 1
             if case .hello = frame.body, !desk.isAssigned(channel) { desk.emit(.closeChannel(channel)) }

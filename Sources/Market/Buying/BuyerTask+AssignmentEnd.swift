@@ -124,7 +124,8 @@ extension BuyerTask {
         case .failed(_, .stopped(let trust)), .failed(_, .gaveUp(let trust)): return trust
         case .failed(let reason, .broken), .failed(let reason, .gone):
             if isDoubtful(reason, assignment, desk) { return 1_000 }
-            return assignment.isAccepted ? parameters.trustAfterLoss : parameters.trustAfterRefusal
+            let hasBegun = assignment.isAccepted && assignment.channel != nil
+            return hasBegun ? parameters.trustAfterLoss : parameters.trustAfterRefusal
         }
     }
 
@@ -141,6 +142,10 @@ extension BuyerTask {
         guard let assignment else { return }
         let (worker, hadBegun) = (assignment.worker.key, assignment.isAccepted)
         let isDoubtful = self.isDoubtful(reason, assignment, desk)
+        // It left the award unanswered, and yet other things came from it: it has too much to do.
+        let isBusy =
+            !hadBegun && reason == .workerLost
+            && desk.sellers.wasHeard(worker, since: assignment.awardedAt)
         let parameters = desk.parameters
         endAssignment(.failed(reason, parting), &desk, &turn)
         delivery.dropWhole()
@@ -151,8 +156,8 @@ extension BuyerTask {
             let isSlow: Bool = if case .stopped = parting { reason == .stalled } else { false }
             exclusions.add(
                 .init(
-                    key: worker, reason: isDoubtful ? .notAsked : reason,
-                    retryAfter: reason.filter == .busy || isDoubtful ? parameters.retryMin : nil,
+                    key: worker, reason: isDoubtful ? .notAsked : isBusy ? .busy : reason,
+                    retryAfter: reason.filter == .busy || isDoubtful || isBusy ? parameters.retryMin : nil,
                     isLastResort: isSlow))
         }
         if isDoubtful { patience.forgiveOwnBounds(parameters, turn.monotonic) }
@@ -160,6 +165,12 @@ extension BuyerTask {
             guard assignments < parameters.assignmentsMax else { return failWorkersLost(&desk) }
             auction?.lostAward(worker, wasAsked: reason != .notAsked)
             return awardBest(&desk, &turn)
+        }
+        if reason == .busy, assignment.channel == nil {
+            // It stood by its bid and had no room for our channel: nothing began, and we ask again in a moment.
+            patience.forgive(parameters, turn.monotonic)
+            guard assignments < parameters.assignmentsMax else { return refuse(&desk, turn.monotonic) }
+            return choose(&desk)
         }
         goOn(&desk, &turn)
     }

@@ -17,7 +17,7 @@ extension BuyerTask {
                 attempt: attempt, worker: worker.key, name: winner.name, fromToken: delivery.position.tokens))
         desk.sellers.awarded(worker.key, now)
         let award = Award(task: id, attempt: attempt, workerDials: workerDials)
-        desk.request(.award, .award(award), task: id, attempt: attempt, to: worker)
+        desk.request(.award, .award(award), task: id, attempt: attempt, to: worker, now)
         // A worker that dials is only waited for: its Hello arrives as a frame.
         if !workerDials { desk.emit(.openChannel(id, attempt: attempt, to: worker)) }
         desk.set(id, .award, at: now + awardWait(worker.key, desk))
@@ -131,11 +131,14 @@ extension BuyerTask {
     mutating func channelFailed(
         peer: PublicKey, attempt: UInt32, wasTried: Bool, _ desk: inout AuctionDesk, _ turn: inout Turn
     ) {
-        guard awaitsChannel(attempt, peer) else { return }
-        if wasTried {
-            failAssignment(.workerLost, .broken, &desk, &turn)
-        } else {
+        guard awaitsChannel(attempt, peer), let awardedAt = assignment?.awardedAt else { return }
+        if !wasTried {
             failAssignment(.notAsked, .stopped(trust: 1_000), &desk, &turn)
+        } else if desk.sellers.wasHeard(peer, since: awardedAt) {
+            // It lives: its bounds refused the connection.
+            failAssignment(.busy, .broken, &desk, &turn)
+        } else {
+            failAssignment(.workerLost, .broken, &desk, &turn)
         }
     }
 

@@ -17,7 +17,7 @@ extension BuyerTask {
             let key = eligible.candidate.key
             if !asked.contains(key) { asked.append(key) }
             desk.sellers.called(key, now)
-            desk.request(.call, message, task: id, attempt: attempt, to: eligible.candidate.address)
+            desk.request(.call, message, task: id, attempt: attempt, to: eligible.candidate.address, now)
         }
         desk.set(id, .bids, at: now + wait)
         transcript.known = survey.known
@@ -89,8 +89,10 @@ extension BuyerTask {
         }
     }
 
-    mutating func callUnanswered(_ key: PublicKey, _ desk: inout AuctionDesk, _ turn: inout Turn) {
-        auction?.silence(key)
+    mutating func callUnanswered(
+        _ key: PublicKey, isAlive: Bool, _ desk: inout AuctionDesk, _ turn: inout Turn
+    ) {
+        auction?.silence(key, isAlive: isAlive)
         closeIfDecided(&desk, &turn)
         if stage != .calling, let auction { transcript.bids = auction.transcripts() }
     }
@@ -148,7 +150,10 @@ extension BuyerTask {
     private mutating func excludeAsked(_ desk: AuctionDesk, _ now: MonotonicTime) {
         guard let auction else { return }
         let out = auction.exclusions(
-            desk.parameters, isDoubtful: desk.isDoubtful(since: auction.openedAt))
+            desk.parameters, isDoubtful: desk.isDoubtful(since: auction.openedAt)
+        ) {
+            desk.sellers.wasHeard($0, since: auction.openedAt)
+        }
         var (wasKeptWaiting, wasKeptBack) = (false, false)
         for entry in out where !exclusions.contains(entry.key) {
             exclusions.add(entry)

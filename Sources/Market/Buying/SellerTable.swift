@@ -10,6 +10,8 @@ public struct SellerExperience: Sendable {
     fileprivate var reply: Interval?
     /// When the call was made that it owes an answer to; nil: it owes none.
     fileprivate var calledAt: MonotonicTime?
+    fileprivate var heardAt: MonotonicTime?
+    fileprivate var blamedAt: MonotonicTime?
     /// Left a call unanswered and hasn't been heard since.
     public fileprivate(set) var isSilent = false
     public fileprivate(set) var won = 0
@@ -90,6 +92,7 @@ struct SellerTable: Sendable {
         change(key, now) { seller in
             seller.isSilent = false
             seller.calledAt = nil
+            seller.heardAt = now
             let old = seller.reply ?? roundTrip
             seller.reply = old + (roundTrip - old) / 4
         }
@@ -109,11 +112,18 @@ struct SellerTable: Sendable {
     /// The call never left this node: there is no answer to wait for.
     mutating func notAsked(_ key: PublicKey) { table.change(key) { $0.calledAt = nil } }
 
-    mutating func heard(_ key: PublicKey) {
+    mutating func heard(_ key: PublicKey, _ now: MonotonicTime) {
         table.change(key) {
             $0.isSilent = false
             $0.calledAt = nil
+            $0.heardAt = now
         }
+    }
+
+    /// Whether something came from it since `time`: then a question of that time was lost or waits, and the seller is
+    /// busy and not silent.
+    func wasHeard(_ key: PublicKey, since time: MonotonicTime) -> Bool {
+        table[key]?.heardAt.map { $0 > time } ?? false
     }
 
     mutating func bid(_ key: PublicKey) { table.change(key) { $0.declines = 0 } }
@@ -138,11 +148,14 @@ struct SellerTable: Sendable {
         }
     }
 
-    /// Leaves `factor` ÷ 1000 of the trust.
+    /// Leaves `factor` ÷ 1000 of the trust. What fails within `blameEvery` counts once: a node that dies with a hundred
+    /// tasks failed once.
     mutating func blame(_ key: PublicKey, factor: UInt32, _ now: MonotonicTime) {
-        let floor = parameters.trustMin
+        let (floor, every) = (parameters.trustMin, parameters.blameEvery)
         change(key, now) { seller in
             seller.failed &+= 1
+            if let blamedAt = seller.blamedAt, now - blamedAt < every { return }
+            seller.blamedAt = now
             seller.trust = max(floor, UInt32(UInt64(seller.trust) * UInt64(factor) / 1_000))
         }
     }
@@ -165,8 +178,8 @@ struct SellerTable: Sendable {
             seller.trust = min(record.trust, 1_000)
             seller.trust = Self.recovered(seller, parameters.trustHalfLife, now.monotonic)
             seller.trustAt = now.monotonic
-            seller.finished = max(0, record.finished)
-            seller.failed = max(0, record.failed)
+            seller.finished = min(max(0, record.finished), 1 << 30)
+            seller.failed = min(max(0, record.failed), 1 << 30)
             table.insert(record.key, seller)
         }
     }

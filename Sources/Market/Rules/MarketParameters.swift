@@ -98,6 +98,8 @@ public struct MarketParameters: Sendable {
     public var trustAfterLoss: UInt32 = 700
     public var trustAfterRefusal: UInt32 = 970
     public var trustMin: UInt32 = 50
+    /// Failures of one seller within this time are one event.
+    public var blameEvery = Interval.seconds(1)
     /// Half of what is missing to 1000 comes back in this time, and a tenth with each finished task.
     public var trustHalfLife = Interval.minutes(10)
 

@@ -89,7 +89,7 @@ final class MarketNode {
     }
 
     func handle(_ message: MarketMessage, from peer: MarketNode) -> MarketMessage? {
-        auctioneer.heard(peer.identity.publicKey)
+        auctioneer.heard(peer.identity.publicKey, turn.monotonic)
         let group = UInt64(Self.index(of: peer.address))
         return bidder.handle(
             message, from: peer.address, group: group, proven: true, turn: &turn, out: &sellerActions)
