@@ -284,3 +284,15 @@ extension BlameTests {
         #expect(buyer.actions.failures.isEmpty)
     }
 }
+
+extension BlameTests {
+    @Test func aSellerThatTakesAwardsAndHandsThemBackGetsATaskOnce() {
+        var buyer = Buyer()
+        let (task, first) = buyer.stream([ada, cyd])
+        #expect(first.key == ada.key)
+        let fail = Fail(code: "busy", message: "no", anotherMaySucceed: true)
+        buyer.frame(task, 1, .fail(fail), from: ada, on: 5)
+        buyer.found(task, [ada, cyd])
+        #expect(buyer.take().calls.map(\.2) == [cyd.key])
+    }
+}

@@ -331,6 +331,15 @@ import Wire
         #expect(buyer.actions.needs == 1)
         #expect(buyer.auctioneer.trust(of: ada.key, now: buyer.now) == 1_000)
         #expect(buyer.auctioneer.transcript(task)?.assignments.first?.ended == .left)
+        let next = buyer.submit()
+        _ = buyer.take()
+        buyer.found(next, [ada, cyd])
+        #expect(buyer.take().calls.map(\.2) == [cyd.key], "it left, so it gets no task")
+        var back = ada
+        back.offer.sequence += 1
+        let later = buyer.submit()
+        buyer.found(later, [back, cyd])
+        #expect(buyer.take().calls.count == 2, "it is back with a new offer")
     }
 
     @Test func whenEveryWorkerIsLostTheTaskEndsAfterABoundedNumberOfThem() {

@@ -77,6 +77,8 @@ struct Auction: Sendable {
         entries.firstIndex { $0.candidate.key == key && $0.isOutstanding }
     }
 
+    func offer(of key: PublicKey) -> Offer? { index(key).map { entries[$0].candidate.offer.record } }
+
     // MARK: - Replies
 
     /// Notes a sealed bid; its signature is checked only when it is about to win.

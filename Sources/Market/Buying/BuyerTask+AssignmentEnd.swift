@@ -154,6 +154,8 @@ extension BuyerTask {
             assignments -= 1
         } else {
             let isSlow: Bool = if case .stopped = parting { reason == .stalled } else { false }
+            // Others come first, even if they are only as good as this one.
+            if hadBegun { exclusions.readmit() }
             exclusions.add(
                 .init(
                     key: worker, reason: isDoubtful ? .notAsked : isBusy ? .busy : reason,
@@ -180,7 +182,6 @@ extension BuyerTask {
         let parameters = desk.parameters
         failovers += 1
         patience.renewAfterLoss(parameters, turn.monotonic)
-        exclusions.readmit()
         if delivery.tokensLeft == 0 { return finish(reason: "length", extra: [], &desk, turn.monotonic) }
         if !delivery.isEmpty, !delivery.isResumable { _ = restart(&desk) }
         let canGoOn = request.preferences.allowFallbacks && (delivery.isEmpty || delivery.isResumable)

@@ -104,6 +104,7 @@ extension BuyerTask {
         }
         if let out = exclusions.reason(of: candidate.key) { consider(out) }
         if desk.sellers.isSilent(candidate.key) { consider(.unreachable) }
+        if desk.sellers.hasLeft(candidate.key, with: offer.sequence) { consider(.leaving) }
         // A node needs no connection to itself.
         if !offer.reachability.acceptsChannels && !requirements.selfReachable
             && candidate.key != desk.identity.publicKey

@@ -141,7 +141,11 @@ extension BuyerTask {
         case .deadlineExceeded where assignment?.isHeldBack(desk.parameters) == true:
             endAssignment(.failed(reason, .gaveUp(trust: 1_000)), &desk, &turn)
             self.fail(reason, fail.message, &desk)
-        case .leaving: failAssignment(.leaving, .gaveUp(trust: 1_000), &desk, &turn)
+        case .leaving:
+            if let worker = assignment?.worker.key, let offer = auction?.offer(of: worker) {
+                desk.sellers.left(worker, offer.sequence, turn.monotonic)
+            }
+            failAssignment(.leaving, .gaveUp(trust: 1_000), &desk, &turn)
         case .busy, .backendDown:
             failAssignment(reason, .gaveUp(trust: desk.parameters.trustAfterRefusal), &desk, &turn)
         case .invalidRequest where !fail.anotherMaySucceed, .contextTooSmall where !fail.anotherMaySucceed:

@@ -51,6 +51,7 @@ extension BuyerTask {
             position: delivery.position.bytes, context: assignment.bid.context, words: words)
         let reason: Reason = if case .failed(let reason) = finding { reason } else { .backendError }
         endAssignment(.failed(reason, .gaveUp(trust: 1_000)), &desk, &turn)
+        exclusions.readmit()
         exclusions.add(.init(key: verdict.worker, reason: reason, retryAfter: nil))
         delivery.dropWhole()
         let others = verdicts.filter { $0.position == verdict.position }

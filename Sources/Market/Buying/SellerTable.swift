@@ -12,6 +12,8 @@ public struct SellerExperience: Sendable {
     fileprivate var calledAt: MonotonicTime?
     fileprivate var heardAt: MonotonicTime?
     fileprivate var blamedAt: MonotonicTime?
+    /// The sequence of the offer that it left with.
+    fileprivate var leftWith: UInt64?
     /// Left a call unanswered and hasn't been heard since.
     public fileprivate(set) var isSilent = false
     public fileprivate(set) var won = 0
@@ -124,6 +126,15 @@ struct SellerTable: Sendable {
     /// busy and not silent.
     func wasHeard(_ key: PublicKey, since time: MonotonicTime) -> Bool {
         table[key]?.heardAt.map { $0 > time } ?? false
+    }
+
+    /// It handed a task back because it leaves. That costs no trust, and it gets no task until it states an offer anew.
+    mutating func left(_ key: PublicKey, _ sequence: UInt64, _ now: MonotonicTime) {
+        change(key, now) { $0.leftWith = sequence }
+    }
+
+    func hasLeft(_ key: PublicKey, with sequence: UInt64) -> Bool {
+        table[key]?.leftWith.map { sequence <= $0 } ?? false
     }
 
     mutating func bid(_ key: PublicKey) { table.change(key) { $0.declines = 0 } }
