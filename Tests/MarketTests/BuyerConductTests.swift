@@ -156,6 +156,19 @@ import Wire
         #expect(refused == 1, "the first leases of both")
     }
 
+    @Test func networksThatTakeAnswersInTurnAndAcknowledgeNoneHoldNoMoreThanTheStrangersShare() throws {
+        var worker = Worker(Seller(1, slots: 2))
+        for (place, buyer) in [asker(2_002), asker(2_003)].enumerated() {
+            let job = try worker.run(UInt64(place), from: buyer, on: ChannelID(rawValue: UInt64(place)))
+            worker.event(job, .produced(text: [65], tokens: 1, extra: []))
+            worker.event(job, .finished(Finish(reason: "stop", completionTokens: 1)))
+        }
+        let answers = [asker(2_002), asker(2_003), one].enumerated().map { place, buyer in
+            reason(worker.handle(.callForBids(call(UInt64(10 + place))), from: buyer))
+        }
+        #expect(answers == [nil, .holdLimit, nil])
+    }
+
     @Test func oneStrangersTaskIsAlwaysPossibleOnAnIdleSeller() {
         for slots in 1...3 {
             var worker = Worker(Seller(1, slots: UInt32(slots)))

@@ -20,8 +20,8 @@ import Wire
         var bids: [Entry] = []
         /// Who paid, once for each task.
         var payments: [SlotShares.Party] = []
-        /// Networks whose last lease has been followed by no task, and until when that counts.
-        var unused: [UInt64: Int64] = [:]
+        /// Networks whose last lease has been followed by no receipt, and until when that counts.
+        var open: [UInt64: Int64] = [:]
         var now: Int64 = 0
 
         func state(_ key: SlotKey) -> State? { bids.first { $0.key == key }?.state }
@@ -39,8 +39,8 @@ import Wire
             let (own, around) = (
                 inUse.count { $0.party.buyer == party.buyer }, inUse.count { $0.party.group == party.group }
             )
-            let isWasteful = paid == 0 && unused[party.group] ?? 0 > now
-            if !isWasteful && own < 1 + paid && around < 1 + paidAround { return paid == 0 }
+            let owes = paid == 0 && open[party.group] ?? 0 > now
+            if !owes && own < 1 + paid && around < 1 + paidAround { return paid == 0 }
             return strangers < (slots + 1) / 2 ? true : nil
         }
 
@@ -75,7 +75,7 @@ import Wire
         }
 
         mutating func lease(_ party: SlotShares.Party, until: Int64) {
-            unused[party.group] = until + MarketParameters().unusedLeaseMemory.milliseconds
+            open[party.group] = until + MarketParameters().openLeaseMemory.milliseconds
         }
 
         mutating func advance(to now: Int64) {
@@ -162,7 +162,6 @@ import Wire
                 _ = task.deliver([65], 1, [], most: 100, .zero, &out)
                 gate.run(task)
                 plain.set(key, .running)
-                plain.unused[party.group] = nil
                 #expect(gate.key(of: JobID(rawValue: jobs)) == key)
             case 4:
                 guard let standing = gate.standing(of: key) else { break }
@@ -183,6 +182,7 @@ import Wire
                 #expect(gate.wants(receipt, for: key, .zero + .milliseconds(now)), place)
                 gate.accepted(receipt, for: key, .zero + .milliseconds(now))
                 plain.payments.append(party)
+                plain.open[party.group] = nil
             default:
                 now += Int64(random.below(random.chance(1, in: 20) ? 40_000 : 20))
                 for key in gate.keys {

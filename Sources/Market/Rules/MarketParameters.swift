@@ -121,9 +121,9 @@ public struct MarketParameters: Sendable {
     /// task. It is what a buyer that never pays can take at a time.
     public var unpaidTokens: UInt32 = 256
     public var unpaidMax = Interval.seconds(10)
-    /// For how long a network is known for a lease that no task followed. Longer: a buyer whose channel failed once finds
-    /// busy sellers closed; much shorter than this: addresses take turns.
-    public var unusedLeaseMemory = Interval.seconds(30)
+    /// For how long a network is known for a lease that no receipt followed. Longer: a buyer whose channel or worker failed
+    /// once finds busy sellers closed; much shorter than this: addresses take turns.
+    public var openLeaseMemory = Interval.seconds(30)
     /// Receipts of one attempt come at least this far apart: a quarter of what ours need, so that jitter loses none.
     public var receiptSpacing = Interval.milliseconds(125)
     /// Wrong signatures on receipts of one attempt that end it. A wrong one costs a check, and no honest buyer sends any.

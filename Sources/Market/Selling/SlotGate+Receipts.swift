@@ -24,6 +24,7 @@ extension SlotGate {
         guard let claim = claimWithWork(key) else { return }
         changeKept(key) { $0.receipts.accepted(receipt, now) }
         _ = change(key) { $0.wasAcknowledged() }
+        shares.acknowledged(claim.party)
         if receipt.final, claim.work.isPaid(by: receipt, claim.bid.record, tokensIn: claim.call.tokensIn) {
             shares.paid(claim.party)
         }

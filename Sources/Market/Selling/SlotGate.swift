@@ -137,7 +137,7 @@ struct SlotGate: Sendable {
     }
 
     private mutating func leased(_ party: SlotShares.Party, _ until: MonotonicTime) {
-        shares.leased(party, until: until + parameters.unusedLeaseMemory)
+        shares.leased(party, until: until + parameters.openLeaseMemory)
     }
 
     private mutating func insert(_ key: SlotKey, _ slot: Slot) {
@@ -241,7 +241,6 @@ struct SlotGate: Sendable {
         guard let index = slots.index(forKey: task.key) else { return }
         slots.values[index].use = .running
         slots.values[index].task = task
-        shares.used(slots.values[index].claim.party)
         jobs[task.id] = task.key
     }
 

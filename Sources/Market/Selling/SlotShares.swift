@@ -4,8 +4,8 @@ import Primitives
 ///
 /// A key may use one slot more than it has paid tasks here, and so may its network group (`Endpoint.group`). A slot
 /// beyond that is lent, while *strangers*, which are keys that never paid and whoever has a lent slot, use less than
-/// their share of the model. A network that left a lease unused has only lent slots for a while, unless its key paid:
-/// else a few addresses could keep every slot leased. So a new buyer finds the idle half of a seller, and buyers that pay find the other half,
+/// their share of the model. A network whose lease no receipt has followed has only lent slots for a while, unless its
+/// key paid: else a few addresses could keep every slot. So a new buyer finds the idle half of a seller, and buyers that pay find the other half,
 /// whatever strangers do; new keys cost nothing and gain nothing.
 struct SlotShares: Sendable {
     /// Who asks.
@@ -38,21 +38,21 @@ struct SlotShares: Sendable {
     /// Tasks that were paid as counted. Whoever paid least recently is forgotten first.
     private var paidByBuyer: RecentTable<PublicKey, Int>
     private var paidByGroup: RecentTable<UInt64, Int>
-    /// Networks with a lease that no task has followed yet, and until when that is remembered.
-    private var unusedLeases: RecentTable<UInt64, MonotonicTime>
+    /// Networks with a lease that no receipt has followed yet, and until when that is remembered.
+    private var openLeases: RecentTable<UInt64, MonotonicTime>
 
     init(_ parameters: MarketParameters) {
         strangersPercent = parameters.strangersPercent
         knownMax = parameters.knownBuyersMax
         paidByBuyer = RecentTable(capacity: knownMax)
         paidByGroup = RecentTable(capacity: knownMax)
-        unusedLeases = RecentTable(capacity: knownMax)
+        openLeases = RecentTable(capacity: knownMax)
     }
 
     var tables: [(name: String, count: Int, bound: Int)] {
         [
             ("paying buyers", paidByBuyer.count, knownMax), ("paying groups", paidByGroup.count, knownMax),
-            ("groups with unused leases", unusedLeases.count, knownMax),
+            ("groups with open leases", openLeases.count, knownMax),
         ]
     }
 
@@ -65,8 +65,8 @@ struct SlotShares: Sendable {
         if party.isOwn { return .free(toStranger: false) }
         let paid = paidByBuyer[party.buyer] ?? 0
         let paidAround = max(paid, paidByGroup[party.group] ?? 0)
-        let isWasteful = paid == 0 && unusedLeases[party.group] ?? .zero > now
-        if !isWasteful, byBuyer[party.buyer] ?? 0 <= paid, byGroup[party.group] ?? 0 <= paidAround {
+        let owes = paid == 0 && openLeases[party.group] ?? .zero > now
+        if !owes, byBuyer[party.buyer] ?? 0 <= paid, byGroup[party.group] ?? 0 <= paidAround {
             return .free(toStranger: paid == 0)
         }
         let share = (slots * strangersPercent + 99) / 100
@@ -96,12 +96,12 @@ struct SlotShares: Sendable {
     }
 
     mutating func leased(_ party: Party, until: MonotonicTime) {
-        unusedLeases.remove(party.group)
-        unusedLeases.insert(party.group, until)
+        openLeases.remove(party.group)
+        openLeases.insert(party.group, until)
     }
 
-    /// A task has followed the party's lease.
-    mutating func used(_ party: Party) { unusedLeases.remove(party.group) }
+    /// A receipt has followed the party's lease.
+    mutating func acknowledged(_ party: Party) { openLeases.remove(party.group) }
 
     /// The party has paid for a task what was counted.
     mutating func paid(_ party: Party) {
