@@ -4,11 +4,15 @@
 //
 // Back-pressure counts the bytes that the client's socket has not taken. Above the high-water mark `append`
 // says so, and the loop stops extending the worker's window; below the low-water mark `onResume` is called
-// once. In between nothing is refused or dropped: the window already granted bounds what may still arrive.
+// once. In between no byte is refused or dropped: the window already granted bounds what may still arrive.
+//
+// The window bounds bytes, not events. So in a long buffer text joins the text before it, and of progress
+// reports the latest is kept: a worker can send both without end to a client that doesn't read.
 
 import Market
 import Primitives
 import Synchronization
+import Wire
 
 /// One task's bounded pipe. The loop appends, one reader reads, any thread may cancel.
 public final class TaskStream: TaskStreaming {
@@ -16,6 +20,9 @@ public final class TaskStream: TaskStreaming {
     public static let highWaterBytes = 256 << 10
     /// Bytes in flight below which it should resume.
     public static let lowWaterBytes = 64 << 10
+
+    /// Buffered events from which on text is joined. Below it, each delta stays a chunk of its own.
+    static let eventsApart = 256
 
     public let id: TaskID
     private let highWater: Int
@@ -26,6 +33,8 @@ public final class TaskStream: TaskStreaming {
 
     private struct State {
         var buffered: [ClientEvent] = []
+        /// The latest report since the reader took its events; it is handed over after them.
+        var progress: Phase?
         var bytesInFlight = 0
         var full = false
         var woken = false
@@ -34,6 +43,28 @@ public final class TaskStream: TaskStreaming {
         /// The reader has received the end, or has gone.
         var closed = false
         var waiter: CheckedContinuation<[ClientEvent]?, Never>?
+
+        var isEmpty: Bool { buffered.isEmpty && progress == nil }
+
+        mutating func add(_ event: ClientEvent) {
+            switch event {
+            case .progress(let phase): progress = phase
+            case .delta(let text, let tokens, let extra) where extra.isEmpty: add(text, tokens)
+            case .awarded, .delta, .finished, .failed: buffered.append(event)
+            }
+        }
+
+        private mutating func add(_ text: [UInt8], _ tokens: UInt32) {
+            guard buffered.count >= TaskStream.eventsApart,
+                case .delta(var joined, let before, let extra)? = buffered.last, extra.isEmpty
+            else {
+                return buffered.append(.delta(text: text, tokens: tokens, extra: []))
+            }
+            // Taken out of the array, so that the text grows in place.
+            buffered.removeLast()
+            joined += text
+            buffered.append(.delta(text: joined, tokens: before &+ tokens, extra: []))
+        }
     }
 
     /// - Parameters:
@@ -61,7 +92,7 @@ public final class TaskStream: TaskStreaming {
             state.ended = event.isFinal
             state.bytesInFlight += event.bytes
             if state.bytesInFlight > highWater { state.full = true }
-            state.buffered.append(event)
+            state.add(event)
             guard let waiter = state.waiter else { return (nil, [], !state.full) }
             state.waiter = nil
             return (waiter, Self.take(&state), !state.full)
@@ -75,11 +106,11 @@ public final class TaskStream: TaskStreaming {
             await withCheckedContinuation { continuation in
                 let answer = state.withLock { state -> [ClientEvent]?? in
                     precondition(state.waiter == nil, "TaskStream \(id) has two readers")
-                    if state.closed || (state.ended && state.buffered.isEmpty) {
+                    if state.closed || (state.ended && state.isEmpty) {
                         state.closed = true
                         return .some(nil)
                     }
-                    if !state.buffered.isEmpty || state.woken { return Self.take(&state) }
+                    if !state.isEmpty || state.woken { return Self.take(&state) }
                     state.waiter = continuation
                     return nil
                 }
@@ -119,6 +150,7 @@ public final class TaskStream: TaskStreaming {
             state.waiter = nil
             state.closed = true
             state.buffered = []
+            state.progress = nil
             return (waiter, first)
         }
         waiter?.resume(returning: nil)
@@ -127,8 +159,11 @@ public final class TaskStream: TaskStreaming {
 
     private static func take(_ state: inout State) -> [ClientEvent] {
         state.woken = false
-        let taken = state.buffered
+        var taken = state.buffered
+        // After the last event nothing is reported.
+        if let phase = state.progress, !state.ended { taken.append(.progress(phase)) }
         state.buffered = []
+        state.progress = nil
         return taken
     }
 }

@@ -112,7 +112,7 @@ public struct ProviderPreferences: Hashable, Sendable {
     ) -> ErrorBody {
         let shown = String(key.prefix(80))
         let hint =
-            if let meant = meant ?? Nearest.match(key, in: keys) {
+            if let meant = meant ?? Nearest.match(shown, in: keys) {
                 "Did you mean `\(meant)`?"
             } else {
                 "Known are \(keys.joined(separator: ", "))."

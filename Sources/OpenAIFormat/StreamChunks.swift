@@ -89,7 +89,9 @@ public struct StreamChunks: Sendable {
         for choice in choices {
             let index = choice["index"]?.whole ?? 0
             if !seen.contains(index), seen.count < ClientRequest.choicesMax { seen.append(index) }
-            if choice["finish_reason"]?.text != nil, finished.count < ClientRequest.choicesMax {
+            if choice["finish_reason"]?.text != nil, !finished.contains(index),
+                finished.count < ClientRequest.choicesMax
+            {
                 finished.append(index)
             }
         }

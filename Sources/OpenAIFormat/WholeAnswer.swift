@@ -9,12 +9,13 @@ public struct WholeAnswer: Sendable {
         var index: UInt64
         var text: [UInt8] = []
         /// The message without its content: role, tool calls, reasoning.
-        var message = JSONTree.object([])
-        var logprobs = JSONTree.null
+        var message = GrowingJSON(.object([]))
+        var logprobs = GrowingJSON(.null)
         var reason: String?
     }
     private var choices: [Choice] = []
-    private var bytes = 0
+    /// Of text and JSON collected so far.
+    public private(set) var bytes = 0
 
     public init() {}
 
@@ -22,7 +23,8 @@ public struct WholeAnswer: Sendable {
     public mutating func append(text: [UInt8]) -> Bool {
         bytes += text.count
         guard bytes <= Self.bytesMax else { return false }
-        choices[position(of: 0)].text.append(contentsOf: text)
+        guard let position = position(of: 0) else { return false }
+        choices[position].text.append(contentsOf: text)
         return true
     }
 
@@ -34,23 +36,23 @@ public struct WholeAnswer: Sendable {
             return false
         }
         for element in elements {
-            guard let members = element.members else { return false }
-            let index = element["index"]?.whole ?? 0
-            guard choices.count < ClientRequest.choicesMax || choices.contains(where: { $0.index == index })
-            else {
-                return false
-            }
-            let position = position(of: index)
+            guard let members = element.members, let position = position(of: element["index"]?.whole ?? 0)
+            else { return false }
             for member in members { choices[position].merge(member) }
         }
         return true
     }
 
-    private mutating func position(of index: UInt64) -> Int {
+    /// Nil for one choice too many.
+    private mutating func position(of index: UInt64) -> Int? {
         if let found = choices.firstIndex(where: { $0.index == index }) { return found }
+        guard choices.count < ClientRequest.choicesMax else { return nil }
         choices.append(Choice(index: index))
         return choices.count - 1
     }
+
+    /// What was done to merge the pieces, for tests.
+    var steps: Int { choices.reduce(0) { $0 + $1.message.steps + $1.logprobs.steps } }
 
     /// The body of the response.
     public func body(_ identity: AnswerIdentity, reason: String, usage: Usage) -> [UInt8] {
@@ -89,11 +91,11 @@ extension WholeAnswer.Choice {
         guard isChat else {
             return .object([
                 .init("index", .number(String(index))), .init("text", .string(content)),
-                .init("logprobs", logprobs),
+                .init("logprobs", logprobs.tree),
                 .init("finish_reason", end),
             ])
         }
-        let rest = (message.members ?? []).filter { $0.key != "role" }
+        let rest = (message.tree.members ?? []).filter { $0.key != "role" }
         let silent = text.isEmpty && rest.contains { $0.key == "tool_calls" }
         var parts: [JSONTree.Member] = [
             .init("role", .string("assistant")), .init("content", silent ? .null : .string(content)),
@@ -102,55 +104,13 @@ extension WholeAnswer.Choice {
         parts += rest.map { .init($0.key, $0.key == "tool_calls" ? $0.value.withoutIndices : $0.value) }
         return .object([
             .init("index", .number(String(index))), .init("message", .object(parts)),
-            .init("logprobs", logprobs),
+            .init("logprobs", logprobs.tree),
             .init("finish_reason", end),
         ])
     }
 }
 
 extension JSONTree {
-    /// Keys whose text is a name: sent whole, perhaps repeatedly, but never in pieces.
-    private static let namingKeys = ["id", "type", "role", "name"]
-
-    /// Merges a delta as OpenAI's SDKs do: text is appended, objects are merged; list elements that carry an
-    /// `index` are merged by it and others appended; anything else replaces the old value.
-    fileprivate mutating func merge(_ other: JSONTree) {
-        switch (self, other) {
-        case (_, .null): return
-        case (.string(var text), .string(let more)):
-            self = .null
-            text += more
-            self = .string(text)
-        case (.object(var members), .object(let others)):
-            self = .null
-            for member in others {
-                if let found = members.firstIndex(where: { $0.key == member.key }) {
-                    if Self.namingKeys.contains(member.key), !member.value.isNull {
-                        members[found].value = member.value
-                    } else {
-                        members[found].value.merge(member.value)
-                    }
-                } else {
-                    members.append(member)
-                }
-            }
-            self = .object(members)
-        case (.array(var elements), .array(let others)):
-            self = .null
-            for element in others {
-                if let index = element["index"]?.whole,
-                    let found = elements.firstIndex(where: { $0["index"]?.whole == index })
-                {
-                    elements[found].merge(element)
-                } else {
-                    elements.append(element)
-                }
-            }
-            self = .array(elements)
-        default: self = other
-        }
-    }
-
     /// A list of objects without `index`, which only streams have.
     fileprivate var withoutIndices: JSONTree {
         guard let elements else { return self }

@@ -89,3 +89,34 @@ private let someTask = TaskID(high: 1, low: 2)
     stream.wake()
     #expect(await waiting?.isEmpty == true)
 }
+
+@Test func progressWithoutEndIsOneEventForAClientThatDoesNotRead() async throws {
+    let stream = TaskStream(id: someTask, onCancel: {})
+    for _ in 0..<10_000 {
+        stream.append(.progress(.prefill))
+        stream.append(.progress(.generating))
+    }
+    let events = try #require(await stream.next())
+    #expect(events.count == 1)
+    guard case .progress(.generating)? = events.first else {
+        return #expect(Bool(false), "not the latest report: \(events)")
+    }
+}
+
+@Test func aLongBufferJoinsItsTextAndKeepsOrderBytesAndTokens() async throws {
+    let stream = TaskStream(id: someTask, onCancel: {})
+    for index in 0..<20_000 {
+        stream.append(delta(String(index % 10)))
+        stream.append(.progress(.generating))
+    }
+    stream.append(.delta(text: [], tokens: 1, extra: Array("[{}]".utf8)))
+    stream.append(delta("z"))
+    stream.append(.failed(TaskFailure(.workerLost, message: "gone")))
+    let events = try #require(await stream.next())
+    #expect(events.count < 300)
+    var tokens: UInt32 = 0
+    for case .delta(_, let count, _) in events { tokens += count }
+    #expect(tokens == 20_002)
+    let all = (0..<20_000).map { String($0 % 10) }.joined()
+    #expect(text(events)?.joined() == all + "zfailed worker_lost")
+}

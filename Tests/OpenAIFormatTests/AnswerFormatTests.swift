@@ -1,6 +1,10 @@
-import OpenAIFormat
 import Primitives
 import Testing
+
+@testable import OpenAIFormat
+import Testing
+
+@testable import OpenAIFormat
 
 @Suite struct Money {
     @Test func creditsAreWrittenExactly() {
@@ -73,6 +77,50 @@ import Testing
         #expect(choices.map { $0["message"]?["content"]?.text } == ["a", "bc"])
         #expect(choices.map { $0["finish_reason"]?.text } == ["stop", "length"])
         #expect(choices[1]["logprobs"]?["content"]?.elements?.count == 1)
+    }
+
+    @Test func deltasOfToolCallsAndReasoningAreMergedAsSDKsDo() throws {
+        var answer = WholeAnswer()
+        let pieces = [
+            #"[{"delta":{"role":"assistant","tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":""}}]}}]"#,
+            #"[{"delta":{"tool_calls":[{"index":0,"id":"a","function":{"arguments":"{\"x\":"}}]}}]"#,
+            #"[{"delta":{"tool_calls":[{"index":1,"id":"b","function":{"name":"g","arguments":"{}"}}]}}]"#,
+            #"[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"1}"}}],"reasoning":"be"}}]"#,
+            #"[{"delta":{"reasoning":"cause","extra":[1]}}]"#,
+            #"[{"delta":{"reasoning":null,"extra":[2,null]},"finish_reason":"tool_calls"}]"#,
+        ]
+        let taken = pieces.map { answer.append(choices: Array($0.utf8)) }
+        #expect(!taken.contains(false))
+        let tree = try JSONTree(parsing: answer.body(identity, reason: "", usage: usage))
+        let message = try #require(tree["choices"]?.elements?.first?["message"])
+        let calls =
+            #"[{"id":"a","function":{"name":"f","arguments":"{\"x\":1}"}},"#
+            + #"{"id":"b","function":{"name":"g","arguments":"{}"}}]"#
+        #expect(message["tool_calls"] == (try JSONTree(parsing: Array(calls.utf8))))
+        #expect(message["reasoning"]?.text == "because")
+        #expect(message["extra"]?.bytes == Array("[1,2,null]".utf8))
+        #expect(message["content"] == .null)
+    }
+
+    /// A worker once hung a gateway by 390 kB of tool calls: each was searched among all before it.
+    @Test(arguments: ["keys", "indices", "text", "elements"])
+    func theWorkOfMergingGrowsWithTheDeltasAlone(_ kind: String) {
+        func steps(_ count: Int) -> Int {
+            var answer = WholeAnswer()
+            for number in 0..<count {
+                let delta =
+                    switch kind {
+                    case "keys": #"{"x":{"k\#(number)":1}}"#
+                    case "indices": #"{"tool_calls":[{"index":\#(number),"function":{"arguments":"a"}}]}"#
+                    case "text": #"{"reasoning":"a"}"#
+                    default: #"{"x":[{}]}"#
+                    }
+                let piece = #"[{"delta":\#(delta),"logprobs":\#(delta)}]"#
+                guard answer.append(choices: Array(piece.utf8)) else { return .max }
+            }
+            return answer.steps
+        }
+        #expect(steps(8_000) <= 8 * steps(1_000) + 100)
     }
 
     @Test func anAnswerWithoutEndIsBrokenOff() {
