@@ -22,6 +22,9 @@ public final class Gateway: Sendable {
     /// One thread for the process, never stopped: the node's work is on its own loop, and connections may
     /// briefly outlive a cancelled gateway.
     private static let threads = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    /// Connections that the kernel completes and holds until we accept them. A burst of clients beyond it waits a
+    /// second for the next try.
+    private static let backlog = 1_024
     /// An idle connection, or one with an unfinished request, is closed after this time.
     private static let idleTimeout = TimeAmount.seconds(75)
 
@@ -49,7 +52,8 @@ public final class Gateway: Sendable {
                 configuration: .init(
                     additionalChannelHandlers: [ConnectionWatch(bodyBytesMax: bodyBytesMax)],
                     idleTimeout: Self.idleTimeout)),
-            configuration: .init(address: .hostname(configuration.host, port: configuration.port)),
+            configuration: .init(
+                address: .hostname(configuration.host, port: configuration.port), backlog: Self.backlog),
             onServerRunning: { channel in await onListening(channel.localAddress?.port ?? 0) },
             eventLoopGroupProvider: .shared(Self.threads),
             logger: quiet

@@ -19,7 +19,9 @@ extension GatewayResponder {
         let client: ClientRequest
         let asked: TaskRequest
         do throws(ErrorBody) {
-            client = try ClientRequest(kind: kind, body: bytes)
+            client = try await LargeWork.run(bytes: bytes.count) {
+                Result { () throws(ErrorBody) in try ClientRequest(kind: kind, body: bytes) }
+            }.get()
             asked = try await taskRequest(client, request)
         } catch {
             return Reply.error(error)
@@ -131,13 +133,18 @@ struct TaskAnswer: Sendable {
         let usage = usage(summary)
         let body: [UInt8]
         if client.kind == .embedding {
-            guard
-                let built = EmbeddingAnswer.body(
+            let client = client
+            let built = await LargeWork.run(bytes: summary.extra.count) {
+                EmbeddingAnswer.body(
                     summary.extra, model: client.model, base64: client.base64, usage: usage)
-            else { return await failure(.unreadable(client.model)) }
+            }
+            guard let built else { return await failure(.unreadable(client.model)) }
             body = built
         } else {
-            body = answer.body(identity, reason: summary.reason, usage: usage)
+            let identity = identity
+            body = await LargeWork.run(bytes: answer.bytes) {
+                answer.body(identity, reason: summary.reason, usage: usage)
+            }
         }
         var response = Reply.json(body)
         describe(award, firstToken: summary.firstToken, in: &response.headers)

@@ -17,6 +17,7 @@ public final class Backend {
     public weak var delegate: (any BackendDelegate)?
 
     let http: HTTPStreams
+    private let loop: UnsafeMutablePointer<uv_loop_t>
     private let alarm: LoopAlarm
     private var jobs: [JobID: BackendJob] = [:]
     private var draining: [(transfer: TransferID, until: MonotonicTime)] = []
@@ -50,6 +51,7 @@ public final class Backend {
     ) {
         self.configuration = configuration
         self.http = http
+        self.loop = loop
         self.meter = meter ?? SpeedMeter()
         health = HealthMachine(
             backoffMin: configuration.limits.backoffMin, backoffMax: configuration.limits.backoffMax)
@@ -183,36 +185,65 @@ public final class Backend {
             observer: observer)
     }
 
+    /// Larger documents are read on another thread: 8 MiB of JSON take long enough to make the loop late for
+    /// everybody.
+    private static let readOnLoopMax = 32 << 10
+
     private func begin(_ request: JobRequest, observer: ((BackendEvent) -> Void)?) -> BackendFailure? {
-        guard !isClosed, let server, let model else {
+        guard !isClosed, server != nil, let model else {
             return BackendFailure(.down, "The model server is not ready.")
         }
         let context = description?.context ?? configuration.context ?? 4_096
         let options = WorkerRequest.Options(
             dialect: configuration.dialect, model: model, tokensMax: context,
             extraFields: configuration.extraFields)
-        let filtered: WorkerRequest
-        do {
-            filtered = try WorkerRequest(
-                request.kind, body: request.body, delivered: request.delivered, maxTokens: request.maxTokens,
-                options: options)
-        } catch {
-            switch error {
-            case .malformed(let words): return BackendFailure(.invalidRequest, words)
-            case .cannotContinue(let words): return BackendFailure(.cannotContinue, words)
-            }
+        let isLarge = request.body.count + request.delivered.count > Self.readOnLoopMax
+        var read: WorkerRequest?
+        if !isLarge {
+            do throws(BackendFailure) { read = try request.filtered(options) } catch { return error }
         }
         let now = now()
         let job = BackendJob(
-            request, droppedFields: filtered.droppedFields, isCold: isCold(now),
-            speed: observer == nil ? configuration.speed : 0, now: now, backend: self, observer: observer)
+            request, isCold: isCold(now), speed: observer == nil ? configuration.speed : 0, now: now,
+            backend: self, observer: observer)
         jobs[request.id] = job
-        var post = server.request(request.kind.path, body: filtered.body, timeout: nil)
-        post.headers.append(
-            request.kind == .embedding ? "Accept: application/json" : "Accept: text/event-stream")
-        job.transfer = http.post(post, to: job)
+        if let read {
+            send(read, of: job)
+        } else {
+            runOnPool(of: loop) {
+                Result { () throws(BackendFailure) in try request.filtered(options) }
+            } then: { [weak self] read in
+                self?.hasRead(read, of: job)
+            }
+        }
         rearm()
         return nil
+    }
+
+    private func hasRead(_ read: Result<WorkerRequest, BackendFailure>, of job: BackendJob) {
+        guard !isClosed, jobs[job.id] === job else { return }
+        switch read {
+        case .success(let filtered): send(filtered, of: job)
+        case .failure(let failure): failed(job, failure)
+        }
+        rearm()
+    }
+
+    private func send(_ filtered: WorkerRequest, of job: BackendJob) {
+        guard let server else { return failed(job, BackendFailure(.down, "The model server is down.")) }
+        var post = server.request(job.kind.path, body: filtered.body, timeout: nil)
+        post.headers.append(
+            job.kind == .embedding ? "Accept: application/json" : "Accept: text/event-stream")
+        job.sent(droppedFields: filtered.droppedFields, as: http.post(post, to: job), now: now())
+    }
+
+    /// Reads an embedding's answer and passes on its count of prompt tokens; nil if it is no embedding.
+    func readEmbedding(_ answer: [UInt8], then done: @escaping (UInt32?) -> Void) {
+        let read: @Sendable () -> UInt32? = {
+            guard let tree = try? JSONTree(parsing: answer), tree["data"]?.elements != nil else { return nil }
+            return UInt32(clamping: tree["usage"]?["prompt_tokens"]?.whole ?? 0)
+        }
+        if answer.count > Self.readOnLoopMax { runOnPool(of: loop, read, then: done) } else { done(read()) }
     }
 
     private func isCold(_ now: MonotonicTime) -> Bool {

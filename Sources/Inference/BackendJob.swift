@@ -25,9 +25,10 @@ final class BackendJob: TransferSink {
     let id: JobID
     let kind: InferenceKind
     let deadline: MonotonicTime
-    let droppedFields: [String]
     let isCold: Bool
-    let startedAt: MonotonicTime
+    /// Fields of the request that the server doesn't get.
+    private var droppedFields: [String] = []
+    private var startedAt: MonotonicTime
     /// Set for the backend's own jobs (checks): their events go here instead of to the delegate, and they
     /// take no slot.
     let observer: ((BackendEvent) -> Void)?
@@ -53,19 +54,26 @@ final class BackendJob: TransferSink {
     private var isDelivering = false
 
     init(
-        _ request: JobRequest, droppedFields: [String], isCold: Bool, speed: Double, now: MonotonicTime,
-        backend: Backend, observer: ((BackendEvent) -> Void)?
+        _ request: JobRequest, isCold: Bool, speed: Double, now: MonotonicTime, backend: Backend,
+        observer: ((BackendEvent) -> Void)?
     ) {
         id = request.id
         kind = request.kind
         deadline = request.deadline
-        self.droppedFields = droppedFields
         self.isCold = isCold
         self.observer = observer
         self.backend = backend
         startedAt = now
         lastTokenAt = now
         queue = PacedQueue(tokensPerSecond: speed, start: now)
+    }
+
+    /// The request goes to the server now.
+    func sent(droppedFields: [String], as transfer: TransferID, now: MonotonicTime) {
+        self.droppedFields = droppedFields
+        self.transfer = transfer
+        startedAt = now
+        lastTokenAt = now
     }
 
     /// When this job needs `tick` next.
@@ -243,15 +251,23 @@ final class BackendJob: TransferSink {
                 ? fail(.garbage, "The model server's answer is not an event stream.")
                 : fail(.closedEarly, "The model server ended its answer without a finish reason.")
         }
-        guard let answer = try? JSONTree(parsing: body), answer["data"]?.elements != nil else {
+        reading = .complete
+        let answer = body
+        body = []
+        backend?.readEmbedding(answer) { [weak self] in self?.embeddingRead(answer, promptTokens: $0) }
+    }
+
+    /// `promptTokens`: nil if the answer is no embedding.
+    private func embeddingRead(_ answer: [UInt8], promptTokens: UInt32?) {
+        guard reading == .complete, let backend else { return }
+        guard let promptTokens else {
             return fail(.garbage, "The model server's answer is not an embedding.")
         }
-        let counted = answer["usage"]?["prompt_tokens"]?.whole ?? 0
-        let usage = BackendUsage(promptTokens: UInt32(clamping: counted))
-        reading = .complete
+        let usage = BackendUsage(promptTokens: promptTokens)
         queue.append(
-            .finish(JobFinish(reason: "stop", usage: usage, extra: body, droppedFields: droppedFields)))
-        backend?.answerComplete(self, sample: nil)
+            .finish(JobFinish(reason: "stop", usage: usage, extra: answer, droppedFields: droppedFields)))
+        backend.answerComplete(self, sample: nil)
+        deliver(now: backend.now())
     }
 
     private func failed(withStatus status: Int) {

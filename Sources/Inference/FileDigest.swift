@@ -26,38 +26,22 @@ func fileDigest(path: String, isCancelled: () -> Bool = { false }) -> Bytes32? {
 
 /// A file's digest, computed on libuv's thread pool.
 final class FileDigestWork {
-    private let path: String
-    private let cancelled = Atomic(false)
-    private var digest: Bytes32?
-    private var done: ((Bytes32?) -> Void)?
-    private let request = UnsafeMutablePointer<uv_work_t>.allocate(capacity: 1)
+    private final class Flag: Sendable {
+        private let raised = Atomic(false)
+        var isRaised: Bool { raised.load(ordering: .relaxed) }
+        func raise() { raised.store(true, ordering: .relaxed) }
+    }
+    private let cancelled = Flag()
 
     /// Calls `done` on the loop, unless `cancel` came first.
     init(path: String, loop: UnsafeMutablePointer<uv_loop_t>, then done: @escaping (Bytes32?) -> Void) {
-        self.path = path
-        self.done = done
-        request.pointee.data = Unmanaged.passRetained(self).toOpaque()
-        let status = uv_queue_work(
-            loop, request,
-            { request in
-                guard let data = request?.pointee.data else { return }
-                let work = Unmanaged<FileDigestWork>.fromOpaque(data).takeUnretainedValue()
-                work.digest = fileDigest(path: work.path) { work.cancelled.load(ordering: .relaxed) }
-            },
-            { request, _ in
-                guard let data = request?.pointee.data else { return }
-                let work = Unmanaged<FileDigestWork>.fromOpaque(data).takeRetainedValue()
-                let done = work.done
-                work.done = nil
-                done?(work.digest)
-            })
-        if status != 0 { Unmanaged.passUnretained(self).release() }
+        let cancelled = cancelled
+        runOnPool(of: loop) {
+            fileDigest(path: path) { cancelled.isRaised }
+        } then: { digest in
+            if !cancelled.isRaised { done(digest) }
+        }
     }
 
-    deinit { request.deallocate() }
-
-    func cancel() {
-        done = nil
-        cancelled.store(true, ordering: .relaxed)
-    }
+    func cancel() { cancelled.raise() }
 }

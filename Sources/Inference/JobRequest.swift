@@ -27,6 +27,21 @@ public struct JobRequest: Sendable {
     }
 }
 
+extension JobRequest {
+    /// The request as the server gets it.
+    func filtered(_ options: WorkerRequest.Options) throws(BackendFailure) -> WorkerRequest {
+        do throws(WorkerRequestError) {
+            return try WorkerRequest(
+                kind, body: body, delivered: delivered, maxTokens: maxTokens, options: options)
+        } catch {
+            switch error {
+            case .malformed(let words): throw BackendFailure(.invalidRequest, words)
+            case .cannotContinue(let words): throw BackendFailure(.cannotContinue, words)
+            }
+        }
+    }
+}
+
 /// The events of a job, in order: `started` at most once, then pieces, then exactly one of `finished` and
 /// `failed`. After a cancellation there are none.
 public enum BackendEvent: Sendable, Hashable {

@@ -393,6 +393,53 @@ import Testing
         server.close()
     }
 
+    /// Large documents are read on another thread, so what was wrong with one is an event.
+    @Test func aLargeRequestIsReadOffTheLoopAndMayBeCancelledMeanwhile() {
+        var asked = 0
+        let server = ScriptedServer(
+            loop,
+            handler: Script.llama { connection in
+                asked += 1
+                let answer = Script.answer(["large"])
+                connection.head(length: answer.utf8.count)
+                connection.write(answer)
+            })
+        let rig = Rig(server, loop: loop)
+        let words = String(repeating: "word ", count: 20_000)
+        let body = "{\"x\":1,\"messages\":[{\"role\":\"user\",\"content\":\"\(words)\"}]}"
+        #expect(rig.ask(1, body: body) == nil)
+        rig.backend.cancel(1)
+        #expect(rig.ask(2, body: "{\"messages\":[{\"content\":\"\(words)\"}]}") == nil)
+        #expect(rig.ask(3, body: body) == nil)
+        #expect(rig.backend.busySlots == 2)
+        #expect(loop.run { rig.isOver(2) && rig.isOver(3) })
+        #expect(rig.events[1] == nil)
+        #expect(rig.failure(2)?.code == .invalidRequest)
+        #expect(rig.text(3) == "large" && rig.finish(3)?.droppedFields == ["x"])
+        #expect(asked == 1 && rig.backend.busySlots == 0)
+        rig.close()
+        server.close()
+    }
+
+    @Test(arguments: [true, false]) func aLargeEmbeddingArrivesWholeOrIsNamedGarbage(isWhole: Bool) {
+        let vector = [String](repeating: "0.25", count: 20_000).joined(separator: ",")
+        let answer =
+            "{\"data\":[{\"embedding\":[\(vector)],\"index\":0}],\"usage\":{\"prompt_tokens\":4}"
+            + (isWhole ? "}" : "")
+        let server = ScriptedServer(loop, handler: Script.llama { $0.answer(200, answer) })
+        let rig = Rig(server, loop: loop)
+        let job = JobRequest(id: 1, kind: .embedding, body: Array("{\"input\":\"Hi\"}".utf8))
+        #expect(rig.backend.start(job) == nil)
+        #expect(loop.run { rig.isOver(1) })
+        if isWhole {
+            #expect(rig.finish(1)?.extra == Array(answer.utf8) && rig.finish(1)?.usage.promptTokens == 4)
+        } else {
+            #expect(rig.failure(1)?.code == .garbage)
+        }
+        rig.close()
+        server.close()
+    }
+
     @Test func tokensAreCountedByVLLMsRunningCount() {
         func chunk(_ text: String, _ count: Int, _ end: String = "null") -> String {
             "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\(text)\"},\"finish_reason\":\(end)}],"
