@@ -28,6 +28,8 @@ public actor Node {
 
     public nonisolated let identity: Identity
     nonisolated let settings: NodeSettings
+    /// With this node's own name.
+    nonisolated let names: NodeNames
     nonisolated let version: String
     let log: Logger
     let ledger: Ledger
@@ -41,13 +43,16 @@ public actor Node {
     /// A second socket, from whose port this node calls others back for their reachability tests. Opened for
     /// the first such call.
     private var apart: UDPSocket?
-    private var listener: TCPListener?
+    var listener: TCPListener?
+    var listenTimer: UVLoop.Timer?
     private var timer: UVLoop.Timer?
     private var deferredSince: MonotonicTime?
     /// Datagrams that the mesh socket had dropped, and how long the machine had slept, at the last look.
     private var overflowed = 0
     private var asleep = SystemClock.asleep
     var connections: [ChannelID: Connection] = [:]
+    /// Sockets of ended channels that still send what was queued, or wait for the peer's end.
+    var closing = 0
     var streams: [TaskID: ClientStream] = [:]
     var backends: [ServedBackend] = []
     var http: HTTPStreams?
@@ -96,6 +101,9 @@ public actor Node {
         log: Logger
     ) throws {
         self.settings = settings
+        var names = settings.names
+        names.add(settings.name, identity.publicKey)
+        self.names = names
         self.identity = identity
         self.ledger = ledger
         self.version = version
@@ -103,7 +111,8 @@ public actor Node {
         balances = memory.balances ?? Balances(of: identity.publicKey)
         loop = try EventLoop(name: "starling")
         peer = Peer(
-            identity: identity, settings: settings.peerSettings(memory: memory),
+            identity: identity,
+            settings: settings.peerSettings(memory: memory, descriptors: FileDescriptors.raiseLimit()),
             entropy: SecureRandom.bytes32(),
             seed: SecureRandom.bytes32(), now: SystemClock.now())
         backends = settings.serve.enumerated().map { ServedBackend(settings: $1, id: $0, memory: memory) }
@@ -149,15 +158,6 @@ public actor Node {
         }
     }
 
-    private func listen(at port: UInt16) throws(SocketError) {
-        var endpoint = settings.mesh.listen
-        endpoint.port = port
-        listener = try TCPListener(on: loop, bind: endpoint) { [weak self] connection in
-            nonisolated(unsafe) let connection = connection
-            self?.assumeIsolated { $0.accepted(connection) }
-        }
-    }
-
     /// The endpoint to which the mesh socket is bound.
     public var meshEndpoint: Endpoint { udp?.endpoint ?? settings.mesh.listen }
 
@@ -187,6 +187,7 @@ public actor Node {
         for backend in backends { backend.driver?.close() }
         http?.close()
         listener?.close()
+        listenTimer?.close()
         for connection in connections.values { connection.socket.close() }
         await saveEverything()
         udp?.close()
@@ -278,7 +279,7 @@ public actor Node {
         case .sendApart(let datagram, let endpoint): sendApart(datagram, to: endpoint)
         case .dial(let id, let endpoint): dial(id, endpoint, now)
         case .write(let id, let bytes): write(id, bytes)
-        case .closeChannel(let id): connections.removeValue(forKey: id)?.socket.close()
+        case .closeChannel(let id): close(id)
         case .startJob(let job): startJob(job, now)
         case .cancelJob(let id): backend(of: id, ended: true)?.cancel(id)
         case .pauseJob(let id): backend(of: id)?.pause(id)
@@ -302,68 +303,6 @@ public actor Node {
             apart = try? UDPSocket(on: loop, bind: own)
         }
         apart?.send(datagram, to: endpoint)
-    }
-
-    // MARK: Channels
-
-    private func accepted(_ socket: TCPConnection) {
-        guard let id = peer.channelAccepted(from: socket.remote, now: SystemClock.now()) else {
-            socket.abort()
-            return flush()
-        }
-        attach(socket, id)
-        flush()
-    }
-
-    private func dial(_ id: ChannelID, _ endpoint: Endpoint, _ now: Now) {
-        guard let socket = try? TCPConnection(on: loop, to: endpoint, timeout: .seconds(3)) else {
-            return peer.channelNotDialled(id, now: now)
-        }
-        socket.onConnected = { [weak self] in
-            self?.assumeIsolated {
-                $0.peer.channelConnected(id, now: SystemClock.now())
-                $0.flush()
-            }
-        }
-        attach(socket, id)
-    }
-
-    private func attach(_ socket: TCPConnection, _ id: ChannelID) {
-        socket.onBytes = { [weak self] bytes in
-            nonisolated(unsafe) let bytes = bytes
-            self?.assumeIsolated {
-                $0.peer.channelReceived(id, bytes, now: SystemClock.now())
-                $0.flush()
-            }
-        }
-        socket.onWritable = { [weak self] in self?.assumeIsolated { $0.reportWritten(id) } }
-        socket.onClosed = { [weak self] end in
-            self?.assumeIsolated {
-                guard $0.connections.removeValue(forKey: id) != nil else { return }
-                if end.isOurShortage {
-                    $0.peer.channelNotDialled(id, now: SystemClock.now())
-                } else {
-                    $0.peer.channelClosed(id, now: SystemClock.now())
-                }
-                $0.flush()
-            }
-        }
-        connections[id] = Connection(socket: socket)
-    }
-
-    private func write(_ id: ChannelID, _ bytes: [UInt8]) {
-        guard let socket = connections[id]?.socket else { return }
-        connections[id]?.unreported += bytes.count
-        _ = socket.write(bytes)
-        reportWritten(id)
-    }
-
-    private func reportWritten(_ id: ChannelID) {
-        guard let connection = connections[id] else { return }
-        let done = connection.unreported - connection.socket.queuedBytes
-        guard done > 0 else { return }
-        connections[id]?.unreported -= done
-        peer.channelWritten(id, bytes: done)
     }
 
     // MARK: Log
@@ -409,14 +348,6 @@ public actor Node {
     }
 }
 
-extension TCPEnd {
-    /// The connection failed for want of something of this machine's: descriptors, memory, ports or a network.
-    fileprivate var isOurShortage: Bool {
-        guard case .failed(let error) = self else { return false }
-        return [EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL, ENETDOWN, ENETUNREACH].contains(error.code)
-    }
-}
-
 extension NodeSettings {
     /// The identity that this configuration selects: a testnet's seed, or the key file in `data`.
     public func identity() throws -> Identity {
@@ -426,7 +357,9 @@ extension NodeSettings {
 
     public var keyPath: String { "\(data)/key" }
 
-    func peerSettings(memory: Node.Memory) -> PeerSettings {
+    /// - Parameter descriptors: the process's limit of open files. Channels take at most half of what remains
+    ///   after a reserve for everything else: the clients' connections and those to model servers need as many.
+    func peerSettings(memory: Node.Memory, descriptors: Int) -> PeerSettings {
         // A node that listens on a private address and states no public one can only be in a mesh of that
         // network.
         let isLocal = mesh.listen.isLoopback || mesh.listen.isPrivate && mesh.publicEndpoint == nil
@@ -446,6 +379,8 @@ extension NodeSettings {
         peer.denied = deny
         peer.sessions.countsEndpoints = isLocal
         peer.channels.countsEndpoints = isLocal
+        peer.channels.channels = min(peer.channels.channels, max(32, (descriptors - 128) / 2))
+        peer.channels.accepted = peer.channels.channels * 3 / 4
         return peer
     }
 }

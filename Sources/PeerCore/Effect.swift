@@ -8,7 +8,8 @@ import Wire
 public enum Effect: Sendable {
     /// Send this datagram from a separate port that nothing was ever sent to; ignore what comes back there.
     case sendApart([UInt8], Endpoint)
-    /// Connect to `endpoint`, then report `channelConnected`, or `channelClosed` on failure.
+    /// Connect to `endpoint`, then report `channelConnected`; on failure `channelClosed`, or `channelNotDialled` where
+    /// this machine is the reason.
     case dial(ChannelID, Endpoint)
     /// Write these bytes, then report `channelWritten` with their count.
     case write(ChannelID, [UInt8])

@@ -46,7 +46,9 @@ extension Peer {
         settle()
     }
 
-    public mutating func channelWritten(_ id: ChannelID, bytes: Int) { channels.written(id, bytes: bytes) }
+    public mutating func channelWritten(_ id: ChannelID, bytes: Int, now: Now) {
+        channels.written(id, bytes: bytes, now: now.monotonic)
+    }
 
     public mutating func channelClosed(_ id: ChannelID, now: Now) {
         turn.now = now

@@ -139,6 +139,21 @@ extension Peer {
                 frame, from: peer, channel: channel, turn: &turn,
                 out: &auctioneerActions)
         }
+        // Only these two begin a task. Whatever else a stranger sends, its channel stays idle.
+        switch frame.body {
+        case .open, .hello: if owns(channel) { channels.claim(channel) }
+        case .bodyPart, .cancel, .window, .receipt, .delta, .progress, .finish, .fail: break
+        }
+    }
+
+    /// Whether a task of either machine is on this channel.
+    func owns(_ channel: ChannelID) -> Bool { bidder.owns(channel) || auctioneer.owns(channel) }
+
+    /// Sends a frame. A channel that can't take it is given up, because its stream would lack the frame.
+    mutating func send(_ frame: Frame, on channel: ChannelID) {
+        if !channels.send(frame, on: channel, turn: &turn, out: &channelActions) {
+            channels.abandon(channel, out: &channelActions)
+        }
     }
 
     mutating func channelFailed(_ channel: ChannelID) {

@@ -175,7 +175,7 @@ extension Peer {
             if OwnChannels.isOwn(channel) {
                 ownChannels.send(frame, on: channel, .toBidder)
             } else {
-                channels.send(frame, on: channel, turn: &turn, out: &channelActions)
+                send(frame, on: channel)
             }
         case .releaseChannel(let channel):
             release(channel, telling: .toBidder)
@@ -201,13 +201,14 @@ extension Peer {
             if OwnChannels.isOwn(channel) {
                 ownChannels.send(frame, on: channel, .toAuctioneer)
             } else {
-                channels.send(frame, on: channel, turn: &turn, out: &channelActions)
+                send(frame, on: channel)
             }
         case .openChannel(let task, let attempt, let peer):
             let id = channels.open(to: peer, turn: &turn, out: &channelActions)
             dialling[id] = .bidder(task, attempt: attempt, peer)
         case .releaseChannel(let channel):
-            release(channel, telling: .toAuctioneer)
+            // On a channel to itself the auctioneer ends the task, after its last receipt.
+            if !OwnChannels.isOwn(channel) { release(channel, telling: .toAuctioneer) }
         case .closeChannel(let channel):
             close(channel, telling: .toAuctioneer)
         case .receiptAccepted(let receipt):

@@ -53,6 +53,13 @@ extension Peer {
         )
     }
 
+    /// Accepted channels that are kept open for a task that no machine has. For checkers.
+    public var strayChannels: Int {
+        var count = 0
+        for channel in channels.claimed where !owns(channel) { count += 1 }
+        return count
+    }
+
     /// Tables with their sizes and bounds. For checkers.
     public var tables: [(name: String, count: Int, bound: Int)] {
         sessions.tables + channels.tables + bidder.tables + [

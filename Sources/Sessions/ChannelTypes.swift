@@ -32,9 +32,12 @@ public enum ChannelAction: Sendable {
 
 public struct ChannelLimits: Sendable {
     public var channels = 1_024
-    /// Inbound channels whose handshake isn't complete, in total and per source prefix.
-    public var handshaking = 256
-    public var handshakingPerPrefix = 64
+    /// Of those, accepted ones: the rest is kept for our own dials.
+    public var accepted = 768
+    /// Inbound channels whose handshake isn't complete, in total and per source prefix. At the first bound one
+    /// of the most crowded prefix gives way, at the second the newcomer is refused.
+    public var handshaking = 512
+    public var handshakingPerPrefix = 256
     /// Idle channels kept to one peer: as many as the tasks that one client or gateway usually has at one
     /// seller at a time. A new channel costs both ends a handshake, 0.3 ms of CPU, as much as the rest of a
     /// short task.
@@ -43,12 +46,22 @@ public struct ChannelLimits: Sendable {
     /// descriptors are for tasks.
     public var idleInAll = 256
     public var idlePerPeerCrowded = 2
+    /// Accepted channels without a task, of one key and of one source prefix (one key on a LAN). Above, a random
+    /// one of them is closed. A key that pools as `idlePerPeer` says stays far below.
+    public var idlePerKey = 64
+    public var idlePerGroup = 128
     /// Bytes handed to the carrier and not yet reported as written; above this `send` refuses.
     public var queuedBytes = 1 << 20
+    /// The same over all channels. Above, the channel that has taken nothing for longest is closed. Several
+    /// request bodies must fit, each of up to 8 MiB, and a node's memory must.
+    public var queuedInAll = 128 << 20
     public var countsEndpoints = false
     public var handshakeMax = Interval.seconds(5)
     /// The dialler closes an idle channel after this. The acceptor waits half as long again, so that no task
     /// is begun on a channel that is about to be closed.
     public var idleMax = Interval.seconds(60)
     public init() {}
+
+    /// Above this a queue is long: if none were, all together would be within `queuedInAll`.
+    var longQueue: Int { max(1, queuedInAll / max(1, channels)) }
 }

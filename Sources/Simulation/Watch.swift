@@ -11,6 +11,8 @@ public enum Invariant: String, CaseIterable, Sendable {
     case slotsRespected = "slots_respected"
     /// When nothing runs, no slot, channel or request is held.
     case nothingLeaks = "nothing_leaks"
+    /// A channel counts as busy only while a machine's task is on it.
+    case channelsOwned = "channels_owned"
     /// Every table stays within its bound.
     case tablesBounded = "tables_bounded"
     /// No honest node keeps a contact that says that another honest node is where it is not.

@@ -178,6 +178,10 @@ extension World {
         if rest.tasks + rest.requests + rest.taskChannels + rest.holds + rest.jobs + rest.jobChannels > 0 {
             violate(.nothingLeaks, host: host, "\(rest)")
         }
+        if process.peer.strayChannels > 0 {
+            violate(
+                .channelsOwned, host: host, "\(process.peer.strayChannels) channels are busy without a task")
+        }
         for plan in host.plan.serves where process.peer.slotsTaken(plan.model) > 0 {
             violate(
                 .nothingLeaks, host: host,

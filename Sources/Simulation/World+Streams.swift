@@ -103,7 +103,7 @@ extension World {
         host.traffic.streamBytesSent += bytes.count
         counts.streamBytes += bytes.count
         ship(id, .bytes(bytes), direction)
-        process.peer.channelWritten(channel, bytes: bytes.count)
+        process.peer.channelWritten(channel, bytes: bytes.count, now: now(host))
     }
 
     private func direction(of id: Int32, _ host: Host, _ channel: ChannelID) -> Event.Direction {

@@ -11,8 +11,11 @@ public final class TCPListener: LoopHandle {
 
     /// The bound endpoint, with the actual port.
     public private(set) var endpoint: Endpoint
-    /// Connections that were gone before they could be accepted, or for which no file descriptor was left.
+    /// Connections that were gone before they could be accepted.
     public private(set) var failures = 0
+    /// No file descriptor was left for a connection, and the listener has closed: without one libuv would try
+    /// to accept for ever. Listen again a little later.
+    public var onExhausted: (() -> Void)?
     private let limits: TCPLimits
     private var onConnection: ((TCPConnection) -> Void)?
 
@@ -55,6 +58,12 @@ public final class TCPListener: LoopHandle {
     }
 
     private func accept(_ status: Int32) {
+        if FileDescriptors.isExhaustion(-status) {
+            let tell = onExhausted
+            close()
+            tell?()
+            return
+        }
         guard status == 0, let stream = handle(as: uv_stream_t.self),
             let connection = TCPConnection(on: loop, acceptedFrom: stream, limits: limits)
         else {
@@ -71,5 +80,8 @@ public final class TCPListener: LoopHandle {
         beginClose()
     }
 
-    override func didClose() { onConnection = nil }
+    override func didClose() {
+        onConnection = nil
+        onExhausted = nil
+    }
 }

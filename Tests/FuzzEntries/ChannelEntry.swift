@@ -26,6 +26,10 @@ private struct ChannelWorld {
         limits.handshaking = 4
         limits.handshakingPerPrefix = 2
         limits.queuedBytes = 1 << 12
+        limits.accepted = 6
+        limits.idlePerKey = 3
+        limits.idlePerGroup = 4
+        limits.queuedInAll = 1 << 13
         return limits
     }()
     private static let fresh = Channels(
@@ -80,14 +84,27 @@ private struct ChannelWorld {
                 deliver(end.id, change(end) { $0.record(plain) }, &input)
             }
         case 9: if let end = pick(&input) { deliver(end.id, input.manyBytes(), &input) }
-        case 10: if let end = pick(&input) { channels.release(end.id, turn: &turn, out: &actions) }
+        case 10:
+            if let end = pick(&input) {
+                if input.flag() { channels.claim(end.id) }
+                channels.release(end.id, turn: &turn, out: &actions)
+            }
         case 11: if let end = pick(&input) { channels.closed(end.id, turn: &turn, out: &actions) }
-        case 12: if let end = pick(&input) { channels.written(end.id, bytes: Int(input.byte()) << 4) }
+        case 12:
+            if let end = pick(&input) {
+                channels.written(end.id, bytes: Int(input.byte()) << 4, now: turn.monotonic)
+            }
         case 13:
             let frame = Frame(
                 task: TaskID(high: 1, low: 2), attempt: 1, body: .bodyPart(Array(repeating: 7, count: 500)))
             if let end = pick(&input) { channels.send(frame, on: end.id, turn: &turn, out: &actions) }
-        case 14: if let end = pick(&input) { channels.close(end.id, out: &actions) }
+        case 14:
+            guard let end = pick(&input) else { break }
+            if input.flag() {
+                channels.claim(end.id)
+            } else {
+                channels.close(end.id, out: &actions)
+            }
         default:
             turn.now.monotonic =
                 turn.monotonic + .milliseconds(Int64(input.byte()) << Int64(input.choice(12)))
@@ -127,7 +144,9 @@ private struct ChannelWorld {
             actions = []
             for action in taken { perform(action) }
         }
-        precondition(channels.count <= Self.limits.channels, "\(channels.count) channels")
+        for (name, count, bound) in channels.tables {
+            precondition(count <= bound, "\(name): \(count), at most \(bound)")
+        }
         if ends.count > 32 { ends.removeFirst(ends.count - 32) }
     }
 

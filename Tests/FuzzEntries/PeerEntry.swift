@@ -119,7 +119,7 @@ package struct PeerWorld: ~Copyable {
             switch input.choice(3) {
             case 0: deliver(end.id, input.bytes(), &input)
             case 1: peer.channelClosed(end.id, now: now)
-            default: peer.channelWritten(end.id, bytes: Int(input.byte()) << 6)
+            default: peer.channelWritten(end.id, bytes: Int(input.byte()) << 6, now: now)
             }
         case 9: job(&input)
         case 10:
@@ -272,6 +272,7 @@ package struct PeerWorld: ~Copyable {
     // MARK: Effects
 
     private mutating func drain() {
+        defer { precondition(peer.strayChannels == 0, "a channel is busy without a task") }
         var turns = 0
         while !peer.datagrams.isEmpty || peer.hasEffects {
             turns += 1

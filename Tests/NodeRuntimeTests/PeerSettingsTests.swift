@@ -13,11 +13,18 @@ import Testing
         ("address: 192.168.1.5", true), ("address: 192.168.1.5, public: \"203.0.113.7:7827\"", false),
     ])
     func aNodeOnAPrivateAddressWithoutAPublicOneBelongsToALocalMesh(mesh: String, isLocal: Bool) throws {
-        let peer = try settings(mesh).peerSettings(memory: Node.Memory())
+        let peer = try settings(mesh).peerSettings(memory: Node.Memory(), descriptors: 65_536)
         switch peer.profile {
         case .loopback: #expect(isLocal)
         case .internet: #expect(!isLocal)
         }
         #expect(peer.sessions.countsEndpoints == isLocal && peer.channels.countsEndpoints == isLocal)
+    }
+
+    /// Half the descriptors beyond a reserve; the default table where there are plenty.
+    @Test(arguments: [(100, 32), (1_024, 448), (4_096, 1_024), (1 << 20, 1_024)])
+    func channelsTakeTheirShareOfTheFileDescriptors(descriptors: Int, channels: Int) throws {
+        let peer = try settings("name: m").peerSettings(memory: Node.Memory(), descriptors: descriptors)
+        #expect(peer.channels.channels == channels && peer.channels.accepted == channels * 3 / 4)
     }
 }

@@ -86,7 +86,7 @@ final class Carriers {
                 run(index) { $0.connected(id, turn: &$1, out: &$2) }
             case .write(let id, let bytes):
                 wire.append(bytes)
-                nodes[index].channels.written(id, bytes: bytes.count)
+                nodes[index].channels.written(id, bytes: bytes.count, now: now)
                 var rest = tamper(bytes)[...]
                 while !rest.isEmpty, let (other, far) = end(of: index, id) {
                     let piece = Array(rest.prefix(pieces))
@@ -258,6 +258,7 @@ final class Carriers {
         _ = net.open(0, to: 1)
         let inbound = try #require(net.opened(1).first).0
         net.run(1) { channels, turn, out in
+            channels.claim(inbound)
             [UInt8(length & 255), UInt8(length >> 8)].withUnsafeBytes {
                 channels.received(inbound, $0, turn: &turn, out: &out)
             }
@@ -300,24 +301,28 @@ final class Carriers {
         #expect(net.nodes[1].events.isEmpty && net.nodes[1].channels.count == 1)
     }
 
-    @Test func strangersHandshakesAreBounded() {
+    @Test func strangersHandshakesAreBoundedAndTheMostCrowdedPrefixGivesWay() {
         let net = Carriers()
-        var taken = 0
+        var crowd: [ChannelID] = []
         net.run(0) { channels, turn, out in
             for index in 0..<1_000 as Range<UInt32> {
                 let endpoint = Endpoint(ipv4: 0x0101_0000 + index & 255, port: UInt16(1 + index))
-                if channels.accept(from: endpoint, turn: &turn, out: &out) != nil { taken += 1 }
+                if let id = channels.accept(from: endpoint, turn: &turn, out: &out) { crowd.append(id) }
             }
         }
-        #expect(taken == 64)
+        #expect(crowd.count == 256)
+        var others: [ChannelID] = []
         net.run(0) { channels, turn, out in
-            for index in 0..<1_000 as Range<UInt32> {
-                if channels.accept(from: Endpoint(ipv4: index << 8, port: 1), turn: &turn, out: &out) != nil {
-                    taken += 1
-                }
+            for index in 0..<384 as Range<UInt32> {
+                let endpoint = Endpoint(ipv4: 0x0200_0000 + index << 8, port: 1)
+                if let id = channels.accept(from: endpoint, turn: &turn, out: &out) { others.append(id) }
             }
         }
-        #expect(taken == 256)
+        #expect(others.count == 384)
+        let channels = net.nodes[0].channels
+        #expect(channels.count == 512)
+        let lost = others.count { channels.endpoint(of: $0) == nil }
+        #expect(lost < 13, "\(lost) of 384 single strangers gave way")
         net.tick(after: .seconds(6))
         #expect(net.nodes[0].channels.count == 0)
     }
@@ -331,7 +336,7 @@ final class Carriers {
             var lost: [ChannelAction] = []
             while channels.send(large, on: id, turn: &turn, out: &lost) { sent += 1 }
             #expect(channels.queuedBytes(on: id) < (1 << 20) + 16_402)
-            channels.written(id, bytes: 1 << 20)
+            channels.written(id, bytes: 1 << 20, now: turn.monotonic)
             #expect(channels.send(frame, on: id, turn: &turn, out: &lost))
         }
         #expect(sent == 70)

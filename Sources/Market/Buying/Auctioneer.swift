@@ -200,6 +200,9 @@ public struct Auctioneer: Sendable {
         change(task, &turn) { $0.channelClosed(channel, &$1, &$2) }
     }
 
+    /// Whether a task of this node is on that channel.
+    public func owns(_ channel: ChannelID) -> Bool { desk.isAssigned(channel) }
+
     /// A frame from a worker: hello, delta, progress, finish or fail. Other kinds, and frames of ended
     /// assignments, are discarded; a Hello that no task awaits closes its channel.
     public mutating func received(

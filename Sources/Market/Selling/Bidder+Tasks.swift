@@ -40,6 +40,9 @@ extension Bidder {
         }
     }
 
+    /// Whether an award or a task of this node is on that channel.
+    public func owns(_ channel: ChannelID) -> Bool { channels[channel] != nil }
+
     // MARK: - Frames
 
     /// A frame from a buyer: open, body part, cancel, window or receipt. A frame that fits no task of this
@@ -219,7 +222,8 @@ extension Bidder {
         end(key, .ran, &out)
     }
 
-    /// The only place where a hold, a lease or a task ends: frees the slot, the channels and the timers.
+    /// The only place where a hold, a lease or a task ends: frees the slot, the channels (also those that the
+    /// buyer dialled, which are idle from here on) and the timers.
     mutating func end(_ key: SlotKey, _ end: SlotGate.End, _ out: inout [BidderAction]) {
         guard let slot = gate.end(key, end) else { return }
         if let task = slot.task {
@@ -227,9 +231,10 @@ extension Bidder {
                 timers.cancel(timer)
             }
             channels[task.channel] = nil
+            out.append(.releaseChannel(task.channel))
         }
         timers.cancel(.slot(key))
-        if let dialled = slot.dialled {
+        if let dialled = slot.dialled, dialled != slot.task?.channel {
             channels[dialled] = nil
             out.append(.releaseChannel(dialled))
         }
