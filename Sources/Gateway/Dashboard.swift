@@ -64,7 +64,7 @@ enum Dashboard {
             if (!answer.ok) throw new Error("it answered " + answer.status);
             const s = await answer.json();
             document.title = s.name + " · Starling";
-            at("name").textContent = s.name + " · " + s.node_id.slice(0, 8);
+            at("name").textContent = s.name + " · " + s.node_id.slice(0, 12);
             at("line").textContent = [s.state, "reach " + s.reach.state, s.peers + " peers", "mesh " + s.mesh].join(" · ");
             const facts = at("facts");
             facts.replaceChildren();

@@ -94,17 +94,38 @@ extension GatewayResponder {
     }
 
     private func keys(_ names: [String], _ path: String) async throws(ErrorBody) -> [PublicKey] {
+        guard !names.isEmpty else { return [] }
         var keys: [PublicKey] = []
-        for (index, name) in names.enumerated() {
-            guard let key = await node.resolve(node: name) else {
-                throw .invalid(
-                    "`\(path)` names \"\(name.prefix(100))\", which matches no known node, or several."
-                        + " Use a node id (or the first eight characters of one) from `starling peers` (GET /mesh/peers).",
-                    param: "\(path)[\(index)]")
+        for (index, match) in await node.resolve(nodes: names).enumerated() {
+            let problem: String
+            switch match {
+            case .node(let key):
+                keys.append(key)
+                continue
+            case .none:
+                problem =
+                    "which is no node that this one knows. Use a node id (or the first \(NodeID.shortCount)"
+                    + " characters of one) from `starling peers` (GET /mesh/peers), or a name from `names` in the"
+                    + " node's configuration."
+            case .several(let nodes):
+                problem = "with which several ids begin. Use one of these public keys: \(Self.list(nodes))."
+            case .labelled(let nodes):
+                problem =
+                    "a label that any node can give itself. Use a public key, or set `names:"
+                    + " {\(names[index].prefix(32)): PUBLICKEY}` in the node's configuration. So labelled:"
+                    + " \(Self.list(nodes))."
             }
-            keys.append(key)
+            throw .invalid(
+                "`\(path)` names \"\(names[index].prefix(100))\", \(problem)", param: "\(path)[\(index)]")
         }
         return keys
+    }
+
+    private static func list(_ nodes: [NodeCandidate]) -> String {
+        nodes.map { node in
+            let label = node.label.isEmpty ? "no label" : "\"\(node.label)\""
+            return "\(node.key) (\(label)\(node.endpoint.map { " at \($0)" } ?? ""))"
+        }.joined(separator: ", ")
     }
 }
 

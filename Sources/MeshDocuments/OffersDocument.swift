@@ -66,7 +66,9 @@ public struct OfferDocument: Codable, Sendable, Equatable {
 
     public var model: String
     public var nodeID: String
+    /// The owner's name for the seller if it is pinned, else the label that the seller gives itself.
     public var name: String
+    public var isPinned: Bool
     public var quantization: String
     public var context: Int
     @Nullable public var digest: Digest?
@@ -84,7 +86,7 @@ public struct OfferDocument: Codable, Sendable, Equatable {
     public var ageMilliseconds: Int64
 
     public init(
-        model: String, nodeID: String, name: String, quantization: String, context: Int,
+        model: String, nodeID: String, name: String, isPinned: Bool, quantization: String, context: Int,
         digest: Digest? = nil,
         features: [String], continues: Bool, price: PriceDocument, slots: Int, measured: Measured,
         sequence: UInt64, issuedAt: String, notAfter: String, heardVia: String, ageMilliseconds: Int64
@@ -92,6 +94,7 @@ public struct OfferDocument: Codable, Sendable, Equatable {
         self.model = model
         self.nodeID = nodeID
         self.name = name
+        self.isPinned = isPinned
         self.quantization = quantization
         self.context = context
         self.digest = digest
@@ -110,7 +113,9 @@ public struct OfferDocument: Codable, Sendable, Equatable {
     enum CodingKeys: String, CodingKey {
         case model
         case nodeID = "node_id"
-        case name, quantization, context, digest, features, continues
+        case name
+        case isPinned = "pinned"
+        case quantization, context, digest, features, continues
         case price = "price_ucr_per_million"
         case slots, measured, sequence
         case issuedAt = "issued_at"

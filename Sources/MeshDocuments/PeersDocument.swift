@@ -118,7 +118,9 @@ public struct PeerDocument: Codable, Sendable, Equatable {
 
     public var nodeID: String
     public var publicKey: String
+    /// The owner's name for the node if it is pinned, else the label that it gives itself.
     public var name: String
+    public var isPinned: Bool
     /// `udp://…` and `tcp://…`.
     public var endpoints: [String]
     public var reach: String
@@ -134,14 +136,16 @@ public struct PeerDocument: Codable, Sendable, Equatable {
     public var balance: Money
 
     public init(
-        nodeID: String, publicKey: String, name: String, endpoints: [String] = [], reach: String = "unknown",
-        state: String = "live", inTable: Bool = false, roundTripMilliseconds: Double? = nil,
-        lastHeard: String? = nil, sells: [String] = [], trust: Double = 1,
+        nodeID: String, publicKey: String, name: String, isPinned: Bool = false, endpoints: [String] = [],
+        reach: String = "unknown", state: String = "live", inTable: Bool = false,
+        roundTripMilliseconds: Double? = nil, lastHeard: String? = nil, sells: [String] = [],
+        trust: Double = 1,
         tasks: Tasks = Tasks(), balance: Money = .zero
     ) {
         self.nodeID = nodeID
         self.publicKey = publicKey
         self.name = name
+        self.isPinned = isPinned
         self.endpoints = endpoints
         self.reach = reach
         self.state = state
@@ -157,7 +161,9 @@ public struct PeerDocument: Codable, Sendable, Equatable {
     enum CodingKeys: String, CodingKey {
         case nodeID = "node_id"
         case publicKey = "public_key"
-        case name, endpoints, reach, state
+        case name
+        case isPinned = "pinned"
+        case endpoints, reach, state
         case inTable = "in_table"
         case roundTripMilliseconds = "rtt_ms"
         case lastHeard = "last_heard"

@@ -151,7 +151,9 @@ public struct TaskCandidates: Codable, Sendable, Equatable {
 /// One seller's answer to the call.
 public struct TaskBid: Codable, Sendable, Equatable {
     public var nodeID: String
+    /// The owner's name for the seller if it is pinned, else the label that the seller gives itself.
     public var name: String
+    public var isPinned: Bool
     /// `won`, `lost`, `declined`, `silent`, `late`, `refused`, `busy`, `asked`,
     /// `not_asked` (this node's own bounds kept the call from it).
     public var outcome: String
@@ -171,13 +173,15 @@ public struct TaskBid: Codable, Sendable, Equatable {
     @Nullable public var signature: String?
 
     public init(
-        nodeID: String, name: String, outcome: String, declined: String? = nil, price: PriceDocument? = nil,
+        nodeID: String, name: String, isPinned: Bool, outcome: String, declined: String? = nil,
+        price: PriceDocument? = nil,
         queueMilliseconds: Int? = nil, firstTokenMilliseconds: Int? = nil, tokensPerSecond: Double? = nil,
         trust: Double? = nil, estimate: Money? = nil, completionMilliseconds: Double? = nil,
         score: UInt64? = nil, signature: String? = nil
     ) {
         self.nodeID = nodeID
         self.name = name
+        self.isPinned = isPinned
         self.outcome = outcome
         self.declined = declined
         self.price = price
@@ -193,7 +197,9 @@ public struct TaskBid: Codable, Sendable, Equatable {
 
     enum CodingKeys: String, CodingKey {
         case nodeID = "node_id"
-        case name, outcome, declined
+        case name
+        case isPinned = "pinned"
+        case outcome, declined
         case price = "price_ucr_per_million"
         case queueMilliseconds = "queue_ms"
         case firstTokenMilliseconds = "first_token_ms"
@@ -235,6 +241,7 @@ public struct TaskPhaseTimes: Codable, Sendable, Equatable {
 public struct TaskAssignment: Codable, Sendable, Equatable {
     public var nodeID: String
     public var name: String
+    public var isPinned: Bool
     public var fromToken: Int
     public var tokens: Int
     /// `running`, `finished`, `lost`, `stalled`, `failed`, `refused`, `cancelled`, `left`.
@@ -247,11 +254,12 @@ public struct TaskAssignment: Codable, Sendable, Equatable {
     public var droppedFields: [String]
 
     public init(
-        nodeID: String, name: String, fromToken: Int, tokens: Int, ended: String, cost: Money,
+        nodeID: String, name: String, isPinned: Bool, fromToken: Int, tokens: Int, ended: String, cost: Money,
         gapMilliseconds: Double? = nil, receipt: String? = nil, droppedFields: [String] = []
     ) {
         self.nodeID = nodeID
         self.name = name
+        self.isPinned = isPinned
         self.fromToken = fromToken
         self.tokens = tokens
         self.ended = ended
@@ -264,6 +272,7 @@ public struct TaskAssignment: Codable, Sendable, Equatable {
     enum CodingKeys: String, CodingKey {
         case nodeID = "node_id"
         case name
+        case isPinned = "pinned"
         case fromToken = "from_token"
         case tokens, ended
         case cost = "cost_ucr"

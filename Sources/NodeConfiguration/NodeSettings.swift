@@ -7,6 +7,8 @@ public struct NodeSettings: Sendable {
     public var http: HTTPSettings
     public var serve: [ServeSettings]
     public var deny: [PublicKey]
+    /// The owner's names for other nodes.
+    public var names: NodeNames
     public var ask: AskSettings
     public var log: LogSettings
     /// The folder of the key and the database.
@@ -15,7 +17,7 @@ public struct NodeSettings: Sendable {
     /// Reads `text`. `home` replaces `~`. Throws an error that names the line and the fix.
     public init(parsing text: String, source: YAMLReader.Source, home: String) throws(ConfigurationError) {
         let root = try YAMLReader(parsing: text, source: source)
-        try root.allow(["name", "mesh", "http", "serve", "deny", "ask", "log", "data"])
+        try root.allow(["name", "mesh", "http", "serve", "deny", "names", "ask", "log", "data"])
         name = try root.string("name") ?? ""
         guard name.utf8.count <= 32 else {
             throw root.child("name").failure("`name` is longer than 32 bytes", fix: "shorten it")
@@ -30,6 +32,7 @@ public struct NodeSettings: Sendable {
                 fix: "a node sells at most 8 models; start another node")
         }
         deny = try Self.keys(root, "deny")
+        names = try NodeNames(root.child("names"))
         ask = try AskSettings(root.child("ask"))
         log = try LogSettings(root.child("log"))
         let folder = try root.string("data") ?? "~/.local/share/starling"
@@ -46,12 +49,12 @@ public struct NodeSettings: Sendable {
     private static func keys(_ root: YAMLReader, _ name: String) throws(ConfigurationError) -> [PublicKey] {
         var keys: [PublicKey] = []
         for text in try root.strings(name) {
-            guard let bytes = Base32.decode(text), let value = Bytes32(bytes) else {
+            guard let key = PublicKey(text) else {
                 throw root.child(name).failure(
                     "`\(name)` holds \(text), which is not a public key",
                     fix: "copy the 52 characters that `starling status` of that node shows")
             }
-            keys.append(PublicKey(value))
+            keys.append(key)
         }
         return keys
     }
@@ -134,11 +137,10 @@ public struct PeerURL: Hashable, Sendable, CustomStringConvertible {
     public init?(_ text: some StringProtocol) {
         guard text.hasPrefix("starling://") else { return nil }
         let rest = text.dropFirst("starling://".count)
-        guard let at = rest.firstIndex(of: "@"), let bytes = Base32.decode(rest[..<at]),
-            let value = Bytes32(bytes),
+        guard let at = rest.firstIndex(of: "@"), let key = PublicKey(rest[..<at]),
             let endpoint = Endpoint(String(rest[rest.index(after: at)...])), endpoint.isUnicast
         else { return nil }
-        self.init(key: PublicKey(value), endpoint: endpoint)
+        self.init(key: key, endpoint: endpoint)
     }
 
     public var description: String { "starling://\(key)@\(endpoint)" }

@@ -135,6 +135,12 @@ public struct YAMLReader {
             ?? "`starling init` writes a file with every key"
     }
 
+    /// Throws unless this is a mapping, with any keys, or absent.
+    func expectMapping(fix: String) throws(ConfigurationError) {
+        guard let node, node.mapping == nil else { return }
+        throw failure("`\(path)` must be a mapping (key: value)", fix: fix)
+    }
+
     /// The value of `key`. An absent value has a reader too, which knows its path.
     public func child(_ key: String) -> YAMLReader {
         let name = dotted(key)

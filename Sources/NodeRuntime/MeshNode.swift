@@ -21,9 +21,9 @@ public protocol MeshNode: Sendable {
     /// Stops taking new work; running tasks finish.
     func pause() async
     func resume() async
-    /// Finds a node by id, a unique prefix of at least eight characters of it, public key or label. Returns
-    /// nil when no node, or more than one, matches.
-    func resolve(node: String) async -> PublicKey?
+    /// Finds each node by its public key, its id, the first characters of that (at least `NodeID.shortCount`),
+    /// or the name that the owner gave it.
+    func resolve(nodes: [String]) async -> [NodeMatch]
 }
 
 /// One task's output on its way to a client. It has one reader.

@@ -26,9 +26,10 @@ extension Node: MeshNode {
         let now = SystemClock.now()
         let documents = peer.contacts.map { contact in
             let experience = peer.experience(of: contact.publicKey)
+            let name = name(of: contact.publicKey, label: contact.name)
             return PeerDocument(
                 nodeID: contact.nodeID.description, publicKey: contact.publicKey.description,
-                name: contact.name,
+                name: name.text, isPinned: name.isPinned,
                 endpoints: contact.endpoints.flatMap {
                     ["udp://\($0)"] + (contact.reachability.acceptsChannels ? ["tcp://\($0)"] : [])
                 },
@@ -103,8 +104,10 @@ extension Node: MeshNode {
         let documents = offers.map { offer in
             let record = offer.record
             let isOwn = record.publicKey == identity.publicKey
+            let name = name(of: record.publicKey, label: record.name)
             return OfferDocument(
-                model: record.model, nodeID: NodeID(of: record.publicKey).description, name: record.name,
+                model: record.model, nodeID: NodeID(of: record.publicKey).description, name: name.text,
+                isPinned: name.isPinned,
                 quantization: record.quantization,
                 context: Int(record.context),
                 digest: record.digest.map {
@@ -129,7 +132,9 @@ extension Node: MeshNode {
     public func task(_ idOrPrefix: String) async -> TaskDocument? {
         let found = peer.transcripts(prefix: idOrPrefix.lowercased())
         guard found.count == 1, let transcript = found.first else { return nil }
-        return TaskDocument(transcript, via: settings.name.isEmpty ? identity.nodeID.short : settings.name)
+        return TaskDocument(
+            transcript, via: settings.name.isEmpty ? identity.nodeID.short : settings.name,
+            name: name(of:label:))
     }
 
     public func status() async -> StatusDocument {
@@ -167,18 +172,6 @@ extension Node: MeshNode {
         }
         return nil
     }
-
-    public func resolve(node text: String) async -> PublicKey? {
-        var found: Set<PublicKey> = []
-        var everybody = peer.contacts.map { ($0.publicKey, $0.name) }
-        everybody += peer.allOffers.map { ($0.record.publicKey, $0.record.name) }
-        everybody.append((identity.publicKey, settings.name))
-        for (key, name) in everybody {
-            if name == text || key.description == text { found.insert(key) }
-            if text.count >= 8, NodeID(of: key).description.hasPrefix(text.lowercased()) { found.insert(key) }
-        }
-        return found.count == 1 ? found.first : nil
-    }
 }
 
 extension Price {
@@ -212,7 +205,10 @@ extension DigestSource {
 
 extension TaskDocument {
     /// A transcript as a document. Holds neither the prompt nor the answer.
-    init(_ transcript: TaskTranscript, via: String) {
+    init(
+        _ transcript: TaskTranscript, via: String,
+        name: (PublicKey, String) -> (text: String, isPinned: Bool)
+    ) {
         func milliseconds(_ interval: Interval?) -> Double? {
             interval.map { Double($0.microseconds) / 1000 }
         }
@@ -241,8 +237,10 @@ extension TaskDocument {
                 known: transcript.known, asked: transcript.bids.count,
                 skipped: transcript.skipped.map { .init(reason: $0.reason.key, nodes: $0.nodes) }),
             bids: transcript.bids.map { bid in
-                TaskBid(
-                    nodeID: NodeID(of: bid.worker).description, name: bid.name, outcome: bid.outcome.rawValue,
+                let name = name(bid.worker, bid.name)
+                return TaskBid(
+                    nodeID: NodeID(of: bid.worker).description, name: name.text, isPinned: name.isPinned,
+                    outcome: bid.outcome.rawValue,
                     declined: bid.declined?.rawValue, price: bid.price?.document,
                     queueMilliseconds: bid.price == nil ? nil : Int(bid.queueMilliseconds),
                     firstTokenMilliseconds: bid.price == nil ? nil : Int(bid.firstTokenMilliseconds),
@@ -259,9 +257,10 @@ extension TaskDocument {
                 firstToken: milliseconds(transcript.phases.firstToken),
                 stream: milliseconds(transcript.phases.stream)),
             assignments: transcript.assignments.map { assignment in
-                TaskAssignment(
-                    nodeID: NodeID(of: assignment.worker).description, name: assignment.name,
-                    fromToken: Int(assignment.fromToken),
+                let name = name(assignment.worker, assignment.name)
+                return TaskAssignment(
+                    nodeID: NodeID(of: assignment.worker).description, name: name.text,
+                    isPinned: name.isPinned, fromToken: Int(assignment.fromToken),
                     tokens: Int(assignment.tokens),
                     ended: assignment.ended.rawValue, cost: assignment.cost,
                     gapMilliseconds: milliseconds(assignment.gap),

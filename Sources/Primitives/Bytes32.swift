@@ -80,14 +80,21 @@ public struct NodeID: Hashable, Comparable, Sendable, CustomStringConvertible {
     public static func < (a: NodeID, b: NodeID) -> Bool { a.value < b.value }
     /// 52 characters of lower-case Crockford base 32.
     public var description: String { Base32.encode(value.bytes) }
-    /// The first eight characters: what people see.
-    public var short: String { String(description.prefix(8)) }
+    /// The characters of a short id: what people see, and the fewest that find a node. 60 bits: nobody makes a
+    /// key whose id begins like another's.
+    public static let shortCount = 12
+    public var short: String { String(description.prefix(Self.shortCount)) }
 }
 
 /// An Ed25519 public key: a node's name.
 public struct PublicKey: Hashable, Comparable, Sendable, CustomStringConvertible {
     public var value: Bytes32
     public init(_ value: Bytes32) { self.value = value }
+    /// Parses `description`; nil for any other text.
+    public init?(_ text: some StringProtocol) {
+        guard let bytes = Base32.decode(text), let value = Bytes32(bytes) else { return nil }
+        self.init(value)
+    }
     /// Its first 64 bits: a name among a few hundred keys that nobody has ground.
     public var word: UInt64 { value.w0 }
     public static func < (a: PublicKey, b: PublicKey) -> Bool { a.value < b.value }

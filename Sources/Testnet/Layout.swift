@@ -110,6 +110,10 @@ extension TestnetFile {
             for other in nodes.indices.prefix(3) where other != index {
                 yaml += "    - starling://\(keys[other].publicKey)@127.0.0.1:\(ports[other])\n"
             }
+            yaml += "names:\n"
+            for other in nodes.indices where other != index {
+                yaml += "  \(nodes[other].name): \(keys[other].publicKey)\n"
+            }
             yaml += "http: {listen: \"127.0.0.1:\(ports[index] + 1)\"}\n"
             if let sale = node.sale {
                 yaml += "serve:\n  - model: \(quoted(sale.model))\n    sell_as: \(quoted(sale.model))\n"

@@ -19,7 +19,7 @@ enum AuctionText {
                 let starts = (bid.queueMilliseconds ?? 0) + (bid.firstTokenMilliseconds ?? 0)
                 table.add([
                     bid.outcome == "won" ? "▸" : " ",
-                    bid.name.isEmpty ? String(bid.nodeID.prefix(8)) : bid.name, price,
+                    called(bid), price,
                     bid.price == nil ? "-" : "\(bid.estimate ?? .zero) µcr",
                     bid.price == nil ? "-" : "\(starts) ms",
                     bid.tokensPerSecond.map { String(format: "%.0f tok/s", $0) } ?? "-",
@@ -53,7 +53,7 @@ enum AuctionText {
         let money = (first.estimate ?? .zero) - (second.estimate ?? .zero)
         let pace = String(format: "%.2f s %@", abs(time), time > 0 ? "slower" : "faster")
         return
-            "\(first.name) beats \(second.name) by \(percent) %: \(pace), \(money.magnitude) µcr \(money > .zero ? "more expensive" : "cheaper")."
+            "\(called(first)) beats \(called(second)) by \(percent) %: \(pace), \(money.magnitude) µcr \(money > .zero ? "more expensive" : "cheaper")."
     }
 
     /// The last lines: failovers, what was delivered, by which node, for how much, and the time of each
@@ -64,12 +64,12 @@ enum AuctionText {
         for (lost, next) in zip(task.assignments, task.assignments.dropFirst()) {
             let gap = next.gapMilliseconds.map { " after \(seconds($0))" } ?? ""
             lines.append(
-                "\(lost.name) \(ending(lost.ended)) after \(counted(lost.tokens, "token")); \(next.name) continued\(gap)"
+                "\(called(lost)) \(ending(lost.ended)) after \(counted(lost.tokens, "token")); \(called(next)) continued\(gap)"
             )
         }
         if task.assignments.count > 1 {
             lines.append(
-                "bill: " + task.assignments.map { "\($0.name) \($0.cost) µcr" }.joined(separator: ", "))
+                "bill: " + task.assignments.map { "\(called($0)) \($0.cost) µcr" }.joined(separator: ", "))
         }
         let phases = [
             ("choose", task.phases.choose), ("bids", task.phases.bids), ("award", task.phases.award),
@@ -79,7 +79,7 @@ enum AuctionText {
         switch task.state {
         case "delivered":
             let by =
-                task.assignments.last.map { " by \($0.name.isEmpty ? String($0.nodeID.prefix(8)) : $0.name)" }
+                task.assignments.last.map { " by \(called($0))" }
                 ?? ""
             let pace = task.phases.stream.map { " in \(seconds($0 + (task.phases.firstToken ?? 0)))" } ?? ""
             lines.append(
@@ -93,6 +93,19 @@ enum AuctionText {
             lines.append("\(task.state)\(times)")
         }
         return printable(lines.joined(separator: "\n"))
+    }
+
+    private static func called(_ bid: TaskBid) -> String {
+        called(bid.name, bid.nodeID, isPinned: bid.isPinned)
+    }
+
+    private static func called(_ assignment: TaskAssignment) -> String {
+        called(assignment.name, assignment.nodeID, isPinned: assignment.isPinned)
+    }
+
+    /// The owner's name for a node; else its id, with the label that it gives itself.
+    private static func called(_ name: String, _ id: String, isPinned: Bool) -> String {
+        isPinned ? name : name.isEmpty ? shortID(id) : "\(label(name, isPinned: false)) \(shortID(id))"
     }
 
     private static func ending(_ end: String) -> String {

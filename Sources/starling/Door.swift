@@ -46,12 +46,17 @@ struct DoorOptions: ParsableArguments {
             return trimmed.hasSuffix("/v1") ? String(trimmed.dropLast(3)) : trimmed
         }
         if via.contains(":"), YAMLReader.isServerURL(via) { return "http://\(via)" }
-        for name in LocalTestnet.running(root: TestnetCommand.root) {
-            if let state = TestnetState.load(Layout(root: TestnetCommand.root, name: name)),
-                let node = state.nodes.first(where: { $0.name == via })
-            {
-                return node.http
-            }
+        let found = LocalTestnet.running(root: TestnetCommand.root).compactMap { name in
+            TestnetState.load(Layout(root: TestnetCommand.root, name: name))?.nodes.first { $0.name == via }
+                .map { (testnet: name, http: $0.http) }
+        }
+        if found.count == 1 { return found[0].http }
+        if !found.isEmpty {
+            throw fail(
+                "\(found.count) testnets have a node \(via)",
+                fix: "give its address: "
+                    + found.map { "\($0.http) (\($0.testnet))" }.joined(separator: ", "),
+                .usage)
         }
         if via.contains(":") {
             throw fail("\(via) is not an address", fix: "give http://host:port, or host:port", .usage)

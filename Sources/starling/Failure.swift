@@ -118,6 +118,12 @@ func contents(of path: String, kind: String, example: String) throws -> String {
 
 private func yamlFiles(_ names: [String]) -> [String] { names.filter { $0.hasSuffix(".yaml") }.sorted() }
 
+/// The characters of a node's id that are printed, and that find it again.
+func shortID(_ id: String) -> String { String(id.prefix(NodeID.shortCount)) }
+
+/// A node's name: the owner's as it is; the one that the node gives itself in quotes, because any node can.
+func label(_ name: String, isPinned: Bool) -> String { isPinned || name.isEmpty ? name : "\"\(name)\"" }
+
 /// A stranger's text made safe for a terminal: control characters are removed, line ends and tabs stay.
 func printable(_ text: some StringProtocol) -> String {
     String(

@@ -208,7 +208,16 @@ final class FakeNode: MeshNode {
     func pause() async { state.withLock { $0.paused = true } }
     func resume() async { state.withLock { $0.paused = false } }
 
-    func resolve(node: String) async -> PublicKey? {
-        ["ada", FakeTask.worker.nodeID.short].contains(node) ? FakeTask.worker.publicKey : nil
+    func resolve(nodes: [String]) async -> [NodeMatch] { nodes.map(Self.match) }
+
+    private static func match(_ node: String) -> NodeMatch {
+        let worker = FakeTask.worker
+        let other = NodeCandidate(key: worker.publicKey, label: "eve", endpoint: .loopback(7827))
+        return switch node {
+        case "ada", worker.nodeID.short: .node(worker.publicKey)
+        case "eve": .labelled([other])
+        case "0000000000000": .several([other, other])
+        default: .none
+        }
     }
 }

@@ -161,6 +161,27 @@ import Testing
         }
     }
 
+    @Test func aNameThatIsNoIdentityIsRefusedWithTheNodesThatItMightMean() async throws {
+        func problem(_ name: String, _ port: Int) async throws -> String {
+            let body =
+                #"{"model":"m","messages":[{"role":"user","content":"x"}],"provider":{"order":["ada","\#(name)"]}}"#
+            let response = try await ask(port, "POST", "/v1/chat/completions", body: body)
+            let error = try response.error()
+            #expect(response.status == 400 && error["param"] as? String == "provider.order[1]")
+            return error["message"] as? String ?? ""
+        }
+        try await withGateway(quick) { port in
+            let candidate = "\(FakeTask.worker.publicKey) (\"eve\" at 127.0.0.1:7827)"
+            let labelled = try await problem("eve", port)
+            #expect(
+                labelled.contains("a label that any node can give itself") && labelled.contains(candidate))
+            #expect(labelled.contains("`names: {eve: PUBLICKEY}`"))
+            let several = try await problem("0000000000000", port)
+            #expect(several.contains("several ids begin") && several.contains("\(candidate), \(candidate)"))
+            #expect(try await problem("nobody", port).contains("the first 12 characters"))
+        }
+    }
+
     @Test func invalidUTF8IsRefused() async throws {
         try await withGateway(quick) { port in
             let client = try RawClient(port: port)

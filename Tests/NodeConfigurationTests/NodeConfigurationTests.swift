@@ -2,6 +2,8 @@ import NodeConfiguration
 import Primitives
 import Testing
 
+private let oneKey = PublicKey(Bytes32(1, 2, 3, 4)).description
+
 @Suite struct NodeConfigurationTests {
     private func settings(_ yaml: String, flags: [String: String] = [:], environment: [String: String] = [:])
         throws -> NodeSettings
@@ -13,6 +15,19 @@ import Testing
 
     private func failure(_ yaml: String) throws -> ConfigurationError {
         try #require(throws: ConfigurationError.self) { _ = try settings(yaml) }
+    }
+
+    @Test func namesAreTheOwnersOneForEachKey() throws {
+        let node = try settings("names: {ada: \(oneKey)}")
+        let key = try #require(PublicKey(oneKey))
+        #expect(node.names.key(of: "ada") == key && node.names.name(of: key) == "ada")
+        #expect(node.names.key(of: "Ada") == nil)
+        var names = node.names
+        names.add("bob", key)
+        names.add("ada", PublicKey(.zero))
+        #expect(names.key(of: "bob") == nil && names.key(of: "ada") == key, "the owner's names stay")
+        names.add("bob", PublicKey(.zero))
+        #expect(names.name(of: PublicKey(.zero)) == "bob")
     }
 
     @Test func anEmptyFileIsANodeThatOnlyAsks() throws {
@@ -56,6 +71,13 @@ import Testing
         ("mesh: {join: [http://x]}", "`mesh.join` holds http://x"),
         ("mesh: {seed: a}", "`mesh.seed` makes keys that anybody can derive"),
         ("deny: [abc]", "`deny` holds abc, which is not a public key"),
+        ("names: [abc]", "`names` must be a mapping (key: value)"),
+        ("names: {ada: abc}", "`names.ada` is abc, which is not a public key"),
+        ("names: {ada: }", "`names.ada` is empty, which is not a public key"),
+        (
+            "names: {ada: \(oneKey), bob: \(oneKey)}",
+            "`names.bob` is the key that `ada` names already"
+        ),
         (
             "http: {listen: 0.0.0.0:80}",
             "`http.listen` is 0.0.0.0:80, which strangers can reach, and there is no `http.api_keys`"

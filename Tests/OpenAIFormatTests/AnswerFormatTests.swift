@@ -2,9 +2,6 @@ import Primitives
 import Testing
 
 @testable import OpenAIFormat
-import Testing
-
-@testable import OpenAIFormat
 
 @Suite struct Money {
     @Test func creditsAreWrittenExactly() {

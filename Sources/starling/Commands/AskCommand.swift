@@ -53,7 +53,7 @@ struct AskCommand: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Let only this node answer: its id, the first eight or more letters of it, or its name. May be repeated.",
+            "Let only this node answer: its id, the first twelve or more characters of it, or its name in your configuration. May be repeated.",
             valueName: "NODE"))
     var only: [String] = []
 

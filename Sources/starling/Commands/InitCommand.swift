@@ -170,6 +170,7 @@ struct InitCommand: AsyncParsableCommand {
             serve:                        # what you sell; empty: you only ask
             \(sale)
             # deny: []                    # public keys never served or asked
+            # names: {}                   # your names for nodes, as in {ada: PUBLICKEY}; a node's own label finds nothing
             ask:                          # defaults for your own tasks; a request may override
               # max_price: {input: 10, output: 30}
               # max_cost: 1.00            # credits for one task

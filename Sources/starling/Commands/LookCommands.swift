@@ -20,7 +20,7 @@ struct StatusCommand: AsyncParsableCommand {
             guard let status = try door.document("/mesh/status", as: StatusDocument.self) else { return }
             let name =
                 status.name.isEmpty
-                ? String(status.nodeID.prefix(8)) : "\(status.name) (\(status.nodeID.prefix(8)))"
+                ? shortID(status.nodeID) : "\(status.name) (\(shortID(status.nodeID)))"
             var text =
                 "\(name)  \(status.state.rawValue) · reach \(Self.text(status.reach)) · \(counted(status.peers, "peer")) · mesh \(status.mesh) · up \(Self.duration(status.uptimeSeconds))\n"
             text += "join with   starling://\(status.publicKey)@\(status.reach.endpoint ?? "ADDRESS:PORT")\n"
@@ -89,8 +89,10 @@ struct PeersCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "peers", abstract: "The nodes that a node knows.",
         discussion: """
-            Balances are per peer; a positive one is owed to this node. --json adds \
-            the datagrams that were dropped, by reason.
+            A name in quotes is what the node calls itself, which any node can; one \
+            without is yours, from `names` in the configuration. Balances are per \
+            peer; a positive one is owed to this node. --json adds the datagrams that \
+            were dropped, by reason.
             """
     )
     @OptionGroup var door: DoorOptions
@@ -103,7 +105,7 @@ struct PeersCommand: AsyncParsableCommand {
                 rightAligned: [4, 6, 7])
             for peer in document.peers {
                 table.add([
-                    String(peer.nodeID.prefix(8)), peer.name, peer.state, peer.reach,
+                    shortID(peer.nodeID), label(peer.name, isPinned: peer.isPinned), peer.state, peer.reach,
                     peer.roundTripMilliseconds.map { String(format: "%.2f", $0) } ?? "-",
                     peer.sells.isEmpty ? "-" : peer.sells.joined(separator: ", "),
                     String(format: "%.2f", peer.trust),
@@ -146,7 +148,7 @@ struct OffersCommand: AsyncParsableCommand {
                 ], rightAligned: [4, 5, 6, 7, 9])
             for offer in document.offers {
                 table.add([
-                    offer.model, String(offer.nodeID.prefix(8)), offer.name,
+                    offer.model, shortID(offer.nodeID), label(offer.name, isPinned: offer.isPinned),
                     "\(MicroCredits.text(offer.price.input)) / \(MicroCredits.text(offer.price.output))",
                     "\(offer.slots)",
                     String(format: "%.0f", offer.measured.tokensPerSecond),
