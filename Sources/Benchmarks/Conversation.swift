@@ -83,6 +83,11 @@ final class Conversation {
         backend.requests += 1
         backend.lastBody = body
         backend.lastPath = path
+        if body.firstRange(of: "fail500") != nil {
+            return sendJSON(
+                "{\"error\":{\"message\":\"as asked\",\"type\":\"server_error\"}}",
+                status: "500 Internal Server Error")
+        }
         let tokens = min(max(0, script.tokens - request.delivered), request.tokensMax)
         if script.interval == .zero, script.first == .zero {
             backend.finished += 1

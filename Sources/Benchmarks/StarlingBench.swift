@@ -25,7 +25,7 @@ struct BackendCommand: ParsableCommand {
         abstract: "A scripted model server with OpenAI's API, on the loopback address.",
         discussion: """
             Answers every chat with "w0 w1 w2 …", at once or paced; a chat that ends with the start of that text is continued \
-            as by vLLM (`backend: vllm`). Prints one line of JSON, {"url", "pid"}, when it listens.
+            as by vLLM (`backend: vllm`). A question with "fail500" fails with that status. Prints one line of JSON, {"url", "pid"}, when it listens.
             GET /stats: {"requests", "running", "finished", "aborted", "last_body", "last_path"}; an answer is aborted when \
             its client leaves before the end.
             """)
