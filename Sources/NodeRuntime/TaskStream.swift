@@ -50,7 +50,7 @@ public final class TaskStream: TaskStreaming {
             switch event {
             case .progress(let phase): progress = phase
             case .delta(let text, let tokens, let extra) where extra.isEmpty: add(text, tokens)
-            case .awarded, .delta, .finished, .failed: buffered.append(event)
+            case .awarded, .delta, .restarted, .finished, .failed: buffered.append(event)
             }
         }
 

@@ -156,8 +156,8 @@ extension Peer {
         }
     }
 
-    mutating func channelFailed(_ channel: ChannelID) {
-        auctioneer.channelClosed(channel, turn: &turn, out: &auctioneerActions)
+    mutating func channelFailed(_ channel: ChannelID, _ why: ChannelFailure) {
+        auctioneer.channelClosed(channel, byUs: why == .limit, turn: &turn, out: &auctioneerActions)
         bidder.channelClosed(channel, turn: &turn, out: &bidderActions)
     }
 }

@@ -251,7 +251,7 @@ extension Peer {
                     task, attempt: attempt, peer: address.key, turn: &turn, out: &bidderActions)
             case .test: break
             case nil:
-                channelFailed(id)
+                channelFailed(id, why)
             }
         }
     }

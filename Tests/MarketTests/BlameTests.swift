@@ -74,6 +74,17 @@ import Wire
         }
     }
 
+    @Test func aChannelThatOurOwnBoundsClosedInMidAnswerCostsItsWorkerNoTrust() {
+        for isOurs in [true, false] {
+            var buyer = Buyer()
+            let (task, worker) = buyer.stream([ada, cyd])
+            buyer.delta(task, at: 0, "Hel", from: worker, on: 5)
+            buyer.auctioneer.channelClosed(5, byUs: isOurs, turn: &buyer.turn, out: &buyer.actions)
+            #expect(buyer.actions.needs == 1, "another goes on")
+            #expect((trust(buyer, worker) == 1_000) == isOurs)
+        }
+    }
+
     @Test func whileOurOwnLoopRunsLateASilentSellerIsAskedAgain() {
         for isLate in [false, true] {
             var buyer = Buyer()

@@ -190,14 +190,14 @@ public struct Auctioneer: Sendable {
         change(task, &turn) { $0.channelFailed(peer: peer, attempt: attempt, wasTried: wasTried, &$1, &$2) }
     }
 
-    /// An open channel ended, but not by our `closeChannel`.
+    /// An open channel ended, but not by our `closeChannel`. `byUs`: a bound of this node's closed it.
     public mutating func channelClosed(
-        _ channel: ChannelID, turn: inout Turn, out: inout [AuctioneerAction]
+        _ channel: ChannelID, byUs: Bool = false, turn: inout Turn, out: inout [AuctioneerAction]
     ) {
         guard let task = desk.unassign(channel) else { return }
         desk.exchange(&out)
         defer { desk.exchange(&out) }
-        change(task, &turn) { $0.channelClosed(channel, &$1, &$2) }
+        change(task, &turn) { $0.channelClosed(channel, byUs: byUs, &$1, &$2) }
     }
 
     /// Whether a task of this node is on that channel.

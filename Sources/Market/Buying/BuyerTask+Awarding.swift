@@ -147,9 +147,15 @@ extension BuyerTask {
         failAssignment(.workerLost, .broken, &desk, &turn)
     }
 
-    mutating func channelClosed(_ channel: ChannelID, _ desk: inout AuctionDesk, _ turn: inout Turn) {
+    mutating func channelClosed(
+        _ channel: ChannelID, byUs: Bool, _ desk: inout AuctionDesk, _ turn: inout Turn
+    ) {
         guard let assignment, assignment.channel == channel else { return }
-        failAssignment(.workerLost, .gone, &desk, &turn)
+        if byUs {
+            failAssignment(.notAsked, .stopped(trust: 1_000), &desk, &turn)
+        } else {
+            failAssignment(.workerLost, .gone, &desk, &turn)
+        }
     }
 
     func send(_ body: FrameBody, on channel: ChannelID, _ attempt: UInt32, _ desk: inout AuctionDesk) {
