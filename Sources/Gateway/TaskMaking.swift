@@ -5,6 +5,7 @@ import HTTPTypes
 import Hummingbird
 import Market
 import MeshDocuments
+import NodeRuntime
 import OpenAIFormat
 import Primitives
 import Wire

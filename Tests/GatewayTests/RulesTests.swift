@@ -162,7 +162,7 @@ import Testing
     }
 
     @Test func aNameThatIsNoIdentityIsRefusedWithTheNodesThatItMightMean() async throws {
-        func problem(_ name: String, _ port: Int) async throws -> String {
+        @Sendable func problem(_ name: String, _ port: Int) async throws -> String {
             let body =
                 #"{"model":"m","messages":[{"role":"user","content":"x"}],"provider":{"order":["ada","\#(name)"]}}"#
             let response = try await ask(port, "POST", "/v1/chat/completions", body: body)
