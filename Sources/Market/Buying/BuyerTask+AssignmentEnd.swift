@@ -163,7 +163,7 @@ extension BuyerTask {
                     isLastResort: isSlow))
         }
         if isDoubtful { patience.forgiveOwnBounds(parameters, turn.monotonic) }
-        guard hadBegun, reason != .notAsked else {
+        guard hadBegun else {
             guard assignments < parameters.assignmentsMax else { return failWorkersLost(&desk) }
             auction?.lostAward(worker, wasAsked: reason != .notAsked)
             return awardBest(&desk, &turn)
