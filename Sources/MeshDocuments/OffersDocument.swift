@@ -86,7 +86,8 @@ public struct OfferDocument: Codable, Sendable, Equatable {
     public var ageMilliseconds: Int64
 
     public init(
-        model: String, nodeID: String, name: String, isPinned: Bool, quantization: String, context: Int,
+        model: String, nodeID: String, name: String, isPinned: Bool = false, quantization: String,
+        context: Int,
         digest: Digest? = nil,
         features: [String], continues: Bool, price: PriceDocument, slots: Int, measured: Measured,
         sequence: UInt64, issuedAt: String, notAfter: String, heardVia: String, ageMilliseconds: Int64

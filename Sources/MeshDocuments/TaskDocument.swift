@@ -173,7 +173,7 @@ public struct TaskBid: Codable, Sendable, Equatable {
     @Nullable public var signature: String?
 
     public init(
-        nodeID: String, name: String, isPinned: Bool, outcome: String, declined: String? = nil,
+        nodeID: String, name: String, isPinned: Bool = false, outcome: String, declined: String? = nil,
         price: PriceDocument? = nil,
         queueMilliseconds: Int? = nil, firstTokenMilliseconds: Int? = nil, tokensPerSecond: Double? = nil,
         trust: Double? = nil, estimate: Money? = nil, completionMilliseconds: Double? = nil,
@@ -254,7 +254,8 @@ public struct TaskAssignment: Codable, Sendable, Equatable {
     public var droppedFields: [String]
 
     public init(
-        nodeID: String, name: String, isPinned: Bool, fromToken: Int, tokens: Int, ended: String, cost: Money,
+        nodeID: String, name: String, isPinned: Bool = false, fromToken: Int, tokens: Int, ended: String,
+        cost: Money,
         gapMilliseconds: Double? = nil, receipt: String? = nil, droppedFields: [String] = []
     ) {
         self.nodeID = nodeID
