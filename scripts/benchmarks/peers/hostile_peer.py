@@ -228,8 +228,9 @@ class Seller:
 
     price = {"input": 100_000, "cached_input": 10_000, "output": 1_000_000}
 
-    def __init__(self, buyer, behave):
-        self.buyer, self.seed, self.behave, self.won, self.paid = buyer, os.urandom(32), behave, 0, {}
+    def __init__(self, buyer, behave, model):
+        self.buyer, self.seed, self.behave, self.model = buyer, os.urandom(32), behave, model
+        self.won, self.paid = 0, {}
         self.session = Session(self.seed, buyer)
         self.offer()
         threading.Thread(target=self.serve, daemon=True).start()
@@ -237,7 +238,7 @@ class Seller:
     def offer(self):
         now, port = int(time.time() * 1000), self.session.socket.getsockname()[1]
         offer = MESSAGES["Offer"](
-            public_key=self.session.key, model="bench", context=32_768, features=67, price=self.price, slots=64,
+            public_key=self.session.key, model=self.model, context=32_768, features=67, price=self.price, slots=64,
             speed={"first_token_ms": 1, "millitokens_per_s": 10**6}, endpoints=[{"address": bytes([127, 0, 0, 1]), "port": port}],
             reachability=1, name="evil", sequence=now, issued_at_ms=now, not_after_ms=now + 600_000)
         self.session.send(request=1, offer_mail={"offers": [signed(self.seed, b"starling offer", offer)]})
@@ -283,9 +284,9 @@ class Seller:
         return {"won": self.won, "paid_most": max(self.paid.values(), default=0)}
 
 
-def selling(behave):
+def selling(behave, model="bench"):
     def attack(_, buyer):
-        seller = Seller(buyer, behave)
+        seller = Seller(buyer, behave, model)
         time.sleep(0.5)
         yield
         stopped.wait()
@@ -330,7 +331,8 @@ def piecemeal(channel, task, attempt):
 ATTACKS = {
     "phantom_leases": phantom_leases, "unread_jobs": unread_jobs, "junk_receipts": junk_receipts,
     "junk_channels": junk_channels, "empty_finish": selling(empty_finish), "greedy_tokens": selling(greedy_tokens),
-    "stalling": selling(stalling), "piecemeal": selling(piecemeal),
+    "stalling": selling(stalling), # Under a model of its own: what counts is what its answers cost those who ask for another.
+    "piecemeal": selling(piecemeal, "bench2"),
 }
 
 
