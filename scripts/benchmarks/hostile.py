@@ -66,7 +66,7 @@ class Scene:
     def answers(self):
         """(answers a second, the fewest tokens of an answer) of the honest clients."""
         try:
-            done = self.bench.load([self.url], clients=CLIENTS, seconds=self.seconds)
+            done = self.bench.load([self.url], clients=CLIENTS, seconds=self.seconds, tokens=16)
         except harness.CannotMeasure as problem:
             harness.remark(f"  {problem}")
             return 0, 0
