@@ -297,6 +297,28 @@ extension BlameTests {
 }
 
 extension BlameTests {
+    @Test func anAcceptedAwardWhoseChannelOurOwnBoundsKeepBackIsMadeAgainInAMoment() {
+        var buyer = Buyer()
+        let task = buyer.submit(request { $0.deadline = .minutes(1) })
+        buyer.found(task, [ada, cyd])
+        for (token, call, key) in buyer.take().calls {
+            let seller = key == ada.key ? ada : cyd
+            buyer.answer(token, seller.bid(call, buyer: buyer.key), from: seller)
+        }
+        let award = buyer.take().awards[0]
+        buyer.answer(award.0, .awardReply(AwardReply(task: task, attempt: 1, status: .accepted)), from: ada)
+        buyer.auctioneer.channelFailed(
+            task, attempt: 1, peer: ada.key, wasTried: false, turn: &buyer.turn, out: &buyer.actions)
+        #expect(buyer.take().needs == 1)
+        buyer.found(task, [ada])
+        #expect(buyer.actions.isEmpty, "it waits a moment")
+        #expect(trust(buyer, ada) == 1_000)
+        buyer.advance(to: 100)
+        buyer.found(task, [ada])
+        _ = buyer.start(task, [ada], channel: 5)
+        #expect(buyer.actions.failures.isEmpty)
+    }
+
     @Test func aSellerThatTakesAwardsAndHandsThemBackGetsATaskOnce() {
         var buyer = Buyer()
         let (task, first) = buyer.stream([ada, cyd])

@@ -168,6 +168,12 @@ extension BuyerTask {
             auction?.lostAward(worker, wasAsked: reason != .notAsked)
             return awardBest(&desk, &turn)
         }
+        if reason == .notAsked {
+            // It stood by its bid, and our own bounds kept the channel back.
+            exclusions.add(.init(key: worker, reason: .notAsked, retryAfter: parameters.retryMin))
+            patience.forgiveOwnBounds(parameters, turn.monotonic)
+            return choose(&desk)
+        }
         if reason == .busy, assignment.channel == nil {
             // It stood by its bid and had no room for our channel: nothing began, and we ask again in a moment.
             patience.forgive(parameters, turn.monotonic)
