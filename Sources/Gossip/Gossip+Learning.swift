@@ -187,17 +187,39 @@ extension Gossip {
     }
 
     /// The session proves the sender, so the date in its own offer needs no signature: it may correct our
-    /// clock, if the sender has answered us at this address. After a correction our own offers are signed
-    /// anew, because they had wrong dates, and books are compared, because we refused others' for theirs. What
-    /// we hold may last longer by the new clock, and never shorter.
+    /// clock, if the sender has answered us at this address, and else once it has.
     private mutating func compareClocks(_ offer: Offer, _ from: PeerAddress, isNews: Bool, _ now: Now) {
-        guard let member = members[from.key], member.hasAnswered, member.address == from else { return }
+        guard hasAnswered(from) else {
+            let (ahead, overflow) = offer.issuedAt.milliseconds.subtractingReportingOverflow(
+                now.wall.milliseconds)
+            if !overflow { earlyDates.insert(from.key, EarlyDate(sender: from, ahead: ahead)) }
+            return
+        }
         let network = from.endpoint.allocation
         let isSet =
             isNews
             ? clocks.hear(offer.issuedAt, from: network, now)
             : clocks.hearAgain(offer.issuedAt, from: network, now)
-        guard isSet else { return }
+        if isSet { clockWasSet(now) }
+    }
+
+    private func hasAnswered(_ address: PeerAddress) -> Bool {
+        members[address.key].map { $0.hasAnswered && $0.address == address } ?? false
+    }
+
+    /// A member has answered us now: the date in an earlier mail of its counts. A publisher mails a newcomer
+    /// before the newcomer has probed it, and not again for a minute.
+    mutating func compareEarlyDate(of key: PublicKey, _ now: Now) {
+        guard let early = earlyDates[key], hasAnswered(early.sender) else { return }
+        earlyDates.remove(key)
+        let issuedAt = WallTime(milliseconds: now.wall.milliseconds &+ early.ahead)
+        if clocks.hear(issuedAt, from: early.sender.endpoint.allocation, now) { clockWasSet(now) }
+    }
+
+    /// After a correction our own offers are signed anew, because they had wrong dates, and books are
+    /// compared, because we refused others' for theirs. What we hold may last longer by the new clock, and
+    /// never shorter.
+    private mutating func clockWasSet(_ now: Now) {
         signAnew(now)
         for id in book.ids {
             guard let entry = book[id] else { continue }

@@ -43,6 +43,11 @@ public struct Gossip: Sendable {
         /// Others may not get it from its publisher: it isn't cancelled by the publisher's own mail to us.
         var isUrgent: Bool
     }
+    struct EarlyDate: Sendable {
+        let sender: PeerAddress
+        /// Milliseconds that the sender's clock is ahead of ours.
+        let ahead: Int64
+    }
     struct Leaving: Sendable {
         var openMails = 0
         var isReported = false
@@ -63,6 +68,8 @@ public struct Gossip: Sendable {
     var resumed: [String] = []
     var budget = CheckBudget()
     var clocks = PeerClocks()
+    /// The latest date of each sender that had not answered us yet.
+    var earlyDates = RecentTable<PublicKey, EarlyDate>(capacity: GossipLimits.earlyDatesMax)
     /// Exchanges started at once when our clock is set; an attacker that can set it repeatedly gets no more
     /// than these.
     var clockExchanges = TokenBucket(every: .seconds(20), burst: 4)
@@ -135,6 +142,7 @@ public struct Gossip: Sendable {
         guard address.key != identity.publicKey else { return }
         let isNew = !members.contains(address.key)
         guard members.join(address, contact) else { return dropped.count(.membersFull) }
+        compareEarlyDate(of: address.key, turn.now)
         guard isNew, leaving == nil else { return }
         for id in owns.keys where book.passable(id, at: clocks.judge(turn.wall)) { mail.add(id, to: address) }
         if members.count == 1 {
@@ -193,6 +201,7 @@ public struct Gossip: Sendable {
         guard let pending = requests.removeValue(forKey: token) else { return }
         requests.releaseIfEmpty()
         members.answered(from.key)
+        compareEarlyDate(of: from.key, turn.now)
         switch (pending, message) {
         case (.mail(_, let isLeave), .offerReceived):
             if isLeave { leaving?.openMails -= 1 }

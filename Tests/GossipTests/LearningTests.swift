@@ -425,6 +425,17 @@ import Wire
         #expect(mails.allSatisfy { $0.offers.first?.issuedAt == WallTime(milliseconds: wallStart) })
     }
 
+    @Test func aDateThatCameBeforeItsSendersFirstAnswerCountsFromThatAnswerOn() {
+        var machine = Machine()
+        machine.wallError = -3_600_000
+        for index in 1...3 { machine.mail([offer(of: index)], from: index) }
+        machine.meet(1)
+        machine.meet(2)
+        #expect(machine.gossip.clockCorrection == 0)
+        machine.meet(3)
+        #expect(machine.gossip.clockCorrection == 3_600_000)
+    }
+
     @Test func nodesThatNeverAnsweredUsAndOneOperatorsNetworkCantSetAClock() {
         var machine = Machine()
         for index in 1...9 {
