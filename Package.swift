@@ -42,7 +42,7 @@ let core: [Target] = [
     target("Sessions", ["Wire"] + collections),
     target("Discovery", ["Wire"] + collections),
     target("Gossip", ["Wire"] + collections),
-    target("Market", ["Wire"] + collections),
+    target("Market", ["Wire", "OpenAIFormat"] + collections),
     target("Credit", ["Wire"]),
     target("PeerCore", machines),
     target("Simulation", ["PeerCore", "Credit"] + machines + collections),

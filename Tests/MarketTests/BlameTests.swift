@@ -319,6 +319,46 @@ extension BlameTests {
         #expect(buyer.actions.failures.isEmpty)
     }
 
+    @Test func newKeysLoseTwoAssignmentsOfATaskAndThenAProvenSellerIsAsked() {
+        var buyer = Buyer()
+        let (before, _) = buyer.stream([cyd], channel: 4)
+        buyer.delta(before, 1, at: 0, "Hello", from: cyd, on: 4)
+        buyer.finish(
+            before, 1, Finish(reason: "stop", promptTokens: 8, completionTokens: 1), from: cyd, on: 4)
+        _ = buyer.take()
+        let sellers = (41...48).map { Seller($0, "new", price: price(1, 1)) } + [cyd]
+        var (task, worker) = buyer.stream(sellers)
+        let fail = FrameBody.fail(Fail(code: "busy", message: "no", anotherMaySucceed: true))
+        for attempt in 1...2 {
+            #expect(worker.key != cyd.key)
+            buyer.frame(
+                task, UInt32(attempt), fail, from: worker, on: ChannelID(rawValue: 4 + UInt64(attempt)))
+            buyer.actions = []
+            buyer.found(task, sellers)
+            worker = buyer.start(task, sellers, channel: ChannelID(rawValue: 5 + UInt64(attempt)))
+        }
+        #expect(worker.key == cyd.key)
+    }
+
+    @Test func aSellerThatFailsAgainAndAgainComesLastForAWhile() {
+        var buyer = Buyer()
+        let free = Seller(41, "free", price: price(0, 0))
+        for round in 0..<2 {
+            buyer.milliseconds += 2_000
+            let channel = ChannelID(rawValue: 5 + UInt64(round))
+            let (task, worker) = buyer.stream([free, cyd], channel: channel)
+            #expect(worker.key == free.key)
+            buyer.auctioneer.channelClosed(channel, turn: &buyer.turn, out: &buyer.actions)
+            buyer.auctioneer.cancel(task, turn: &buyer.turn, out: &buyer.actions)
+            _ = buyer.take()
+        }
+        #expect(buyer.stream([free, cyd], channel: 8).1.key == cyd.key)
+        #expect(buyer.stream([free], channel: 9).1.key == free.key, "better than nobody")
+        _ = buyer.take()
+        buyer.milliseconds += 11_000
+        #expect(buyer.stream([free, cyd], channel: 10).1.key == free.key)
+    }
+
     @Test func aSellerThatTakesAwardsAndHandsThemBackGetsATaskOnce() {
         var buyer = Buyer()
         let (task, first) = buyer.stream([ada, cyd])

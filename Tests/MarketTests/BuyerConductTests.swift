@@ -129,6 +129,20 @@ import Wire
         #expect(answers.count { $0 == nil } == 4 && worker.bidder.slotsTaken("wren-m") == 8)
     }
 
+    @Test func whatABuyerPaidCountsNoMoreOnceItLeavesAJobUnacknowledged() throws {
+        var worker = Worker(Seller(1, slots: 8))
+        for number in 1...6 { try worker.runAndPay(UInt64(number), from: one, 2_001) }
+        let job = try worker.run(50, from: one, on: 98, window: 1 << 20) { $0.deadlineMilliseconds = 60_000 }
+        let start = worker.milliseconds
+        for second in 0..<12 {
+            worker.advance(to: start + Int64(second) * 1_000)
+            worker.event(job, .produced(text: [UInt8](repeating: 120, count: 100), tokens: 50, extra: []))
+        }
+        #expect(worker.bidder.record.unpaid == 1)
+        let answers = (200..<210).map { reason(worker.handle(.callForBids(call($0)), from: one)) }
+        #expect(answers.count { $0 == nil } == 4, "a stranger's share")
+    }
+
     @Test func newKeysOfOneNetworkShareOneSlotAndWhatIsLent() {
         var worker = Worker(Seller(1, slots: 8))
         var answers: [DeclineReason?] = []

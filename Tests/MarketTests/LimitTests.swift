@@ -75,7 +75,7 @@ import Wire
         _ = buyer.start(task, [ada], channel: 5)
         for part in 0..<30 {
             let extra = Delta(
-                offset: UInt64(part) * 8, text: [], tokens: 1, extra: Array("[{\"i\":0}]".utf8.prefix(8)))
+                offset: UInt64(part * toolCall.count), text: [], tokens: 1, extra: toolCall)
             buyer.frame(task, 1, .delta(extra), from: ada, on: 5)
         }
         #expect(buyer.actions.summaries.isEmpty)

@@ -91,7 +91,7 @@ import Wire
         var buyer = Buyer()
         let (task, _) = buyer.stream([ada, cyd])
         buyer.frame(
-            task, 1, .delta(Delta(offset: 0, text: [], tokens: 3, extra: Array("[{}]".utf8))), from: ada,
+            task, 1, .delta(Delta(offset: 0, text: [], tokens: 3, extra: toolCall)), from: ada,
             on: 5)
         buyer.auctioneer.channelClosed(5, turn: &buyer.turn, out: &buyer.actions)
         #expect(buyer.actions.failures.map(\.reason) == [.workerLost])

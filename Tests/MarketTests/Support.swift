@@ -81,6 +81,10 @@ struct Seller {
     }
 }
 
+/// Bytes of `choices` that say something, and such that say nothing.
+let toolCall = Array(#"[{"index":0,"delta":{"tool_calls":[{"function":{"name":"f"}}]}}]"#.utf8)
+let noWords = Array(#"[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":"stop"}]"#.utf8)
+
 func makeIdentity(_ number: UInt64) -> Identity { identity(number) }
 
 func request(_ model: String = "wren-m", change: (inout TaskRequest) -> Void = { _ in }) -> TaskRequest {
@@ -259,6 +263,9 @@ extension [AuctioneerAction] {
         return String(decoding: parts.flatMap { $0 }, as: UTF8.self)
     }
     var needs: Int { count { if case .needOffers = $0 { true } else { false } } }
+    var extras: [[UInt8]] {
+        compactMap { if case .client(_, .delta(_, _, let extra)) = $0, !extra.isEmpty { extra } else { nil } }
+    }
     var closed: [ChannelID] { compactMap { if case .closeChannel(let id) = $0 { id } else { nil } } }
     var freed: [ChannelID] { compactMap { if case .releaseChannel(let id) = $0 { id } else { nil } } }
     var receipts: [Receipt] {

@@ -119,10 +119,91 @@ import Wire
         }
     }
 
+    @Test(arguments: ["end", "delta", "both"]) func whatSaysNothingIsNoAnswer(_ where: String) {
+        var buyer = Buyer()
+        let (task, first) = buyer.stream([ada, cyd])
+        if `where` != "end" {
+            let delta = Delta(offset: 0, text: [], tokens: 40, extra: noWords)
+            buyer.frame(task, 1, .delta(delta), from: first, on: 5)
+        }
+        let extra = `where` == "delta" ? [] : noWords
+        buyer.finish(
+            task, 1, Finish(reason: "stop", promptTokens: 8, completionTokens: 40, extra: extra), from: first,
+            on: 5)
+        #expect(buyer.actions.summaries.isEmpty && buyer.actions.receipts.isEmpty)
+        buyer.found(task, [ada, cyd])
+        let other = buyer.start(task, [ada, cyd], channel: 6)
+        buyer.delta(task, 2, at: 0, "Hello", from: other, on: 6)
+        buyer.finish(
+            task, 2, Finish(reason: "stop", promptTokens: 8, completionTokens: 1), from: other, on: 6)
+        #expect(buyer.actions.text == "Hello" && buyer.actions.extras.isEmpty)
+        #expect(buyer.actions.summaries.first?.workers == [other.key])
+        #expect(trust(buyer, first) == 700)
+    }
+
+    @Test func whatSaysNothingReachesTheClientWithTheFirstThatSaysSomething() {
+        var buyer = Buyer()
+        let (task, _) = buyer.stream([ada])
+        buyer.frame(task, 1, .delta(Delta(offset: 0, text: [], tokens: 0, extra: noWords)), from: ada, on: 5)
+        #expect(buyer.actions.extras.isEmpty)
+        let next = Delta(offset: UInt64(noWords.count), text: [], tokens: 2, extra: toolCall)
+        buyer.frame(task, 1, .delta(next), from: ada, on: 5)
+        #expect(buyer.actions.extras == [noWords, toolCall])
+    }
+
+    @Test(arguments: ["", "{}", "null", "[{", "[1]", #"[{"index":128,"delta":{"content":"x"}}]"#])
+    func whatIsNoListOfChoicesIsAViolation(_ extra: String) {
+        var buyer = Buyer()
+        let (task, first) = buyer.stream([ada, cyd])
+        let bytes = extra.isEmpty ? [0xff] : Array(extra.utf8)
+        buyer.frame(task, 1, .delta(Delta(offset: 0, text: [], tokens: 1, extra: bytes)), from: first, on: 5)
+        #expect(buyer.actions.closed == [5] && trust(buyer, first) == 700)
+    }
+
+    @Test func aPreludeWithoutAWordIsBounded() {
+        var buyer = Buyer()
+        let (task, first) = buyer.stream([ada, cyd])
+        for part in 0..<400 {
+            let delta = Delta(offset: UInt64(part * noWords.count), text: [], tokens: 0, extra: noWords)
+            buyer.frame(task, 1, .delta(delta), from: first, on: 5)
+        }
+        #expect(buyer.actions.closed == [5])
+    }
+
+    @Test func newKeysThatAgreeDoNotSettleATaskWhileAProvenSellerCanBeAsked() {
+        var buyer = Buyer()
+        let (before, _) = buyer.stream([bob], channel: 4)
+        buyer.delta(before, 1, at: 0, "Hello", from: bob, on: 4)
+        buyer.finish(
+            before, 1, Finish(reason: "stop", promptTokens: 8, completionTokens: 1), from: bob, on: 4)
+        _ = buyer.take()
+        let liars = [
+            Seller(41, "one", price: price(1, 1)), Seller(42, "two", price: price(1, 1)),
+            Seller(43, "three", price: price(1, 1)),
+        ]
+        let sellers = liars + [bob]
+        let (task, first) = buyer.stream(sellers)
+        buyer.frame(task, 1, failure("invalid_request", another: false), from: first, on: 5)
+        buyer.found(task, sellers)
+        let second = buyer.start(task, sellers, channel: 6)
+        #expect(second.key != bob.key)
+        buyer.frame(task, 2, failure("invalid_request", another: false), from: second, on: 6)
+        #expect(buyer.actions.failures.isEmpty)
+        buyer.actions = []
+        buyer.found(task, sellers)
+        #expect(buyer.actions.calls.map(\.2) == [bob.key])
+        #expect(buyer.start(task, sellers, channel: 7).key == bob.key)
+        buyer.delta(task, 3, at: 0, "Hello", from: bob, on: 7)
+        buyer.finish(
+            task, 3, Finish(reason: "stop", promptTokens: 8, completionTokens: 1), from: bob, on: 7)
+        #expect(buyer.actions.summaries.count == 1)
+        #expect(trust(buyer, first) == 700 && trust(buyer, second) == 700)
+    }
+
     @Test func aToolCallAndAnEmbeddingAreNoEmptyAnswers() {
         var buyer = Buyer()
         let (task, _) = buyer.stream([ada])
-        let call = Delta(offset: 0, text: [], tokens: 3, extra: Array("[{}]".utf8))
+        let call = Delta(offset: 0, text: [], tokens: 3, extra: toolCall)
         buyer.frame(task, 1, .delta(call), from: ada, on: 5)
         buyer.finish(
             task, 1, Finish(reason: "tool_calls", promptTokens: 8, completionTokens: 3), from: ada, on: 5)

@@ -87,10 +87,13 @@ struct Assignment: Sendable {
     var receivedTotal: UInt64 { start.bytes + received }
     /// Tokens that other workers had delivered before.
     var continuedTokens: UInt32 { start.tokens }
-    var hasContent: Bool { received > 0 }
+    var hasContent: Bool { count.bytes > 0 }
 
-    /// Counts a delta, and cuts what the client's limits don't allow.
-    mutating func receive(_ delta: Delta, _ parameters: MarketParameters, _ now: MonotonicTime) -> Intake {
+    /// Counts a delta, and cuts what the client's limits don't allow. One that says nothing (`says` is false) fills
+    /// the window, and is neither an answer nor evidence of one.
+    mutating func receive(
+        _ delta: Delta, says: Bool, _ parameters: MarketParameters, _ now: MonotonicTime
+    ) -> Intake {
         guard delta.offset == received else { return .violation }
         let bytes = UInt64(delta.text.count + delta.extra.count)
         guard bytes > 0 else {
@@ -102,6 +105,10 @@ struct Assignment: Sendable {
             return .violation
         }
         if isHeldBack(parameters) { wasHeldBack = true }
+        guard says else {
+            clock.heard(now)
+            return .part(delta)
+        }
         var delta = delta
         var isLast = false
         if let limit = limits.tokens {

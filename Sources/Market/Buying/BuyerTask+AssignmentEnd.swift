@@ -28,6 +28,7 @@ extension BuyerTask {
     mutating func endAssignment(_ end: AssignmentEnd, _ desk: inout AuctionDesk, _ turn: inout Turn) {
         guard var assignment else { return }
         self.assignment = nil
+        prelude = []
         for kind in [TaskTimer.Kind.award, .channel, .stall, .receipt] { desk.cancel(id, kind) }
         let bill = finalBill(of: assignment, end, desk)
         settle(bill, assignment, end)
@@ -39,6 +40,9 @@ extension BuyerTask {
         dismiss(assignment, end, receipt, &desk)
         let worker = assignment.worker.key
         desk.sellers.ended(worker)
+        if case .failed(let reason, _) = end, reason != .notAsked, !desk.sellers.hasFinished(worker) {
+            strangersLost += 1
+        }
         if let factor = trustLeft(in: assignment, end, desk) {
             desk.blame(worker, factor: factor, turn.now)
         } else {

@@ -16,12 +16,19 @@ extension BuyerTask {
         guard stage == .choosing else { return }
         let requirements = self.requirements(selfReachable: found.selfReachable)
         survey = Survey(found, requirements)
-        let pool = filter(found, requirements, desk, turn.monotonic)
+        var pool = filter(found, requirements, desk, turn.monotonic)
         let parameters = desk.parameters
+        let met = pool.filter(\.isMet)
+        couldAskMet = !met.isEmpty
+        if verdictsAgree || strangersLost >= parameters.strangersLostMax && !met.isEmpty {
+            survey.notSampled = pool.count - met.count
+            pool = met
+            if pool.isEmpty { return conclude(&desk, turn.monotonic) }
+        }
         guard !pool.isEmpty else { return noneLeft(&desk, &turn) }
         guard attempt < UInt32(clamping: parameters.auctionsMax) else { return refuse(&desk, turn.monotonic) }
         let chosen = Sampling.choose(pool, most: parameters.candidatesMax, random: &turn.random)
-        survey.notSampled = pool.count - chosen.count
+        survey.notSampled += pool.count - chosen.count
         call(chosen, requirements, &desk, turn.monotonic)
     }
 
@@ -45,8 +52,9 @@ extension BuyerTask {
         let basis = requirements.basis
         let market = desk.speeds.market(of: request.model)
         // Each pool is used only if the one before it is empty. Sellers that owe us an answer come last, so
-        // that a dead node costs one call. Sellers that must dial us wait until we know that they can.
-        var (pool, dialling, overdue): (Pool, Pool, Pool) = ([], [], [])
+        // that a dead node costs one call; before them those that failed again and again. Sellers that must dial us
+        // wait until we know that they can.
+        var (pool, dialling, suspended, overdue): (Pool, Pool, Pool, Pool) = ([], [], [], [])
         for candidate in found.sellers {
             let offer = candidate.offer.record
             let trust = desk.sellers.trust(candidate.key, now)
@@ -64,6 +72,8 @@ extension BuyerTask {
             let entry = (eligible, basis.expect(offer, millitrust: trust, belief).score)
             if desk.sellers.isOverdue(candidate.key, now) {
                 overdue.append(entry)
+            } else if desk.sellers.isSuspended(candidate.key, now) {
+                suspended.append(entry)
             } else if found.isReachabilityUntested, !offer.reachability.acceptsChannels,
                 candidate.key != desk.identity.publicKey
             {
@@ -72,11 +82,13 @@ extension BuyerTask {
                 pool.append(entry)
             }
         }
-        for second in [dialling, overdue] {
+        for (second, reason) in [
+            (dialling, Reason.unreachable), (suspended, .untrusted), (overdue, .unreachable),
+        ] {
             if pool.isEmpty {
                 pool = second
             } else {
-                for left in second { survey.count(left.eligible.candidate.offer.record, .unreachable) }
+                for left in second { survey.count(left.eligible.candidate.offer.record, reason) }
             }
         }
         let best = pool.reduce(UInt64.max) { min($0, $1.score) }

@@ -1,3 +1,4 @@
+import OpenAIFormat
 import Primitives
 import Wire
 
@@ -39,16 +40,32 @@ extension BuyerTask {
     // MARK: - Deltas
 
     private mutating func take(_ delta: Delta, _ desk: inout AuctionDesk, _ turn: inout Turn) {
-        let now = turn.monotonic
+        var says = true
+        if !delta.extra.isEmpty, request.kind != .embedding {
+            switch ChoicesContent(of: delta.extra) {
+            case .malformed: return breach(&desk, &turn)
+            case .none: says = !delta.text.isEmpty
+            case .some: break
+            }
+        }
         let isFirst = assignment?.hasContent == false
-        switch assignment?.receive(delta, desk.parameters, now) {
+        switch assignment?.receive(delta, says: says, desk.parameters, turn.monotonic) {
         case .violation, nil: return breach(&desk, &turn)
         case .empty: return
+        case .part(let part) where isFirst && !says: holdBack(part, &desk, &turn)
         case .part(let part): deliver(part, isFirst: isFirst, &desk, &turn)
         case .last(let part):
             deliver(part, isFirst: isFirst, &desk, &turn)
             endAtLimit(&desk, &turn)
         }
+    }
+
+    /// Keeps what says nothing (roles, reasons to end) until something is said: the client must not get it of a
+    /// worker that then says nothing at all.
+    private mutating func holdBack(_ delta: Delta, _ desk: inout AuctionDesk, _ turn: inout Turn) {
+        prelude.append(delta)
+        let bytes = prelude.reduce(0) { $0 + $1.extra.count }
+        if bytes > desk.parameters.preludeBytesMax { breach(&desk, &turn) }
     }
 
     /// The answer has all that the client's limits allow: it ends here, whatever its worker still sends.
@@ -66,6 +83,9 @@ extension BuyerTask {
         if isFirst {
             firstDelta(now)
             armStall(&desk)
+            let held = prelude
+            prelude = []
+            for delta in held { deliver(delta, isFirst: false, &desk, &turn) }
         }
         guard request.kind != .embedding else { return collect(delta, &desk, &turn) }
         if delivery.isEmpty, let bid = assignment?.bid {
@@ -115,7 +135,9 @@ extension BuyerTask {
     private mutating func take(_ finish: Finish, _ desk: inout AuctionDesk, _ turn: inout Turn) {
         guard let assignment else { return }
         transcript.changeLast { $0.droppedFields = finish.droppedFields }
-        if delivery.isEmpty, !delivery.hasWhole, finish.extra.isEmpty {
+        // Only an embedding's answer comes with its end.
+        let whole = request.kind == .embedding ? delivery.takeWhole() + finish.extra : []
+        if delivery.isEmpty, whole.isEmpty {
             return judge(.empty, finish.reason, &desk, &turn)
         }
         let worker = assignment.worker.key
@@ -125,8 +147,7 @@ extension BuyerTask {
             PromptCounts.weights(assignment.bid, model: request.model), by: worker)
         endAssignment(.finished(finish), &desk, &turn)
         blameRefuted(by: worker, context: assignment.bid.context, &desk, turn.now)
-        let extra = delivery.takeWhole() + finish.extra
-        self.finish(reason: finish.reason, extra: extra, &desk, turn.monotonic)
+        self.finish(reason: finish.reason, extra: whole, &desk, turn.monotonic)
     }
 
     private mutating func take(_ fail: Fail, _ desk: inout AuctionDesk, _ turn: inout Turn) {

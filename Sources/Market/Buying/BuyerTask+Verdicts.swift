@@ -57,10 +57,19 @@ extension BuyerTask {
         let others = verdicts.filter { $0.position == verdict.position }
         verdicts.append(verdict)
         let isSettled =
-            others.contains { verdict.confirms($0) } || others.count + 1 >= Self.verdictsMax
+            verdictsAgree
+            && (!couldAskMet || (others + [verdict]).contains { desk.sellers.hasFinished($0.worker) })
             || assignments >= parameters.assignmentsMax || !request.preferences.allowFallbacks
         if isSettled { return conclude(&desk, turn.monotonic) }
         goOn(&desk, &turn)
+    }
+
+    /// Whether the findings about the answer as it stands settle it, unless a seller that is not a stranger can be
+    /// asked and none of them is of such a one: new keys that agree may be one liar's.
+    var verdictsAgree: Bool {
+        let standing = verdicts.filter { $0.position == delivery.position.bytes }
+        guard let last = standing.last else { return false }
+        return standing.count >= Self.verdictsMax || standing.contains { last.confirms($0) }
     }
 
     /// What the latest worker found of the answer as it stands; nil: nothing.

@@ -36,10 +36,16 @@ struct BuyerTask: Sendable {
     /// The running one.
     var assignment: Assignment?
     var delivery: Delivery
+    /// What the running worker sent before it said anything.
+    var prelude: [Delta] = []
     var bill = TaskBill()
     /// Awards so far, and how many of their workers were lost.
     var assignments = 0
     var failovers = 0
+    /// Assignments lost by sellers that never finished a task of ours.
+    var strangersLost = 0
+    /// Whether the latest choice could ask a seller that has finished a task of ours.
+    var couldAskMet = false
     /// What the last worker that gave up said.
     var lastFail: Fail?
     /// What workers found of the task itself.

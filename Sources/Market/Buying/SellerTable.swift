@@ -21,6 +21,8 @@ public struct SellerExperience: Sendable {
     public fileprivate(set) var failed = 0
     /// Calls that it declined since its last bid.
     fileprivate var declines = 0
+    /// Blames since it last finished a task.
+    fileprivate var failuresInRow = 0
     /// Our own tasks that it is answering now: its offer can't say that.
     fileprivate var inFlight = 0
 
@@ -77,6 +79,16 @@ struct SellerTable: Sendable {
 
     /// Whether it won a task of ours and finished it.
     func hasFinished(_ key: PublicKey) -> Bool { (table[key]?.finished ?? 0) > 0 }
+
+    /// Whether it failed so often in a row that others are asked first for a while. Trust alone, which makes a bid
+    /// dearer, can't keep out one that costs nothing.
+    func isSuspended(_ key: PublicKey, _ now: MonotonicTime) -> Bool {
+        guard let seller = table[key], let blamedAt = seller.blamedAt else { return false }
+        let beyond = seller.failuresInRow - parameters.failuresInRowMax
+        guard beyond >= 0 else { return false }
+        let wait = min(parameters.suspensionMin * (1 << Int64(min(beyond, 16))), parameters.suspensionMax)
+        return now < blamedAt + wait
+    }
 
     /// Calls that it declined in a row.
     func declines(_ key: PublicKey) -> Int { table[key]?.declines ?? 0 }
@@ -155,6 +167,7 @@ struct SellerTable: Sendable {
     mutating func finished(_ key: PublicKey, _ now: MonotonicTime) {
         change(key, now) { seller in
             seller.finished &+= 1
+            seller.failuresInRow = 0
             seller.trust = min(1_000, seller.trust + (1_000 - seller.trust) / 10 + 1)
         }
     }
@@ -167,6 +180,7 @@ struct SellerTable: Sendable {
             seller.failed &+= 1
             if let blamedAt = seller.blamedAt, now - blamedAt < every { return }
             seller.blamedAt = now
+            seller.failuresInRow &+= 1
             seller.trust = max(floor, UInt32(UInt64(seller.trust) * UInt64(factor) / 1_000))
         }
     }

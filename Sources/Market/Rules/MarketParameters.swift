@@ -77,6 +77,9 @@ public struct MarketParameters: Sendable {
     /// Bytes in one frame of a request's body or of an answer's text; a frame holds at most 16,000.
     public var bodyPartBytes = 15_000
     public var deltaBytes = 12_000
+    /// Most bytes of `extra` that say nothing before an answer says something: the roles of 128 choices. Must be below
+    /// half a window, or a worker could hide its silence behind what the client has not got.
+    public var preludeBytesMax = 16_384
 
     // MARK: - Tables
 
@@ -100,6 +103,14 @@ public struct MarketParameters: Sendable {
     public var trustMin: UInt32 = 50
     /// Failures of one seller within this time are one event.
     public var blameEvery = Interval.seconds(1)
+    /// A seller that failed this many times since it last finished a task comes last for `suspensionMin`, doubled with
+    /// each further failure. More: whoever bids nothing wins task after task and fails it; fewer: one accident counts.
+    public var failuresInRowMax = 2
+    public var suspensionMin = Interval.seconds(10)
+    public var suspensionMax = Interval.minutes(10)
+    /// Assignments of one task that sellers which never finished a task here may lose; then one that did is asked, if
+    /// there is one. More: new keys, which cost nothing, can use up all assignments of a task.
+    public var strangersLostMax = 2
     /// Half of what is missing to 1000 comes back in this time, and a tenth with each finished task.
     public var trustHalfLife = Interval.minutes(10)
 

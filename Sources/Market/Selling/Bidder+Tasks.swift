@@ -161,6 +161,7 @@ extension Bidder {
             failTask(key, Fail(.backendError, message, anotherMaySucceed: false), &out)
         } else if delivered.isUnpaid {
             record.unpaid &+= 1
+            gate.defaulted(key)
             failTask(
                 key, Fail(.leaving, "No receipt acknowledges the answer.", anotherMaySucceed: true), &out)
         } else if let since = delivered.unreadSince {

@@ -30,6 +30,11 @@ extension SlotGate {
         }
     }
 
+    /// The job of this key was not acknowledged.
+    mutating func defaulted(_ key: SlotKey) {
+        if let claim = claim(of: key) { shares.defaulted(claim.party) }
+    }
+
     /// Notes a wrong signature; returns whether it ends the attempt.
     mutating func wasForged(_ key: SlotKey) -> Bool {
         var isOneTooMany = false

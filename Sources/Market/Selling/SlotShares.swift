@@ -103,6 +103,13 @@ struct SlotShares: Sendable {
     /// A receipt has followed the party's lease.
     mutating func acknowledged(_ party: Party) { openLeases.remove(party.group) }
 
+    /// The party let a job run without acknowledging it: what it and its network paid before counts no more, or a few
+    /// small payments would hold slots for ever.
+    mutating func defaulted(_ party: Party) {
+        paidByBuyer.remove(party.buyer)
+        paidByGroup.remove(party.group)
+    }
+
     /// The party has paid for a task what was counted.
     mutating func paid(_ party: Party) {
         Self.raise(&paidByBuyer, party.buyer)
