@@ -250,6 +250,20 @@ import Wire
         #expect(book.market(of: "wren-m")?.firstTokenMilliseconds == 7)
     }
 
+    @Test func aSellerThatDripsIsRememberedAsSlow() {
+        var buyer = Buyer()
+        let free = Seller(41, "free", price: price(0, 0))
+        let (task, worker) = buyer.stream([free, cyd])
+        #expect(worker.key == free.key)
+        for part in 0..<4 as Range<UInt64> {
+            buyer.milliseconds += 5_000
+            buyer.delta(task, at: part, "x", from: free, on: 5)
+        }
+        buyer.auctioneer.cancel(task, turn: &buyer.turn, out: &buyer.actions)
+        _ = buyer.take()
+        #expect(buyer.stream([free, cyd], channel: 6).1.key == cyd.key)
+    }
+
     @Test func aSellerThatClaimsALotAndDeliversLittleLosesToOneThatDelivers() {
         var buyer = Buyer()
         let boaster = Seller(41, "boaster", price: price(20, 190), speed: 1_000_000_000, first: 0)

@@ -238,6 +238,19 @@ import Wire
         #expect(job.deadline == .minutes(10))
     }
 
+    @Test func requestsThatNeverEndFillNoMoreThanTheirBound() {
+        var worker = Worker(Seller(1, context: 1_000_000, slots: 32))
+        for number in 1...6 as ClosedRange<UInt64> {
+            let buyer = asker(2_000 + number)
+            _ = worker.handle(.callForBids(call(number) { $0.tokensIn = 140_000 }), from: buyer)
+            worker.frame(
+                TaskID(high: 1, low: number), .open(TaskOpen(kind: .chat, bodyBytes: 8 << 20)), from: buyer,
+                on: ChannelID(rawValue: 90 + number))
+        }
+        #expect(worker.take().fails.map(\.code) == ["busy", "busy"])
+        #expect(worker.bidder.slotsTaken("wren-m") == 4)
+    }
+
     // MARK: - Buyers that don't keep up
 
     @Test func outputThatWaitsTenSecondsForItsReaderEndsTheTask() throws {

@@ -10,12 +10,15 @@ import Wire
 
     func after(_ milliseconds: Int64) -> MonotonicTime { .zero + .milliseconds(milliseconds) }
 
-    func made(first: UInt32, queue: UInt32 = 0, tokensIn: UInt32 = 8, slowness: Int = 0) -> StallClock {
+    func made(
+        first: UInt32, queue: UInt32 = 0, tokensIn: UInt32 = 8, slowness: Int = 0, isMet: Bool = true
+    ) -> StallClock {
         let bid = Bid(
             task: TaskID(high: 1, low: 1), attempt: 1, bidder: ada.key, buyer: bob.key, price: price(20, 200),
             queueMilliseconds: queue, firstTokenMilliseconds: first, millitokensPerSecond: 60_000,
             digest: nil, quantization: "q8_0", continues: true, context: 512)
-        return StallClock(bid, tokensIn: tokensIn, slowness: slowness, parameters, .zero)
+        return StallClock(
+            bid, tokensIn: tokensIn, isMet: isMet, slowness: slowness, parameters, .zero)
     }
 
     @Test func beforeItsFirstDeltaAWorkerHasThreeTimesWhatItBidAndItsQueue() {
@@ -80,6 +83,16 @@ import Wire
             "the same estimate again is no news")
         var loads = made(first: 3)
         #expect(stalls(&loads, 1..<200) { _ in Progress(phase: .loading, tokens: 0) } == after(99_000))
+    }
+
+    @Test func theWordsOfASellerThatNeverFinishedATaskAreBelievedForLessLongAndItIsLateAllTheSame() {
+        var queues = made(first: 3, isMet: false)
+        #expect(
+            stalls(&queues, 1..<60) { Progress(phase: .queued, tokens: UInt32(90_000 - $0)) }
+                == after(24_000))
+        #expect(queues.isLate(parameters, after(24_000)) && !made(first: 3).isLate(parameters, after(1_000)))
+        var again = made(first: 3, slowness: 1, isMet: false)
+        #expect(stalls(&again, 1..<60) { _ in Progress(phase: .loading, tokens: 0) } == after(49_000))
     }
 
     @Test func tokensThatAreClaimedAndNeverShownAreALieAndNoEvidence() {

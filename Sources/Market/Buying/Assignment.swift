@@ -40,7 +40,7 @@ struct Assignment: Sendable {
 
     init(
         attempt: UInt32, winner: Auction.Winner, kind: TaskKind, tokensIn: UInt32, start: Delivery.Position,
-        limits: Limits, slowness: Int, _ parameters: MarketParameters, now: MonotonicTime
+        limits: Limits, isMet: Bool, slowness: Int, _ parameters: MarketParameters, now: MonotonicTime
     ) {
         self.attempt = attempt
         worker = winner.address
@@ -53,7 +53,8 @@ struct Assignment: Sendable {
         openedAt = now
         acknowledgedAt = now
         count = AnswerCount(kind)
-        clock = StallClock(winner.bid, tokensIn: tokensIn, slowness: slowness, parameters, now)
+        clock = StallClock(
+            winner.bid, tokensIn: tokensIn, isMet: isMet, slowness: slowness, parameters, now)
     }
 
     func isOf(_ attempt: UInt32, _ key: PublicKey) -> Bool { self.attempt == attempt && worker.key == key }
@@ -152,6 +153,11 @@ struct Assignment: Sendable {
         isAccepted && channel != nil && !isHeldBack(parameters) && clock.isOverdue(parameters, now)
     }
 
+    /// Whether it has sent no byte for longer than it promised, whatever it said.
+    func isLate(_ parameters: MarketParameters, _ now: MonotonicTime) -> Bool {
+        isAccepted && channel != nil && !isHeldBack(parameters) && clock.isLate(parameters, now)
+    }
+
     /// Since when nothing came from the worker.
     var quietSince: MonotonicTime { channel == nil ? awardedAt : clock.heardAt }
 
@@ -180,16 +186,18 @@ struct Assignment: Sendable {
         }
         var sample = SpeedSample(first: Self.milliseconds(first - openedAt), isComplete: true, rate: nil)
         let (later, span) = (tokens - min(firstTokens, tokens), last - first)
-        if later >= Self.measuredTokensMin, span >= Self.measuredSpanMin, !wasHeldBack {
+        let isLong = later > 0 && span >= Self.measuredSpanLong
+        if isLong || later >= Self.measuredTokensMin && span >= Self.measuredSpanMin, !wasHeldBack {
             let rate = UInt64(later) * 1_000_000 / UInt64(max(1, span.milliseconds))
             sample.rate = UInt32(clamping: max(1, rate))
         }
         return sample
     }
 
-    /// Fewer tokens, or a shorter time, measure the network.
+    /// Fewer tokens, or a shorter time, measure the network; over a long time any number shows how slow it was.
     private static let measuredTokensMin: UInt32 = 8
     private static let measuredSpanMin = Interval.milliseconds(20)
+    private static let measuredSpanLong = Interval.seconds(2)
 
     private static func milliseconds(_ interval: Interval) -> UInt32 {
         UInt32(clamping: max(0, interval.milliseconds))

@@ -54,7 +54,7 @@ extension BuyerTask {
     /// A worker that sent nothing yet shows how slow it is only once it is late.
     private func noteSpeed(of assignment: Assignment, _ desk: inout AuctionDesk, _ now: MonotonicTime) {
         guard let sample = assignment.speed(now) else { return }
-        guard sample.isComplete || assignment.isOverdue(desk.parameters, now) else { return }
+        guard sample.isComplete || assignment.isLate(desk.parameters, now) else { return }
         desk.speeds.note(sample, of: assignment.worker.key, request.model)
     }
 

@@ -10,7 +10,8 @@ extension BuyerTask {
         let limits = Assignment.Limits(tokens: delivery.tokensLeft, cost: costLeft)
         assignment = Assignment(
             attempt: attempt, winner: winner, kind: request.kind, tokensIn: calledTokensIn,
-            start: delivery.position, limits: limits, slowness: slowness, desk.parameters, now: now)
+            start: delivery.position, limits: limits, isMet: desk.sellers.hasFinished(worker.key),
+            slowness: slowness, desk.parameters, now: now)
         assignments += 1
         transcript.assignments.append(
             AssignmentTranscript(

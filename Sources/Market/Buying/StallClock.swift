@@ -17,6 +17,10 @@ struct StallClock: Sendable {
     private(set) var lastByteAt: MonotonicTime?
     private(set) var heardAt: MonotonicTime
     private var evidenceAt: MonotonicTime
+    /// When bytes last came, or silence was last no fault of the worker's.
+    private var contentAt: MonotonicTime
+    /// How long words alone are believed.
+    private let wordsMax: Interval
     private var hasProgress = false
     /// The best that its frames claimed: tokens of the prompt read, tokens made, milliseconds left in a queue.
     private var promptRead: UInt32 = 0
@@ -29,8 +33,13 @@ struct StallClock: Sendable {
     /// A character has at most four bytes, so this many tokens may wait for the rest of one.
     private static let unshownTokensMax: UInt32 = 4
 
-    /// `slowness`: how many workers of the task were too slow before.
-    init(_ bid: Bid, tokensIn: UInt32, slowness: Int, _ parameters: MarketParameters, _ now: MonotonicTime) {
+    /// - Parameters:
+    ///   - isMet: the worker has finished a task here. Others' words are believed for less long.
+    ///   - slowness: how many workers of the task were too slow before.
+    init(
+        _ bid: Bid, tokensIn: UInt32, isMet: Bool, slowness: Int, _ parameters: MarketParameters,
+        _ now: MonotonicTime
+    ) {
         let first = Interval.milliseconds(Int64(bid.firstTokenMilliseconds))
         let queue = Interval.milliseconds(Int64(bid.queueMilliseconds))
         promise = max(parameters.stallMin, first * parameters.stallFactor + queue)
@@ -38,9 +47,12 @@ struct StallClock: Sendable {
             Int64(tokensIn) * 1_000 / Int64(max(1, parameters.promptTokensPerSecondMin)))
         let usual = max(parameters.preparingQuietMax, min(reading, parameters.preparingMax))
         patience = max(promise, min(usual * (1 << Int64(min(slowness, 3))), parameters.preparingMax))
+        let strangers = max(patience, parameters.strangersWordsMax * (1 << Int64(min(slowness, 3))))
+        wordsMax = isMet ? parameters.preparingMax : min(strangers, parameters.preparingMax)
         beganAt = now
         heardAt = now
         evidenceAt = now
+        contentAt = now
     }
 
     mutating func heard(_ now: MonotonicTime) { heardAt = now }
@@ -74,7 +86,7 @@ struct StallClock: Sendable {
             made = max(made, progress.tokens)
         }
         // Words alone are believed for so long, whatever they say.
-        if isEvidence, now < (lastByteAt ?? beganAt) + parameters.preparingMax { evidenceAt = now }
+        if isEvidence, now < (lastByteAt ?? beganAt) + wordsMax { evidenceAt = now }
     }
 
     /// The silence so far was not the worker's fault: the channel has just opened, our loop stood still, or
@@ -82,6 +94,7 @@ struct StallClock: Sendable {
     mutating func restart(_ now: MonotonicTime) {
         heardAt = now
         evidenceAt = now
+        contentAt = now
     }
 
     /// When the worker counts as stalled if nothing comes until then.
@@ -96,8 +109,16 @@ struct StallClock: Sendable {
 
     /// Whether it has shown no evidence for longer than its bid, or its own pace, promised.
     func isOverdue(_ parameters: MarketParameters, _ now: MonotonicTime) -> Bool {
-        let usual = firstByteAt == nil ? promise : max(parameters.stallMin, gap(parameters))
-        return now - evidenceAt > usual
+        now - evidenceAt > usual(parameters)
+    }
+
+    /// Whether it has sent no byte for longer than its bid, or its own pace, promised, whatever it said.
+    func isLate(_ parameters: MarketParameters, _ now: MonotonicTime) -> Bool {
+        now - contentAt > usual(parameters)
+    }
+
+    private func usual(_ parameters: MarketParameters) -> Interval {
+        firstByteAt == nil ? promise : max(parameters.stallMin, gap(parameters))
     }
 
     private func silentAt(_ parameters: MarketParameters) -> MonotonicTime {

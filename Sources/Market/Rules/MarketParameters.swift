@@ -67,12 +67,18 @@ public struct MarketParameters: Sendable {
     public var promptTokensPerSecondMin: UInt32 = 100
     /// How long words alone count as evidence, whatever they say: a 40 GB model from a slow disk takes a minute to load.
     public var preparingMax = Interval.seconds(90)
+    /// The same for a seller that never finished a task here, doubled with each worker of the task that was too slow:
+    /// else a new key holds every task until its deadline by words that cost nothing.
+    public var strangersWordsMax = Interval.seconds(15)
     /// A worker's exposure is what it delivers between two receipts; a signature costs the buyer 25 µs.
     public var receiptInterval = Interval.milliseconds(1_000)
     /// Largest text, in bytes, that is kept so that another worker can continue it. Beyond, a lost worker ends the task.
     public var deliveredBytesMax = 1 << 20
     /// Largest request, in bytes (`channel.proto`), and largest whole answer (an embedding).
     public var bodyBytesMax = 8 << 20
+    /// Bytes of all requests that have been announced to a seller and are not complete; strangers' at most half. Larger:
+    /// they fill its memory with requests that never end; smaller: large requests find no seller.
+    public var awaitedBytesMax = 64 << 20
     public var answerBytesMax = 8 << 20
     /// Bytes in one frame of a request's body or of an answer's text; a frame holds at most 16,000.
     public var bodyPartBytes = 15_000

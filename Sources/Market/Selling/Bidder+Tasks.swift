@@ -88,6 +88,11 @@ extension Bidder {
             out.append(refuse(.invalidRequest, problem, false))
             return end(key, .spent, &out)
         }
+        let most = gate.isStranger(key) ? parameters.awaitedBytesMax / 2 : parameters.awaitedBytesMax
+        guard gate.awaitedBytes + Int(open.bodyBytes) + Int(open.deliveredBytes) <= most else {
+            out.append(refuse(.busy, "Too many requests are still arriving.", true))
+            return end(key, .spent, &out)
+        }
         lastJob += 1
         let task = WorkerTask(
             id: JobID(rawValue: lastJob), key: key, channel: channel, model: claim.model, open: open,

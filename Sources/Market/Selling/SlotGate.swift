@@ -224,9 +224,14 @@ struct SlotGate: Sendable {
         slots.values[index].dialled = nil
     }
 
+    func isStranger(_ key: SlotKey) -> Bool { slots[key]?.isStranger ?? true }
+
     // MARK: - Running tasks
 
     var running: Int { jobs.count }
+
+    /// Bytes of requests that are announced and not complete.
+    var awaitedBytes: Int { slots.values.reduce(0) { $0 + ($1.task?.awaitedBytes ?? 0) } }
 
     /// Oldest first.
     var runningJobs: [JobID] { slots.values.compactMap { $0.task?.id }.sorted() }

@@ -53,6 +53,9 @@ struct WorkerTask: Sendable {
 
     private var announced: Int { Int(open.deliveredBytes) + Int(open.bodyBytes) }
 
+    /// What the request will hold in memory, until it is complete.
+    var awaitedBytes: Int { hasStarted ? 0 : announced }
+
     /// Adds a part of the request; false if that is more than was announced.
     mutating func add(_ part: [UInt8]) -> Bool {
         guard !hasStarted, request.count + part.count <= announced else { return false }
