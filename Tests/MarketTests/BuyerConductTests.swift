@@ -143,6 +143,16 @@ import Wire
         #expect(answers.count { $0 == nil } == 4, "a stranger's share")
     }
 
+    @Test func onceSomebodyHasPaidNewKeysOfManyNetworksLeaveHalfOfTheSlots() throws {
+        var worker = Worker(Seller(1, slots: 8))
+        try worker.runAndPay(1, from: one, 2_001)
+        let strangers = (0..<20).map { place in
+            reason(worker.handle(.callForBids(call(UInt64(100 + place))), from: asker(3_000 + UInt64(place))))
+        }
+        #expect(strangers.count { $0 == nil } == 4)
+        #expect(reason(worker.handle(.callForBids(call(200)), from: one)) == nil)
+    }
+
     @Test func newKeysOfOneNetworkShareOneSlotAndWhatIsLent() {
         var worker = Worker(Seller(1, slots: 8))
         var answers: [DeclineReason?] = []

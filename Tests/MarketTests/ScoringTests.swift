@@ -5,6 +5,11 @@ import Wire
 @testable import Market
 
 @Suite struct ScoringTests {
+    @Test func whatAWorkerCallsCachedCostsNoMoreThanTheRestOfThePrompt() {
+        let price = Price(input: 100_000, cachedInput: 1_000_000_000_000_000, output: 0)
+        #expect(Scoring.cost(price, prompt: 1_000, cached: 1_000, completion: 0) == 100)
+    }
+
     /// 8 tokens in, 64 out, 40 µcr a second, trust 1: an auction as printed, up to the rounding of its
     /// columns.
     @Test(arguments: [(ada, 130, 1_069, 173), (cyd, 156, 714, 185), (bob, 104, 2_136, 189)])

@@ -40,7 +40,8 @@ import Wire
                 inUse.count { $0.party.buyer == party.buyer }, inUse.count { $0.party.group == party.group }
             )
             let owes = paid == 0 && open[party.group] ?? 0 > now
-            if !owes && own < 1 + paid && around < 1 + paidAround { return paid == 0 }
+            let mayUseOwn = !owes && own < 1 + paid && around < 1 + paidAround
+            if mayUseOwn && (paid > 0 || payments.isEmpty) { return paid == 0 }
             return strangers < (slots + 1) / 2 ? true : nil
         }
 

@@ -55,6 +55,18 @@ import Wire
         #expect(trust(buyer, first) == 700 && trust(buyer, other) == 1_000)
     }
 
+    @Test func aNewKeysAnswerCostsAProvenSellerNothing() {
+        var buyer = Buyer()
+        let known = SellerRecord(key: ada.key, trust: 1_000, finished: 9, failed: 0, at: buyer.now.wall)
+        buyer.auctioneer.restore([known], now: buyer.now)
+        let (task, first, other) = second(&buyer, [ada, cyd], failure("backend_error", another: true))
+        #expect(first.key == ada.key)
+        buyer.delta(task, 2, at: 0, " ", from: other, on: 6)
+        buyer.finish(
+            task, 2, Finish(reason: "stop", promptTokens: 8, completionTokens: 1), from: other, on: 6)
+        #expect(trust(buyer, ada) == 1_000)
+    }
+
     @Test(arguments: ["invalid_request", "backend_error"])
     func whereThereIsNoOtherSellerItsFailureEndsTheTaskAndItIsNotBlamed(_ code: String) {
         var buyer = Buyer()

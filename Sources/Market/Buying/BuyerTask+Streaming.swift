@@ -145,8 +145,9 @@ extension BuyerTask {
         desk.prompts.learn(
             finish.promptTokens, estimate: assignment.tokensIn,
             PromptCounts.weights(assignment.bid, model: request.model), by: worker)
+        let isMet = desk.sellers.hasFinished(worker)
         endAssignment(.finished(finish), &desk, &turn)
-        blameRefuted(by: worker, context: assignment.bid.context, &desk, turn.now)
+        blameRefuted(by: worker, isMet: isMet, context: assignment.bid.context, &desk, turn.now)
         self.finish(reason: finish.reason, extra: whole, &desk, turn.monotonic)
     }
 

@@ -96,11 +96,13 @@ extension BuyerTask {
         }
     }
 
-    /// A worker delivered what others said they, or anybody, couldn't: their word cost the client time.
+    /// A worker delivered what others said they, or anybody, couldn't: their word cost the client time. An answer of one
+    /// that had never finished a task (`isMet` is false) refutes only its like: it may be a blank, sent to harm them.
     mutating func blameRefuted(
-        by worker: PublicKey, context: UInt32, _ desk: inout AuctionDesk, _ now: Now
+        by worker: PublicKey, isMet: Bool, context: UInt32, _ desk: inout AuctionDesk, _ now: Now
     ) {
         for verdict in verdicts where verdict.worker != worker && verdict.isRefuted(byContext: context) {
+            guard isMet || !desk.sellers.hasFinished(verdict.worker) else { continue }
             desk.blame(verdict.worker, factor: desk.parameters.trustAfterLoss, now)
         }
     }

@@ -4,7 +4,7 @@ import Wire
 /// The published rule by which a call's bids are compared. In integers, so that every implementation gets the
 /// same numbers and a loser can recompute them:
 ///
-///     estimate   = ⌈(input − cached) · price.input + cached · price.cached_input + output · price.output⌉ / 10⁶  µcr
+///     estimate   = ⌈(input − cached) · price.input + cached · min(price.cached_input, price.input) + output · price.output⌉ / 10⁶  µcr
 ///     completion = queue + first token + output ÷ speed
 ///     score      = (estimate + weight · completion) ÷ trust ^ power, rounded to whole µcr; the lowest wins
 ///
@@ -17,11 +17,13 @@ public enum Scoring {
     static let completionMax = Interval.minutes(24 * 60)
     static let trustPowerMax: UInt32 = 4
 
-    /// What these tokens cost, rounded up; `cached` counts within `prompt`.
+    /// What these tokens cost, rounded up; `cached` counts within `prompt`, and never costs more than the rest of it:
+    /// the worker alone says how much was cached.
     public static func cost(_ price: Price, prompt: UInt64, cached: UInt64, completion: UInt64) -> Money {
         let cached = min(cached, prompt)
         let sum =
-            UInt128(prompt - cached) * rate(price.input) + UInt128(cached) * rate(price.cachedInput)
+            UInt128(prompt - cached) * rate(price.input) + UInt128(cached)
+            * rate(min(price.cachedInput, price.input))
             + UInt128(completion) * rate(price.output)
         return Money(microCredits: Int64(clamping: (sum + 999_999) / 1_000_000))
     }

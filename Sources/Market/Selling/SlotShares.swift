@@ -4,9 +4,9 @@ import Primitives
 ///
 /// A key may use one slot more than it has paid tasks here, and so may its network group (`Endpoint.group`). A slot
 /// beyond that is lent, while *strangers*, which are keys that never paid and whoever has a lent slot, use less than
-/// their share of the model. A network whose lease no receipt has followed has only lent slots for a while, unless its
-/// key paid: else a few addresses could keep every slot. So a new buyer finds the idle half of a seller, and buyers that pay find the other half,
-/// whatever strangers do; new keys cost nothing and gain nothing.
+/// their share of the model. Once anybody has paid, a key that has not gets even its first slot only within that share;
+/// and for a while after a lease of its network that no receipt has followed, always. So a new buyer finds the idle half
+/// of a seller, and buyers that pay find the other half, whatever strangers do; new keys cost nothing and gain nothing.
 struct SlotShares: Sendable {
     /// Who asks.
     struct Party: Sendable {
@@ -66,11 +66,12 @@ struct SlotShares: Sendable {
         let paid = paidByBuyer[party.buyer] ?? 0
         let paidAround = max(paid, paidByGroup[party.group] ?? 0)
         let owes = paid == 0 && openLeases[party.group] ?? .zero > now
-        if !owes, byBuyer[party.buyer] ?? 0 <= paid, byGroup[party.group] ?? 0 <= paidAround {
-            return .free(toStranger: paid == 0)
-        }
+        let mayUseOwn = byBuyer[party.buyer] ?? 0 <= paid && byGroup[party.group] ?? 0 <= paidAround
         let share = (slots * strangersPercent + 99) / 100
-        return use.strangers < share ? .free(toStranger: true) : .overShare
+        if use.strangers < share { return .free(toStranger: paid == 0 || !mayUseOwn) }
+        // Before anybody has paid there is nobody to keep the other half for.
+        guard mayUseOwn, !owes, paid > 0 || paidByBuyer.count == 0 else { return .overShare }
+        return .free(toStranger: paid == 0)
     }
 
     // MARK: - Changes
