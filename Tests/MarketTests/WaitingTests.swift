@@ -24,6 +24,8 @@ import Wire
     @Test func beforeItsFirstDeltaAWorkerHasThreeTimesWhatItBidAndItsQueue() {
         #expect(made(first: 3).stallsAt(parameters) == after(1_500))
         #expect(made(first: 2_000, queue: 500).stallsAt(parameters) == after(6_500))
+        #expect(made(first: 1_000_000, queue: .max).stallsAt(parameters) == after(90_000))
+        #expect(made(first: 20_000, isMet: false).stallsAt(parameters) == after(15_000))
     }
 
     @Test func afterItsFirstDeltaAWorkerHasThreeTimesTheMedianGap() {

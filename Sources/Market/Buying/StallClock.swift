@@ -42,13 +42,14 @@ struct StallClock: Sendable {
     ) {
         let first = Interval.milliseconds(Int64(bid.firstTokenMilliseconds))
         let queue = Interval.milliseconds(Int64(bid.queueMilliseconds))
-        promise = max(parameters.stallMin, first * parameters.stallFactor + queue)
+        let strangers = parameters.strangersWordsMax * (1 << Int64(min(slowness, 3)))
+        let believed = isMet ? parameters.preparingMax : min(strangers, parameters.preparingMax)
+        promise = max(parameters.stallMin, min(first * parameters.stallFactor + queue, believed))
         let reading = Interval.milliseconds(
             Int64(tokensIn) * 1_000 / Int64(max(1, parameters.promptTokensPerSecondMin)))
         let usual = max(parameters.preparingQuietMax, min(reading, parameters.preparingMax))
         patience = max(promise, min(usual * (1 << Int64(min(slowness, 3))), parameters.preparingMax))
-        let strangers = max(patience, parameters.strangersWordsMax * (1 << Int64(min(slowness, 3))))
-        wordsMax = isMet ? parameters.preparingMax : min(strangers, parameters.preparingMax)
+        wordsMax = max(patience, believed)
         beganAt = now
         heardAt = now
         evidenceAt = now
