@@ -113,7 +113,7 @@ let shell: [Target] = [
 
     .executableTarget(
         name: "starling-bench",
-        dependencies: [
+        dependencies: machines + [
             "PeerCore", "Simulation", "FuzzEntries", "UVLoop", "CLibuv", "CSodium",
             product("ArgumentParser", "swift-argument-parser"),
         ], path: "Sources/Benchmarks", swiftSettings: strict),
