@@ -43,7 +43,7 @@ public struct NodeSettings: Sendable {
     /// Variables for other commands, for tests and for scripts, which a node inherits and ignores.
     private static let otherVariables = [
         "VIA", "API_KEY", "TESTNET", "CORE_ONLY", "LOOP_ONLY", "WERROR", "OFFLINE", "BENCH_STDERR", "FUZZ",
-        "FUZZ_INPUT", "WIRE_OUT", "HOME",
+        "FUZZ_INPUT", "WIRE_OUT", "HOME", "PROJECT",
     ].map { "STARLING_" + $0 }
 
     private static func keys(_ root: YAMLReader, _ name: String) throws(ConfigurationError) -> [PublicKey] {

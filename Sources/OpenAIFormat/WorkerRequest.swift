@@ -70,6 +70,12 @@ public struct WorkerRequest: Sendable {
             case .embedding: "input"
             }
         guard out.contains(where: { $0.key == subject }) else { throw .malformed("`\(subject)` is missing.") }
+        // One slot and one limit of tokens are for one answer; numbers are the tokens of one prompt.
+        if kind == .completion, let prompts = request["prompt"]?.elements, prompts.count > 1,
+            prompts.contains(where: { $0.real == nil })
+        {
+            throw .malformed("`prompt` holds \(prompts.count) prompts; send a request for each.")
+        }
         if kind == .embedding {
             guard delivered.isEmpty else { throw .cannotContinue("An embedding can't be continued.") }
             out.append(.init("encoding_format", .string("float")))

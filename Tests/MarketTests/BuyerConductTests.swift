@@ -279,7 +279,8 @@ import Wire
     }
 
     @Test func tokensThatNoReceiptAcknowledgesEndTheTask() throws {
-        for pays in [false, true] {
+        for kind in ["none", "zero", "free", "paid"] {
+            let pays = kind == "paid"
             var worker = Worker()
             let job = try worker.run(1, from: one, on: 99, window: 1 << 20) {
                 $0.deadlineMilliseconds = 60_000
@@ -287,11 +288,11 @@ import Wire
             for second in 0..<20 {
                 worker.advance(to: Int64(second) * 1_000)
                 worker.event(job, .produced(text: [UInt8](repeating: 120, count: 100), tokens: 50, extra: []))
-                guard pays else { continue }
+                guard kind != "none" else { continue }
                 worker.pay(1, from: one, 2_001) { receipt in
                     receipt.sequence = UInt64(second + 1)
-                    receipt.completionTokens = UInt64(50 * (second + 1))
-                    receipt.cost = Money(microCredits: Int64(100 * (second + 1)))
+                    receipt.completionTokens = kind == "zero" ? 0 : UInt64(50 * (second + 1))
+                    receipt.cost = Money(microCredits: pays ? Int64(100 * (second + 1)) : 0)
                     receipt.final = false
                 }
             }

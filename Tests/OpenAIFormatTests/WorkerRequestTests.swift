@@ -17,6 +17,19 @@ private func build(
 private let hello = #""messages":[{"role":"user","content":"Hi"}]"#
 
 @Suite struct WorkerRequestTests {
+    @Test func aCompletionHasOnePrompt() throws {
+        for one in [#""a""#, #"["a"]"#, "[1,2,3]", "[[1,2]]"] {
+            #expect(throws: Never.self) { try build("{\"prompt\":\(one)}", .completion) }
+        }
+        for several in [#"["a","b"]"#, "[[1],[2]]"] {
+            #expect(
+                throws: WorkerRequestError.malformed("`prompt` holds 2 prompts; send a request for each.")
+            ) {
+                try build("{\"prompt\":\(several)}", .completion)
+            }
+        }
+    }
+
     @Test(arguments: BackendDialect.allCases)
     func nothingThatReachesBeyondTheAnswerIsPassedOn(_ dialect: BackendDialect) throws {
         let (tree, dropped) = try build(

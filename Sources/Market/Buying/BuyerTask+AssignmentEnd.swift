@@ -128,7 +128,9 @@ extension BuyerTask {
         case .failed(_, .stopped(let trust)), .failed(_, .gaveUp(let trust)): return trust
         case .failed(let reason, .broken), .failed(let reason, .gone):
             if isDoubtful(reason, assignment, desk) { return 1_000 }
-            let hasBegun = assignment.isAccepted && assignment.channel != nil
+            // Whoever said that it dials, and doesn't, holds the task for as long as one that falls silent.
+            let hasBegun =
+                assignment.isAccepted && (assignment.channel != nil || assignment.bid.workerDials)
             return hasBegun ? parameters.trustAfterLoss : parameters.trustAfterRefusal
         }
     }

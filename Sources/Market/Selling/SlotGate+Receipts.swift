@@ -23,8 +23,10 @@ extension SlotGate {
     mutating func accepted(_ receipt: Receipt, for key: SlotKey, _ now: MonotonicTime) {
         guard let claim = claimWithWork(key) else { return }
         changeKept(key) { $0.receipts.accepted(receipt, now) }
-        _ = change(key) { $0.wasAcknowledged() }
-        shares.acknowledged(claim.party)
+        if claim.work.isAcknowledged(by: receipt, claim.bid.record) {
+            _ = change(key) { $0.wasAcknowledged() }
+            shares.acknowledged(claim.party)
+        }
         if receipt.final, claim.work.isPaid(by: receipt, claim.bid.record, tokensIn: claim.call.tokensIn) {
             shares.paid(claim.party)
         }

@@ -38,6 +38,13 @@ struct Work: Sendable {
         return receipt.cost <= most
     }
 
+    /// Whether a receipt owes its tokens at the bid's price, and at least half of what was sent: the rest may be on its
+    /// way. `covers` has judged it.
+    func isAcknowledged(by receipt: Receipt, _ bid: Bid) -> Bool {
+        let owed = Scoring.cost(bid.price, prompt: 0, cached: 0, completion: receipt.completionTokens)
+        return receipt.completionTokens >= UInt64(tokens) / 2 && receipt.cost >= min(owed, WireLimits.costMax)
+    }
+
     /// Whether a final receipt pays what was counted. Of the prompt only what the buyer itself stated in its call, since
     /// the two count it by different means; of the answer no more than the limit.
     func isPaid(by receipt: Receipt, _ bid: Bid, tokensIn: UInt32) -> Bool {
