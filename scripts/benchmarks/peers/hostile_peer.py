@@ -321,7 +321,7 @@ def piecemeal(channel, task, attempt):
     """A tool call for every few bytes, each under another index: quadratic work for a reader that searches."""
     offset = 0
     for index in range(0, 24_000, 300):
-        calls = ",".join(f'{{"index":{n}}}' for n in range(index, index + 300))
+        calls = ",".join(f'{{"index":{n},"function":{{"name":"f"}}}}' for n in range(index, index + 300))
         extra = f'[{{"index":0,"delta":{{"tool_calls":[{calls}]}}}}]'.encode()
         channel.frame(task, attempt, delta={"offset": offset, "tokens": 1, "extra": extra})
         offset += len(extra)
