@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PURE = ["Primitives", "Cryptography", "Wire", "Sessions", "Discovery", "Gossip", "Market", "Credit", "PeerCore"]
+PURE = ["Primitives", "Cryptography", "OpenAIFormat", "Wire", "Sessions", "Discovery", "Gossip", "Market", "Credit", "PeerCore"]
 ALWAYS = {"Swift", "Synchronization"} - {"Synchronization"}
 
 BANNED = [

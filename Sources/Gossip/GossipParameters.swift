@@ -176,9 +176,9 @@ public enum GossipLimits {
     public static let searchesMax = 64
     /// Networks whose clocks we remember, and for how long after their last vote.
     public static let clocksMax = 32
+    public static let clockVoteLifetime: Interval = .minutes(30)
     /// Senders whose dates wait for their first answer.
     public static let earlyDatesMax = 64
-    public static let clockVoteLifetime: Interval = .minutes(30)
     /// For this long after the first median our clock may be set at once, and from then on by one step a
     /// minute. Longer: networks met later can set it; shorter: a node that first met wrong clocks takes long
     /// to recover.

@@ -28,7 +28,7 @@ extension BuyerTask {
     mutating func endAssignment(_ end: AssignmentEnd, _ desk: inout AuctionDesk, _ turn: inout Turn) {
         guard var assignment else { return }
         self.assignment = nil
-        prelude = []
+        prelude = Prelude()
         for kind in [TaskTimer.Kind.award, .channel, .stall, .receipt] { desk.cancel(id, kind) }
         let bill = finalBill(of: assignment, end, desk)
         settle(bill, assignment, end)

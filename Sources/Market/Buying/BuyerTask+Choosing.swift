@@ -18,12 +18,15 @@ extension BuyerTask {
         survey = Survey(found, requirements)
         var pool = filter(found, requirements, desk, turn.monotonic)
         let parameters = desk.parameters
-        let met = pool.filter(\.isMet)
-        couldAskMet = !met.isEmpty
-        if verdictsAgree || strangersLost >= parameters.strangersLostMax && !met.isEmpty {
-            survey.notSampled = pool.count - met.count
-            pool = met
-            if pool.isEmpty { return conclude(&desk, turn.monotonic) }
+        couldAskMet = pool.contains(where: \.isMet)
+        if verdictsAgree, !couldAskMet {
+            survey.notSampled = pool.count
+            return conclude(&desk, turn.monotonic)
+        }
+        if couldAskMet, verdictsAgree || strangersLost >= parameters.strangersLostMax {
+            let all = pool.count
+            pool.removeAll { !$0.isMet }
+            survey.notSampled = all - pool.count
         }
         guard !pool.isEmpty else { return noneLeft(&desk, &turn) }
         guard attempt < UInt32(clamping: parameters.auctionsMax) else { return refuse(&desk, turn.monotonic) }

@@ -64,8 +64,7 @@ extension BuyerTask {
     /// worker that then says nothing at all.
     private mutating func holdBack(_ delta: Delta, _ desk: inout AuctionDesk, _ turn: inout Turn) {
         prelude.append(delta)
-        let bytes = prelude.reduce(0) { $0 + $1.extra.count }
-        if bytes > desk.parameters.preludeBytesMax { breach(&desk, &turn) }
+        if prelude.bytes > desk.parameters.preludeBytesMax { breach(&desk, &turn) }
     }
 
     /// The answer has all that the client's limits allow: it ends here, whatever its worker still sends.
@@ -83,8 +82,8 @@ extension BuyerTask {
         if isFirst {
             firstDelta(now)
             armStall(&desk)
-            let held = prelude
-            prelude = []
+            let held = prelude.deltas
+            prelude = Prelude()
             for delta in held { deliver(delta, isFirst: false, &desk, &turn) }
         }
         guard request.kind != .embedding else { return collect(delta, &desk, &turn) }

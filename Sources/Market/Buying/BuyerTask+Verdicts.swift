@@ -7,7 +7,7 @@ import Wire
 struct Verdict: Sendable {
     enum Finding: Hashable, Sendable {
         case failed(Reason)
-        /// FINISH without a byte in the whole task.
+        /// FINISH, and nothing that says something in the whole task.
         case empty
     }
 
@@ -64,8 +64,8 @@ extension BuyerTask {
         goOn(&desk, &turn)
     }
 
-    /// Whether the findings about the answer as it stands settle it, unless a seller that is not a stranger can be
-    /// asked and none of them is of such a one: new keys that agree may be one liar's.
+    /// Whether the findings about the answer as it stands agree. That settles the task if one of them is a met seller's,
+    /// or no met seller can be asked: new keys that agree may belong to one liar.
     var verdictsAgree: Bool {
         let standing = verdicts.filter { $0.position == delivery.position.bytes }
         guard let last = standing.last else { return false }

@@ -37,7 +37,7 @@ struct BuyerTask: Sendable {
     var assignment: Assignment?
     var delivery: Delivery
     /// What the running worker sent before it said anything.
-    var prelude: [Delta] = []
+    var prelude = Prelude()
     var bill = TaskBill()
     /// Awards so far, and how many of their workers were lost.
     var assignments = 0

@@ -1,6 +1,17 @@
 import Primitives
 import Wire
 
+/// What a worker sent before it said anything: held back until it does.
+struct Prelude: Sendable {
+    private(set) var deltas: [Delta] = []
+    private(set) var bytes = 0
+
+    mutating func append(_ delta: Delta) {
+        deltas.append(delta)
+        bytes += delta.extra.count
+    }
+}
+
 /// One answer to one client: what was delivered, how much of it the client took, and whether another worker
 /// could continue it. It outlives its workers and knows none of them.
 struct Delivery: Sendable {

@@ -76,10 +76,10 @@ public struct MarketParameters: Sendable {
     public var deliveredBytesMax = 1 << 20
     /// Largest request, in bytes (`channel.proto`), and largest whole answer (an embedding).
     public var bodyBytesMax = 8 << 20
+    public var answerBytesMax = 8 << 20
     /// Bytes of all requests that have been announced to a seller and are not complete; strangers' at most half. Larger:
     /// they fill its memory with requests that never end; smaller: large requests find no seller.
     public var awaitedBytesMax = 64 << 20
-    public var answerBytesMax = 8 << 20
     /// Bytes in one frame of a request's body or of an answer's text; a frame holds at most 16,000.
     public var bodyPartBytes = 15_000
     public var deltaBytes = 12_000
@@ -110,7 +110,7 @@ public struct MarketParameters: Sendable {
     /// Failures of one seller within this time are one event.
     public var blameEvery = Interval.seconds(1)
     /// A seller that failed this many times since it last finished a task comes last for `suspensionMin`, doubled with
-    /// each further failure. More: whoever bids nothing wins task after task and fails it; fewer: one accident counts.
+    /// each further failure. More: a seller that asks nothing wins task after task and fails it; fewer: one accident counts.
     public var failuresInRowMax = 2
     public var suspensionMin = Interval.seconds(10)
     public var suspensionMax = Interval.minutes(10)
@@ -134,8 +134,8 @@ public struct MarketParameters: Sendable {
     /// Output that waits this long for a buyer that takes none of it ends the task. Shorter: a client that pauses loses
     /// its answer; longer: buyers that don't read hold slots.
     public var unreadMax = Interval.seconds(10)
-    /// So many tokens in a row, over at least this time (10 × `receiptInterval`), that no receipt acknowledges end the
-    /// task. It is what a buyer that never pays can take at a time.
+    /// A task ends when it has sent this many tokens since the last receipt that acknowledges them, over at least this
+    /// time (10 × `receiptInterval`). It is what a buyer that never pays can take at a time.
     public var unpaidTokens: UInt32 = 256
     public var unpaidMax = Interval.seconds(10)
     /// For how long a network is known for a lease that no receipt followed. Longer: a buyer whose channel or worker failed
@@ -151,8 +151,8 @@ public struct MarketParameters: Sendable {
     /// A worker that reports the deadline at most this long before it is believed: its deadline runs on its own clock,
     /// in whole milliseconds.
     public var deadlineSlack = Interval.milliseconds(100)
-    /// Attempts that are remembered: those whose hold ran out (for late awards), those given up, and those with a job (for
-    /// repeated awards and last receipts), so many of each.
+    /// How many attempts of each kind are remembered: those whose hold ran out (for late awards), those given up, and
+    /// those with a job (for repeated awards and last receipts).
     public var rememberedMax = 1_024
     /// Buyers, and networks, of which it is known how many tasks they paid.
     public var knownBuyersMax = 4_096

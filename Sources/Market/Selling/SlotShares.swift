@@ -3,9 +3,9 @@ import Primitives
 /// Who uses how many slots, and who may take another: the counters of `SlotGate`'s table, which alone changes them.
 ///
 /// A key may use one slot more than it has paid tasks here, and so may its network group (`Endpoint.group`). A slot
-/// beyond that is lent, while *strangers*, which are keys that never paid and whoever has a lent slot, use less than
-/// their share of the model. Once anybody has paid, a key that has not gets even its first slot only within that share;
-/// and for a while after a lease of its network that no receipt has followed, always. So a new buyer finds the idle half
+/// beyond that is lent, while *strangers*, which are keys that never paid and users of lent slots, use less than their
+/// share of the model. A key that never paid gets even its first slot only within that share once anybody has paid, or
+/// for a while after a lease of its network that no receipt has followed. So a new buyer finds the idle half
 /// of a seller, and buyers that pay find the other half, whatever strangers do; new keys cost nothing and gain nothing.
 struct SlotShares: Sendable {
     /// Who asks.
