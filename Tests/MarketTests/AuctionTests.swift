@@ -247,6 +247,29 @@ import Wire
         #expect(buyer.actions.awards.map(\.2) == [ada.key])
     }
 
+    @Test func oneBusySellerBesideDeadOnesIsTheReasonThatTheClientGets() throws {
+        var buyer = Buyer()
+        let task = buyer.submit()
+        while buyer.actions.failures.isEmpty, buyer.milliseconds < 10_000 {
+            if buyer.actions.needs > 0 {
+                _ = buyer.take()
+                buyer.found(task, [ada, bob, cyd])
+            }
+            for (token, call, key) in buyer.actions.calls {
+                _ = buyer.take()
+                if key == ada.key {
+                    let decline = Decline(
+                        task: task, attempt: call.attempt, reason: .busy, retryAfterMilliseconds: 5_000)
+                    buyer.answer(token, .decline(decline), from: ada)
+                }
+            }
+            buyer.advance(to: buyer.milliseconds + 20)
+        }
+        let failure = try #require(buyer.actions.failures.first)
+        #expect(failure.reason == .busy && failure.retryAfter != nil)
+        #expect(failure.message == "3 nodes sell wren-m: 1 has no free slot now, and 2 do not answer.")
+    }
+
     @Test func aTaskWaitsForSlotsThatOtherAuctionsHoldButNotForThoseThatWork() {
         var buyer = Buyer()
         let task = buyer.submit()

@@ -264,6 +264,20 @@ import Wire
         #expect(buyer.stream([free, cyd], channel: 6).1.key == cyd.key)
     }
 
+    @Test func aDripMovesToAnEqualSellerAndStaysWhereThereIsNone() {
+        for sellers in [[ada, cyd], [ada, Seller(3, "cyd", quantization: "q4_k_m")]] {
+            var buyer = Buyer()
+            let (task, _) = buyer.stream(sellers, request: request { $0.deadline = .minutes(2) })
+            for part in 0..<60 as Range<UInt64> where buyer.actions.needs == 0 {
+                buyer.milliseconds += 500
+                buyer.delta(task, at: part * 4, "word", from: ada, on: 5)
+                buyer.advance(to: buyer.milliseconds)
+            }
+            #expect((buyer.actions.needs == 1) == (sellers[1].offer.quantization == "q8_0"))
+            #expect(trust(buyer, ada) == 1_000)
+        }
+    }
+
     @Test func aSellerThatClaimsALotAndDeliversLittleLosesToOneThatDelivers() {
         var buyer = Buyer()
         let boaster = Seller(41, "boaster", price: price(20, 190), speed: 1_000_000_000, first: 0)

@@ -224,6 +224,19 @@ import Wire
         }
     }
 
+    @Test func sellersThatThisNodeHasMetGetHalfOfAnAuctionsPlacesHoweverManyAnswerMoreCheaply() {
+        var random = SeededRandom(seed: 7)
+        let pool = (0..<200).map { number -> Eligible in
+            let isMet = number < 10
+            return Eligible(
+                candidate: Seller(UInt64(100 + number)).candidate, millitrust: 1_000, belief: SpeedBelief(),
+                rank: .max, isKnown: true, isMet: isMet, weight: isMet ? 1 : 1 << 20)
+        }
+        for _ in 0..<50 {
+            #expect(Sampling.choose(pool, most: 8, random: &random).count(where: \.isMet) == 4)
+        }
+    }
+
     @Test func declinesInARowAndSlotsThatAreOnlyClaimedWeighLittle() {
         let weight = { (slots: UInt32, isMet: Bool, declines: Int) -> UInt64 in
             Sampling.weight(

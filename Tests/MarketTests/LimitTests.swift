@@ -143,8 +143,21 @@ import Wire
         counts.learn(1_100, estimate: 1_000, weights, by: cyd.key)
         #expect(counts.most(estimate: 1_000, weights) == 1_500 + 256)
         counts.learn(1_000_000, estimate: 10, weights, by: bob.key)
-        #expect(counts.most(estimate: 1_000, weights) == 1_500 + 256, "a short prompt says nothing")
+        #expect(
+            counts.most(estimate: 1_000, weights) == 1_500 + 256, "a short prompt says nothing of the ratio")
         #expect(counts.most(estimate: 1_000, .digest(Bytes32(1, 2, 3, 4))) == 2_256)
         #expect(counts.most(estimate: .max, weights) > 0)
+    }
+
+    @Test func whatAChatFormatAddsIsLearntFromShortPromptsOfSeveralSellers() {
+        var counts = PromptCounts()
+        let weights = PromptCounts.Weights.model("wren-m")
+        counts.learn(276, estimate: 10, weights, by: cyd.key)
+        counts.learn(31, estimate: 10, weights, by: ada.key)
+        #expect(counts.most(estimate: 10, weights) == 276)
+        counts.learn(44, estimate: 20, weights, by: bob.key)
+        #expect(counts.most(estimate: 10, weights) == 20 + 24 + 32, "the lower median, and a margin")
+        for seller in [ada, bob, cyd] { counts.learn(4_000, estimate: 10, weights, by: seller.key) }
+        #expect(counts.most(estimate: 10, weights) == 276, "never more than before there were votes")
     }
 }

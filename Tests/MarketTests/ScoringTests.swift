@@ -67,12 +67,12 @@ import Wire
         let key = ada.key
         let start = MonotonicTime.zero
         #expect(table.trust(key, start) == 1_000)
-        table.awarded(key, start)
+        table.awarded(key, wasMet: false, start)
         table.blame(key, factor: parameters.trustAfterLoss, start)
         #expect(table.trust(key, start) == 700)
         #expect(table.trust(key, start + parameters.trustHalfLife) == 850)
         #expect(table.trust(key, start + .minutes(24 * 60)) == 1_000)
-        table.finished(key, start)
+        table.finished(key, wasMet: false, start)
         #expect(table.trust(key, start) == 731)
         let later = start + .seconds(50)
         for second in 1...50 { table.blame(key, factor: 700, start + .seconds(Int64(second))) }
@@ -86,7 +86,7 @@ import Wire
         #expect(table.trust(ada.key, start) == 900)
         var trust: [UInt32] = []
         for _ in 0..<6 {
-            table.finished(ada.key, start)
+            table.finished(ada.key, wasMet: true, start)
             trust.append(table.trust(ada.key, start))
         }
         #expect(trust == [925, 950, 975, 1_000, 1_000, 1_000])
@@ -110,7 +110,7 @@ import Wire
         let parameters = MarketParameters.withoutProbation
         var table = SellerTable(parameters)
         table.blame(ada.key, factor: 500, .zero)
-        table.finished(bob.key, .zero)
+        table.finished(bob.key, wasMet: true, .zero)
         let records = try [ada, bob].map { try #require(table.record(of: $0.key, moment(0))) }
         #expect(records.map(\.trust) == [500, 1_000] && records.map(\.finished) == [0, 1])
         var next = SellerTable(parameters)

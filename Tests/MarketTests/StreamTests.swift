@@ -68,6 +68,33 @@ import Wire
         #expect(buyer.auctioneer.trust(of: ada.key, now: buyer.now) == 700)
     }
 
+    @Test func whereNoOtherCanGoOnATaskWaitsForItsLostWorkerToStartAgain() {
+        for returns in [true, false] {
+            var buyer = Buyer()
+            let (task, _) = buyer.stream([ada], request: request { $0.deadline = .minutes(1) })
+            buyer.delta(task, at: 0, "Hel", from: ada, on: 5)
+            buyer.auctioneer.channelClosed(5, turn: &buyer.turn, out: &buyer.actions)
+            var restarted = ada
+            while buyer.actions.calls.isEmpty, buyer.actions.failures.isEmpty, buyer.milliseconds < 30_000 {
+                if buyer.actions.needs > 0 {
+                    _ = buyer.take()
+                    if returns, buyer.milliseconds > 4_000 { restarted.offer.sequence = 2 }
+                    buyer.found(task, [restarted])
+                } else {
+                    buyer.advance(to: buyer.milliseconds + 50)
+                }
+            }
+            if returns {
+                _ = buyer.start(task, [restarted], channel: 6)
+                buyer.delta(task, 2, at: 0, "lo", from: ada, on: 6)
+                #expect(buyer.actions.text == "lo" && buyer.milliseconds < 5_000)
+            } else {
+                #expect(buyer.actions.failures.map(\.reason) == [.workerLost])
+                #expect((9_000...11_000).contains(buyer.milliseconds))
+            }
+        }
+    }
+
     @Test func beforeTheFirstByteAnyTaskFailsOverToAnyWorker() {
         var buyer = Buyer()
         let plain = Seller(7, "gus", continues: false)

@@ -11,21 +11,24 @@ import Wire
     func after(_ milliseconds: Int64) -> MonotonicTime { .zero + .milliseconds(milliseconds) }
 
     func made(
-        first: UInt32, queue: UInt32 = 0, tokensIn: UInt32 = 8, slowness: Int = 0, isMet: Bool = true
+        first: UInt32, queue: UInt32 = 0, tokensIn: UInt32 = 8, slowness: Int = 0,
+        _ belief: StallClock.Belief = .met(9)
     ) -> StallClock {
         let bid = Bid(
             task: TaskID(high: 1, low: 1), attempt: 1, bidder: ada.key, buyer: bob.key, price: price(20, 200),
             queueMilliseconds: queue, firstTokenMilliseconds: first, millitokensPerSecond: 60_000,
             digest: nil, quantization: "q8_0", continues: true, context: 512)
         return StallClock(
-            bid, tokensIn: tokensIn, isMet: isMet, slowness: slowness, parameters, .zero)
+            bid, tokensIn: tokensIn, belief, slowness: slowness, parameters, .zero)
     }
 
     @Test func beforeItsFirstDeltaAWorkerHasThreeTimesWhatItBidAndItsQueue() {
         #expect(made(first: 3).stallsAt(parameters) == after(1_500))
         #expect(made(first: 2_000, queue: 500).stallsAt(parameters) == after(6_500))
         #expect(made(first: 1_000_000, queue: .max).stallsAt(parameters) == after(90_000))
-        #expect(made(first: 20_000, isMet: false).stallsAt(parameters) == after(15_000))
+        #expect(made(first: 20_000, .stranger).stallsAt(parameters) == after(15_000))
+        #expect(made(first: 20_000, .met(0)).stallsAt(parameters) == after(15_000), "it has just lost one")
+        #expect(made(first: 20_000, .met(1)).stallsAt(parameters) == after(30_000))
     }
 
     @Test func afterItsFirstDeltaAWorkerHasThreeTimesTheMedianGap() {
@@ -88,13 +91,41 @@ import Wire
     }
 
     @Test func theWordsOfASellerThatNeverFinishedATaskAreBelievedForLessLongAndItIsLateAllTheSame() {
-        var queues = made(first: 3, isMet: false)
+        var queues = made(first: 3, .stranger)
         #expect(
             stalls(&queues, 1..<60) { Progress(phase: .queued, tokens: UInt32(90_000 - $0)) }
                 == after(24_000))
         #expect(queues.isLate(parameters, after(24_000)) && !made(first: 3).isLate(parameters, after(1_000)))
-        var again = made(first: 3, slowness: 1, isMet: false)
+        var again = made(first: 3, slowness: 1, .stranger)
         #expect(stalls(&again, 1..<60) { _ in Progress(phase: .loading, tokens: 0) } == after(49_000))
+    }
+
+    @Test func whereAnotherCouldDoTheTaskANewcomersWordsAndPromisesAreWorthFourSeconds() {
+        var loads = made(first: 3, .replaceable)
+        #expect(stalls(&loads, 1..<60) { _ in Progress(phase: .loading, tokens: 0) } == after(7_000))
+        var silent = made(first: 3, .replaceable)
+        #expect(stalls(&silent, 1..<4) { _ in Progress(phase: .prefill, tokens: 0) } == after(4_000))
+        #expect(made(first: 20_000, .replaceable).stallsAt(parameters) == after(4_000))
+        var long = made(first: 3, tokensIn: 9_000, .replaceable)
+        #expect(stalls(&long, 1..<9) { _ in Progress(phase: .prefill, tokens: 0) } == after(9_000))
+    }
+
+    @Test func anEighthOfThePaceThatTheBidPromisedIsADrip() {
+        var clock = made(first: 3)
+        #expect(!clock.drips(bytes: 0, .zero))
+        clock.bytesCame(.zero)
+        #expect(!clock.drips(bytes: 4, .zero))
+        for second in 1...9 { clock.bytesCame(after(Int64(second) * 1_000)) }
+        #expect(!clock.drips(bytes: 44, after(9_000)), "not before ten seconds")
+        #expect(clock.stallsAt(parameters) == after(10_000))
+        // 60 tokens a second: 75 in ten seconds are an eighth.
+        var pace = clock
+        #expect(clock.drips(bytes: 4 + 74 * 4, after(10_000)))
+        #expect(!pace.drips(bytes: 4 + 75 * 4, after(10_000)))
+        #expect(!pace.drips(bytes: 4 + 80 * 4, after(19_000)))
+        #expect(pace.drips(bytes: 4 + 80 * 4, after(20_000)), "what came before doesn't count")
+        pace.restart(after(20_000))
+        #expect(!pace.drips(bytes: 400, after(60_000)), "nor does the time in which our client didn't read")
     }
 
     @Test func tokensThatAreClaimedAndNeverShownAreALieAndNoEvidence() {

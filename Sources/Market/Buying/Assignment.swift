@@ -15,6 +15,8 @@ struct Assignment: Sendable {
     let worker: PeerAddress
     let name: String
     let bid: Bid
+    /// The worker had finished a task of this node before.
+    let wasMet: Bool
     /// The prompt's tokens as we called for them.
     let tokensIn: UInt32
     /// How far the delivery was when this assignment began.
@@ -40,12 +42,14 @@ struct Assignment: Sendable {
 
     init(
         attempt: UInt32, winner: Auction.Winner, kind: TaskKind, tokensIn: UInt32, start: Delivery.Position,
-        limits: Limits, isMet: Bool, slowness: Int, _ parameters: MarketParameters, now: MonotonicTime
+        limits: Limits, belief: StallClock.Belief, slowness: Int, _ parameters: MarketParameters,
+        now: MonotonicTime
     ) {
         self.attempt = attempt
         worker = winner.address
         name = winner.name
         bid = winner.bid
+        wasMet = if case .met = belief { true } else { false }
         self.tokensIn = tokensIn
         self.start = start
         self.limits = limits
@@ -54,7 +58,7 @@ struct Assignment: Sendable {
         acknowledgedAt = now
         count = AnswerCount(kind)
         clock = StallClock(
-            winner.bid, tokensIn: tokensIn, isMet: isMet, slowness: slowness, parameters, now)
+            winner.bid, tokensIn: tokensIn, belief, slowness: slowness, parameters, now)
     }
 
     func isOf(_ attempt: UInt32, _ key: PublicKey) -> Bool { self.attempt == attempt && worker.key == key }
@@ -140,6 +144,11 @@ struct Assignment: Sendable {
     /// When the worker counts as stalled; nil while we hold it back, or before its channel is open.
     func stallsAt(_ parameters: MarketParameters) -> MonotonicTime? {
         channel == nil || isHeldBack(parameters) ? nil : clock.stallsAt(parameters)
+    }
+
+    /// Whether it sends a drip: see `StallClock`. Call it whenever the stall timer fires.
+    mutating func drips(_ parameters: MarketParameters, _ now: MonotonicTime) -> Bool {
+        channel != nil && !isHeldBack(parameters) && clock.drips(bytes: received, now)
     }
 
     /// Whether a stalled worker is to blame: not one sign of life, or tokens claimed that never came. Slowness

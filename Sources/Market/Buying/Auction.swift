@@ -31,6 +31,7 @@ struct Auction: Sendable {
         var reply = Reply.waiting
         /// Equal bids: the first to arrive wins.
         var arrival = 0
+        var wasPassedOver = false
 
         var isOutstanding: Bool { if case .waiting = reply { true } else { false } }
         var isBid: Bool { if case .bid = reply { true } else { false } }
@@ -78,6 +79,21 @@ struct Auction: Sendable {
     }
 
     func offer(of key: PublicKey) -> Offer? { index(key).map { entries[$0].candidate.offer.record } }
+
+    /// Whether another seller that answered has the same weights, so that it could go on with this one's text.
+    func hasEqual(of key: PublicKey) -> Bool {
+        guard let offer = offer(of: key) else { return false }
+        return entries.contains { entry in
+            let other = entry.candidate.offer.record
+            guard entry.candidate.key != key, other.continues, other.digest == offer.digest,
+                other.quantization == offer.quantization
+            else { return false }
+            switch entry.reply {
+            case .bid, .declined(.busy, _), .declined(.holdLimit, _): return true
+            case .waiting, .declined, .silent, .overlooked, .notAsked, .refused, .busy, .awarded: return false
+            }
+        }
+    }
 
     // MARK: - Replies
 
@@ -134,12 +150,15 @@ struct Auction: Sendable {
     var hasBid: Bool { entries.contains(where: \.isBid) }
 
     /// Whether waiting longer could not change the winner.
-    var canClose: Bool {
+    func canClose(_ standing: (PublicKey) -> Standing) -> Bool {
         guard entries.contains(where: \.isOutstanding) else { return true }
-        guard let best, case .bid(_, _, let result) = entries[best].reply else { return false }
+        let bids = contenders(standing)
+        guard let best = Contender.winner(of: bids)?.index else { return false }
         if isOvertime { return true }
-        return entries.allSatisfy { entry in
-            !entry.isOutstanding || (entry.rank, entry.bound.score) >= (entries[best].rank, result.score)
+        return entries.indices.allSatisfy { index in
+            guard entries[index].isOutstanding else { return true }
+            let bound = contender(index, entries[index].bound, standing)
+            return Contender.winner(of: bids + [bound])?.index == best
         }
     }
 
@@ -156,14 +175,17 @@ struct Auction: Sendable {
     // MARK: - Awarding
 
     /// Makes the best bid whose signature is genuine the winner; nil: none is left. A forged one is refused.
-    mutating func awardBest() -> Winner? {
-        while let best, case .bid(let signed, let bid, let result) = entries[best].reply {
+    mutating func awardBest(_ standing: (PublicKey) -> Standing) -> Winner? {
+        while let best = Contender.winner(of: contenders(standing))?.index,
+            case .bid(let signed, let bid, let result) = entries[best].reply
+        {
             guard let verified = try? Verified<Bid>(checking: signed) else {
                 entries[best].reply = .refused
                 continue
             }
             entries[best].reply = .awarded(signed, bid, result)
             winningScore = max(1, result.score)
+            notePassedOver(rank: entries[best].rank)
             let candidate = entries[best].candidate
             return Winner(
                 address: candidate.address, name: candidate.offer.record.name, bid: verified.record)
@@ -171,21 +193,28 @@ struct Auction: Sendable {
         return nil
     }
 
-    /// The bid to award next: by the client's order, then score, completion and arrival.
-    private var best: Int? {
-        var found: Int?
-        for index in entries.indices where entries[index].isBid {
-            if let other = found, !precedes(index, other) { continue }
-            found = index
+    private func contenders(_ standing: (PublicKey) -> Standing) -> [Contender] {
+        entries.indices.compactMap { index in
+            guard case .bid(_, _, let result) = entries[index].reply else { return nil }
+            return contender(index, result, standing)
         }
-        return found
     }
 
-    private func precedes(_ a: Int, _ b: Int) -> Bool {
-        guard case .bid(_, _, let first) = entries[a].reply, case .bid(_, _, let second) = entries[b].reply
-        else { return false }
-        return (entries[a].rank, first.score, first.completion.nanoseconds, entries[a].arrival)
-            < (entries[b].rank, second.score, second.completion.nanoseconds, entries[b].arrival)
+    private func contender(
+        _ index: Int, _ result: ScoringBasis.Result, _ standing: (PublicKey) -> Standing
+    ) -> Contender {
+        let entry = entries[index]
+        return Contender(
+            index: index, rank: entry.rank, standing: standing(entry.candidate.key), score: result.score,
+            completion: result.completion, arrival: entry.arrival)
+    }
+
+    /// Bids that lost although they scored better, and not because of the client's order.
+    private mutating func notePassedOver(rank: Int) {
+        for index in entries.indices {
+            guard case .bid(_, _, let result) = entries[index].reply else { continue }
+            entries[index].wasPassedOver = entries[index].rank == rank && result.score < winningScore
+        }
     }
 
     /// Sellers whose bid holds a slot in vain.
@@ -212,7 +241,10 @@ struct Auction: Sendable {
                 return .init(key: key, reason: .notAsked, retryAfter: parameters.retryMin)
             case .waiting where isAlive(key):
                 return .init(key: key, reason: .busy, retryAfter: parameters.retryMin)
-            case .waiting, .silent: return .init(key: key, reason: .unreachable, retryAfter: nil)
+            case .waiting, .silent:
+                return .init(
+                    key: key, reason: .unreachable, retryAfter: nil,
+                    deadWith: entry.candidate.offer.record.sequence)
             case .refused: return .init(key: key, reason: .untrusted, retryAfter: nil)
             case .busy: return .init(key: key, reason: .busy, retryAfter: parameters.retryMin)
             case .declined(let reason, let retry):
@@ -251,8 +283,10 @@ struct Auction: Sendable {
             line.outcome = .declined
             line.declined = reason
         case .bid(let signed, let bid, let result):
-            // A better score that lost came after the close.
-            line.outcome = winningScore == 0 ? .asked : result.score < winningScore ? .late : .lost
+            // A better score that lost came after the close, or from a seller that has all it gets.
+            let isBetter = result.score < winningScore
+            line.outcome =
+                winningScore == 0 ? .asked : !isBetter ? .lost : entry.wasPassedOver ? .passedOver : .late
             line.fill(signed, bid, result)
         case .awarded(let signed, let bid, let result):
             line.outcome = .won

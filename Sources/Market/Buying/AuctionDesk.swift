@@ -68,6 +68,18 @@ struct AuctionDesk: Sendable {
 
     // MARK: - Sellers
 
+    /// Whether it has finished a task of this node, or is this node.
+    func isMet(_ key: PublicKey) -> Bool { key == identity.publicKey || sellers.hasFinished(key) }
+
+    /// This node has room for itself as long as it bids.
+    func standing(_ key: PublicKey, _ now: MonotonicTime) -> Standing {
+        key == identity.publicKey ? .room : sellers.standing(key, now)
+    }
+
+    mutating func awarded(_ key: PublicKey, _ now: MonotonicTime) {
+        sellers.awarded(key, wasMet: isMet(key), now)
+    }
+
     /// Blames a seller: `factor` ÷ 1000 of its trust is left.
     mutating func blame(_ key: PublicKey, factor: UInt32, _ now: Now) {
         guard factor < 1_000 else { return }
@@ -76,8 +88,8 @@ struct AuctionDesk: Sendable {
     }
 
     /// A seller finished its task.
-    mutating func praise(_ key: PublicKey, _ now: Now) {
-        sellers.finished(key, now.monotonic)
+    mutating func praise(_ key: PublicKey, wasMet: Bool, _ now: Now) {
+        sellers.finished(key, wasMet: wasMet, now.monotonic)
         if let record = sellers.record(of: key, now) { emit(.sellerJudged(record)) }
     }
 

@@ -39,14 +39,15 @@ extension BuyerTask {
         }
         dismiss(assignment, end, receipt, &desk)
         let worker = assignment.worker.key
-        desk.sellers.ended(worker)
-        if case .failed(let reason, _) = end, reason != .notAsked, !desk.sellers.hasFinished(worker) {
-            strangersLost += 1
+        desk.sellers.ended(worker, wasMet: assignment.wasMet)
+        if case .failed(let reason, _) = end, reason != .notAsked, !desk.isMet(worker) { strangersLost += 1 }
+        if isLoss(assignment, end, desk, turn.monotonic) {
+            desk.sellers.lost(worker, wasMet: assignment.wasMet, turn.monotonic)
         }
         if let factor = trustLeft(in: assignment, end, desk) {
             desk.blame(worker, factor: factor, turn.now)
         } else {
-            desk.praise(worker, turn.now)
+            desk.praise(worker, wasMet: assignment.wasMet, turn.now)
         }
         noteSpeed(of: assignment, &desk, turn.monotonic)
     }
@@ -115,6 +116,23 @@ extension BuyerTask {
         desk.emit(isHealthy ? .releaseChannel(channel) : .closeChannel(channel))
     }
 
+    /// Whether the worker took the task and didn't do it, be it without a fault. What it may get at a time depends on that,
+    /// and nothing else. What a stranger found of the task itself is a claim: nobody checked it yet.
+    private func isLoss(
+        _ assignment: Assignment, _ end: AssignmentEnd, _ desk: AuctionDesk, _ now: MonotonicTime
+    ) -> Bool {
+        switch end {
+        case .finished, .limited, .failed(_, .declined), .failed(.notAsked, _), .failed(.leaving, _): false
+        case .failed(.cancelled, _): assignment.isLate(desk.parameters, now)
+        // A deadline that it reports is over because our client didn't read.
+        case .failed(.busy, .gaveUp), .failed(.backendDown, .gaveUp), .failed(.deadlineExceeded, .gaveUp):
+            false
+        case .failed(_, .gaveUp): !assignment.wasMet
+        case .failed(_, .stopped): true
+        case .failed(let reason, .broken), .failed(let reason, .gone): !isDoubtful(reason, assignment, desk)
+        }
+    }
+
     /// What remains of our trust in the worker, × 1000; nil when it finished, which raises it.
     private func trustLeft(
         in assignment: Assignment, _ end: AssignmentEnd, _ desk: AuctionDesk
@@ -153,6 +171,7 @@ extension BuyerTask {
             !hadBegun && reason == .workerLost
             && desk.sellers.wasHeard(worker, since: assignment.awardedAt)
         let parameters = desk.parameters
+        let sequence = auction?.offer(of: worker)?.sequence
         endAssignment(.failed(reason, parting), &desk, &turn)
         delivery.dropWhole()
         if reason == .notAsked {
@@ -166,7 +185,7 @@ extension BuyerTask {
                 .init(
                     key: worker, reason: isDoubtful ? .notAsked : isBusy ? .busy : reason,
                     retryAfter: reason.filter == .busy || isDoubtful || isBusy ? parameters.retryMin : nil,
-                    isLastResort: isSlow))
+                    isLastResort: isSlow, deadWith: reason == .workerLost ? sequence : nil))
         }
         if isDoubtful { patience.forgiveOwnBounds(parameters, turn.monotonic) }
         guard hadBegun else {

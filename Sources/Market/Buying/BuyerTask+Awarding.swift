@@ -10,13 +10,15 @@ extension BuyerTask {
         let limits = Assignment.Limits(tokens: delivery.tokensLeft, cost: costLeft)
         assignment = Assignment(
             attempt: attempt, winner: winner, kind: request.kind, tokensIn: calledTokensIn,
-            start: delivery.position, limits: limits, isMet: desk.sellers.hasFinished(worker.key),
-            slowness: slowness, desk.parameters, now: now)
+            start: delivery.position, limits: limits,
+            belief: belief(in: worker.key, desk),
+            slowness: slowness,
+            desk.parameters, now: now)
         assignments += 1
         transcript.assignments.append(
             AssignmentTranscript(
                 attempt: attempt, worker: worker.key, name: winner.name, fromToken: delivery.position.tokens))
-        desk.sellers.awarded(worker.key, now)
+        desk.awarded(worker.key, now)
         let award = Award(task: id, attempt: attempt, workerDials: workerDials)
         desk.request(.award, .award(award), task: id, attempt: attempt, to: worker, now)
         // A worker that dials is only waited for: its Hello arrives as a frame.
@@ -26,6 +28,11 @@ extension BuyerTask {
         if let losers = auction?.losersToRelease() {
             release(losers, attempt: attempt, score: auction?.winningScore ?? 0, &desk)
         }
+    }
+
+    private func belief(in worker: PublicKey, _ desk: AuctionDesk) -> StallClock.Belief {
+        if desk.isMet(worker) { return .met(desk.sellers.window(worker) - 1) }
+        return couldAskMet ? .replaceable : .stranger
     }
 
     private func awardWait(_ key: PublicKey, _ desk: AuctionDesk) -> Interval {

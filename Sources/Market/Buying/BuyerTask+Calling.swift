@@ -112,7 +112,8 @@ extension BuyerTask {
     // MARK: - Closing
 
     private mutating func closeIfDecided(_ desk: inout AuctionDesk, _ turn: inout Turn) {
-        if stage == .calling, auction?.canClose == true { closeAuction(&desk, &turn) }
+        guard stage == .calling, let auction else { return }
+        if auction.canClose({ desk.standing($0, turn.monotonic) }) { closeAuction(&desk, &turn) }
     }
 
     mutating func biddingTimedOut(_ desk: inout AuctionDesk, _ turn: inout Turn) {
@@ -134,7 +135,7 @@ extension BuyerTask {
 
     /// Awards the best bid that is left and genuine; without one, all that were asked are out and others are chosen.
     mutating func awardBest(_ desk: inout AuctionDesk, _ turn: inout Turn) {
-        let winner = auction?.awardBest()
+        let winner = auction?.awardBest { desk.standing($0, turn.monotonic) }
         if let auction { transcript.bids = auction.transcripts() }
         if let winner { return award(winner, &desk, turn.monotonic) }
         if let at = auction?.waitsUntil(turn.monotonic, desk.parameters) {

@@ -71,7 +71,7 @@ extension BuyerTask {
             let eligible = Eligible(
                 candidate: candidate, millitrust: trust, belief: belief, rank: rank,
                 isKnown: candidate.hasSession || desk.sellers.hasAnswered(candidate.key),
-                isMet: desk.sellers.hasFinished(candidate.key), weight: 1)
+                isMet: desk.isMet(candidate.key), weight: 1)
             let entry = (eligible, basis.expect(offer, millitrust: trust, belief).score)
             if desk.sellers.isOverdue(candidate.key, now) {
                 overdue.append(entry)
@@ -117,7 +117,7 @@ extension BuyerTask {
             if let first = reason, first.position <= other.position { return }
             reason = other
         }
-        if let out = exclusions.reason(of: candidate.key) { consider(out) }
+        if let out = exclusions.reason(of: candidate.key, sequence: offer.sequence) { consider(out) }
         if desk.sellers.isSilent(candidate.key) { consider(.unreachable) }
         if desk.sellers.hasLeft(candidate.key, with: offer.sequence) { consider(.leaving) }
         // A node needs no connection to itself.
@@ -131,8 +131,9 @@ extension BuyerTask {
 
     // MARK: - No candidates
 
-    /// No seller passes the filters: waits for busy ones as long as that makes sense, then takes those that were
-    /// only slow, then begins again where the client has nothing yet, or gives up with the reason.
+    /// No seller passes the filters: waits for busy ones as long as that makes sense, and where an answer broke off also
+    /// for dead ones, which may be starting again; then takes those that were only slow, then begins again where the
+    /// client has nothing yet, or gives up with the reason.
     private mutating func noneLeft(_ desk: inout AuctionDesk, _ turn: inout Turn) {
         let parameters = desk.parameters
         guard attempt < UInt32(clamping: parameters.auctionsMax) else { return refuse(&desk, turn.monotonic) }
@@ -143,6 +144,12 @@ extension BuyerTask {
             return desk.set(id, .retry, at: at)
         }
         if exclusions.readmitSlow() || restart(&desk) { return askForOffers(&desk) }
+        if failovers > 0, exclusions.hasDead,
+            let at = patience.nextTry(soonest: .zero, parameters, &turn)
+        {
+            enter(.waiting)
+            return desk.set(id, .retry, at: at)
+        }
         refuse(&desk, turn.monotonic)
     }
 

@@ -144,9 +144,8 @@ extension BuyerTask {
         desk.prompts.learn(
             finish.promptTokens, estimate: assignment.tokensIn,
             PromptCounts.weights(assignment.bid, model: request.model), by: worker)
-        let isMet = desk.sellers.hasFinished(worker)
         endAssignment(.finished(finish), &desk, &turn)
-        blameRefuted(by: worker, isMet: isMet, context: assignment.bid.context, &desk, turn.now)
+        blameRefuted(by: worker, isMet: assignment.wasMet, context: assignment.bid.context, &desk, turn.now)
         self.finish(reason: finish.reason, extra: whole, &desk, turn.monotonic)
     }
 
@@ -183,6 +182,10 @@ extension BuyerTask {
 
     /// The timer is lazy: it is set once, and frames that arrived meanwhile move it when it fires.
     mutating func checkStall(_ desk: inout AuctionDesk, _ turn: inout Turn) {
+        if assignment?.drips(desk.parameters, turn.monotonic) == true, canMove {
+            slowness += 1
+            return failAssignment(.stalled, .stopped(trust: 1_000), &desk, &turn)
+        }
         guard let assignment, let at = assignment.stallsAt(desk.parameters) else { return }
         if at > turn.monotonic {
             desk.set(id, .stall, at: at)
@@ -192,6 +195,13 @@ extension BuyerTask {
             slowness += 1
             failAssignment(.stalled, .stopped(trust: 1_000), &desk, &turn)
         }
+    }
+
+    /// Whether another seller could go on where the running worker is.
+    private var canMove: Bool {
+        guard let worker = assignment?.worker.key, request.preferences.allowFallbacks else { return false }
+        guard delivery.isEmpty || delivery.isResumable || !request.streams else { return false }
+        return auction?.hasEqual(of: worker) ?? false
     }
 
     mutating func consumed(_ bytes: UInt64, _ desk: inout AuctionDesk, _ now: MonotonicTime) {

@@ -10,12 +10,23 @@ struct Exclusions: Sendable {
         let retryAfter: Interval?
         /// It was only too slow: better than nobody.
         var isLastResort = false
+        /// It seems dead, and the sequence of the offer that it had then: a newer one shows that it is back.
+        var deadWith: UInt64?
     }
 
     private var entries: [Entry] = []
 
     func contains(_ key: PublicKey) -> Bool { entries.contains { $0.key == key } }
-    func reason(of key: PublicKey) -> Reason? { entries.first { $0.key == key }?.reason }
+
+    /// Why the seller is out; nil: it isn't, or the sequence of its offer shows that it is back.
+    func reason(of key: PublicKey, sequence: UInt64) -> Reason? {
+        guard let entry = entries.first(where: { $0.key == key }) else { return nil }
+        if let dead = entry.deadWith, sequence > dead { return nil }
+        return entry.reason
+    }
+
+    /// Whether sellers that seem dead are among them: one may come back.
+    var hasDead: Bool { entries.contains { $0.deadWith != nil } }
 
     /// When the first of those that come back may be asked again; nil if none comes back.
     var soonestRetry: Interval? { entries.compactMap(\.retryAfter).min() }

@@ -9,8 +9,10 @@ struct PromptCounts: Sendable {
 
     private struct Vote: Sendable {
         let seller: PublicKey
-        /// Counted ÷ estimated × 1000.
-        var ratio: UInt32
+        /// Counted ÷ estimated × 1000; nil: no prompt was long enough.
+        var ratio: UInt32?
+        /// Tokens beyond the estimate, of a prompt that is too short for a ratio; nil: none was.
+        var format: UInt32?
     }
 
     private static let weightsMax = 256
@@ -23,8 +25,10 @@ struct PromptCounts: Sendable {
     /// × 1000: before there are votes an estimate may be off by two; the margin over the votes' median.
     private static let marginUnknown: UInt64 = 2_000
     private static let margin: UInt64 = 1_250
-    /// Tokens of a chat format and its default system prompt.
+    /// Tokens of a chat format and its default system prompt, before there are votes; and the margin over the votes' median,
+    /// for prompts of which the format is most.
     private static let formatMax: UInt64 = 256
+    private static let formatMargin: UInt64 = 32
 
     private var table = RecentTable<Weights, [Vote]>(capacity: Self.weightsMax)
 
@@ -33,22 +37,33 @@ struct PromptCounts: Sendable {
     }
 
     func most(estimate: UInt32, _ weights: Weights) -> UInt64 {
-        let ratios = (table[weights] ?? []).map(\.ratio).sorted()
-        let factor =
-            ratios.count >= Self.votesNeeded
-            ? UInt64(ratios[(ratios.count - 1) / 2]) * Self.margin / 1_000 : Self.marginUnknown
-        return UInt64(estimate) * factor / 1_000 + Self.formatMax
+        let votes = table[weights] ?? []
+        let factor = Self.median(votes.map(\.ratio)).map { $0 * Self.margin / 1_000 } ?? Self.marginUnknown
+        let format = Self.median(votes.map(\.format)).map { $0 + Self.formatMargin } ?? Self.formatMax
+        return UInt64(estimate) * factor / 1_000 + min(format, Self.formatMax)
+    }
+
+    /// The lower median; nil: too few votes.
+    private static func median(_ votes: [UInt32?]) -> UInt64? {
+        let sorted = votes.compactMap { $0 }.sorted()
+        return sorted.count >= votesNeeded ? UInt64(sorted[(sorted.count - 1) / 2]) : nil
     }
 
     /// Notes what the seller of a delivered answer counted.
     mutating func learn(_ counted: UInt32, estimate: UInt32, _ weights: Weights, by seller: PublicKey) {
-        guard estimate >= Self.estimateMin, counted > 0 else { return }
-        let ratio = UInt32(clamping: min(UInt64(counted) * 1_000 / UInt64(estimate), Self.ratioMax))
+        guard estimate > 0, counted > 0 else { return }
         if table[weights] == nil { table.insert(weights, []) }
         table.change(weights) { votes in
+            var vote = votes.first { $0.seller == seller } ?? Vote(seller: seller)
+            if estimate >= Self.estimateMin {
+                let ratio = UInt64(counted) * 1_000 / UInt64(estimate)
+                vote.ratio = UInt32(clamping: min(ratio, Self.ratioMax))
+            } else {
+                vote.format = counted - min(counted, estimate)
+            }
             votes.removeAll { $0.seller == seller }
             if votes.count >= Self.votesMax { votes.removeFirst() }
-            votes.append(Vote(seller: seller, ratio: ratio))
+            votes.append(vote)
         }
     }
 }

@@ -25,6 +25,8 @@ public struct SellerExperience: Sendable {
     fileprivate var failuresInRow = 0
     /// Our own tasks that it is answering now: its offer can't say that.
     fileprivate var inFlight = 0
+    /// Tasks that it may answer at a time while another seller has room: see `Standing`.
+    fileprivate var window = 1
 
     fileprivate init(at now: MonotonicTime) { trustAt = now }
 }
@@ -51,9 +53,11 @@ public struct SellerRecord: Hashable, Sendable {
 struct SellerTable: Sendable {
     private let parameters: MarketParameters
     private var table: RecentTable<PublicKey, SellerExperience>
+    private var newcomers: Newcomers
 
     init(_ parameters: MarketParameters) {
         self.parameters = parameters
+        newcomers = Newcomers(parameters)
         table = RecentTable(capacity: parameters.sellersMax)
     }
 
@@ -80,6 +84,13 @@ struct SellerTable: Sendable {
     /// Whether it won a task of ours and finished it.
     func hasFinished(_ key: PublicKey) -> Bool { (table[key]?.finished ?? 0) > 0 }
 
+    /// Whether it may get another task of ours although others could do it.
+    func standing(_ key: PublicKey, _ now: MonotonicTime) -> Standing {
+        let (window, inFlight) = (window(key), inFlight(key))
+        if hasFinished(key) { return inFlight < window ? .room : .full }
+        return inFlight < window && newcomers.haveRoom(now) ? .newcomer : .unproven
+    }
+
     /// Whether it failed so often in a row that others are asked first for a while. Trust alone, which makes a bid
     /// dearer, can't keep out one that costs nothing.
     func isSuspended(_ key: PublicKey, _ now: MonotonicTime) -> Bool {
@@ -101,6 +112,9 @@ struct SellerTable: Sendable {
         let most = parameters.trustNew + (1_000 - parameters.trustNew) * proven / UInt32(max(1, all))
         return Self.recovered(seller, parameters.trustHalfLife, now) * most / 1_000
     }
+
+    /// Tasks that it may have at a time while others could do the rest: one, and those it finished since it last lost one.
+    func window(_ key: PublicKey) -> Int { table[key]?.window ?? 1 }
 
     mutating func answered(_ key: PublicKey, roundTrip: Interval, _ now: MonotonicTime) {
         change(key, now) { seller in
@@ -153,7 +167,9 @@ struct SellerTable: Sendable {
 
     mutating func declined(_ key: PublicKey) { table.change(key) { $0.declines &+= 1 } }
 
-    mutating func awarded(_ key: PublicKey, _ now: MonotonicTime) {
+    /// `wasMet`: it had finished a task before; `ended`, `lost` and `finished` of that task say the same.
+    mutating func awarded(_ key: PublicKey, wasMet: Bool, _ now: MonotonicTime) {
+        newcomers.awarded(isMet: wasMet)
         change(key, now) {
             $0.won &+= 1
             $0.inFlight &+= 1
@@ -161,12 +177,23 @@ struct SellerTable: Sendable {
     }
 
     /// The end of an assignment, whatever follows from it.
-    mutating func ended(_ key: PublicKey) { table.change(key) { $0.inFlight = max(0, $0.inFlight - 1) } }
+    mutating func ended(_ key: PublicKey, wasMet: Bool) {
+        newcomers.ended(isMet: wasMet)
+        table.change(key) { $0.inFlight = max(0, $0.inFlight - 1) }
+    }
+
+    /// It took a task and didn't do it, for whatever reason of its own: it begins again with one at a time.
+    mutating func lost(_ key: PublicKey, wasMet: Bool, _ now: MonotonicTime) {
+        if !wasMet { newcomers.lost(now) }
+        table.change(key) { $0.window = 1 }
+    }
 
     /// It finished its task: a tenth of the missing trust comes back.
-    mutating func finished(_ key: PublicKey, _ now: MonotonicTime) {
+    mutating func finished(_ key: PublicKey, wasMet: Bool, _ now: MonotonicTime) {
+        if !wasMet { newcomers.finished() }
         change(key, now) { seller in
             seller.finished &+= 1
+            seller.window = min(seller.window &+ 1, 1 << 30)
             seller.failuresInRow = 0
             seller.trust = min(1_000, seller.trust + (1_000 - seller.trust) / 10 + 1)
         }
@@ -204,6 +231,7 @@ struct SellerTable: Sendable {
             seller.trust = Self.recovered(seller, parameters.trustHalfLife, now.monotonic)
             seller.trustAt = now.monotonic
             seller.finished = min(max(0, record.finished), 1 << 30)
+            seller.window = 1 + seller.finished
             seller.failed = min(max(0, record.failed), 1 << 30)
             table.insert(record.key, seller)
         }

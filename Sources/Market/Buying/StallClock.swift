@@ -29,27 +29,56 @@ struct StallClock: Sendable {
     /// It claimed tokens that never showed up.
     private(set) var hasLied = false
     private var gaps = GapMedian()
+    /// How fast the bid said that it answers, and when and at how many bytes the measuring of its pace began.
+    private let millitokensPerSecond: UInt32
+    private let paceWindow: Interval
+    private var paceFrom: (at: MonotonicTime, bytes: UInt64)?
 
     /// A character has at most four bytes, so this many tokens may wait for the rest of one.
     private static let unshownTokensMax: UInt32 = 4
 
+    /// For how long a worker is believed.
+    enum Belief: Sendable {
+        /// It has finished so many tasks here since it last lost one.
+        case met(Int)
+        /// It hasn't, and nor has any other that could do the task: its words are believed for less long.
+        case stranger
+        /// It hasn't, and another that has could do the task: its promises are worth no long wait.
+        case replaceable
+    }
+
     /// - Parameters:
-    ///   - isMet: the worker has finished a task here. Others' words are believed for less long.
     ///   - slowness: how many workers of the task were too slow before.
     init(
-        _ bid: Bid, tokensIn: UInt32, isMet: Bool, slowness: Int, _ parameters: MarketParameters,
+        _ bid: Bid, tokensIn: UInt32, _ belief: Belief, slowness: Int, _ parameters: MarketParameters,
         _ now: MonotonicTime
     ) {
         let first = Interval.milliseconds(Int64(bid.firstTokenMilliseconds))
         let queue = Interval.milliseconds(Int64(bid.queueMilliseconds))
-        let strangers = parameters.strangersWordsMax * (1 << Int64(min(slowness, 3)))
-        let believed = isMet ? parameters.preparingMax : min(strangers, parameters.preparingMax)
+        let doubled: Int64 = 1 << Int64(min(slowness, 3))
+        let believed =
+            switch belief {
+            case .met(let finished):
+                min(
+                    parameters.strangersWordsMax * doubled * (1 + Int64(min(max(0, finished), 16))),
+                    parameters.preparingMax)
+            case .stranger: min(parameters.strangersWordsMax * doubled, parameters.preparingMax)
+            case .replaceable:
+                min(
+                    max(parameters.newcomersQuietMax, .milliseconds(Int64(tokensIn))) * doubled,
+                    parameters.preparingMax)
+            }
         promise = max(parameters.stallMin, min(first * parameters.stallFactor + queue, believed))
         let reading = Interval.milliseconds(
             Int64(tokensIn) * 1_000 / Int64(max(1, parameters.promptTokensPerSecondMin)))
         let usual = max(parameters.preparingQuietMax, min(reading, parameters.preparingMax))
-        patience = max(promise, min(usual * (1 << Int64(min(slowness, 3))), parameters.preparingMax))
+        let isReplaceable: Bool = if case .replaceable = belief { true } else { false }
+        let quiet = min(usual * doubled, isReplaceable ? believed : parameters.preparingMax)
+        patience = max(promise, quiet)
         wordsMax = max(patience, believed)
+        millitokensPerSecond =
+            bid.millitokensPerSecond == 0 ? Scoring.unmeasuredSpeed : bid.millitokensPerSecond
+        paceWindow = parameters.generatingQuietMax * doubled
         beganAt = now
         heardAt = now
         evidenceAt = now
@@ -62,7 +91,7 @@ struct StallClock: Sendable {
         if let lastByteAt { gaps.add(now - lastByteAt) }
         if firstByteAt == nil { firstByteAt = now }
         lastByteAt = now
-        restart(now)
+        calm(now)
     }
 
     /// `delivered` is the number of tokens that have arrived.
@@ -93,6 +122,11 @@ struct StallClock: Sendable {
     /// The silence so far was not the worker's fault: the channel has just opened, our loop stood still, or
     /// our client didn't read.
     mutating func restart(_ now: MonotonicTime) {
+        paceFrom = nil
+        calm(now)
+    }
+
+    private mutating func calm(_ now: MonotonicTime) {
         heardAt = now
         evidenceAt = now
         contentAt = now
@@ -100,7 +134,26 @@ struct StallClock: Sendable {
 
     /// When the worker counts as stalled if nothing comes until then.
     func stallsAt(_ parameters: MarketParameters) -> MonotonicTime {
-        min(silentAt(parameters), evidenceAt + quietMax(parameters))
+        let quiet = min(silentAt(parameters), evidenceAt + quietMax(parameters))
+        guard firstByteAt != nil, let paceFrom else { return quiet }
+        return min(quiet, paceFrom.at + paceWindow)
+    }
+
+    /// Whether it sends a drip: in all of the time in which its pace is measured, an eighth of what its bid said, with a
+    /// token of at least four bytes. Bytes each second are evidence of progress for ever, and would hold the task until its
+    /// deadline. Call it with all bytes that came, at the time when the clock says so at the latest.
+    mutating func drips(bytes: UInt64, _ now: MonotonicTime) -> Bool {
+        guard firstByteAt != nil else { return false }
+        guard let from = paceFrom else {
+            paceFrom = (now, bytes)
+            return false
+        }
+        let elapsed = now - from.at
+        guard elapsed >= paceWindow else { return false }
+        let due = UInt128(millitokensPerSecond) * UInt128(max(0, elapsed.milliseconds)) / 1_000_000
+        let came = UInt128(bytes - min(from.bytes, bytes)) / 4
+        paceFrom = (now, bytes)
+        return came * 8 < due
     }
 
     /// Whether not even a sign of life came.

@@ -13,6 +13,8 @@ extension Survey {
             let nodes = reason == .notServed ? self.nodes(reason) - (known - sellers) : self.nodes(reason)
             if nodes > most { (commonest, most) = (reason, nodes) }
         }
+        // A seller that is only busy is worth waiting for, however many dead ones are listed beside it.
+        if [.unreachable, .leaving, .notServed].contains(commonest), nodes(.busy) > 0 { commonest = .busy }
         var failure = TaskFailure(commonest, message: sentence(commonest))
         failure.nearest = nearest(commonest)
         return failure
@@ -60,6 +62,12 @@ extension Survey {
         case .busy, .notSampled, .paused, .holdLimit, .unknownBid:
             if paused > 0, paused == nodes(.busy) {
                 return "\(sell), and \(one ? "it is paused" : "none takes new work now: \(paused) paused")."
+            }
+            let others = allowed - nodes(.busy)
+            if others > 0, nodes(.unreachable) == others {
+                let busy = nodes(.busy)
+                return "\(sell): \(busy) \(busy == 1 ? "has" : "have") no free slot now, and \(others)"
+                    + " \(others == 1 ? "does" : "do") not answer."
             }
             return "\(sell), and \(one ? "it has no" : "none has a") free slot now."
         }

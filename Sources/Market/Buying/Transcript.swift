@@ -81,6 +81,8 @@ public struct BidTranscript: Sendable {
         case asked, won, lost, declined, silent, late, refused, busy
         /// This node's own bounds kept the call from it.
         case notAsked = "not_asked"
+        /// It scored better than the winner, and answers as many of our tasks as it has shown that it can: see `Standing`.
+        case passedOver = "passed_over"
     }
     public var worker: PublicKey
     public var name: String

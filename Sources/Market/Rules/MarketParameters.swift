@@ -67,8 +67,9 @@ public struct MarketParameters: Sendable {
     public var promptTokensPerSecondMin: UInt32 = 100
     /// How long words alone count as evidence, whatever they say: a 40 GB model from a slow disk takes a minute to load.
     public var preparingMax = Interval.seconds(90)
-    /// The same for a seller that never finished a task here, doubled with each worker of the task that was too slow:
-    /// else a new key holds every task until its deadline by words that cost nothing.
+    /// The same for a seller that never finished a task here, doubled with each worker of the task that was too slow, and as
+    /// much again for each task that it finished since it last lost one: else a new key holds every task until its deadline
+    /// by words that cost nothing, or does so after one answer.
     public var strangersWordsMax = Interval.seconds(15)
     /// A worker's exposure is what it delivers between two receipts; a signature costs the buyer 25 µs.
     public var receiptInterval = Interval.milliseconds(1_000)
@@ -114,6 +115,15 @@ public struct MarketParameters: Sendable {
     public var failuresInRowMax = 2
     public var suspensionMin = Interval.seconds(10)
     public var suspensionMax = Interval.minutes(10)
+    /// The share of this node's running tasks, in percent and at least one task, that sellers which never finished one here
+    /// may have together while others have room. After a task that one of them lost they get none for `suspensionMin`,
+    /// doubled with each further loss up to `suspensionMax`. More: a liar's fresh keys hold as many of a burst's tasks;
+    /// 0: nobody new ever sells.
+    public var newcomersPercent = 12
+    /// How long a seller that never finished a task here may show no byte where another one could do the task, whatever it
+    /// promises; longer prompts have a millisecond for each token. Shorter: cold models lose their first task; longer: each
+    /// new key of a liar costs a client that time.
+    public var newcomersQuietMax = Interval.seconds(4)
     /// Assignments of one task that sellers which never finished a task here may lose; then one that did is asked, if
     /// there is one. More: new keys, which cost nothing, can use up all assignments of a task.
     public var strangersLostMax = 2

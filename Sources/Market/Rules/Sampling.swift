@@ -17,9 +17,9 @@ struct Eligible: Sendable {
 
 /// Draws the sellers that are asked: the client's `order` first, then without replacement, weighted by free capacity and
 /// expected score, with one place kept for a newcomer and one for a seller that this node has met. Never simply the
-/// best: every buyer's favourite would be overloaded. Sellers that never answered get at most half of the places while
-/// there are others: an offer costs nothing, and thousands of invented ones at the best price would keep every auction
-/// waiting for answers that never come.
+/// best: every buyer's favourite would be overloaded. Sellers that this node has not met get at most half of the places
+/// while there are others, and without any it has met, those that never answered: an offer costs nothing, and thousands of
+/// invented ones at the best price would keep every auction waiting for answers that never come.
 enum Sampling {
     /// Weights have 2^20 steps. A session, which saves a handshake, counts four times.
     private static let scale: UInt64 = 1 << 20
@@ -54,12 +54,14 @@ enum Sampling {
             }
         }
         var total = rest.reduce(UInt64(0)) { $0 &+ $1.weight }
+        let hasMet = rest.contains(where: \.isMet) || chosen.contains(where: \.isMet)
+        let isStranger: (Eligible) -> Bool = { hasMet ? !$0.isMet : !$0.isKnown }
         var strangersLeft = most / 2
         var setAside: [Eligible] = []
         while chosen.count < most {
-            if strangersLeft == 0, setAside.isEmpty, rest.contains(where: \.isKnown) {
-                setAside = rest.filter { !$0.isKnown }
-                rest.removeAll { !$0.isKnown }
+            if strangersLeft == 0, setAside.isEmpty, rest.contains(where: { !isStranger($0) }) {
+                setAside = rest.filter(isStranger)
+                rest.removeAll(where: isStranger)
                 total = rest.reduce(UInt64(0)) { $0 &+ $1.weight }
             }
             if rest.isEmpty {
@@ -80,7 +82,7 @@ enum Sampling {
                 index = draw(rest, total, &random)
             }
             total &-= rest[index].weight
-            if !rest[index].isKnown { strangersLeft -= 1 }
+            if isStranger(rest[index]) { strangersLeft -= 1 }
             chosen.append(rest[index])
             rest.swapAt(index, rest.count - 1)
             rest.removeLast()
