@@ -112,20 +112,27 @@ import Wire
 
     @Test func anEighthOfThePaceThatTheBidPromisedIsADrip() {
         var clock = made(first: 3)
-        #expect(!clock.drips(bytes: 0, .zero))
+        func drips(_ clock: inout StallClock, _ tokens: UInt64, _ milliseconds: Int64) -> Bool {
+            clock.drips(bytes: tokens * 4, after(milliseconds))
+        }
+        let before = drips(&clock, 0, 0)
         clock.bytesCame(.zero)
-        #expect(!clock.drips(bytes: 4, .zero))
+        let first = drips(&clock, 1, 0)
         for second in 1...9 { clock.bytesCame(after(Int64(second) * 1_000)) }
-        #expect(!clock.drips(bytes: 44, after(9_000)), "not before ten seconds")
+        let early = drips(&clock, 11, 9_000)
+        #expect(!before && !first && !early, "not before ten seconds")
         #expect(clock.stallsAt(parameters) == after(10_000))
         // 60 tokens a second: 75 in ten seconds are an eighth.
         var pace = clock
-        #expect(clock.drips(bytes: 4 + 74 * 4, after(10_000)))
-        #expect(!pace.drips(bytes: 4 + 75 * 4, after(10_000)))
-        #expect(!pace.drips(bytes: 4 + 80 * 4, after(19_000)))
-        #expect(pace.drips(bytes: 4 + 80 * 4, after(20_000)), "what came before doesn't count")
+        let fewer = drips(&clock, 75, 10_000)
+        let enough = drips(&pace, 76, 10_000)
+        #expect(fewer && !enough)
+        let soon = drips(&pace, 81, 19_000)
+        let later = drips(&pace, 81, 20_000)
+        #expect(!soon && later, "what came before doesn't count")
         pace.restart(after(20_000))
-        #expect(!pace.drips(bytes: 400, after(60_000)), "nor does the time in which our client didn't read")
+        let unread = drips(&pace, 100, 60_000)
+        #expect(!unread, "nor does the time in which our client didn't read")
     }
 
     @Test func tokensThatAreClaimedAndNeverShownAreALieAndNoEvidence() {
@@ -155,7 +162,10 @@ import Wire
         out.add(.init(key: cyd.key, reason: .holdLimit, retryAfter: .milliseconds(20)))
         #expect(out.soonestRetry == .milliseconds(20))
         out.add(.init(key: ada.key, reason: .stalled, retryAfter: nil))
-        #expect(out.reason(of: ada.key) == .stalled, "the latest reason counts")
+        #expect(out.reason(of: ada.key, sequence: 9) == .stalled, "the latest reason counts")
+        out.add(.init(key: ada.key, reason: .workerLost, retryAfter: nil, deadWith: 7))
+        #expect(out.reason(of: ada.key, sequence: 7) == .workerLost && out.hasDead)
+        #expect(out.reason(of: ada.key, sequence: 8) == nil, "it has started again")
         out.readmit()
         #expect(out.contains(ada.key) && out.contains(bob.key) && !out.contains(cyd.key))
         #expect(out.soonestRetry == nil)
