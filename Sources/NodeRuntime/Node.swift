@@ -63,7 +63,8 @@ public actor Node {
     var unsaved = UnsavedReceipts()
     var receiptTimer: UVLoop.Timer?
     var pendingSellers: [PublicKey: SellerRecord] = [:]
-    var sellerTimer: UVLoop.Timer?
+    var pendingBuyers: [BuyerRecord.Party: BuyerRecord] = [:]
+    var judgementTimer: UVLoop.Timer?
     var anchorTimer: UVLoop.Timer?
     /// As last stored.
     var anchors: [SignedRecord] = []
@@ -91,6 +92,8 @@ public actor Node {
         public var speeds: [String: SpeedRecord] = [:]
         /// The one judged longest ago first.
         public var sellers: [SellerRecord] = []
+        /// The oldest first.
+        public var buyers: [BuyerRecord] = []
         /// Nil: no receipts were kept.
         public var balances: Balances?
         public init() {}
@@ -127,7 +130,9 @@ public actor Node {
         timer = try UVLoop.Timer(on: loop) { [weak self] in self?.assumeIsolated { $0.timerFired() } }
         receiptTimer = try UVLoop.Timer(on: loop) { [weak self] in self?.assumeIsolated { $0.saveReceipts() }
         }
-        sellerTimer = try UVLoop.Timer(on: loop) { [weak self] in self?.assumeIsolated { $0.saveSellers() } }
+        judgementTimer = try UVLoop.Timer(on: loop) { [weak self] in
+            self?.assumeIsolated { $0.saveJudgements() }
+        }
         anchorTimer = try UVLoop.Timer(on: loop) { [weak self] in self?.assumeIsolated { $0.saveAnchors() } }
         startBackends()
         flush()
@@ -194,7 +199,7 @@ public actor Node {
         apart?.close()
         timer?.close()
         receiptTimer?.close()
-        sellerTimer?.close()
+        judgementTimer?.close()
         anchorTimer?.close()
         let loop = loop
         // On another thread, because the loop can't join itself.
@@ -288,6 +293,7 @@ public actor Node {
         case .keep(let receipt): keep(receipt)
         case .keepSequence(let model, let sequence): keepSequence(model, sequence)
         case .keepSeller(let record): keep(record)
+        case .keepBuyer(let record): keep(record)
         case .log(let notice): note(notice)
         case .left:
             hasLeft = true

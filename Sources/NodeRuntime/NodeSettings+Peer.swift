@@ -35,6 +35,7 @@ extension NodeSettings {
             anchors: memory.anchors.compactMap { try? Verified<Contact>(checking: $0) })
         peer.offerSequences = memory.sequences
         peer.sellers = memory.sellers
+        peer.buyers = memory.buyers
         peer.models = serve.map(\.soldAs)
         peer.denied = deny
         peer.sessions.countsEndpoints = isLocal

@@ -3,8 +3,8 @@ import GRDB
 import Primitives
 import Wire
 
-/// What must outlive a node's process, in one SQLite file: receipts of both sides, anchors of the DHT,
-/// measured speeds and offer sequences. An actor off the loop's thread: the loop hands it values and never
+/// What must outlive a node's process, in one SQLite file: receipts of both sides, what buyers paid and sellers did,
+/// anchors of the DHT, measured speeds and offer sequences. An actor off the loop's thread: the loop hands it values and never
 /// waits for it. Methods throw GRDB's errors.
 ///
 /// `Ledger+Accounts` bounds the receipts and sums them.
@@ -59,6 +59,14 @@ public actor Ledger {
                       public_key BLOB PRIMARY KEY, trust INTEGER NOT NULL, finished INTEGER NOT NULL, failed INTEGER NOT NULL,
                       at_ms INTEGER NOT NULL) WITHOUT ROWID;
                     CREATE INDEX seller_by_time ON seller (at_ms);
+                    """)
+        }
+        migrator.registerMigration("buyers") { db in
+            try db.execute(
+                sql: """
+                    CREATE TABLE buyer (
+                      kind INTEGER NOT NULL, name BLOB NOT NULL, paid INTEGER NOT NULL, at_ms INTEGER NOT NULL,
+                      PRIMARY KEY (kind, name)) WITHOUT ROWID;
                     """)
         }
         try migrator.migrate(database)

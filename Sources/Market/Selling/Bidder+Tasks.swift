@@ -62,7 +62,7 @@ extension Bidder {
                 _ = gate.change(key) { $0.acknowledge(consumed, turn.monotonic, &out) }
             }
         case .cancel: if gate.runs(key, on: channel) { cancelTask(key, &out) }
-        case .receipt(let signed): received(signed, key, turn.monotonic, &out)
+        case .receipt(let signed): received(signed, key, turn.now, &out)
         case .delta, .progress, .finish, .fail, .hello: break
         }
     }
@@ -133,10 +133,10 @@ extension Bidder {
         switch event {
         case .phase(let phase): _ = gate.change(key) { $0.note(phase) }
         case .produced(let text, let tokens, let extra):
-            deliver(text, tokens, extra, key, turn.monotonic, &out)
+            deliver(text, tokens, extra, key, turn.now, &out)
         case .finished(var finish):
             if finish.extra.count > parameters.deltaBytes {
-                deliver(finish.extra, 0, [], key, turn.monotonic, &out)
+                deliver(finish.extra, 0, [], key, turn.now, &out)
                 finish.extra = []
             }
             _ = gate.change(key) { $0.finish(finish, &out) }
@@ -150,14 +150,15 @@ extension Bidder {
     }
 
     private mutating func deliver(
-        _ text: [UInt8], _ tokens: UInt32, _ extra: [UInt8], _ key: SlotKey, _ now: MonotonicTime,
+        _ text: [UInt8], _ tokens: UInt32, _ extra: [UInt8], _ key: SlotKey, _ now: Now,
         _ out: inout [BidderAction]
     ) {
-        let parameters = parameters
+        let (parameters, time) = (parameters, now.monotonic)
         let delivered = gate.change(key) { task in
             (
-                fits: task.deliver(text, tokens, extra, most: parameters.deltaBytes, now, &out), id: task.id,
-                unreadSince: task.unreadSince, isUnpaid: task.isUnpaid(parameters, now)
+                fits: task.deliver(text, tokens, extra, most: parameters.deltaBytes, time, &out),
+                id: task.id,
+                unreadSince: task.unreadSince, isUnpaid: task.isUnpaid(parameters, time)
             )
         }
         guard let delivered else { return }
@@ -166,7 +167,7 @@ extension Bidder {
             failTask(key, Fail(.backendError, message, anotherMaySucceed: false), &out)
         } else if delivered.isUnpaid {
             record.unpaid &+= 1
-            gate.defaulted(key)
+            out += gate.defaulted(key, now).map { .buyerJudged($0) }
             failTask(
                 key, Fail(.leaving, "No receipt acknowledges the answer.", anotherMaySucceed: true), &out)
         } else if let since = delivered.unreadSince {
@@ -249,11 +250,11 @@ extension Bidder {
     // MARK: - Receipts
 
     private mutating func received(
-        _ signed: SignedRecord, _ key: SlotKey, _ now: MonotonicTime, _ out: inout [BidderAction]
+        _ signed: SignedRecord, _ key: SlotKey, _ now: Now, _ out: inout [BidderAction]
     ) {
         guard let claim = try? Receipt(decoding: signed.body),
             claim.task == key.task, claim.attempt == key.attempt, claim.buyer == key.buyer,
-            claim.worker == identity.publicKey, gate.wants(claim, for: key, now)
+            claim.worker == identity.publicKey, gate.wants(claim, for: key, now.monotonic)
         else { return }
         guard let receipt = try? Verified<Receipt>(checking: signed) else {
             guard gate.wasForged(key) else { return }
@@ -261,7 +262,8 @@ extension Bidder {
             let message = "The signatures of its receipts are wrong."
             return failTask(key, Fail(.invalidRequest, message, anotherMaySucceed: false), &out)
         }
-        gate.accepted(receipt.record, for: key, now)
+        let changes = gate.accepted(receipt.record, for: key, now)
         out.append(.receiptAccepted(receipt))
+        out += changes.map { .buyerJudged($0) }
     }
 }

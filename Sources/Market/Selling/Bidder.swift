@@ -56,6 +56,9 @@ public struct Bidder: Sendable {
         for key in gate.keys { end(key, .spent, &out) }
     }
 
+    /// Takes what an earlier process knew of buyers, the oldest first.
+    public mutating func restore(_ buyers: [BuyerRecord]) { gate.shares.restore(buyers) }
+
     // MARK: - Messages
 
     /// Answers a call, release or award; nil: no reply. An unproven message (one in a first handshake packet,

@@ -20,21 +20,26 @@ extension SlotGate {
             && claim.work.covers(receipt, claim.bid.record, tokensIn: claim.call.tokensIn)
     }
 
-    mutating func accepted(_ receipt: Receipt, for key: SlotKey, _ now: MonotonicTime) {
-        guard let claim = claimWithWork(key) else { return }
-        changeKept(key) { $0.receipts.accepted(receipt, now) }
+    /// Counts a receipt whose signature was checked. Returns what has changed of the buyer's history, if anything.
+    mutating func accepted(_ receipt: Receipt, for key: SlotKey, _ now: Now) -> [BuyerRecord] {
+        guard let claim = claimWithWork(key) else { return [] }
+        changeKept(key) { $0.receipts.accepted(receipt, now.monotonic) }
         if claim.work.isAcknowledged(by: receipt, claim.bid.record) {
             _ = change(key) { $0.wasAcknowledged() }
             shares.acknowledged(claim.party)
         }
-        if receipt.final, claim.work.isPaid(by: receipt, claim.bid.record, tokensIn: claim.call.tokensIn) {
-            shares.paid(claim.party)
-        }
+        guard receipt.final,
+            claim.work.isPaid(by: receipt, claim.bid.record, tokensIn: claim.call.tokensIn)
+        else { return [] }
+        shares.paid(claim.party)
+        return shares.records(of: claim.party, now.wall)
     }
 
-    /// The job of this key was not acknowledged.
-    mutating func defaulted(_ key: SlotKey) {
-        if let claim = claim(of: key) { shares.defaulted(claim.party) }
+    /// The job of this key was not acknowledged. Returns what has changed of the buyer's history.
+    mutating func defaulted(_ key: SlotKey, _ now: Now) -> [BuyerRecord] {
+        guard let claim = claim(of: key) else { return [] }
+        shares.defaulted(claim.party)
+        return shares.records(of: claim.party, now.wall)
     }
 
     /// Notes a wrong signature; returns whether it ends the attempt.

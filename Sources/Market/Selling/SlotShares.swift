@@ -97,6 +97,7 @@ struct SlotShares: Sendable {
     }
 
     mutating func leased(_ party: Party, until: MonotonicTime) {
+        guard !party.isOwn else { return }
         openLeases.remove(party.group)
         openLeases.insert(party.group, until)
     }
@@ -107,12 +108,14 @@ struct SlotShares: Sendable {
     /// The party let a job run without acknowledging it: what it and its network paid before counts no more, or a few
     /// small payments would hold slots for ever.
     mutating func defaulted(_ party: Party) {
+        guard !party.isOwn else { return }
         paidByBuyer.remove(party.buyer)
         paidByGroup.remove(party.group)
     }
 
-    /// The party has paid for a task what was counted.
+    /// The party has paid for a task what was counted. This node pays itself nothing.
     mutating func paid(_ party: Party) {
+        guard !party.isOwn else { return }
         Self.raise(&paidByBuyer, party.buyer)
         Self.raise(&paidByGroup, party.group)
     }
@@ -120,6 +123,31 @@ struct SlotShares: Sendable {
     private static func raise<Key>(_ counts: inout RecentTable<Key, Int>, _ key: Key) {
         // Removed first, so that it becomes the most recent.
         let before = counts.remove(key) ?? 0
-        counts.insert(key, before &+ 1)
+        counts.insert(key, min(before + 1, paidMax))
     }
+
+    // MARK: - Memory
+
+    /// What is known of the party now, to be stored.
+    func records(of party: Party, _ now: WallTime) -> [BuyerRecord] {
+        guard !party.isOwn else { return [] }
+        return [
+            BuyerRecord(.key(party.buyer), paid: paidByBuyer[party.buyer] ?? 0, at: now),
+            BuyerRecord(.network(party.group), paid: paidByGroup[party.group] ?? 0, at: now),
+        ]
+    }
+
+    /// Takes what an earlier process knew, the oldest first.
+    mutating func restore(_ records: [BuyerRecord]) {
+        for record in records where record.paid > 0 {
+            let paid = min(record.paid, Self.paidMax)
+            switch record.party {
+            case .key(let buyer): paidByBuyer.insert(buyer, paid)
+            case .network(let group): paidByGroup.insert(group, paid)
+            }
+        }
+    }
+
+    /// More tasks paid than any seller has slots.
+    private static let paidMax = 1 << 30
 }
