@@ -38,6 +38,7 @@ extension NodeSettings {
         peer.buyers = memory.buyers
         peer.models = serve.map(\.soldAs)
         peer.denied = deny
+        peer.market.strangersPercent = sell.strangersShare
         peer.sessions.countsEndpoints = isLocal
         peer.channels.countsEndpoints = isLocal
         peer.channels.channels = min(peer.channels.channels, max(32, (descriptors - 128) / 2))

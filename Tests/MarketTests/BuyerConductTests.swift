@@ -153,6 +153,18 @@ import Wire
         #expect(reason(worker.handle(.callForBids(call(200)), from: one)) == nil)
     }
 
+    @Test(arguments: [(0, 0), (1, 1), (25, 2), (100, 8)])
+    func theOwnerSetsHowMuchStrangersGetOnceSomebodyHasPaid(percent: Int, slots: Int) throws {
+        var parameters = MarketParameters()
+        parameters.strangersPercent = percent
+        var worker = Worker(Seller(1, slots: 8), parameters: parameters)
+        try worker.runAndPay(1, from: one, 2_001)
+        let strangers = (0..<20).map { place in
+            reason(worker.handle(.callForBids(call(UInt64(100 + place))), from: asker(3_000 + UInt64(place))))
+        }
+        #expect(strangers.count { $0 == nil } == slots)
+    }
+
     @Test func newKeysOfOneNetworkShareOneSlotAndWhatIsLent() {
         var worker = Worker(Seller(1, slots: 8))
         var answers: [DeclineReason?] = []

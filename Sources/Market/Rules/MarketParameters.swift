@@ -146,7 +146,8 @@ public struct MarketParameters: Sendable {
     /// Wrong signatures on receipts of one attempt that end it. A wrong one costs a check, and no honest buyer sends any.
     public var forgedReceiptsMax = 2
     /// The strangers' share: percent of a model's slots that are lent to buyers beyond one for each key and one for each
-    /// task that it paid. At 100 strangers can take everything; at 0 a new buyer gets one answer at a time.
+    /// task that it paid, 0 to 100. At 100 strangers can take everything; at 0 a seller that was ever paid serves nobody
+    /// new.
     public var strangersPercent = 50
     /// A worker that reports the deadline at most this long before it is believed: its deadline runs on its own clock,
     /// in whole milliseconds.
