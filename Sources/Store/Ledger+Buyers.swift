@@ -3,7 +3,7 @@ import GRDB
 import Market
 import Primitives
 
-/// What buyers have paid here, so that no restart makes them strangers, nor gives back what they lost.
+/// What buyers have paid here and left unpaid, so that no restart makes them strangers, nor gives back what they lost.
 extension Ledger {
     private enum Kind: Int64, CaseIterable { case key = 1, network }
 
@@ -14,10 +14,13 @@ extension Ledger {
             for buyer in buyers {
                 let (kind, name) = Self.row(buyer.party)
                 try db.execute(
-                    sql: "INSERT OR REPLACE INTO buyer VALUES (?,?,?,?)",
-                    arguments: [kind.rawValue, name, Int64(clamping: buyer.paid), buyer.at.milliseconds])
+                    sql: "INSERT OR REPLACE INTO buyer VALUES (?,?,?,?,?)",
+                    arguments: [
+                        kind.rawValue, name, Int64(clamping: buyer.paid), buyer.at.milliseconds,
+                        Int64(clamping: buyer.unpaid),
+                    ])
             }
-            try db.execute(sql: "DELETE FROM buyer WHERE paid <= 0")
+            try db.execute(sql: "DELETE FROM buyer WHERE paid <= 0 AND unpaid <= 0")
             for kind in Kind.allCases {
                 try db.execute(
                     sql: """
@@ -31,12 +34,14 @@ extension Ledger {
     /// The remembered buyers and networks, the oldest first.
     public func buyers() throws -> [BuyerRecord] {
         try database.read { db in
-            try Row.fetchAll(db, sql: "SELECT kind, name, paid, at_ms FROM buyer ORDER BY at_ms").compactMap {
-                row in
+            let rows = try Row.fetchAll(db, sql: "SELECT kind, name, paid, unpaid, at_ms FROM buyer ORDER BY at_ms")
+            return rows.compactMap { row in
                 guard let kind: Int64 = row[0], let name: Data = row[1], let party = Self.party(kind, name)
                 else { return nil }
-                let (paid, at): (Int64, Int64) = (row[2], row[3])
-                return BuyerRecord(party, paid: Int(clamping: paid), at: WallTime(milliseconds: at))
+                let (paid, unpaid, at): (Int64, Int64, Int64) = (row[2], row[3], row[4])
+                return BuyerRecord(
+                    party, paid: Int(clamping: paid), unpaid: Int(clamping: unpaid),
+                    at: WallTime(milliseconds: at))
             }
         }
     }

@@ -69,6 +69,9 @@ public actor Ledger {
                       PRIMARY KEY (kind, name)) WITHOUT ROWID;
                     """)
         }
+        migrator.registerMigration("debtors") { db in
+            try db.execute(sql: "ALTER TABLE buyer ADD COLUMN unpaid INTEGER NOT NULL DEFAULT 0")
+        }
         try migrator.migrate(database)
     }
 

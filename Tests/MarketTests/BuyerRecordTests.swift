@@ -21,7 +21,7 @@ import Wire
     /// A seller with eight slots that begins with what another process kept; `count` calls of strangers come first.
     func slots(of buyer: PeerAddress, besideStrangers count: Int, _ kept: [BuyerRecord]) -> Int {
         var worker = Worker(Seller(1, slots: 8))
-        worker.bidder.restore(kept)
+        worker.bidder.restore(kept, now: worker.turn.now)
         for number in 0..<count {
             _ = worker.handle(.callForBids(call(UInt64(100 + number))), from: asker(3_000 + UInt64(number)))
         }
@@ -69,7 +69,7 @@ import Wire
         worker.bidder.restore([
             BuyerRecord(.key(one.key), paid: .max, at: moment(0).wall),
             BuyerRecord(.network(2_001), paid: .max, at: moment(0).wall),
-        ])
+        ], now: worker.turn.now)
         try worker.runAndPay(1, from: one, 2_001)
         let paid = worker.take().compactMap { if case .buyerJudged(let record) = $0 { record.paid } else { nil } }
         #expect(Set(paid) == [1 << 30])

@@ -138,6 +138,14 @@ public struct MarketParameters: Sendable {
     /// time (10 × `receiptInterval`). It is what a buyer that never pays can take at a time.
     public var unpaidTokens: UInt32 = 256
     public var unpaidMax = Interval.seconds(10)
+    /// A buyer or network that leaves answers unpaid so many times in a row is a debtor, until it pays for one or
+    /// `unpaidMemory` has passed. Fewer: a few lost connections make one; more: each new network takes more for nothing.
+    public var unpaidInRowMax = 3
+    /// Answers that end unpaid within this time count once. Shorter: one power cut of a buyer with many tasks is enough;
+    /// longer: a debtor has half of an idle seller for that much longer, at `unpaidInRowMax` − 1 times this.
+    public var unpaidEvery = Interval.seconds(30)
+    /// Longer: whoever gets a debtor's address is treated like it; much shorter: waiting is as good as paying.
+    public var unpaidMemory = Interval.minutes(24 * 60)
     /// For how long a network is known for a lease that no receipt followed. Longer: a buyer whose channel or worker failed
     /// once finds busy sellers closed; much shorter than this: addresses take turns.
     public var openLeaseMemory = Interval.seconds(30)

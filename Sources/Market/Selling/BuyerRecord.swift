@@ -12,11 +12,14 @@ public struct BuyerRecord: Hashable, Sendable {
     public var party: Party
     /// Tasks that were paid as counted since the last one that wasn't acknowledged.
     public var paid: Int
+    /// Times in a row that it left an answer unpaid.
+    public var unpaid: Int
     public var at: WallTime
 
-    public init(_ party: Party, paid: Int, at: WallTime) {
+    public init(_ party: Party, paid: Int, unpaid: Int = 0, at: WallTime) {
         self.party = party
         self.paid = paid
+        self.unpaid = unpaid
         self.at = at
     }
 }

@@ -7,6 +7,9 @@ import Primitives
 /// share of the model. A key that never paid gets even its first slot only within that share once anybody has paid, or
 /// for a while after a lease of its network that no receipt has followed. So a new buyer finds the idle half
 /// of a seller, and buyers that pay find the other half, whatever strangers do; new keys cost nothing and gain nothing.
+///
+/// A *debtor* (`UnpaidAnswers`), or a new key of its network, is lent one slot at a time, and only while half of the
+/// strangers' share is free: a network costs more than a key, and whoever hasn't failed anybody comes first.
 struct SlotShares: Sendable {
     /// Who asks.
     struct Party: Sendable {
@@ -41,18 +44,25 @@ struct SlotShares: Sendable {
     /// Networks with a lease that no receipt has followed yet, and until when that is remembered.
     private var openLeases: RecentTable<UInt64, MonotonicTime>
 
+    private var unpaidByBuyer: UnpaidAnswers<PublicKey>
+    private var unpaidByGroup: UnpaidAnswers<UInt64>
+
     init(_ parameters: MarketParameters) {
         strangersPercent = parameters.strangersPercent
         knownMax = parameters.knownBuyersMax
         paidByBuyer = RecentTable(capacity: knownMax)
         paidByGroup = RecentTable(capacity: knownMax)
         openLeases = RecentTable(capacity: knownMax)
+        unpaidByBuyer = UnpaidAnswers(parameters)
+        unpaidByGroup = UnpaidAnswers(parameters)
     }
 
     var tables: [(name: String, count: Int, bound: Int)] {
         [
             ("paying buyers", paidByBuyer.count, knownMax), ("paying groups", paidByGroup.count, knownMax),
             ("groups with open leases", openLeases.count, knownMax),
+            ("buyers with unpaid answers", unpaidByBuyer.tableCount, knownMax),
+            ("groups with unpaid answers", unpaidByGroup.tableCount, knownMax),
         ]
     }
 
@@ -68,10 +78,21 @@ struct SlotShares: Sendable {
         let owes = paid == 0 && openLeases[party.group] ?? .zero > now
         let mayUseOwn = byBuyer[party.buyer] ?? 0 <= paid && byGroup[party.group] ?? 0 <= paidAround
         let share = (slots * strangersPercent + 99) / 100
+        if isDebtor(party, now) {
+            let isFirst = byBuyer[party.buyer] == nil && byGroup[party.group] == nil
+            return isFirst && use.strangers < share && 2 * use.strangers <= share
+                ? .free(toStranger: true) : .overShare
+        }
         if use.strangers < share { return .free(toStranger: paid == 0 || !mayUseOwn) }
         // Before anybody has paid there is nobody to keep the other half for.
         guard mayUseOwn, !owes, paid > 0 || paidByBuyer.count == 0 else { return .overShare }
         return .free(toStranger: paid == 0)
+    }
+
+    /// What other keys of its network left counts only against a key that never paid.
+    private func isDebtor(_ party: Party, _ now: MonotonicTime) -> Bool {
+        unpaidByBuyer.isDebtor(party.buyer, now)
+            || paidByBuyer[party.buyer] == nil && unpaidByGroup.isDebtor(party.group, now)
     }
 
     // MARK: - Changes
@@ -113,6 +134,20 @@ struct SlotShares: Sendable {
         paidByGroup.remove(party.group)
     }
 
+    /// The party's answer has ended, and most of it is unpaid. Returns whether its history has changed.
+    mutating func leftUnpaid(_ party: Party, _ now: MonotonicTime) -> Bool {
+        guard !party.isOwn else { return false }
+        let isNews = (unpaidByBuyer.add(party.buyer, now), unpaidByGroup.add(party.group, now))
+        if unpaidByBuyer.isDebtor(party.buyer, now) { defaulted(party) }
+        return isNews.0 || isNews.1
+    }
+
+    /// The party has paid for most of an answer. Returns whether its history has changed.
+    mutating func settled(_ party: Party) -> Bool {
+        let hadAny = (unpaidByBuyer.settle(party.buyer), unpaidByGroup.settle(party.group))
+        return hadAny.0 || hadAny.1
+    }
+
     /// The party has paid for a task what was counted. This node pays itself nothing.
     mutating func paid(_ party: Party) {
         guard !party.isOwn else { return }
@@ -129,21 +164,31 @@ struct SlotShares: Sendable {
     // MARK: - Memory
 
     /// What is known of the party now, to be stored.
-    func records(of party: Party, _ now: WallTime) -> [BuyerRecord] {
+    func records(of party: Party, _ now: Now) -> [BuyerRecord] {
         guard !party.isOwn else { return [] }
         return [
-            BuyerRecord(.key(party.buyer), paid: paidByBuyer[party.buyer] ?? 0, at: now),
-            BuyerRecord(.network(party.group), paid: paidByGroup[party.group] ?? 0, at: now),
+            BuyerRecord(
+                .key(party.buyer), paid: paidByBuyer[party.buyer] ?? 0,
+                unpaid: unpaidByBuyer.count(party.buyer, now.monotonic), at: now.wall),
+            BuyerRecord(
+                .network(party.group), paid: paidByGroup[party.group] ?? 0,
+                unpaid: unpaidByGroup.count(party.group, now.monotonic), at: now.wall),
         ]
     }
 
-    /// Takes what an earlier process knew, the oldest first.
-    mutating func restore(_ records: [BuyerRecord]) {
-        for record in records where record.paid > 0 {
+    /// Takes what an earlier process knew, the oldest first; the time since then counts.
+    mutating func restore(_ records: [BuyerRecord], _ now: Now) {
+        for record in records {
             let paid = min(record.paid, Self.paidMax)
+            let passed = Interval.milliseconds(max(0, now.wall.milliseconds &- record.at.milliseconds))
+            let at = now.monotonic + (.zero - passed)
             switch record.party {
-            case .key(let buyer): paidByBuyer.insert(buyer, paid)
-            case .network(let group): paidByGroup.insert(group, paid)
+            case .key(let buyer):
+                if paid > 0 { paidByBuyer.insert(buyer, paid) }
+                if record.unpaid > 0 { unpaidByBuyer.set(buyer, record.unpaid, at: at) }
+            case .network(let group):
+                if paid > 0 { paidByGroup.insert(group, paid) }
+                if record.unpaid > 0 { unpaidByGroup.set(group, record.unpaid, at: at) }
             }
         }
     }

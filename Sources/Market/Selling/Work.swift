@@ -45,6 +45,14 @@ struct Work: Sendable {
         return receipt.completionTokens >= UInt64(tokens) / 2 && receipt.cost >= min(owed, WireLimits.costMax)
     }
 
+    /// Whether a final receipt pays for at least half of the answer, up to the limit: its buyer is no debtor, whatever else
+    /// it disputes.
+    func isMostlyPaid(by receipt: Receipt, _ bid: Bid) -> Bool {
+        let half = UInt64(min(tokens, tokensMax ?? .max)) / 2
+        let owed = Scoring.cost(bid.price, prompt: 0, cached: 0, completion: half)
+        return receipt.completionTokens >= half && receipt.cost >= min(owed, WireLimits.costMax)
+    }
+
     /// Whether a final receipt pays what was counted. Of the prompt only what the buyer itself stated in its call, since
     /// the two count it by different means; of the answer no more than the limit.
     func isPaid(by receipt: Receipt, _ bid: Bid, tokensIn: UInt32) -> Bool {
