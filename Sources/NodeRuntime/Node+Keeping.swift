@@ -178,7 +178,7 @@ extension Ledger {
         memory.buyers = try buyers()
         let kept = try balances()
         memory.balances = Balances(
-            of: owner, byPeer: kept.byPeer,
+            of: owner, byPeer: kept.byPeer.sorted { $0.value.magnitude > $1.value.magnitude },
             earned: kept.earned, spent: kept.spent)
         return memory
     }
