@@ -7,25 +7,25 @@ import Primitives
 extension Ledger {
     private enum Kind: Int64, CaseIterable { case key = 1, network }
 
-    /// Stores what is known of buyers and their networks, replacing what was known of them. The oldest beyond
-    /// `LedgerLimits.buyersMax` leave.
+    /// Stores what is known of buyers and their networks, replacing what was known of them. Beyond
+    /// `LedgerLimits.buyersMax` those with the shortest history leave, of these the oldest.
     public func keep(_ buyers: [BuyerRecord]) throws {
+        guard !buyers.isEmpty else { return }
         try database.write { db in
+            let statement = try db.cachedStatement(sql: "INSERT OR REPLACE INTO buyer VALUES (?,?,?,?,?)")
             for buyer in buyers {
                 let (kind, name) = Self.row(buyer.party)
-                try db.execute(
-                    sql: "INSERT OR REPLACE INTO buyer VALUES (?,?,?,?,?)",
-                    arguments: [
-                        kind.rawValue, name, Int64(clamping: buyer.paid), buyer.at.milliseconds,
-                        Int64(clamping: buyer.unpaid),
-                    ])
+                try statement.execute(arguments: [
+                    kind.rawValue, name, Int64(clamping: buyer.paid), buyer.at.milliseconds,
+                    Int64(clamping: buyer.unpaid),
+                ])
             }
             try db.execute(sql: "DELETE FROM buyer WHERE paid <= 0 AND unpaid <= 0")
             for kind in Kind.allCases {
                 try db.execute(
                     sql: """
                         DELETE FROM buyer WHERE kind = ?1 AND name IN
-                          (SELECT name FROM buyer WHERE kind = ?1 ORDER BY at_ms DESC LIMIT -1 OFFSET ?2)
+                          (SELECT name FROM buyer WHERE kind = ?1 ORDER BY paid + unpaid DESC, at_ms DESC LIMIT -1 OFFSET ?2)
                         """, arguments: [kind.rawValue, limits.buyersMax])
             }
         }
@@ -34,7 +34,8 @@ extension Ledger {
     /// The remembered buyers and networks, the oldest first.
     public func buyers() throws -> [BuyerRecord] {
         try database.read { db in
-            let rows = try Row.fetchAll(db, sql: "SELECT kind, name, paid, unpaid, at_ms FROM buyer ORDER BY at_ms")
+            let rows = try Row.fetchAll(
+                db, sql: "SELECT kind, name, paid, unpaid, at_ms FROM buyer ORDER BY at_ms")
             return rows.compactMap { row in
                 guard let kind: Int64 = row[0], let name: Data = row[1], let party = Self.party(kind, name)
                 else { return nil }

@@ -66,13 +66,32 @@ import Wire
 
     @Test func whatWasKeptCannotMakeTheNextPaymentOverflow() throws {
         var worker = Worker(Seller(1, slots: 8))
-        worker.bidder.restore([
-            BuyerRecord(.key(one.key), paid: .max, at: moment(0).wall),
-            BuyerRecord(.network(2_001), paid: .max, at: moment(0).wall),
-        ], now: worker.turn.now)
+        worker.bidder.restore(
+            [
+                BuyerRecord(.key(one.key), paid: .max, at: moment(0).wall),
+                BuyerRecord(.network(2_001), paid: .max, at: moment(0).wall),
+            ], now: worker.turn.now)
         try worker.runAndPay(1, from: one, 2_001)
-        let paid = worker.take().compactMap { if case .buyerJudged(let record) = $0 { record.paid } else { nil } }
+        let paid = worker.take().compactMap {
+            if case .buyerJudged(let record) = $0 { record.paid } else { nil }
+        }
         #expect(Set(paid) == [1 << 30])
+    }
+
+    @Test func keysThatPaidOncePushOutOneAnotherAndNoneThatPaidMore() {
+        var paid = PaidTasks<Int>(capacity: 4)
+        for _ in 1...3 { paid.add(0) }
+        paid.add(1)
+        for key in 100..<200 { paid.add(key) }
+        #expect(paid[0] == 3 && paid[1] == 0 && paid[199] == 1 && paid.count == 5)
+        paid.add(0)
+        #expect(paid[0] == 4 && paid.count == 5)
+        paid.set(0, .max)
+        paid.add(0)
+        #expect(paid[0] == 1 << 30)
+        paid.remove(0)
+        for key in 100..<200 { paid.remove(key) }
+        #expect(paid.isEmpty && paid[0] == 0)
     }
 
     /// Or its own tasks would close half of a seller that nobody else has paid yet.

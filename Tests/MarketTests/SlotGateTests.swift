@@ -210,14 +210,20 @@ import Wire
         func key(_ number: Int) -> SlotKey {
             SlotKey(buyer: ada.key, task: TaskID(high: 3, low: UInt64(number)), attempt: 1)
         }
-        ended.insert(key(0), claim, .ran)
-        ended.insert(key(1), claim, .lapsed)
-        ended.insert(key(2), claim, .spent)
-        for number in 10..<20 { ended.insert(key(number), claim, .released) }
+        func insert(_ number: Int, _ end: SlotGate.End, isStranger: Bool = true) {
+            ended.insert(key(number), claim, end, isStranger: isStranger)
+        }
+        insert(0, .ran)
+        insert(1, .lapsed)
+        insert(2, .spent)
+        for number in 10..<20 { insert(number, .released) }
         #expect(ended.end(of: key(0)) == .ran && ended.end(of: key(1)) == .lapsed)
         #expect(ended.end(of: key(2)) == nil)
-        for number in 20..<30 { ended.insert(key(number), claim, .lapsed) }
+        for number in 20..<30 { insert(number, .lapsed) }
         #expect(ended.end(of: key(0)) == .ran && ended.end(of: key(1)) == nil)
+        insert(3, .ran, isStranger: false)
+        for number in 30..<40 { insert(number, .ran) }
+        #expect(ended.end(of: key(0)) == nil && ended.end(of: key(3)) == .ran)
     }
 
     private static let bid = Bid(

@@ -168,6 +168,9 @@ extension Money: ExpressibleByIntegerLiteral {
         #expect(try await ledger.buyers() == [network] + (3...5).map { payer($0, at: start + Int64($0)) })
         try await ledger.prune(at: WallTime(milliseconds: start + 4 + limits.receiptDaysMax * 86_400_000))
         #expect(try await ledger.buyers() == (4...5).map { payer($0, at: start + Int64($0)) })
+        let regular = payer(9, paid: 2, at: start)
+        try await ledger.keep([regular] + (10...20).map { payer($0, at: start + Int64($0)) })
+        #expect(try await ledger.buyers() == [regular] + (19...20).map { payer($0, at: start + Int64($0)) })
     }
 
     @Test func whatIsKeptSurvivesTheProcess() async throws {

@@ -163,7 +163,8 @@ public struct MarketParameters: Sendable {
     /// How many attempts of each kind are remembered: those whose hold ran out (for late awards), those given up, and
     /// those with a job (for repeated awards and last receipts).
     public var rememberedMax = 1_024
-    /// Buyers, and networks, of which it is known how many tasks they paid.
+    /// Buyers, and networks, that are known for leases or unpaid answers; a quarter of it for each power of two of tasks
+    /// that they paid (`PaidTasks`).
     public var knownBuyersMax = 4_096
     /// Retry advice when a busy slot's end can't be predicted, and its upper bound.
     public var busyRetry = Interval.milliseconds(1_000)

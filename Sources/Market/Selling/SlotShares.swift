@@ -33,14 +33,14 @@ struct SlotShares: Sendable {
     }
 
     private let strangersPercent: Int
-    private let knownMax: Int
     // An entry without a slot is removed, so that there are no more of them than slots.
     private var byModel: [String: Use] = [:]
     private var byBuyer: [PublicKey: Int] = [:]
     private var byGroup: [UInt64: Int] = [:]
-    /// Tasks that were paid as counted. Whoever paid least recently is forgotten first.
-    private var paidByBuyer: RecentTable<PublicKey, Int>
-    private var paidByGroup: RecentTable<UInt64, Int>
+    private let openLeasesMax: Int
+    /// Tasks that were paid as counted.
+    private var paidByBuyer: PaidTasks<PublicKey>
+    private var paidByGroup: PaidTasks<UInt64>
     /// Networks with a lease that no receipt has followed yet, and until when that is remembered.
     private var openLeases: RecentTable<UInt64, MonotonicTime>
 
@@ -49,20 +49,21 @@ struct SlotShares: Sendable {
 
     init(_ parameters: MarketParameters) {
         strangersPercent = parameters.strangersPercent
-        knownMax = parameters.knownBuyersMax
-        paidByBuyer = RecentTable(capacity: knownMax)
-        paidByGroup = RecentTable(capacity: knownMax)
-        openLeases = RecentTable(capacity: knownMax)
+        openLeasesMax = parameters.knownBuyersMax
+        paidByBuyer = PaidTasks(capacity: parameters.knownBuyersMax / 4)
+        paidByGroup = PaidTasks(capacity: parameters.knownBuyersMax / 4)
+        openLeases = RecentTable(capacity: openLeasesMax)
         unpaidByBuyer = UnpaidAnswers(parameters)
         unpaidByGroup = UnpaidAnswers(parameters)
     }
 
     var tables: [(name: String, count: Int, bound: Int)] {
         [
-            ("paying buyers", paidByBuyer.count, knownMax), ("paying groups", paidByGroup.count, knownMax),
-            ("groups with open leases", openLeases.count, knownMax),
-            ("buyers with unpaid answers", unpaidByBuyer.tableCount, knownMax),
-            ("groups with unpaid answers", unpaidByGroup.tableCount, knownMax),
+            ("paying buyers", paidByBuyer.count, paidByBuyer.bound),
+            ("paying groups", paidByGroup.count, paidByGroup.bound),
+            ("groups with open leases", openLeases.count, openLeasesMax),
+            ("buyers with unpaid answers", unpaidByBuyer.count, unpaidByBuyer.bound),
+            ("groups with unpaid answers", unpaidByGroup.count, unpaidByGroup.bound),
         ]
     }
 
@@ -73,8 +74,8 @@ struct SlotShares: Sendable {
         let use = byModel[model] ?? Use()
         guard use.slots < slots else { return .busy }
         if party.isOwn { return .free(toStranger: false) }
-        let paid = paidByBuyer[party.buyer] ?? 0
-        let paidAround = max(paid, paidByGroup[party.group] ?? 0)
+        let paid = paidByBuyer[party.buyer]
+        let paidAround = max(paid, paidByGroup[party.group])
         let owes = paid == 0 && openLeases[party.group] ?? .zero > now
         let mayUseOwn = byBuyer[party.buyer] ?? 0 <= paid && byGroup[party.group] ?? 0 <= paidAround
         let share = (slots * strangersPercent + 99) / 100
@@ -85,14 +86,14 @@ struct SlotShares: Sendable {
         }
         if use.strangers < share { return .free(toStranger: paid == 0 || !mayUseOwn) }
         // Before anybody has paid there is nobody to keep the other half for.
-        guard mayUseOwn, !owes, paid > 0 || paidByBuyer.count == 0 else { return .overShare }
+        guard mayUseOwn, !owes, paid > 0 || paidByBuyer.isEmpty else { return .overShare }
         return .free(toStranger: paid == 0)
     }
 
     /// What other keys of its network left counts only against a key that never paid.
     private func isDebtor(_ party: Party, _ now: MonotonicTime) -> Bool {
         unpaidByBuyer.isDebtor(party.buyer, now)
-            || paidByBuyer[party.buyer] == nil && unpaidByGroup.isDebtor(party.group, now)
+            || paidByBuyer[party.buyer] == 0 && unpaidByGroup.isDebtor(party.group, now)
     }
 
     // MARK: - Changes
@@ -151,14 +152,8 @@ struct SlotShares: Sendable {
     /// The party has paid for a task what was counted. This node pays itself nothing.
     mutating func paid(_ party: Party) {
         guard !party.isOwn else { return }
-        Self.raise(&paidByBuyer, party.buyer)
-        Self.raise(&paidByGroup, party.group)
-    }
-
-    private static func raise<Key>(_ counts: inout RecentTable<Key, Int>, _ key: Key) {
-        // Removed first, so that it becomes the most recent.
-        let before = counts.remove(key) ?? 0
-        counts.insert(key, min(before + 1, paidMax))
+        paidByBuyer.add(party.buyer)
+        paidByGroup.add(party.group)
     }
 
     // MARK: - Memory
@@ -168,10 +163,10 @@ struct SlotShares: Sendable {
         guard !party.isOwn else { return [] }
         return [
             BuyerRecord(
-                .key(party.buyer), paid: paidByBuyer[party.buyer] ?? 0,
+                .key(party.buyer), paid: paidByBuyer[party.buyer],
                 unpaid: unpaidByBuyer.count(party.buyer, now.monotonic), at: now.wall),
             BuyerRecord(
-                .network(party.group), paid: paidByGroup[party.group] ?? 0,
+                .network(party.group), paid: paidByGroup[party.group],
                 unpaid: unpaidByGroup.count(party.group, now.monotonic), at: now.wall),
         ]
     }
@@ -179,20 +174,16 @@ struct SlotShares: Sendable {
     /// Takes what an earlier process knew, the oldest first; the time since then counts.
     mutating func restore(_ records: [BuyerRecord], _ now: Now) {
         for record in records {
-            let paid = min(record.paid, Self.paidMax)
             let passed = Interval.milliseconds(max(0, now.wall.milliseconds &- record.at.milliseconds))
             let at = now.monotonic + (.zero - passed)
             switch record.party {
             case .key(let buyer):
-                if paid > 0 { paidByBuyer.insert(buyer, paid) }
+                paidByBuyer.set(buyer, record.paid)
                 if record.unpaid > 0 { unpaidByBuyer.set(buyer, record.unpaid, at: at) }
             case .network(let group):
-                if paid > 0 { paidByGroup.insert(group, paid) }
+                paidByGroup.set(group, record.paid)
                 if record.unpaid > 0 { unpaidByGroup.set(group, record.unpaid, at: at) }
             }
         }
     }
-
-    /// More tasks paid than any seller has slots.
-    private static let paidMax = 1 << 30
 }

@@ -18,7 +18,8 @@ struct UnpaidAnswers<Party: Hashable & Sendable>: Sendable {
         rows = RecentTable(capacity: parameters.knownBuyersMax)
     }
 
-    var tableCount: Int { rows.count }
+    var count: Int { rows.count }
+    var bound: Int { parameters.knownBuyersMax }
 
     func count(_ party: Party, _ now: MonotonicTime) -> Int {
         guard let row = rows[party], now < row.at + parameters.unpaidMemory else { return 0 }
