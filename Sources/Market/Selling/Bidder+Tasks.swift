@@ -167,14 +167,17 @@ extension Bidder {
             let message = "The backend's answer does not fit a frame."
             stopTask(key, Fail(.backendError, message, anotherMaySucceed: false), &out)
         } else if delivered.isUnpaid {
-            record.unpaid &+= 1
-            out += gate.defaulted(key, now).map { .buyerJudged($0) }
-            failTask(
-                key, Fail(.leaving, "No receipt acknowledges the answer.", anotherMaySucceed: true), now,
-                &out)
+            endUnpaid(key, now, &out)
         } else if let since = delivered.unreadSince {
             timers.set(.unread(delivered.id), at: since + parameters.unreadMax)
         }
+    }
+
+    private mutating func endUnpaid(_ key: SlotKey, _ now: Now, _ out: inout [BidderAction]) {
+        record.unpaid &+= 1
+        out += gate.defaulted(key, now).map { .buyerJudged($0) }
+        let message = "No receipt acknowledges the answer."
+        failTask(key, Fail(.leaving, message, anotherMaySucceed: true), now, &out)
     }
 
     // MARK: - Timers
@@ -200,11 +203,14 @@ extension Bidder {
     }
 
     mutating func unreadDue(_ id: JobID, _ now: Now, _ out: inout [BidderAction]) {
+        let (parameters, time) = (parameters, now.monotonic)
         guard let key = gate.key(of: id), let since = gate.change(key, { $0.unreadSince }) ?? nil else {
             return
         }
+        // Nothing more is sent while it reads a byte now and then, so that it would never be due there.
+        if gate.change(key, { $0.isUnpaid(parameters, time) }) ?? false { return endUnpaid(key, now, &out) }
         let due = since + parameters.unreadMax
-        guard due <= now.monotonic else { return timers.set(.unread(id), at: due) }
+        guard due <= time else { return timers.set(.unread(id), at: due) }
         record.unread &+= 1
         // Another worker would wait for the same client.
         failTask(
