@@ -40,6 +40,7 @@ public struct Balances: Sendable {
     /// Money is not forgotten: at the bound, further peers share the entry of nobody's key.
     private var byPeer: [PublicKey: Money] = [:]
     private var counted = RecentTable<ReceiptKey, Counted>(capacity: CreditLimits.assignmentsMax)
+    private var ended = RecentTable<ReceiptKey, Counted>(capacity: CreditLimits.endedMax)
 
     /// What the latest receipt of an assignment said.
     private struct Counted {
@@ -50,7 +51,8 @@ public struct Balances: Sendable {
     /// Balances from the receipts that the database holds; none by default.
     ///
     /// - Parameters:
-    ///   - byPeer: what each peer owes `owner` (positive) or is owed by it (negative), each peer once.
+    ///   - byPeer: what each peer owes `owner` (positive) or is owed by it (negative), each peer once; the most important
+    ///     first, because at the bound the others share one entry.
     ///   - earned: everything that `owner` sold.
     ///   - spent: everything that it bought.
     public init(
@@ -78,11 +80,13 @@ public struct Balances: Sendable {
         let isSeller = receipt.worker == owner
         guard isSeller || receipt.buyer == owner else { return }
         let key = ReceiptKey(receipt)
-        let before = counted[key]
+        let before = counted[key] ?? ended[key]
         if let before, receipt.sequence <= before.sequence { return }
         // Removed first, so that the assignment becomes the most recent.
         counted.remove(key)
-        counted.insert(key, Counted(sequence: receipt.sequence, cost: receipt.cost))
+        ended.remove(key)
+        let latest = Counted(sequence: receipt.sequence, cost: receipt.cost)
+        if receipt.final { ended.insert(key, latest) } else { counted.insert(key, latest) }
         let difference = receipt.cost - (before?.cost ?? .zero)
         if isSeller {
             earned += difference

@@ -6,6 +6,7 @@ public struct NodeSettings: Sendable {
     public var mesh: MeshSettings
     public var http: HTTPSettings
     public var serve: [ServeSettings]
+    public var sell: SellSettings
     public var deny: [PublicKey]
     /// The owner's names for other nodes.
     public var names: NodeNames
@@ -17,7 +18,7 @@ public struct NodeSettings: Sendable {
     /// Reads `text`. `home` replaces `~`. Throws an error that names the line and the fix.
     public init(parsing text: String, source: YAMLReader.Source, home: String) throws(ConfigurationError) {
         let root = try YAMLReader(parsing: text, source: source)
-        try root.allow(["name", "mesh", "http", "serve", "deny", "names", "ask", "log", "data"])
+        try root.allow(["name", "mesh", "http", "serve", "sell", "deny", "names", "ask", "log", "data"])
         name = try root.string("name") ?? ""
         guard name.utf8.count <= 32 else {
             throw root.child("name").failure("`name` is longer than 32 bytes", fix: "shorten it")
@@ -31,6 +32,7 @@ public struct NodeSettings: Sendable {
                 "`serve` has \(serve.count) entries",
                 fix: "a node sells at most 8 models; start another node")
         }
+        sell = try SellSettings(root.child("sell"))
         deny = try Self.keys(root, "deny")
         names = try NodeNames(root.child("names"))
         ask = try AskSettings(root.child("ask"))

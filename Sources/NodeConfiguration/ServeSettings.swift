@@ -1,5 +1,17 @@
 import Primitives
 
+/// How a node shares out its slots, of all models that it sells.
+public struct SellSettings: Sendable {
+    /// The strangers' share: percent of a model's slots that buyers which never paid here may use together. At 100 they
+    /// can take every slot; at 0 a seller that was ever paid serves only those who paid.
+    public var strangersShare: Int
+
+    init(_ reader: YAMLReader) throws(ConfigurationError) {
+        try reader.allow(["strangers_share"])
+        strangersShare = try reader.integer("strangers_share", in: 0...100) ?? 50
+    }
+}
+
 /// One model that a node sells, and the server behind it.
 public struct ServeSettings: Sendable {
     public enum Backend: String, CaseIterable, Sendable {

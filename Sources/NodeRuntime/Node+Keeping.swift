@@ -45,26 +45,52 @@ extension Node {
         if !unsaved.isEmpty { receiptTimer?.arm(after: unsaved.wait) }
     }
 
-    /// Sellers are judged with every task, so the latest judgements are stored together.
+    /// Peers are judged with every task, so the latest judgements are stored together.
     func keep(_ record: SellerRecord) {
-        if pendingSellers.isEmpty { sellerTimer?.arm(after: .seconds(5)) }
+        armJudgements()
         pendingSellers[record.key] = record
     }
 
-    func saveSellers() {
-        let records = takeSellers()
-        guard !records.isEmpty else { return }
-        Task { [ledger, log] in
-            do { try await ledger.keep(records) } catch {
-                log.error("the database failed to store what is known of \(records.count) sellers: \(error)")
-            }
+    func keep(_ record: BuyerRecord) {
+        armJudgements()
+        pendingBuyers[record.party] = record
+    }
+
+    private func armJudgements() {
+        if pendingSellers.isEmpty, pendingBuyers.isEmpty { judgementTimer?.arm(after: .seconds(5)) }
+    }
+
+    func saveJudgements() {
+        let (sellers, buyers) = takeJudgements()
+        guard !sellers.isEmpty || !buyers.isEmpty else { return }
+        Task { [ledger] in
+            do {
+                try await ledger.keep(sellers)
+                try await ledger.keep(buyers)
+            } catch { self.refused(sellers, buyers, error) }
         }
     }
 
-    /// If the database takes none of them, later judgements bring the same again.
-    private func takeSellers() -> [SellerRecord] {
-        defer { pendingSellers = [:] }
-        return Array(pendingSellers.values)
+    /// They are tried again, unless later judgements have replaced them or no more fit.
+    private func refused(_ sellers: [SellerRecord], _ buyers: [BuyerRecord], _ problem: any Error) {
+        log.error(
+            "the database refuses what is known of \(sellers.count) sellers and \(buyers.count) buyers: \(problem)"
+        )
+        for seller in sellers where pendingSellers[seller.key] == nil {
+            if pendingSellers.count < Self.judgementsMax { pendingSellers[seller.key] = seller }
+        }
+        for buyer in buyers where pendingBuyers[buyer.party] == nil {
+            if pendingBuyers.count < Self.judgementsMax { pendingBuyers[buyer.party] = buyer }
+        }
+        judgementTimer?.arm(after: .minutes(1))
+    }
+
+    /// Of sellers and of buyers that wait for a database that refuses them, each some 100 bytes.
+    private static let judgementsMax = 8_192
+
+    private func takeJudgements() -> ([SellerRecord], [BuyerRecord]) {
+        defer { (pendingSellers, pendingBuyers) = ([:], [:]) }
+        return (Array(pendingSellers.values), Array(pendingBuyers.values))
     }
 
     func keepSequence(_ model: String, _ sequence: UInt64) {
@@ -96,11 +122,12 @@ extension Node {
     func saveEverything() async {
         let receipts = unsaved.all
         let anchors = peer.anchors
-        let sellers = takeSellers()
+        let (sellers, buyers) = takeJudgements()
         do {
             try await ledger.keep(receipts, at: SystemClock.wall)
             try await ledger.saveAnchors(anchors.map(\.signed), keys: anchors.map(\.record.publicKey))
             try await ledger.keep(sellers)
+            try await ledger.keep(buyers)
         } catch {
             log.error("the database failed to store the node's state: \(error)")
         }
@@ -126,9 +153,8 @@ extension Ledger {
         Ledger, Node.Memory
     ) {
         let ledger = try Ledger(path: path, owner: owner)
-        let memory = try await ledger.memory(for: settings)
         try await ledger.prune(at: SystemClock.wall)
-        return (ledger, memory)
+        return (ledger, try await ledger.memory(for: settings))
     }
 
     /// What a node with these settings knew when it last stopped.
@@ -149,8 +175,11 @@ extension Ledger {
             }
         }
         memory.sellers = try sellers()
+        memory.buyers = try buyers()
         let kept = try balances()
-        memory.balances = Balances(of: owner, byPeer: kept.byPeer, earned: kept.earned, spent: kept.spent)
+        memory.balances = Balances(
+            of: owner, byPeer: kept.byPeer.sorted { $0.value.magnitude > $1.value.magnitude },
+            earned: kept.earned, spent: kept.spent)
         return memory
     }
 }

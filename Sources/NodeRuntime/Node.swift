@@ -63,7 +63,8 @@ public actor Node {
     var unsaved = UnsavedReceipts()
     var receiptTimer: UVLoop.Timer?
     var pendingSellers: [PublicKey: SellerRecord] = [:]
-    var sellerTimer: UVLoop.Timer?
+    var pendingBuyers: [BuyerRecord.Party: BuyerRecord] = [:]
+    var judgementTimer: UVLoop.Timer?
     var anchorTimer: UVLoop.Timer?
     /// As last stored.
     var anchors: [SignedRecord] = []
@@ -91,6 +92,8 @@ public actor Node {
         public var speeds: [String: SpeedRecord] = [:]
         /// The one judged longest ago first.
         public var sellers: [SellerRecord] = []
+        /// The oldest first.
+        public var buyers: [BuyerRecord] = []
         /// Nil: no receipts were kept.
         public var balances: Balances?
         public init() {}
@@ -127,7 +130,9 @@ public actor Node {
         timer = try UVLoop.Timer(on: loop) { [weak self] in self?.assumeIsolated { $0.timerFired() } }
         receiptTimer = try UVLoop.Timer(on: loop) { [weak self] in self?.assumeIsolated { $0.saveReceipts() }
         }
-        sellerTimer = try UVLoop.Timer(on: loop) { [weak self] in self?.assumeIsolated { $0.saveSellers() } }
+        judgementTimer = try UVLoop.Timer(on: loop) { [weak self] in
+            self?.assumeIsolated { $0.saveJudgements() }
+        }
         anchorTimer = try UVLoop.Timer(on: loop) { [weak self] in self?.assumeIsolated { $0.saveAnchors() } }
         startBackends()
         flush()
@@ -194,7 +199,7 @@ public actor Node {
         apart?.close()
         timer?.close()
         receiptTimer?.close()
-        sellerTimer?.close()
+        judgementTimer?.close()
         anchorTimer?.close()
         let loop = loop
         // On another thread, because the loop can't join itself.
@@ -288,6 +293,7 @@ public actor Node {
         case .keep(let receipt): keep(receipt)
         case .keepSequence(let model, let sequence): keepSequence(model, sequence)
         case .keepSeller(let record): keep(record)
+        case .keepBuyer(let record): keep(record)
         case .log(let notice): note(notice)
         case .left:
             hasLeft = true
@@ -345,42 +351,5 @@ public actor Node {
                 expired ? "offer ran out" : "offer withdrawn",
                 metadata: ["node": "\(NodeID(of: key).short)", "model": "\(model)"])
         }
-    }
-}
-
-extension NodeSettings {
-    /// The identity that this configuration selects: a testnet's seed, or the key file in `data`.
-    public func identity() throws -> Identity {
-        if let seed = mesh.seed { return Identity(testnetSeed: seed) }
-        return try KeyFile.loadOrCreate(keyPath)
-    }
-
-    public var keyPath: String { "\(data)/key" }
-
-    /// - Parameter descriptors: the process's limit of open files. Channels take at most half of what remains
-    ///   after a reserve for everything else: the clients' connections and those to model servers need as many.
-    func peerSettings(memory: Node.Memory, descriptors: Int) -> PeerSettings {
-        // A node that listens on a private address and states no public one can only be in a mesh of that
-        // network.
-        let isLocal = mesh.listen.isLoopback || mesh.listen.isPrivate && mesh.publicEndpoint == nil
-        var stated: [Endpoint] = []
-        if let endpoint = mesh.publicEndpoint { stated.append(endpoint) }
-        if mesh.listen.isUnicast, mesh.listen.port != 0 { stated.append(mesh.listen) }
-        var peer = PeerSettings(
-            mesh: MeshIdentity(name: mesh.name, key: mesh.secret.map { Array($0.utf8) }), name: name,
-            endpoints: stated,
-            reachability: mesh.inbound ? (stated.isEmpty ? .unknown : .direct) : .outbound,
-            profile: isLocal ? .loopback : .internet,
-            bootstrap: mesh.join.map { PeerAddress(key: $0.key, endpoint: $0.endpoint) },
-            anchors: memory.anchors.compactMap { try? Verified<Contact>(checking: $0) })
-        peer.offerSequences = memory.sequences
-        peer.sellers = memory.sellers
-        peer.models = serve.map(\.soldAs)
-        peer.denied = deny
-        peer.sessions.countsEndpoints = isLocal
-        peer.channels.countsEndpoints = isLocal
-        peer.channels.channels = min(peer.channels.channels, max(32, (descriptors - 128) / 2))
-        peer.channels.accepted = peer.channels.channels * 3 / 4
-        return peer
     }
 }

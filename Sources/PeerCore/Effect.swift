@@ -29,6 +29,8 @@ public enum Effect: Sendable {
     case keepSequence(model: String, UInt64)
     /// Store it: what this node has seen of a seller, which a restart must not forget.
     case keepSeller(SellerRecord)
+    /// Store it: what a buyer, or its network, has paid here.
+    case keepBuyer(BuyerRecord)
     /// An event worth a line in the log.
     case log(Notice)
     /// `leave` is complete: the process may end.

@@ -213,6 +213,8 @@ extension Peer {
             close(channel, telling: .toAuctioneer)
         case .receiptAccepted(let receipt):
             effects.append(.keep(receipt))
+        case .buyerJudged(let record):
+            effects.append(.keepBuyer(record))
         }
     }
 

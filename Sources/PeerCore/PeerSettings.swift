@@ -21,6 +21,8 @@ public struct PeerSettings: Sendable {
     public var offerSequences: [(model: String, sequence: UInt64)]
     /// What an earlier process knew of sellers.
     public var sellers: [SellerRecord]
+    /// What an earlier process knew of buyers' payments, the oldest first.
+    public var buyers: [BuyerRecord]
     /// The models that this node will serve as soon as their model servers are up: what an earlier run
     /// offered of them is not withdrawn.
     public var models: [String]
@@ -47,6 +49,7 @@ public struct PeerSettings: Sendable {
         self.anchors = anchors
         offerSequences = []
         sellers = []
+        buyers = []
         models = []
         denied = []
         sessions = SessionLimits()

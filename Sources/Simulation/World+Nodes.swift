@@ -209,7 +209,7 @@ extension World {
             counts.receipts += 1
             checkWork(receipt.record, host)
             host.balances.add(receipt.record)
-        case .keepSeller: break
+        case .keepSeller, .keepBuyer: break
         case .keepSequence(let model, let sequence):
             digest.mix(19, host.index, Int(truncatingIfNeeded: sequence))
             host.sequences.removeAll { $0.model == model }

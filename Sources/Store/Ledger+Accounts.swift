@@ -67,6 +67,7 @@ extension Ledger {
     // MARK: Bounds
 
     /// Removes receipts that are too many or too old, the oldest first, and adds their costs to their peers' accounts.
+    /// What buyers paid so long ago is forgotten.
     public func prune(at now: WallTime) throws {
         keptSincePruning = 0
         let oldest = now.milliseconds - limits.receiptDaysMax * 86_400_000
@@ -77,6 +78,7 @@ extension Ledger {
                     db, sql: "SELECT COUNT(*) FROM receipt WHERE kept_at_ms < ?", arguments: [oldest]) ?? 0
             let surplus = min(limits.prunedAtOnceMax, max(aged, count - limits.receiptsMax))
             if surplus > 0 { try fold(surplus, db) }
+            try db.execute(sql: "DELETE FROM buyer WHERE at_ms < ?", arguments: [oldest])
         }
     }
 

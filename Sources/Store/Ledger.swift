@@ -3,8 +3,8 @@ import GRDB
 import Primitives
 import Wire
 
-/// What must outlive a node's process, in one SQLite file: receipts of both sides, anchors of the DHT,
-/// measured speeds and offer sequences. An actor off the loop's thread: the loop hands it values and never
+/// What must outlive a node's process, in one SQLite file: receipts of both sides, what buyers paid and sellers did,
+/// anchors of the DHT, measured speeds and offer sequences. An actor off the loop's thread: the loop hands it values and never
 /// waits for it. Methods throw GRDB's errors.
 ///
 /// `Ledger+Accounts` bounds the receipts and sums them.
@@ -60,6 +60,17 @@ public actor Ledger {
                       at_ms INTEGER NOT NULL) WITHOUT ROWID;
                     CREATE INDEX seller_by_time ON seller (at_ms);
                     """)
+        }
+        migrator.registerMigration("buyers") { db in
+            try db.execute(
+                sql: """
+                    CREATE TABLE buyer (
+                      kind INTEGER NOT NULL, name BLOB NOT NULL, paid INTEGER NOT NULL, at_ms INTEGER NOT NULL,
+                      PRIMARY KEY (kind, name)) WITHOUT ROWID;
+                    """)
+        }
+        migrator.registerMigration("debtors") { db in
+            try db.execute(sql: "ALTER TABLE buyer ADD COLUMN unpaid INTEGER NOT NULL DEFAULT 0")
         }
         try migrator.migrate(database)
     }

@@ -6,6 +6,9 @@ public struct LedgerLimits: Sendable {
     public var receiptDaysMax: Int64 = 400
     /// Peers whose amounts from receipts that left are known; the smallest balances beyond are summed under no name.
     public var accountsMax = 65_536
+    /// Buyers, and networks, of which it is known what they paid, some 60 bytes each: as many as a node remembers
+    /// (`PaidTasks`). They are forgotten with the receipts of their age.
+    public var buyersMax = 8_192
     /// Receipts that may come before they are counted again, and the most that leave in one go: a larger file shrinks
     /// over several.
     public var pruneEvery = 1_024

@@ -84,6 +84,17 @@ extension Money: ExpressibleByIntegerLiteral {
         #expect(balances[node(2)].microCredits == .max)
     }
 
+    /// Or each receipt of the long one would be counted whole.
+    @Test func manyShortAnswersDoNotMakeALongOneForgotten() {
+        var balances = Balances(of: node(1))
+        balances.add(receipt(task: 0, from: 2, to: 1, sequence: 1, cost: 10))
+        for task in 1...(CreditLimits.assignmentsMax + CreditLimits.endedMax) {
+            balances.add(receipt(task: task, from: 3, to: 1, sequence: 1, cost: 0, final: true))
+        }
+        balances.add(receipt(task: 0, from: 2, to: 1, sequence: 2, cost: 20, final: true))
+        #expect(balances.earned == 20 && balances[node(2)] == 20)
+    }
+
     @Test func theAssignmentWithTheOldestReceiptIsForgottenFirst() {
         var balances = Balances(of: node(1))
         balances.add(receipt(task: 1, from: 2, to: 1, sequence: 1, cost: 10))

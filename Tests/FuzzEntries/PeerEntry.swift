@@ -329,7 +329,7 @@ package struct PeerWorld: ~Copyable {
             }
         case .sendApart(let datagram, let endpoint):
             precondition(datagram.count <= 1_200, "\(datagram.count) bytes to \(endpoint)")
-        case .keep, .keepSequence, .keepSeller, .log, .left: break
+        case .keep, .keepSequence, .keepSeller, .keepBuyer, .log, .left: break
         }
     }
 
@@ -365,6 +365,7 @@ package struct PeerWorld: ~Copyable {
         case .keep: "receipt"
         case .keepSequence: "sequence"
         case .keepSeller: "seller"
+        case .keepBuyer: "buyer"
         case .log(.admitted): "admitted"
         case .log: "log"
         case .left: "left"

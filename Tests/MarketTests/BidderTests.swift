@@ -12,9 +12,9 @@ struct Worker: ~Copyable {
     var actions: [BidderAction] = []
     let seller: Seller
 
-    init(_ seller: Seller = ada) {
+    init(_ seller: Seller = ada, parameters: MarketParameters = MarketParameters()) {
         self.seller = seller
-        bidder = Bidder(identity: seller.identity)
+        bidder = Bidder(identity: seller.identity, parameters: parameters)
         bidder.setServed([seller.served])
     }
 

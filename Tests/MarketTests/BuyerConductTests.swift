@@ -153,6 +153,18 @@ import Wire
         #expect(reason(worker.handle(.callForBids(call(200)), from: one)) == nil)
     }
 
+    @Test(arguments: [(0, 0), (1, 1), (25, 2), (100, 8)])
+    func theOwnerSetsHowMuchStrangersGetOnceSomebodyHasPaid(percent: Int, slots: Int) throws {
+        var parameters = MarketParameters()
+        parameters.strangersPercent = percent
+        var worker = Worker(Seller(1, slots: 8), parameters: parameters)
+        try worker.runAndPay(1, from: one, 2_001)
+        let strangers = (0..<20).map { place in
+            reason(worker.handle(.callForBids(call(UInt64(100 + place))), from: asker(3_000 + UInt64(place))))
+        }
+        #expect(strangers.count { $0 == nil } == slots)
+    }
+
     @Test func newKeysOfOneNetworkShareOneSlotAndWhatIsLent() {
         var worker = Worker(Seller(1, slots: 8))
         var answers: [DeclineReason?] = []
@@ -269,6 +281,8 @@ import Wire
         worker.milliseconds = 1_000
         worker.event(job, .produced(text: [UInt8](repeating: 120, count: 9_000), tokens: 9, extra: []))
         worker.advance(to: 6_000)
+        // (9,000 − 32) ÷ 16 tokens, or it would end for want of a receipt.
+        worker.pay(1, from: one, 2_001) { ($0.completionTokens, $0.cost, $0.final) = (560, 1_120, false) }
         worker.frame(task, .window(consumed: 1), from: one, on: 99)
         _ = worker.take()
         worker.advance(to: 15_999)
@@ -276,6 +290,31 @@ import Wire
         worker.advance(to: 16_000)
         #expect(worker.actions.cancelled == [job] && worker.actions.fails.map(\.anotherMaySucceed) == [false])
         #expect(worker.bidder.record.unread == 1 && worker.bidder.outstanding == (0, 0, 0, 0))
+    }
+
+    /// A byte every few seconds would hold the slot until the task's deadline.
+    @Test func aReaderThatDripsAndAcknowledgesNothingHoldsNoSlot() throws {
+        var worker = Worker()
+        let job = try worker.run(1, from: one, on: 99, window: 4_096) { $0.deadlineMilliseconds = 600_000 }
+        worker.event(job, .produced(text: [UInt8](repeating: 120, count: 9_000), tokens: 900, extra: []))
+        for second in 1...12 {
+            worker.advance(to: Int64(second) * 1_000)
+            worker.frame(task, .window(consumed: UInt64(second)), from: one, on: 99)
+        }
+        #expect(worker.bidder.record.unpaid == 1 && worker.bidder.outstanding == (0, 0, 0, 0))
+    }
+
+    /// An embedding has no tokens of its own, and a call may state a prompt of none.
+    @Test func aReceiptOfNothingMakesNoBuyerKnownWhereSomethingHasAPrice() throws {
+        for (price, isKnown) in [(price(20, 0), false), (price(0, 0), true)] {
+            var worker = Worker(Seller(1, price: price, slots: 4))
+            let job = try worker.run(1, from: one, on: 99) { $0.tokensIn = 0 }
+            worker.event(job, .finished(Finish(reason: "stop", promptTokens: 5, extra: Array("[1]".utf8))))
+            worker.pay(1, from: one, 2_001) { ($0.completionTokens, $0.cost) = (0, 0) }
+            #expect(accepted(worker.take()) == 1)
+            for number in 2...5 { _ = worker.handle(.callForBids(call(UInt64(number))), from: one) }
+            #expect(worker.bidder.slotsTaken("wren-m") == (isKnown ? 4 : 2))
+        }
     }
 
     @Test func tokensThatNoReceiptAcknowledgesEndTheTask() throws {

@@ -76,6 +76,7 @@ import Wire
         }
 
         mutating func lease(_ party: SlotShares.Party, until: Int64) {
+            if party.isOwn { return }
             open[party.group] = until + MarketParameters().openLeaseMemory.milliseconds
         }
 
@@ -181,9 +182,10 @@ import Wire
                     task: key.task, attempt: 1, buyer: key.buyer, worker: seller.key, sequence: 1,
                     completionTokens: 1, cost: 2, final: true)
                 #expect(gate.wants(receipt, for: key, .zero + .milliseconds(now)), place)
-                gate.accepted(receipt, for: key, .zero + .milliseconds(now))
-                plain.payments.append(party)
+                let changes = gate.accepted(receipt, for: key, moment(now))
+                #expect(changes.isEmpty == party.isOwn, place)
                 plain.open[party.group] = nil
+                if !party.isOwn { plain.payments.append(party) }
             default:
                 now += Int64(random.below(random.chance(1, in: 20) ? 40_000 : 20))
                 for key in gate.keys {
@@ -208,14 +210,20 @@ import Wire
         func key(_ number: Int) -> SlotKey {
             SlotKey(buyer: ada.key, task: TaskID(high: 3, low: UInt64(number)), attempt: 1)
         }
-        ended.insert(key(0), claim, .ran)
-        ended.insert(key(1), claim, .lapsed)
-        ended.insert(key(2), claim, .spent)
-        for number in 10..<20 { ended.insert(key(number), claim, .released) }
+        func insert(_ number: Int, _ end: SlotGate.End, isStranger: Bool = true) {
+            ended.insert(key(number), claim, end, isStranger: isStranger)
+        }
+        insert(0, .ran)
+        insert(1, .lapsed)
+        insert(2, .spent)
+        for number in 10..<20 { insert(number, .released) }
         #expect(ended.end(of: key(0)) == .ran && ended.end(of: key(1)) == .lapsed)
         #expect(ended.end(of: key(2)) == nil)
-        for number in 20..<30 { ended.insert(key(number), claim, .lapsed) }
+        for number in 20..<30 { insert(number, .lapsed) }
         #expect(ended.end(of: key(0)) == .ran && ended.end(of: key(1)) == nil)
+        insert(3, .ran, isStranger: false)
+        for number in 30..<40 { insert(number, .ran) }
+        #expect(ended.end(of: key(0)) == nil && ended.end(of: key(3)) == .ran)
     }
 
     private static let bid = Bid(

@@ -71,6 +71,10 @@ private let oneKey = PublicKey(Bytes32(1, 2, 3, 4)).description
         ("mesh: {join: [http://x]}", "`mesh.join` holds http://x"),
         ("mesh: {seed: a}", "`mesh.seed` makes keys that anybody can derive"),
         ("deny: [abc]", "`deny` holds abc, which is not a public key"),
+        ("sell: {strangers_share: 101}", "`sell.strangers_share` is 101"),
+        ("sell: {strangers_share: -1}", "`sell.strangers_share` is -1"),
+        ("sell: {strangers_share: half}", "`sell.strangers_share` is half"),
+        ("sell: {strangers: 50}", "unknown key `sell.strangers`"),
         ("names: [abc]", "`names` must be a mapping (key: value)"),
         ("names: {ada: abc}", "`names.ada` is abc, which is not a public key"),
         ("names: {ada: }", "`names.ada` is empty, which is not a public key"),
@@ -105,6 +109,14 @@ private let oneKey = PublicKey(Bytes32(1, 2, 3, 4)).description
         #expect(
             try settings(file, flags: ["mesh.port": "3000"], environment: ["STARLING_MESH_PORT": "2000"]).mesh
                 .listen.port == 3000)
+    }
+
+    @Test func theStrangersShareIsHalfUnlessTheFileAFlagOrTheEnvironmentSaysOtherwise() throws {
+        #expect(try settings("").sell.strangersShare == 50)
+        #expect(try settings("sell: {strangers_share: 0}").sell.strangersShare == 0)
+        #expect(try settings("", flags: ["sell.strangers_share": "100"]).sell.strangersShare == 100)
+        let environment = ["STARLING_SELL_STRANGERS_SHARE": "25"]
+        #expect(try settings("", environment: environment).sell.strangersShare == 25)
     }
 
     @Test func aListOutsideTheFileHasCommasOrBracketsAndReplacesTheFiles() throws {

@@ -1,6 +1,7 @@
 import Cryptography
 import Foundation
 import Logging
+import Market
 import NodeConfiguration
 import Primitives
 import Store
@@ -39,7 +40,15 @@ import Wire
                         task: TaskID(high: 0, low: task), attempt: 1, buyer: buyer.publicKey, worker: seller,
                         sequence: 1, cost: most, final: true), with: buyer)
             }, at: WallTime(milliseconds: 1_800_000_000_000))
+        let paid = BuyerRecord(
+            .key(buyer.publicKey), paid: 3,
+            at: WallTime(milliseconds: Int64(Date().timeIntervalSince1970 * 1_000)))
+        try await ledger.keep([paid, BuyerRecord(.network(1), paid: 3, at: WallTime(milliseconds: 1))])
         let (_, memory) = try await open(path)
         #expect(memory.balances?.earned == most)
+        #expect(memory.buyers == [paid], "what is older than the books is forgotten")
+        let settings = try NodeSettings(
+            parsing: "mesh: {}\n", source: .init(file: "node.yaml"), home: "/home/ann")
+        #expect(settings.peerSettings(memory: memory, descriptors: 1_024).buyers == [paid])
     }
 }

@@ -21,6 +21,13 @@ import Testing
         #expect(peer.sessions.countsEndpoints == isLocal && peer.channels.countsEndpoints == isLocal)
     }
 
+    @Test func theStrangersShareOfTheFileIsTheMarkets() throws {
+        let settings = try NodeSettings(
+            parsing: "sell: {strangers_share: 25}\n", source: .init(file: "node.yaml"), home: "/home/ann")
+        let peer = settings.peerSettings(memory: Node.Memory(), descriptors: 1_024)
+        #expect(peer.market.strangersPercent == 25)
+    }
+
     /// Half the descriptors beyond a reserve; the default table where there are plenty.
     @Test(arguments: [(100, 32), (1_024, 448), (4_096, 1_024), (1 << 20, 1_024)])
     func channelsTakeTheirShareOfTheFileDescriptors(descriptors: Int, channels: Int) throws {

@@ -127,7 +127,7 @@ struct PeerMesh {
                 node.settings.offerSequences.append((model, sequence))
             case .left: node.isDown = true
             case .write, .closeChannel, .startJob, .cancelJob, .pauseJob, .resumeJob, .keep, .keepSeller,
-                .log, .sendApart:
+                .keepBuyer, .log, .sendApart:
                 break
             }
         }

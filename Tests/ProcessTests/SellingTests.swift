@@ -93,6 +93,39 @@ extension ProcessTests {
         }
     }
 
+    /// What a seller keeps for those who paid it, across its own restart.
+    @Suite(.serialized) struct Shares {
+        @Test func aRestartedSellerStillKeepsHalfOfItsSlotsForThoseWhoPaidIt() async throws {
+            try await ScriptedBackend.with(#"{"tokens": 3}"#) { backend in
+                let nodes = backend.seller("ada", slots: 2) + "\nfay: {}\ngus: {}\nkim: {}"
+                try await TestMesh.with(nodes) { mesh in
+                    let fay = try await mesh.node("fay")
+                    #expect(try await mesh.chat("Hello", model: "parrot", at: fay).status == 200)
+                    let ada = try await mesh.node("ada")
+                    try await until("the receipt has come") {
+                        try await mesh.get("/mesh/status", at: ada).json["earned_from"].int == 1
+                    }
+                    try await mesh.testnet("stop", "ada")
+                    try await mesh.testnet("restart", "ada")
+                    let (gus, kim) = (try await mesh.node("gus"), try await mesh.node("kim"))
+                    for node in [fay, gus, kim] {
+                        try await until("\(node.name) finds ada again") {
+                            try await mesh.get("/v1/models", at: node).body.contains("parrot")
+                        }
+                    }
+                    try await backend.play(#"{"tokens": 800, "every": 0.01}"#)
+                    let long = Task { try await mesh.chat("Talk", model: "parrot", at: gus) }
+                    try await until("a stranger has a slot") { try await backend.requests().count == 2 }
+                    try await backend.play(#"{"tokens": 3}"#)
+                    let refused = try await mesh.chat("Hello", model: "parrot", at: kim)
+                    #expect(refused.status == 503, "\(refused.body)")
+                    #expect(try await mesh.chat("Hello", model: "parrot", at: fay).status == 200)
+                    #expect(try await long.value.status == 200)
+                }
+            }
+        }
+    }
+
     /// A model server that fails.
     @Suite(.serialized) struct BackendTrouble {
         /// ada is cheap and has the failing backend; bob is expensive and healthy.

@@ -140,6 +140,39 @@ extension Money: ExpressibleByIntegerLiteral {
         #expect(kept.count == Ledger.sellersMax && kept.first == seller(1, trust: 630, at: 30))
     }
 
+    private func payer(_ number: UInt64, paid: Int = 1, at: Int64) -> BuyerRecord {
+        BuyerRecord(.key(PublicKey(Bytes32(number, 6, 6, 6))), paid: paid, at: WallTime(milliseconds: at))
+    }
+
+    @Test func whatBuyersPaidIsKeptByKeyAndByNetworkAndWhatTheyLostIsGone() async throws {
+        let folder = temporaryFolder()
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let network = BuyerRecord(.network(.max - 5), paid: 9, at: WallTime(milliseconds: 25))
+        let debtor = BuyerRecord(.network(7), paid: 0, unpaid: 3, at: WallTime(milliseconds: 40))
+        do {
+            let ledger = try Ledger(path: folder + "/db", owner: worker)
+            try await ledger.keep([payer(1, at: 10), payer(2, paid: 4, at: 20), network])
+            try await ledger.keep([payer(1, paid: 2, at: 30), payer(2, paid: 0, at: 30), debtor])
+        }
+        let ledger = try Ledger(path: folder + "/db", owner: worker)
+        #expect(try await ledger.buyers() == [network, payer(1, paid: 2, at: 30), debtor])
+    }
+
+    @Test func theOldestBuyersAreForgottenAndAllOfThemWithTheBooksOfTheirAge() async throws {
+        var limits = LedgerLimits()
+        limits.buyersMax = 3
+        let ledger = try Ledger(path: ":memory:", owner: worker, limits: limits)
+        let start = now.milliseconds
+        let network = BuyerRecord(.network(7), paid: 1, at: WallTime(milliseconds: start - 1))
+        try await ledger.keep((1...5).map { payer($0, at: start + Int64($0)) } + [network])
+        #expect(try await ledger.buyers() == [network] + (3...5).map { payer($0, at: start + Int64($0)) })
+        try await ledger.prune(at: WallTime(milliseconds: start + 4 + limits.receiptDaysMax * 86_400_000))
+        #expect(try await ledger.buyers() == (4...5).map { payer($0, at: start + Int64($0)) })
+        let regular = payer(9, paid: 2, at: start)
+        try await ledger.keep([regular] + (10...20).map { payer($0, at: start + Int64($0)) })
+        #expect(try await ledger.buyers() == [regular] + (19...20).map { payer($0, at: start + Int64($0)) })
+    }
+
     @Test func whatIsKeptSurvivesTheProcess() async throws {
         let folder = temporaryFolder()
         defer { try? FileManager.default.removeItem(atPath: folder) }

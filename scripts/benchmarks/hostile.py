@@ -199,7 +199,8 @@ class Clients:
 ATTACKS = {
     "phantom_leases": no_declines, "unread_jobs": slots, "junk_receipts": no_debtors, "junk_channels": few_channels,
     "killing_question": others_served, "empty_finish": no_empty_answers, "greedy_tokens": limits_kept,
-    "stalling": moves_on, "piecemeal": answered_at_once,
+    "stalling": moves_on, "piecemeal": answered_at_once, "cheap_stalling": moves_on, "cheap_empty": no_empty_answers,
+    "cheap_greedy": limits_kept, "rotating_keys": moves_on,
 }
 
 

@@ -148,6 +148,14 @@ public struct MarketParameters: Sendable {
     /// time (10 × `receiptInterval`). It is what a buyer that never pays can take at a time.
     public var unpaidTokens: UInt32 = 256
     public var unpaidMax = Interval.seconds(10)
+    /// A buyer or network that leaves answers unpaid so many times in a row is a debtor, until it pays for one or
+    /// `unpaidMemory` has passed. Fewer: a few lost connections make one; more: each new network takes more for nothing.
+    public var unpaidInRowMax = 3
+    /// Answers that end unpaid within this time count once. Shorter: one power cut of a buyer with many tasks is enough;
+    /// longer: a debtor has half of an idle seller for that much longer, at `unpaidInRowMax` − 1 times this.
+    public var unpaidEvery = Interval.seconds(30)
+    /// Longer: whoever gets a debtor's address is treated like it; much shorter: waiting is as good as paying.
+    public var unpaidMemory = Interval.minutes(24 * 60)
     /// For how long a network is known for a lease that no receipt followed. Longer: a buyer whose channel or worker failed
     /// once finds busy sellers closed; much shorter than this: addresses take turns.
     public var openLeaseMemory = Interval.seconds(30)
@@ -156,7 +164,8 @@ public struct MarketParameters: Sendable {
     /// Wrong signatures on receipts of one attempt that end it. A wrong one costs a check, and no honest buyer sends any.
     public var forgedReceiptsMax = 2
     /// The strangers' share: percent of a model's slots that are lent to buyers beyond one for each key and one for each
-    /// task that it paid. At 100 strangers can take everything; at 0 a new buyer gets one answer at a time.
+    /// task that it paid, 0 to 100. At 100 strangers can take everything; at 0 a seller that was ever paid serves nobody
+    /// new.
     public var strangersPercent = 50
     /// A worker that reports the deadline at most this long before it is believed: its deadline runs on its own clock,
     /// in whole milliseconds.
@@ -164,7 +173,8 @@ public struct MarketParameters: Sendable {
     /// How many attempts of each kind are remembered: those whose hold ran out (for late awards), those given up, and
     /// those with a job (for repeated awards and last receipts).
     public var rememberedMax = 1_024
-    /// Buyers, and networks, of which it is known how many tasks they paid.
+    /// Buyers, and networks, that are known for leases or unpaid answers; a quarter of it for each power of two of tasks
+    /// that they paid (`PaidTasks`).
     public var knownBuyersMax = 4_096
     /// Retry advice when a busy slot's end can't be predicted, and its upper bound.
     public var busyRetry = Interval.milliseconds(1_000)

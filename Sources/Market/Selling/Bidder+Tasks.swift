@@ -34,7 +34,7 @@ extension Bidder {
         guard let key = channels.removeValue(forKey: channel) else { return }
         gate.closed(channel, for: key)
         switch gate.standing(of: key) {
-        case .running: cancelTask(key, &out)
+        case .running: cancelTask(key, turn.now, &out)
         case .held, .leased: end(key, .spent, &out)
         case .ended, nil: break
         }
@@ -56,13 +56,13 @@ extension Bidder {
             if nextDeadline() <= turn.monotonic { tick(turn: &turn, out: &out) }
             opened(open, key, channel, turn.monotonic, &out)
         case .bodyPart(let bytes):
-            if gate.runs(key, on: channel) { add(bytes, to: key, turn.monotonic, &out) }
+            if gate.runs(key, on: channel) { add(bytes, to: key, turn.now, &out) }
         case .window(let consumed):
             if gate.runs(key, on: channel) {
                 _ = gate.change(key) { $0.acknowledge(consumed, turn.monotonic, &out) }
             }
-        case .cancel: if gate.runs(key, on: channel) { cancelTask(key, &out) }
-        case .receipt(let signed): received(signed, key, turn.monotonic, &out)
+        case .cancel: if gate.runs(key, on: channel) { cancelTask(key, turn.now, &out) }
+        case .receipt(let signed): received(signed, key, turn.now, &out)
         case .delta, .progress, .finish, .fail, .hello: break
         }
     }
@@ -107,14 +107,14 @@ extension Bidder {
     }
 
     private mutating func add(
-        _ bytes: [UInt8], to key: SlotKey, _ now: MonotonicTime, _ out: inout [BidderAction]
+        _ bytes: [UInt8], to key: SlotKey, _ now: Now, _ out: inout [BidderAction]
     ) {
         guard gate.change(key, { $0.add(bytes) }) ?? false else {
             let message = "The request is longer than announced."
             return failTask(
-                key, Fail(.invalidRequest, message, anotherMaySucceed: false), &out)
+                key, Fail(.invalidRequest, message, anotherMaySucceed: false), now, &out)
         }
-        startIfComplete(key, now, &out)
+        startIfComplete(key, now.monotonic, &out)
     }
 
     private mutating func startIfComplete(
@@ -133,14 +133,15 @@ extension Bidder {
         switch event {
         case .phase(let phase): _ = gate.change(key) { $0.note(phase) }
         case .produced(let text, let tokens, let extra):
-            deliver(text, tokens, extra, key, turn.monotonic, &out)
+            deliver(text, tokens, extra, key, turn.now, &out)
         case .finished(var finish):
             if finish.extra.count > parameters.deltaBytes {
-                deliver(finish.extra, 0, [], key, turn.monotonic, &out)
+                deliver(finish.extra, 0, [], key, turn.now, &out)
                 finish.extra = []
             }
             _ = gate.change(key) { $0.finish(finish, &out) }
             record.finished &+= 1
+            noteUnpaid(key, turn.now, &out)
             end(key, .ran, &out)
         case .failed(let fail):
             _ = gate.change(key) { $0.fail(fail, &out) }
@@ -150,28 +151,33 @@ extension Bidder {
     }
 
     private mutating func deliver(
-        _ text: [UInt8], _ tokens: UInt32, _ extra: [UInt8], _ key: SlotKey, _ now: MonotonicTime,
+        _ text: [UInt8], _ tokens: UInt32, _ extra: [UInt8], _ key: SlotKey, _ now: Now,
         _ out: inout [BidderAction]
     ) {
-        let parameters = parameters
+        let (parameters, time) = (parameters, now.monotonic)
         let delivered = gate.change(key) { task in
             (
-                fits: task.deliver(text, tokens, extra, most: parameters.deltaBytes, now, &out), id: task.id,
-                unreadSince: task.unreadSince, isUnpaid: task.isUnpaid(parameters, now)
+                fits: task.deliver(text, tokens, extra, most: parameters.deltaBytes, time, &out),
+                id: task.id,
+                unreadSince: task.unreadSince, isUnpaid: task.isUnpaid(parameters, time)
             )
         }
         guard let delivered else { return }
         if !delivered.fits {
             let message = "The backend's answer does not fit a frame."
-            failTask(key, Fail(.backendError, message, anotherMaySucceed: false), &out)
+            stopTask(key, Fail(.backendError, message, anotherMaySucceed: false), &out)
         } else if delivered.isUnpaid {
-            record.unpaid &+= 1
-            gate.defaulted(key)
-            failTask(
-                key, Fail(.leaving, "No receipt acknowledges the answer.", anotherMaySucceed: true), &out)
+            endUnpaid(key, now, &out)
         } else if let since = delivered.unreadSince {
             timers.set(.unread(delivered.id), at: since + parameters.unreadMax)
         }
+    }
+
+    private mutating func endUnpaid(_ key: SlotKey, _ now: Now, _ out: inout [BidderAction]) {
+        record.unpaid &+= 1
+        out += gate.defaulted(key, now).map { .buyerJudged($0) }
+        let message = "No receipt acknowledges the answer."
+        failTask(key, Fail(.leaving, message, anotherMaySucceed: true), now, &out)
     }
 
     // MARK: - Timers
@@ -184,34 +190,44 @@ extension Bidder {
         timers.set(.progress(id), at: next)
     }
 
-    mutating func bodyDue(_ id: JobID, _ out: inout [BidderAction]) {
+    mutating func bodyDue(_ id: JobID, _ now: Now, _ out: inout [BidderAction]) {
         guard let key = gate.key(of: id), gate.change(key, { $0.hasStarted }) == false else { return }
         let message = "The request did not arrive in time."
-        failTask(key, Fail(.invalidRequest, message, anotherMaySucceed: true), &out)
+        failTask(key, Fail(.invalidRequest, message, anotherMaySucceed: true), now, &out)
     }
 
-    mutating func deadlineDue(_ id: JobID, _ out: inout [BidderAction]) {
+    mutating func deadlineDue(_ id: JobID, _ now: Now, _ out: inout [BidderAction]) {
         guard let key = gate.key(of: id) else { return }
         let fail = Fail(.deadlineExceeded, "The task's deadline passed.", anotherMaySucceed: false)
-        failTask(key, fail, &out)
+        failTask(key, fail, now, &out)
     }
 
-    mutating func unreadDue(_ id: JobID, _ now: MonotonicTime, _ out: inout [BidderAction]) {
+    mutating func unreadDue(_ id: JobID, _ now: Now, _ out: inout [BidderAction]) {
+        let (parameters, time) = (parameters, now.monotonic)
         guard let key = gate.key(of: id), let since = gate.change(key, { $0.unreadSince }) ?? nil else {
             return
         }
+        // Nothing more is sent while it reads a byte now and then, so that it would never be due there.
+        if gate.change(key, { $0.isUnpaid(parameters, time) }) ?? false { return endUnpaid(key, now, &out) }
         let due = since + parameters.unreadMax
-        guard due <= now else { return timers.set(.unread(id), at: due) }
+        guard due <= time else { return timers.set(.unread(id), at: due) }
         record.unread &+= 1
         // Another worker would wait for the same client.
         failTask(
-            key, Fail(.deadlineExceeded, "The answer was not read in time.", anotherMaySucceed: false), &out)
+            key, Fail(.deadlineExceeded, "The answer was not read in time.", anotherMaySucceed: false), now,
+            &out)
     }
 
     // MARK: - Ends
 
+    /// Ends a task because of what its buyer does, or doesn't do.
+    mutating func failTask(_ key: SlotKey, _ fail: Fail, _ now: Now, _ out: inout [BidderAction]) {
+        noteUnpaid(key, now, &out)
+        stopTask(key, fail, &out)
+    }
+
     /// Stops the backend and sends the buyer the failure.
-    mutating func failTask(_ key: SlotKey, _ fail: Fail, _ out: inout [BidderAction]) {
+    mutating func stopTask(_ key: SlotKey, _ fail: Fail, _ out: inout [BidderAction]) {
         let stopped: Void? = gate.change(key) {
             $0.stop(&out)
             $0.fail(fail, &out)
@@ -222,10 +238,16 @@ extension Bidder {
     }
 
     /// The buyer cancelled the task or has gone.
-    mutating func cancelTask(_ key: SlotKey, _ out: inout [BidderAction]) {
+    mutating func cancelTask(_ key: SlotKey, _ now: Now, _ out: inout [BidderAction]) {
         guard gate.change(key, { $0.stop(&out) }) != nil else { return }
         record.cancelled &+= 1
+        noteUnpaid(key, now, &out)
         end(key, .ran, &out)
+    }
+
+    /// Counts an answer that its buyer has not acknowledged.
+    private mutating func noteUnpaid(_ key: SlotKey, _ now: Now, _ out: inout [BidderAction]) {
+        out += gate.jobEnds(key, now).map { .buyerJudged($0) }
     }
 
     /// The only place where a hold, a lease or a task ends: frees the slot, the channels (also those that the
@@ -249,19 +271,20 @@ extension Bidder {
     // MARK: - Receipts
 
     private mutating func received(
-        _ signed: SignedRecord, _ key: SlotKey, _ now: MonotonicTime, _ out: inout [BidderAction]
+        _ signed: SignedRecord, _ key: SlotKey, _ now: Now, _ out: inout [BidderAction]
     ) {
         guard let claim = try? Receipt(decoding: signed.body),
             claim.task == key.task, claim.attempt == key.attempt, claim.buyer == key.buyer,
-            claim.worker == identity.publicKey, gate.wants(claim, for: key, now)
+            claim.worker == identity.publicKey, gate.wants(claim, for: key, now.monotonic)
         else { return }
         guard let receipt = try? Verified<Receipt>(checking: signed) else {
             guard gate.wasForged(key) else { return }
             record.forged &+= 1
             let message = "The signatures of its receipts are wrong."
-            return failTask(key, Fail(.invalidRequest, message, anotherMaySucceed: false), &out)
+            return failTask(key, Fail(.invalidRequest, message, anotherMaySucceed: false), now, &out)
         }
-        gate.accepted(receipt.record, for: key, now)
+        let changes = gate.accepted(receipt.record, for: key, now)
         out.append(.receiptAccepted(receipt))
+        out += changes.map { .buyerJudged($0) }
     }
 }

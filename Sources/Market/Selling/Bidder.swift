@@ -51,10 +51,14 @@ public struct Bidder: Sendable {
     /// Fails every task so that its buyer continues it on another node.
     public mutating func handOver(turn: inout Turn, out: inout [BidderAction]) {
         for key in gate.runningJobs.compactMap({ gate.key(of: $0) }) {
-            failTask(key, Fail(.leaving, "The node stops serving.", anotherMaySucceed: true), &out)
+            // No buyer has the time to pay.
+            stopTask(key, Fail(.leaving, "The node stops serving.", anotherMaySucceed: true), &out)
         }
         for key in gate.keys { end(key, .spent, &out) }
     }
+
+    /// Takes what an earlier process knew of buyers, the oldest first.
+    public mutating func restore(_ buyers: [BuyerRecord], now: Now) { gate.shares.restore(buyers, now) }
 
     // MARK: - Messages
 
@@ -70,7 +74,7 @@ public struct Bidder: Sendable {
         switch message {
         case .callForBids(let call): return answer(call, from: peer.key, group, turn.monotonic)
         case .release(let release):
-            released(release, by: peer.key, &out)
+            released(release, by: peer.key, turn.now, &out)
             return nil
         case .award(let award):
             let status = awarded(award, by: peer, turn.monotonic, &out)?.awardStatus ?? .accepted
@@ -117,7 +121,9 @@ public struct Bidder: Sendable {
         )
     }
 
-    private mutating func released(_ release: Release, by buyer: PublicKey, _ out: inout [BidderAction]) {
+    private mutating func released(
+        _ release: Release, by buyer: PublicKey, _ now: Now, _ out: inout [BidderAction]
+    ) {
         let key = SlotKey(buyer: buyer, task: release.task, attempt: release.attempt)
         switch gate.standing(of: key) {
         case .held:
@@ -126,7 +132,7 @@ public struct Bidder: Sendable {
         // A lost-auction notice that the award overtook is ignored; a buyer that gives up names no winning
         // score.
         case .leased: if release.winningScore == 0 { end(key, .spent, &out) }
-        case .running: if release.winningScore == 0 { cancelTask(key, &out) }
+        case .running: if release.winningScore == 0 { cancelTask(key, now, &out) }
         case .ended, nil: break
         }
     }
@@ -170,9 +176,9 @@ public struct Bidder: Sendable {
             switch due {
             case .slot(let key): if let how = gate.lapse(of: key, turn.monotonic) { end(key, how, &out) }
             case .progress(let id): progressDue(id, turn.monotonic, &out)
-            case .body(let id): bodyDue(id, &out)
-            case .deadline(let id): deadlineDue(id, &out)
-            case .unread(let id): unreadDue(id, turn.monotonic, &out)
+            case .body(let id): bodyDue(id, turn.now, &out)
+            case .deadline(let id): deadlineDue(id, turn.now, &out)
+            case .unread(let id): unreadDue(id, turn.now, &out)
             }
         }
     }

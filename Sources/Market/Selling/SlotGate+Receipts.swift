@@ -20,21 +20,38 @@ extension SlotGate {
             && claim.work.covers(receipt, claim.bid.record, tokensIn: claim.call.tokensIn)
     }
 
-    mutating func accepted(_ receipt: Receipt, for key: SlotKey, _ now: MonotonicTime) {
-        guard let claim = claimWithWork(key) else { return }
-        changeKept(key) { $0.receipts.accepted(receipt, now) }
+    /// Counts a receipt whose signature was checked. Returns what has changed of the buyer's history, if anything.
+    mutating func accepted(_ receipt: Receipt, for key: SlotKey, _ now: Now) -> [BuyerRecord] {
+        guard let claim = claimWithWork(key) else { return [] }
+        changeKept(key) { $0.receipts.accepted(receipt, now.monotonic) }
         if claim.work.isAcknowledged(by: receipt, claim.bid.record) {
             _ = change(key) { $0.wasAcknowledged() }
             shares.acknowledged(claim.party)
         }
-        if receipt.final, claim.work.isPaid(by: receipt, claim.bid.record, tokensIn: claim.call.tokensIn) {
+        guard receipt.final else { return [] }
+        var hasChanged = false
+        if claim.work.isMostlyPaid(by: receipt, claim.bid.record) { hasChanged = shares.settled(claim.party) }
+        if claim.work.isPaid(by: receipt, claim.bid.record, tokensIn: claim.call.tokensIn) {
             shares.paid(claim.party)
+            hasChanged = true
         }
+        return hasChanged ? shares.records(of: claim.party, now) : []
     }
 
-    /// The job of this key was not acknowledged.
-    mutating func defaulted(_ key: SlotKey) {
-        if let claim = claim(of: key) { shares.defaulted(claim.party) }
+    /// The job of this key was not acknowledged. Returns what has changed of the buyer's history.
+    mutating func defaulted(_ key: SlotKey, _ now: Now) -> [BuyerRecord] {
+        guard let claim = claim(of: key) else { return [] }
+        shares.defaulted(claim.party)
+        return shares.records(of: claim.party, now)
+    }
+
+    /// The job of this key ends. If the buyer has acknowledged less than half of the answer, that counts against it until
+    /// its last receipt comes. Returns what has changed of its history.
+    mutating func jobEnds(_ key: SlotKey, _ now: Now) -> [BuyerRecord] {
+        guard let slot = slots[key], slot.task?.isMostlyUnacknowledged ?? false,
+            shares.leftUnpaid(slot.claim.party, now.monotonic)
+        else { return [] }
+        return shares.records(of: slot.claim.party, now)
     }
 
     /// Notes a wrong signature; returns whether it ends the attempt.

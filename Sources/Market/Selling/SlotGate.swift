@@ -273,7 +273,7 @@ struct SlotGate: Sendable {
             slot.claim.work = task.work
         }
         shares.freed(slot.claim.party, slot.claim.model, isStranger: slot.isStranger)
-        ended.insert(key, slot.claim, end)
+        ended.insert(key, slot.claim, end, isStranger: slot.isStranger)
         return slot
     }
 }

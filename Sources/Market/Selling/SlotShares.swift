@@ -7,6 +7,9 @@ import Primitives
 /// share of the model. A key that never paid gets even its first slot only within that share once anybody has paid, or
 /// for a while after a lease of its network that no receipt has followed. So a new buyer finds the idle half
 /// of a seller, and buyers that pay find the other half, whatever strangers do; new keys cost nothing and gain nothing.
+///
+/// A *debtor* (`UnpaidAnswers`), or a new key of its network, is lent one slot at a time, and only while half of the
+/// strangers' share is free: a network costs more than a key, and whoever hasn't failed anybody comes first.
 struct SlotShares: Sendable {
     /// Who asks.
     struct Party: Sendable {
@@ -30,29 +33,37 @@ struct SlotShares: Sendable {
     }
 
     private let strangersPercent: Int
-    private let knownMax: Int
     // An entry without a slot is removed, so that there are no more of them than slots.
     private var byModel: [String: Use] = [:]
     private var byBuyer: [PublicKey: Int] = [:]
     private var byGroup: [UInt64: Int] = [:]
-    /// Tasks that were paid as counted. Whoever paid least recently is forgotten first.
-    private var paidByBuyer: RecentTable<PublicKey, Int>
-    private var paidByGroup: RecentTable<UInt64, Int>
+    private let openLeasesMax: Int
+    /// Tasks that were paid as counted.
+    private var paidByBuyer: PaidTasks<PublicKey>
+    private var paidByGroup: PaidTasks<UInt64>
     /// Networks with a lease that no receipt has followed yet, and until when that is remembered.
     private var openLeases: RecentTable<UInt64, MonotonicTime>
 
+    private var unpaidByBuyer: UnpaidAnswers<PublicKey>
+    private var unpaidByGroup: UnpaidAnswers<UInt64>
+
     init(_ parameters: MarketParameters) {
         strangersPercent = parameters.strangersPercent
-        knownMax = parameters.knownBuyersMax
-        paidByBuyer = RecentTable(capacity: knownMax)
-        paidByGroup = RecentTable(capacity: knownMax)
-        openLeases = RecentTable(capacity: knownMax)
+        openLeasesMax = parameters.knownBuyersMax
+        paidByBuyer = PaidTasks(capacity: parameters.knownBuyersMax / 4)
+        paidByGroup = PaidTasks(capacity: parameters.knownBuyersMax / 4)
+        openLeases = RecentTable(capacity: openLeasesMax)
+        unpaidByBuyer = UnpaidAnswers(parameters)
+        unpaidByGroup = UnpaidAnswers(parameters)
     }
 
     var tables: [(name: String, count: Int, bound: Int)] {
         [
-            ("paying buyers", paidByBuyer.count, knownMax), ("paying groups", paidByGroup.count, knownMax),
-            ("groups with open leases", openLeases.count, knownMax),
+            ("paying buyers", paidByBuyer.count, paidByBuyer.bound),
+            ("paying groups", paidByGroup.count, paidByGroup.bound),
+            ("groups with open leases", openLeases.count, openLeasesMax),
+            ("buyers with unpaid answers", unpaidByBuyer.count, unpaidByBuyer.bound),
+            ("groups with unpaid answers", unpaidByGroup.count, unpaidByGroup.bound),
         ]
     }
 
@@ -63,15 +74,26 @@ struct SlotShares: Sendable {
         let use = byModel[model] ?? Use()
         guard use.slots < slots else { return .busy }
         if party.isOwn { return .free(toStranger: false) }
-        let paid = paidByBuyer[party.buyer] ?? 0
-        let paidAround = max(paid, paidByGroup[party.group] ?? 0)
+        let paid = paidByBuyer[party.buyer]
+        let paidAround = max(paid, paidByGroup[party.group])
         let owes = paid == 0 && openLeases[party.group] ?? .zero > now
         let mayUseOwn = byBuyer[party.buyer] ?? 0 <= paid && byGroup[party.group] ?? 0 <= paidAround
         let share = (slots * strangersPercent + 99) / 100
+        if isDebtor(party, now) {
+            let isFirst = byBuyer[party.buyer] == nil && byGroup[party.group] == nil
+            return isFirst && use.strangers < share && 2 * use.strangers <= share
+                ? .free(toStranger: true) : .overShare
+        }
         if use.strangers < share { return .free(toStranger: paid == 0 || !mayUseOwn) }
         // Before anybody has paid there is nobody to keep the other half for.
-        guard mayUseOwn, !owes, paid > 0 || paidByBuyer.count == 0 else { return .overShare }
+        guard mayUseOwn, !owes, paid > 0 || paidByBuyer.isEmpty else { return .overShare }
         return .free(toStranger: paid == 0)
+    }
+
+    /// What other keys of its network left counts only against a key that never paid.
+    private func isDebtor(_ party: Party, _ now: MonotonicTime) -> Bool {
+        unpaidByBuyer.isDebtor(party.buyer, now)
+            || paidByBuyer[party.buyer] == 0 && unpaidByGroup.isDebtor(party.group, now)
     }
 
     // MARK: - Changes
@@ -97,6 +119,7 @@ struct SlotShares: Sendable {
     }
 
     mutating func leased(_ party: Party, until: MonotonicTime) {
+        guard !party.isOwn else { return }
         openLeases.remove(party.group)
         openLeases.insert(party.group, until)
     }
@@ -107,19 +130,60 @@ struct SlotShares: Sendable {
     /// The party let a job run without acknowledging it: what it and its network paid before counts no more, or a few
     /// small payments would hold slots for ever.
     mutating func defaulted(_ party: Party) {
+        guard !party.isOwn else { return }
         paidByBuyer.remove(party.buyer)
         paidByGroup.remove(party.group)
     }
 
-    /// The party has paid for a task what was counted.
-    mutating func paid(_ party: Party) {
-        Self.raise(&paidByBuyer, party.buyer)
-        Self.raise(&paidByGroup, party.group)
+    /// The party's answer has ended, and most of it is unpaid. Returns whether its history has changed.
+    mutating func leftUnpaid(_ party: Party, _ now: MonotonicTime) -> Bool {
+        guard !party.isOwn else { return false }
+        let isNews = (unpaidByBuyer.add(party.buyer, now), unpaidByGroup.add(party.group, now))
+        if unpaidByBuyer.isDebtor(party.buyer, now) { defaulted(party) }
+        return isNews.0 || isNews.1
     }
 
-    private static func raise<Key>(_ counts: inout RecentTable<Key, Int>, _ key: Key) {
-        // Removed first, so that it becomes the most recent.
-        let before = counts.remove(key) ?? 0
-        counts.insert(key, before &+ 1)
+    /// The party has paid for most of an answer. Returns whether its history has changed.
+    mutating func settled(_ party: Party) -> Bool {
+        let hadAny = (unpaidByBuyer.settle(party.buyer), unpaidByGroup.settle(party.group))
+        return hadAny.0 || hadAny.1
+    }
+
+    /// The party has paid for a task what was counted. This node pays itself nothing.
+    mutating func paid(_ party: Party) {
+        guard !party.isOwn else { return }
+        paidByBuyer.add(party.buyer)
+        paidByGroup.add(party.group)
+    }
+
+    // MARK: - Memory
+
+    /// What is known of the party now, to be stored.
+    func records(of party: Party, _ now: Now) -> [BuyerRecord] {
+        guard !party.isOwn else { return [] }
+        return [
+            BuyerRecord(
+                .key(party.buyer), paid: paidByBuyer[party.buyer],
+                unpaid: unpaidByBuyer.count(party.buyer, now.monotonic), at: now.wall),
+            BuyerRecord(
+                .network(party.group), paid: paidByGroup[party.group],
+                unpaid: unpaidByGroup.count(party.group, now.monotonic), at: now.wall),
+        ]
+    }
+
+    /// Takes what an earlier process knew, the oldest first; the time since then counts.
+    mutating func restore(_ records: [BuyerRecord], _ now: Now) {
+        for record in records {
+            let passed = Interval.milliseconds(max(0, now.wall.milliseconds &- record.at.milliseconds))
+            let at = now.monotonic + (.zero - passed)
+            switch record.party {
+            case .key(let buyer):
+                paidByBuyer.set(buyer, record.paid)
+                if record.unpaid > 0 { unpaidByBuyer.set(buyer, record.unpaid, at: at) }
+            case .network(let group):
+                paidByGroup.set(group, record.paid)
+                if record.unpaid > 0 { unpaidByGroup.set(group, record.unpaid, at: at) }
+            }
+        }
     }
 }

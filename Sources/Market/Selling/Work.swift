@@ -45,14 +45,25 @@ struct Work: Sendable {
         return receipt.completionTokens >= UInt64(tokens) / 2 && receipt.cost >= min(owed, WireLimits.costMax)
     }
 
+    /// Whether a final receipt pays for at least half of the answer, up to the limit: its buyer is no debtor, whatever else
+    /// it disputes.
+    func isMostlyPaid(by receipt: Receipt, _ bid: Bid) -> Bool {
+        let half = UInt64(min(tokens, tokensMax ?? .max)) / 2
+        let owed = Scoring.cost(bid.price, prompt: 0, cached: 0, completion: half)
+        return receipt.completionTokens >= half && receipt.cost >= min(owed, WireLimits.costMax)
+    }
+
     /// Whether a final receipt pays what was counted. Of the prompt only what the buyer itself stated in its call, since
-    /// the two count it by different means; of the answer no more than the limit.
+    /// the two count it by different means; of the answer no more than the limit. Nothing is a payment only where nothing
+    /// has a price.
     func isPaid(by receipt: Receipt, _ bid: Bid, tokensIn: UInt32) -> Bool {
         let completion = min(tokens, tokensMax ?? .max)
         let prompt = min(finish?.prompt ?? 0, tokensIn)
         let owed = Scoring.cost(
             bid.price, prompt: UInt64(prompt), cached: UInt64(finish?.cached ?? 0),
             completion: UInt64(completion))
+        let isFree = bid.price.input == 0 && bid.price.output == 0
         return receipt.completionTokens >= UInt64(completion) && receipt.cost >= min(owed, WireLimits.costMax)
+            && (receipt.cost > .zero || isFree)
     }
 }

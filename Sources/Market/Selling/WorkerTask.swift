@@ -156,6 +156,9 @@ struct WorkerTask: Sendable {
             && unacknowledged.since + parameters.unpaidMax <= now
     }
 
+    /// Whether receipts acknowledge less than half of what was sent.
+    var isMostlyUnacknowledged: Bool { unacknowledged?.tokens ?? 0 > work.tokens / 2 }
+
     // MARK: - Ends
 
     /// Counts never fall: a total below that of the deltas is raised to it.

@@ -169,6 +169,7 @@ struct InitCommand: AsyncParsableCommand {
 
             serve:                        # what you sell; empty: you only ask
             \(sale)
+            # sell: {strangers_share: 50}  # percent of the slots for nodes that never paid here; 100: all, 0: almost none
             # deny: []                    # public keys never served or asked
             # names: {}                   # your names for nodes, as in {ada: PUBLICKEY}; a node's own label finds nothing
             ask:                          # defaults for your own tasks; a request may override

@@ -224,13 +224,15 @@ def junk_channels(seller, _):
 
 
 class Seller:
-    """Sells at half the honest price, claims to be instant, and does `behave(channel, task, attempt)` with each job."""
+    """A new key that sells below the honest price, claims to be instant, and does `behave(channel, task, attempt)` with
+    each job."""
 
-    price = {"input": 100_000, "cached_input": 10_000, "output": 1_000_000}
+    honest_price = {"input": 200_000, "cached_input": 20_000, "output": 2_000_000}
 
-    def __init__(self, buyer, behave, model):
+    def __init__(self, buyer, behave, model, discount):
         self.buyer, self.seed, self.behave, self.model = buyer, os.urandom(32), behave, model
-        self.won, self.paid = 0, {}
+        self.price = {component: rate // discount for component, rate in self.honest_price.items()}
+        self.won, self.paid, self.retired = 0, {}, threading.Event()
         self.session = Session(self.seed, buyer)
         self.offer()
         threading.Thread(target=self.serve, daemon=True).start()
@@ -244,7 +246,7 @@ class Seller:
         self.session.send(request=1, offer_mail={"offers": [signed(self.seed, b"starling offer", offer)]})
 
     def serve(self):
-        while not stopped.is_set():
+        while not stopped.is_set() and not self.retired.is_set():
             asked = self.session.receive(0.5)
             kind = asked and asked.WhichOneof("body")
             if kind == "call_for_bids":
@@ -279,18 +281,22 @@ class Seller:
                 if kind in ("open", "body_part") and got == size:
                     self.behave(channel, task, attempt)
 
-    @property
-    def report(self):
-        return {"won": self.won, "paid_most": max(self.paid.values(), default=0)}
 
+def selling(behave, model="bench", discount=2, keys=1, rotates_every=None):
+    """The attack of `keys` sellers at once. With `rotates_every` (seconds) the latest is replaced by a new key so often: it
+    answers no more, and what it has begun goes on."""
 
-def selling(behave, model="bench"):
     def attack(_, buyer):
-        seller = Seller(buyer, behave, model)
+        sellers = [Seller(buyer, behave, model, discount) for _ in range(keys)]
         time.sleep(0.5)
         yield
-        stopped.wait()
-        yield seller.report
+        while not stopped.wait(rotates_every):
+            sellers[-1].retired.set()
+            with contextlib.suppress(OSError):
+                sellers.append(Seller(buyer, behave, model, discount))
+        yield {
+            "keys": len(sellers), "won": sum(seller.won for seller in sellers),
+            "paid_most": max((cost for seller in sellers for cost in list(seller.paid.values())), default=0)}
 
     attack.__doc__ = behave.__doc__
     return attack
@@ -331,8 +337,14 @@ def piecemeal(channel, task, attempt):
 ATTACKS = {
     "phantom_leases": phantom_leases, "unread_jobs": unread_jobs, "junk_receipts": junk_receipts,
     "junk_channels": junk_channels, "empty_finish": selling(empty_finish), "greedy_tokens": selling(greedy_tokens),
-    "stalling": selling(stalling), # Under a model of its own: what counts is what its answers cost those who ask for another.
+    "stalling": selling(stalling),
+    # Under a model of its own: what counts is what its answers cost those who ask for another.
     "piecemeal": selling(piecemeal, "bench2"),
+    # At a tenth of the honest price no bid of an honest seller wins by its score.
+    "cheap_stalling": selling(stalling, discount=10, keys=8),
+    "cheap_empty": selling(empty_finish, discount=10, keys=8),
+    "cheap_greedy": selling(greedy_tokens, discount=10, keys=8),
+    "rotating_keys": selling(stalling, discount=10, rotates_every=2),
 }
 
 

@@ -1,0 +1,25 @@
+import Primitives
+
+/// What of a buyer's payments outlives a restart of this node, or each restart would make all its buyers strangers
+/// and forgive all that they left unpaid.
+public struct BuyerRecord: Hashable, Sendable {
+    public enum Party: Hashable, Sendable {
+        case key(PublicKey)
+        /// All keys of a network (`Endpoint.group`).
+        case network(UInt64)
+    }
+
+    public var party: Party
+    /// Tasks that were paid as counted since the last one that wasn't acknowledged.
+    public var paid: Int
+    /// Times in a row that it left an answer unpaid.
+    public var unpaid: Int
+    public var at: WallTime
+
+    public init(_ party: Party, paid: Int, unpaid: Int = 0, at: WallTime) {
+        self.party = party
+        self.paid = paid
+        self.unpaid = unpaid
+        self.at = at
+    }
+}
