@@ -12,7 +12,11 @@ extension Gossip {
         _ draft: Offer, turn: inout Turn, out: inout [GossipAction]
     ) -> AnnounceOutcome {
         guard leaving == nil else { return .refused(.leaving) }
+        guard draft.model.isModelName else { return .refused(.badModelName) }
         var terms = draft
+        // As it is written, so that what we hold is what others read.
+        terms.name = draft.name.madePlain
+        terms.quantization = draft.quantization.madePlain
         terms.publicKey = identity.publicKey
         terms.withdrawn = false
         let id = Offer.shortID(key: identity.publicKey, model: terms.model)

@@ -69,6 +69,33 @@ import Wire
         }
     }
 
+    @Test(arguments: ["Wren-m", "wren_m", "wren m", "a/b", "m\u{1b}[2J", "-m", "wren--m", "wrén"])
+    func anOfferOfAModelWithoutACanonicalNameIsMalformedAndNeverListed(model: String) {
+        var machine = Machine.joined(members: 1..<3)
+        #expect(machine.mail([offer(of: 1, model: model), offer(of: 1)], from: 1) == .offerReceived)
+        #expect(machine.gossip.dropped[.malformed] == 1)
+        #expect(machine.gossip.statistics.signaturesChecked == 1)
+        #expect(machine.gossip.models.map(\.model) == ["wren-m"])
+        #expect(machine.gossip.cheapest(except: "other", limit: 8).map(\.model) == ["wren-m"])
+    }
+
+    @Test func anOfferWhoseLabelHoldsControlCharactersIsMalformed() throws {
+        for text in ["\n", "\u{1b}", "\u{9b}", "\u{2028}", "\u{202e}"] {
+            var machine = Machine()
+            let label = "a" + text + "b"
+            var record = try Offer(decoding: offer(of: 1).body)
+            record.name = String(repeating: "x", count: label.utf8.count)
+            // The writer would put a space in its place.
+            var body = record.encoded()
+            let place = try #require(body.firstRange(of: Array(record.name.utf8)))
+            body.replaceSubrange(place, with: Array(label.utf8))
+            let signature = offer(of: 1).signature
+            machine.mail([SignedRecord(body: body, signature: signature)], from: 1)
+            #expect(machine.gossip.dropped[.malformed] == 1, "\(label.debugDescription)")
+            #expect(machine.gossip.statistics.signaturesChecked == 0)
+        }
+    }
+
     @Test func onALocalNetworkAnOfferMayNameAPrivateAddress() {
         var parameters = GossipParameters()
         parameters.isLocal = true
