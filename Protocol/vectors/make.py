@@ -156,8 +156,8 @@ envelopes = {
     "empty digest": dict(request=4, offer_digest=M["OfferDigest"](first=0, last=2**64 - 1)),
     "full digest": dict(request=4, offer_digest=M["OfferDigest"](first=versions[0].id, last=versions[-1].id, offers=versions)),
     "no difference": dict(reply=4, offer_difference=M["OfferDifference"]()),
-    "difference": dict(reply=4, offer_difference=M["OfferDifference"](offers=[offer], wanted=[0, 1, 2**64 - 1], more=12)),
-    "largest difference": dict(reply=4, offer_difference=M["OfferDifference"](offers=[gone], wanted=range(2**63, 2**63 + 32), more=10**6)),
+    "difference": dict(reply=4, offer_difference=M["OfferDifference"](offers=[offer], wanted=[0, 1, 2**64 - 1], more=12, now_ms=DATE)),
+    "largest difference": dict(reply=4, offer_difference=M["OfferDifference"](offers=[gone], wanted=range(2**63, 2**63 + 32), more=10**6, now_ms=253402300799999)),
     "least call": dict(request=5, call_for_bids=M["CallForBids"](task=bytes(16), model="m")),
     "call": dict(request=5, call_for_bids=M["CallForBids"](
         task=TASK, attempt=1, model="llama-3.1-8b-instruct", features=9, tokens_in=900, tokens_out=400, tokens_out_max=2048,
@@ -309,6 +309,8 @@ def tolerated_vectors():
     yield entry("weights out of bounds", "Envelope",
                 data(24, data(1, TASK) + data(3, b"m") + data(14, number(1, 2**32 - 1) + number(2, 2**32 - 1))),
                 E(call_for_bids=M["CallForBids"](task=TASK, model="m", weights=M["Weights"](time_ucr_per_s=10**9, trust_power=8))))
+    yield entry("a clock before 1970", "Envelope", data(19, number(4, 2 * 10**15 - 1)), E(offer_difference=M["OfferDifference"]()))
+    yield entry("a clock after 9999", "Envelope", data(19, number(4, 2**64 - 2)), E(offer_difference=M["OfferDifference"](now_ms=253402300799999)))
     yield entry("a bool that is 2", "Contact", KEY + data(2, data(1, bytes([127, 0, 0, 1])) + number(2, 1)) + varint(7 << 3) + b"\1" + varint(7 << 3) + b"\2",
                 C(public_key=public("ada"), endpoints=[v4("127.0.0.1", 1)], versions=[1, 2]))
     yield entry("dates outside 1970 to 9999", "Offer", KEY + data(2, b"m") + number(16, 1) + number(17, 2**64 - 2),

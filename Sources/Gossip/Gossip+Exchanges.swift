@@ -128,6 +128,7 @@ extension Gossip {
         _ turn: inout Turn, _ out: inout [GossipAction]
     ) {
         guard exchanges[number] != nil else { return }
+        compareClock(difference.now, from, turn.now)
         var learnt = 0
         for signed in difference.offers.prefix(WireLimits.mailOffersMax) {
             if learn(signed, from: from, byMail: false, &turn, &out) == .merged { learnt += 1 }
@@ -183,8 +184,9 @@ extension Gossip {
         }
         let awaited = members[from.key]?.awaited ?? []
         let limit = leaving == nil ? min(WireLimits.wantedMax, GossipLimits.awaitedMax - awaited.count) : 0
-        let difference = book.difference(
+        var difference = book.difference(
             to: digest, wanting: limit, except: awaited, at: clocks.judge(turn.wall), random: &turn.random)
+        difference.now = ourDate(turn.wall)
         members.asked(from.key, for: difference.wanted)
         return .offerDifference(difference)
     }

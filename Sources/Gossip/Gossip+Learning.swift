@@ -203,6 +203,13 @@ extension Gossip {
         if isSet { clockWasSet(now) }
     }
 
+    /// The clock in the answer to a digest counts like the date of a mailed offer. A node that nobody mails,
+    /// because it is in nobody's table, hears of no other date that it may believe.
+    mutating func compareClock(_ stated: WallTime, _ from: PeerAddress, _ now: Now) {
+        guard stated.milliseconds > 0, hasAnswered(from) else { return }
+        if clocks.hear(stated, from: from.endpoint.allocation, now) { clockWasSet(now) }
+    }
+
     private func hasAnswered(_ address: PeerAddress) -> Bool {
         members[address.key].map { $0.hasAnswered && $0.address == address } ?? false
     }

@@ -134,8 +134,7 @@ extension Gossip {
         _ id: UInt64, isChange: Bool, _ turn: inout Turn, _ out: inout [GossipAction]
     ) {
         guard var own = owns[id] else { return }
-        let wall = WallTime(
-            milliseconds: min(max(0, clocks.judge(turn.wall).milliseconds), GossipLimits.dateMax))
+        let wall = ourDate(turn.wall)
         var offer = own.isServed ? own.terms : Offer(publicKey: identity.publicKey, model: own.terms.model)
         offer.sequence = own.nextSequence(at: wall)
         offer.issuedAt = wall
@@ -164,6 +163,11 @@ extension Gossip {
         out.append(.sequenceUsed(model: offer.model, offer.sequence))
         tell(verified, replacing: old, &out)
         for holder in members.holders(of: id) { mail.add(id, to: holder) }
+    }
+
+    /// The time that we state to others: by our corrected clock.
+    func ourDate(_ wall: WallTime) -> WallTime {
+        WallTime(milliseconds: min(max(0, clocks.judge(wall).milliseconds), GossipLimits.dateMax))
     }
 
     mutating func ownIsDue(

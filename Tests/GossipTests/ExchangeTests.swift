@@ -151,7 +151,8 @@ import Wire
         machine.pass(.seconds(70))
         let digest = OfferDigest(first: 0, last: .max, offers: [OfferVersion(id: 1, sequence: 1)])
         #expect(
-            machine.receive(.offerDigest(digest), from: 1) == .offerDifference(OfferDifference(wanted: [1])))
+            machine.receive(.offerDigest(digest), from: 1)
+                == .offerDifference(OfferDifference(wanted: [1], now: machine.now.wall)))
     }
 
     @Test func anAnswerOfTheWrongKindEndsAnExchangeUnknownTokensAndMessagesAreHarmless() {

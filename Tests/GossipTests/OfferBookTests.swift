@@ -217,7 +217,7 @@ import Wire
         let edges = OfferDigest(first: 0, last: .max, offers: [version(0), version(.max)])
         #expect(
             machine.receive(.offerDigest(edges), from: 1)
-                == .offerDifference(OfferDifference(wanted: [0, .max])))
+                == .offerDifference(OfferDifference(wanted: [0, .max], now: machine.now.wall)))
     }
 
     @Test func twoOffersOfTheLargestSizeShareNoMessage() {

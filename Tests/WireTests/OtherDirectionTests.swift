@@ -94,7 +94,7 @@ import Testing
                 .offerDifference(
                     OfferDifference(
                         offers: records(2), wanted: (0..<random.below(20)).map { _ in number(.max) },
-                        more: small(WireLimits.moreMax)))),
+                        more: small(WireLimits.moreMax), now: date()))),
             .market(.callForBids(call)), .market(.bid(record())),
             .market(
                 .decline(
