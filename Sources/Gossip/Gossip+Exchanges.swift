@@ -55,13 +55,18 @@ extension Gossip {
     // MARK: Schedule
 
     mutating func scheduleExchange(_ turn: inout Turn) {
-        let jitter = parameters.exchangeJitter
-        let wait = parameters.exchangeEvery - jitter + turn.random.interval(.zero, jitter + jitter)
+        let gap = min(exchangeGap, parameters.exchangeEvery)
+        let jitter = min(gap / 6, parameters.exchangeJitter)
+        let wait = gap - jitter + turn.random.interval(.zero, jitter + jitter)
+        exchangeGap = gap + gap
         timers.set(.exchange, at: turn.monotonic + wait)
     }
 
     mutating func exchangeIsDue(_ turn: inout Turn, _ out: inout [GossipAction]) {
-        members.forgive()
+        if turn.monotonic - forgivenAt >= parameters.exchangeEvery - parameters.exchangeJitter {
+            forgivenAt = turn.monotonic
+            members.forgive()
+        }
         if let partner = members.anyone(random: &turn.random) {
             startExchange(with: partner, .periodic, turn.now, &out)
         }
@@ -82,7 +87,9 @@ extension Gossip {
 
     private mutating func joinSetEnded(_ now: Now) {
         guard let set = joining else { return }
-        let isInSync = set.isAnswered && set.learnt == 0 && book.count > 0
+        // What this node sells itself shows no agreement with anybody.
+        let ownCount = owns.keys.count { book[$0] != nil }
+        let isInSync = set.isAnswered && set.learnt == 0 && book.count > ownCount
         if isInSync || set.attempts >= parameters.joinAttemptsMax {
             joining = nil
         } else {

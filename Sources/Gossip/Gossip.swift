@@ -80,6 +80,9 @@ public struct Gossip: Sendable {
     var exchanges: OrderedDictionary<UInt64, Exchange> = [:]
     var lastExchange: UInt64 = 0
     var joining: Joining?
+    /// The time to the comparison after the next, and when members' debts were last forgiven.
+    var exchangeGap: Interval = .minutes(1)
+    var forgivenAt = MonotonicTime.zero
     var pull: Pull?
     var lastPull: (ended: MonotonicTime, number: UInt64) = (.zero, 0)
     var digestRate = TokenBucket(rate: GossipLimits.digestsPerSecond, burst: GossipLimits.digestsPerSecond)
@@ -148,6 +151,8 @@ public struct Gossip: Sendable {
         if members.count == 1 {
             joining = Joining()
             timers.set(.join, at: turn.monotonic + parameters.joinDelay)
+            exchangeGap = parameters.exchangeFirst
+            forgivenAt = turn.monotonic
             scheduleExchange(&turn)
         }
         settle(turn.now, &out)

@@ -61,6 +61,11 @@ public struct GossipParameters: Sendable {
     /// How often a node compares its offer book with one random member's, plus or minus the jitter.
     public var exchangeEvery: Interval = .seconds(60)
     public var exchangeJitter: Interval = .seconds(10)
+    /// The first gap between two comparisons of a node that has just joined; each is twice as long as the one
+    /// before, up to `exchangeEvery`. Nobody mails a node that is in no table, so this is how it meets sellers
+    /// that start shortly after it. Shorter: comparisons that bring nothing; longer: such a node lacks them for
+    /// as long.
+    public var exchangeFirst: Interval = .seconds(4)
     /// After the first member is known: a moment to learn more of them, then exchanges with up to this many
     /// at once, repeated after `joinRetry` (doubling) until a set of exchanges brings nothing new.
     public var joinDelay: Interval = .milliseconds(100)

@@ -82,8 +82,35 @@ import Wire
         #expect(!alone.gossip.isJoining)
     }
 
+    @Test func aSellerIsNotInSyncByItsOwnOfferAloneAndComparesOftenInItsFirstMinute() {
+        var (seller, other) = (Machine(0), Machine(1))
+        seller.announce(terms("wren-m"))
+        seller.join(1)
+        seller.pass(.milliseconds(150))
+        other.elapsed = seller.elapsed
+        converse(&seller, 0, &other, 1)
+        #expect(seller.gossip.isJoining)
+        // Another seller's offer ends the first comparisons, whoever may follow.
+        other.mail([offer(of: 7)], from: 7)
+        seller.pass(.seconds(1))
+        other.elapsed = seller.elapsed
+        converse(&seller, 0, &other, 1)
+        seller.pass(.seconds(2))
+        other.elapsed = seller.elapsed
+        converse(&seller, 0, &other, 1)
+        #expect(!seller.gossip.isJoining)
+        other.mail([offer(of: 8)], from: 8)
+        _ = other.takeActions()
+        seller.pass(.seconds(12))
+        other.elapsed = seller.elapsed
+        converse(&seller, 0, &other, 1)
+        #expect(seller.gossip.offers(model: "wren-m").count == 3)
+    }
+
     @Test func onceAMinuteARandomMemberIsAsked() {
         var machine = Machine.joined(members: 1..<20)
+        machine.pass(.seconds(60))
+        for digest in machine.takeDigests() { machine.leaveUnanswered(digest.token) }
         var asked: [PeerAddress] = []
         for _ in 0..<10 {
             machine.pass(.seconds(60))

@@ -35,4 +35,19 @@ import Wire
             #expect(lacking(world, host) == 0, "\(host.plan.name) lacks offers, seed \(seed)")
         }
     }
+
+    /// Nodes 2 and 3 sell and start at once; the other sellers follow from the third second on.
+    @Test(arguments: [1, 2, 3, 4, 5, 6] as [UInt64])
+    func aSellerWithoutInboundConnectionsLearnsOfThoseThatStartAfterIt(seed: UInt64) {
+        var scenario = mesh(seed: seed)
+        let sold = scenario.nodes[2].serves
+        for node in 0..<12 { scenario.nodes[node].serves = node < 2 ? [] : sold }
+        for node in 4..<12 { scenario.nodes[node].startsAt = .milliseconds(2_500 + 300 * Int64(node - 4)) }
+        for node in 2..<4 { scenario.nodes[node].acceptsInbound = false }
+        let world = World(scenario)
+        world.run(until: .zero + .seconds(20))
+        for host in world.hosts {
+            #expect(lacking(world, host) == 0, "\(host.plan.name) lacks offers, seed \(seed)")
+        }
+    }
 }
