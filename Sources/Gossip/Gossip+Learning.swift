@@ -37,7 +37,10 @@ extension Gossip {
         switch standing {
         case .duplicate:
             members.served(from.key, id)
-            if isDirect, rumours[id]?.isUrgent == false { cancelRumour(id) }
+            if isDirect {
+                book.prove(id, groups(of: offer, from: from))
+                if rumours[id]?.isUrgent == false { cancelRumour(id) }
+            }
             // A node that first learnt it another way may also have a wrong clock; without this it would drop
             // everything as dated before its time.
             if isDirect, byMail { compareClocks(offer, from, isNews: false, turn.now) }
@@ -95,7 +98,8 @@ extension Gossip {
         func group(_ endpoint: Endpoint) -> UInt64 { endpoint.group(countsEndpoints: parameters.isLocal) }
         let sender = group(from.endpoint)
         return OfferBook.Groups(
-            seller: offer.endpoints.first(where: parameters.accepts).map(group) ?? sender, sender: sender)
+            seller: offer.endpoints.first(where: parameters.accepts).map(group) ?? sender, sender: sender,
+            isDirect: offer.publicKey == from.key)
     }
 
     // MARK: Versions over the rate
@@ -108,7 +112,7 @@ extension Gossip {
         _ signed: SignedRecord, _ offer: Offer, _ id: UInt64, from: PeerAddress, _ checked: Verified<Offer>?,
         _ now: Now
     ) -> Learning {
-        guard book[id] != nil, delayed.count < GossipLimits.offersMax || delayed[id] != nil else {
+        guard book[id] != nil, delayed.count < parameters.offersMax || delayed[id] != nil else {
             return drop(.rateLimited)
         }
         if let waiting = delayed[id], !waiting.givesWay(to: offer, signed.body) { return drop(.stale) }

@@ -157,7 +157,7 @@ extension Gossip {
 
         let old = book[id]
         book.hold(
-            verified, id: id, groups: .init(seller: 0, sender: 0), own: true,
+            verified, id: id, groups: .init(seller: 0, sender: 0, isDirect: true), own: true,
             expiresAt: expiry(of: offer, turn.now), now: turn.monotonic)
         watchExpiry(id)
         out.append(.sequenceUsed(model: offer.model, offer.sequence))

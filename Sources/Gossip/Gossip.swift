@@ -55,7 +55,7 @@ public struct Gossip: Sendable {
 
     let identity: Identity
     let parameters: GossipParameters
-    var book = OfferBook()
+    var book: OfferBook
     var owns: OrderedDictionary<UInt64, OwnOffer> = [:]
     var members = Members()
     var mail = MailQueue()
@@ -97,6 +97,7 @@ public struct Gossip: Sendable {
     public init(identity: Identity, parameters: GossipParameters = GossipParameters()) {
         self.identity = identity
         self.parameters = parameters
+        book = OfferBook(capacity: parameters.offersMax)
     }
 
     // MARK: The offer book
@@ -118,6 +119,10 @@ public struct Gossip: Sendable {
     public func wasSold(_ model: String, now: Now) -> Bool { book.wasSold(model, now.monotonic) }
     /// Offers and tombstones: the number that the bounds limit.
     public var heldCount: Int { book.count }
+    /// The most of them: our own offers come on top when they found the book full.
+    public var heldMax: Int { parameters.offersMax + 2 * GossipLimits.offersPerKeyMax }
+    /// Whether a new offer must displace another.
+    public var isBookFull: Bool { book.isFull }
     public var memberCount: Int { members.count }
     /// How far our clock is taken to be behind the other nodes', in milliseconds; 0 unless it is far off.
     var clockCorrection: Int64 { clocks.ahead }

@@ -79,6 +79,9 @@ public struct GossipParameters: Sendable {
     public var searchTimeout: Interval = .seconds(1)
     public var searchPause: Interval = .milliseconds(250)
 
+    /// Offers and tombstones in the offer book. `GossipLimits.offersMax`; smaller in tests of full books.
+    public var offersMax = GossipLimits.offersMax
+
     /// How far another node's clock may differ from ours. Offers from further in the future are refused;
     /// expired ones are kept, unlisted, for as long. Publishers need no more: an offer is refreshed 120 s
     /// before it ends.

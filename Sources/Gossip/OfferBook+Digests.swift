@@ -47,7 +47,7 @@ extension OfferBook {
         var lacking: [UInt64] = []
         var wanted: [UInt64] = []
         var theirs = digest.offers[...]
-        var roomLeft = max(0, GossipLimits.offersMax - count)
+        var roomLeft = max(0, capacity - count)
         func want(_ version: OfferVersion) {
             if wanted.count < limit, !awaited.contains(version.id) { wanted.append(version.id) }
         }

@@ -27,7 +27,9 @@ extension String {
     /// Whether it is spelt like a canonical model name: 1 to 64 of `a-z 0-9 . -`, a letter or digit at both
     /// ends, no `--`.
     public var isModelName: Bool {
-        guard (1...64).contains(utf8.count), let first = utf8.first, let last = utf8.last else { return false }
+        guard (1...64).contains(utf8.count), let first = utf8.first, let last = utf8.last else {
+            return false
+        }
         func isAlphanumeric(_ byte: UInt8) -> Bool {
             (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte)
                 || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)

@@ -109,8 +109,10 @@ import Wire
         #expect(machine.gossip.clockCorrection == 120_000)
         #expect(machine.gossip.dropped[.fromTheFuture] == 2)
         #expect(machine.gossip.allOffers.count == 1, "the third answer's offer is judged by the new clock")
-        #expect(machine.receive(.offerDigest(OfferDigest(first: 0, last: 0, offers: [])), from: 1)
-            == .offerDifference(OfferDifference(now: machine.now.wall + .seconds(120))), "and it passes that on")
+        #expect(
+            machine.receive(.offerDigest(OfferDigest(first: 0, last: 0, offers: [])), from: 1)
+                == .offerDifference(OfferDifference(now: machine.now.wall + .seconds(120))),
+            "and it passes that on")
     }
 
     @Test func anAnswersClockIsOneVoteOfItsAllocationAndAnUnaskedOrAbsentOneIsNone() {
@@ -122,7 +124,8 @@ import Wire
         for digest in digests {
             machine.answer(
                 digest.token,
-                .offerDifference(OfferDifference(now: WallTime(milliseconds: wallStart + 3_600_000))), from: 1)
+                .offerDifference(OfferDifference(now: WallTime(milliseconds: wallStart + 3_600_000))), from: 1
+            )
         }
         #expect(machine.gossip.clockCorrection == 0)
         for _ in 0..<6 {
@@ -132,7 +135,8 @@ import Wire
                 machine.answer(digest.token, .offerDifference(OfferDifference()), from: index)
             }
             _ = machine.receive(
-                .offerDifference(OfferDifference(now: WallTime(milliseconds: wallStart + 3_600_000))), from: 2)
+                .offerDifference(OfferDifference(now: WallTime(milliseconds: wallStart + 3_600_000))), from: 2
+            )
         }
         #expect(machine.gossip.clockCorrection == 0)
     }

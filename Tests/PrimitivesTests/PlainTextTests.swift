@@ -4,11 +4,14 @@ import Testing
 
 @Suite struct PlainTextTests {
     @Test func aModelNameIsSpeltLikeACanonicalOne() {
-        for name in ["m", "7", "wren-m", "llama-3.1-8b-instruct", "a..b", "a.-b", String(repeating: "x", count: 64)] {
+        for name in [
+            "m", "7", "wren-m", "llama-3.1-8b-instruct", "a..b", "a.-b", String(repeating: "x", count: 64),
+        ] {
             #expect(name.isModelName, "\(name)")
         }
         let others = [
-            "", "-", ".", "-m", "m-", ".m", "m.", "wren--m", "Wren", "wren_m", "wren m", "a/b", "m:latest", "wrén",
+            "", "-", ".", "-m", "m-", ".m", "m.", "wren--m", "Wren", "wren_m", "wren m", "a/b", "m:latest",
+            "wrén",
             "m\n", "\u{1b}[2Jm", "m\u{301}", String(repeating: "x", count: 65),
         ]
         for name in others { #expect(!name.isModelName, "\(name.debugDescription)") }
