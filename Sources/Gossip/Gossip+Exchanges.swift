@@ -185,7 +185,8 @@ extension Gossip {
             dropped.count(.badDigest)
             return nil
         }
-        guard digestRate.take(turn.monotonic) else {
+        guard digestRate.take(group(from.endpoint), isMember: members.contains(from.key), turn.monotonic)
+        else {
             dropped.count(.digestOverBudget)
             return nil
         }

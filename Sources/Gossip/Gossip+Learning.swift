@@ -94,8 +94,9 @@ extension Gossip {
         return .merged
     }
 
+    func group(_ endpoint: Endpoint) -> UInt64 { endpoint.group(countsEndpoints: parameters.isLocal) }
+
     private func groups(of offer: Offer, from: PeerAddress) -> OfferBook.Groups {
-        func group(_ endpoint: Endpoint) -> UInt64 { endpoint.group(countsEndpoints: parameters.isLocal) }
         let sender = group(from.endpoint)
         return OfferBook.Groups(
             seller: offer.endpoints.first(where: parameters.accepts).map(group) ?? sender, sender: sender,
@@ -252,9 +253,10 @@ extension Gossip {
     /// A node that mailed us an older version gets the one we hold: this way a restarted seller learns its
     /// own higher sequence, and a conflict ends.
     private mutating func correct(_ id: UInt64, to address: PeerAddress, _ now: Now) {
-        guard book.passable(id, at: clocks.judge(now.wall)), correctionRate.take(now.monotonic) else {
-            return
-        }
+        guard book.passable(id, at: clocks.judge(now.wall)),
+            correctionRate.take(
+                group(address.endpoint), isMember: members.contains(address.key), now.monotonic)
+        else { return }
         mail.add(id, to: address)
     }
 

@@ -85,9 +85,8 @@ public struct Gossip: Sendable {
     var forgivenAt = MonotonicTime.zero
     var pull: Pull?
     var lastPull: (ended: MonotonicTime, number: UInt64) = (.zero, 0)
-    var digestRate = TokenBucket(rate: GossipLimits.digestsPerSecond, burst: GossipLimits.digestsPerSecond)
-    var correctionRate = TokenBucket(
-        rate: GossipLimits.correctionsPerSecond, burst: GossipLimits.correctionsPerSecond)
+    var digestRate = AnswerBudget(rate: GossipLimits.digestsPerSecond)
+    var correctionRate = AnswerBudget(rate: GossipLimits.correctionsPerSecond)
     var leaving: Leaving?
 
     /// What was dropped, by reason.

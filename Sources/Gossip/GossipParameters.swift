@@ -166,10 +166,13 @@ public enum GossipLimits {
     /// from it; half is forgiven each minute, so that a bad minute heals.
     public static let awaitedMax = 128
 
-    /// Digests answered a second: each walks our offer book once.
+    /// Digests of members answered a second: each walks our offer book once. Strangers get half as many besides,
+    /// one address group a quarter.
     public static let digestsPerSecond = 200
-    /// Corrections a second: mails to senders of an older version than the one we hold.
+    /// Corrections a second, shared like digests: mails to senders of an older version than the one we hold.
     public static let correctionsPerSecond = 50
+    /// Address groups whose shares of these are remembered.
+    public static let answeredGroupsMax = 1_024
 
     /// Receivers with waiting mail, and offers waiting for one of them.
     public static let mailboxesMax = 1_024
