@@ -285,8 +285,9 @@ extension Gossip {
         } else {
             return
         }
-        guard rumours.count < GossipLimits.rumoursMax else { return }
         let isUrgent = isConflict || isChange && isFresh
+        // Urgent ones leave at once, and find room however many strangers' offers wait.
+        guard rumours.count < GossipLimits.rumoursMax * (isUrgent ? 4 : 3) / 4 else { return }
         rumours[id] = Rumour(fanout: fanout, source: from.key, isUrgent: isUrgent)
         if isUrgent { return startRumour(id, &turn) }
         let wait = parameters.rumourDelay + turn.random.interval(.zero, parameters.rumourDelay)
