@@ -106,9 +106,10 @@ extension Gossip {
         ranges: [ClosedRange<UInt64>] = [0...UInt64.max],
         _ now: Now, _ out: inout [GossipAction]
     ) -> Bool {
-        guard exchanges.count < GossipLimits.exchangesMax, requests.count < GossipLimits.requestsMax else {
-            return false
-        }
+        // Pulls go to sellers that strangers may have invented: they leave a quarter to members.
+        var room = GossipLimits.exchangesMax
+        if case .pull = purpose { room = room * 3 / 4 }
+        guard exchanges.count < room, requests.count < GossipLimits.requestsMax else { return false }
         lastExchange &+= 1
         exchanges[lastExchange] = Exchange(partner: partner, purpose: purpose, ranges: ranges)
         return sendDigest(lastExchange, now, &out)

@@ -194,6 +194,18 @@ import Wire
         #expect(machine.receive(.offerDifference(OfferDifference()), from: 1) == nil)
     }
 
+    @Test func pullsFromSellersThatNeverAnswerLeaveRoomForComparisonsWithMembers() {
+        var machine = Machine.joined(members: 1..<5)
+        let started = (10..<100).count { index in
+            machine.gossip.pull(
+                model: "wren-m", of: address(index), turn: &machine.turn, out: &machine.actions)
+        }
+        #expect(started == GossipLimits.exchangesMax * 3 / 4)
+        _ = machine.takeActions()
+        machine.search("wren-m", token: 1)
+        #expect(machine.takeDigests().count == 3)
+    }
+
     @Test func aSearchEndsWhenAllPartnersHaveAnsweredWithWhatTheyBrought() {
         var (a, b) = (Machine.joined(0, members: 1..<2), Machine(1))
         b.mail([offer(of: 7)], from: 7)
