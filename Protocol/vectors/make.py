@@ -156,8 +156,8 @@ envelopes = {
     "empty digest": dict(request=4, offer_digest=M["OfferDigest"](first=0, last=2**64 - 1)),
     "full digest": dict(request=4, offer_digest=M["OfferDigest"](first=versions[0].id, last=versions[-1].id, offers=versions)),
     "no difference": dict(reply=4, offer_difference=M["OfferDifference"]()),
-    "difference": dict(reply=4, offer_difference=M["OfferDifference"](offers=[offer], wanted=[0, 1, 2**64 - 1], more=12)),
-    "largest difference": dict(reply=4, offer_difference=M["OfferDifference"](offers=[gone], wanted=range(2**63, 2**63 + 32), more=10**6)),
+    "difference": dict(reply=4, offer_difference=M["OfferDifference"](offers=[offer], wanted=[0, 1, 2**64 - 1], more=12, now_ms=DATE)),
+    "largest difference": dict(reply=4, offer_difference=M["OfferDifference"](offers=[gone], wanted=range(2**63, 2**63 + 32), more=10**6, now_ms=253402300799999)),
     "least call": dict(request=5, call_for_bids=M["CallForBids"](task=bytes(16), model="m")),
     "call": dict(request=5, call_for_bids=M["CallForBids"](
         task=TASK, attempt=1, model="llama-3.1-8b-instruct", features=9, tokens_in=900, tokens_out=400, tokens_out_max=2048,
@@ -309,6 +309,8 @@ def tolerated_vectors():
     yield entry("weights out of bounds", "Envelope",
                 data(24, data(1, TASK) + data(3, b"m") + data(14, number(1, 2**32 - 1) + number(2, 2**32 - 1))),
                 E(call_for_bids=M["CallForBids"](task=TASK, model="m", weights=M["Weights"](time_ucr_per_s=10**9, trust_power=8))))
+    yield entry("a clock before 1970", "Envelope", data(19, number(4, 2 * 10**15 - 1)), E(offer_difference=M["OfferDifference"]()))
+    yield entry("a clock after 9999", "Envelope", data(19, number(4, 2**64 - 2)), E(offer_difference=M["OfferDifference"](now_ms=253402300799999)))
     yield entry("a bool that is 2", "Contact", KEY + data(2, data(1, bytes([127, 0, 0, 1])) + number(2, 1)) + varint(7 << 3) + b"\1" + varint(7 << 3) + b"\2",
                 C(public_key=public("ada"), endpoints=[v4("127.0.0.1", 1)], versions=[1, 2]))
     yield entry("dates outside 1970 to 9999", "Offer", KEY + data(2, b"m") + number(16, 1) + number(17, 2**64 - 2),
@@ -317,9 +319,26 @@ def tolerated_vectors():
                 O(public_key=public("ada"), model="m", price=M["Price"](input=5, output=7)))
     yield entry("an empty price is none", "Offer", KEY + data(2, b"m") + data(9, b"") + data(11, b""), O(public_key=public("ada"), model="m"))
     yield entry("true is any number but zero", "Offer", KEY + data(2, b"m") + number(8, 2**63), O(public_key=public("ada"), model="m", continues=True))
-    yield entry("control characters in a name", "Offer", KEY + data(2, b"m") + data(14, b"\x1b[2J\0"), O(public_key=public("ada"), model="m", name="\x1b[2J\0"))
+    yield entry("joined emoji in a name", "Offer", KEY + data(2, b"m") + data(14, "👩‍🔬".encode()), O(public_key=public("ada"), model="m", name="👩‍🔬"))
     yield entry("more speed and slots than there is", "Offer", KEY + data(2, b"m") + number(10, 2**32 - 1) + data(11, number(2, 2**32 - 1)),
                 O(public_key=public("ada"), model="m", slots=4096, speed=M["Speed"](millitokens_per_s=10**9)))
+    frame = lambda kind, *rest: data(1, TASK) + data(kind, b"".join(rest))
+    yield entry("control characters in a failure", "Frame", frame(13, data(1, b"busy\0"), data(2, "a\r\nb\u2028\u202ec".encode())),
+                M["Frame"](task=TASK, fail=M["Fail"](code="busy ", message="a  b  c")))
+    yield entry("control characters in a reason and a field's name", "Frame", frame(12, data(1, b"st\x1bop"), data(6, b"a\tb")),
+                M["Frame"](task=TASK, finish=M["Finish"](reason="st op", dropped_fields=["a b"])))
+
+
+BAD_MODELS = {
+    "in upper case": "Wren-m", "with an underscore": "wren_m", "with a slash": "a/b", "with a space": "wren m", "with a line end": "wren-m\n",
+    "with an escape": "\x1b[2Jm", "that begins with a hyphen": "-m", "that begins with a dot": ".m", "that ends with a hyphen": "m-",
+    "that ends with a dot": "m.", "with two hyphens": "wren--m", "with a letter beyond ASCII": "wrén", "of one hyphen": "-",
+}
+CONTROLS = {
+    "a zero": "\0", "a line end": "\n", "an escape": "\x1b", "a delete": "\x7f", "a next line": "\x85", "a control sequence introducer": "\x9b",
+    "an Arabic letter mark": "\u061c", "a left-to-right mark": "\u200e", "a line separator": "\u2028", "a paragraph separator": "\u2029",
+    "an embedding": "\u202a", "an override": "\u202e", "an isolate": "\u2066", "an isolate's end": "\u2069",
+}
 
 
 def refused_vectors():
@@ -398,6 +417,15 @@ def refused_vectors():
     yield entry("301 bytes", "Contact", KEY + data(99, bytes(263)), "tooLarge")
     yield entry("an offer of no model", "Offer", KEY, "missingField")
     yield entry("a model of 65 bytes", "Offer", KEY + data(2, b"m" * 65), "outOfRange")
+    for name, text in BAD_MODELS.items():
+        yield entry("an offer of a model " + name, "Offer", KEY + data(2, text.encode()), "malformed")
+        yield entry("a call for a model " + name, "Envelope", data(24, data(1, TASK) + data(3, text.encode())), "malformed")
+    for name, text in CONTROLS.items():
+        yield entry("an offer's label with " + name, "Offer", offer + data(14, f"a{text}b".encode()), "malformed")
+        yield entry("a contact's label with " + name, "Contact", KEY + data(6, f"a{text}b".encode()), "malformed")
+    yield entry("a quantization with a line end", "Offer", offer + data(5, b"q8_0\n"), "malformed")
+    yield entry("a bid's quantization with a line end", "Bid", data(1, TASK) + data(3, public("ben")) + data(4, public("ada")) + data(12, b"q8_0\n"), "malformed")
+    yield entry("a call's quantization with a line end", "Envelope", data(24, data(1, TASK) + data(3, b"m") + data(5, b"q8_0\n")), "malformed")
     yield entry("a negative price", "Offer", offer + data(9, number(3, 2**64 - 1)), "outOfRange")
     yield entry("a price over 10^15", "Offer", offer + data(9, number(3, 10**15 + 1)), "outOfRange")
     yield entry("a digest of 16 bytes", "Offer", offer + data(3, bytes(16)), "malformed")

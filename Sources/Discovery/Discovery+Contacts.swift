@@ -18,12 +18,12 @@ extension Discovery {
         if lost.contains(where: { $0.key == peer.key && !$0.isTried }) {
             timers.set(.lost(peer.key.word), at: turn.monotonic)
         }
-        if let record, retires(record, by: peer.key, turn.monotonic) {
+        if let record, retires(record, by: peer.key, isAsked: false, turn.monotonic) {
             return forget(peer.key, &turn, &out)
         }
         guard let record, let stated = screened(record) else { return }
         guard stated.publicKey == peer.key else { return dropped.count(.wrongAuthor) }
-        guard let contact = verified(record, turn.monotonic) else { return }
+        guard let contact = verified(record, isAsked: false, turn.monotonic) else { return }
         note(contact, &turn, &out)
         probeCandidates(&turn, &out)
     }
@@ -147,9 +147,13 @@ extension Discovery {
         return selfContact?.record.endpoints.contains(endpoint) == true ? .ownEndpoint : nil
     }
 
-    mutating func verified(_ record: SignedRecord, _ now: MonotonicTime) -> Verified<Contact>? {
+    /// - Parameter isAsked: whether it is in an answer to a question of ours; other statements have a budget of
+    ///   their own, so that strangers can't use up what lookups need.
+    mutating func verified(
+        _ record: SignedRecord, isAsked: Bool = true, _ now: MonotonicTime
+    ) -> Verified<Contact>? {
         if let known = checkedContacts.find(record) { return known }
-        guard verifications.take(now) else {
+        guard isAsked ? verifications.take(now) : introductions.take(now) else {
             dropped.count(.verificationBudget)
             return nil
         }

@@ -80,12 +80,14 @@ extension Discovery {
 
     /// Whether `record` is a statement by `key`, which is in the table, that it can't be reached (any
     /// longer): either its reachability test says so or it is leaving.
-    mutating func retires(_ record: SignedRecord, by key: PublicKey, _ now: MonotonicTime) -> Bool {
+    mutating func retires(
+        _ record: SignedRecord, by key: PublicKey, isAsked: Bool = true, _ now: MonotonicTime
+    ) -> Bool {
         guard let entry = table.entry(key), record != entry.contact.signed,
             let stated = try? Contact(decoding: record.body), stated.publicKey == key,
             stated.reachability == .outbound, stated.sequence > entry.contact.record.sequence
         else { return false }
-        return verified(record, now) != nil
+        return verified(record, isAsked: isAsked, now) != nil
     }
 
     func hasDeparted(_ contact: Contact) -> Bool {

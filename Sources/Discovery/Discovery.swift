@@ -90,6 +90,8 @@ public struct Discovery: Sendable {
     var candidates: CandidateQueue
     var probes: ProbeBudget
     var verifications: TokenBucket
+    /// Of what peers state unasked.
+    var introductions: TokenBucket
     var checkedContacts = CheckedRecords<Contact>()
     var checkedRegistrations = CheckedRecords<Registration>()
     var votes: ObservedVotes
@@ -123,6 +125,7 @@ public struct Discovery: Sendable {
         candidates = CandidateQueue(parameters, profile: profile)
         probes = ProbeBudget(parameters)
         verifications = TokenBucket(rate: parameters.verificationRate, burst: parameters.verificationBurst)
+        introductions = TokenBucket(rate: parameters.introductionRate, burst: parameters.introductionRate)
         votes = ObservedVotes(parameters, profile: profile)
         reachability = ReachabilityState(retry: parameters.reachabilityRetry)
         callbackRequests = CallbackBudget(

@@ -243,10 +243,13 @@ public struct DiscoveryParameters: Sendable {
     /// many nodes behind one address are learnt slowly.
     public var probesPerDestinationMax = 4
     public var probesPerSecondMax = 256
-    /// Signature checks of strangers' contacts a second (50 µs each: 5 % of a core) and in a burst. Smaller:
-    /// joins drop contacts; larger: liars burn our CPU time.
+    /// Signature checks of contacts in answers to our questions a second (50 µs each: 5 % of a core) and in a
+    /// burst. Smaller: joins drop contacts; larger: liars burn our CPU time.
     public var verificationRate = 1_000
     public var verificationBurst = 1_000
+    /// Besides: checks a second of contacts that peers state unasked, of which anyone can send any number. 64
+    /// candidates may wait, so more are seldom of use.
+    public var introductionRate = 250
     /// Departed nodes remembered, so that late replies don't bring them back.
     public var departedMax = 64
     /// Votes on our address that count, and for how long: three probes of an old contact. Larger: an old

@@ -55,13 +55,18 @@ extension Gossip {
     // MARK: Schedule
 
     mutating func scheduleExchange(_ turn: inout Turn) {
-        let jitter = parameters.exchangeJitter
-        let wait = parameters.exchangeEvery - jitter + turn.random.interval(.zero, jitter + jitter)
+        let gap = min(exchangeGap, parameters.exchangeEvery)
+        let jitter = min(gap / 6, parameters.exchangeJitter)
+        let wait = gap - jitter + turn.random.interval(.zero, jitter + jitter)
+        exchangeGap = gap + gap
         timers.set(.exchange, at: turn.monotonic + wait)
     }
 
     mutating func exchangeIsDue(_ turn: inout Turn, _ out: inout [GossipAction]) {
-        members.forgive()
+        if turn.monotonic - forgivenAt >= parameters.exchangeEvery - parameters.exchangeJitter {
+            forgivenAt = turn.monotonic
+            members.forgive()
+        }
         if let partner = members.anyone(random: &turn.random) {
             startExchange(with: partner, .periodic, turn.now, &out)
         }
@@ -82,7 +87,9 @@ extension Gossip {
 
     private mutating func joinSetEnded(_ now: Now) {
         guard let set = joining else { return }
-        let isInSync = set.isAnswered && set.learnt == 0 && book.count > 0
+        // What this node sells itself shows no agreement with anybody.
+        let ownCount = owns.keys.count { book[$0] != nil }
+        let isInSync = set.isAnswered && set.learnt == 0 && book.count > ownCount
         if isInSync || set.attempts >= parameters.joinAttemptsMax {
             joining = nil
         } else {
@@ -99,9 +106,10 @@ extension Gossip {
         ranges: [ClosedRange<UInt64>] = [0...UInt64.max],
         _ now: Now, _ out: inout [GossipAction]
     ) -> Bool {
-        guard exchanges.count < GossipLimits.exchangesMax, requests.count < GossipLimits.requestsMax else {
-            return false
-        }
+        // Pulls go to sellers that strangers may have invented: they leave a quarter to members.
+        var room = GossipLimits.exchangesMax
+        if case .pull = purpose { room = room * 3 / 4 }
+        guard exchanges.count < room, requests.count < GossipLimits.requestsMax else { return false }
         lastExchange &+= 1
         exchanges[lastExchange] = Exchange(partner: partner, purpose: purpose, ranges: ranges)
         return sendDigest(lastExchange, now, &out)
@@ -128,6 +136,7 @@ extension Gossip {
         _ turn: inout Turn, _ out: inout [GossipAction]
     ) {
         guard exchanges[number] != nil else { return }
+        compareClock(difference.now, from, turn.now)
         var learnt = 0
         for signed in difference.offers.prefix(WireLimits.mailOffersMax) {
             if learn(signed, from: from, byMail: false, &turn, &out) == .merged { learnt += 1 }
@@ -177,14 +186,16 @@ extension Gossip {
             dropped.count(.badDigest)
             return nil
         }
-        guard digestRate.take(turn.monotonic) else {
+        guard digestRate.take(group(from.endpoint), isMember: members.contains(from.key), turn.monotonic)
+        else {
             dropped.count(.digestOverBudget)
             return nil
         }
         let awaited = members[from.key]?.awaited ?? []
         let limit = leaving == nil ? min(WireLimits.wantedMax, GossipLimits.awaitedMax - awaited.count) : 0
-        let difference = book.difference(
+        var difference = book.difference(
             to: digest, wanting: limit, except: awaited, at: clocks.judge(turn.wall), random: &turn.random)
+        difference.now = ourDate(turn.wall)
         members.asked(from.key, for: difference.wanted)
         return .offerDifference(difference)
     }

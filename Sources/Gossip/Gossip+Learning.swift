@@ -37,7 +37,10 @@ extension Gossip {
         switch standing {
         case .duplicate:
             members.served(from.key, id)
-            if isDirect, rumours[id]?.isUrgent == false { cancelRumour(id) }
+            if isDirect {
+                book.prove(id, groups(of: offer, from: from))
+                if rumours[id]?.isUrgent == false { cancelRumour(id) }
+            }
             // A node that first learnt it another way may also have a wrong clock; without this it would drop
             // everything as dated before its time.
             if isDirect, byMail { compareClocks(offer, from, isNews: false, turn.now) }
@@ -91,11 +94,13 @@ extension Gossip {
         return .merged
     }
 
+    func group(_ endpoint: Endpoint) -> UInt64 { endpoint.group(countsEndpoints: parameters.isLocal) }
+
     private func groups(of offer: Offer, from: PeerAddress) -> OfferBook.Groups {
-        func group(_ endpoint: Endpoint) -> UInt64 { endpoint.group(countsEndpoints: parameters.isLocal) }
         let sender = group(from.endpoint)
         return OfferBook.Groups(
-            seller: offer.endpoints.first(where: parameters.accepts).map(group) ?? sender, sender: sender)
+            seller: offer.endpoints.first(where: parameters.accepts).map(group) ?? sender, sender: sender,
+            isDirect: offer.publicKey == from.key)
     }
 
     // MARK: Versions over the rate
@@ -108,7 +113,7 @@ extension Gossip {
         _ signed: SignedRecord, _ offer: Offer, _ id: UInt64, from: PeerAddress, _ checked: Verified<Offer>?,
         _ now: Now
     ) -> Learning {
-        guard book[id] != nil, delayed.count < GossipLimits.offersMax || delayed[id] != nil else {
+        guard book[id] != nil, delayed.count < parameters.offersMax || delayed[id] != nil else {
             return drop(.rateLimited)
         }
         if let waiting = delayed[id], !waiting.givesWay(to: offer, signed.body) { return drop(.stale) }
@@ -203,6 +208,13 @@ extension Gossip {
         if isSet { clockWasSet(now) }
     }
 
+    /// The clock in the answer to a digest counts like the date of a mailed offer. A node that nobody mails,
+    /// because it is in nobody's table, hears of no other date that it may believe.
+    mutating func compareClock(_ stated: WallTime, _ from: PeerAddress, _ now: Now) {
+        guard stated.milliseconds > 0, hasAnswered(from) else { return }
+        if clocks.hear(stated, from: from.endpoint.allocation, now) { clockWasSet(now) }
+    }
+
     private func hasAnswered(_ address: PeerAddress) -> Bool {
         members[address.key].map { $0.hasAnswered && $0.address == address } ?? false
     }
@@ -241,9 +253,10 @@ extension Gossip {
     /// A node that mailed us an older version gets the one we hold: this way a restarted seller learns its
     /// own higher sequence, and a conflict ends.
     private mutating func correct(_ id: UInt64, to address: PeerAddress, _ now: Now) {
-        guard book.passable(id, at: clocks.judge(now.wall)), correctionRate.take(now.monotonic) else {
-            return
-        }
+        guard book.passable(id, at: clocks.judge(now.wall)),
+            correctionRate.take(
+                group(address.endpoint), isMember: members.contains(address.key), now.monotonic)
+        else { return }
         mail.add(id, to: address)
     }
 
@@ -272,8 +285,9 @@ extension Gossip {
         } else {
             return
         }
-        guard rumours.count < GossipLimits.rumoursMax else { return }
         let isUrgent = isConflict || isChange && isFresh
+        // Urgent ones leave at once, and find room however many strangers' offers wait.
+        guard rumours.count < GossipLimits.rumoursMax * (isUrgent ? 4 : 3) / 4 else { return }
         rumours[id] = Rumour(fanout: fanout, source: from.key, isUrgent: isUrgent)
         if isUrgent { return startRumour(id, &turn) }
         let wait = parameters.rumourDelay + turn.random.interval(.zero, parameters.rumourDelay)

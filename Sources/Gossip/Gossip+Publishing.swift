@@ -12,7 +12,11 @@ extension Gossip {
         _ draft: Offer, turn: inout Turn, out: inout [GossipAction]
     ) -> AnnounceOutcome {
         guard leaving == nil else { return .refused(.leaving) }
+        guard draft.model.isModelName else { return .refused(.badModelName) }
         var terms = draft
+        // As it is written, so that what we hold is what others read.
+        terms.name = draft.name.madePlain
+        terms.quantization = draft.quantization.madePlain
         terms.publicKey = identity.publicKey
         terms.withdrawn = false
         let id = Offer.shortID(key: identity.publicKey, model: terms.model)
@@ -130,8 +134,7 @@ extension Gossip {
         _ id: UInt64, isChange: Bool, _ turn: inout Turn, _ out: inout [GossipAction]
     ) {
         guard var own = owns[id] else { return }
-        let wall = WallTime(
-            milliseconds: min(max(0, clocks.judge(turn.wall).milliseconds), GossipLimits.dateMax))
+        let wall = ourDate(turn.wall)
         var offer = own.isServed ? own.terms : Offer(publicKey: identity.publicKey, model: own.terms.model)
         offer.sequence = own.nextSequence(at: wall)
         offer.issuedAt = wall
@@ -154,12 +157,17 @@ extension Gossip {
 
         let old = book[id]
         book.hold(
-            verified, id: id, groups: .init(seller: 0, sender: 0), own: true,
+            verified, id: id, groups: .init(seller: 0, sender: 0, isDirect: true), own: true,
             expiresAt: expiry(of: offer, turn.now), now: turn.monotonic)
         watchExpiry(id)
         out.append(.sequenceUsed(model: offer.model, offer.sequence))
         tell(verified, replacing: old, &out)
         for holder in members.holders(of: id) { mail.add(id, to: holder) }
+    }
+
+    /// The time that we state to others: by our corrected clock.
+    func ourDate(_ wall: WallTime) -> WallTime {
+        WallTime(milliseconds: min(max(0, clocks.judge(wall).milliseconds), GossipLimits.dateMax))
     }
 
     mutating func ownIsDue(

@@ -55,7 +55,7 @@ public struct Gossip: Sendable {
 
     let identity: Identity
     let parameters: GossipParameters
-    var book = OfferBook()
+    var book: OfferBook
     var owns: OrderedDictionary<UInt64, OwnOffer> = [:]
     var members = Members()
     var mail = MailQueue()
@@ -80,11 +80,13 @@ public struct Gossip: Sendable {
     var exchanges: OrderedDictionary<UInt64, Exchange> = [:]
     var lastExchange: UInt64 = 0
     var joining: Joining?
+    /// The time to the comparison after the next, and when members' debts were last forgiven.
+    var exchangeGap: Interval = .minutes(1)
+    var forgivenAt = MonotonicTime.zero
     var pull: Pull?
     var lastPull: (ended: MonotonicTime, number: UInt64) = (.zero, 0)
-    var digestRate = TokenBucket(rate: GossipLimits.digestsPerSecond, burst: GossipLimits.digestsPerSecond)
-    var correctionRate = TokenBucket(
-        rate: GossipLimits.correctionsPerSecond, burst: GossipLimits.correctionsPerSecond)
+    var digestRate = AnswerBudget(rate: GossipLimits.digestsPerSecond)
+    var correctionRate = AnswerBudget(rate: GossipLimits.correctionsPerSecond)
     var leaving: Leaving?
 
     /// What was dropped, by reason.
@@ -94,6 +96,7 @@ public struct Gossip: Sendable {
     public init(identity: Identity, parameters: GossipParameters = GossipParameters()) {
         self.identity = identity
         self.parameters = parameters
+        book = OfferBook(capacity: parameters.offersMax)
     }
 
     // MARK: The offer book
@@ -115,6 +118,10 @@ public struct Gossip: Sendable {
     public func wasSold(_ model: String, now: Now) -> Bool { book.wasSold(model, now.monotonic) }
     /// Offers and tombstones: the number that the bounds limit.
     public var heldCount: Int { book.count }
+    /// The most of them: our own offers come on top when they found the book full.
+    public var heldMax: Int { parameters.offersMax + 2 * GossipLimits.offersPerKeyMax }
+    /// Whether a new offer must displace another.
+    public var isBookFull: Bool { book.isFull }
     public var memberCount: Int { members.count }
     /// How far our clock is taken to be behind the other nodes', in milliseconds; 0 unless it is far off.
     var clockCorrection: Int64 { clocks.ahead }
@@ -148,6 +155,8 @@ public struct Gossip: Sendable {
         if members.count == 1 {
             joining = Joining()
             timers.set(.join, at: turn.monotonic + parameters.joinDelay)
+            exchangeGap = parameters.exchangeFirst
+            forgivenAt = turn.monotonic
             scheduleExchange(&turn)
         }
         settle(turn.now, &out)

@@ -34,5 +34,7 @@ public enum AnnounceOutcome: Hashable, Sendable {
 
 public enum AnnounceRefusal: String, Sendable {
     case tooManyModels
+    /// Other nodes would refuse an offer under this name.
+    case badModelName
     case leaving
 }

@@ -61,6 +61,11 @@ public struct GossipParameters: Sendable {
     /// How often a node compares its offer book with one random member's, plus or minus the jitter.
     public var exchangeEvery: Interval = .seconds(60)
     public var exchangeJitter: Interval = .seconds(10)
+    /// The first gap between two comparisons of a node that has just joined; each is twice as long as the one
+    /// before, up to `exchangeEvery`. Nobody mails a node that is in no table, so this is how it meets sellers
+    /// that start shortly after it. Shorter: comparisons that bring nothing; longer: such a node lacks them for
+    /// as long.
+    public var exchangeFirst: Interval = .seconds(4)
     /// After the first member is known: a moment to learn more of them, then exchanges with up to this many
     /// at once, repeated after `joinRetry` (doubling) until a set of exchanges brings nothing new.
     public var joinDelay: Interval = .milliseconds(100)
@@ -73,6 +78,9 @@ public struct GossipParameters: Sendable {
     public var searchPartners = 3
     public var searchTimeout: Interval = .seconds(1)
     public var searchPause: Interval = .milliseconds(250)
+
+    /// Offers and tombstones in the offer book. `GossipLimits.offersMax`; smaller in tests of full books.
+    public var offersMax = GossipLimits.offersMax
 
     /// How far another node's clock may differ from ours. Offers from further in the future are refused;
     /// expired ones are kept, unlisted, for as long. Publishers need no more: an offer is refreshed 120 s
@@ -158,10 +166,13 @@ public enum GossipLimits {
     /// from it; half is forgiven each minute, so that a bad minute heals.
     public static let awaitedMax = 128
 
-    /// Digests answered a second: each walks our offer book once.
+    /// Digests of members answered a second: each walks our offer book once. Strangers get half as many besides,
+    /// one address group a quarter.
     public static let digestsPerSecond = 200
-    /// Corrections a second: mails to senders of an older version than the one we hold.
+    /// Corrections a second, shared like digests: mails to senders of an older version than the one we hold.
     public static let correctionsPerSecond = 50
+    /// Address groups whose shares of these are remembered.
+    public static let answeredGroupsMax = 1_024
 
     /// Receivers with waiting mail, and offers waiting for one of them.
     public static let mailboxesMax = 1_024

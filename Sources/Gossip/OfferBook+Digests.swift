@@ -47,7 +47,7 @@ extension OfferBook {
         var lacking: [UInt64] = []
         var wanted: [UInt64] = []
         var theirs = digest.offers[...]
-        var roomLeft = max(0, GossipLimits.offersMax - count)
+        var roomLeft = max(0, capacity - count)
         func want(_ version: OfferVersion) {
             if wanted.count < limit, !awaited.contains(version.id) { wanted.append(version.id) }
         }
@@ -77,7 +77,7 @@ extension OfferBook {
         for version in theirs { wantUnknown(version) }
 
         var answer = OfferDifference(wanted: wanted)
-        var room = WireLimits.listSizeMax - 9 * wanted.count
+        var room = WireLimits.listSizeMax - Self.clockSize - 9 * wanted.count
         for id in random.sample(WireLimits.mailOffersMax, of: lacking) {
             guard let signed = self[id]?.offer.signed else { continue }
             let size = signed.fieldSize
@@ -88,6 +88,9 @@ extension OfferBook {
         answer.more = UInt32(clamping: lacking.count - answer.offers.count)
         return answer
     }
+
+    /// What the answerer's clock takes beside the offers: tag and seven digits are enough for the year 9999.
+    private static let clockSize = 8
 
     /// Whether another node would still accept it.
     func passable(_ id: UInt64, at wall: WallTime) -> Bool {

@@ -5,8 +5,8 @@ import Wire
 // costs no checks.
 //
 // A full book gives way at random in the most crowded address group: a flood from few networks, or brought by
-// few sessions, evicts itself. Models that this node sells or asks for have room whatever the others do, in
-// half of the book.
+// few sessions, evicts itself. What sellers mail themselves counts for their own networks alone. Models that
+// this node sells or asks for have room whatever the others do, in half of the book.
 extension OfferBook {
     enum Room: Equatable {
         case free
@@ -38,7 +38,7 @@ extension OfferBook {
     private func victim(for record: Offer, _ groups: Groups, _ random: inout SeededRandom) -> UInt64? {
         let isTraded = traded.contains(record.model)
         // Beyond their half, offers of traded models give way to one another.
-        let amongTraded = isTraded && tradedCount >= GossipLimits.tradedOffersMax
+        let amongTraded = isTraded && tradedCount >= capacity / 2
         let outranks = isTraded && !amongTraded
         let crowded = crowd(groups) + 1
         var best: (id: UInt64, crowd: Int)?

@@ -22,10 +22,12 @@ struct OfferBook: Sendable {
     }
 
     /// The address groups that an entry counts for: the one that its seller states, which may be a lie, and
-    /// that of the session which brought it, which is proven.
+    /// that of the session which brought it, which is proven. One that the seller's own session brought counts
+    /// for that session's group alone, and apart from what others bring or claim: no stranger can crowd it.
     struct Groups: Hashable, Sendable {
         var seller: UInt64
         var sender: UInt64
+        var isDirect = false
     }
 
     /// How a received version relates to the one that we hold.
@@ -49,6 +51,8 @@ struct OfferBook: Sendable {
     /// up, never iterated.
     private var sellerGroups: [UInt64: Int] = [:]
     private var senderGroups: [UInt64: Int] = [:]
+    /// The same for entries that their sellers' own sessions brought.
+    private var directGroups: [UInt64: Int] = [:]
     /// The models in which this node trades: it sells them or asks for them, and they always have room. Looked
     /// up, never iterated.
     private(set) var traded: Set<String> = []
@@ -56,8 +60,13 @@ struct OfferBook: Sendable {
     /// Models whose last offer has gone, and when.
     private var sold = RecentTable<String, MonotonicTime>(capacity: GossipLimits.soldMax)
 
+    /// The most entries that others can cause.
+    let capacity: Int
+
+    init(capacity: Int = GossipLimits.offersMax) { self.capacity = capacity }
+
     var count: Int { ids.count }
-    var isFull: Bool { count >= GossipLimits.offersMax }
+    var isFull: Bool { count >= capacity }
     subscript(id: UInt64) -> Entry? { entries[id] }
     func knows(_ key: PublicKey) -> Bool { byKey[key] != nil }
 
@@ -97,9 +106,7 @@ struct OfferBook: Sendable {
             old?.versions
             ?? TokenBucket(every: GossipLimits.versionEveryTaken, burst: GossipLimits.versionBurstTaken)
         _ = versions.take(now)
-        var groups = groups
-        // A tombstone states no address: it stays with its offer's.
-        if record.withdrawn, let old { groups.seller = old.groups.seller }
+        let groups = old.map { settled(groups, after: $0.groups, record.withdrawn) } ?? groups
         // A withdrawn offer must not outlive its tombstone.
         let end = record.withdrawn ? max(expiresAt, old?.expiresAt ?? expiresAt) : expiresAt
         entries[id] = Entry(offer: offer, expiresAt: end, versions: versions, groups: groups, isOwn: own)
@@ -134,7 +141,27 @@ struct OfferBook: Sendable {
 
     // MARK: Groups
 
+    /// The groups of a version that replaces one of `old`: those of the less crowded way. Otherwise a crowd
+    /// could draw others' offers into it by being the first to pass on their versions.
+    private func settled(_ groups: Groups, after old: Groups, _ isTombstone: Bool) -> Groups {
+        if groups.isDirect { return groups }
+        if old.isDirect { return old }
+        var groups = groups
+        // A tombstone states no address: it stays with its offer's.
+        if isTombstone { groups.seller = old.seller }
+        return crowd(old) <= crowd(groups) ? old : groups
+    }
+
+    /// The seller's own session has brought a copy of what is held under `id`.
+    mutating func prove(_ id: UInt64, _ groups: Groups) {
+        guard let entry = entries[id], !entry.isOwn, groups.isDirect, entry.groups != groups else { return }
+        count(entry.groups, -1)
+        count(groups, 1)
+        entries[id]?.groups = groups
+    }
+
     private mutating func count(_ groups: Groups, _ change: Int) {
+        if groups.isDirect { return Self.count(&directGroups, groups.sender, change) }
         Self.count(&sellerGroups, groups.seller, change)
         Self.count(&senderGroups, groups.sender, change)
     }
@@ -144,9 +171,11 @@ struct OfferBook: Sendable {
         counts[group] = count > 0 ? count : nil
     }
 
-    /// The number of entries in the larger of the two groups.
+    /// The number of entries in the larger of the two groups, or in the one that is proven.
     func crowd(_ groups: Groups) -> Int {
-        max(sellerGroups[groups.seller] ?? 0, senderGroups[groups.sender] ?? 0)
+        groups.isDirect
+            ? directGroups[groups.sender] ?? 0
+            : max(sellerGroups[groups.seller] ?? 0, senderGroups[groups.sender] ?? 0)
     }
 
     // MARK: Models

@@ -1,7 +1,8 @@
 import Primitives
 
 /// How far our wall clock differs from others', judged by the offers that members mail themselves, which
-/// were signed a moment ago. A machine that boots in 1970 can join and trade.
+/// were signed a moment ago, and by the clock in their answers to our digests. A machine that boots in 1970
+/// can join and trade.
 ///
 /// The median over networks, and only with at least three of them; small differences are ignored. No one
 /// operator shall set our clock, so a vote belongs to a whole allocation (/16, /32), comes from a member that

@@ -23,6 +23,10 @@ public struct NodeSettings: Sendable {
         guard name.utf8.count <= 32 else {
             throw root.child("name").failure("`name` is longer than 32 bytes", fix: "shorten it")
         }
+        guard name.isPlain else {
+            throw root.child("name").failure(
+                "`name` holds control characters", fix: "write it with letters, digits and spaces")
+        }
         mesh = try MeshSettings(root.child("mesh"))
         http = try HTTPSettings(root.child("http"))
         serve = []

@@ -77,9 +77,9 @@ public struct ServeSettings: Sendable {
         sellAs = try reader.modelName("sell_as")
         name = ModelName(model, isOllama: backend == .ollama)
         let sold = sellAs ?? name.canonical
-        guard (1...ModelName.sizeMax).contains(sold.utf8.count) else {
+        guard sold.isModelName else {
             throw reader.failure(
-                "\(model) would be sold as `\(sold)`; a name has 1 to \(ModelName.sizeMax) bytes",
+                "\(model) would be sold as `\(sold)`; a name has 1 to \(ModelName.sizeMax) of a-z 0-9 . -",
                 fix: "give it one: sell_as: family-size-variant (Protocol/models.md)")
         }
         slots = try reader.integer("slots", in: 1...1024) ?? 1

@@ -60,10 +60,13 @@ extension Peer {
         return count
     }
 
+    /// Whether a new offer must displace another in the offer book. For checkers.
+    public var isOfferBookFull: Bool { gossip.isBookFull }
+
     /// Tables with their sizes and bounds. For checkers.
     public var tables: [(name: String, count: Int, bound: Int)] {
         sessions.tables + channels.tables + bidder.tables + [
-            ("offers", gossip.heldCount, GossipLimits.offersMax),
+            ("offers", gossip.heldCount, gossip.heldMax),
             ("members", gossip.memberCount, GossipLimits.membersMax),
             ("contacts", discovery.count, 256 * discovery.parameters.bucketSize),
         ]

@@ -18,6 +18,8 @@ public struct Scenario: Sendable {
     public var probes: [ProbePlan] = []
     public var events: [PlannedEvent] = []
     public var expect = Expectations()
+    /// The bound of every offer book; nil: what a node has. A small one shows what full books do.
+    public var offersMax: Int?
     /// After the last task and the last event, nothing is asked or broken for this long; then the final
     /// checks run.
     public var calm = Interval.seconds(3)

@@ -30,6 +30,9 @@ public enum Invariant: String, CaseIterable, Sendable {
     case leaveKnown = "leave_known"
     /// Every node that had joined lists a restarted seller again, its contacts in the newest version.
     case returnKnown = "return_known"
+    /// What fills an offer book keeps no honest seller out of it: no model that the node sells or asks for, and no
+    /// seller that came when the book was full.
+    case roomKept = "room_kept"
     /// A hang-up stops the backend.
     case cancelReaches = "cancel_reaches"
     /// A dead node costs each asker few unanswered calls.

@@ -167,6 +167,7 @@ extension World {
         for host in hosts where host.isUp { checkRest(host) }
         if !liars.isEmpty { checkContacts() }
         checkCalmOffers()
+        checkRoom()
         checkBalances()
         checkBlame()
         checkExpectations()
@@ -226,6 +227,21 @@ extension World {
             && scenario.nodes.allSatisfy { plan in
                 plan.nat == .none && plan.serves.allSatisfy { $0.failure == nil }
             }
+    }
+
+    private func checkRoom() {
+        let sellers = hosts.filter(\.isSelling)
+        let honest = sellers.reduce(0) { $0 + $1.plan.serves.count }
+        for host in hosts where host.isUp {
+            guard let process = host.process, process.peer.isOfferBookFull,
+                honest <= (scenario.offersMax ?? GossipLimits.offersMax) / 2
+            else { continue }
+            let lacking = missing(host, sellers)
+            if lacking > 0 {
+                violate(
+                    .roomKept, host: host, "its full offer book lacks \(counted(lacking, "honest seller"))")
+            }
+        }
     }
 
     private func checkBlame() {

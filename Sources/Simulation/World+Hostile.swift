@@ -207,12 +207,24 @@ extension World {
             } else {
                 let victim = victims.isEmpty ? nil : hosts[victims[impostor.random.below(victims.count)]]
                 guard let target = victim ?? drawHonest(&impostor.random), target.isUp else { continue }
-                let first = impostor.random.below(impostor.offers.count)
+                // One in eight is an honest seller's newest, which it draws into its own crowd.
+                let genuine = impostor.random.chance(1, in: 8) ? anOffer(&impostor.random) : nil
+                let offer = genuine ?? impostor.offers[impostor.random.below(impostor.offers.count)]
                 impostor.sessions.send(
-                    .gossip(.offerMail([impostor.offers[first]])), to: address(target), turn: &impostor.turn,
+                    .gossip(.offerMail([offer])), to: address(target), turn: &impostor.turn,
                     out: &impostor.output)
             }
         }
+    }
+
+    /// A current offer of an honest seller; nil if the draw finds none.
+    private func anOffer(_ random: inout SeededRandom) -> SignedRecord? {
+        guard let seller = drawHonest(&random), seller.isSelling, let plan = seller.plan.serves.first,
+            let process = seller.process
+        else { return nil }
+        return process.peer.offers(model: plan.model).first {
+            $0.record.publicKey == seller.identity.publicKey
+        }?.signed
     }
 
     /// Handshakes of throw-away identities, and offers of nodes that never existed.
@@ -237,8 +249,8 @@ extension World {
         let models = scenario.nodes.flatMap { $0.serves.map(\.model) }
         for number in 0..<Self.inventedOffersMax {
             let identity = Identity(seed: impostor.random.bytes32())
-            // Each claims to be in its own network, where there is no node; every other one sells a model in
-            // demand.
+            // Each claims to be in its own network, where there is no node, or one in four where an honest node
+            // is; every other one sells a model in demand.
             let wanted = models.isEmpty || number % 2 == 0 ? "flood-\(number)" : models[number % models.count]
             var offer = Offer(publicKey: identity.publicKey, model: wanted)
             offer.context = 8_192
@@ -247,7 +259,8 @@ extension World {
             offer.slots = 4
             offer.price = Price(input: 1, cachedInput: 1, output: 1)
             offer.speed = Speed(firstTokenMilliseconds: 10, millitokensPerSecond: 1_000_000)
-            offer.endpoints = [Self.endpoint(Int32(hosts.count + number))]
+            let honest = number % 4 == 3 ? drawHonest(&impostor.random) : nil
+            offer.endpoints = [honest?.endpoint ?? Self.endpoint(Int32(hosts.count + number))]
             offer.reachability = .direct
             offer.sequence = UInt64(now(host).wall.milliseconds)
             offer.issuedAt = now(host).wall

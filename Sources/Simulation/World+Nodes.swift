@@ -32,6 +32,7 @@ extension World {
             }, anchors: host.anchors)
         settings.offerSequences = host.sequences
         settings.models = host.plan.serves.map(\.model)
+        if let offersMax = scenario.offersMax { settings.gossip.offersMax = offersMax }
         if scenario.carrier == .plain {
             settings.sessions.carriesPlain = true
             settings.gossip.memo = memo

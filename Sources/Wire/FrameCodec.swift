@@ -204,14 +204,14 @@ extension Finish {
         self.init(reason: "")
         while try r.next(bytes) {
             switch r.field {
-            case 1: try r.read(&reason, bytes, max: WireLimits.reasonMax)
+            case 1: try r.read(foreign: &reason, bytes, max: WireLimits.reasonMax)
             case 2: r.read(&promptTokens, clampedTo: WireLimits.tokensMax)
             case 3: r.read(&cachedTokens, clampedTo: WireLimits.tokensMax)
             case 4: r.read(&completionTokens, clampedTo: WireLimits.tokensMax)
             case 5: try r.read(&cacheHandle, bytes, max: WireLimits.cacheHandleMax)
             case 6:
                 try r.append(
-                    to: &droppedFields, bytes, max: WireLimits.droppedFieldMax,
+                    foreignTo: &droppedFields, bytes, max: WireLimits.droppedFieldMax,
                     countMax: WireLimits.droppedFieldsMax)
             case 7: try r.read(&extra, bytes, max: WireLimits.payloadMax)
             default: break
@@ -226,8 +226,8 @@ extension Fail {
         self.init(code: "", message: "", anotherMaySucceed: false)
         while try r.next(bytes) {
             switch r.field {
-            case 1: try r.read(&code, bytes, max: WireLimits.failCodeMax)
-            case 2: try r.read(&message, bytes, max: WireLimits.failMessageMax)
+            case 1: try r.read(foreign: &code, bytes, max: WireLimits.failCodeMax)
+            case 2: try r.read(foreign: &message, bytes, max: WireLimits.failMessageMax)
             case 3: r.read(&anotherMaySucceed)
             default: break
             }

@@ -94,6 +94,7 @@ extension OfferDifference {
         w.records(1, offers.prefix(WireLimits.mailOffersMax))
         w.packed(2, fixed64: wanted.prefix(WireLimits.wantedMax))
         w.uint(3, more)
+        w.date(4, now)
     }
 
     init(_ reader: ProtoReader, _ bytes: RawSpan) throws(WireError) {
@@ -104,6 +105,7 @@ extension OfferDifference {
             case 1: try r.append(to: &offers, bytes, countMax: WireLimits.mailOffersMax)
             case 2: try r.append(fixed64To: &wanted, bytes, countMax: WireLimits.wantedMax)
             case 3: r.read(&more, clampedTo: WireLimits.moreMax)
+            case 4: r.read(&now)
             default: break
             }
         }

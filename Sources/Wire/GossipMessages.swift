@@ -34,9 +34,15 @@ public struct OfferDifference: Hashable, Sendable {
     public var offers: [SignedRecord]
     public var wanted: [UInt64]
     public var more: UInt32
-    public init(offers: [SignedRecord] = [], wanted: [UInt64] = [], more: UInt32 = 0) {
+    /// The answerer's clock, by which it dates its offers; 1970 to the millisecond: not stated.
+    public var now: WallTime
+    public init(
+        offers: [SignedRecord] = [], wanted: [UInt64] = [], more: UInt32 = 0,
+        now: WallTime = WallTime(milliseconds: 0)
+    ) {
         self.offers = offers
         self.wanted = wanted
         self.more = more
+        self.now = now
     }
 }

@@ -70,7 +70,7 @@ extension CallForBids {
             switch r.field {
             case 1: try r.read(&task, bytes)
             case 2: try r.read(&attempt, max: WireLimits.attemptMax)
-            case 3: try r.read(&model, bytes, max: WireLimits.modelMax)
+            case 3: try r.read(model: &model, bytes)
             case 4: try r.read(&digest, bytes)
             case 5:
                 try r.append(

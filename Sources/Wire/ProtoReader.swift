@@ -117,8 +117,17 @@ struct ProtoReader {
         value = bytes.array(start..<stop)
     }
 
+    /// A text; one with control characters is malformed.
     func read(_ value: inout String, _ bytes: RawSpan, max: Int) throws(WireError) {
         if type == .bytes { value = try text(bytes, max: max) }
+    }
+
+    /// A canonical model name; empty: absent.
+    func read(model value: inout String, _ bytes: RawSpan) throws(WireError) {
+        guard type == .bytes else { return }
+        let name = try text(bytes, max: WireLimits.modelMax)
+        guard name.isEmpty || name.isModelName else { throw .malformed }
+        value = name
     }
 
     func append(to values: inout [String], _ bytes: RawSpan, max: Int, countMax: Int) throws(WireError) {
@@ -127,7 +136,27 @@ struct ProtoReader {
         values.append(try text(bytes, max: max))
     }
 
+    /// A text in a frame, which a worker copies from its model server or its client: control characters are read
+    /// as spaces.
+    func read(foreign value: inout String, _ bytes: RawSpan, max: Int) throws(WireError) {
+        if type == .bytes { value = try anyText(bytes, max: max).madePlain }
+    }
+
+    func append(
+        foreignTo values: inout [String], _ bytes: RawSpan, max: Int, countMax: Int
+    ) throws(WireError) {
+        guard type == .bytes else { return }
+        guard values.count < countMax else { throw .outOfRange }
+        values.append(try anyText(bytes, max: max).madePlain)
+    }
+
     private func text(_ bytes: RawSpan, max: Int) throws(WireError) -> String {
+        let text = try anyText(bytes, max: max)
+        guard text.isPlain else { throw .malformed }
+        return text
+    }
+
+    private func anyText(_ bytes: RawSpan, max: Int) throws(WireError) -> String {
         let range = start..<stop
         guard range.count <= max else { throw .outOfRange }
         let text = bytes.withUnsafeBytes {

@@ -65,6 +65,7 @@ struct ProtoWriter {
         bytes.append(contentsOf: value)
     }
 
+    /// A text, cut to `max` bytes, with spaces for control characters, which readers refuse.
     mutating func text(_ field: UInt32, _ value: String, max: Int) {
         guard !value.isEmpty else { return }
         element(field, value, max: max)
@@ -75,7 +76,7 @@ struct ProtoWriter {
     }
 
     private mutating func element(_ field: UInt32, _ value: String, max: Int) {
-        let value = value.limited(toUTF8: max)
+        let value = value.madePlain.limited(toUTF8: max)
         tag(field, .bytes)
         varint(UInt64(value.utf8.count))
         bytes.append(contentsOf: value.utf8)

@@ -127,7 +127,7 @@ extension Offer: Record {
         while try r.next(bytes) {
             switch r.field {
             case 1: try r.read(&key, bytes)
-            case 2: try r.read(&offer.model, bytes, max: WireLimits.modelMax)
+            case 2: try r.read(model: &offer.model, bytes)
             case 3: try r.read(&offer.digest, bytes)
             case 4: r.read(&offer.digestSource, unknown: .none)
             case 5: try r.read(&offer.quantization, bytes, max: WireLimits.quantizationMax)

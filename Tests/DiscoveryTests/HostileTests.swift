@@ -87,6 +87,22 @@ import Wire
         #expect(sent > 0 && sent <= 4)
     }
 
+    @Test func strangersThatStateContactsWithoutEndLeaveTheChecksThatOurQuestionsNeed() {
+        var bench = Bench()
+        bench.admit(bench.contact(1))
+        let stranger = bench.address(bench.contact(3))
+        for sequence in 2..<1_102 as Range<UInt64> {
+            _ = bench.ask(.ping(contact: bench.contact(3, sequence: sequence).signed), from: stranger)
+        }
+        #expect(bench.discovery.dropped[.verificationBudget] >= 800)
+        _ = bench.requests()
+        _ = bench.discovery.lookup(.zero, turn: &bench.turn, out: &bench.out)
+        let find = bench.requests()[0]
+        bench.answer(find.token, .found(contacts: [bench.contact(2).signed]), from: find.peer)
+        let asked = bench.requests().map(\.peer.key)
+        #expect(asked == [bench.contact(2).record.publicKey])
+    }
+
     /// The former in the internet profile alone.
     @Test func case14PrivateAddressesAndOurOwnEndpointUnderAnotherKeyAreNotBelieved() {
         var bench = Bench(.internet)

@@ -206,7 +206,8 @@ package struct MessageMaker {
 
     private func difference(_ input: inout FuzzInput) -> OfferDifference {
         OfferDifference(
-            offers: list(&input, 3, offer), wanted: list(&input, 33) { $0.number() }, more: input.number32())
+            offers: list(&input, 3, offer), wanted: list(&input, 33) { $0.number() }, more: input.number32(),
+            now: date(&input))
     }
 
     private func call(_ input: inout FuzzInput) -> CallForBids {

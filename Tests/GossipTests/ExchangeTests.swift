@@ -82,8 +82,35 @@ import Wire
         #expect(!alone.gossip.isJoining)
     }
 
+    @Test func aSellerIsNotInSyncByItsOwnOfferAloneAndComparesOftenInItsFirstMinute() {
+        var (seller, other) = (Machine(0), Machine(1))
+        seller.announce(terms("wren-m"))
+        seller.join(1)
+        seller.pass(.milliseconds(150))
+        other.elapsed = seller.elapsed
+        converse(&seller, 0, &other, 1)
+        #expect(seller.gossip.isJoining)
+        // Another seller's offer ends the first comparisons, whoever may follow.
+        other.mail([offer(of: 7)], from: 7)
+        seller.pass(.seconds(1))
+        other.elapsed = seller.elapsed
+        converse(&seller, 0, &other, 1)
+        seller.pass(.seconds(2))
+        other.elapsed = seller.elapsed
+        converse(&seller, 0, &other, 1)
+        #expect(!seller.gossip.isJoining)
+        other.mail([offer(of: 8)], from: 8)
+        _ = other.takeActions()
+        seller.pass(.seconds(12))
+        other.elapsed = seller.elapsed
+        converse(&seller, 0, &other, 1)
+        #expect(seller.gossip.offers(model: "wren-m").count == 3)
+    }
+
     @Test func onceAMinuteARandomMemberIsAsked() {
         var machine = Machine.joined(members: 1..<20)
+        machine.pass(.seconds(60))
+        for digest in machine.takeDigests() { machine.leaveUnanswered(digest.token) }
         var asked: [PeerAddress] = []
         for _ in 0..<10 {
             machine.pass(.seconds(60))
@@ -151,7 +178,8 @@ import Wire
         machine.pass(.seconds(70))
         let digest = OfferDigest(first: 0, last: .max, offers: [OfferVersion(id: 1, sequence: 1)])
         #expect(
-            machine.receive(.offerDigest(digest), from: 1) == .offerDifference(OfferDifference(wanted: [1])))
+            machine.receive(.offerDigest(digest), from: 1)
+                == .offerDifference(OfferDifference(wanted: [1], now: machine.now.wall)))
     }
 
     @Test func anAnswerOfTheWrongKindEndsAnExchangeUnknownTokensAndMessagesAreHarmless() {
@@ -164,6 +192,18 @@ import Wire
         machine.leaveUnanswered(999)
         machine.answer(998, nil, from: 1)
         #expect(machine.receive(.offerDifference(OfferDifference()), from: 1) == nil)
+    }
+
+    @Test func pullsFromSellersThatNeverAnswerLeaveRoomForComparisonsWithMembers() {
+        var machine = Machine.joined(members: 1..<5)
+        let started = (10..<100).count { index in
+            machine.gossip.pull(
+                model: "wren-m", of: address(index), turn: &machine.turn, out: &machine.actions)
+        }
+        #expect(started == GossipLimits.exchangesMax * 3 / 4)
+        _ = machine.takeActions()
+        machine.search("wren-m", token: 1)
+        #expect(machine.takeDigests().count == 3)
     }
 
     @Test func aSearchEndsWhenAllPartnersHaveAnsweredWithWhatTheyBrought() {

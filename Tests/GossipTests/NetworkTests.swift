@@ -99,7 +99,10 @@ import Wire
 
     @Test(arguments: [7, 8, 9])
     func aSellerThatTellsTwoHalvesDifferentThingsEndsWithOneOfferEverywhere(seed: UInt64) {
-        var network = Network(33, seed: seed)
+        // Enough spot checks that one of them crosses from half to half.
+        var parameters = GossipParameters()
+        parameters.spotCheckOneIn = 2
+        var network = Network(33, seed: seed, parameters: parameters)
         network.lossPerMille = 0
         for index in 0..<32 { for other in 0..<32 where other != index { network.join(index, other) } }
         network.run(.seconds(8))

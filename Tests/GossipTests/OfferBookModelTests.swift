@@ -30,9 +30,9 @@ private struct PlainBook {
     mutating func remove(_ id: UInt64) { entries.removeAll { $0.id == id } }
 
     func crowd(_ groups: OfferBook.Groups) -> Int {
-        max(
-            entries.count { $0.groups.seller == groups.seller },
-            entries.count { $0.groups.sender == groups.sender })
+        let same = entries.filter { $0.groups.isDirect == groups.isDirect }
+        let sender = same.count { $0.groups.sender == groups.sender }
+        return groups.isDirect ? sender : max(same.count { $0.groups.seller == groups.seller }, sender)
     }
 
     /// Whether `room` is an answer that the rules allow for `new`.
@@ -59,6 +59,11 @@ private struct PlainBook {
         }
     }
 
+    mutating func prove(_ id: UInt64, _ groups: OfferBook.Groups) {
+        guard let place = entries.firstIndex(where: { $0.id == id }), !entries[place].isOwn else { return }
+        entries[place].groups = groups
+    }
+
     mutating func hold(_ new: Entry, now: MonotonicTime) {
         let old = self[new.id]
         var entry = new
@@ -66,7 +71,10 @@ private struct PlainBook {
         _ = entry.versions.take(now)
         if new.isTombstone, let old {
             entry.expiresAt = max(new.expiresAt, old.expiresAt)
-            entry.groups.seller = old.groups.seller
+        }
+        if let old, !new.groups.isDirect {
+            if new.isTombstone { entry.groups.seller = old.groups.seller }
+            if old.groups.isDirect || crowd(old.groups) <= crowd(entry.groups) { entry.groups = old.groups }
         }
         remove(new.id)
         entries.append(entry)
@@ -123,7 +131,8 @@ private enum AlmostFull: Beginning { static var isCrowded: Bool { true } }
 @Suite struct OfferBookModelTests {
     private struct Model<Begin: Beginning>: ModelTest {
         enum Operation {
-            case hold(key: Int, model: Int, withdrawn: Bool, own: Bool, ends: Int64)
+            case hold(key: Int, model: Int, withdrawn: Bool, own: Bool, direct: Bool, ends: Int64)
+            case prove(nth: Int)
             case remove(nth: Int), pass(Interval), trade([Int])
             case digest(UInt64, UInt64, limit: Int), difference(UInt64, UInt64, limit: Int, seed: UInt64)
         }
@@ -143,12 +152,14 @@ private enum AlmostFull: Beginning { static var isCrowded: Bool { true } }
 
         func draw(_ random: inout SeededRandom) -> Operation {
             let (a, b) = (random.next(), random.chance(1, in: 3) ? .max : random.next())
-            return switch random.below(21) {
+            return switch random.below(22) {
+            case 21: .prove(nth: random.below(1_000))
             case 20: .trade((0..<random.below(3)).map { _ in random.below(11) })
             case 0..<12:
                 .hold(
                     key: random.below(keys), model: random.below(11), withdrawn: random.chance(2, in: 5),
-                    own: random.chance(1, in: 12), ends: Int64(60 + random.below(600)))
+                    own: random.chance(1, in: 12), direct: random.chance(1, in: 3),
+                    ends: Int64(60 + random.below(600)))
             case 12..<15: .remove(nth: random.below(1_000))
             case 15, 16: .pass(random.interval(.zero, .seconds(20)))
             case 17: .digest(min(a, b), max(a, b), limit: 1 + random.below(40))
@@ -158,8 +169,15 @@ private enum AlmostFull: Beginning { static var isCrowded: Bool { true } }
 
         mutating func apply(_ operation: Operation) throws {
             switch operation {
-            case .hold(let key, let model, let withdrawn, let own, let ends):
-                try hold(key, "model-\(model)", withdrawn, own, ends)
+            case .hold(let key, let model, let withdrawn, let own, let direct, let ends):
+                try hold(key, "model-\(model)", withdrawn, own, direct, ends)
+            case .prove(let nth):
+                let others = plain.entries.filter { $0.key >= 0 }
+                guard !others.isEmpty else { break }
+                let entry = others[nth % others.count]
+                let groups = OfferBook.Groups(seller: 3, sender: UInt64(nth % 7), isDirect: true)
+                book.prove(entry.id, groups)
+                plain.prove(entry.id, groups)
             case .remove(let nth):
                 let others = plain.entries.filter { $0.key >= 0 }
                 guard !others.isEmpty else { break }
@@ -177,9 +195,9 @@ private enum AlmostFull: Beginning { static var isCrowded: Bool { true } }
             try compareContents()
         }
 
-        private mutating func hold(_ key: Int, _ model: String, _ withdrawn: Bool, _ own: Bool, _ ends: Int64)
-            throws
-        {
+        private mutating func hold(
+            _ key: Int, _ model: String, _ withdrawn: Bool, _ own: Bool, _ direct: Bool, _ ends: Int64
+        ) throws {
             let id = Offer.shortID(key: Identity.ofNode(key).publicKey, model: model)
             let sequence = (plain[id]?.sequence ?? 0) + 1
             let offer = signed(key, model, sequence: sequence, withdrawn: withdrawn, ends: ends)
@@ -188,6 +206,7 @@ private enum AlmostFull: Beginning { static var isCrowded: Bool { true } }
             // Some come from the crowd's networks.
             var groups = OfferBook.Groups(seller: UInt64(key), sender: UInt64(key / 2))
             if key % 4 == 3 { groups = crowdGroups }
+            groups.isDirect = direct
             let entry = PlainBook.Entry(
                 id: id, key: key, model: model, sequence: sequence, isTombstone: withdrawn,
                 expiresAt: end, versions: freshVersions, groups: groups, isOwn: own, offer: offer)

@@ -59,6 +59,33 @@ import Wire
         }
     }
 
+    /// Whoever states an honest seller's address in a flood, or passes its offers on in one, crowds only what
+    /// it brings itself.
+    @Test func whatASellerMailsItselfIsNeverCrowdedByWhatOthersClaimOrPassOn() {
+        let flood = OfferBook.Groups(seller: 1, sender: 7_778)
+        var book = flooded(flood)
+        let own = OfferBook.Groups(seller: 1, sender: 1, isDirect: true)
+        #expect(hold(&book, 1, "rare", groups: own) == nil)
+        #expect(hold(&book, 1, "rare", sequence: 2, groups: flood) == nil)
+        for index in 2..<599 { #expect(hold(&book, index, "model-\(index)") == nil) }
+        #expect(book.offers(model: "rare").map(\.record.sequence) == [2])
+        #expect(book[Offer.shortID(key: Identity.ofNode(1).publicKey, model: "rare")]?.groups == own)
+        // Nor by its own session's other side: what it passes on of the flood.
+        #expect(hold(&book, 300, "flood-2", groups: .init(seller: 9, sender: 1)) == nil)
+        #expect(book.crowd(own) == 1)
+    }
+
+    @Test func anOfferThatAnotherPassedOnFirstIsItsSellersOnceThatMailsIt() {
+        var machine = Machine()
+        machine.mail([offer(of: 1)], from: 2)
+        let id = Offer.shortID(key: Identity.ofNode(1).publicKey, model: "wren-m")
+        #expect(machine.gossip.book[id]?.groups.isDirect == false)
+        machine.mail([offer(of: 1)], from: 1)
+        #expect(machine.gossip.book[id]?.groups.isDirect == true)
+        machine.mail([offer(of: 1, sequence: 2)], from: 2)
+        #expect(machine.gossip.book[id]?.groups.isDirect == true)
+    }
+
     @Test func anOfferOfAModelInWhichWeTradeAlwaysHasRoomAndStays() {
         var book = flooded(OfferBook.Groups(seller: 7_777, sender: 7_778))
         book.trade(in: ["wren-m"])
@@ -217,7 +244,7 @@ import Wire
         let edges = OfferDigest(first: 0, last: .max, offers: [version(0), version(.max)])
         #expect(
             machine.receive(.offerDigest(edges), from: 1)
-                == .offerDifference(OfferDifference(wanted: [0, .max])))
+                == .offerDifference(OfferDifference(wanted: [0, .max], now: machine.now.wall)))
     }
 
     @Test func twoOffersOfTheLargestSizeShareNoMessage() {

@@ -7,6 +7,17 @@ import Wire
 @testable import Gossip
 
 @Suite struct PublishingTests {
+    @Test func aModelWithoutACanonicalNameIsNotAnnouncedAndLabelsAreHeldAsTheyAreWritten() {
+        var machine = Machine()
+        #expect(machine.announce(terms("Wren_M")) == .refused(.badModelName))
+        #expect(machine.gossip.heldCount == 0)
+        var draft = terms("wren-m")
+        draft.name = "a\u{1b}b"
+        #expect(machine.announce(draft) == .published)
+        #expect(machine.announce(draft) == .unchanged)
+        #expect(machine.gossip.allOffers.map(\.record.name) == ["a b"])
+    }
+
     @Test func theFirstAnnouncementGoesToEveryMemberAndIsRefreshedForAsLongAsTheNodeLives() {
         var machine = Machine.joined(members: 1..<11)
         #expect(machine.announce(terms("wren-m")) == .published)

@@ -30,6 +30,14 @@ private let oneKey = PublicKey(Bytes32(1, 2, 3, 4)).description
         #expect(names.name(of: PublicKey(.zero)) == "bob")
     }
 
+    @Test func aLabelWithControlCharactersIsRefusedBecauseOtherNodesWouldRefuseIt() throws {
+        for escape in ["\\n", "\\e", "\\u202e"] {
+            let error = try failure("name: \"a\(escape)b\"")
+            #expect(error.description.contains("control characters"))
+        }
+        #expect(try settings("name: Grüße 🦩").name == "Grüße 🦩")
+    }
+
     @Test func anEmptyFileIsANodeThatOnlyAsks() throws {
         let node = try settings("")
         #expect(node.serve.isEmpty)

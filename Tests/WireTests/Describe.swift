@@ -212,6 +212,7 @@ private func describe(_ message: Message) -> (String, JSONValue) {
                 $0.put("offers", difference.offers.map(describe))
                 $0.put("wanted", difference.wanted.map { .string("\($0)") })
                 $0.put("more", difference.more)
+                $0.put("now_ms", difference.now)
             }
         )
     case .market(.callForBids(let call)): ("call_for_bids", describe(call))

@@ -41,9 +41,14 @@ import Testing
             return Price(input: one(), cachedInput: one(), output: one())
         }
         func text(_ max: Int) -> String {
-            let letters = Array("abz09-._ é✓🦩\n\"\\")
+            let letters = Array("abz09-._ é✓🦩\"\\")
             return String((0..<random.below(max)).map { _ in letters[random.below(letters.count)] })
                 .limited(toUTF8: max)
+        }
+        func model() -> String {
+            let letters = Array("abz09.")
+            let name = (0...random.below(61)).map { _ in letters[random.below(letters.count)] }
+            return "m" + String(name) + (flag() ? "-7" : "7")
         }
         func key() -> PublicKey { PublicKey(random.bytes32()) }
         func maybe32() -> Bytes32? { flag() ? random.bytes32() : nil }
@@ -66,7 +71,7 @@ import Testing
         let task = TaskID(random: &random)
         let attempt = small(WireLimits.attemptMax)
         let call = CallForBids(
-            task: task, attempt: attempt, model: "m" + text(63), digest: maybe32(),
+            task: task, attempt: attempt, model: model(), digest: maybe32(),
             quantizations: (0..<random.below(9)).map { _ in text(16) },
             features: Features(rawValue: small(.max)),
             mustContinue: flag(), tokensIn: small(WireLimits.tokensMax),
@@ -89,7 +94,7 @@ import Testing
                 .offerDifference(
                     OfferDifference(
                         offers: records(2), wanted: (0..<random.below(20)).map { _ in number(.max) },
-                        more: small(WireLimits.moreMax)))),
+                        more: small(WireLimits.moreMax), now: date()))),
             .market(.callForBids(call)), .market(.bid(record())),
             .market(
                 .decline(
@@ -151,7 +156,7 @@ import Testing
             .cancel, .window(consumed: number(WireLimits.offsetMax)), .receipt(record()), .hello,
         ]
         let offer = Offer(
-            publicKey: key(), model: "m" + text(63), digest: maybe32(),
+            publicKey: key(), model: model(), digest: maybe32(),
             digestSource: DigestSource(rawValue: UInt32(random.below(3))) ?? .file, quantization: text(16),
             context: small(WireLimits.tokensMax), features: Features(rawValue: small(.max)),
             continues: flag(),

@@ -40,6 +40,8 @@ struct OfferSearches: Sendable {
     static let rememberedMax = 64
     /// Offers of models used in the last `usedFor` that no node refreshes for us are pulled again this often.
     static let refreshEvery = Interval.minutes(1)
+    /// The most of them at a time.
+    static let refreshedMax = 36
     static let usedFor = Interval.minutes(10)
 
     struct Remembered: Sendable {

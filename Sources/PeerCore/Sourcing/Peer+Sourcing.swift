@@ -141,14 +141,20 @@ extension Peer {
         searches.isRefreshing = !models.isEmpty
         guard searches.isRefreshing else { return }
         searches.timers.set(.refresh, at: turn.monotonic + OfferSearches.refreshEvery)
+        var sellers: [(model: String, address: PeerAddress)] = []
         for model in models {
             for offer in gossip.offers(model: model) {
                 let key = offer.record.publicKey
                 guard key != identity.publicKey, discovery.contact(of: key) == nil, !denied.contains(key),
                     let address = address(of: offer)
                 else { continue }
-                _ = gossip.pull(model: model, of: address, turn: &turn, out: &gossipActions)
+                sellers.append((model, address))
             }
+        }
+        // Drawn at random: by the order of ids, which sellers can grind, a flood would always come first.
+        for seller in turn.random.sample(OfferSearches.refreshedMax, of: sellers) {
+            _ = gossip.pull(
+                model: seller.model, of: seller.address, turn: &turn, out: &gossipActions)
         }
     }
 
