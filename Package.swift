@@ -133,7 +133,9 @@ let shell: [Target] = [
         ["Gateway", "NodeRuntime", "Market", "Wire", "Cryptography", "Primitives", "MeshDocuments"],
         exclude: ["openai_client.py"]),
     tests("TestnetTests", ["Testnet", "NodeConfiguration", "TestSupport"]),
-    tests("ProcessTests", ["starling", "MeshClient"], exclude: ["openai_client.py", "scripted_backend.py"]),
+    tests(
+        "ProcessTests", ["starling", "MeshClient"],
+        exclude: ["lying_node.py", "openai_client.py", "scripted_backend.py"]),
 ]
 
 let package = Package(
