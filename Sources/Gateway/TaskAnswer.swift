@@ -136,7 +136,8 @@ struct TaskAnswer: Sendable {
             let client = client
             let built = await LargeWork.run(bytes: summary.extra.count) {
                 EmbeddingAnswer.body(
-                    summary.extra, model: client.model, base64: client.base64, usage: usage)
+                    summary.extra, inputs: Int(client.choices), model: client.model, base64: client.base64,
+                    usage: usage)
             }
             guard let built else { return await failure(.unreadable(client.model)) }
             body = built

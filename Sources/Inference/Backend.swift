@@ -234,14 +234,14 @@ public final class Backend {
         var post = server.request(job.kind.path, body: filtered.body, timeout: nil)
         post.headers.append(
             job.kind == .embedding ? "Accept: application/json" : "Accept: text/event-stream")
-        job.sent(droppedFields: filtered.droppedFields, as: http.post(post, to: job), now: now())
+        job.sent(filtered, as: http.post(post, to: job), now: now())
     }
 
-    /// Reads an embedding's answer and passes on its count of prompt tokens; nil if it is no embedding.
-    func readEmbedding(_ answer: [UInt8], then done: @escaping (UInt32?) -> Void) {
+    /// Reads an embedding's answer and passes on its count of prompt tokens; nil if it is none for that many
+    /// inputs.
+    func readEmbedding(_ answer: [UInt8], inputs: Int, then done: @escaping (UInt32?) -> Void) {
         let read: @Sendable () -> UInt32? = {
-            guard let tree = try? JSONTree(parsing: answer), tree["data"]?.elements != nil else { return nil }
-            return UInt32(clamping: tree["usage"]?["prompt_tokens"]?.whole ?? 0)
+            EmbeddingContent(scanning: answer, inputs: inputs).map { $0.usage?.promptTokens ?? 0 }
         }
         if answer.count > Self.readOnLoopMax { runOnPool(of: loop, read, then: done) } else { done(read()) }
     }

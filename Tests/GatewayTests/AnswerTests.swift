@@ -259,7 +259,7 @@ import Wire
     @Test func embeddingsAreFloatsOrBase64AsAsked() async throws {
         let node = FakeNode(script: { task in
             task.award()
-            task.finish(extra: #"{"data":[{"embedding":[1,-0.5]}],"model":"x"}"#)
+            task.finish(extra: #"{"data":[{"index":0,"embedding":[1,-0.5]}],"model":"x"}"#)
         })
         try await withGateway(node) { port in
             let floats = try await ask(
