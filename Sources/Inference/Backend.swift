@@ -18,6 +18,7 @@ public final class Backend {
 
     let http: HTTPStreams
     private let loop: UnsafeMutablePointer<uv_loop_t>
+    private let reads: DocumentReads
     private let alarm: LoopAlarm
     private var jobs: [JobID: BackendJob] = [:]
     private var draining: [(transfer: TransferID, until: MonotonicTime)] = []
@@ -52,6 +53,7 @@ public final class Backend {
         self.configuration = configuration
         self.http = http
         self.loop = loop
+        reads = DocumentReads(loop: loop)
         self.meter = meter ?? SpeedMeter()
         health = HealthMachine(
             backoffMin: configuration.limits.backoffMin, backoffMax: configuration.limits.backoffMax)
@@ -210,10 +212,13 @@ public final class Backend {
         if let read {
             send(read, of: job)
         } else {
-            runOnPool(of: loop) {
+            let bytes = request.body.count + request.delivered.count
+            reads.run(bytes: bytes) {
                 Result { () throws(BackendFailure) in try request.filtered(options) }
             } then: { [weak self] read in
                 self?.hasRead(read, of: job)
+            } isNeeded: { [weak self] in
+                self?.jobs[job.id] === job
             }
         }
         rearm()
@@ -243,7 +248,8 @@ public final class Backend {
         let read: @Sendable () -> UInt32? = {
             EmbeddingContent(scanning: answer, inputs: inputs).map { $0.usage?.promptTokens ?? 0 }
         }
-        if answer.count > Self.readOnLoopMax { runOnPool(of: loop, read, then: done) } else { done(read()) }
+        guard answer.count > Self.readOnLoopMax else { return done(read()) }
+        reads.run(bytes: answer.count, read, then: done)
     }
 
     private func isCold(_ now: MonotonicTime) -> Bool {
