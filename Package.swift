@@ -99,7 +99,8 @@ let shell: [Target] = [
             "NodeRuntime", "Market", "Wire", "Primitives", "MeshDocuments", "OpenAIFormat",
             product("Logging", "swift-log"), product("Hummingbird", "hummingbird"),
             product("HTTPTypes", "swift-http-types"), product("NIOCore", "swift-nio"),
-            product("NIOPosix", "swift-nio"), product("NIOHTTPTypes", "swift-nio-extras"),
+            product("NIOPosix", "swift-nio"), product("NIOHTTP1", "swift-nio"),
+            product("NIOHTTPTypes", "swift-nio-extras"),
             product("ServiceLifecycle", "swift-service-lifecycle"),
         ]),
     target("Testnet", ["Cryptography", "NodeConfiguration", "MeshClient"]),
@@ -133,7 +134,9 @@ let shell: [Target] = [
         ["Gateway", "NodeRuntime", "Market", "Wire", "Cryptography", "Primitives", "MeshDocuments"],
         exclude: ["openai_client.py"]),
     tests("TestnetTests", ["Testnet", "NodeConfiguration", "TestSupport"]),
-    tests("ProcessTests", ["starling", "MeshClient"], exclude: ["openai_client.py", "scripted_backend.py"]),
+    tests(
+        "ProcessTests", ["starling", "MeshClient"],
+        exclude: ["lying_node.py", "openai_client.py", "scripted_backend.py"]),
 ]
 
 let package = Package(

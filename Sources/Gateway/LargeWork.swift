@@ -1,20 +1,24 @@
 @preconcurrency import Dispatch
 
-/// Work on large documents, on one thread of its own and one piece after the other. The threads that serve
-/// all requests are as few as the cores; a document of 16 MiB would keep one of them for some tenths of a
-/// second, and its tree takes many times its size.
+/// Work on large documents, in two lanes with a thread and an order each. The threads that serve all requests are as
+/// few as the cores; a document of 8 MiB would keep one of them for some tenths of a second, and its tree takes many
+/// times its size. So only one of that size is read at a time, however many clients send one, and what is only
+/// somewhat large, such as an answer with a few embeddings, doesn't wait behind it.
 enum LargeWork {
     /// Bytes above which a document is large.
     static let sizeMin = 64 << 10
-    private static let queue = DispatchQueue(label: "starling large documents")
+    /// Bytes above which it may take longer than a person notices.
+    static let hugeMin = 1 << 20
+    private static let large = DispatchQueue(label: "starling large documents")
+    private static let huge = DispatchQueue(label: "starling huge documents")
 
-    /// Runs `work` at once for a small document, and on that thread for a large one.
+    /// Runs `work` at once for a small document, and on a lane's thread for a large one.
     static func run<Value: Sendable>(
         bytes: Int, _ work: @escaping @Sendable () -> Value
     ) async -> Value {
         guard bytes > sizeMin else { return work() }
         return await withCheckedContinuation { continuation in
-            queue.async { continuation.resume(returning: work()) }
+            (bytes > hugeMin ? huge : large).async { continuation.resume(returning: work()) }
         }
     }
 }

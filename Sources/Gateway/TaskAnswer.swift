@@ -18,10 +18,15 @@ extension GatewayResponder {
         guard case .success(let bytes) = try await body(of: request) else { return tooLarge() }
         let client: ClientRequest
         let asked: TaskRequest
+        let channel = context.channel
+        let read = await LargeWork.run(bytes: bytes.count) { () -> Result<ClientRequest, ErrorBody>? in
+            // It may have waited long for its turn.
+            guard channel.isActive else { return nil }
+            return Result { () throws(ErrorBody) in try ClientRequest(kind: kind, body: bytes) }
+        }
+        guard let read else { return Reply.gone }
         do throws(ErrorBody) {
-            client = try await LargeWork.run(bytes: bytes.count) {
-                Result { () throws(ErrorBody) in try ClientRequest(kind: kind, body: bytes) }
-            }.get()
+            client = try read.get()
             asked = try await taskRequest(client, request)
         } catch {
             return Reply.error(error)
@@ -136,7 +141,8 @@ struct TaskAnswer: Sendable {
             let client = client
             let built = await LargeWork.run(bytes: summary.extra.count) {
                 EmbeddingAnswer.body(
-                    summary.extra, model: client.model, base64: client.base64, usage: usage)
+                    summary.extra, inputs: Int(client.choices), model: client.model, base64: client.base64,
+                    usage: usage)
             }
             guard let built else { return await failure(.unreadable(client.model)) }
             body = built

@@ -18,6 +18,7 @@ public final class Backend {
 
     let http: HTTPStreams
     private let loop: UnsafeMutablePointer<uv_loop_t>
+    private let reads: DocumentReads
     private let alarm: LoopAlarm
     private var jobs: [JobID: BackendJob] = [:]
     private var draining: [(transfer: TransferID, until: MonotonicTime)] = []
@@ -52,6 +53,7 @@ public final class Backend {
         self.configuration = configuration
         self.http = http
         self.loop = loop
+        reads = DocumentReads(loop: loop)
         self.meter = meter ?? SpeedMeter()
         health = HealthMachine(
             backoffMin: configuration.limits.backoffMin, backoffMax: configuration.limits.backoffMax)
@@ -210,10 +212,13 @@ public final class Backend {
         if let read {
             send(read, of: job)
         } else {
-            runOnPool(of: loop) {
+            let bytes = request.body.count + request.delivered.count
+            reads.run(bytes: bytes) {
                 Result { () throws(BackendFailure) in try request.filtered(options) }
             } then: { [weak self] read in
                 self?.hasRead(read, of: job)
+            } isNeeded: { [weak self] in
+                self?.jobs[job.id] === job
             }
         }
         rearm()
@@ -234,16 +239,17 @@ public final class Backend {
         var post = server.request(job.kind.path, body: filtered.body, timeout: nil)
         post.headers.append(
             job.kind == .embedding ? "Accept: application/json" : "Accept: text/event-stream")
-        job.sent(droppedFields: filtered.droppedFields, as: http.post(post, to: job), now: now())
+        job.sent(filtered, as: http.post(post, to: job), now: now())
     }
 
-    /// Reads an embedding's answer and passes on its count of prompt tokens; nil if it is no embedding.
-    func readEmbedding(_ answer: [UInt8], then done: @escaping (UInt32?) -> Void) {
+    /// Reads an embedding's answer and passes on its count of prompt tokens; nil if it is none for that many
+    /// inputs.
+    func readEmbedding(_ answer: [UInt8], inputs: Int, then done: @escaping (UInt32?) -> Void) {
         let read: @Sendable () -> UInt32? = {
-            guard let tree = try? JSONTree(parsing: answer), tree["data"]?.elements != nil else { return nil }
-            return UInt32(clamping: tree["usage"]?["prompt_tokens"]?.whole ?? 0)
+            EmbeddingContent(scanning: answer, inputs: inputs).map { $0.usage?.promptTokens ?? 0 }
         }
-        if answer.count > Self.readOnLoopMax { runOnPool(of: loop, read, then: done) } else { done(read()) }
+        guard answer.count > Self.readOnLoopMax else { return done(read()) }
+        reads.run(bytes: answer.count, read, then: done)
     }
 
     private func isCold(_ now: MonotonicTime) -> Bool {

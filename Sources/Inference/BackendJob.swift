@@ -28,6 +28,8 @@ final class BackendJob: TransferSink {
     let isCold: Bool
     /// Fields of the request that the server doesn't get.
     private var droppedFields: [String] = []
+    /// Vectors that an embedding's answer must have.
+    private var inputs = 1
     private var startedAt: MonotonicTime
     /// Set for the backend's own jobs (checks): their events go here instead of to the delegate, and they
     /// take no slot.
@@ -69,8 +71,9 @@ final class BackendJob: TransferSink {
     }
 
     /// The request goes to the server now.
-    func sent(droppedFields: [String], as transfer: TransferID, now: MonotonicTime) {
-        self.droppedFields = droppedFields
+    func sent(_ request: WorkerRequest, as transfer: TransferID, now: MonotonicTime) {
+        droppedFields = request.droppedFields
+        inputs = request.inputs
         self.transfer = transfer
         startedAt = now
         lastTokenAt = now
@@ -254,14 +257,16 @@ final class BackendJob: TransferSink {
         reading = .complete
         let answer = body
         body = []
-        backend?.readEmbedding(answer) { [weak self] in self?.embeddingRead(answer, promptTokens: $0) }
+        backend?.readEmbedding(answer, inputs: inputs) { [weak self] in
+            self?.embeddingRead(answer, promptTokens: $0)
+        }
     }
 
-    /// `promptTokens`: nil if the answer is no embedding.
+    /// `promptTokens`: nil if the answer is no embedding of what was asked.
     private func embeddingRead(_ answer: [UInt8], promptTokens: UInt32?) {
         guard reading == .complete, let backend else { return }
         guard let promptTokens else {
-            return fail(.garbage, "The model server's answer is not an embedding.")
+            return fail(.garbage, "The model server's answer is not an embedding of each input.")
         }
         let usage = BackendUsage(promptTokens: promptTokens)
         queue.append(

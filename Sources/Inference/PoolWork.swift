@@ -10,6 +10,42 @@ func runOnPool<Value: Sendable>(
     PoolWork(work: { result.set(work()) }, done: { if let value = result.take() { done(value) } }).queue(loop)
 }
 
+/// Large documents that are read on libuv's pool. Of those that take some tenths of a second only one at a time: the
+/// pool has four threads for all work, and the loop needs a core. Used on the loop's thread only.
+final class DocumentReads {
+    /// Bytes of a document that is read beside others.
+    static let togetherMax = 1 << 20
+
+    private let loop: UnsafeMutablePointer<uv_loop_t>
+    /// Larger ones in their order. Each returns false when it isn't needed any more.
+    private var waiting: [() -> Bool] = []
+    private var isReading = false
+
+    init(loop: UnsafeMutablePointer<uv_loop_t>) { self.loop = loop }
+
+    /// Reads a document of that size, unless `isNeeded` says otherwise when its turn comes.
+    func run<Value: Sendable>(
+        bytes: Int, _ work: @escaping @Sendable () -> Value, then done: @escaping (Value) -> Void,
+        isNeeded: @escaping () -> Bool = { true }
+    ) {
+        guard bytes > Self.togetherMax else { return runOnPool(of: loop, work, then: done) }
+        waiting.append { [self] in
+            guard isNeeded() else { return false }
+            runOnPool(of: loop, work) { [self] value in
+                isReading = false
+                done(value)
+                next()
+            }
+            return true
+        }
+        next()
+    }
+
+    private func next() {
+        while !isReading, !waiting.isEmpty { isReading = waiting.removeFirst()() }
+    }
+}
+
 private final class PoolResult<Value: Sendable>: Sendable {
     private let value = Mutex<Value?>(nil)
     func set(_ value: Value) { self.value.withLock { $0 = value } }

@@ -222,7 +222,7 @@ extension TaskDocument {
         self.init(
             task: transcript.task.description, state: transcript.state.rawValue,
             reason: transcript.failure?.reason.code,
-            message: transcript.failure?.message, model: transcript.model, via: via,
+            message: transcript.failure.map { Printable.line($0.message) }, model: transcript.model, via: via,
             createdAt: Timestamp.text(milliseconds: transcript.createdAt.milliseconds),
             limits: TaskLimits(
                 maxPrice: maxPrice, maxCost: preferences.maxCost,

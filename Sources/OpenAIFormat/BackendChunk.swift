@@ -41,9 +41,9 @@ public struct BackendChunk: Hashable, Sendable {
                 if try !choices(&cursor) {
                     complex = Array(data[start..<cursor.index])
                     text = []
-                    // It is passed to the client unchanged, so validate it fully: the scan checks numbers and
-                    // text only roughly.
-                    _ = try JSONTree(parsing: complex)
+                    // It is passed on unchanged, so validate it fully, as its buyer does: the scan checks
+                    // numbers and text only roughly.
+                    guard ChoicesContent(of: complex) != .malformed else { throw .malformed(at: start) }
                 }
             case "usage": usage = try BackendUsage(&cursor)
             case "error": error = try BackendErrorBody(&cursor)

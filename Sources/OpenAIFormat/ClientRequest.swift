@@ -29,7 +29,7 @@ public struct ClientRequest: Hashable, Sendable {
     /// if that is less.
     public var tokensOutEstimate: UInt32 = 0
     public var tokensOutMax: UInt32?
-    /// Answers in one, each with that limit: `n` for each prompt.
+    /// Answers in one, each with that limit: `n` for each prompt. Of an embedding: its inputs.
     public var choices: UInt32 = 1
     public var needs: Needs = []
     /// Plain text with one choice: another worker may continue it in mid-stream.

@@ -4,101 +4,54 @@
 
 /// The response to `/v1/embeddings`.
 public enum EmbeddingAnswer {
-    /// Returns nil when the worker's JSON is not a list of embeddings.
-    public static func body(_ json: [UInt8], model: String, base64: Bool, usage: Usage) -> [UInt8]? {
-        guard let tree = try? JSONTree(parsing: json), let entries = (tree["data"] ?? tree).elements else {
-            return nil
+    /// Returns nil when the worker's JSON is no answer to that many inputs.
+    public static func body(
+        _ json: [UInt8], inputs: Int, model: String, base64: Bool, usage: Usage
+    ) -> [UInt8]? {
+        guard let content = EmbeddingContent(scanning: json, inputs: inputs) else { return nil }
+        var out: [UInt8] = []
+        out.reserveCapacity(json.count + 512)
+        out += #"{"object":"list","data":["#.utf8
+        for (index, vector) in content.vectors.enumerated() {
+            out += "\(index > 0 ? "," : ""){\"object\":\"embedding\",\"index\":\(index),\"embedding\":".utf8
+            write(json[vector.range], isBase64: vector.isBase64, asBase64: base64, to: &out)
+            out.append(UInt8(ascii: "}"))
         }
-        var data: [JSONTree] = []
-        for (position, entry) in entries.enumerated() {
-            guard let given = entry["embedding"], let vector = vector(given, base64: base64) else {
-                return nil
-            }
-            data.append(
-                .object([
-                    .init("object", .string("embedding")),
-                    .init("index", .number(String(entry["index"]?.whole ?? UInt64(position)))),
-                    .init("embedding", vector),
-                ]))
-        }
-        return JSONTree.object([
-            .init("object", .string("list")), .init("data", .array(data)), .init("model", .string(model)),
-            .init("usage", usage.json), .init("starling", usage.starling),
-        ]).bytes
+        out += #"],"model":"#.utf8
+        JSONTree.string(model).write(to: &out)
+        out += #","usage":"#.utf8
+        usage.json.write(to: &out)
+        out += #","starling":"#.utf8
+        usage.starling.write(to: &out)
+        out.append(UInt8(ascii: "}"))
+        return out
     }
 
-    private static func vector(_ given: JSONTree, base64: Bool) -> JSONTree? {
-        if let text = given.text {
-            if base64 { return given }
-            guard let bytes = Base64.decode(text), bytes.count % 4 == 0 else { return nil }
-            var floats: [JSONTree] = []
+    private static func write(
+        _ vector: ArraySlice<UInt8>, isBase64: Bool, asBase64: Bool, to out: inout [UInt8]
+    ) {
+        switch (isBase64, asBase64) {
+        case (false, false): out += vector
+        case (true, true): out += [UInt8(ascii: "\"")] + vector + [UInt8(ascii: "\"")]
+        case (false, true): out += "\"\(Base64.encode(floats(vector)))\"".utf8
+        case (true, false):
+            out.append(UInt8(ascii: "["))
+            let bytes = vector.withUnsafeBufferPointer { Base64.decode($0) } ?? []
             for start in stride(from: 0, to: bytes.count, by: 4) {
                 let bits = (0..<4).reduce(UInt32(0)) { $0 | UInt32(bytes[start + $1]) << UInt32(8 * $1) }
-                let float = Float(bitPattern: bits)
-                guard float.isFinite else { return nil }
-                floats.append(.number("\(float)"))
+                out += "\(start > 0 ? "," : "")\(Float(bitPattern: bits))".utf8
             }
-            return .array(floats)
+            out.append(UInt8(ascii: "]"))
         }
-        // Some servers return one vector per token position; a list of one holds the vector itself.
-        let nested = given.elements?.first?.elements
-        guard let elements = nested != nil && given.elements?.count == 1 ? nested : given.elements else {
-            return nil
-        }
+    }
+
+    /// The numbers of a list as little-endian floats.
+    private static func floats(_ list: ArraySlice<UInt8>) -> [UInt8] {
         var bytes: [UInt8] = []
-        for element in elements {
-            guard let real = element.real, real.isFinite else { return nil }
-            let bits = Float(real).bitPattern
+        for number in list.split(whereSeparator: { !JSONCursor.isNumber($0) }) {
+            let bits = Float(Double(String(decoding: number, as: UTF8.self)) ?? 0).bitPattern
             for shift in [0, 8, 16, 24] as [UInt32] { bytes.append(UInt8(truncatingIfNeeded: bits >> shift)) }
         }
-        return base64 ? .string(Base64.encode(bytes)) : .array(elements)
-    }
-}
-
-/// RFC 4648 §4, with padding.
-enum Base64 {
-    private static let alphabet = Array(
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
-
-    static func encode(_ bytes: [UInt8]) -> String {
-        var out: [UInt8] = []
-        out.reserveCapacity((bytes.count + 2) / 3 * 4)
-        for start in stride(from: 0, to: bytes.count, by: 3) {
-            let group = bytes[start..<min(start + 3, bytes.count)]
-            let bits = group.reduce(UInt32(0)) { $0 << 8 | UInt32($1) } << UInt32(8 * (3 - group.count))
-            for position in 0..<4 {
-                out.append(
-                    position <= group.count
-                        ? alphabet[Int(bits >> UInt32(18 - 6 * position) & 63)] : UInt8(ascii: "="))
-            }
-        }
-        return String(decoding: out, as: UTF8.self)
-    }
-
-    static func decode(_ text: String) -> [UInt8]? {
-        var digits = Array(text.utf8)
-        guard digits.count % 4 == 0 else { return nil }
-        while digits.last == UInt8(ascii: "="), digits.count % 4 != 2 { digits.removeLast() }
-        var out: [UInt8] = []
-        var bits: UInt32 = 0
-        var held = 0
-        for digit in digits {
-            let value: UInt8
-            switch digit {
-            case UInt8(ascii: "A")...UInt8(ascii: "Z"): value = digit - 65
-            case UInt8(ascii: "a")...UInt8(ascii: "z"): value = digit - 71
-            case UInt8(ascii: "0")...UInt8(ascii: "9"): value = digit + 4
-            case UInt8(ascii: "+"): value = 62
-            case UInt8(ascii: "/"): value = 63
-            default: return nil
-            }
-            bits = bits << 6 | UInt32(value)
-            held += 6
-            if held >= 8 {
-                held -= 8
-                out.append(UInt8(truncatingIfNeeded: bits >> UInt32(held)))
-            }
-        }
-        return out
+        return bytes
     }
 }

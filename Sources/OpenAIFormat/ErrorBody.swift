@@ -1,6 +1,8 @@
 // Errors in the form that OpenAI's SDKs read. `message` is the first key, because they print the body as it
 // is.
 
+import Primitives
+
 /// An error in the client's request, or a failure of its task.
 public struct ErrorBody: Error, Hashable, Sendable {
     /// One sentence that names the cause and the fix.
@@ -27,11 +29,13 @@ public struct ErrorBody: Error, Hashable, Sendable {
         ErrorBody(message: message, type: "invalid_request_error", code: code, param: param)
     }
 
-    /// `{"error": {…}}`.
+    /// `{"error": {…}}`. The message is one printable line: it quotes labels and strangers' messages, and clients
+    /// print it.
     public var json: JSONTree {
         func text(_ value: String?) -> JSONTree { value.map { .string($0) } ?? .null }
         var members: [JSONTree.Member] = [
-            .init("message", .string(message)), .init("type", .string(type)), .init("code", text(code)),
+            .init("message", .string(Printable.line(message))), .init("type", .string(type)),
+            .init("code", text(code)),
             .init("param", text(param)),
         ]
         if let metadata { members.append(.init("metadata", metadata)) }

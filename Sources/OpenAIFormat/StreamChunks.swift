@@ -1,6 +1,8 @@
 // A streamed answer as server-sent events, written by hand: the constant parts of a chunk are made once per
 // stream.
 
+import Primitives
+
 /// What all chunks or bodies of one answer share.
 public struct AnswerIdentity: Hashable, Sendable {
     public var kind: ClientRequest.Kind
@@ -136,10 +138,10 @@ public struct StreamChunks: Sendable {
         out.append(contentsOf: "\n\n".utf8)
     }
 
-    /// Writes a comment line, which clients skip: a sign of life. Control characters are left out.
+    /// Writes a comment line, which clients skip: a sign of life.
     public static func comment(_ text: String, to out: inout [UInt8]) {
         out.append(contentsOf: ": ".utf8)
-        out.append(contentsOf: text.utf8.filter { $0 >= 0x20 && $0 != 0x7F })
+        out.append(contentsOf: Printable.line(text).utf8)
         out.append(contentsOf: "\n\n".utf8)
     }
 }

@@ -42,6 +42,8 @@ public struct WorkerRequest: Sendable {
     public private(set) var droppedFields: [String] = []
     /// The limit that was sent; 0 for an embedding.
     public private(set) var tokenLimit: UInt32 = 0
+    /// Vectors that an embedding's answer must have.
+    public private(set) var inputs = 1
 
     /// - Parameters:
     ///   - body: the client's JSON.
@@ -79,6 +81,7 @@ public struct WorkerRequest: Sendable {
         if kind == .embedding {
             guard delivered.isEmpty else { throw .cannotContinue("An embedding can't be continued.") }
             out.append(.init("encoding_format", .string("float")))
+            inputs = request["input"].map(EmbeddingContent.inputs) ?? 1
         } else {
             tokenLimit = try Self.limit(request, maxTokens: maxTokens, options: options)
             if let name = Self.limitName(kind, request, limit: tokenLimit, options: options) {

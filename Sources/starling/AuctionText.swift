@@ -7,7 +7,9 @@ enum AuctionText {
     /// The table of bidders, with the scoring rule below it.
     static func table(_ task: TaskDocument) -> String {
         var text =
-            "\(task.via) asks for \(task.model) (\(counted(task.call.tokensIn, "token")) in, about \(task.call.tokensOutEstimate) out; at most \(seconds(Double(task.limits.deadlineMilliseconds))))\n\n"
+            Printable.line(
+                "\(task.via) asks for \(task.model) (\(counted(task.call.tokensIn, "token")) in, about \(task.call.tokensOutEstimate) out; at most \(seconds(Double(task.limits.deadlineMilliseconds))))"
+            ) + "\n\n"
         if !task.bids.isEmpty {
             var table = Table(
                 ["", "bidder", "price in/out", "estimate", "starts", "speed", "done in", "score", ""],
@@ -16,12 +18,12 @@ enum AuctionText {
                 let price =
                     bid.price.map { "\(MicroCredits.text($0.input)) / \(MicroCredits.text($0.output))" }
                     ?? "-"
-                let starts = (bid.queueMilliseconds ?? 0) + (bid.firstTokenMilliseconds ?? 0)
+                let starts = Double(bid.queueMilliseconds ?? 0) + Double(bid.firstTokenMilliseconds ?? 0)
                 table.add([
                     bid.outcome == "won" ? "▸" : " ",
                     called(bid), price,
                     bid.price == nil ? "-" : "\(bid.estimate ?? .zero) µcr",
-                    bid.price == nil ? "-" : "\(starts) ms",
+                    bid.price == nil ? "-" : String(format: "%.0f ms", starts),
                     bid.tokensPerSecond.map { String(format: "%.0f tok/s", $0) } ?? "-",
                     bid.completionMilliseconds.map { String(format: "%.2f s", $0 / 1000) } ?? "-",
                     bid.score.map { "\($0)" } ?? "-", bid.outcome + (bid.declined.map { ": \($0)" } ?? ""),
@@ -34,12 +36,10 @@ enum AuctionText {
         }
         let skipped = task.candidates.skipped.filter { $0.nodes > 0 }
         if !skipped.isEmpty {
-            text +=
-                "  Not asked: "
-                + skipped.map { "\($0.nodes) (\($0.reason.replacing("_", with: " ")))" }.joined(
-                    separator: ", ") + ".\n"
+            let reasons = skipped.map { "\($0.nodes) (\($0.reason.replacing("_", with: " ")))" }
+            text += Printable.line("  Not asked: \(reasons.joined(separator: ", ")).") + "\n"
         }
-        return printable(text) + "\n"
+        return text + "\n"
     }
 
     /// By how much, and why, the winner beat the second.
@@ -48,7 +48,8 @@ enum AuctionText {
             let second = bids.first(where: { $0.outcome == "lost" && $0.score != nil }),
             let next = second.score, best > 0
         else { return nil }
-        let percent = Int((Double(next) - Double(best)) / Double(best) * 100)
+        // A stranger's bid decides how far apart they are.
+        let percent = Int(min((Double(next) - Double(best)) / Double(best) * 100, 1e9))
         let time = ((first.completionMilliseconds ?? 0) - (second.completionMilliseconds ?? 0)) / 1000
         let money = (first.estimate ?? .zero) - (second.estimate ?? .zero)
         let pace = String(format: "%.2f s %@", abs(time), time > 0 ? "slower" : "faster")
@@ -92,7 +93,7 @@ enum AuctionText {
         default:
             lines.append("\(task.state)\(times)")
         }
-        return printable(lines.joined(separator: "\n"))
+        return lines.map { Printable.line($0) }.joined(separator: "\n")
     }
 
     private static func called(_ bid: TaskBid) -> String {
@@ -105,7 +106,9 @@ enum AuctionText {
 
     /// The owner's name for a node; else its id, with the label that it gives itself.
     private static func called(_ name: String, _ id: String, isPinned: Bool) -> String {
-        isPinned ? name : name.isEmpty ? shortID(id) : "\(label(name, isPinned: false)) \(shortID(id))"
+        isPinned
+            ? label(name, isPinned: true)
+            : name.isEmpty ? shortID(id) : "\(label(name, isPinned: false)) \(shortID(id))"
     }
 
     private static func ending(_ end: String) -> String {

@@ -72,15 +72,14 @@ struct DoorOptions: ParsableArguments {
         let response = try client().get(path)
         guard response.status == 200 else { throw refused(response) }
         if json {
-            emit(String(decoding: response.body, as: UTF8.self))
-            if response.body.last != 10 { emit("\n") }
+            emit(json: String(decoding: response.body, as: UTF8.self))
             return nil
         }
         do {
             return try JSONDecoder().decode(type, from: Data(response.body))
         } catch {
             throw fail(
-                "\(try client().base) answered with something else: \(error)",
+                "\(try client().base) answered with something else: \(Printable.line("\(error)"))",
                 fix: "check that it is a Starling node of this version", .failed)
         }
     }
@@ -89,7 +88,7 @@ struct DoorOptions: ParsableArguments {
     /// `maxPrice` is what `ask` was given.
     func refused(_ response: MeshClient.Response, maxPrice: String? = nil) -> ExitCode {
         if json {
-            emit(String(decoding: response.body, as: UTF8.self) + "\n")
+            emit(json: String(decoding: response.body, as: UTF8.self))
         }
         let body = (try? JSONDecoder().decode(ErrorDocument.self, from: Data(response.body)))?.error
         let message = body?.message ?? "the node answered \(response.status)"
@@ -105,7 +104,7 @@ struct DoorOptions: ParsableArguments {
         }
         if !json {
             let words = Self.options.reduce(message) { $0.replacing($1.path, with: $1.words) }
-            remark("starling: \(printable(words))")
+            remark("starling: \(Printable.line(words))")
             if let fix = body?.metadata?.nearest.flatMap({ Self.flag($0, maxPrice) }) {
                 remark("  fix: \(fix)")
             }
@@ -125,7 +124,7 @@ struct DoorOptions: ParsableArguments {
     /// The option of `ask` with the smallest change that would have got a bid.
     private static func flag(_ nearest: ErrorDocument.Explanation.Nearest, _ maxPrice: String?) -> String? {
         guard let change = nearest.change.first else { return nil }
-        let value = MicroCredits.text(Int64((min(change.value, 1e9) * 1e6).rounded(.up)))
+        let value = MicroCredits.text(Int64((min(max(change.value, 0), 1e9) * 1e6).rounded(.up)))
         switch change.key {
         case "provider.max_price.completion":
             let input = maxPrice.flatMap { $0.contains("/") ? $0.prefix { $0 != "/" } + "/" : nil } ?? ""
@@ -149,7 +148,7 @@ struct Table {
     }
 
     mutating func add(_ row: [String]) {
-        rows.append(row.map { printable($0).replacing("\n", with: " ").replacing("\t", with: " ") })
+        rows.append(row.map { Printable.line($0) })
     }
 
     /// For stdout; `aligned` forces aligned columns.

@@ -32,11 +32,20 @@ var homeFolder: String {
     return home.isEmpty ? NSHomeDirectory() : home
 }
 
-/// Prints a line to stderr.
-func remark(_ line: String) { output(line + "\n", to: STDERR_FILENO) }
+/// Prints a line to stderr, without control characters. Pass a stranger's text through `Printable.line` first: its
+/// line breaks could fake a line of ours.
+func remark(_ line: String) { output(Printable.lines(line) + "\n", to: STDERR_FILENO) }
 
-/// Prints text to stdout, unbuffered, without a line end.
-func emit(_ text: String) { output(text, to: STDOUT_FILENO) }
+/// Prints text to stdout, unbuffered, without a line end. On a terminal it loses its control characters; a file or a
+/// pipe gets it byte by byte.
+func emit(_ text: String) { output(isTerminal ? Printable.lines(text) : text, to: STDOUT_FILENO) }
+
+/// Prints a JSON document as a node sent it to stdout, with a line end; on a terminal with the escapes that it needs.
+func emit(json: String) {
+    output((isTerminal ? Printable.json(json) : json) + (json.hasSuffix("\n") ? "" : "\n"), to: STDOUT_FILENO)
+}
+
+private let isTerminal = isatty(STDOUT_FILENO) == 1
 
 /// Prints text, unbuffered. What can't be written is lost: a full disk or a reader that has gone must not end
 /// the program, as an error of `FileHandle` would.
@@ -119,18 +128,10 @@ func contents(of path: String, kind: String, example: String) throws -> String {
 private func yamlFiles(_ names: [String]) -> [String] { names.filter { $0.hasSuffix(".yaml") }.sorted() }
 
 /// The characters of a node's id that are printed, and that find it again.
-func shortID(_ id: String) -> String { String(id.prefix(NodeID.shortCount)) }
+func shortID(_ id: String) -> String { Printable.line(id.prefix(NodeID.shortCount)) }
 
 /// A node's name: the owner's as it is; the one that the node gives itself in quotes, because any node can.
-func label(_ name: String, isPinned: Bool) -> String { isPinned || name.isEmpty ? name : "\"\(name)\"" }
-
-/// A stranger's text made safe for a terminal: control characters are removed, line ends and tabs stay.
-func printable(_ text: some StringProtocol) -> String {
-    String(
-        String.UnicodeScalarView(
-            text.unicodeScalars.filter { scalar in
-                scalar == "\n" || scalar == "\t"
-                    || !(scalar.properties.generalCategory == .control
-                        || scalar.properties.generalCategory == .format)
-            }))
+func label(_ name: String, isPinned: Bool) -> String {
+    let name = Printable.line(name)
+    return isPinned || name.isEmpty ? name : "\"\(name.replacing("\"", with: "\\\""))\""
 }

@@ -1,6 +1,7 @@
 import Foundation
 import Logging
 import NodeConfiguration
+import Primitives
 
 /// The node's log on stderr: one line per event, as text or JSON.
 enum NodeLog {
@@ -27,14 +28,14 @@ enum NodeLog {
             switch format {
             case .text:
                 let rest = ordered.map { " \($0.key)=\($0.value)" }.joined()
-                remark(printable("\(time) \(event.level) \(event.message)\(rest)").replacing("\n", with: " "))
+                remark(Printable.line("\(time) \(event.level) \(event.message)\(rest)"))
             case .json:
                 var object: [String: Any] = [
                     "t": time, "level": event.level.rawValue, "event": "\(event.message)",
                 ]
                 for (key, value) in ordered { object[key] = "\(value)" }
                 if let data = try? JSONSerialization.data(withJSONObject: object, options: [.sortedKeys]) {
-                    remark(String(decoding: data, as: UTF8.self))
+                    remark(Printable.json(String(decoding: data, as: UTF8.self)))
                 }
             }
         }

@@ -51,6 +51,9 @@ for size in (0, 6, 255):
         keep("openai", bytes([kind, size]) + lines)
 keep("openai", bytes([0, 3]) + b"\xef\xbb\xbfevent: error\rdata: a\rdata: b\r\rerror: {}\n\n")
 keep("openai", bytes([2]) + CHUNKS[3])
+keep("openai", bytes([6 | 1 << 3]) + b'{"data":[{"index":0,"embedding":[0.5,-2e-3, 0]}],"usage":{"prompt_tokens":7}}')
+keep("openai", bytes([6 | 2 << 3])
+     + b'{"data":[{"embedding":[1.0,-0.5],"index":1},{"index":0,"embedding":"AACAPwAAAL8="}],"x":[{}]}')
 BODIES = [
     b'{"model":"x","messages":[{"role":"user","content":"hi"}],"max_tokens":5,"temperature":0.5,"user":"u","n":2}',
     b'{"messages":[{"role":"user","content":[{"type":"text","text":"a"},{"type":"image_url","image_url":'

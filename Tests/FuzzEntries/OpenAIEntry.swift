@@ -1,7 +1,8 @@
 import OpenAIFormat
+import Primitives
 
-/// The first byte selects what follows: a model server's event stream, its error, or a stranger's request for
-/// a worker.
+/// The first byte selects what follows: a model server's event stream, its error, its embeddings, or a stranger's
+/// request for a worker.
 func fuzzOpenAI(_ bytes: [UInt8]) {
     var input = FuzzInput(bytes)
     let choice = input.byte()
@@ -9,7 +10,8 @@ func fuzzOpenAI(_ bytes: [UInt8]) {
     case 0, 1:
         let piece = Int(input.byte()) + 1
         stream(input.remaining(), inPiecesOf: piece)
-    case 2: _ = BackendErrorBody(body: input.remaining())
+    case 2 where choice & 4 == 0: _ = BackendErrorBody(body: input.remaining())
+    case 2: embedding(input.remaining(), inputs: Int(choice >> 3))
     default: request(choice, &input)
     }
 }
@@ -38,6 +40,23 @@ private func stream(_ bytes: [UInt8], inPiecesOf size: Int) {
         var characters = WholeCharacters()
         let text = (characters.append(chunk.text, tokens: 1)?.text ?? []) + (characters.flush()?.text ?? [])
         precondition(String(validating: text, as: UTF8.self) != nil, "text that is not UTF-8")
+    }
+}
+
+/// Whatever counts as an answer can be written as one, in either form.
+private func embedding(_ bytes: [UInt8], inputs: Int) {
+    guard EmbeddingContent(scanning: bytes, inputs: inputs) != nil else { return }
+    let usage = Usage(
+        promptTokens: 1, cachedTokens: 0, completionTokens: 0, cost: .zero, task: "t", workers: [],
+        failovers: 0)
+    var json = bytes
+    for base64 in [false, true, false] {
+        guard
+            let body = EmbeddingAnswer.body(json, inputs: inputs, model: "m", base64: base64, usage: usage),
+            let items = (try? JSONTree(parsing: body))?["data"]?.elements
+        else { preconditionFailure("an answer that can't be written as JSON") }
+        precondition(items.count == inputs, "\(items.count) vectors of \(inputs)")
+        json = body
     }
 }
 

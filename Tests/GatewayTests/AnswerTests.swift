@@ -149,8 +149,10 @@ import Wire
             let task = await node.nextTask()
             task.award(name: "ada\u{1b}[31m")
             let early = await client.receive { bytes in
-                String(decoding: bytes, as: UTF8.self).components(separatedBy: ": waiting for ada[31m\n\n")
-                    .count > 2
+                String(decoding: bytes, as: UTF8.self).components(
+                    separatedBy: ": waiting for ada\\u{1b}[31m\n\n"
+                )
+                .count > 2
             }
             #expect(String(decoding: early, as: UTF8.self).hasPrefix("HTTP/1.1 200"))
             task.say("late")
@@ -257,7 +259,7 @@ import Wire
     @Test func embeddingsAreFloatsOrBase64AsAsked() async throws {
         let node = FakeNode(script: { task in
             task.award()
-            task.finish(extra: #"{"data":[{"embedding":[1,-0.5]}],"model":"x"}"#)
+            task.finish(extra: #"{"data":[{"index":0,"embedding":[1,-0.5]}],"model":"x"}"#)
         })
         try await withGateway(node) { port in
             let floats = try await ask(

@@ -12,4 +12,13 @@ import Testing
         let helps = ["busy", "unreachable", "leaving", "rate_limited"].contains(reason.code)
         #expect((explained.retryAfter != nil) == helps)
     }
+
+    @Test func aLabelOrASellersMessageStaysOnOneLineOfTheError() {
+        let explained = ExplainedFailure(
+            TaskFailure(.backendError, message: "The model server of eve\n\u{1b}[2J\u{202e} failed: x\r\ny"),
+            task: "t", model: "wren-m", catalogue: [])
+        #expect(
+            explained.body.json["error"]?["message"]?.text
+                == "The model server of eve\\n\\u{1b}[2J\\u{202e} failed: x\\r\\ny")
+    }
 }

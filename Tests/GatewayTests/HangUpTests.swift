@@ -75,6 +75,59 @@ import Testing
         }
     }
 
+    @Test(arguments: [chatBody, streamBody])
+    func aClientThatEndsOnlyItsSendingHalfGetsItsAnswer(body: String) async throws {
+        let node = FakeNode()
+        try await withGateway(node) { port in
+            let client = try RawClient(port: port)
+            await client.send("POST", "/v1/chat/completions", body: body)
+            client.endSending()
+            let task = await node.nextTask()
+            // It has seen the end of what the client sends.
+            _ = await client.receive(untilText: "100 Continue")
+            task.award()
+            task.say("Hello")
+            task.finish()
+            let response = try await client.response()
+            #expect(response.status == 200 && response.body.contains("Hello"))
+            #expect(!task.cancelled.hasHappened)
+        }
+    }
+
+    @Test func aHalfClosedStreamGoesOnAndEndsWithItsClient() async throws {
+        let node = FakeNode()
+        try await withGateway(node) { [limit] port in
+            let client = try RawClient(port: port)
+            await client.send("POST", "/v1/chat/completions", body: streamBody)
+            let task = await node.nextTask()
+            task.award()
+            task.say("begun")
+            _ = await client.receive(untilText: "begun")
+            client.endSending()
+            _ = await client.receive(untilText: ":\n\n")
+            task.say("more")
+            _ = await client.receive(untilText: "more")
+            #expect(!task.cancelled.hasHappened)
+            client.hangUp()
+            // The end of a half-closed connection shows only when something is sent.
+            for _ in 0..<2 { task.say("lost") }
+            #expect(await task.cancelled.happens(within: limit))
+        }
+    }
+
+    @Test func aHalfClosedClientOfHTTP10CountsAsGone() async throws {
+        let node = FakeNode()
+        try await withGateway(node) { [limit] port in
+            let client = try RawClient(port: port)
+            let head =
+                "POST /v1/chat/completions HTTP/1.0\r\nHost: localhost\r\nContent-Length: \(chatBody.utf8.count)"
+            await client.send(Array("\(head)\r\n\r\n\(chatBody)".utf8))
+            let task = await node.nextTask()
+            client.endSending()
+            #expect(await task.cancelled.happens(within: limit))
+        }
+    }
+
     @Test func nothingStaysOpenAfterClientsHaveLeft() async throws {
         let node = FakeNode()
         try await withGateway(node) { port in

@@ -11,7 +11,7 @@ private struct Package: Sendable {
             let model = task.request.model
             if task.request.kind == .embedding {
                 task.award()
-                task.finish(extra: #"{"data":[{"embedding":[0.25,-1]}]}"#)
+                task.finish(extra: #"{"data":[{"index":0,"embedding":[0.25,-1]}]}"#)
             } else if model == "fail-in-mid-stream" {
                 task.award()
                 task.say("begun")

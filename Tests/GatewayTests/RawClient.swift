@@ -57,6 +57,18 @@ final class RawClient: Sendable {
         }
     }
 
+    /// Ends the connection with a reset.
+    func reset() {
+        descriptor.withLock { descriptor in
+            var now = linger(l_onoff: 1, l_linger: 0)
+            setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &now, socklen_t(MemoryLayout<linger>.size))
+        }
+        hangUp()
+    }
+
+    /// Ends the sending half, and still reads: `shutdown(SHUT_WR)`.
+    func endSending() { descriptor.withLock { _ = shutdown($0, Int32(SHUT_WR)) } }
+
     /// Sends what the peer accepts; returns false when it has closed.
     @discardableResult
     func send(_ bytes: [UInt8]) async -> Bool {

@@ -421,6 +421,21 @@ import Testing
         server.close()
     }
 
+    @Test(arguments: [
+        #"{"data":[]}"#, #"{"data":[{"embedding":[0.1],"index":0}]}"#, "[]", "{",
+        #"{"data":[{"embedding":[0.1],"index":0},{"embedding":[[0.1]],"index":1}]}"#,
+    ])
+    func anEmbeddingOfTheWrongShapeIsTheServersFailure(_ answer: String) {
+        let server = ScriptedServer(loop, handler: Script.llama { $0.answer(200, answer) })
+        let rig = Rig(server, loop: loop)
+        let job = JobRequest(id: 1, kind: .embedding, body: Array("{\"input\":[\"Hi\",\"you\"]}".utf8))
+        #expect(rig.backend.start(job) == nil)
+        #expect(loop.run { rig.isOver(1) })
+        #expect(rig.failure(1)?.code == .garbage)
+        rig.close()
+        server.close()
+    }
+
     @Test(arguments: [true, false]) func aLargeEmbeddingArrivesWholeOrIsNamedGarbage(isWhole: Bool) {
         let vector = [String](repeating: "0.25", count: 20_000).joined(separator: ",")
         let answer =

@@ -407,12 +407,14 @@ import Wire
             request: request {
                 $0.kind = .embedding; $0.features = []
             })
+        let answer =
+            #"{"data":[{"index":0,"embedding":[1"# + String(repeating: ",1", count: 119_980) + "]}]}"
         for part in 0..<20 {
-            buyer.delta(
-                task, at: UInt64(part) * 12_000, String(repeating: "1", count: 12_000), from: ada, on: 5)
+            let piece = answer.dropFirst(part * 12_000).prefix(12_000)
+            buyer.delta(task, at: UInt64(part) * 12_000, String(piece), from: ada, on: 5)
         }
         buyer.frame(task, 1, .finish(Finish(reason: "stop", promptTokens: 8)), from: ada, on: 5)
-        #expect(buyer.actions.summaries.first?.extra.count == 240_000)
+        #expect(buyer.actions.summaries.first?.extra == Array(answer.utf8))
         #expect(buyer.actions.text.isEmpty)
     }
 

@@ -226,8 +226,32 @@ import Wire
                 $0.kind = .embedding; $0.features = []
             })
         buyer.finish(
-            other, 1, Finish(reason: "stop", promptTokens: 8, extra: Array("{}".utf8)), from: ada, on: 5)
+            other, 1, Finish(reason: "stop", promptTokens: 8, extra: vector), from: ada, on: 5)
         #expect(buyer.actions.summaries.count == 1)
+    }
+
+    private var vector: [UInt8] { Array(#"{"data":[{"index":0,"embedding":[1]}]}"#.utf8) }
+
+    @Test(arguments: [
+        "{", #"{"data":[]}"#, #"{"data":[{"index":0,"embedding":"no"}]}"#,
+        #"{"data":[{"index":0,"embedding":[1]},{"index":1,"embedding":[1]}]}"#,
+    ])
+    func anEmbeddingThatIsNoneIsAViolationAndMovesToTheNextWorker(_ answer: String) {
+        var buyer = Buyer()
+        let (task, _) = buyer.stream(
+            [ada],
+            request: request {
+                $0.kind = .embedding; $0.features = []
+            })
+        buyer.finish(
+            task, 1, Finish(reason: "stop", promptTokens: 8, extra: Array(answer.utf8)), from: ada, on: 5)
+        #expect(buyer.actions.summaries.isEmpty && buyer.actions.failures.isEmpty)
+        #expect(buyer.actions.needs == 1)
+        buyer.found(task, [ada, bob])
+        #expect(buyer.actions.calls.map(\.2) == [bob.key])
+        _ = buyer.start(task, [bob], channel: 6)
+        buyer.finish(task, 2, Finish(reason: "stop", promptTokens: 8, extra: vector), from: bob, on: 6)
+        #expect(buyer.actions.summaries.map(\.extra) == [vector])
     }
 
     // MARK: Beginning again

@@ -129,15 +129,21 @@ import Testing
     }
 
     @Test func base64EmbeddingsBecomeFloatsAndBack() throws {
-        let floats = Array(#"[{"embedding":[0.5,-2,1e-3]}]"#.utf8)
-        let encoded = try #require(EmbeddingAnswer.body(floats, model: "m", base64: true, usage: usage))
-        let data = try #require(try JSONTree(parsing: encoded)["data"])
-        let decoded = try #require(EmbeddingAnswer.body(data.bytes, model: "m", base64: false, usage: usage))
-        let numbers = try JSONTree(parsing: decoded)["data"]?.elements?.first?["embedding"]?.elements?.map(
-            \.real)
-        #expect(numbers?.map { $0.map(Float.init) } == [0.5, -2, 0.001])
-        for bad in ["{}", #"[{"embedding":"abc"}]"#, #"[{"embedding":[true]}]"#, "nonsense"] {
-            #expect(EmbeddingAnswer.body(Array(bad.utf8), model: "m", base64: false, usage: usage) == nil)
+        func body(_ json: [UInt8], base64: Bool) throws -> [UInt8] {
+            try #require(
+                EmbeddingAnswer.body(json, inputs: 2, model: "m\"", base64: base64, usage: usage))
         }
+        let floats = Array(
+            #"{"data":[{"embedding":[7, 8e0,9],"index":1},{"index":0,"embedding":[ 0.5,-2,1e-3 ]}]}"#.utf8)
+        let decoded = try body(try body(floats, base64: true), base64: false)
+        for answer in [decoded, try body(floats, base64: false)] {
+            let tree = try JSONTree(parsing: answer)
+            let items = try #require(tree["data"]?.elements)
+            #expect(items.map { $0["index"]?.whole } == [0, 1], "in the order of the inputs")
+            let numbers = items.map { $0["embedding"]?.elements?.map { $0.real.map(Float.init) } }
+            #expect(numbers == [[0.5, -2, 0.001], [7, 8, 9]])
+            #expect(tree["model"]?.text == "m\"" && tree["usage"] == usage.json)
+        }
+        #expect(EmbeddingAnswer.body(floats, inputs: 1, model: "m", base64: false, usage: usage) == nil)
     }
 }

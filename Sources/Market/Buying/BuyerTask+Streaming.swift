@@ -139,6 +139,9 @@ extension BuyerTask {
         if delivery.isEmpty, whole.isEmpty {
             return judge(.empty, finish.reason, &desk, &turn)
         }
+        if !whole.isEmpty, EmbeddingContent(scanning: whole, inputs: Int(request.choices)) == nil {
+            return breach(&desk, &turn)
+        }
         let worker = assignment.worker.key
         if transcript.phases.firstToken == nil { firstDelta(turn.monotonic) }
         desk.prompts.learn(

@@ -19,7 +19,7 @@ public struct TaskRequest: Sendable {
     /// The client gets the answer as it comes. Otherwise it gets nothing before the end, so the answer may begin
     /// again.
     public var streams: Bool
-    /// Answers in one, each of which may have `tokensOutMax` tokens.
+    /// Answers in one, each of which may have `tokensOutMax` tokens; of an embedding, the inputs.
     public var choices: UInt32
     public var deadline: Interval
     public var preferences: Preferences

@@ -116,15 +116,15 @@ struct AskCommand: AsyncParsableCommand {
             let document = transcript(client, answer.task)
             if door.json {
                 emit(
-                    String(
+                    json: String(
                         decoding: try JSONSerialization.data(
-                            withJSONObject: answer.document, options: [.sortedKeys]), as: UTF8.self) + "\n")
+                            withJSONObject: answer.document, options: [.sortedKeys]), as: UTF8.self))
             } else if let document {
                 remark((auction ? "\n" : "") + AuctionText.end(document, why: why(document)))
             }
             if let error = answer.error {
                 if document == nil || document?.state == "delivered" {
-                    remark("starling: \(printable(error))")
+                    remark("starling: \(Printable.line(error))")
                 }
                 throw ExitCode((answer.isLate ? ExitStatus.tryAgain : .brokenOff).rawValue)
             }
@@ -177,7 +177,7 @@ struct AskCommand: AsyncParsableCommand {
                 names.isEmpty ? "no node sells a model here" : "\(names.count) models are on offer",
                 fix: names.isEmpty
                     ? "wait for sellers, or see `starling peers`"
-                    : "say which: --model \(names.joined(separator: " or --model "))",
+                    : "say which: --model \(names.map(Printable.line).joined(separator: " or --model "))",
                 names.isEmpty ? .unavailable : .usage)
         }
         return name
@@ -226,15 +226,23 @@ private final class Answer {
     private var usage: Any?
     private var reason: Any?
     private var pending: [UInt8] = []
+    /// Of one event. Longer than any that a node sends.
+    private static let lineBytesMax = 4 << 20
 
     init(json: Bool) { self.json = json }
 
     func receive(_ bytes: [UInt8]) -> Bool {
         pending += bytes
-        while let end = pending.firstIndex(of: 10) {
-            let line = pending[..<end]
-            if line.starts(with: Array("data: {".utf8)) { read(Data(line.dropFirst(6))) }
-            pending.removeSubrange(...end)
+        var start = 0
+        while let end = pending[start...].firstIndex(of: 10) {
+            let line = pending[start..<end]
+            if line.starts(with: "data: {".utf8) { read(Data(line.dropFirst(6))) }
+            start = end + 1
+        }
+        pending.removeFirst(start)
+        guard pending.count <= Self.lineBytesMax else {
+            error = "the node sent a line without end"
+            return false
         }
         return true
     }
@@ -250,7 +258,7 @@ private final class Answer {
         if let end = choice["finish_reason"], !(end is NSNull) { reason = end }
         guard let piece = (choice["delta"] as? [String: Any])?["content"] as? String else { return }
         text += piece
-        if !json { emit(isatty(1) == 1 ? printable(piece) : piece) }
+        if !json { emit(piece) }
     }
 
     /// Ends the answer's last line if the model did not.

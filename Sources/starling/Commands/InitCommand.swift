@@ -91,7 +91,7 @@ struct InitCommand: AsyncParsableCommand {
             }
             if let (_, model) = firstModel(servers) {
                 remark(
-                    "  sell     \(model.name), 1 slot, 0.10 in / 0.40 out credits per million tokens (change it in the file)"
+                    "  sell     \(Printable.line(model.name)), 1 slot, 0.10 in / 0.40 out credits per million tokens (change it in the file)"
                 )
             }
             remark("  wrote    \(path)    key in \(folder)/key (0600; back it up, it is you)")
@@ -111,8 +111,9 @@ struct InitCommand: AsyncParsableCommand {
     }
 
     private func describe(_ model: ModelDescription) -> String {
-        let details = [model.quantization, model.context.map { "context \($0)" }].compactMap { $0 }
-        return printable(model.name) + (details.isEmpty ? "" : " (\(details.joined(separator: ", ")))")
+        let details = [model.quantization.map(Printable.line), model.context.map { "context \($0)" }]
+            .compactMap { $0 }
+        return Printable.line(model.name) + (details.isEmpty ? "" : " (\(details.joined(separator: ", ")))")
     }
 
     private func firstModel(_ servers: [FoundModelServer]) -> (FoundModelServer, ModelDescription)? {
@@ -188,7 +189,13 @@ struct InitCommand: AsyncParsableCommand {
     }
 
     private func quoted(_ text: String) -> String {
-        let plain = printable(text).replacing("\n", with: " ")
-        return "\"" + plain.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"") + "\""
+        let plain = text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"")
+        return "\"" + plain.unicodeScalars.map(escaped).joined() + "\""
+    }
+
+    /// A character inside YAML's double quotes.
+    private func escaped(_ scalar: Unicode.Scalar) -> String {
+        let text = String(scalar)
+        return Printable.line(text) == text ? text : String(format: "\\U%08x", scalar.value)
     }
 }

@@ -21,25 +21,28 @@ struct StatusCommand: AsyncParsableCommand {
             let name =
                 status.name.isEmpty
                 ? shortID(status.nodeID) : "\(status.name) (\(shortID(status.nodeID)))"
-            var text =
-                "\(name)  \(status.state.rawValue) · reach \(Self.text(status.reach)) · \(counted(status.peers, "peer")) · mesh \(status.mesh) · up \(Self.duration(status.uptimeSeconds))\n"
-            text += "join with   starling://\(status.publicKey)@\(status.reach.endpoint ?? "ADDRESS:PORT")\n"
+            var lines = [
+                "\(name)  \(status.state.rawValue) · reach \(Self.text(status.reach)) · \(counted(status.peers, "peer")) · mesh \(status.mesh) · up \(Self.duration(status.uptimeSeconds))",
+                "join with   starling://\(status.publicKey)@\(status.reach.endpoint ?? "ADDRESS:PORT")",
+            ]
             for model in status.models {
                 let backend =
                     model.backend.error.map { "backend \(model.backend.state): \($0)" }
                     ?? "backend \(model.backend.state)"
                 let speed = model.tokensPerSecond.map { String(format: " · %.0f tok/s", $0) } ?? ""
-                let share = model.bids.made > 0 ? " (\(model.bids.won * 100 / model.bids.made) %)" : ""
-                text +=
-                    "\(model.model)  \(model.slotsBusy) of \(model.slots) slots busy · \(backend)\(speed) · bid in \(counted(model.bids.made, "auction")): won \(model.bids.won)\(share), lost \(model.bids.lost)\n"
+                let won = Double(model.bids.won) / Double(model.bids.made) * 100
+                let share = model.bids.made > 0 ? String(format: " (%.0f %%)", won) : ""
+                lines.append(
+                    "\(model.model)  \(model.slotsBusy) of \(model.slots) slots busy · \(backend)\(speed) · bid in \(counted(model.bids.made, "auction")): won \(model.bids.won)\(share), lost \(model.bids.lost)"
+                )
             }
-            text +=
-                "asked here  \(status.tasks.running) running, \(status.tasks.delivered) delivered, \(status.tasks.refused) refused, \(status.tasks.failed) failed, \(status.tasks.cancelled) cancelled\n"
-            text +=
-                "earned      \(MicroCredits.text(status.earned.microCredits)) cr from \(counted(status.earnedFrom, "node")) · spent \(MicroCredits.text(status.spent.microCredits)) cr (a credit is a claim on one node, not a coin)\n"
-            if let fix = status.reach.fix { text += "reach       \(fix)\n" }
-            if let next = status.next { text += "next        \(next)\n" }
-            emit(printable(text))
+            lines += [
+                "asked here  \(status.tasks.running) running, \(status.tasks.delivered) delivered, \(status.tasks.refused) refused, \(status.tasks.failed) failed, \(status.tasks.cancelled) cancelled",
+                "earned      \(MicroCredits.text(status.earned.microCredits)) cr from \(counted(status.earnedFrom, "node")) · spent \(MicroCredits.text(status.spent.microCredits)) cr (a credit is a claim on one node, not a coin)",
+            ]
+            if let fix = status.reach.fix { lines.append("reach       \(fix)") }
+            if let next = status.next { lines.append("next        \(next)") }
+            emit(lines.map { Printable.line($0) + "\n" }.joined())
         }
     }
 
@@ -73,7 +76,7 @@ struct PauseCommand: AsyncParsableCommand {
         try await reporting {
             let response = try door.client().post(path)
             guard response.status < 300 else { throw door.refused(response) }
-            if door.json { emit(String(decoding: response.body, as: UTF8.self) + "\n") } else { remark(done) }
+            if door.json { emit(json: String(decoding: response.body, as: UTF8.self)) } else { remark(done) }
         }
     }
 }
@@ -113,12 +116,12 @@ struct PeersCommand: AsyncParsableCommand {
                 ])
             }
             emit(table.text())
-            remark(printable("this node: reach \(StatusCommand.text(document.own.reach))"))
-            if let fix = document.own.reach.fix { remark(printable(fix)) }
+            remark(Printable.line("this node: reach \(StatusCommand.text(document.own.reach))"))
+            if let fix = document.own.reach.fix { remark(Printable.line(fix)) }
             let dropped = document.dropped.filter { $0.value > 0 }.sorted { $0.key < $1.key }
             if !dropped.isEmpty {
-                remark(
-                    "dropped datagrams: " + dropped.map { "\($0.key) \($0.value)" }.joined(separator: ", "))
+                let counts = dropped.map { "\($0.key) \($0.value)" }.joined(separator: ", ")
+                remark(Printable.line("dropped datagrams: \(counts)"))
             }
         }
     }
@@ -159,7 +162,8 @@ struct OffersCommand: AsyncParsableCommand {
             emit(table.text())
             if document.offers.isEmpty {
                 remark(
-                    model.map { "no offer of \(printable($0)) is known here" } ?? "no offers are known here")
+                    model.map { "no offer of \(Printable.line($0)) is known here" }
+                        ?? "no offers are known here")
             }
         }
     }
