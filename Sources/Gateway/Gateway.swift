@@ -25,7 +25,7 @@ public final class Gateway: Sendable {
     /// Connections that the kernel completes and holds until we accept them. A burst of clients beyond it waits a
     /// second for the next try.
     private static let backlog = 1_024
-    /// An idle connection, or one with an unfinished request, is closed after this time.
+    /// A connection on which nothing of a request arrives is closed after this time. `ConnectionGuard` bounds the rest.
     private static let idleTimeout = TimeAmount.seconds(75)
 
     public init(
@@ -36,13 +36,14 @@ public final class Gateway: Sendable {
         }
         self.configuration = configuration
         self.logger = logger
-        responder = GatewayResponder(node: node, configuration: configuration)
+        responder = GatewayResponder(node: node, configuration: configuration, logger: logger)
     }
 
     /// Serves until `shutDown` was called and running answers have ended, or until the calling task is
     /// cancelled, which aborts them. `onListening` gets the port. Throws `GatewayError` when it can't listen.
     public func run(onListening: @escaping @Sendable (Int) async -> Void = { _ in }) async throws {
-        let bodyBytesMax = configuration.bodyBytesMax
+        let (bodyBytesMax, connections) = (configuration.bodyBytesMax, responder.connections)
+        let bodyTime = TimeAmount.nanoseconds(configuration.bodyTime.nanoseconds)
         // The server logs harmless events, such as being cancelled, as errors; real failures are thrown.
         var quiet = logger
         quiet.logLevel = max(logger.logLevel, .critical)
@@ -50,11 +51,18 @@ public final class Gateway: Sendable {
             responder: responder,
             server: .http1(
                 configuration: .init(
-                    additionalChannelHandlers: [ConnectionWatch(bodyBytesMax: bodyBytesMax)],
+                    additionalChannelHandlers: [
+                        ConnectionGuard(connections: connections, bodyTime: bodyTime),
+                        ConnectionWatch(bodyBytesMax: bodyBytesMax),
+                    ],
                     idleTimeout: Self.idleTimeout)),
             configuration: .init(
                 address: .hostname(configuration.host, port: configuration.port), backlog: Self.backlog),
-            onServerRunning: { channel in await onListening(channel.localAddress?.port ?? 0) },
+            onServerRunning: { [logger] channel in
+                // Nothing needs to happen when it fails: then the channel has closed.
+                try? await channel.pipeline.addHandler(AcceptPause(logger: logger), position: .first).get()
+                await onListening(channel.localAddress?.port ?? 0)
+            },
             eventLoopGroupProvider: .shared(Self.threads),
             logger: quiet
         )

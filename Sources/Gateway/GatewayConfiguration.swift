@@ -20,6 +20,14 @@ public struct GatewayConfiguration: Sendable {
     public var deadline = Interval.seconds(600)
     /// A larger body is refused with 413 and never buffered. Large bodies are mostly images as data URLs.
     public var bodyBytesMax = 16 << 20
+    /// Bodies that are being received or wait to be read, together; the first 64 KiB of each don't count. Beyond: 503.
+    public var bodiesBytesMax = 128 << 20
+    /// A body that isn't complete after this time is refused with 408; it may take a second more for each 64 KiB that has
+    /// arrived.
+    public var bodyTime = Interval.seconds(60)
+    /// Open connections, of which one remote address may have a quarter. Beyond, the one that has waited longest for its
+    /// client is closed for a new one. Each takes a file descriptor, which the mesh and the model servers need as well.
+    public var connectionsMax = 1_024
     /// An awarded stream that has been silent this long gets its status and a sign of life. Shorter than the
     /// patience of people and proxies; longer than most first tokens take, so that real status codes stay
     /// possible.

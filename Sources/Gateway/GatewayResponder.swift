@@ -19,15 +19,24 @@ struct GatewayResponder: HTTPResponder {
     let configuration: GatewayConfiguration
     let admission: Admission
     let counters = GatewayCounters()
+    let connections: Connections
+    let bodies: BodyBudget
 
-    init(node: any MeshNode, configuration: GatewayConfiguration) {
+    init(node: any MeshNode, configuration: GatewayConfiguration, logger: Logger) {
         self.node = node
         self.configuration = configuration
+        connections = Connections(countMax: configuration.connectionsMax, logger: logger)
+        bodies = BodyBudget(bytesMax: configuration.bodiesBytesMax)
         admission = Admission(configuration)
     }
 
     func respond(to request: Request, context: GatewayContext) async throws -> Response {
-        var response = try await answer(request, context)
+        var response: Response
+        do {
+            response = try await answer(request, context)
+        } catch let refusal as BodyRefusal {
+            response = self.response(to: refusal)
+        }
         if response.headers[.requestID] == nil { response.headers[.requestID] = Reply.requestID() }
         if let origin = request.headers[.origin],
             admission.allows(origin: origin, authority: request.head.authority ?? "")

@@ -54,6 +54,14 @@ extension GatewayResponder {
         }
         text.family("starling_http_answers_open", "gauge", "Answers in progress to HTTP clients.")
         text.sample(own.open)
+        let held = connections.counts
+        text.family("starling_http_connections", "gauge", "Open HTTP connections.")
+        text.sample(held.open)
+        text.family(
+            "starling_http_connections_dropped_total", "counter",
+            "HTTP connections closed at the bound: replaced by a newer one, or refused.")
+        text.sample(held.replaced, ["as": "replaced"])
+        text.sample(held.refused, ["as": "refused"])
         text.family("starling_http_tokens_total", "counter", "Tokens delivered to HTTP clients.")
         text.sample(own.tokens)
         return Reply.bytes(text.bytes, type: "text/plain; version=0.0.4; charset=utf-8")

@@ -15,16 +15,9 @@ extension GatewayResponder {
     func answer(
         _ kind: ClientRequest.Kind, _ request: Request, _ context: GatewayContext
     ) async throws -> Response {
-        guard case .success(let bytes) = try await body(of: request) else { return tooLarge() }
+        guard let read = try await read(kind, request, context.channel) else { return Reply.gone }
         let client: ClientRequest
         let asked: TaskRequest
-        let channel = context.channel
-        let read = await LargeWork.run(bytes: bytes.count) { () -> Result<ClientRequest, ErrorBody>? in
-            // It may have waited long for its turn.
-            guard channel.isActive else { return nil }
-            return Result { () throws(ErrorBody) in try ClientRequest(kind: kind, body: bytes) }
-        }
-        guard let read else { return Reply.gone }
         do throws(ErrorBody) {
             client = try read.get()
             asked = try await taskRequest(client, request)

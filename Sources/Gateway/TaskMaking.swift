@@ -14,40 +14,6 @@ import Wire
 private let deadlineMax = Interval.milliseconds(ProviderPreferences.deadlineMillisecondsMax)
 
 extension GatewayResponder {
-    /// Returns the whole body, or the failure that it is too large. Never holds more than `bodyBytesMax`:
-    /// Hummingbird discards the rest after the answer.
-    func body(of request: Request) async throws -> Result<[UInt8], BodyTooLarge> {
-        let announced = request.headers[.contentLength].flatMap(Int.init) ?? 0
-        // With `Connection: close` Hummingbird discards nothing, and then it and a client that is still
-        // writing would wait for each other.
-        let readsAway = request.headers[.connection]?.lowercased() == "close"
-        var isTooLarge = announced > configuration.bodyBytesMax
-        if isTooLarge, !readsAway { return .failure(BodyTooLarge()) }
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity(isTooLarge ? 0 : announced)
-        for try await part in request.body where !isTooLarge {
-            guard bytes.count + part.readableBytes <= configuration.bodyBytesMax else {
-                guard readsAway else { return .failure(BodyTooLarge()) }
-                isTooLarge = true
-                bytes = []
-                continue
-            }
-            bytes.append(contentsOf: part.readableBytesView)
-        }
-        return isTooLarge ? .failure(BodyTooLarge()) : .success(bytes)
-    }
-
-    struct BodyTooLarge: Error {}
-
-    func tooLarge() -> Response {
-        let limit = configuration.bodyBytesMax
-        let shown = limit >= 1 << 20 ? "\(limit >> 20) MiB" : "\(limit) bytes"
-        return Reply.error(
-            .invalid(
-                "The body is larger than \(shown), the most that this node takes.", code: "body_too_large"),
-            status: .contentTooLarge)
-    }
-
     func taskRequest(_ client: ClientRequest, _ request: Request) async throws(ErrorBody) -> TaskRequest {
         var model = client.model
         if model.utf8.contains(where: { $0 >= 0x80 || ($0 >= 0x41 && $0 <= 0x5A) }) {
@@ -124,7 +90,7 @@ extension GatewayResponder {
 
     private static func list(_ nodes: [NodeCandidate]) -> String {
         nodes.map { node in
-            let label = node.label.isEmpty ? "no label" : "\"\(node.label)\""
+            let label = node.label.isEmpty ? "no label" : Printable.quoted(node.label)
             return "\(node.key) (\(label)\(node.endpoint.map { " at \($0)" } ?? ""))"
         }.joined(separator: ", ")
     }

@@ -163,6 +163,7 @@ extension Node: MeshNode {
 
     /// The one thing that the operator should change; nil if there is none.
     private func advice(_ models: [ServedModelDocument]) -> String? {
+        if let databaseProblem { return databaseProblem }
         if isPaused { return "paused: `starling resume` takes work again" }
         if let down = models.first(where: { $0.backend.state == "down" }) {
             return "fix the model server of \(down.model): \(down.backend.error ?? "it is down")"

@@ -35,14 +35,52 @@ extension Node {
 
     private func savedReceipts(_ batch: [Verified<Receipt>], _ problem: (any Error)?) {
         if let problem {
-            if unsaved.refused() {
-                log.error(
-                    "the database refuses receipts, which are kept in memory and tried again: \(problem)")
-            }
-        } else if unsaved.saved(batch) {
-            log.notice("the database takes receipts again")
+            let isNews = unsaved.refused()
+            if isMissing(problem) || !isNews { return armReceipts() }
+            let known = LedgerError(path: settings.databasePath, problem)
+            databaseProblem = "\(known), and receipts are only in memory: \(known.fix)"
+            log.error("the database refuses receipts, which are kept in memory and tried again: \(problem)")
+        } else {
+            let isNews = unsaved.saved(batch)
+            isStored()
+            if isNews { log.notice("the database takes receipts again") }
         }
+        armReceipts()
+    }
+
+    private func armReceipts() {
         if !unsaved.isEmpty { receiptTimer?.arm(after: unsaved.wait) }
+    }
+
+    /// Whether the database's file is gone, which is said once, in the log and in the status.
+    private func isMissing(_ problem: any Error) -> Bool {
+        guard let known = problem as? LedgerError, known.isMissing else { return false }
+        if !isFileMissing {
+            isFileMissing = true
+            databaseProblem = "\(known), and what happens since is only in memory: \(known.fix)"
+            log.error("\(databaseProblem ?? known.description)")
+        }
+        return true
+    }
+
+    private func complain(_ what: String, _ problem: any Error) {
+        if !isMissing(problem) { log.error("\(what): \(problem)") }
+    }
+
+    private func isStored() {
+        if isFileMissing { log.notice("the database is in its place again") }
+        isFileMissing = false
+        databaseProblem = nil
+    }
+
+    /// A node that has nothing to store would not notice that its file is gone, nor that it is back.
+    private func checkFile() {
+        Task { [ledger] in
+            do {
+                try await ledger.checkPlace()
+                if self.isFileMissing { self.isStored() }
+            } catch { self.complain("the database can't be found", error) }
+        }
     }
 
     /// Peers are judged with every task, so the latest judgements are stored together.
@@ -73,9 +111,9 @@ extension Node {
 
     /// They are tried again, unless later judgements have replaced them or no more fit.
     private func refused(_ sellers: [SellerRecord], _ buyers: [BuyerRecord], _ problem: any Error) {
-        log.error(
-            "the database refuses what is known of \(sellers.count) sellers and \(buyers.count) buyers: \(problem)"
-        )
+        complain(
+            "the database refuses what is known of \(sellers.count) sellers and \(buyers.count) buyers",
+            problem)
         for seller in sellers where pendingSellers[seller.key] == nil {
             if pendingSellers.count < Self.judgementsMax { pendingSellers[seller.key] = seller }
         }
@@ -94,9 +132,9 @@ extension Node {
     }
 
     func keepSequence(_ model: String, _ sequence: UInt64) {
-        Task { [ledger, log] in
+        Task { [ledger] in
             do { try await ledger.set("sequence/\(model)", Array(String(sequence).utf8)) } catch {
-                log.error("the database failed to store a sequence: \(error)")
+                self.complain("the database failed to store a sequence", error)
             }
         }
     }
@@ -107,14 +145,15 @@ extension Node {
 
     func saveAnchors() {
         anchorTimer?.arm(after: Self.anchorsEvery.then)
+        checkFile()
         let current = peer.anchors
         guard !current.isEmpty, current.map(\.signed) != anchors else { return }
         anchors = current.map(\.signed)
-        Task { [ledger, log] in
+        Task { [ledger] in
             do {
                 try await ledger.saveAnchors(current.map(\.signed), keys: current.map(\.record.publicKey))
             } catch {
-                log.error("the database failed to store the node's contacts: \(error)")
+                self.complain("the database failed to store the node's contacts", error)
             }
         }
     }
@@ -123,14 +162,16 @@ extension Node {
         let receipts = unsaved.all
         let anchors = peer.anchors
         let (sellers, buyers) = takeJudgements()
-        do {
-            try await ledger.keep(receipts, at: SystemClock.wall)
-            try await ledger.saveAnchors(anchors.map(\.signed), keys: anchors.map(\.record.publicKey))
-            try await ledger.keep(sellers)
-            try await ledger.keep(buyers)
-        } catch {
-            log.error("the database failed to store the node's state: \(error)")
+        // What one part refuses says nothing of the others: a file that was moved away has taken each.
+        func store(_ part: (Ledger) async throws -> Void) async {
+            do { try await part(ledger) } catch {
+                complain("the database failed to store the node's state", error)
+            }
         }
+        await store { try await $0.keep(receipts, at: SystemClock.wall) }
+        await store { try await $0.saveAnchors(anchors.map(\.signed), keys: anchors.map(\.record.publicKey)) }
+        await store { try await $0.keep(sellers) }
+        await store { try await $0.keep(buyers) }
     }
 }
 
@@ -143,8 +184,8 @@ extension Ledger {
         do {
             return try await opened(path, settings, owner)
         } catch  where isDamage(error) {
-            log.error("the database is damaged, and kept as \(path).damaged: \(error)")
-            try setAside(path: path)
+            let kept = try setAside(path: path)
+            log.error("the database is damaged, and kept as \(kept): \(error)")
             return try await opened(path, settings, owner)
         }
     }

@@ -68,6 +68,9 @@ public actor Node {
     var anchorTimer: UVLoop.Timer?
     /// As last stored.
     var anchors: [SignedRecord] = []
+    /// Why nothing is stored, and the fix.
+    var databaseProblem: String?
+    var isFileMissing = false
     let startedAt = SystemClock.monotonic
     private var leftWaiter: CheckedContinuation<Void, Never>?
     private var hasLeft = false

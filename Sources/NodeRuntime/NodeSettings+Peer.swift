@@ -16,9 +16,9 @@ extension NodeSettings {
     }
 
     public var keyPath: String { "\(data)/key" }
+    public var databasePath: String { "\(data)/starling.sqlite" }
 
-    /// - Parameter descriptors: the process's limit of open files. Channels take at most half of what remains
-    ///   after a reserve for everything else: the clients' connections and those to model servers need as many.
+    /// - Parameter descriptors: the process's limit of open files, of which channels have their share.
     func peerSettings(memory: Node.Memory, descriptors: Int) -> PeerSettings {
         // A node that listens on a private address and states no public one can only be in a mesh of that
         // network.
@@ -41,7 +41,8 @@ extension NodeSettings {
         peer.market.strangersPercent = sell.strangersShare
         peer.sessions.countsEndpoints = isLocal
         peer.channels.countsEndpoints = isLocal
-        peer.channels.channels = min(peer.channels.channels, max(32, (descriptors - 128) / 2))
+        peer.channels.channels = min(
+            peer.channels.channels, DescriptorShares(limit: descriptors).channels)
         peer.channels.accepted = peer.channels.channels * 3 / 4
         return peer
     }

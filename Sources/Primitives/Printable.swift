@@ -3,10 +3,20 @@
 /// marks that show text in another order than it has. Such characters are shown as escapes: `\n`, `\u{1b}`. What was
 /// printable stays as it is, so applying it twice changes nothing.
 public enum Printable {
+    /// Marks on one letter, such as accents, that are shown. No script needs more; a hundred of them cover the lines
+    /// above and below.
+    static let marksMax = 4
+
     /// One line: labels, names, messages, log lines. Escapes all control and format characters (directions,
-    /// invisible ones) and all line breaks.
+    /// invisible ones), all line breaks, and marks beyond the fourth on a letter.
     public static func line(_ text: some StringProtocol) -> String {
-        escaped(text) { !isPrintable($0) }
+        escaped(text, marksMax: marksMax) { !isPrintable($0) }
+    }
+
+    /// One line in quotes, which it can't end by itself: a quote of its own is shown as `\u{22}`.
+    public static func quoted(_ text: some StringProtocol) -> String {
+        // By scalars: a quote with an accent is another character than a quote, and ends the quotes all the same.
+        "\"" + escaped(text, marksMax: marksMax) { $0 == "\"" || !isPrintable($0) } + "\""
     }
 
     /// Several lines: answers, and output of our own that quotes others. Line feeds and tabs stay, and so do format
@@ -33,14 +43,23 @@ public enum Printable {
         }
     }
 
+    private static func isMark(_ scalar: Unicode.Scalar) -> Bool {
+        if scalar.value < 0x300 { return false }
+        return switch scalar.properties.generalCategory {
+        case .nonspacingMark, .enclosingMark: true
+        default: false
+        }
+    }
+
     private static func escaped(
         _ text: some StringProtocol, as escape: (Unicode.Scalar) -> String = Printable.textEscape,
-        where mustGo: (Unicode.Scalar) -> Bool
+        marksMax: Int = .max, where mustGo: (Unicode.Scalar) -> Bool
     ) -> String {
-        guard text.unicodeScalars.contains(where: mustGo) else { return String(text) }
         var out = String.UnicodeScalarView()
+        var marks = 0
         for scalar in text.unicodeScalars {
-            if mustGo(scalar) {
+            marks = isMark(scalar) ? marks + 1 : 0
+            if mustGo(scalar) || marks > marksMax {
                 out.append(contentsOf: escape(scalar).unicodeScalars)
             } else {
                 out.append(scalar)

@@ -11,7 +11,7 @@ extension Ledger {
     /// `LedgerLimits.buyersMax` those with the shortest history leave, of these the oldest.
     public func keep(_ buyers: [BuyerRecord]) throws {
         guard !buyers.isEmpty else { return }
-        try database.write { db in
+        try write { db in
             let statement = try db.cachedStatement(sql: "INSERT OR REPLACE INTO buyer VALUES (?,?,?,?,?)")
             for buyer in buyers {
                 let (kind, name) = Self.row(buyer.party)

@@ -11,7 +11,7 @@ extension Ledger {
 
     /// Stores what this node has seen of sellers, replacing what it knew of them.
     public func keep(_ sellers: [SellerRecord]) throws {
-        try database.write { db in
+        try write { db in
             for seller in sellers {
                 try db.execute(
                     sql: "INSERT OR REPLACE INTO seller VALUES (?,?,?,?,?)",

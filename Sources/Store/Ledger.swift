@@ -10,6 +10,7 @@ import Wire
 /// `Ledger+Accounts` bounds the receipts and sums them.
 public actor Ledger {
     let database: DatabaseQueue
+    let opened: OpenedFile?
     /// The node whose receipts are kept.
     public nonisolated let owner: PublicKey
     let limits: LedgerLimits
@@ -73,6 +74,7 @@ public actor Ledger {
             try db.execute(sql: "ALTER TABLE buyer ADD COLUMN unpaid INTEGER NOT NULL DEFAULT 0")
         }
         try migrator.migrate(database)
+        opened = path == ":memory:" ? nil : OpenedFile(path)
     }
 
     /// Whether an error says that the file is no database of ours, or a damaged one.
@@ -81,19 +83,9 @@ public actor Ledger {
         return code == .SQLITE_CORRUPT || code == .SQLITE_NOTADB
     }
 
-    /// Moves a damaged file out of the way, to `path` with `.damaged` behind it, where it replaces an earlier one.
-    public static func setAside(path: String) throws {
-        let files = FileManager.default
-        for suffix in ["", "-wal", "-shm"] where files.fileExists(atPath: path + suffix) {
-            let kept = path + ".damaged" + suffix
-            if files.fileExists(atPath: kept) { try files.removeItem(atPath: kept) }
-            try files.moveItem(atPath: path + suffix, toPath: kept)
-        }
-    }
-
     /// Stores `receipts`, except those for which a later one of the same attempt is already stored; all of them or none.
     public func keep(_ receipts: [Verified<Receipt>], at now: WallTime) throws {
-        try database.write { db in
+        try write { db in
             let statement = try db.cachedStatement(
                 sql: """
                     INSERT INTO receipt VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)
@@ -121,7 +113,7 @@ public actor Ledger {
 
     /// Replaces the saved anchors of the DHT, best first.
     public func saveAnchors(_ contacts: [SignedRecord], keys: [PublicKey]) throws {
-        try database.write { db in
+        try write { db in
             try db.execute(sql: "DELETE FROM anchor")
             for (rank, pair) in zip(keys, contacts).enumerated() {
                 try db.execute(
@@ -155,7 +147,7 @@ public actor Ledger {
 
     /// Stores a small named value, replacing the old one.
     public func set(_ name: String, _ value: [UInt8]) throws {
-        try database.write { db in
+        try write { db in
             try db.execute(
                 sql: "INSERT OR REPLACE INTO setting VALUES (?,?)", arguments: [name, Data(value)])
         }

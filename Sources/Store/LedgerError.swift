@@ -5,10 +5,16 @@ public struct LedgerError: Error, Sendable, CustomStringConvertible {
     public var path: String
     public var problem: String
     public var fix: String
+    /// The file is not where it was opened: its folder was deleted or moved.
+    public var isMissing = false
     public var description: String { "the database \(path) \(problem)" }
 
     /// - Parameter error: what a `Ledger` threw.
     public init(path: String, _ error: any Error) {
+        if let known = error as? LedgerError {
+            self = known
+            return
+        }
         self.path = path
         switch (error as? DatabaseError)?.resultCode {
         case .SQLITE_NOTADB?, .SQLITE_CORRUPT?:
@@ -27,5 +33,16 @@ public struct LedgerError: Error, Sendable, CustomStringConvertible {
             problem = "has another form than this version writes"
             fix = "move it away: a new one is made, without the receipts"
         }
+    }
+
+    static func missing(_ path: String) -> LedgerError {
+        LedgerError(
+            path: path, problem: "is gone: its folder was deleted or moved",
+            fix: "move the folder back, and the node goes on; or stop it, restore a backup of the folder, key"
+                + " included, and start it again", isMissing: true)
+    }
+
+    private init(path: String, problem: String, fix: String, isMissing: Bool) {
+        (self.path, self.problem, self.fix, self.isMissing) = (path, problem, fix, isMissing)
     }
 }

@@ -132,6 +132,5 @@ func shortID(_ id: String) -> String { Printable.line(id.prefix(NodeID.shortCoun
 
 /// A node's name: the owner's as it is; the one that the node gives itself in quotes, because any node can.
 func label(_ name: String, isPinned: Bool) -> String {
-    let name = Printable.line(name)
-    return isPinned || name.isEmpty ? name : "\"\(name.replacing("\"", with: "\\\""))\""
+    isPinned || name.isEmpty ? Printable.line(name) : Printable.quoted(name)
 }

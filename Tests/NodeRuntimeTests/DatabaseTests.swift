@@ -25,7 +25,7 @@ import Wire
     @Test func aNodeStartsWithADamagedDatabaseAndWithOneWhoseCostsOverflow() async throws {
         let path = NSTemporaryDirectory() + "starling-database-\(UUID().uuidString)"
         defer {
-            for end in ["", "-wal", "-shm", ".damaged"] {
+            for end in ["", "-wal", "-shm", ".damaged-1"] {
                 try? FileManager.default.removeItem(atPath: path + end)
             }
         }

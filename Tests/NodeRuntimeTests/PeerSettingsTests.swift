@@ -34,4 +34,10 @@ import Testing
         let peer = try settings("name: m").peerSettings(memory: Node.Memory(), descriptors: descriptors)
         #expect(peer.channels.channels == channels && peer.channels.accepted == channels * 3 / 4)
     }
+
+    @Test(arguments: [(64, 16), (1_024, 224), (1 << 20, 2_048)])
+    func clientsTakeHalfOfWhatChannelsTake(descriptors: Int, clients: Int) {
+        let shares = DescriptorShares(limit: descriptors)
+        #expect(shares.clients == clients && shares.clients * 2 <= shares.channels)
+    }
 }

@@ -14,6 +14,22 @@ import Testing
         #expect(Printable.line("Zoë — 星 🐦") == "Zoë — 星 🐦")
     }
 
+    @Test func aQuotedLabelCannotEndItsQuotes() {
+        #expect(Printable.quoted("eve") == "\"eve\"")
+        #expect(Printable.quoted("\"s0\" 1234567890123") == "\"\\u{22}s0\\u{22} 1234567890123\"")
+        #expect(Printable.quoted("a\"\u{301}b") == "\"a\\u{22}\u{301}b\"")
+        #expect(Printable.quoted("a\\\"\nb") == "\"a\\\\u{22}\\nb\"")
+    }
+
+    @Test func aLetterHasFourMarksAtMost() {
+        let four = "a" + String(repeating: "\u{301}", count: 4)
+        #expect(Printable.line(four + "b" + four) == four + "b" + four)
+        #expect(Printable.line(four + "\u{301}\u{20dd}b") == four + "\\u{301}\\u{20dd}b")
+        #expect(Printable.lines(four + "\u{301}") == four + "\u{301}", "an answer stays as it is")
+        let twice = Printable.line(four + "\u{301}\u{301}")
+        #expect(Printable.line(twice) == twice)
+    }
+
     @Test func anAnswerKeepsItsLinesTabsAndScripts() {
         #expect(Printable.lines("a\n\tb\r\nc") == "a\n\tb\nc")
         #expect(

@@ -229,21 +229,48 @@ extension Money: ExpressibleByIntegerLiteral {
         #expect(kept.earned == 21 && kept.byPeer.values.reduce(.zero, +) == 21)
     }
 
-    @Test func aDamagedFileIsRecognisedAndSetAside() async throws {
+    @Test func damagedFilesAreRecognisedAndSetAsideUnderNumbersAndTheLatestAreKept() async throws {
         let folder = temporaryFolder()
         defer { try? FileManager.default.removeItem(atPath: folder) }
         let path = folder + "/db"
-        for round in 1...2 {
+        for round in 1...6 {
             try Data(repeating: UInt8(round), count: 8_192).write(to: URL(fileURLWithPath: path))
             let error = #expect(throws: (any Error).self) { _ = try Ledger(path: path, owner: worker) }
             #expect(error.map(Ledger.isDamage) == true)
-            try Ledger.setAside(path: path)
+            #expect(try Ledger.setAside(path: path) == path + ".damaged-\(round)")
             #expect(!FileManager.default.fileExists(atPath: path))
-            let kept = try #require(FileManager.default.contents(atPath: path + ".damaged"))
-            #expect(kept.first == UInt8(round))
+        }
+        for round in 1...6 {
+            let kept = FileManager.default.contents(atPath: path + ".damaged-\(round)")
+            #expect(kept?.first == (round < 3 ? nil : UInt8(round)))
         }
         let ledger = try Ledger(path: path, owner: worker)
         #expect(try await ledger.balances().earned == 0)
+    }
+
+    @Test func aFileThatIsNoLongerInItsPlaceSaysSoUntilItIsBackAndHasTakenEverything() async throws {
+        let folder = temporaryFolder()
+        let away = folder + "-away"
+        defer {
+            for path in [folder, away] { try? FileManager.default.removeItem(atPath: path) }
+        }
+        let ledger = try Ledger(path: folder + "/db", owner: worker)
+        try await ledger.keep([receipt(task: 1, cost: 5)], at: now)
+        try FileManager.default.moveItem(atPath: folder, toPath: away)
+        let error = await #expect(throws: LedgerError.self) {
+            try await ledger.keep([receipt(task: 2, cost: 7)], at: now)
+        }
+        #expect(error?.isMissing == true)
+        await #expect(throws: LedgerError.self) { try await ledger.checkPlace() }
+        // Another file in its place is not the one that was opened.
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        try Data().write(to: URL(fileURLWithPath: folder + "/db"))
+        await #expect(throws: LedgerError.self) { try await ledger.checkPlace() }
+        try FileManager.default.removeItem(atPath: folder)
+        try FileManager.default.moveItem(atPath: away, toPath: folder)
+        try await ledger.checkPlace()
+        try await ledger.keep([receipt(task: 2, cost: 7)], at: now)
+        #expect(try await ledger.balances().earned == 12)
     }
 
     /// A file of an older version, with more than fits, and all of it at the largest cost.

@@ -20,9 +20,10 @@ struct NodeCommand: AsyncParsableCommand {
             Commas separate the items of a list: --set deny=KEY,KEY. An entry of \
             `serve` is changed by its number: --set serve[0].slots=2.
 
-            Ctrl-C (or SIGTERM) lets running answers finish for up to --grace \
-            seconds, hands over the rest, and leaves the mesh; a second one ends it \
-            at once.
+            Ctrl-C (or SIGTERM, or a terminal that closes: SIGHUP) lets running \
+            answers finish for up to --grace seconds, hands over the rest, and leaves \
+            the mesh; a second Ctrl-C or SIGTERM ends it at once. Under `nohup` it \
+            outlives its terminal.
             """)
 
     @Option(
@@ -60,7 +61,7 @@ struct NodeCommand: AsyncParsableCommand {
             let folder = try DataFolder(settings.data)
             defer { withExtendedLifetime(folder) {} }
             let identity = try settings.identity()
-            let database = settings.data + "/starling.sqlite"
+            let database = settings.databasePath
             let (ledger, memory): (Ledger, Node.Memory)
             do {
                 (ledger, memory) = try await Ledger.open(
@@ -69,7 +70,7 @@ struct NodeCommand: AsyncParsableCommand {
             let node = try Node(
                 settings: settings, identity: identity, ledger: ledger, memory: memory,
                 version: starlingVersion, log: log)
-            let signals = Signals([SIGTERM, SIGINT])
+            let signals = Signals([SIGTERM, SIGINT] + (Signals.isIgnored(SIGHUP) ? [] : [SIGHUP]))
             do {
                 try await node.start()
             } catch let error as SocketError {
@@ -96,8 +97,11 @@ struct NodeCommand: AsyncParsableCommand {
             _ = await signals.next()
             if !quiet { remark("leaving: finishing running answers (Ctrl-C again ends at once)") }
             let second = Task {
-                // Nil: shutdown was complete before a second signal arrived.
-                if await signals.next() != nil { Foundation.exit(ExitStatus.interrupted.rawValue) }
+                // A terminal that closes may send SIGHUP twice: by its shell, and by the system.
+                while let number = await signals.next() {
+                    if number != SIGHUP { Foundation.exit(ExitStatus.interrupted.rawValue) }
+                }
+                // Here shutdown was complete before a second signal arrived.
             }
             // Answers to clients have the same time to end as answers that this node gives; the server needs
             // a moment to close idle connections.
@@ -179,6 +183,14 @@ final class Signals: Sendable {
         }
     }
 
+    /// Whether this process was told to ignore it, as `nohup` does with SIGHUP.
+    static func isIgnored(_ number: Int32) -> Bool {
+        var action = sigaction()
+        guard sigaction(number, nil, &action) == 0 else { return false }
+        let handler = action.__sigaction_handler.sa_handler
+        return unsafeBitCast(handler, to: Int.self) == unsafeBitCast(SIG_IGN, to: Int.self)
+    }
+
     func next() async -> Int32? {
         var iterator = stream.makeAsyncIterator()
         return await iterator.next()
@@ -193,6 +205,7 @@ extension NodeSettings {
         configuration.port = Int(http.listen.port)
         configuration.apiKeys = http.apiKeys
         configuration.origins = http.origins
+        configuration.connectionsMax = DescriptorShares(limit: FileDescriptors.raiseLimit()).clients
         configuration.preferences.maxInputPrice = ask.maxInputPrice
         configuration.preferences.maxOutputPrice = ask.maxOutputPrice
         configuration.preferences.maxCost = ask.maxCost
