@@ -148,6 +148,12 @@ public struct MarketParameters: Sendable {
     /// time (10 × `receiptInterval`). It is what a buyer that never pays can take at a time.
     public var unpaidTokens: UInt32 = 256
     public var unpaidMax = Interval.seconds(10)
+    /// From the end of an answer until its final receipt must have come. Shorter: a buyer whose receipt is on its way has
+    /// fewer slots; longer: one that never pays has its slots for that much longer.
+    public var finalReceiptMax = Interval.seconds(5)
+    /// A buyer has a slot of its own only for so many tokens' price that it paid, a sixteenth of `unpaidTokens`. More: a
+    /// buyer with short chats is a stranger for longer; 0: a few payments for next to nothing take every slot.
+    public var slotTokens: UInt64 = 16
     /// A buyer or network that leaves answers unpaid so many times in a row is a debtor, until it pays for one or
     /// `unpaidMemory` has passed. Fewer: a few lost connections make one; more: each new network takes more for nothing.
     public var unpaidInRowMax = 3

@@ -39,7 +39,7 @@ struct WorkerTask: Sendable {
         self.open = open
         window = SendWindow(asked: open.windowBytes == 0 ? parameters.windowBytes : UInt64(open.windowBytes))
         tokensMax = call.tokensMax(open)
-        work = Work(open.kind, tokensMax: tokensMax)
+        work = Work(open.kind, tokensMax: tokensMax, undisputedPrompt: call.undisputedPrompt(open))
         deadlineAt = call.deadline(open, now)
         lastFrameAt = now
         takenAt = now
