@@ -49,6 +49,21 @@ extension Ledger {
         }
     }
 
+    /// The attempts that the owner sold and has receipts for, the oldest first.
+    public func sold() throws -> [SoldTask] {
+        try database.read { db in
+            let rows = try Row.fetchAll(
+                db, sql: "SELECT buyer, task, attempt FROM receipt WHERE worker = ? ORDER BY kept_at_ms",
+                arguments: [Data(owner.value.bytes)])
+            return rows.compactMap { row in
+                guard let buyer: Data = row[0], let key = Bytes32(buyer), let bytes: Data = row[1],
+                    let task = TaskID(bytes), let attempt: Int64 = row[2]
+                else { return nil }
+                return SoldTask(buyer: PublicKey(key), task: task, attempt: UInt32(clamping: attempt))
+            }
+        }
+    }
+
     private static func row(_ party: BuyerRecord.Party) -> (Kind, Data) {
         switch party {
         case .key(let key): (.key, Data(key.value.bytes))

@@ -162,4 +162,21 @@ import Wire
         let judged = paid(one, worker.take())
         #expect((judged?.tasks ?? 0) == (tasks ?? 0))
     }
+
+    // MARK: - Names that were used before
+
+    @Test func aTaskThatWasSoldIsNotSoldAgainUnderItsNameEvenAfterARestart() throws {
+        var worker = Worker(Seller(1, slots: 8))
+        try worker.runAndPay(1, from: one, 2_001)
+        try take(2, from: one, 2_001, &worker)
+        for number in 10..<1_200 as Range<UInt64> { try take(number, from: one, 2_001, &worker) }
+        #expect(!isBid(worker.handle(.callForBids(call(1)), from: one)))
+        #expect(isBid(worker.handle(.callForBids(call(1)), from: other)), "another buyer's task")
+        #expect(isBid(worker.handle(.callForBids(call(1) { $0.attempt = 2 }), from: one)))
+        var restarted = Worker(Seller(1, slots: 8))
+        let sold = SoldTask(buyer: one.key, task: TaskID(high: 1, low: 1), attempt: 1)
+        restarted.bidder.restore([], sold: [sold], now: restarted.turn.now)
+        #expect(!isBid(restarted.handle(.callForBids(call(1)), from: one)))
+        #expect(isBid(restarted.handle(.callForBids(call(3)), from: one)))
+    }
 }

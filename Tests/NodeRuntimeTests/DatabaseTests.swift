@@ -48,6 +48,7 @@ import Wire
         ])
         let (_, memory) = try await open(path)
         #expect(memory.balances?.earned == most)
+        #expect(Set(memory.sold.map(\.task.low)) == [1, 2])
         #expect(memory.buyers == [paid], "what is older than the books is forgotten")
         let settings = try NodeSettings(
             parsing: "mesh: {}\n", source: .init(file: "node.yaml"), home: "/home/ann")

@@ -125,6 +125,19 @@ extension Money: ExpressibleByIntegerLiteral {
         }
     }
 
+    @Test func whatWasSoldIsKnownAndWhatWasBoughtIsNotAmongIt() async throws {
+        for owner in [worker, buyer.publicKey] {
+            let ledger = try Ledger(path: ":memory:", owner: owner)
+            try await ledger.keep([receipt(task: 2, attempt: 3, cost: 5)], at: now)
+            try await ledger.keep(
+                [receipt(task: 1, cost: 5)], at: WallTime(milliseconds: now.milliseconds + 1))
+            let sold = [(2, 3), (1, 1)].map {
+                SoldTask(buyer: buyer.publicKey, task: TaskID(high: 0, low: $0.0), attempt: $0.1)
+            }
+            #expect(try await ledger.sold() == (owner == worker ? sold : []))
+        }
+    }
+
     @Test func sellersAreRememberedByTheirLatestJudgementAndTheOldestAreForgotten() async throws {
         let ledger = try Ledger(path: ":memory:", owner: worker)
         func seller(_ number: Int, trust: UInt32 = 900, at: Int64) -> SellerRecord {

@@ -179,6 +179,9 @@ public struct MarketParameters: Sendable {
     /// How many attempts of each kind are remembered: those whose hold ran out (for late awards), those given up, and
     /// those with a job (for repeated awards and last receipts).
     public var rememberedMax = 1_024
+    /// Attempts with a receipt that are remembered, some 80 bytes each: as many as the database has receipts. Fewer: old
+    /// receipts pay for new tasks of the same name.
+    public var soldMax = 65_536
     /// Buyers, and networks, that are known for leases or unpaid answers; a quarter of it for each power of two of tasks
     /// that they paid (`PaidTasks`).
     public var knownBuyersMax = 4_096

@@ -57,8 +57,13 @@ public struct Bidder: Sendable {
         for key in gate.keys { end(key, .spent, &out) }
     }
 
-    /// Takes what an earlier process knew of buyers, the oldest first.
-    public mutating func restore(_ buyers: [BuyerRecord], now: Now) { gate.shares.restore(buyers, now) }
+    /// Takes what an earlier process knew of buyers and of what it sold, the oldest first.
+    public mutating func restore(_ buyers: [BuyerRecord], sold: [SoldTask] = [], now: Now) {
+        gate.shares.restore(buyers, now)
+        for sold in sold {
+            gate.sold.insert(SlotKey(buyer: sold.buyer, task: sold.task, attempt: sold.attempt))
+        }
+    }
 
     // MARK: - Messages
 
@@ -198,7 +203,10 @@ public struct Bidder: Sendable {
     /// Tables with their sizes and bounds. For checkers.
     public var tables: [(name: String, count: Int, bound: Int)] {
         gate.ended.tables + gate.shares.tables
-            + [("awaited receipts", gate.awaited.count, gate.awaited.capacity)]
+            + [
+                ("awaited receipts", gate.awaited.count, gate.awaited.capacity),
+                ("sold tasks", gate.sold.count, gate.sold.bound),
+            ]
     }
     /// Everything that must be zero when nothing runs. For checkers.
     public var outstanding: (holds: Int, jobs: Int, channels: Int, timers: Int) {

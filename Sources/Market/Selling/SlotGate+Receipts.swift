@@ -23,6 +23,7 @@ extension SlotGate {
     /// Counts a receipt whose signature was checked. Returns what has changed of the buyer's history, if anything.
     mutating func accepted(_ receipt: Receipt, for key: SlotKey, _ now: Now) -> [BuyerRecord] {
         guard let claim = claimWithWork(key) else { return [] }
+        if claim.receipts.last == nil { sold.insert(key) }
         changeKept(key) { $0.receipts.accepted(receipt, now.monotonic) }
         if claim.work.isAcknowledged(by: receipt, claim.bid.record) {
             _ = change(key) { $0.wasAcknowledged() }

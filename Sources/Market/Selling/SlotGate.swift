@@ -77,6 +77,7 @@ struct SlotGate: Sendable {
     var shares: SlotShares
     var ended: EndedClaims
     var awaited: AwaitedReceipts
+    var sold: SoldTasks
     private var forecasts: [String: Forecast] = [:]
 
     init(_ parameters: MarketParameters) {
@@ -84,6 +85,7 @@ struct SlotGate: Sendable {
         shares = SlotShares(parameters)
         ended = EndedClaims(capacity: parameters.rememberedMax)
         awaited = AwaitedReceipts(capacity: parameters.rememberedMax)
+        sold = SoldTasks(capacity: parameters.soldMax)
     }
 
     // MARK: - Admission
@@ -95,7 +97,7 @@ struct SlotGate: Sendable {
         switch ended.end(of: key) {
         // This attempt had its assignment, which has ended.
         case .spent, .ran: return Refusal(reason: .unspecified)
-        case .lapsed, .released, nil: break
+        case .lapsed, .released, nil: if sold.contains(key) { return Refusal(reason: .unspecified) }
         }
         switch shares.verdict(party, model.model, model.price, slots: model.slots, now) {
         case .free: return nil
