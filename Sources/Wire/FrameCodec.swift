@@ -204,7 +204,12 @@ extension Finish {
         self.init(reason: "")
         while try r.next(bytes) {
             switch r.field {
-            case 1: try r.read(&reason, bytes, max: WireLimits.reasonMax)
+            case 1:
+                try r.read(&reason, bytes, max: WireLimits.reasonMax)
+                guard !reason.unicodeScalars.contains(where: { $0.properties.generalCategory == .control })
+                else {
+                    throw .malformed
+                }
             case 2: r.read(&promptTokens, clampedTo: WireLimits.tokensMax)
             case 3: r.read(&cachedTokens, clampedTo: WireLimits.tokensMax)
             case 4: r.read(&completionTokens, clampedTo: WireLimits.tokensMax)
