@@ -175,6 +175,10 @@ final class BackendJob: TransferSink {
             return fail(.error, "The model server broke off: \(error.message)")
         }
         if name == "error" { return fail(.error, "The model server broke off with an error.") }
+        // The buyer would blame the node for it.
+        if !chunk.complex.isEmpty, case .malformed = ChoicesContent(of: chunk.complex) {
+            return fail(.garbage, "The model server sent choices that no client can have asked for.")
+        }
         let counts = !chunk.text.isEmpty || !chunk.complex.isEmpty
         let tokens = tokens(of: chunk, counts: counts)
         if let newUsage = chunk.usage { usage = newUsage }
@@ -217,9 +221,20 @@ final class BackendJob: TransferSink {
         var usage = usage ?? BackendUsage()
         if usage.completionTokens == 0 { usage.completionTokens = UInt32(clamping: countedTokens) }
         queue.append(
-            .finish(JobFinish(reason: finishReason ?? "stop", usage: usage, droppedFields: droppedFields)))
+            .finish(JobFinish(reason: reason, usage: usage, droppedFields: droppedFields)))
         backend?.answerComplete(self, sample: sample(usage))
     }
+
+    /// The server's word for why it ended, if it is one: no client expects anything else.
+    private var reason: String {
+        guard let finishReason, (1...Self.reasonMax).contains(finishReason.utf8.count),
+            finishReason.utf8.allSatisfy({ (0x61...0x7a).contains($0) || $0 == UInt8(ascii: "_") })
+        else { return "stop" }
+        return finishReason
+    }
+
+    /// Bytes of FINISH's reason.
+    private static let reasonMax = 32
 
     private func sample(_ usage: BackendUsage) -> SpeedMeter.Sample? {
         guard let firstTokenAt else { return nil }

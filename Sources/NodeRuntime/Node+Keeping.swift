@@ -217,6 +217,7 @@ extension Ledger {
         }
         memory.sellers = try sellers()
         memory.buyers = try buyers()
+        memory.sold = try sold()
         let kept = try balances()
         memory.balances = Balances(
             of: owner, byPeer: kept.byPeer.sorted { $0.value.magnitude > $1.value.magnitude },

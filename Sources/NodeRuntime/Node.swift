@@ -97,6 +97,8 @@ public actor Node {
         public var sellers: [SellerRecord] = []
         /// The oldest first.
         public var buyers: [BuyerRecord] = []
+        /// The oldest first.
+        public var sold: [SoldTask] = []
         /// Nil: no receipts were kept.
         public var balances: Balances?
         public init() {}

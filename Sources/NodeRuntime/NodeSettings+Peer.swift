@@ -36,6 +36,7 @@ extension NodeSettings {
         peer.offerSequences = memory.sequences
         peer.sellers = memory.sellers
         peer.buyers = memory.buyers
+        peer.sold = memory.sold
         peer.models = serve.map(\.soldAs)
         peer.denied = deny
         peer.market.strangersPercent = sell.strangersShare

@@ -106,7 +106,7 @@ public struct Peer: ~Copyable {
         auctioneer = Auctioneer(identity: identity, parameters: settings.market)
         auctioneer.restore(settings.sellers, now: now)
         bidder = Bidder(identity: identity, parameters: settings.market)
-        bidder.restore(settings.buyers, now: now)
+        bidder.restore(settings.buyers, sold: settings.sold, now: now)
         bidder.acceptsChannels = settings.reachability.acceptsChannels
         stateContact()
         discovery.join(bootstrap: settings.bootstrap, turn: &turn, out: &discoveryActions)

@@ -23,6 +23,8 @@ public struct PeerSettings: Sendable {
     public var sellers: [SellerRecord]
     /// What an earlier process knew of buyers' payments, the oldest first.
     public var buyers: [BuyerRecord]
+    /// What an earlier process sold, the oldest first.
+    public var sold: [SoldTask]
     /// The models that this node will serve as soon as their model servers are up: what an earlier run
     /// offered of them is not withdrawn.
     public var models: [String]
@@ -50,6 +52,7 @@ public struct PeerSettings: Sendable {
         offerSequences = []
         sellers = []
         buyers = []
+        sold = []
         models = []
         denied = []
         sessions = SessionLimits()

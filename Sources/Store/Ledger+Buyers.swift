@@ -12,12 +12,12 @@ extension Ledger {
     public func keep(_ buyers: [BuyerRecord]) throws {
         guard !buyers.isEmpty else { return }
         try write { db in
-            let statement = try db.cachedStatement(sql: "INSERT OR REPLACE INTO buyer VALUES (?,?,?,?,?)")
+            let statement = try db.cachedStatement(sql: "INSERT OR REPLACE INTO buyer VALUES (?,?,?,?,?,?)")
             for buyer in buyers {
                 let (kind, name) = Self.row(buyer.party)
                 try statement.execute(arguments: [
-                    kind.rawValue, name, Int64(clamping: buyer.paid), buyer.at.milliseconds,
-                    Int64(clamping: buyer.unpaid),
+                    kind.rawValue, name, Int64(clamping: buyer.paid.tasks), buyer.at.milliseconds,
+                    Int64(clamping: buyer.unpaid), buyer.paid.amount.microCredits,
                 ])
             }
             try db.execute(sql: "DELETE FROM buyer WHERE paid <= 0 AND unpaid <= 0")
@@ -35,14 +35,31 @@ extension Ledger {
     public func buyers() throws -> [BuyerRecord] {
         try database.read { db in
             let rows = try Row.fetchAll(
-                db, sql: "SELECT kind, name, paid, unpaid, at_ms FROM buyer ORDER BY at_ms")
+                db, sql: "SELECT kind, name, paid, unpaid, at_ms, paid_ucr FROM buyer ORDER BY at_ms")
             return rows.compactMap { row in
                 guard let kind: Int64 = row[0], let name: Data = row[1], let party = Self.party(kind, name)
                 else { return nil }
                 let (paid, unpaid, at): (Int64, Int64, Int64) = (row[2], row[3], row[4])
+                let amount = Money(microCredits: row[5])
                 return BuyerRecord(
-                    party, paid: Int(clamping: paid), unpaid: Int(clamping: unpaid),
+                    party, paid: Paid(tasks: Int(clamping: paid), amount: amount),
+                    unpaid: Int(clamping: unpaid),
                     at: WallTime(milliseconds: at))
+            }
+        }
+    }
+
+    /// The attempts that the owner sold and has receipts for, the oldest first.
+    public func sold() throws -> [SoldTask] {
+        try database.read { db in
+            let rows = try Row.fetchAll(
+                db, sql: "SELECT buyer, task, attempt FROM receipt WHERE worker = ? ORDER BY kept_at_ms",
+                arguments: [Data(owner.value.bytes)])
+            return rows.compactMap { row in
+                guard let buyer: Data = row[0], let key = Bytes32(buyer), let bytes: Data = row[1],
+                    let task = TaskID(bytes), let attempt: Int64 = row[2]
+                else { return nil }
+                return SoldTask(buyer: PublicKey(key), task: task, attempt: UInt32(clamping: attempt))
             }
         }
     }

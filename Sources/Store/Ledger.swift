@@ -73,6 +73,9 @@ public actor Ledger {
         migrator.registerMigration("debtors") { db in
             try db.execute(sql: "ALTER TABLE buyer ADD COLUMN unpaid INTEGER NOT NULL DEFAULT 0")
         }
+        migrator.registerMigration("amounts") { db in
+            try db.execute(sql: "ALTER TABLE buyer ADD COLUMN paid_ucr INTEGER NOT NULL DEFAULT 0")
+        }
         try migrator.migrate(database)
         opened = path == ":memory:" ? nil : OpenedFile(path)
     }

@@ -128,6 +128,35 @@ import Testing
         server.close()
     }
 
+    /// A buyer blames the node that passes it on.
+    @Test(
+        arguments: [
+            ("4611686018427387904", "stop", nil), ("1e300", "stop", nil), ("128", "stop", nil),
+            ("7", "stop", "stop"),
+            ("0", "a\\r\\nb\\u0000", "stop"), ("0", "STOP", "stop"),
+            ("0", String(repeating: "a", count: 33), "stop"),
+            ("0", "tool_calls", "tool_calls"),
+        ] as [(String, String, String?)])
+    func whatAServerSaysThatNoBuyerWouldBelieveIsNotPassedOn(
+        _ index: String, _ reason: String, _ told: String?
+    ) {
+        let server = ScriptedServer(
+            loop,
+            handler: Script.llama { connection in
+                connection.head()
+                connection.write(
+                    "data: {\"choices\":[{\"index\":\(index),\"delta\":{\"content\":\"a\"}}]}\n\n")
+                connection.write(Script.end(1, reason: reason))
+            })
+        let rig = Rig(server, loop: loop)
+        #expect(rig.ask(1) == nil)
+        #expect(loop.run { rig.isOver(1) })
+        #expect((rig.failure(1)?.code == .garbage) == (told == nil))
+        #expect(rig.finish(1)?.reason == told)
+        rig.close()
+        server.close()
+    }
+
     @Test(arguments: ["500", "early"])
     func aQuestionThatBreaksItsAnswerDoesNotTakeTheServerFromOthers(_ how: String) {
         let server = ScriptedServer(

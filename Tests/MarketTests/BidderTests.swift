@@ -68,12 +68,12 @@ struct Worker: ~Copyable {
         return try #require(take().jobs.last?.id)
     }
 
-    /// An answer of three tokens, finished and paid: 6 µcr.
+    /// An answer of 40 tokens, finished and paid: 80 µcr, which are worth two slots.
     mutating func runAndPay(_ number: UInt64, from buyer: PeerAddress, _ signer: UInt64) throws {
         let job = try run(number, from: buyer, on: 99)
-        event(job, .produced(text: Array("a b c".utf8), tokens: 3, extra: []))
-        event(job, .finished(Finish(reason: "stop", completionTokens: 3)))
-        pay(number, from: buyer, signer)
+        event(job, .produced(text: [UInt8](repeating: 120, count: 160), tokens: 40, extra: []))
+        event(job, .finished(Finish(reason: "stop", completionTokens: 40)))
+        pay(number, from: buyer, signer) { ($0.completionTokens, $0.cost) = (40, 80) }
     }
 
     mutating func pay(

@@ -96,12 +96,14 @@ import Wire
         for kind in 0..<3 {
             var worker = Worker(Seller(1, slots: 4))
             let job = try answering(&worker)
-            worker.event(job, .finished(Finish(reason: "stop", promptTokens: 5, completionTokens: 3)))
+            worker.event(
+                job, .produced(text: [UInt8](repeating: 120, count: 100), tokens: 30, extra: []))
+            worker.event(job, .finished(Finish(reason: "stop", promptTokens: 5, completionTokens: 33)))
             worker.pay(1, from: one, 2_001) { receipt in
-                // 5 × 0.2 + 3 × 2
-                (receipt.promptTokens, receipt.cost) = (5, 7)
+                // 5 × 0.2 + 33 × 2
+                (receipt.promptTokens, receipt.completionTokens, receipt.cost) = (5, 33, 67)
                 if kind == 0 { receipt.final = false }
-                if kind == 1 { receipt.cost = 6 }
+                if kind == 1 { receipt.cost = 66 }
             }
             #expect(accepted(worker.take()) == 1)
             for number in 2...5 { _ = worker.handle(.callForBids(call(UInt64(number))), from: one) }

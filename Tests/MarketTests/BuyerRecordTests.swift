@@ -38,8 +38,8 @@ import Wire
         }
         #expect(
             kept == [
-                BuyerRecord(.key(one.key), paid: 3, at: moment(3_000).wall),
-                BuyerRecord(.network(2_001), paid: 3, at: moment(3_000).wall),
+                BuyerRecord(.key(one.key), paid: Paid(tasks: 3, amount: 240), at: moment(3_000).wall),
+                BuyerRecord(.network(2_001), paid: Paid(tasks: 3, amount: 240), at: moment(3_000).wall),
             ])
         #expect(slots(of: one, besideStrangers: 20, kept) == 4)
         #expect(slots(of: asker(2_002), besideStrangers: 20, kept) == 0)
@@ -60,38 +60,55 @@ import Wire
             worker.event(job, .produced(text: [UInt8](repeating: 120, count: 100), tokens: 50, extra: []))
         }
         note(worker.take(), &kept)
-        #expect(kept.filter { $0.paid == 0 }.map(\.party) == [.key(one.key), .network(2_001)])
+        #expect(kept.filter { $0.paid == Paid() }.map(\.party) == [.key(one.key), .network(2_001)])
         #expect(slots(of: one, besideStrangers: 20, kept) == 0)
     }
 
     @Test func whatWasKeptCannotMakeTheNextPaymentOverflow() throws {
         var worker = Worker(Seller(1, slots: 8))
+        let most = Paid(tasks: .max, amount: Money(microCredits: .max))
         worker.bidder.restore(
             [
-                BuyerRecord(.key(one.key), paid: .max, at: moment(0).wall),
-                BuyerRecord(.network(2_001), paid: .max, at: moment(0).wall),
+                BuyerRecord(.key(one.key), paid: most, at: moment(0).wall),
+                BuyerRecord(.network(2_001), paid: most, at: moment(0).wall),
             ], now: worker.turn.now)
         try worker.runAndPay(1, from: one, 2_001)
         let paid = worker.take().compactMap {
-            if case .buyerJudged(let record) = $0 { record.paid } else { nil }
+            if case .buyerJudged(let record) = $0 { record.paid } else { nil as Paid? }
         }
-        #expect(Set(paid) == [1 << 30])
+        #expect(Set(paid) == [Paid(tasks: 1 << 30, amount: most.amount)])
     }
 
     @Test func keysThatPaidOncePushOutOneAnotherAndNoneThatPaidMore() {
         var paid = PaidTasks<Int>(capacity: 4)
-        for _ in 1...3 { paid.add(0) }
-        paid.add(1)
-        for key in 100..<200 { paid.add(key) }
-        #expect(paid[0] == 3 && paid[1] == 0 && paid[199] == 1 && paid.count == 5)
-        paid.add(0)
-        #expect(paid[0] == 4 && paid.count == 5)
-        paid.set(0, .max)
-        paid.add(0)
-        #expect(paid[0] == 1 << 30)
+        let one = Paid(tasks: 1, amount: 5)
+        for _ in 1...3 { paid.add(0, one) }
+        paid.add(1, one)
+        for key in 100..<200 { paid.add(key, one) }
+        #expect(
+            paid[0] == Paid(tasks: 3, amount: 15) && paid[1] == Paid() && paid[199] == one && paid.count == 5)
+        paid.add(0, one)
+        #expect(paid[0].tasks == 4 && paid.count == 5)
+        paid.set(0, Paid(tasks: .max, amount: Money(microCredits: .max)))
+        paid.add(0, one)
+        #expect(paid[0] == Paid(tasks: 1 << 30, amount: Money(microCredits: .max)))
         paid.remove(0)
         for key in 100..<200 { paid.remove(key) }
-        #expect(paid.isEmpty && paid[0] == 0)
+        #expect(paid.isEmpty && paid[0] == Paid())
+    }
+
+    @Test func whatIsTakenIsNoMoreThanWhatThereWasAndCanBeGivenBack() {
+        var paid = PaidTasks<Int>(capacity: 4)
+        #expect(paid.take(0, Paid(tasks: 1, amount: 9)) == Paid())
+        paid.add(0, Paid(tasks: 2, amount: 10))
+        let first = paid.take(0, Paid(tasks: 1, amount: 14))
+        #expect(first == Paid(tasks: 1, amount: 10) && paid[0] == Paid(tasks: 1))
+        let second = paid.take(0, Paid(tasks: 1, amount: 3))
+        #expect(second == Paid(tasks: 1) && paid.isEmpty)
+        paid.add(0, second)
+        paid.add(0, first)
+        #expect(paid[0] == Paid(tasks: 2, amount: 10))
+        #expect(paid.take(0, Paid(amount: 4)) == Paid(amount: 4) && paid[0] == Paid(tasks: 2, amount: 6))
     }
 
     /// Or its own tasks would close half of a seller that nobody else has paid yet.

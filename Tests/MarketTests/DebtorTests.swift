@@ -129,6 +129,7 @@ import Wire
         for number in 0..<3 as Range<UInt64> {
             worker.advance(to: worker.milliseconds + 60_000)
             try take(number, from: one, &worker)
+            worker.advance(to: worker.milliseconds + 5_000)
             for case .buyerJudged(let record) in worker.take() {
                 kept.removeAll { $0.party == record.party }
                 kept.append(record)

@@ -31,16 +31,19 @@ import Wire
         var strangers: Int { inUse.count(where: \.isStranger) }
         var running: Int { bids.count { if case .running = $0.state { true } else { false } } }
 
+        /// Each task paid 24 tokens, and a slot is worth 16.
+        private func own(_ paid: Int) -> Int { paid == 0 ? 0 : min(1 + paid, 24 * paid / 16) }
+
         /// nil: it may not; else whether it counts as a stranger.
         func slot(for party: SlotShares.Party) -> Bool? {
             if party.isOwn { return false }
-            let paid = payments.count { $0.buyer == party.buyer }
-            let paidAround = max(paid, payments.count { $0.group == party.group })
+            let paid = own(payments.count { $0.buyer == party.buyer })
+            let paidAround = max(paid, own(payments.count { $0.group == party.group }))
             let (own, around) = (
                 inUse.count { $0.party.buyer == party.buyer }, inUse.count { $0.party.group == party.group }
             )
             let owes = paid == 0 && open[party.group] ?? 0 > now
-            let mayUseOwn = !owes && own < 1 + paid && around < 1 + paidAround
+            let mayUseOwn = !owes && own < max(1, paid) && around < max(1, paidAround)
             if mayUseOwn && (paid > 0 || payments.isEmpty) { return paid == 0 }
             return strangers < (slots + 1) / 2 ? true : nil
         }
@@ -161,7 +164,7 @@ import Wire
                     open: TaskOpen(kind: .chat, bodyBytes: 2), call: CalledFor(call(1), parameters, .zero),
                     parameters: parameters, now: .zero + .milliseconds(now))
                 var out: [BidderAction] = []
-                _ = task.deliver([65], 1, [], most: 100, .zero, &out)
+                _ = task.deliver([UInt8](repeating: 65, count: 64), 24, [], most: 100, .zero, &out)
                 gate.run(task)
                 plain.set(key, .running)
                 #expect(gate.key(of: JobID(rawValue: jobs)) == key)
@@ -180,7 +183,7 @@ import Wire
                 guard end == .ran, random.chance(1, in: 2) else { break }
                 let receipt = Receipt(
                     task: key.task, attempt: 1, buyer: key.buyer, worker: seller.key, sequence: 1,
-                    completionTokens: 1, cost: 2, final: true)
+                    completionTokens: 24, cost: 48, final: true)
                 #expect(gate.wants(receipt, for: key, .zero + .milliseconds(now)), place)
                 let changes = gate.accepted(receipt, for: key, moment(now))
                 #expect(changes.isEmpty == party.isOwn, place)

@@ -41,11 +41,14 @@ import Wire
                         sequence: 1, cost: most, final: true), with: buyer)
             }, at: WallTime(milliseconds: 1_800_000_000_000))
         let paid = BuyerRecord(
-            .key(buyer.publicKey), paid: 3,
+            .key(buyer.publicKey), paid: Paid(tasks: 3, amount: most),
             at: WallTime(milliseconds: Int64(Date().timeIntervalSince1970 * 1_000)))
-        try await ledger.keep([paid, BuyerRecord(.network(1), paid: 3, at: WallTime(milliseconds: 1))])
+        try await ledger.keep([
+            paid, BuyerRecord(.network(1), paid: paid.paid, at: WallTime(milliseconds: 1)),
+        ])
         let (_, memory) = try await open(path)
         #expect(memory.balances?.earned == most)
+        #expect(Set(memory.sold.map(\.task.low)) == [1, 2])
         #expect(memory.buyers == [paid], "what is older than the books is forgotten")
         let settings = try NodeSettings(
             parsing: "mesh: {}\n", source: .init(file: "node.yaml"), home: "/home/ann")

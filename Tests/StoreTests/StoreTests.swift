@@ -125,6 +125,19 @@ extension Money: ExpressibleByIntegerLiteral {
         }
     }
 
+    @Test func whatWasSoldIsKnownAndWhatWasBoughtIsNotAmongIt() async throws {
+        for owner in [worker, buyer.publicKey] {
+            let ledger = try Ledger(path: ":memory:", owner: owner)
+            try await ledger.keep([receipt(task: 2, attempt: 3, cost: 5)], at: now)
+            try await ledger.keep(
+                [receipt(task: 1, cost: 5)], at: WallTime(milliseconds: now.milliseconds + 1))
+            let sold = [(2, 3), (1, 1)].map {
+                SoldTask(buyer: buyer.publicKey, task: TaskID(high: 0, low: $0.0), attempt: $0.1)
+            }
+            #expect(try await ledger.sold() == (owner == worker ? sold : []))
+        }
+    }
+
     @Test func sellersAreRememberedByTheirLatestJudgementAndTheOldestAreForgotten() async throws {
         let ledger = try Ledger(path: ":memory:", owner: worker)
         func seller(_ number: Int, trust: UInt32 = 900, at: Int64) -> SellerRecord {
@@ -141,14 +154,19 @@ extension Money: ExpressibleByIntegerLiteral {
     }
 
     private func payer(_ number: UInt64, paid: Int = 1, at: Int64) -> BuyerRecord {
-        BuyerRecord(.key(PublicKey(Bytes32(number, 6, 6, 6))), paid: paid, at: WallTime(milliseconds: at))
+        BuyerRecord(
+            .key(PublicKey(Bytes32(number, 6, 6, 6))), paid: self.paid(paid), at: WallTime(milliseconds: at))
+    }
+
+    private func paid(_ tasks: Int) -> Paid {
+        Paid(tasks: tasks, amount: Money(microCredits: 5 * Int64(tasks)))
     }
 
     @Test func whatBuyersPaidIsKeptByKeyAndByNetworkAndWhatTheyLostIsGone() async throws {
         let folder = temporaryFolder()
         defer { try? FileManager.default.removeItem(atPath: folder) }
-        let network = BuyerRecord(.network(.max - 5), paid: 9, at: WallTime(milliseconds: 25))
-        let debtor = BuyerRecord(.network(7), paid: 0, unpaid: 3, at: WallTime(milliseconds: 40))
+        let network = BuyerRecord(.network(.max - 5), paid: paid(9), at: WallTime(milliseconds: 25))
+        let debtor = BuyerRecord(.network(7), paid: paid(0), unpaid: 3, at: WallTime(milliseconds: 40))
         do {
             let ledger = try Ledger(path: folder + "/db", owner: worker)
             try await ledger.keep([payer(1, at: 10), payer(2, paid: 4, at: 20), network])
@@ -163,7 +181,7 @@ extension Money: ExpressibleByIntegerLiteral {
         limits.buyersMax = 3
         let ledger = try Ledger(path: ":memory:", owner: worker, limits: limits)
         let start = now.milliseconds
-        let network = BuyerRecord(.network(7), paid: 1, at: WallTime(milliseconds: start - 1))
+        let network = BuyerRecord(.network(7), paid: paid(1), at: WallTime(milliseconds: start - 1))
         try await ledger.keep((1...5).map { payer($0, at: start + Int64($0)) } + [network])
         #expect(try await ledger.buyers() == [network] + (3...5).map { payer($0, at: start + Int64($0)) })
         try await ledger.prune(at: WallTime(milliseconds: start + 4 + limits.receiptDaysMax * 86_400_000))

@@ -147,7 +147,7 @@ import Testing
                     tokens: small(WireLimits.tokensMax))),
             .finish(
                 Finish(
-                    reason: text(32), promptTokens: small(WireLimits.tokensMax),
+                    reason: text(32).filter { $0 != "\n" }, promptTokens: small(WireLimits.tokensMax),
                     cachedTokens: small(WireLimits.tokensMax), completionTokens: small(WireLimits.tokensMax),
                     cacheHandle: random.bytes(random.below(33)),
                     droppedFields: (0..<random.below(17)).map { _ in text(64) },

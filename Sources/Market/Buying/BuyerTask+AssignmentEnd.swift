@@ -61,9 +61,12 @@ extension BuyerTask {
 
     private func finalBill(of assignment: Assignment, _ end: AssignmentEnd, _ desk: AuctionDesk) -> Bill {
         let weights = PromptCounts.weights(assignment.bid, model: request.model)
+        let bytes = request.body.count + delivery.text.count
+        let undisputed = RequestSize.undisputedPrompt(
+            tokensIn: assignment.tokensIn, bytes: bytes, features: request.features)
         let promptMax = min(
-            UInt64(request.body.count + delivery.text.count) + Self.promptFormatMax,
-            desk.prompts.most(estimate: assignment.tokensIn, weights))
+            RequestSize.promptMax(bytes: bytes),
+            max(undisputed, desk.prompts.most(estimate: assignment.tokensIn, weights)))
         switch end {
         case .finished(let finish): return assignment.bill(finish, promptMax: promptMax)
         case .limited: return assignment.bill(promptMax: promptMax)
@@ -73,9 +76,6 @@ extension BuyerTask {
             return assignment.bill()
         }
     }
-
-    /// Tokens of a chat format, beyond one for each byte of a prompt.
-    private static let promptFormatMax: UInt64 = 1_024
 
     private mutating func settle(_ bill: Bill, _ assignment: Assignment, _ end: AssignmentEnd) {
         let ending: AssignmentEnding

@@ -148,6 +148,12 @@ public struct MarketParameters: Sendable {
     /// time (10 × `receiptInterval`). It is what a buyer that never pays can take at a time.
     public var unpaidTokens: UInt32 = 256
     public var unpaidMax = Interval.seconds(10)
+    /// From the end of an answer until its final receipt must have come. Shorter: a buyer whose receipt is on its way has
+    /// fewer slots; longer: one that never pays has its slots for that much longer.
+    public var finalReceiptMax = Interval.seconds(5)
+    /// A buyer has a slot of its own only for so many tokens' price that it paid, a sixteenth of `unpaidTokens`. More: a
+    /// buyer with short chats is a stranger for longer; 0: a few payments for next to nothing take every slot.
+    public var slotTokens: UInt64 = 16
     /// A buyer or network that leaves answers unpaid so many times in a row is a debtor, until it pays for one or
     /// `unpaidMemory` has passed. Fewer: a few lost connections make one; more: each new network takes more for nothing.
     public var unpaidInRowMax = 3
@@ -173,6 +179,9 @@ public struct MarketParameters: Sendable {
     /// How many attempts of each kind are remembered: those whose hold ran out (for late awards), those given up, and
     /// those with a job (for repeated awards and last receipts).
     public var rememberedMax = 1_024
+    /// Attempts with a receipt that are remembered, some 80 bytes each: as many as the database has receipts. Fewer: old
+    /// receipts pay for new tasks of the same name.
+    public var soldMax = 65_536
     /// Buyers, and networks, that are known for leases or unpaid answers; a quarter of it for each power of two of tasks
     /// that they paid (`PaidTasks`).
     public var knownBuyersMax = 4_096

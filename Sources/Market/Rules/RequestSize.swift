@@ -14,6 +14,20 @@ enum RequestSize {
         return min(most, bytesAlways + bytesPerToken * Int(tokensIn))
     }
 
+    /// The most tokens of a prompt that its buyer disputes under no circumstances where FINISH counts so many: those that its
+    /// call states, or one for each 8 bytes of the request, which is half of what text has, if that is more. So a call
+    /// that states too few makes no prompt free. Images are bytes without tokens.
+    static func undisputedPrompt(tokensIn: UInt32, bytes: Int, features: Features) -> UInt64 {
+        let byBytes = features.contains(.images) ? 0 : bytes / bytesPerPromptToken
+        return min(UInt64(max(Int(tokensIn), byBytes)), promptMax(bytes: bytes))
+    }
+
+    /// The most tokens that a prompt can have: one for each byte, and those of a chat format.
+    static func promptMax(bytes: Int) -> UInt64 { UInt64(bytes) + promptFormatMax }
+
+    private static let bytesPerPromptToken = 8
+    private static let promptFormatMax: UInt64 = 1_024
+
     /// The fewest tokens that a call may state for a request of `bytes`.
     static func tokensMin(bytes: Int, features: Features) -> UInt32 {
         guard !features.contains(.images), bytes > bytesAlways else { return 0 }

@@ -34,7 +34,7 @@ extension Bidder {
         guard let key = channels.removeValue(forKey: channel) else { return }
         gate.closed(channel, for: key)
         switch gate.standing(of: key) {
-        case .running: cancelTask(key, turn.now, &out)
+        case .running: cancelTask(key, lineBroke: true, turn.now, &out)
         case .held, .leased: end(key, .spent, &out)
         case .ended, nil: break
         }
@@ -141,8 +141,8 @@ extension Bidder {
             }
             _ = gate.change(key) { $0.finish(finish, &out) }
             record.finished &+= 1
-            noteUnpaid(key, turn.now, &out)
             end(key, .ran, &out)
+            noteDue(key, turn.now, &out)
         case .failed(let fail):
             _ = gate.change(key) { $0.fail(fail, &out) }
             record.failed &+= 1
@@ -222,32 +222,41 @@ extension Bidder {
 
     /// Ends a task because of what its buyer does, or doesn't do.
     mutating func failTask(_ key: SlotKey, _ fail: Fail, _ now: Now, _ out: inout [BidderAction]) {
-        noteUnpaid(key, now, &out)
-        stopTask(key, fail, &out)
+        if stopTask(key, fail, &out) { noteDue(key, now, &out) }
     }
 
-    /// Stops the backend and sends the buyer the failure.
-    mutating func stopTask(_ key: SlotKey, _ fail: Fail, _ out: inout [BidderAction]) {
+    /// Stops the backend and sends the buyer the failure; false: no task runs under this key.
+    @discardableResult
+    mutating func stopTask(_ key: SlotKey, _ fail: Fail, _ out: inout [BidderAction]) -> Bool {
         let stopped: Void? = gate.change(key) {
             $0.stop(&out)
             $0.fail(fail, &out)
         }
-        guard stopped != nil else { return }
+        guard stopped != nil else { return false }
         record.failed &+= 1
         end(key, .ran, &out)
+        return true
     }
 
     /// The buyer cancelled the task or has gone.
-    mutating func cancelTask(_ key: SlotKey, _ now: Now, _ out: inout [BidderAction]) {
-        guard gate.change(key, { $0.stop(&out) }) != nil else { return }
+    mutating func cancelTask(
+        _ key: SlotKey, lineBroke: Bool = false, _ now: Now, _ out: inout [BidderAction]
+    ) {
+        let isAcknowledged = gate.change(key) {
+            $0.stop(&out)
+            return !$0.isMostlyUnacknowledged
+        }
+        guard let isAcknowledged else { return }
         record.cancelled &+= 1
-        noteUnpaid(key, now, &out)
         end(key, .ran, &out)
+        noteDue(key, lineBroke: lineBroke && isAcknowledged, now, &out)
     }
 
-    /// Counts an answer that its buyer has not acknowledged.
-    private mutating func noteUnpaid(_ key: SlotKey, _ now: Now, _ out: inout [BidderAction]) {
-        out += gate.jobEnds(key, now).map { .buyerJudged($0) }
+    /// What an answer owes is due when it has ended, unless this node broke it off.
+    private mutating func noteDue(
+        _ key: SlotKey, lineBroke: Bool = false, _ now: Now, _ out: inout [BidderAction]
+    ) {
+        out += gate.isDue(key, lineBroke: lineBroke, now).map { .buyerJudged($0) }
     }
 
     /// The only place where a hold, a lease or a task ends: frees the slot, the channels (also those that the

@@ -57,8 +57,13 @@ public struct Bidder: Sendable {
         for key in gate.keys { end(key, .spent, &out) }
     }
 
-    /// Takes what an earlier process knew of buyers, the oldest first.
-    public mutating func restore(_ buyers: [BuyerRecord], now: Now) { gate.shares.restore(buyers, now) }
+    /// Takes what an earlier process knew of buyers and of what it sold, the oldest first.
+    public mutating func restore(_ buyers: [BuyerRecord], sold: [SoldTask] = [], now: Now) {
+        gate.shares.restore(buyers, now)
+        for sold in sold {
+            gate.sold.insert(SlotKey(buyer: sold.buyer, task: sold.task, attempt: sold.attempt))
+        }
+    }
 
     // MARK: - Messages
 
@@ -169,7 +174,7 @@ public struct Bidder: Sendable {
 
     // MARK: - Time
 
-    public mutating func nextDeadline() -> MonotonicTime { timers.next() }
+    public mutating func nextDeadline() -> MonotonicTime { min(timers.next(), gate.awaited.nextDeadline) }
 
     public mutating func tick(turn: inout Turn, out: inout [BidderAction]) {
         while let due = timers.popDue(turn.monotonic) {
@@ -180,6 +185,9 @@ public struct Bidder: Sendable {
             case .deadline(let id): deadlineDue(id, turn.now, &out)
             case .unread(let id): unreadDue(id, turn.now, &out)
             }
+        }
+        while let key = gate.awaited.popDue(turn.monotonic) {
+            out += gate.isOverdue(key, turn.now).map { .buyerJudged($0) }
         }
     }
 
@@ -193,7 +201,13 @@ public struct Bidder: Sendable {
     /// Of those, slots of strangers.
     public func slotsLent(_ model: String) -> Int { gate.shares.strangers(model) }
     /// Tables with their sizes and bounds. For checkers.
-    public var tables: [(name: String, count: Int, bound: Int)] { gate.ended.tables + gate.shares.tables }
+    public var tables: [(name: String, count: Int, bound: Int)] {
+        gate.ended.tables + gate.shares.tables
+            + [
+                ("awaited receipts", gate.awaited.count, gate.awaited.capacity),
+                ("sold tasks", gate.sold.count, gate.sold.bound),
+            ]
+    }
     /// Everything that must be zero when nothing runs. For checkers.
     public var outstanding: (holds: Int, jobs: Int, channels: Int, timers: Int) {
         (gate.count, gate.running, channels.count, timers.count)

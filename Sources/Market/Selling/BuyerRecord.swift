@@ -10,13 +10,13 @@ public struct BuyerRecord: Hashable, Sendable {
     }
 
     public var party: Party
-    /// Tasks that were paid as counted since the last one that wasn't acknowledged.
-    public var paid: Int
+    /// What was paid as counted since the last answer that wasn't acknowledged, less what was left unpaid.
+    public var paid: Paid
     /// Times in a row that it left an answer unpaid.
     public var unpaid: Int
     public var at: WallTime
 
-    public init(_ party: Party, paid: Int, unpaid: Int = 0, at: WallTime) {
+    public init(_ party: Party, paid: Paid, unpaid: Int = 0, at: WallTime) {
         self.party = party
         self.paid = paid
         self.unpaid = unpaid

@@ -40,6 +40,12 @@ struct CalledFor: Sendable {
         return body + delivered <= most ? nil : "The request is larger than its call's input tokens allow."
     }
 
+    /// Prompt tokens that the buyer disputes under no circumstances.
+    func undisputedPrompt(_ open: TaskOpen) -> UInt64 {
+        let bytes = Int(open.bodyBytes) + Int(open.deliveredBytes)
+        return RequestSize.undisputedPrompt(tokensIn: tokensIn, bytes: bytes, features: features)
+    }
+
     /// The lower limit of output tokens of the two; nil: none.
     func tokensMax(_ open: TaskOpen) -> UInt32? {
         let limits = [tokensOutMax, open.maxTokens].filter { $0 > 0 }

@@ -1,11 +1,22 @@
 import Primitives
 
-/// How many tasks each buyer, or each network, has paid.
+/// What a buyer, or a network, has paid less what it left unpaid.
+public struct Paid: Hashable, Sendable {
+    public var tasks: Int
+    public var amount: Money
+
+    public init(tasks: Int = 0, amount: Money = .zero) {
+        self.tasks = tasks
+        self.amount = amount
+    }
+}
+
+/// What each buyer, or each network, has paid.
 ///
 /// Parties that have paid 1, 2–3, 4–7, … tasks have a table each, from which the one that paid least recently leaves
 /// first. So many new keys that pay for next to nothing push out one another, and none that has paid more often.
 struct PaidTasks<Party: Hashable & Sendable>: Sendable {
-    private var levels: [RecentTable<Party, Int>]
+    private var levels: [RecentTable<Party, Paid>]
     let bound: Int
 
     /// - Parameter capacity: of each table.
@@ -26,20 +37,36 @@ struct PaidTasks<Party: Hashable & Sendable>: Sendable {
     var count: Int { levels.reduce(0) { $0 + $1.count } }
     var isEmpty: Bool { levels.allSatisfy { $0.count == 0 } }
 
-    subscript(party: Party) -> Int {
-        for level in levels { if let count = level[party] { return count } }
-        return 0
+    subscript(party: Party) -> Paid {
+        for level in levels { if let paid = level[party] { return paid } }
+        return Paid()
     }
 
-    /// One more task is paid.
-    mutating func add(_ party: Party) { set(party, self[party] + 1) }
+    mutating func add(_ party: Party, _ more: Paid) {
+        let paid = self[party]
+        set(
+            party, Paid(tasks: paid.tasks + min(more.tasks, Self.countMax), amount: paid.amount + more.amount)
+        )
+    }
 
-    /// It becomes the most recent of its table; at 0 it is forgotten.
-    mutating func set(_ party: Party, _ count: Int) {
+    /// Takes as much as there is; returns what was taken. Without a task nothing is left.
+    mutating func take(_ party: Party, _ less: Paid) -> Paid {
+        let paid = self[party]
+        guard paid.tasks > less.tasks else {
+            remove(party)
+            return paid
+        }
+        let taken = Paid(tasks: less.tasks, amount: min(paid.amount, less.amount))
+        set(party, Paid(tasks: paid.tasks - taken.tasks, amount: paid.amount - taken.amount))
+        return taken
+    }
+
+    /// It becomes the most recent of its table; without a paid task it is forgotten.
+    mutating func set(_ party: Party, _ paid: Paid) {
         remove(party)
-        guard count > 0 else { return }
-        let count = min(count, Self.countMax)
-        levels[Self.level(count)].insert(party, count)
+        guard paid.tasks > 0 else { return }
+        let tasks = min(paid.tasks, Self.countMax)
+        levels[Self.level(tasks)].insert(party, Paid(tasks: tasks, amount: max(.zero, paid.amount)))
     }
 
     mutating func remove(_ party: Party) {

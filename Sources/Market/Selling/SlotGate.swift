@@ -44,6 +44,7 @@ struct SlotGate: Sendable {
         /// Set when the task has ended; until then the task counts.
         var work = Work()
         var receipts = ReceiptTrack()
+        var payment = Payment.open
     }
 
     /// Why a slot became free.
@@ -75,12 +76,16 @@ struct SlotGate: Sendable {
     private var jobs: [JobID: SlotKey] = [:]
     var shares: SlotShares
     var ended: EndedClaims
+    var awaited: AwaitedReceipts
+    var sold: SoldTasks
     private var forecasts: [String: Forecast] = [:]
 
     init(_ parameters: MarketParameters) {
         self.parameters = parameters
         shares = SlotShares(parameters)
         ended = EndedClaims(capacity: parameters.rememberedMax)
+        awaited = AwaitedReceipts(capacity: parameters.rememberedMax)
+        sold = SoldTasks(capacity: parameters.soldMax)
     }
 
     // MARK: - Admission
@@ -92,9 +97,9 @@ struct SlotGate: Sendable {
         switch ended.end(of: key) {
         // This attempt had its assignment, which has ended.
         case .spent, .ran: return Refusal(reason: .unspecified)
-        case .lapsed, .released, nil: break
+        case .lapsed, .released, nil: if sold.contains(key) { return Refusal(reason: .unspecified) }
         }
-        switch shares.verdict(party, model.model, slots: model.slots, now) {
+        switch shares.verdict(party, model.model, model.price, slots: model.slots, now) {
         case .free: return nil
         case .busy: return Refusal(reason: .busy, freeIn: nextFree(model, now).any)
         case .overShare: return Refusal(reason: .holdLimit, freeIn: nextFree(model, now).strangers)
@@ -105,11 +110,13 @@ struct SlotGate: Sendable {
     mutating func hold(
         _ key: SlotKey, _ claim: Claim, slots: Int, until: MonotonicTime, _ now: MonotonicTime
     ) {
-        guard case .free(let isStranger) = shares.verdict(claim.party, claim.model, slots: slots, now) else {
-            return
-        }
+        guard case .free(let isStranger) = verdict(claim, slots: slots, now) else { return }
         ended.remove(key)
         insert(key, Slot(use: .held(until: until), claim: claim, isStranger: isStranger))
+    }
+
+    private func verdict(_ claim: Claim, slots: Int, _ now: MonotonicTime) -> SlotShares.Verdict {
+        shares.verdict(claim.party, claim.model, claim.bid.record.price, slots: slots, now)
     }
 
     /// Turns a hold into a lease. A bid whose hold ran out or was released gets a slot again, once, if it could get one
@@ -126,8 +133,7 @@ struct SlotGate: Sendable {
             }
         } else {
             guard let claim = ended.leasable(key),
-                case .free(let isStranger) = shares.verdict(
-                    claim.party, claim.model, slots: terms.slotsForSale(claim.model), now)
+                case .free(let isStranger) = verdict(claim, slots: terms.slotsForSale(claim.model), now)
             else { return .refused }
             ended.remove(key)
             insert(key, Slot(use: .leased(until: until), claim: claim, isStranger: isStranger))

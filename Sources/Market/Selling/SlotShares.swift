@@ -1,12 +1,14 @@
 import Primitives
+import Wire
 
 /// Who uses how many slots, and who may take another: the counters of `SlotGate`'s table, which alone changes them.
 ///
-/// A key may use one slot more than it has paid tasks here, and so may its network group (`Endpoint.group`). A slot
-/// beyond that is lent, while *strangers*, which are keys that never paid and users of lent slots, use less than their
-/// share of the model. A key that never paid gets even its first slot only within that share once anybody has paid, or
-/// for a while after a lease of its network that no receipt has followed. So a new buyer finds the idle half
-/// of a seller, and buyers that pay find the other half, whatever strangers do; new keys cost nothing and gain nothing.
+/// A key has slots of its own, one more than it has paid tasks here, but no more than what it paid is worth
+/// (`slotTokens`); and so has its network group (`Endpoint.group`). A slot beyond that is lent, while *strangers*, which
+/// are keys without an own slot and users of lent slots, use less than their share of the model. A stranger gets even its
+/// first slot only within that share once anybody has paid, or for a while after a lease of its network that no receipt
+/// has followed. So a new buyer finds the idle half of a seller, and buyers that pay find the other half, whatever
+/// strangers do; new keys cost nothing and gain nothing, and what is left unpaid is taken from what was paid.
 ///
 /// A *debtor* (`UnpaidAnswers`), or a new key of its network, is lent one slot at a time, and only while half of the
 /// strangers' share is free: a network costs more than a key, and whoever hasn't failed anybody comes first.
@@ -33,12 +35,13 @@ struct SlotShares: Sendable {
     }
 
     private let strangersPercent: Int
+    private let slotTokens: UInt64
     // An entry without a slot is removed, so that there are no more of them than slots.
     private var byModel: [String: Use] = [:]
     private var byBuyer: [PublicKey: Int] = [:]
     private var byGroup: [UInt64: Int] = [:]
     private let openLeasesMax: Int
-    /// Tasks that were paid as counted.
+    /// Tasks that were paid as counted, less those that were left unpaid.
     private var paidByBuyer: PaidTasks<PublicKey>
     private var paidByGroup: PaidTasks<UInt64>
     /// Networks with a lease that no receipt has followed yet, and until when that is remembered.
@@ -49,6 +52,7 @@ struct SlotShares: Sendable {
 
     init(_ parameters: MarketParameters) {
         strangersPercent = parameters.strangersPercent
+        slotTokens = parameters.slotTokens
         openLeasesMax = parameters.knownBuyersMax
         paidByBuyer = PaidTasks(capacity: parameters.knownBuyersMax / 4)
         paidByGroup = PaidTasks(capacity: parameters.knownBuyersMax / 4)
@@ -70,30 +74,41 @@ struct SlotShares: Sendable {
     func taken(_ model: String) -> Int { byModel[model]?.slots ?? 0 }
     func strangers(_ model: String) -> Int { byModel[model]?.strangers ?? 0 }
 
-    func verdict(_ party: Party, _ model: String, slots: Int, _ now: MonotonicTime) -> Verdict {
+    func verdict(_ party: Party, _ model: String, _ price: Price, slots: Int, _ now: MonotonicTime) -> Verdict
+    {
         let use = byModel[model] ?? Use()
         guard use.slots < slots else { return .busy }
         if party.isOwn { return .free(toStranger: false) }
-        let paid = paidByBuyer[party.buyer]
-        let paidAround = max(paid, paidByGroup[party.group])
-        let owes = paid == 0 && openLeases[party.group] ?? .zero > now
-        let mayUseOwn = byBuyer[party.buyer] ?? 0 <= paid && byGroup[party.group] ?? 0 <= paidAround
+        let own = ownSlots(paidByBuyer[party.buyer], price)
+        let isStranger = own == 0
+        let (most, mostAround) = (max(1, own), max(1, own, ownSlots(paidByGroup[party.group], price)))
+        let owes = isStranger && openLeases[party.group] ?? .zero > now
+        let mayUseOwn = byBuyer[party.buyer] ?? 0 < most && byGroup[party.group] ?? 0 < mostAround
         let share = (slots * strangersPercent + 99) / 100
-        if isDebtor(party, now) {
+        if isDebtor(party, isStranger: isStranger, now) {
             let isFirst = byBuyer[party.buyer] == nil && byGroup[party.group] == nil
             return isFirst && use.strangers < share && 2 * use.strangers <= share
                 ? .free(toStranger: true) : .overShare
         }
-        if use.strangers < share { return .free(toStranger: paid == 0 || !mayUseOwn) }
+        if use.strangers < share { return .free(toStranger: isStranger || !mayUseOwn) }
         // Before anybody has paid there is nobody to keep the other half for.
-        guard mayUseOwn, !owes, paid > 0 || paidByBuyer.isEmpty else { return .overShare }
-        return .free(toStranger: paid == 0)
+        guard mayUseOwn, !owes, !isStranger || paidByBuyer.isEmpty else { return .overShare }
+        return .free(toStranger: isStranger)
     }
 
-    /// What other keys of its network left counts only against a key that never paid.
-    private func isDebtor(_ party: Party, _ now: MonotonicTime) -> Bool {
-        unpaidByBuyer.isDebtor(party.buyer, now)
-            || paidByBuyer[party.buyer] == 0 && unpaidByGroup.isDebtor(party.group, now)
+    /// One for each `slotTokens` that it paid for at the dearer of the prices, and no more than one beyond its tasks.
+    private func ownSlots(_ paid: Paid, _ price: Price) -> Int {
+        guard paid.tasks > 0 else { return 0 }
+        let rate = max(price.input, price.output)
+        let worth = Scoring.cost(
+            Price(input: 0, cachedInput: 0, output: rate), prompt: 0, cached: 0, completion: slotTokens)
+        guard worth > .zero else { return 1 + paid.tasks }
+        return min(1 + paid.tasks, Int(paid.amount.microCredits / worth.microCredits))
+    }
+
+    /// What other keys of its network left counts only against a stranger.
+    private func isDebtor(_ party: Party, isStranger: Bool, _ now: MonotonicTime) -> Bool {
+        unpaidByBuyer.isDebtor(party.buyer, now) || isStranger && unpaidByGroup.isDebtor(party.group, now)
     }
 
     // MARK: - Changes
@@ -135,7 +150,7 @@ struct SlotShares: Sendable {
         paidByGroup.remove(party.group)
     }
 
-    /// The party's answer has ended, and most of it is unpaid. Returns whether its history has changed.
+    /// The party's answer was left unpaid, and that may make it a debtor. Returns whether that has changed.
     mutating func leftUnpaid(_ party: Party, _ now: MonotonicTime) -> Bool {
         guard !party.isOwn else { return false }
         let isNews = (unpaidByBuyer.add(party.buyer, now), unpaidByGroup.add(party.group, now))
@@ -150,10 +165,30 @@ struct SlotShares: Sendable {
     }
 
     /// The party has paid for a task what was counted. This node pays itself nothing.
-    mutating func paid(_ party: Party) {
+    mutating func paid(_ party: Party, _ amount: Money) {
         guard !party.isOwn else { return }
-        paidByBuyer.add(party.buyer)
-        paidByGroup.add(party.group)
+        paidByBuyer.add(party.buyer, Paid(tasks: 1, amount: amount))
+        paidByGroup.add(party.group, Paid(tasks: 1, amount: amount))
+    }
+
+    /// What was taken for an answer from what the key and its network had paid.
+    struct Charge: Sendable {
+        fileprivate let key: Paid
+        fileprivate let network: Paid
+    }
+
+    /// Takes what the party owes from what it and its network paid.
+    mutating func charge(_ party: Party, _ owed: Paid) -> Charge {
+        guard !party.isOwn else { return Charge(key: Paid(), network: Paid()) }
+        return Charge(
+            key: paidByBuyer.take(party.buyer, owed), network: paidByGroup.take(party.group, owed))
+    }
+
+    /// The party has paid after all.
+    mutating func giveBack(_ charge: Charge, to party: Party) {
+        guard !party.isOwn else { return }
+        paidByBuyer.add(party.buyer, charge.key)
+        paidByGroup.add(party.group, charge.network)
     }
 
     // MARK: - Memory

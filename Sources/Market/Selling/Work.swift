@@ -10,9 +10,13 @@ struct Work: Sendable {
     /// The limit of output tokens; nil: none.
     private let tokensMax: UInt32?
 
-    init(_ kind: TaskKind = .unspecified, tokensMax: UInt32? = nil) {
+    /// Prompt tokens that no buyer disputes where FINISH says so many (`RequestSize`).
+    private let undisputedPrompt: UInt64
+
+    init(_ kind: TaskKind = .unspecified, tokensMax: UInt32? = nil, undisputedPrompt: UInt64 = 0) {
         answer = AnswerCount(kind)
         self.tokensMax = tokensMax
+        self.undisputedPrompt = undisputedPrompt
     }
 
     /// Tokens of the DELTAs, as the buyer counts them.
@@ -45,25 +49,34 @@ struct Work: Sendable {
         return receipt.completionTokens >= UInt64(tokens) / 2 && receipt.cost >= min(owed, WireLimits.costMax)
     }
 
-    /// Whether a final receipt pays for at least half of the answer, up to the limit: its buyer is no debtor, whatever else
-    /// it disputes.
-    func isMostlyPaid(by receipt: Receipt, _ bid: Bid) -> Bool {
-        let half = UInt64(min(tokens, tokensMax ?? .max)) / 2
-        let owed = Scoring.cost(bid.price, prompt: 0, cached: 0, completion: half)
-        return receipt.completionTokens >= half && receipt.cost >= min(owed, WireLimits.costMax)
+    /// What a buyer owes that disputes nothing of it: of the answer no more than the limit, of FINISH's prompt what no
+    /// buyer disputes.
+    func owed(_ bid: Bid) -> Money { owed(bid, 1) }
+
+    /// That, of an answer and a prompt of a fraction of the length.
+    private func owed(_ bid: Bid, _ fraction: UInt64) -> Money {
+        guard answer.bytes > 0 || finishBytes > 0 else { return .zero }
+        let prompt = min(UInt64(finish?.prompt ?? 0), undisputedPrompt)
+        let cost = Scoring.cost(
+            bid.price, prompt: prompt / fraction, cached: UInt64(finish?.cached ?? 0) / fraction,
+            completion: completion / fraction)
+        return min(cost, WireLimits.costMax)
     }
 
-    /// Whether a final receipt pays what was counted. Of the prompt only what the buyer itself stated in its call, since
-    /// the two count it by different means; of the answer no more than the limit. Nothing is a payment only where nothing
-    /// has a price.
-    func isPaid(by receipt: Receipt, _ bid: Bid, tokensIn: UInt32) -> Bool {
-        let completion = min(tokens, tokensMax ?? .max)
-        let prompt = min(finish?.prompt ?? 0, tokensIn)
-        let owed = Scoring.cost(
-            bid.price, prompt: UInt64(prompt), cached: UInt64(finish?.cached ?? 0),
-            completion: UInt64(completion))
+    private var completion: UInt64 { UInt64(min(tokens, tokensMax ?? .max)) }
+
+    /// Whether an honest buyer sends a receipt for it.
+    func isOwed(_ bid: Bid) -> Bool { tokens > 0 || owed(bid) > .zero }
+
+    /// Whether a final receipt pays for at least half of it: its buyer is no debtor, whatever else it disputes.
+    func isMostlyPaid(by receipt: Receipt, _ bid: Bid) -> Bool {
+        receipt.completionTokens >= completion / 2 && receipt.cost >= owed(bid, 2)
+    }
+
+    /// Whether a final receipt pays what was counted. Nothing is a payment only where nothing has a price.
+    func isPaid(by receipt: Receipt, _ bid: Bid) -> Bool {
         let isFree = bid.price.input == 0 && bid.price.output == 0
-        return receipt.completionTokens >= UInt64(completion) && receipt.cost >= min(owed, WireLimits.costMax)
+        return receipt.completionTokens >= completion && receipt.cost >= owed(bid)
             && (receipt.cost > .zero || isFree)
     }
 }

@@ -39,7 +39,7 @@ struct WorkerTask: Sendable {
         self.open = open
         window = SendWindow(asked: open.windowBytes == 0 ? parameters.windowBytes : UInt64(open.windowBytes))
         tokensMax = call.tokensMax(open)
-        work = Work(open.kind, tokensMax: tokensMax)
+        work = Work(open.kind, tokensMax: tokensMax, undisputedPrompt: call.undisputedPrompt(open))
         deadlineAt = call.deadline(open, now)
         lastFrameAt = now
         takenAt = now
@@ -161,9 +161,13 @@ struct WorkerTask: Sendable {
 
     // MARK: - Ends
 
-    /// Counts never fall: a total below that of the deltas is raised to it.
+    /// Counts never fall: a total below that of the deltas is raised to it. Nor does the model server's count of the prompt
+    /// exceed what any prompt of this size can have.
     mutating func finish(_ finish: Finish, _ out: inout [BidderAction]) {
         var finish = finish
+        finish.promptTokens = UInt32(
+            clamping: min(UInt64(finish.promptTokens), RequestSize.promptMax(bytes: announced)))
+        finish.cachedTokens = min(finish.cachedTokens, finish.promptTokens)
         if finish.completionTokens > 0 { finish.completionTokens = max(finish.completionTokens, work.tokens) }
         work.add(finish)
         send(.finish(finish), &out)
