@@ -178,9 +178,10 @@ public struct HTTPSettings: Sendable {
 
 /// Defaults for this node's own tasks.
 public struct AskSettings: Sendable {
-    public var maxInputPrice: Int64?
-    public var maxOutputPrice: Int64?
-    public var maxCost: Money?
+    /// Micro-credits per million tokens.
+    public var maxInputPrice: Int64
+    public var maxOutputPrice: Int64
+    public var maxCost: Money
     /// Micro-credits that one second less of waiting is worth.
     public var timePerSecond: Int
     public var minTrust: Double
@@ -189,9 +190,10 @@ public struct AskSettings: Sendable {
         try reader.allow(["max_price", "max_cost", "value_of_time", "min_trust"])
         let price = reader.child("max_price")
         try price.allow(["input", "output"])
-        maxInputPrice = try price.microCredits("input")
-        maxOutputPrice = try price.microCredits("output")
-        maxCost = try reader.microCredits("max_cost").map(Money.init(microCredits:))
+        // A price is whatever a seller writes: without limits one answer could cost any amount.
+        maxInputPrice = try price.microCredits("input") ?? 10_000_000
+        maxOutputPrice = try price.microCredits("output") ?? 30_000_000
+        maxCost = Money(microCredits: try reader.microCredits("max_cost") ?? 1_000_000)
         timePerSecond = try reader.integer("value_of_time", in: 0...1_000_000_000) ?? 40
         minTrust = try reader.number("min_trust", in: 0...1) ?? 0
     }

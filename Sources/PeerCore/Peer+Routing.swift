@@ -68,6 +68,8 @@ extension Peer {
     }
 
     mutating func complete(_ completion: Completion) {
+        // An answer is a sign of life, whoever asked.
+        if case .answered = completion.result { auctioneer.heard(completion.peer.key, turn.monotonic) }
         switch (completion.owner, completion.result) {
         case (.discovery(let token), .answered(let message, let roundTrip)):
             discovery.answered(

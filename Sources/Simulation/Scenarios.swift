@@ -77,6 +77,8 @@ public enum Scenarios {
                 scenario.load[0].tokensMin = 60
                 scenario.load[0].tokensMax = 120
                 scenario.load[0].every = .milliseconds(250)
+                // The last is thawed 6 s after the last event.
+                scenario.calm = .seconds(8)
                 for index in 0..<4 {
                     scenario.events.append(
                         PlannedEvent(

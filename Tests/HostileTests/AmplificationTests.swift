@@ -20,7 +20,7 @@ import Testing
     @Test func case12SeededProgramsAgainstAWholeNodeGetNoMoreBytesOutThanTheyPutIn() {
         var highest = 0.0
         var answers = 0
-        for seed in 1...80 as ClosedRange<UInt64> {
+        for seed in 1...120 as ClosedRange<UInt64> {
             let (ratio, count) = Amplification.peer(seed)
             highest = max(highest, ratio)
             answers += count

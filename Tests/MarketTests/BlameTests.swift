@@ -235,17 +235,23 @@ import Wire
 
     @Test func aStreamIsMeasuredFromItsChannelToItsFirstByteAndFromThereToItsLast() {
         var book = SpeedBook(MarketParameters())
-        book.note(SpeedSample(first: 100, isComplete: true, rate: 40_000), of: ada.key, "wren-m")
-        book.note(SpeedSample(first: 500, isComplete: true, rate: 80_000), of: ada.key, "wren-m")
+        book.note(
+            SpeedSample(first: 100, isComplete: true, rate: 40_000), of: ada.key, "wren-m", hasVote: true)
+        book.note(
+            SpeedSample(first: 500, isComplete: true, rate: 80_000), of: ada.key, "wren-m", hasVote: true)
         let speed = book.measured(ada.key, "wren-m")
         #expect(speed == MeasuredSpeed(firstTokenMilliseconds: 200, millitokensPerSecond: 50_000))
-        book.note(SpeedSample(first: 100, isComplete: false, rate: nil), of: ada.key, "wren-m")
+        book.note(SpeedSample(first: 100, isComplete: false, rate: nil), of: ada.key, "wren-m", hasVote: true)
         #expect(book.measured(ada.key, "wren-m") == speed, "a worker that was stopped early was not fast")
         #expect(book.market(of: "wren-m") == speed && book.market(of: "wren-s") == nil)
         #expect(book.measured(bob.key, "wren-m") == nil)
+        book.note(SpeedSample(first: 9, isComplete: true, rate: 1), of: bob.key, "wren-m", hasVote: false)
+        #expect(
+            book.market(of: "wren-m") == speed,
+            "keys that did next to nothing don't say how fast the market is")
         for seller in 100..<400 {
             let key = Seller(UInt64(seller)).key
-            book.note(SpeedSample(first: 7, isComplete: true, rate: 1), of: key, "wren-m")
+            book.note(SpeedSample(first: 7, isComplete: true, rate: 1), of: key, "wren-m", hasVote: true)
         }
         #expect(book.market(of: "wren-m")?.firstTokenMilliseconds == 7)
     }
@@ -348,7 +354,9 @@ extension BlameTests {
     }
 
     @Test func newKeysLoseTwoAssignmentsOfATaskAndThenAProvenSellerIsAsked() {
-        var buyer = Buyer()
+        var parameters = MarketParameters.withoutProbation
+        parameters.suspensionMin = .zero
+        var buyer = Buyer(parameters: parameters)
         let (before, _) = buyer.stream([cyd], channel: 4)
         buyer.delta(before, 1, at: 0, "Hello", from: cyd, on: 4)
         buyer.finish(
@@ -366,6 +374,61 @@ extension BlameTests {
             worker = buyer.start(task, sellers, channel: ChannelID(rawValue: 5 + UInt64(attempt)))
         }
         #expect(worker.key == cyd.key)
+    }
+
+    @Test func afterFourAssignmentsThatCameToNothingOnlyTheBestRecordsAreAsked() {
+        var buyer = Buyer()
+        let others = (41...48).map { Seller($0, "met once", price: price(1, 1)) }
+        buyer.know([cyd])
+        buyer.know(others, finished: 1)
+        let sellers = others + [cyd]
+        var (task, worker) = buyer.stream(sellers)
+        let leaving = FrameBody.fail(Fail(.leaving, "bye", anotherMaySucceed: true))
+        for attempt in 1...4 {
+            #expect(worker.key != cyd.key)
+            let channel = ChannelID(rawValue: 4 + UInt64(attempt))
+            buyer.frame(task, UInt32(attempt), leaving, from: worker, on: channel)
+            buyer.actions = []
+            buyer.found(task, sellers)
+            worker = buyer.start(task, sellers, channel: ChannelID(rawValue: 5 + UInt64(attempt)))
+        }
+        #expect(worker.key == cyd.key)
+    }
+
+    @Test func aSellerThatLeavesAgainAndAgainLosesNoTrustAndComesLastForAWhile() {
+        var buyer = Buyer()
+        var free = Seller(41, "free", price: price(0, 0))
+        let leaving = FrameBody.fail(Fail(.leaving, "bye", anotherMaySucceed: true))
+        for round in 0..<2 as Range<UInt64> {
+            buyer.milliseconds += 2_000
+            free.offer.sequence += 1
+            let channel = ChannelID(rawValue: 5 + round)
+            let (task, worker) = buyer.stream([free, cyd], channel: channel)
+            #expect(worker.key == free.key)
+            buyer.frame(task, 1, leaving, from: free, on: channel)
+            buyer.auctioneer.cancel(task, turn: &buyer.turn, out: &buyer.actions)
+            _ = buyer.take()
+        }
+        free.offer.sequence += 1
+        #expect(trust(buyer, free) == 1_000)
+        #expect(buyer.stream([free, cyd], channel: 8).1.key == cyd.key)
+    }
+
+    @Test func aSellerThatFallsSilentAfterOneTokenIsRememberedAsSlow() {
+        var buyer = Buyer()
+        let cheap = Seller(41, "cheap", price: price(10, 100))
+        let (task, worker) = buyer.stream([cheap, cyd], request: request { $0.deadline = .minutes(1) })
+        #expect(worker.key == cheap.key)
+        buyer.delta(task, at: 0, "word", from: cheap, on: 5)
+        for _ in 0..<30 where buyer.actions.needs == 0 {
+            buyer.milliseconds += 500
+            let progress = Progress(phase: .generating, tokens: 1)
+            buyer.frame(task, 1, .progress(progress), from: cheap, on: 5)
+            buyer.advance(to: buyer.milliseconds)
+        }
+        #expect(buyer.actions.needs == 1)
+        _ = buyer.take()
+        #expect(buyer.stream([cheap, cyd], channel: 6).1.key == cyd.key)
     }
 
     @Test func aSellerThatFailsAgainAndAgainComesLastForAWhile() {

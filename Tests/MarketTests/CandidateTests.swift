@@ -173,7 +173,7 @@ import Wire
         let pool = (0..<100).map { number -> Eligible in
             Eligible(
                 candidate: Seller(UInt64(100 + number)).candidate, millitrust: 1_000, belief: SpeedBelief(),
-                rank: .max, isKnown: true, isMet: number < 90, weight: number < 10 ? 1_000 : 10)
+                rank: .max, isKnown: true, finished: number < 90 ? 1 : 0, weight: number < 10 ? 1_000 : 10)
         }
         var counts = [Int](repeating: 0, count: 100)
         for _ in 0..<200 {
@@ -197,7 +197,7 @@ import Wire
             return numbers.map { number -> Eligible in
                 Eligible(
                     candidate: Seller(UInt64(100 + number)).candidate, millitrust: 1_000,
-                    belief: SpeedBelief(), rank: .max, isKnown: isKnown, isMet: false, weight: weight)
+                    belief: SpeedBelief(), rank: .max, isKnown: isKnown, finished: 0, weight: weight)
             }
         }
         let invented = sellers(0..<1_000, isKnown: false)
@@ -216,7 +216,7 @@ import Wire
             let weight: UInt64 = isMet ? 1 : 1 << 20
             return Eligible(
                 candidate: Seller(UInt64(100 + number)).candidate, millitrust: 1_000, belief: SpeedBelief(),
-                rank: .max, isKnown: true, isMet: isMet, weight: weight)
+                rank: .max, isKnown: true, finished: isMet ? 1 : 0, weight: weight)
         }
         for _ in 0..<50 {
             let chosen = Sampling.choose(pool, most: 8, random: &random)
@@ -230,7 +230,7 @@ import Wire
             let isMet = number < 10
             return Eligible(
                 candidate: Seller(UInt64(100 + number)).candidate, millitrust: 1_000, belief: SpeedBelief(),
-                rank: .max, isKnown: true, isMet: isMet, weight: isMet ? 1 : 1 << 20)
+                rank: .max, isKnown: true, finished: isMet ? 1 : 0, weight: isMet ? 1 : 1 << 20)
         }
         for _ in 0..<50 {
             #expect(Sampling.choose(pool, most: 8, random: &random).count(where: \.isMet) == 4)

@@ -98,12 +98,31 @@ import Wire
 
     @Test func whatALostWorkerCostIsNoLongerThereForTheNext() throws {
         var buyer = Buyer()
-        let (task, _) = buyer.stream([ada, cyd], request: request { $0.preferences.maxCost = 160 })
+        let limited = request {
+            $0.preferences.maxCost = 160; $0.deadline = .minutes(1)
+        }
+        let (task, _) = buyer.stream([ada, cyd], request: limited)
         for part in 0..<40 { buyer.delta(task, at: UInt64(part) * 4, "word", from: ada, on: 5) }
         buyer.auctioneer.channelClosed(5, turn: &buyer.turn, out: &buyer.actions)
-        buyer.found(task, [ada, cyd])
+        buyer.wait(task, with: [ada, cyd])
         #expect(
             buyer.actions.failures.map(\.reason) == [.workerLost], "cyd's estimate is over the 80 µcr left")
+    }
+
+    @Test func withoutALimitAnAnswerIsNoLongerThanItsWorkersContext() {
+        for (context, streams) in [(100, true), (100, false), (0, true)] as [(UInt32, Bool)] {
+            var parameters = MarketParameters()
+            parameters.answerTokensMax = 200
+            var buyer = Buyer(parameters: parameters)
+            let endless = Seller(41, "endless", context: context)
+            let (task, _) = buyer.stream([endless], request: request { $0.streams = streams })
+            for part in 0..<1_000 as Range<UInt64> where buyer.actions.summaries.isEmpty {
+                buyer.delta(task, at: part * 4, "word", from: endless, on: 5)
+            }
+            let summary = buyer.actions.summaries.first
+            #expect(summary?.reason == "length")
+            #expect(summary?.completionTokens == (context == 0 ? 200 : 100))
+        }
     }
 
     // MARK: The bill

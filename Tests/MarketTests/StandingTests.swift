@@ -31,15 +31,15 @@ import Wire
 
     @Test func aFreshKeyHoweverCheapHasOneTaskAtATimeWhileASellerThatFinishedOneBids() {
         var buyer = Buyer()
-        for number in 0..<5 { finish(&buyer, [ada], channel: ChannelID(rawValue: 1 + number)) }
-        #expect(winners(&buyer, 4, [ada, Self.liar(1)]) == ["liar 1", "ada", "ada", "ada"])
+        for number in 0..<5 { finish(&buyer, [ada], channel: ChannelID(rawValue: UInt64(1 + number))) }
+        #expect(winners(&buyer, 4, [Self.liar(1), ada]) == ["liar 1", "ada", "ada", "ada"])
         let transcript = buyer.auctioneer.running.last.flatMap { buyer.auctioneer.transcript($0) }
         #expect(transcript?.bids.map(\.outcome) == [.won, .passedOver])
     }
 
     @Test func freshKeysTogetherHaveAnEighthOfWhatRuns() {
         var buyer = Buyer()
-        for number in 0..<40 { finish(&buyer, [ada], channel: ChannelID(rawValue: 1 + number)) }
+        for number in 0..<40 { finish(&buyer, [ada], channel: ChannelID(rawValue: UInt64(1 + number))) }
         let liars = (0..<6).map { Self.liar(UInt64($0)) }
         let names = winners(&buyer, 24, [ada] + liars)
         #expect(names.count { $0 == "ada" } == 22 && names[0] != "ada")
@@ -56,7 +56,7 @@ import Wire
 
     @Test func anAuctionWaitsForASellerThatFinishedTasksWhereTheOtherHasAllItGets() {
         var buyer = Buyer()
-        for number in 0..<5 { finish(&buyer, [ada], channel: ChannelID(rawValue: 1 + number)) }
+        for number in 0..<5 { finish(&buyer, [ada], channel: ChannelID(rawValue: UInt64(1 + number))) }
         let liar = Self.liar(1)
         #expect(winners(&buyer, 1, [ada, liar]) == ["liar 1"])
         let task = buyer.submit()
@@ -128,7 +128,7 @@ import Wire
 
     @Test func aRotatingKeyCostsOneTaskTheTimeOfAStallAndThenNoneForAWhile() {
         var buyer = Buyer()
-        for number in 0..<5 { finish(&buyer, [ada], channel: ChannelID(rawValue: 1 + number)) }
+        for number in 0..<5 { finish(&buyer, [ada], channel: ChannelID(rawValue: UInt64(1 + number))) }
         let (task, winner) = buyer.stream([ada, Self.liar(1)], channel: 50)
         #expect(winner.offer.name == "liar 1")
         let start = buyer.milliseconds
@@ -138,7 +138,8 @@ import Wire
             buyer.frame(task, 1, .progress(Progress(phase: .loading, tokens: 0)), from: winner, on: 50)
             buyer.advance(to: at)
         }
-        #expect((4_000...5_500).contains(buyer.milliseconds - start), "its words are worth 4 s beside ada")
+        #expect(
+            (4_000...5_000).contains(buyer.milliseconds - start), "its words are worth nothing beside ada")
         _ = buyer.take()
         #expect(winners(&buyer, 2, [ada, Self.liar(2)]) == ["ada", "ada"])
         buyer.advance(to: buyer.milliseconds + 10_000)

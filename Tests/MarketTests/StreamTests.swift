@@ -128,11 +128,11 @@ import Wire
         var buyer = Buyer()
         let other = Seller(5, "dot", quantization: "q4_k_m")
         let stubborn = Seller(6, "fay", continues: false)
-        let (task, _) = buyer.stream([ada])
+        let (task, _) = buyer.stream([ada], request: request { $0.deadline = .minutes(1) })
         buyer.delta(task, at: 0, "Hel", from: ada, on: 5)
         buyer.auctioneer.channelClosed(5, turn: &buyer.turn, out: &buyer.actions)
-        buyer.found(task, [ada, other, stubborn])
-        #expect(buyer.actions.calls.isEmpty)
+        buyer.wait(task, with: [ada, other, stubborn])
+        #expect(buyer.auctioneer.transcript(task)?.assignments.count == 1)
         #expect(buyer.actions.failures.map(\.reason) == [.workerLost])
     }
 
@@ -152,6 +152,17 @@ import Wire
         buyer.delta(task, at: offset, "lo", from: ada, on: 5)
         #expect(buyer.actions.text == "Hel")
         #expect(buyer.actions.closed == [5] && buyer.actions.needs == 1)
+    }
+
+    @Test func textThatIsNotWholeCharactersIsAViolationAndReachesNobody() {
+        for bytes in [[0xff], [0xe2, 0x82], [0x61, 0xc3]] as [[UInt8]] {
+            var buyer = Buyer()
+            let (task, _) = buyer.stream([ada, cyd])
+            buyer.frame(task, 1, .delta(Delta(offset: 0, text: bytes, tokens: 1)), from: ada, on: 5)
+            #expect(buyer.actions.text.isEmpty && buyer.actions.closed == [5])
+            buyer.found(task, [ada, cyd])
+            #expect(buyer.actions.calls.map(\.2) == [cyd.key])
+        }
     }
 
     @Test func framesOfAnotherChannelSenderAttemptOrTaskAreDiscarded() {
@@ -225,9 +236,9 @@ import Wire
 
     @Test func whileTheClientDoesNotReadSilenceIsNoStallAndTheWindowOpensWhenItReads() {
         var buyer = Buyer()
-        let (task, _) = buyer.stream([ada])
+        let (task, _) = buyer.stream([wide])
         let text = String(repeating: "x", count: 8_192)
-        for part in 0..<8 { buyer.delta(task, at: UInt64(part) * 8_192, text, from: ada, on: 5) }
+        for part in 0..<8 { buyer.delta(task, at: UInt64(part) * 8_192, text, from: wide, on: 5) }
         buyer.advance(to: 9_000)
         #expect(buyer.actions.needs == 0)
         _ = buyer.take()
@@ -240,9 +251,9 @@ import Wire
 
     @Test func aSlowClientsReadingIsShownBeforeHalfAWindowIsRead() {
         var buyer = Buyer()
-        let (task, _) = buyer.stream([ada])
+        let (task, _) = buyer.stream([wide])
         let text = String(repeating: "x", count: 8_192)
-        for part in 0..<8 { buyer.delta(task, at: UInt64(part) * 8_192, text, from: ada, on: 5) }
+        for part in 0..<8 { buyer.delta(task, at: UInt64(part) * 8_192, text, from: wide, on: 5) }
         for (second, shown) in [(4, []), (5, [.window(consumed: 200)]), (6, [])] as [(Int64, [FrameBody])] {
             buyer.advance(to: second * 1_000)
             _ = buyer.take()
@@ -253,9 +264,8 @@ import Wire
 
     @Test func aWorkerThatOurClientDoesNotReadEndsTheTaskAndNobodyIsBlamed() {
         var buyer = Buyer()
-        let (task, _) = buyer.stream([ada, bob])
-        let worker = buyer.auctioneer.transcript(task)?.assignments.last?.worker
-        let seller = worker == ada.key ? ada : bob
+        let (task, _) = buyer.stream([wide])
+        let seller = wide
         let trust = buyer.auctioneer.trust(of: seller.key, now: buyer.now)
         let text = String(repeating: "x", count: 8_192)
         for part in 0..<8 { buyer.delta(task, at: UInt64(part) * 8_192, text, from: seller, on: 5) }
@@ -267,11 +277,11 @@ import Wire
 
     @Test func aWorkerThatIgnoresItsWindowIsDropped() {
         var buyer = Buyer()
-        let (task, _) = buyer.stream([ada])
+        let (task, _) = buyer.stream([wide])
         let text = String(repeating: "x", count: 12_000)
         var offset: UInt64 = 0
         while buyer.actions.closed.isEmpty && offset < 4 << 20 {
-            buyer.delta(task, at: offset, text, from: ada, on: 5)
+            buyer.delta(task, at: offset, text, from: wide, on: 5)
             offset += 12_000
         }
         #expect(offset < 2 << 20)

@@ -117,6 +117,14 @@ struct Buyer: ~Copyable {
         auctioneer = Auctioneer(identity: me, parameters: parameters)
     }
 
+    /// Lets the sellers have finished so many tasks of this node before.
+    mutating func know(_ sellers: [Seller], finished: Int = 9) {
+        let records = sellers.map {
+            SellerRecord(key: $0.key, trust: 1_000, finished: finished, failed: 0, at: now.wall)
+        }
+        auctioneer.restore(records, now: now)
+    }
+
     var now: Now { turn.now }
     var milliseconds: Int64 {
         get { (turn.monotonic - .zero).milliseconds }
@@ -138,6 +146,19 @@ struct Buyer: ~Copyable {
                 selfReachable: reachable,
                 isReachabilityUntested: !tested),
             turn: &turn, out: &actions)
+    }
+
+    /// Finds the same sellers again and again until the task fails, for 20 s at most.
+    mutating func wait(_ task: TaskID, with sellers: [Seller]) {
+        let end = milliseconds + 20_000
+        while actions.failures.isEmpty, milliseconds < end {
+            if actions.needs > 0 {
+                actions = []
+                found(task, sellers)
+            } else {
+                advance(to: milliseconds + 100)
+            }
+        }
     }
 
     /// Removes and returns the actions so far.
@@ -279,6 +300,8 @@ extension [AuctioneerAction] {
 
 let ada = Seller(1, "ada", price: price(20, 200), speed: 60_000)
 let bob = Seller(2, "bob", price: price(15, 160), speed: 30_000)
+/// Its context holds answers that fill windows.
+let wide = Seller(4, "wide", context: 1 << 20)
 let cyd = Seller(3, "cyd", price: price(25, 240), speed: 90_000)
 
 extension Money: ExpressibleByIntegerLiteral {

@@ -33,6 +33,7 @@ import Wire
         _ code: String, _ another: Bool, _ expected: Reason
     ) {
         var buyer = Buyer()
+        buyer.know([ada, bob, cyd])
         let (task, first, other) = second(&buyer, [ada, cyd, bob], failure(code, another: another))
         #expect(other.key != first.key)
         buyer.frame(task, 2, failure(code, another: another), from: other, on: 6)
@@ -57,8 +58,8 @@ import Wire
 
     @Test func aNewKeysAnswerCostsAProvenSellerNothing() {
         var buyer = Buyer()
-        let known = SellerRecord(key: ada.key, trust: 1_000, finished: 9, failed: 0, at: buyer.now.wall)
-        buyer.auctioneer.restore([known], now: buyer.now)
+        buyer.know([ada])
+        buyer.know([cyd], finished: 1)
         let (task, first, other) = second(&buyer, [ada, cyd], failure("backend_error", another: true))
         #expect(first.key == ada.key)
         buyer.delta(task, 2, at: 0, " ", from: other, on: 6)
@@ -124,6 +125,7 @@ import Wire
             if sellers.count > 1 {
                 let other = buyer.start(task, sellers, channel: 6)
                 buyer.frame(task, 2, nothing, from: other, on: 6)
+                buyer.found(task, sellers)
             }
             #expect(buyer.actions.summaries.map(\.reason) == ["stop"])
             #expect(buyer.actions.summaries.first?.cost == .zero && buyer.actions.receipts.isEmpty)
@@ -182,8 +184,62 @@ import Wire
         #expect(buyer.actions.closed == [5])
     }
 
-    @Test func newKeysThatAgreeDoNotSettleATaskWhileAProvenSellerCanBeAsked() {
+    @Test func whereNobodyFinishedATaskThreeFindingsSettleIt() {
         var buyer = Buyer()
+        let sellers = [ada, bob, cyd, Seller(8, "dan", price: price(30, 300))]
+        let fail = failure("backend_error", another: true)
+        let (task, _, other) = second(&buyer, sellers, fail)
+        buyer.frame(task, 2, fail, from: other, on: 6)
+        #expect(buyer.actions.failures.isEmpty, "two fresh keys may belong to one liar")
+        buyer.found(task, sellers)
+        let third = buyer.start(task, sellers, channel: 7)
+        buyer.frame(task, 3, fail, from: third, on: 7)
+        #expect(buyer.actions.failures.map(\.reason) == [.backendError])
+        for seller in sellers { #expect(trust(buyer, seller) == 1_000) }
+    }
+
+    @Test func keysThatDidOneTaskEachDoNotSettleOneWhileASellerOfManyCanBeAsked() {
+        for finding in [failure("backend_error", another: true), .finish(Finish(reason: "stop"))] {
+            var buyer = Buyer()
+            let liars = [Seller(41, "one", price: price(1, 1)), Seller(42, "two", price: price(1, 2))]
+            buyer.know([bob])
+            buyer.know(liars, finished: 1)
+            let (task, first, other) = second(&buyer, liars + [bob], finding)
+            #expect(first.key == liars[0].key && other.key == liars[1].key)
+            buyer.frame(task, 2, finding, from: other, on: 6)
+            buyer.actions = []
+            buyer.found(task, liars + [bob])
+            #expect(buyer.actions.calls.map(\.2) == [bob.key])
+            #expect(buyer.start(task, liars + [bob], channel: 7).key == bob.key)
+            buyer.delta(task, 3, at: 0, "Hello", from: bob, on: 7)
+            buyer.finish(
+                task, 3, Finish(reason: "stop", promptTokens: 8, completionTokens: 1), from: bob, on: 7)
+            #expect(buyer.actions.text == "Hello")
+            for liar in liars { #expect(trust(buyer, liar) == 700) }
+        }
+    }
+
+    @Test func aFindingAfterTheFirstByteThatEndsTheAnswerIsBlamedAndItsSellerSoonComesLast() {
+        var buyer = Buyer()
+        let liar = Seller(41, "liar", price: price(1, 1))
+        let plain = request { $0.resumable = false }
+        for round in 0..<2 as Range<UInt64> {
+            buyer.milliseconds += 2_000
+            let channel = ChannelID(rawValue: 5 + round)
+            let (task, worker) = buyer.stream([liar, ada], request: plain, channel: channel)
+            #expect(worker.key == liar.key)
+            buyer.delta(task, at: 0, "w", from: liar, on: channel)
+            buyer.frame(task, 1, failure("backend_error", another: true), from: liar, on: channel)
+            #expect(buyer.take().failures.count == 1)
+        }
+        #expect(trust(buyer, liar) < 500)
+        #expect(buyer.stream([liar, ada], request: plain, channel: 9).1.key == ada.key)
+    }
+
+    @Test func newKeysThatAgreeDoNotSettleATaskWhileAProvenSellerCanBeAsked() {
+        var parameters = MarketParameters.withoutProbation
+        parameters.suspensionMin = .zero
+        var buyer = Buyer(parameters: parameters)
         let (before, _) = buyer.stream([bob], channel: 4)
         buyer.delta(before, 1, at: 0, "Hello", from: bob, on: 4)
         buyer.finish(

@@ -82,6 +82,10 @@ import Wire
         #expect(
             stalls(&queues, 1..<31) { Progress(phase: .queued, tokens: UInt32(90_000 - $0)) }
                 == after(31_500))
+        var boasts = made(first: 3)
+        #expect(
+            stalls(&boasts, 1..<31) { Progress(phase: .prefill, tokens: UInt32(1_050 + $0)) }
+                == after(16_000), "no prompt of 8 tokens has more than 1,056")
         var standsStill = made(first: 3)
         #expect(
             stalls(&standsStill, 1..<12) { _ in Progress(phase: .queued, tokens: 5_000) } == after(11_000),
@@ -102,7 +106,7 @@ import Wire
 
     @Test func whereAnotherCouldDoTheTaskANewcomersWordsAndPromisesAreWorthFourSeconds() {
         var loads = made(first: 3, .replaceable)
-        #expect(stalls(&loads, 1..<60) { _ in Progress(phase: .loading, tokens: 0) } == after(7_000))
+        #expect(stalls(&loads, 1..<60) { _ in Progress(phase: .loading, tokens: 0) } == after(4_000))
         var silent = made(first: 3, .replaceable)
         #expect(stalls(&silent, 1..<4) { _ in Progress(phase: .prefill, tokens: 0) } == after(4_000))
         #expect(made(first: 20_000, .replaceable).stallsAt(parameters) == after(4_000))

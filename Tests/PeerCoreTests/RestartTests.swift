@@ -92,6 +92,20 @@ import Wire
         }
     }
 
+    /// It stood still while it was called. Its offer is fresh, so nothing of the market's comes from it for a minute.
+    @Test func anyAnswerEndsASellersSilence() {
+        var mesh = Self.mesh(8)
+        mesh.run(for: .seconds(10))
+        for seller in Self.sellers { mesh.nodes[seller].isDown = true }
+        mesh.act(5) { _ = $0.submit(RendezvousTests.task(), now: $1) }
+        mesh.run(for: .seconds(3))
+        let keys = Self.sellers.map { Identity.ofNode($0).publicKey }
+        #expect(keys.contains { mesh.nodes[5].peer.experience(of: $0)?.isSilent == true })
+        for seller in Self.sellers { mesh.nodes[seller].isDown = false }
+        mesh.run(for: .seconds(10))
+        #expect(keys.allSatisfy { mesh.nodes[5].peer.experience(of: $0)?.isSilent != true })
+    }
+
     @Test func aTaskForAModelWhoseSellersJustLeftWaitsForThemToReturn() {
         var mesh = Self.mesh(8)
         for seller in Self.sellers { mesh.act(seller) { $0.leave(now: $1) } }

@@ -194,10 +194,13 @@ struct Assignment: Sendable {
             return SpeedSample(first: Self.milliseconds(now - openedAt), isComplete: false, rate: nil)
         }
         var sample = SpeedSample(first: Self.milliseconds(first - openedAt), isComplete: true, rate: nil)
-        let (later, span) = (tokens - min(firstTokens, tokens), last - first)
-        let isLong = later > 0 && span >= Self.measuredSpanLong
+        // Of one that fell silent the silence counts, or it would be as fast as before.
+        let hasStopped = now - last >= Self.measuredSpanLong
+        let later = tokens - min(firstTokens, tokens)
+        let span = (hasStopped ? now : last) - first
+        let isLong = (later > 0 || hasStopped) && span >= Self.measuredSpanLong
         if isLong || later >= Self.measuredTokensMin && span >= Self.measuredSpanMin, !wasHeldBack {
-            let rate = UInt64(later) * 1_000_000 / UInt64(max(1, span.milliseconds))
+            let rate = UInt64(max(later, 1)) * 1_000_000 / UInt64(max(1, span.milliseconds))
             sample.rate = UInt32(clamping: max(1, rate))
         }
         return sample

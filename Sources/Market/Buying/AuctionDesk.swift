@@ -71,6 +71,11 @@ struct AuctionDesk: Sendable {
     /// Whether it has finished a task of this node, or is this node.
     func isMet(_ key: PublicKey) -> Bool { key == identity.publicKey || sellers.hasFinished(key) }
 
+    /// How many tasks of this node it has finished: what its word about a task weighs.
+    func record(of key: PublicKey) -> Int {
+        key == identity.publicKey ? .max : sellers.finishedCount(key)
+    }
+
     /// This node has room for itself as long as it bids.
     func standing(_ key: PublicKey, _ now: MonotonicTime) -> Standing {
         key == identity.publicKey ? .room : sellers.standing(key, now)

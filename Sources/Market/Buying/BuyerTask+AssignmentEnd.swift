@@ -40,7 +40,10 @@ extension BuyerTask {
         dismiss(assignment, end, receipt, &desk)
         let worker = assignment.worker.key
         desk.sellers.ended(worker, wasMet: assignment.wasMet)
-        if case .failed(let reason, _) = end, reason != .notAsked, !desk.isMet(worker) { strangersLost += 1 }
+        if case .failed(let reason, _) = end, reason != .notAsked {
+            losses += 1
+            if !desk.isMet(worker) { strangersLost += 1 }
+        }
         if isLoss(assignment, end, desk, turn.monotonic) {
             desk.sellers.lost(worker, wasMet: assignment.wasMet, turn.monotonic)
         }
@@ -56,7 +59,9 @@ extension BuyerTask {
     private func noteSpeed(of assignment: Assignment, _ desk: inout AuctionDesk, _ now: MonotonicTime) {
         guard let sample = assignment.speed(now) else { return }
         guard sample.isComplete || assignment.isLate(desk.parameters, now) else { return }
-        desk.speeds.note(sample, of: assignment.worker.key, request.model)
+        let worker = assignment.worker.key
+        let hasVote = desk.record(of: worker) >= desk.parameters.provenTasks
+        desk.speeds.note(sample, of: worker, request.model, hasVote: hasVote)
     }
 
     private func finalBill(of assignment: Assignment, _ end: AssignmentEnd, _ desk: AuctionDesk) -> Bill {
@@ -122,12 +127,12 @@ extension BuyerTask {
         _ assignment: Assignment, _ end: AssignmentEnd, _ desk: AuctionDesk, _ now: MonotonicTime
     ) -> Bool {
         switch end {
-        case .finished, .limited, .failed(_, .declined), .failed(.notAsked, _), .failed(.leaving, _): false
+        case .finished, .limited, .failed(_, .declined), .failed(.notAsked, _): false
         case .failed(.cancelled, _): assignment.isLate(desk.parameters, now)
         // A deadline that it reports is over because our client didn't read.
-        case .failed(.busy, .gaveUp), .failed(.backendDown, .gaveUp), .failed(.deadlineExceeded, .gaveUp):
-            false
-        case .failed(_, .gaveUp): !assignment.wasMet
+        case .failed(.deadlineExceeded, .gaveUp): false
+        case .failed(.leaving, _), .failed(.busy, _), .failed(.backendDown, _): true
+        case .failed(_, .gaveUp): !assignment.wasMet || assignment.hasContent
         case .failed(_, .stopped): true
         case .failed(let reason, .broken), .failed(let reason, .gone): !isDoubtful(reason, assignment, desk)
         }
@@ -148,7 +153,8 @@ extension BuyerTask {
             if isDoubtful(reason, assignment, desk) { return 1_000 }
             // Whoever said that it dials, and doesn't, holds the task for as long as one that falls silent.
             let hasBegun =
-                assignment.isAccepted && (assignment.channel != nil || assignment.bid.workerDials)
+                assignment.isAccepted
+                && (assignment.channel != nil || assignment.bid.workerDials || reason == .workerLost)
             return hasBegun ? parameters.trustAfterLoss : parameters.trustAfterRefusal
         }
     }
@@ -202,7 +208,7 @@ extension BuyerTask {
         if reason == .busy, assignment.channel == nil {
             // It stood by its bid and had no room for our channel: nothing began, and we ask again in a moment.
             patience.forgive(parameters, turn.monotonic)
-            guard assignments < parameters.assignmentsMax else { return refuse(&desk, turn.monotonic) }
+            guard assignments < parameters.assignmentsMax else { return refuse(&desk, turn.now) }
             return choose(&desk)
         }
         goOn(&desk, &turn)

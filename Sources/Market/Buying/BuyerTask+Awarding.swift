@@ -7,7 +7,8 @@ extension BuyerTask {
         let worker = winner.address
         let workerDials = winner.bid.workerDials
         enter(.awarding)
-        let limits = Assignment.Limits(tokens: delivery.tokensLeft, cost: costLeft)
+        let tokens = request.kind == .embedding ? nil : tokensLeft(within: winner.bid.context, desk)
+        let limits = Assignment.Limits(tokens: tokens, cost: costLeft)
         assignment = Assignment(
             attempt: attempt, winner: winner, kind: request.kind, tokensIn: calledTokensIn,
             start: delivery.position, limits: limits,
@@ -28,6 +29,15 @@ extension BuyerTask {
         if let losers = auction?.losersToRelease() {
             release(losers, attempt: attempt, score: auction?.winningScore ?? 0, &desk)
         }
+    }
+
+    /// What the client's limit leaves, and what the worker's context can hold: no honest answer is longer.
+    private func tokensLeft(within context: UInt32, _ desk: AuctionDesk) -> UInt32 {
+        let most = desk.parameters.answerTokensMax
+        let each = context == 0 ? most : min(context, most)
+        let all = UInt32(clamping: UInt64(each) * UInt64(max(1, request.choices)))
+        let left = all - min(delivery.position.tokens, all)
+        return max(1, min(left, delivery.tokensLeft ?? left))
     }
 
     private func belief(in worker: PublicKey, _ desk: AuctionDesk) -> StallClock.Belief {

@@ -18,18 +18,20 @@ extension BuyerTask {
         survey = Survey(found, requirements)
         var pool = filter(found, requirements, desk, turn.monotonic)
         let parameters = desk.parameters
-        couldAskMet = pool.contains(where: \.isMet)
-        if verdictsAgree, !couldAskMet {
+        bestRecord = pool.map(\.finished).max() ?? 0
+        if isSettled(desk) || verdictsAgree && pool.isEmpty {
             survey.notSampled = pool.count
-            return conclude(&desk, turn.monotonic)
+            return conclude(&desk, turn.now)
         }
-        if couldAskMet, verdictsAgree || strangersLost >= parameters.strangersLostMax {
-            let all = pool.count
+        let all = pool.count
+        if verdictsAgree || losses >= parameters.lossesMax {
+            pool.removeAll { $0.finished < Verdict.recordNeeded(bestRecord) }
+        } else if couldAskMet, strangersLost >= parameters.strangersLostMax {
             pool.removeAll { !$0.isMet }
-            survey.notSampled = all - pool.count
         }
+        survey.notSampled = all - pool.count
         guard !pool.isEmpty else { return noneLeft(&desk, &turn) }
-        guard attempt < UInt32(clamping: parameters.auctionsMax) else { return refuse(&desk, turn.monotonic) }
+        guard attempt < UInt32(clamping: parameters.auctionsMax) else { return refuse(&desk, turn.now) }
         let chosen = Sampling.choose(pool, most: parameters.candidatesMax, random: &turn.random)
         survey.notSampled += pool.count - chosen.count
         call(chosen, requirements, &desk, turn.monotonic)
@@ -71,7 +73,7 @@ extension BuyerTask {
             let eligible = Eligible(
                 candidate: candidate, millitrust: trust, belief: belief, rank: rank,
                 isKnown: candidate.hasSession || desk.sellers.hasAnswered(candidate.key),
-                isMet: desk.isMet(candidate.key), weight: 1)
+                finished: desk.record(of: candidate.key), weight: 1)
             let entry = (eligible, basis.expect(offer, millitrust: trust, belief).score)
             if desk.sellers.isOverdue(candidate.key, now) {
                 overdue.append(entry)
@@ -136,7 +138,7 @@ extension BuyerTask {
     /// client has nothing yet, or gives up with the reason.
     private mutating func noneLeft(_ desk: inout AuctionDesk, _ turn: inout Turn) {
         let parameters = desk.parameters
-        guard attempt < UInt32(clamping: parameters.auctionsMax) else { return refuse(&desk, turn.monotonic) }
+        guard attempt < UInt32(clamping: parameters.auctionsMax) else { return refuse(&desk, turn.now) }
         if let soonest = exclusions.soonestRetry,
             let at = patience.nextTry(soonest: soonest, parameters, &turn)
         {
@@ -150,7 +152,7 @@ extension BuyerTask {
             enter(.waiting)
             return desk.set(id, .retry, at: at)
         }
-        refuse(&desk, turn.monotonic)
+        refuse(&desk, turn.now)
     }
 
     mutating func retryDue(_ desk: inout AuctionDesk) {

@@ -48,7 +48,7 @@ extension BuyerTask {
     }
 
     /// Ends the task with the explanation why no node takes it.
-    mutating func refuse(_ desk: inout AuctionDesk, _ now: MonotonicTime) {
+    mutating func refuse(_ desk: inout AuctionDesk, _ now: Now) {
         if hasVerdict { return conclude(&desk, now) }
         if assignments > 0 && (failovers > 0 || !delivery.isEmpty) { return failWorkersLost(&desk) }
         var failure = survey.explanation()

@@ -41,6 +41,8 @@ extension BuyerTask {
 
     private mutating func take(_ delta: Delta, _ desk: inout AuctionDesk, _ turn: inout Turn) {
         var says = true
+        // What isn't whole characters would break the one that continues it.
+        guard request.kind == .embedding || Self.isText(delta.text) else { return breach(&desk, &turn) }
         if !delta.extra.isEmpty, request.kind != .embedding {
             switch ChoicesContent(of: delta.extra) {
             case .malformed: return breach(&desk, &turn)
@@ -58,6 +60,10 @@ extension BuyerTask {
             deliver(part, isFirst: isFirst, &desk, &turn)
             endAtLimit(&desk, &turn)
         }
+    }
+
+    private static func isText(_ bytes: [UInt8]) -> Bool {
+        bytes.allSatisfy { $0 < 0x80 } || String(validating: bytes, as: UTF8.self) != nil
     }
 
     /// Keeps what says nothing (roles, reasons to end) until something is said: the client must not get it of a
@@ -147,8 +153,9 @@ extension BuyerTask {
         desk.prompts.learn(
             finish.promptTokens, estimate: assignment.tokensIn,
             PromptCounts.weights(assignment.bid, model: request.model), by: worker)
+        let record = desk.record(of: worker)
         endAssignment(.finished(finish), &desk, &turn)
-        blameRefuted(by: worker, isMet: assignment.wasMet, context: assignment.bid.context, &desk, turn.now)
+        blameRefuted(by: worker, record: record, context: assignment.bid.context, &desk, turn.now)
         self.finish(reason: finish.reason, extra: whole, &desk, turn.monotonic)
     }
 

@@ -3,7 +3,8 @@ import Wire
 
 /// What a worker found of the task itself: that its model server fails with it, that nobody can do it, or that there
 /// is nothing to say. One seller's word is not enough, and a question that breaks model servers must not walk through
-/// all of them: the same finding of two equal sellers ends the task, and nobody is blamed.
+/// all of them: the same finding of two equal sellers ends the task, and nobody is blamed. A word weighs what its seller
+/// has done for this node, because keys cost nothing and two of them may belong to one liar.
 struct Verdict: Sendable {
     enum Finding: Hashable, Sendable {
         case failed(Reason)
@@ -30,6 +31,9 @@ struct Verdict: Sendable {
         return finding != .failed(.contextTooSmall) || context == 0 || context >= other.context
     }
 
+    /// The tasks that a finder must have finished where the best seller that could be asked has finished `best`.
+    static func recordNeeded(_ best: Int) -> Int { best / 2 + best % 2 }
+
     /// Whether an answer of a worker with that context shows it to be wrong.
     func isRefuted(byContext other: UInt32) -> Bool {
         finding != .failed(.contextTooSmall) || other <= context
@@ -50,26 +54,40 @@ extension BuyerTask {
             worker: assignment.worker.key, name: assignment.name, finding: finding,
             position: delivery.position.bytes, context: assignment.bid.context, words: words)
         let reason: Reason = if case .failed(let reason) = finding { reason } else { .backendError }
-        endAssignment(.failed(reason, .gaveUp(trust: 1_000)), &desk, &turn)
+        // It had begun, and its finding ends the client's answer: that can't be checked, and is no better than falling silent.
+        let isFatal =
+            assignment.hasContent && request.streams && !delivery.isEmpty && !delivery.isResumable
+        let trust = isFatal ? parameters.trustAfterLoss : 1_000
+        endAssignment(.failed(reason, .gaveUp(trust: trust)), &desk, &turn)
         exclusions.readmit()
         exclusions.add(.init(key: verdict.worker, reason: reason, retryAfter: nil))
         delivery.dropWhole()
-        let others = verdicts.filter { $0.position == verdict.position }
         verdicts.append(verdict)
-        let isSettled =
-            verdictsAgree
-            && (!couldAskMet || (others + [verdict]).contains { desk.sellers.hasFinished($0.worker) })
-            || assignments >= parameters.assignmentsMax || !request.preferences.allowFallbacks
-        if isSettled { return conclude(&desk, turn.monotonic) }
+        if isSettled(desk) || assignments >= parameters.assignmentsMax || !request.preferences.allowFallbacks
+        {
+            return conclude(&desk, turn.now)
+        }
         goOn(&desk, &turn)
     }
 
-    /// Whether the findings about the answer as it stands agree. That settles the task if one of them is a met seller's,
-    /// or no met seller can be asked: new keys that agree may belong to one liar.
+    private var standingVerdicts: [Verdict] {
+        verdicts.filter { $0.position == delivery.position.bytes }
+    }
+
+    /// Whether the findings about the answer as it stands agree.
     var verdictsAgree: Bool {
-        let standing = verdicts.filter { $0.position == delivery.position.bytes }
+        let standing = standingVerdicts
         guard let last = standing.last else { return false }
         return standing.count >= Self.verdictsMax || standing.contains { last.confirms($0) }
+    }
+
+    /// Whether that settles the task: one of them has finished half as many tasks of ours as the best seller that could be
+    /// asked; where nobody finished any, three must agree.
+    func isSettled(_ desk: AuctionDesk) -> Bool {
+        guard verdictsAgree else { return false }
+        let standing = standingVerdicts
+        if bestRecord == 0 { return standing.count >= Self.verdictsMax }
+        return standing.contains { desk.record(of: $0.worker) >= Verdict.recordNeeded(bestRecord) }
     }
 
     /// What the latest worker found of the answer as it stands; nil: nothing.
@@ -80,10 +98,14 @@ extension BuyerTask {
     var hasVerdict: Bool { standingVerdict != nil }
 
     /// Ends the task as the workers found it.
-    mutating func conclude(_ desk: inout AuctionDesk, _ now: MonotonicTime) {
+    mutating func conclude(_ desk: inout AuctionDesk, _ now: Now) {
         guard let verdict = standingVerdict else { return failWorkersLost(&desk) }
+        if verdict.position > 0, !verdictsAgree {
+            // Nobody could go on where it broke off, and nobody has confirmed why.
+            desk.blame(verdict.worker, factor: desk.parameters.trustAfterLoss, now)
+        }
         switch verdict.finding {
-        case .empty: finish(reason: verdict.words, extra: [], &desk, now)
+        case .empty: finish(reason: verdict.words, extra: [], &desk, now.monotonic)
         case .failed(.backendError):
             let names = verdicts.filter { $0.finding == verdict.finding }.map {
                 $0.name.isEmpty ? "a node" : $0.name
@@ -96,13 +118,13 @@ extension BuyerTask {
         }
     }
 
-    /// A worker delivered what others said they, or anybody, couldn't: their word cost the client time. An answer of one
-    /// that had never finished a task (`isMet` is false) refutes only its like: it may be a blank, sent to harm them.
+    /// A worker delivered what others said they, or anybody, couldn't: their word cost the client time. An answer refutes only
+    /// sellers that had finished no more tasks than its worker (`record`): it may be a blank, sent to harm them.
     mutating func blameRefuted(
-        by worker: PublicKey, isMet: Bool, context: UInt32, _ desk: inout AuctionDesk, _ now: Now
+        by worker: PublicKey, record: Int, context: UInt32, _ desk: inout AuctionDesk, _ now: Now
     ) {
         for verdict in verdicts where verdict.worker != worker && verdict.isRefuted(byContext: context) {
-            guard isMet || !desk.sellers.hasFinished(verdict.worker) else { continue }
+            guard desk.record(of: verdict.worker) <= record else { continue }
             desk.blame(verdict.worker, factor: desk.parameters.trustAfterLoss, now)
         }
     }

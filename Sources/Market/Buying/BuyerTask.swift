@@ -42,10 +42,12 @@ struct BuyerTask: Sendable {
     /// Awards so far, and how many of their workers were lost.
     var assignments = 0
     var failovers = 0
-    /// Assignments lost by sellers that never finished a task of ours.
+    /// Assignments that came to nothing, and those of them by sellers that never finished a task of ours.
+    var losses = 0
     var strangersLost = 0
-    /// Whether the latest choice could ask a seller that has finished a task of ours.
-    var couldAskMet = false
+    /// The most tasks of ours that a seller finished which the latest choice could ask.
+    var bestRecord = 0
+    var couldAskMet: Bool { bestRecord > 0 }
     /// What the last worker that gave up said.
     var lastFail: Fail?
     /// What workers found of the task itself.

@@ -21,14 +21,21 @@ public struct SellerExperience: Sendable {
     public fileprivate(set) var failed = 0
     /// Calls that it declined since its last bid.
     fileprivate var declines = 0
-    /// Blames since it last finished a task.
-    fileprivate var failuresInRow = 0
+    /// Tasks that it took or could have taken and didn't do, since it last finished one; at the same time they count once.
+    fileprivate var setbacksInRow = 0
+    fileprivate var setBackAt: MonotonicTime?
     /// Our own tasks that it is answering now: its offer can't say that.
     fileprivate var inFlight = 0
     /// Tasks that it may answer at a time while another seller has room: see `Standing`.
     fileprivate var window = 1
 
     fileprivate init(at now: MonotonicTime) { trustAt = now }
+
+    fileprivate mutating func setBack(_ now: MonotonicTime, _ every: Interval) {
+        if let setBackAt, now - setBackAt < every { return }
+        setBackAt = now
+        setbacksInRow &+= 1
+    }
 }
 
 /// What of a seller's experience outlives a restart of this node: a key's past must not end with our process.
@@ -81,8 +88,10 @@ struct SellerTable: Sendable {
         return now - calledAt > usual ?? parameters.bidWaitMax
     }
 
-    /// Whether it won a task of ours and finished it.
-    func hasFinished(_ key: PublicKey) -> Bool { (table[key]?.finished ?? 0) > 0 }
+    /// How many tasks of ours it won and finished.
+    func finishedCount(_ key: PublicKey) -> Int { table[key]?.finished ?? 0 }
+
+    func hasFinished(_ key: PublicKey) -> Bool { finishedCount(key) > 0 }
 
     /// Whether it may get another task of ours although others could do it.
     func standing(_ key: PublicKey, _ now: MonotonicTime) -> Standing {
@@ -91,14 +100,14 @@ struct SellerTable: Sendable {
         return inFlight < window && newcomers.haveRoom(now) ? .newcomer : .unproven
     }
 
-    /// Whether it failed so often in a row that others are asked first for a while. Trust alone, which makes a bid
-    /// dearer, can't keep out one that costs nothing.
+    /// Whether tasks came to nothing with it so often in a row that others are asked first for a while, be it without its
+    /// fault. Trust alone, which makes a bid dearer, can't keep out one that costs nothing.
     func isSuspended(_ key: PublicKey, _ now: MonotonicTime) -> Bool {
-        guard let seller = table[key], let blamedAt = seller.blamedAt else { return false }
-        let beyond = seller.failuresInRow - parameters.failuresInRowMax
+        guard let seller = table[key], let setBackAt = seller.setBackAt else { return false }
+        let beyond = seller.setbacksInRow - parameters.failuresInRowMax
         guard beyond >= 0 else { return false }
         let wait = min(parameters.suspensionMin * (1 << Int64(min(beyond, 16))), parameters.suspensionMax)
-        return now < blamedAt + wait
+        return now < setBackAt + wait
     }
 
     /// Calls that it declined in a row.
@@ -185,7 +194,11 @@ struct SellerTable: Sendable {
     /// It took a task and didn't do it, for whatever reason of its own: it begins again with one at a time.
     mutating func lost(_ key: PublicKey, wasMet: Bool, _ now: MonotonicTime) {
         if !wasMet { newcomers.lost(now) }
-        table.change(key) { $0.window = 1 }
+        let every = parameters.blameEvery
+        change(key, now) {
+            $0.window = 1
+            $0.setBack(now, every)
+        }
     }
 
     /// It finished its task: a tenth of the missing trust comes back.
@@ -194,7 +207,7 @@ struct SellerTable: Sendable {
         change(key, now) { seller in
             seller.finished &+= 1
             seller.window = min(seller.window &+ 1, 1 << 30)
-            seller.failuresInRow = 0
+            seller.setbacksInRow = 0
             seller.trust = min(1_000, seller.trust + (1_000 - seller.trust) / 10 + 1)
         }
     }
@@ -205,9 +218,9 @@ struct SellerTable: Sendable {
         let (floor, every) = (parameters.trustMin, parameters.blameEvery)
         change(key, now) { seller in
             seller.failed &+= 1
+            seller.setBack(now, every)
             if let blamedAt = seller.blamedAt, now - blamedAt < every { return }
             seller.blamedAt = now
-            seller.failuresInRow &+= 1
             seller.trust = max(floor, UInt32(UInt64(seller.trust) * UInt64(factor) / 1_000))
         }
     }

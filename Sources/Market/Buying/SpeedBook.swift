@@ -63,7 +63,8 @@ struct SpeedBook: Sendable {
             millitokensPerSecond: rates.isEmpty ? 0 : rates[rates.count / 2])
     }
 
-    mutating func note(_ sample: SpeedSample, of seller: PublicKey, _ model: String) {
+    /// `hasVote`: it has finished enough tasks here that its speed tells of the market's, and not only of its own.
+    mutating func note(_ sample: SpeedSample, of seller: PublicKey, _ model: String, hasVote: Bool) {
         let key = Key(seller: seller, model: model)
         var speed =
             sellers[key] ?? MeasuredSpeed(firstTokenMilliseconds: sample.first, millitokensPerSecond: 0)
@@ -76,7 +77,7 @@ struct SpeedBook: Sendable {
                 speed.millitokensPerSecond == 0 ? rate : Self.smoothed(speed.millitokensPerSecond, rate)
         }
         sellers.insert(key, speed)
-        guard sample.isComplete else { return }
+        guard sample.isComplete, hasVote else { return }
         if markets[model] == nil { markets.insert(model, []) }
         markets.change(model) { votes in
             votes.removeAll { $0.seller == seller }

@@ -21,6 +21,10 @@ struct StallClock: Sendable {
     private var contentAt: MonotonicTime
     /// How long words alone are believed.
     private let wordsMax: Interval
+    /// The longest gap without evidence after the first byte.
+    private let generatingQuiet: Interval
+    /// No prompt has more tokens, whatever it says that it has read.
+    private let promptMax: UInt32
     private var hasProgress = false
     /// The best that its frames claimed: tokens of the prompt read, tokens made, milliseconds left in a queue.
     private var promptRead: UInt32 = 0
@@ -75,10 +79,14 @@ struct StallClock: Sendable {
         let isReplaceable: Bool = if case .replaceable = belief { true } else { false }
         let quiet = min(usual * doubled, isReplaceable ? believed : parameters.preparingMax)
         patience = max(promise, quiet)
-        wordsMax = max(patience, believed)
+        wordsMax = isReplaceable ? .zero : max(patience, believed)
         millitokensPerSecond =
             bid.millitokensPerSecond == 0 ? Scoring.unmeasuredSpeed : bid.millitokensPerSecond
         paceWindow = parameters.generatingQuietMax * doubled
+        generatingQuiet =
+            isReplaceable
+            ? min(parameters.newcomersQuietMax, parameters.generatingQuietMax) : parameters.generatingQuietMax
+        promptMax = UInt32(clamping: UInt64(tokensIn) * 4 + 1_024)
         beganAt = now
         heardAt = now
         evidenceAt = now
@@ -107,7 +115,7 @@ struct StallClock: Sendable {
             isEvidence = progress.tokens < queueLeft
             queueLeft = min(queueLeft, progress.tokens)
         case .prefill:
-            isEvidence = progress.tokens > promptRead
+            isEvidence = progress.tokens > promptRead && progress.tokens <= promptMax
             promptRead = max(promptRead, progress.tokens)
         case .generating, .unspecified:
             let unshown = progress.tokens > delivered ? progress.tokens - delivered : 0
@@ -181,7 +189,7 @@ struct StallClock: Sendable {
     }
 
     private func quietMax(_ parameters: MarketParameters) -> Interval {
-        firstByteAt == nil ? patience : max(parameters.generatingQuietMax, gap(parameters))
+        firstByteAt == nil ? patience : max(generatingQuiet, gap(parameters))
     }
 
     private func gap(_ parameters: MarketParameters) -> Interval { gaps.median * parameters.stallFactor }

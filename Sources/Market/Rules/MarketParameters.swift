@@ -127,6 +127,12 @@ public struct MarketParameters: Sendable {
     /// Assignments of one task that sellers which never finished a task here may lose; then one that did is asked, if
     /// there is one. More: new keys, which cost nothing, can use up all assignments of a task.
     public var strangersLostMax = 2
+    /// Assignments of one task that may come to nothing before only the sellers with the best records are asked: those that
+    /// finished at least half as many tasks here as the best. More: keys that did one task each can use up all assignments.
+    public var lossesMax = 4
+    /// The most tokens of an answer for which neither client nor worker names a limit: of a worker that states no context, or
+    /// a larger one. With 16 bytes a token it is what a node collects of an answer (`answerBytesMax`, half).
+    public var answerTokensMax: UInt32 = 262_144
     /// Half of what is missing to 1000 comes back in this time, and a tenth with each finished task.
     public var trustHalfLife = Interval.minutes(10)
 

@@ -9,10 +9,13 @@ struct Eligible: Sendable {
     var rank: Int
     /// It has answered this node before, or has a session with it: it exists, which an offer alone does not show.
     var isKnown: Bool
-    /// It won and finished a task of this node: it can do what it offers, which an answer does not show either.
-    var isMet: Bool
+    /// Tasks of this node that it won and finished.
+    var finished: Int
     /// For drawing; see `Sampling`.
     var weight: UInt64
+
+    /// It can do what it offers, which an answer does not show either.
+    var isMet: Bool { finished > 0 }
 }
 
 /// Draws the sellers that are asked: the client's `order` first, then without replacement, weighted by free capacity and

@@ -174,7 +174,7 @@ struct InitCommand: AsyncParsableCommand {
             # deny: []                    # public keys never served or asked
             # names: {}                   # your names for nodes, as in {ada: PUBLICKEY}; a node's own label finds nothing
             ask:                          # defaults for your own tasks; a request may override
-              # max_price: {input: 10, output: 30}
+              # max_price: {input: 10, output: 30}  # credits per million tokens
               # max_cost: 1.00            # credits for one task
               value_of_time: 40           # µcr that a second of waiting is worth to you
               # min_trust: 0
