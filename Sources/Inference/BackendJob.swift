@@ -30,6 +30,8 @@ final class BackendJob: TransferSink {
     private var droppedFields: [String] = []
     /// Vectors that an embedding's answer must have.
     private var inputs = 1
+    /// Answers in one that the request asks for.
+    private var choices: UInt32 = 1
     private var startedAt: MonotonicTime
     /// Set for the backend's own jobs (checks): their events go here instead of to the delegate, and they
     /// take no slot.
@@ -74,6 +76,7 @@ final class BackendJob: TransferSink {
     func sent(_ request: WorkerRequest, as transfer: TransferID, now: MonotonicTime) {
         droppedFields = request.droppedFields
         inputs = request.inputs
+        choices = request.choices
         self.transfer = transfer
         startedAt = now
         lastTokenAt = now
@@ -161,8 +164,11 @@ final class BackendJob: TransferSink {
         for event in arrived {
             guard reading == .streaming else { return }
             if event.data.elementsEqual("[DONE]".utf8) { return complete() }
-            do { take(try BackendChunk(scanning: event.data), named: event.name, now: now) } catch {
-                return fail(.garbage, "The model server sent a chunk that is not JSON.")
+            do {
+                let chunk = try BackendChunk(scanning: event.data, choices: choices)
+                take(chunk, named: event.name, now: now)
+            } catch {
+                return fail(.garbage, "The model server sent a chunk that is not JSON, or not an answer's.")
             }
         }
         if events.ignoredBytes > Self.ignoredMax {

@@ -29,8 +29,9 @@ public struct BackendChunk: Hashable, Sendable {
     public var usage: BackendUsage?
     public var error: BackendErrorBody?
 
-    /// Scans one chunk. Throws when it is not JSON.
-    public init(scanning data: [UInt8]) throws(JSONError) {
+    /// Scans one chunk of an answer to a request for `choices`. Throws when it is not JSON, or its `choices` are such
+    /// as no buyer takes.
+    public init(scanning data: [UInt8], choices count: UInt32 = .max) throws(JSONError) {
         var cursor = JSONCursor(data)
         try cursor.take(UInt8(ascii: "{"))
         var first = true
@@ -42,8 +43,10 @@ public struct BackendChunk: Hashable, Sendable {
                     complex = Array(data[start..<cursor.index])
                     text = []
                     // It is passed on unchanged, so validate it fully, as its buyer does: the scan checks
-                    // numbers and text only roughly.
-                    guard ChoicesContent(of: complex) != .malformed else { throw .malformed(at: start) }
+                    // only roughly.
+                    guard ChoicesContent(of: complex, choices: count) != .malformed else {
+                        throw .malformed(at: start)
+                    }
                 }
             case "usage": usage = try BackendUsage(&cursor)
             case "error": error = try BackendErrorBody(&cursor)

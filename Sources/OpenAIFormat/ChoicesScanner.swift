@@ -1,6 +1,6 @@
 /// Finds what a list of `choices` says without allocating. As strict as `JSONTree`: what passes here must be readable
 /// as a tree, which is how it is passed on. What is rare is left to the tree: keys that are escaped, not ASCII, long or
-/// many, and an `index` that isn't a few digits.
+/// many, halves of surrogates, and escapes where only one word may stand.
 struct ChoicesScanner {
     private enum Stop: Error { case malformed, unusual }
 
@@ -8,85 +8,169 @@ struct ChoicesScanner {
     private static let keysMax = 16
 
     private let bytes: UnsafeBufferPointer<UInt8>
+    private let isChat: Bool
+    private let choicesMax: Int
     private var index = 0
-    private var saysSomething = false
 
     /// Returns nil for what only the tree can judge.
-    static func scan(_ bytes: UnsafeBufferPointer<UInt8>) -> ChoicesContent? {
+    static func scan(_ bytes: UnsafeBufferPointer<UInt8>, isChat: Bool, choices: Int) -> ChoicesContent? {
         if bytes.contains(where: { $0 >= 0x80 }), String(validating: bytes, as: UTF8.self) == nil {
             return .malformed
         }
-        var scanner = ChoicesScanner(bytes: bytes)
+        var scanner = ChoicesScanner(bytes, isChat: isChat, choices: choices)
         do throws(Stop) {
-            try scanner.choices()
+            return ChoicesContent(said: try scanner.choices())
         } catch {
             return error == .malformed ? ChoicesContent.malformed : nil
         }
-        return scanner.saysSomething ? ChoicesContent.some : ChoicesContent.none
     }
 
-    private init(bytes: UnsafeBufferPointer<UInt8>) { self.bytes = bytes }
+    private init(_ bytes: UnsafeBufferPointer<UInt8>, isChat: Bool, choices: Int) {
+        self.bytes = bytes
+        self.isChat = isChat
+        choicesMax = choices
+    }
 
-    // MARK: Choices
+    // MARK: Choices: each returns the bytes that are said
 
-    private mutating func choices() throws(Stop) {
+    private mutating func choices() throws(Stop) -> Int {
+        var (first, count, said) = (true, 0, 0)
         try take(UInt8(ascii: "["))
-        var first = true
-        var isOurs = true
         while try next(UInt8(ascii: "]"), &first) {
-            // A later error of syntax is as good a reason.
-            if peek() == UInt8(ascii: "{") { try choice() } else { isOurs = false; _ = try value(depth: 1) }
+            count += 1
+            guard count <= choicesMax else { throw .malformed }
+            said += try choice()
         }
-        guard peek() == nil, isOurs else { throw .malformed }
+        guard peek() == nil else { throw .malformed }
+        return said
     }
 
-    private mutating func choice() throws(Stop) {
-        var keys = Keys()
-        index += 1
-        var first = true
+    private mutating func choice() throws(Stop) -> Int {
+        var (first, keys, said) = (true, Keys(), 0)
+        try take(UInt8(ascii: "{"))
         while let key = try nextKey(&first, &keys) {
             if isKey(key, "index") {
-                try choiceIndex()
+                try index(below: choicesMax)
             } else if isKey(key, "text") {
-                let isText = peek() == UInt8(ascii: "\"")
-                if try value(depth: 2), isText { saysSomething = true }
-            } else if isKey(key, "delta") || isKey(key, "message"), peek() == UInt8(ascii: "{") {
-                try part()
+                let bytes = try text()
+                if !isChat { said += bytes }
+            } else if isKey(key, "delta") {
+                let bytes = try takeNull() ? 0 : try delta()
+                if isChat { said += bytes }
+            } else if isKey(key, "finish_reason") {
+                guard let word = try word() else { continue }
+                guard ChoicesContent.isReason(bytes[word]) else { throw .malformed }
+            } else if isKey(key, "logprobs") {
+                if try !takeNull() { _ = try object(depth: 2) }
             } else {
                 _ = try value(depth: 2)
             }
         }
+        return said
     }
 
-    /// `delta` or `message`.
-    private mutating func part() throws(Stop) {
-        var keys = Keys()
-        index += 1
-        var first = true
+    private mutating func delta() throws(Stop) -> Int {
+        var (first, keys, said) = (true, Keys(), 0)
+        try take(UInt8(ascii: "{"))
+        while let key = try nextKey(&first, &keys) { said += try member(key) }
+        return said
+    }
+
+    private mutating func member(_ key: Range<Int>) throws(Stop) -> Int {
+        if isKey(key, "content") { return peek() == UInt8(ascii: "[") ? try parts() : try text() }
+        if isKey(key, "reasoning_content") || isKey(key, "reasoning") || isKey(key, "refusal")
+            || isKey(key, "thinking")
+        {
+            return try text()
+        }
+        if isKey(key, "role") {
+            if let word = try word(), !isKey(word, "assistant") { throw .malformed }
+            return 0
+        }
+        if isKey(key, "tool_calls") { return try takeNull() ? 0 : try calls() }
+        if isKey(key, "function_call") { return try takeNull() ? 0 : try function(depth: 3) }
+        if isKey(key, "audio") { return try takeNull() ? 0 : try object(depth: 3) }
+        _ = try value(depth: 3)
+        return 0
+    }
+
+    private mutating func parts() throws(Stop) -> Int {
+        var (first, said) = (true, 0)
+        try take(UInt8(ascii: "["))
+        while try next(UInt8(ascii: "]"), &first) { said += try object(depth: 4) }
+        return said
+    }
+
+    private mutating func calls() throws(Stop) -> Int {
+        var (first, said) = (true, 0)
+        try take(UInt8(ascii: "["))
+        while try next(UInt8(ascii: "]"), &first) { said += try call() }
+        return said
+    }
+
+    private mutating func call() throws(Stop) -> Int {
+        var (first, keys, said) = (true, Keys(), 0)
+        try take(UInt8(ascii: "{"))
         while let key = try nextKey(&first, &keys) {
-            if try value(depth: 3), isMember(key) { saysSomething = true }
+            if isKey(key, "index") {
+                try index(below: ChoicesContent.callsMax)
+            } else if isKey(key, "id") || isKey(key, "type") {
+                _ = try text()
+            } else if isKey(key, "function") {
+                said += try takeNull() ? 0 : try function(depth: 5)
+            } else {
+                _ = try value(depth: 5)
+            }
         }
+        return said
     }
 
-    private func isMember(_ key: Range<Int>) -> Bool {
-        isKey(key, "content") || isKey(key, "tool_calls") || isKey(key, "reasoning_content")
-            || isKey(key, "reasoning") || isKey(key, "refusal") || isKey(key, "function_call")
-            || isKey(key, "audio") || isKey(key, "thinking")
+    private mutating func function(depth: Int) throws(Stop) -> Int {
+        var (first, keys, said) = (true, Keys(), 0)
+        try take(UInt8(ascii: "{"))
+        while let key = try nextKey(&first, &keys) {
+            if isKey(key, "name") || isKey(key, "arguments") {
+                said += try text()
+            } else {
+                _ = try value(depth: depth + 1)
+            }
+        }
+        return said
     }
 
-    private mutating func choiceIndex() throws(Stop) {
+    /// A string or null.
+    private mutating func text() throws(Stop) -> Int {
+        if try takeNull() { return 0 }
+        guard peek() == UInt8(ascii: "\"") else { throw .malformed }
+        return try string()
+    }
+
+    /// A string without escapes; nil for null.
+    private mutating func word() throws(Stop) -> Range<Int>? {
+        if try takeNull() { return nil }
+        guard peek() == UInt8(ascii: "\"") else { throw .malformed }
+        let start = index + 1
+        _ = try string()
+        guard !bytes[start..<index - 1].contains(UInt8(ascii: "\\")) else { throw .unusual }
+        return start..<index - 1
+    }
+
+    private mutating func index(below limit: Int) throws(Stop) {
+        _ = peek()
         let start = index
-        guard let byte = peek(), byte == UInt8(ascii: "-") || byte &- 0x30 < 10 else {
-            _ = try value(depth: 2)
-            return
-        }
         try number()
-        var value: UInt64 = 0
-        for byte in bytes[start..<index].drop(while: { $0 <= 0x20 }) {
-            guard byte &- 0x30 < 10, value < ClientRequest.choicesMax else { throw .unusual }
-            value = value * 10 + UInt64(byte - 0x30)
-        }
-        guard value < ClientRequest.choicesMax else { throw .unusual }
+        guard ChoicesContent.isIndex(bytes[start..<index], below: limit) else { throw .malformed }
+    }
+
+    private mutating func object(depth: Int) throws(Stop) -> Int {
+        guard peek() == UInt8(ascii: "{") else { throw .malformed }
+        return try value(depth: depth)
+    }
+
+    private mutating func takeNull() throws(Stop) -> Bool {
+        guard peek() == UInt8(ascii: "n") else { return false }
+        try word("null")
+        return true
     }
 
     // MARK: JSON
@@ -127,7 +211,7 @@ struct ChoicesScanner {
         guard try next(UInt8(ascii: "}"), &first) else { return nil }
         guard peek() == UInt8(ascii: "\"") else { throw .malformed }
         let start = index + 1
-        try string()
+        _ = try string()
         let key = start..<index - 1
         guard keys.count < Self.keysMax,
             !bytes[key].contains(where: { $0 >= 0x80 || $0 == UInt8(ascii: "\\") })
@@ -145,33 +229,25 @@ struct ChoicesScanner {
         key.count == name.utf8CodeUnitCount && name.withUTF8Buffer { bytes[key].elementsEqual($0) }
     }
 
-    /// Takes one value. Returns whether it holds a string that isn't empty; keys don't count.
-    private mutating func value(depth: Int) throws(Stop) -> Bool {
+    /// Takes one value. Returns the bytes of all strings in it; keys don't count.
+    private mutating func value(depth: Int) throws(Stop) -> Int {
         guard depth < JSONCursor.depthMax else { throw .malformed }
-        var first = true
-        var holdsText = false
+        var (first, said) = (true, 0)
         switch peek() {
         case UInt8(ascii: "{"):
             index += 1
             var keys = Keys()
-            while try nextKey(&first, &keys) != nil {
-                if try value(depth: depth + 1) { holdsText = true }
-            }
+            while try nextKey(&first, &keys) != nil { said += try value(depth: depth + 1) }
         case UInt8(ascii: "["):
             index += 1
-            while try next(UInt8(ascii: "]"), &first) {
-                if try value(depth: depth + 1) { holdsText = true }
-            }
-        case UInt8(ascii: "\""):
-            let start = index
-            try string()
-            holdsText = index - start > 2
+            while try next(UInt8(ascii: "]"), &first) { said += try value(depth: depth + 1) }
+        case UInt8(ascii: "\""): said = try string()
         case UInt8(ascii: "t"): try word("true")
         case UInt8(ascii: "f"): try word("false")
         case UInt8(ascii: "n"): try word("null")
         default: try number()
         }
-        return holdsText
+        return said
     }
 
     private mutating func word(_ word: StaticString) throws(Stop) {
@@ -182,43 +258,64 @@ struct ChoicesScanner {
         index = end
     }
 
-    private mutating func string() throws(Stop) {
-        var at = index + 1
+    /// Returns its bytes of UTF-8 without escapes.
+    private mutating func string() throws(Stop) -> Int {
+        let start = index + 1
+        var at = start
+        var escapes = 0
         while at < bytes.count {
             let byte = bytes[at]
             at += 1
             if byte == UInt8(ascii: "\"") {
                 index = at
-                return
+                return at - 1 - start - escapes
             }
             guard byte >= 0x20 else { throw .malformed }
             if byte == UInt8(ascii: "\\") {
                 index = at
-                try escape()
+                escapes += try escape()
                 at = index
             }
         }
         throw .malformed
     }
 
-    private mutating func escape() throws(Stop) {
+    /// Takes what follows a backslash. Returns by how many bytes the escape is longer than what it stands for.
+    private mutating func escape() throws(Stop) -> Int {
         guard index < bytes.count else { throw .malformed }
         index += 1
         switch bytes[index - 1] {
         case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"), UInt8(ascii: "b"), UInt8(ascii: "f"),
             UInt8(ascii: "n"), UInt8(ascii: "r"), UInt8(ascii: "t"):
-            return
+            return 1
         case UInt8(ascii: "u"):
-            guard index + 4 <= bytes.count, bytes[index..<index + 4].allSatisfy(Self.isHex) else {
-                throw .malformed
+            switch try hex() {
+            case ..<0x80: return 5
+            case ..<0x800: return 4
+            case 0xD800..<0xDC00:
+                guard index + 2 <= bytes.count, bytes[index] == UInt8(ascii: "\\"),
+                    bytes[index + 1] == UInt8(ascii: "u")
+                else { throw .unusual }
+                index += 2
+                guard 0xDC00..<0xE000 ~= (try hex()) else { throw .unusual }
+                return 8
+            case 0xDC00..<0xE000: throw .unusual
+            default: return 3
             }
-            index += 4
         default: throw .malformed
         }
     }
 
-    private static func isHex(_ byte: UInt8) -> Bool {
-        byte &- 0x30 < 10 || (byte | 0x20) &- UInt8(ascii: "a") < 6
+    private mutating func hex() throws(Stop) -> UInt32 {
+        guard index + 4 <= bytes.count else { throw .malformed }
+        var value: UInt32 = 0
+        for byte in bytes[index..<index + 4] {
+            let letter = (byte | 0x20) &- UInt8(ascii: "a")
+            guard byte &- 0x30 < 10 || letter < 6 else { throw .malformed }
+            value = value << 4 | UInt32(letter < 6 ? letter + 10 : byte - 0x30)
+        }
+        index += 4
+        return value
     }
 
     /// RFC 8259's grammar.

@@ -84,7 +84,7 @@ public struct StreamChunks: Sendable {
     /// Writes one chunk that holds more than text: the backend's `choices`, as a worker passed them on.
     /// Returns false and writes nothing when they are not a list of objects.
     public mutating func choices(_ json: [UInt8], to out: inout [UInt8]) -> Bool {
-        guard let tree = try? JSONTree(parsing: json), let choices = tree.elements,
+        guard let choices = (try? JSONTree(parsing: json))?.elements,
             choices.allSatisfy({ $0.members != nil })
         else { return false }
         begin(to: &out)
@@ -98,9 +98,24 @@ public struct StreamChunks: Sendable {
             }
         }
         out.append(contentsOf: beforeChoices)
-        tree.write(to: &out)
+        JSONTree.array(choices.map(completed)).write(to: &out)
         out.append(contentsOf: afterChoices)
         return true
+    }
+
+    /// A choice with the members that clients read without asking whether they are there.
+    private func completed(_ choice: JSONTree) -> JSONTree {
+        let needed: [JSONTree.Member] = [
+            .init("index", .number("0")),
+            isChat ? .init("delta", .object([])) : .init("text", .string("")), .init("finish_reason", .null),
+        ]
+        let missing = needed.filter {
+            guard let value = choice[$0.key] else { return true }
+            return value.isNull && !$0.value.isNull
+        }
+        guard !missing.isEmpty else { return choice }
+        let kept = (choice.members ?? []).filter { member in !missing.contains { $0.key == member.key } }
+        return .object(kept + missing)
     }
 
     /// Ends every choice that has not ended yet, and writes the bill if it was asked for.

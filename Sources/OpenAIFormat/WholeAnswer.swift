@@ -73,10 +73,12 @@ extension WholeAnswer.Choice {
         case "finish_reason": if let text = member.value.text { reason = text }
         case "text": if let more = member.value.text { text.append(contentsOf: more.utf8) }
         case "logprobs": logprobs.merge(member.value)
-        case "delta", "message":
+        case "delta":
             for part in member.value.members ?? [] {
                 if part.key == "content", let more = part.value.text {
                     text.append(contentsOf: more.utf8)
+                } else if part.key == "content", let parts = part.value.elements {
+                    for more in parts { text.append(contentsOf: (more["text"]?.text ?? "").utf8) }
                 } else if part.key != "content" {
                     message.merge(.object([part]))
                 }

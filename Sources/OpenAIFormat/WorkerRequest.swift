@@ -44,6 +44,8 @@ public struct WorkerRequest: Sendable {
     public private(set) var tokenLimit: UInt32 = 0
     /// Vectors that an embedding's answer must have.
     public private(set) var inputs = 1
+    /// Answers in one that the server was asked for.
+    public private(set) var choices: UInt32 = 1
 
     /// - Parameters:
     ///   - body: the client's JSON.
@@ -83,6 +85,7 @@ public struct WorkerRequest: Sendable {
             out.append(.init("encoding_format", .string("float")))
             inputs = request["input"].map(EmbeddingContent.inputs) ?? 1
         } else {
+            choices = UInt32(clamping: out.first { $0.key == "n" }?.value.whole ?? 1)
             tokenLimit = try Self.limit(request, maxTokens: maxTokens, options: options)
             if let name = Self.limitName(kind, request, limit: tokenLimit, options: options) {
                 out.append(.init(name, .number(String(tokenLimit))))

@@ -576,6 +576,26 @@ import Testing
         server.close()
     }
 
+    /// Its buyer would blame the node.
+    @Test func anAnswerThatNobodyAskedForIsTheServersFailure() {
+        let server = ScriptedServer(
+            loop,
+            handler: Script.llama { connection in
+                connection.head()
+                connection.write("data: {\"choices\":[{\"index\":1,\"delta\":{\"content\":\"a\"}}]}\n\n")
+                connection.write(Script.end(1))
+            })
+        let rig = Rig(server, loop: loop)
+        #expect(rig.ask(1, body: "{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}],\"n\":2}") == nil)
+        #expect(loop.run { rig.isOver(1) })
+        #expect(rig.failure(1) == nil && rig.finish(1) != nil)
+        #expect(rig.ask(2) == nil)
+        #expect(loop.run { rig.isOver(2) })
+        #expect(rig.failure(2)?.code == .garbage)
+        rig.close()
+        server.close()
+    }
+
     @Test func aServerThatRepeatsThePrefixDoesNotContinue() {
         let server = ScriptedServer(
             loop,

@@ -25,11 +25,38 @@ import Wire
         token.add(delta("internationalization", tokens: 1))
         #expect(token.tokens == 1, "a long word may be one token")
         var shaped = AnswerCount(.chat)
-        shaped.add(delta("", tokens: 1, extra: String(repeating: "x", count: 4_000)))
+        shaped.add(delta("", tokens: 1, extra: choice("w0 ", pad: 4_000)))
         #expect(shaped.tokens == 1, "log-probabilities of one token are long")
+        shaped.add(delta("", tokens: 0, extra: choice("w1 ", pad: 40_000)))
+        #expect(shaped.tokens == 6, "but not without end, and no token is shorter than a byte")
         var embedding = AnswerCount(.embedding)
         embedding.add(delta(String(repeating: "1", count: 12_000), tokens: 0))
         #expect(embedding.tokens == 0)
+    }
+
+    private func choice(_ content: String, pad: Int) -> String {
+        #"[{"index":0,"delta":{"content":"\#(content)"},"pad":"\#(String(repeating: "x", count: pad))"}]"#
+    }
+
+    @Test func tokensAreAtMostTheBytesThatExtraSaysForBuyerAndSeller() throws {
+        let junk = choice("w0 ", pad: 11_000) + String(repeating: " ", count: 1_000)
+        var silent = delta("", tokens: 40, extra: String(decoding: noWords, as: UTF8.self))
+        var buyer = Buyer()
+        let (task, _) = buyer.stream([ada])
+        buyer.frame(task, 1, .delta(silent), from: ada, on: 5)
+        buyer.frame(
+            task, 1, .delta(delta("", tokens: 11_000, extra: junk, at: UInt64(noWords.count))), from: ada,
+            on: 5)
+        silent.offset = UInt64(noWords.count + junk.utf8.count)
+        buyer.frame(task, 1, .delta(silent), from: ada, on: 5)
+        let finish = Finish(reason: "stop", promptTokens: 8, completionTokens: 11_000)
+        buyer.finish(task, 1, finish, from: ada, on: 5)
+        #expect(buyer.actions.summaries.map(\.completionTokens) == [3])
+        #expect(buyer.actions.receipts.last?.completionTokens == 3)
+        var seller = Work(.chat)
+        for sent in [silent, delta("", tokens: 11_000, extra: junk), silent] { seller.add(sent) }
+        seller.add(finish)
+        #expect(seller.tokens == 3)
     }
 
     @Test func whatCannotBelongToTheLimitIsCutBetweenCharacters() {

@@ -82,7 +82,7 @@ struct Seller {
 }
 
 /// Bytes of `choices` that say something, and such that say nothing.
-let toolCall = Array(#"[{"index":0,"delta":{"tool_calls":[{"function":{"name":"f"}}]}}]"#.utf8)
+let toolCall = Array(#"[{"index":0,"delta":{"tool_calls":[{"function":{"name":"lookup"}}]}}]"#.utf8)
 let noWords = Array(#"[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":"stop"}]"#.utf8)
 
 func makeIdentity(_ number: UInt64) -> Identity { identity(number) }

@@ -165,12 +165,24 @@ import Wire
         #expect(buyer.actions.extras == [noWords, toolCall])
     }
 
-    @Test(arguments: ["", "{}", "null", "[{", "[1]", #"[{"index":128,"delta":{"content":"x"}}]"#])
-    func whatIsNoListOfChoicesIsAViolation(_ extra: String) {
+    @Test(arguments: [
+        "", "{}", "null", "[{", "[1]", #"[{"index":128,"delta":{"content":"x"}}]"#,
+        #"[{"index":1,"delta":{"content":"x"}}]"#, #"[{"index":0,"delta":{"content":5}}]"#,
+    ])
+    func whatIsNoListOfTheChoicesAskedForIsAViolation(_ extra: String) {
         var buyer = Buyer()
         let (task, first) = buyer.stream([ada, cyd])
         let bytes = extra.isEmpty ? [0xff] : Array(extra.utf8)
         buyer.frame(task, 1, .delta(Delta(offset: 0, text: [], tokens: 1, extra: bytes)), from: first, on: 5)
+        #expect(buyer.actions.closed == [5] && trust(buyer, first) == 700)
+    }
+
+    /// A client gets only the choices, and would pay for both.
+    @Test func textBesideChoicesIsAViolation() {
+        var buyer = Buyer()
+        let (task, first) = buyer.stream([ada, cyd])
+        let both = Delta(offset: 0, text: Array("junk".utf8), tokens: 4, extra: toolCall)
+        buyer.frame(task, 1, .delta(both), from: first, on: 5)
         #expect(buyer.actions.closed == [5] && trust(buyer, first) == 700)
     }
 

@@ -52,6 +52,24 @@ import Testing
         #expect(!text.contains(#""index":1"#))
     }
 
+    @Test(
+        arguments: [
+            (.chat, "{}", #"{"index":0,"delta":{},"finish_reason":null}"#),
+            (.chat, #"{"delta":null,"x":1}"#, #"{"x":1,"index":0,"delta":{},"finish_reason":null}"#),
+            (
+                .completion, #"{"index":1,"text":null,"finish_reason":"stop"}"#,
+                #"{"index":1,"finish_reason":"stop","text":""}"#
+            ),
+        ] as [(ClientRequest.Kind, String, String)])
+    func membersThatClientsReadAreInEveryChoice(_ kind: ClientRequest.Kind, _ sent: String, _ written: String)
+    {
+        let identity = AnswerIdentity(kind: kind, task: "t", created: 0, model: "m")
+        var chunks = StreamChunks(identity, includeUsage: false)
+        var out: [UInt8] = []
+        let isWritten = chunks.choices(Array("[\(sent)]".utf8), to: &out)
+        #expect(isWritten && String(decoding: out, as: UTF8.self).hasSuffix("[\(written)]}\n\n"))
+    }
+
     @Test func choicesThatAreNoListOfObjectsAreNotWritten() {
         var chunks = StreamChunks(identity, includeUsage: false)
         var out: [UInt8] = []

@@ -94,10 +94,10 @@ struct Assignment: Sendable {
     var continuedTokens: UInt32 { start.tokens }
     var hasContent: Bool { count.bytes > 0 }
 
-    /// Counts a delta, and cuts what the client's limits don't allow. One that says nothing (`says` is false) fills
-    /// the window, and is neither an answer nor evidence of one.
+    /// Counts a delta, and cuts what the client's limits don't allow. `said` are the bytes
+    /// that its `extra` says. A delta that says nothing fills the window, and is neither an answer nor evidence of one.
     mutating func receive(
-        _ delta: Delta, says: Bool, _ parameters: MarketParameters, _ now: MonotonicTime
+        _ delta: Delta, said: Int, _ parameters: MarketParameters, _ now: MonotonicTime
     ) -> Intake {
         guard delta.offset == received else { return .violation }
         let bytes = UInt64(delta.text.count + delta.extra.count)
@@ -110,7 +110,7 @@ struct Assignment: Sendable {
             return .violation
         }
         if isHeldBack(parameters) { wasHeldBack = true }
-        guard says else {
+        guard !delta.text.isEmpty || said > 0 else {
             clock.heard(now)
             return .part(delta)
         }
@@ -122,7 +122,7 @@ struct Assignment: Sendable {
             }
             isLast = count.cut(&delta, limit: limit)
         }
-        count.add(delta)
+        count.add(delta, said: said)
         if clock.firstByteAt == nil { firstTokens = tokens }
         clock.bytesCame(now)
         if let most = limits.cost, runningCost > most { isLast = true }

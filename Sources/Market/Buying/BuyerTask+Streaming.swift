@@ -40,18 +40,20 @@ extension BuyerTask {
     // MARK: - Deltas
 
     private mutating func take(_ delta: Delta, _ desk: inout AuctionDesk, _ turn: inout Turn) {
-        var says = true
+        var said = 0
         // What isn't whole characters would break the one that continues it.
         guard request.kind == .embedding || Self.isText(delta.text) else { return breach(&desk, &turn) }
         if !delta.extra.isEmpty, request.kind != .embedding {
-            switch ChoicesContent(of: delta.extra) {
-            case .malformed: return breach(&desk, &turn)
-            case .none: says = !delta.text.isEmpty
-            case .some: break
-            }
+            // The client gets one of the two.
+            guard delta.text.isEmpty else { return breach(&desk, &turn) }
+            let content = ChoicesContent(
+                of: delta.extra, isChat: request.kind == .chat, choices: request.choices)
+            guard content != .malformed else { return breach(&desk, &turn) }
+            said = content.bytes
         }
+        let says = !delta.text.isEmpty || said > 0
         let isFirst = assignment?.hasContent == false
-        switch assignment?.receive(delta, says: says, desk.parameters, turn.monotonic) {
+        switch assignment?.receive(delta, said: said, desk.parameters, turn.monotonic) {
         case .violation, nil: return breach(&desk, &turn)
         case .empty: return
         case .part(let part) where isFirst && !says: holdBack(part, &desk, &turn)

@@ -324,10 +324,10 @@ def stalling(channel, task, attempt):
 
 
 def piecemeal(channel, task, attempt):
-    """A tool call for every few bytes, each under another index: quadratic work for a reader that searches."""
+    """A tool call for every few bytes, under as many indices as a buyer takes: work for a reader that searches."""
     offset = 0
     for index in range(0, 24_000, 300):
-        calls = ",".join(f'{{"index":{n},"function":{{"name":"f"}}}}' for n in range(index, index + 300))
+        calls = ",".join(f'{{"index":{n % 128},"function":{{"name":"f"}}}}' for n in range(index, index + 300))
         extra = f'[{{"index":0,"delta":{{"tool_calls":[{calls}]}}}}]'.encode()
         channel.frame(task, attempt, delta={"offset": offset, "tokens": 1, "extra": extra})
         offset += len(extra)
