@@ -35,7 +35,7 @@ public enum ChoicesContent: Equatable, Sendable {
     static let reasonMax = 32
 
     static func isReason(_ text: some Collection<UInt8>) -> Bool {
-        (1...reasonMax).contains(text.count) && text.allSatisfy { $0 &- 0x61 < 26 || $0 == UInt8(ascii: "_") }
+        text.count <= reasonMax && text.allSatisfy { $0 &- 0x61 < 26 || $0 == UInt8(ascii: "_") }
     }
 
     /// Whether a number's digits are an index: whole, without sign, point or exponent.

@@ -132,7 +132,7 @@ import Testing
     @Test(
         arguments: [
             ("4611686018427387904", "stop", nil), ("1e300", "stop", nil), ("128", "stop", nil),
-            ("7", "stop", "stop"),
+            ("7", "stop", nil),
             ("0", "a\\r\\nb\\u0000", "stop"), ("0", "STOP", "stop"),
             ("0", String(repeating: "a", count: 33), "stop"),
             ("0", "tool_calls", "tool_calls"),

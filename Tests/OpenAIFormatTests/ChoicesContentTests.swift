@@ -79,7 +79,7 @@ import Testing
     /// A client of OpenAI's would raise an exception, or believe what its server never says.
     @Test(
         arguments: [
-            #""text":5"#, #""delta":"content""#, #""logprobs":[]"#, #""finish_reason":"""#,
+            #""text":5"#, #""delta":"content""#, #""logprobs":[]"#,
             #""finish_reason":1"#,
             #""finish_reason":"Stop""#, #""finish_reason":"a\r\nb""#, #""finish_reason":"\u0007""#,
             "\"finish_reason\":\"\(String(repeating: "a", count: 33))\"",

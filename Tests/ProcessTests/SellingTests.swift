@@ -96,7 +96,7 @@ extension ProcessTests {
     /// What a seller keeps for those who paid it, across its own restart.
     @Suite(.serialized) struct Shares {
         @Test func aRestartedSellerStillKeepsHalfOfItsSlotsForThoseWhoPaidIt() async throws {
-            try await ScriptedBackend.with(#"{"tokens": 3}"#) { backend in
+            try await ScriptedBackend.with(#"{"tokens": 40}"#) { backend in
                 let nodes = backend.seller("ada", slots: 2) + "\nfay: {}\ngus: {}\nkim: {}"
                 try await TestMesh.with(nodes) { mesh in
                     let fay = try await mesh.node("fay")
@@ -135,7 +135,7 @@ extension ProcessTests {
             try await ScriptedBackend.with(#"{"tokens": 8}"#) { troubled in
                 try await ScriptedBackend.with(#"{"tokens": 8}"#) { well in
                     let nodes =
-                        troubled.seller("ada", slots: 2) + "\n" + well.seller("bob", slots: 2, output: 50)
+                        troubled.seller("ada", slots: 2) + "\n" + well.seller("bob", slots: 2, output: 25)
                         + "\nfay: {}"
                     try await TestMesh.with(nodes) { mesh in try await body(troubled, mesh, mesh.node("fay"))
                     }
