@@ -395,6 +395,21 @@ extension BlameTests {
         #expect(worker.key == cyd.key)
     }
 
+    @Test func aSellerThatDoesEveryOtherTaskComesLastAllTheSame() {
+        var table = SellerTable(MarketParameters())
+        let at = { (seconds: Int64) in MonotonicTime.zero + .seconds(seconds) }
+        for round in 0..<3 as Range<Int64> {
+            #expect(!table.isSuspended(ada.key, at(4 * round)))
+            table.finished(ada.key, wasMet: true, at(4 * round))
+            table.lost(ada.key, wasMet: true, at(4 * round + 2))
+        }
+        #expect(table.isSuspended(ada.key, at(11)))
+        for round in 0..<8 as Range<Int64> { table.found(bob.key, at(2 * round)) }
+        #expect(table.isSuspended(bob.key, at(15)), "nor can one find fault with every task")
+        for _ in 0..<40 { table.finished(bob.key, wasMet: true, at(16)) }
+        #expect(!table.isSuspended(bob.key, at(16)))
+    }
+
     @Test func aSellerThatLeavesAgainAndAgainLosesNoTrustAndComesLastForAWhile() {
         var buyer = Buyer()
         var free = Seller(41, "free", price: price(0, 0))

@@ -194,8 +194,7 @@ import Wire
     @Test func aSlowModelIsWaitedForThreeTimesItsBidAndAsLongAsItLoads() {
         var buyer = Buyer()
         let slow = Seller(8, "slow", first: 2_000)
-        let known = SellerRecord(key: slow.key, trust: 1_000, finished: 9, failed: 0, at: buyer.now.wall)
-        buyer.auctioneer.restore([known], now: buyer.now)
+        buyer.know([slow], finished: 40)
         let (task, _) = buyer.stream([slow], request: request { $0.deadline = .minutes(5) })
         buyer.advance(to: 5_999)
         #expect(buyer.actions.needs == 0)

@@ -93,6 +93,8 @@ struct Assignment: Sendable {
     /// Tokens that other workers had delivered before.
     var continuedTokens: UInt32 { start.tokens }
     var hasContent: Bool { count.bytes > 0 }
+    /// It has sent all the tokens that its limit allows.
+    var hasAllTokens: Bool { limits.tokens.map { count.tokens >= $0 } ?? false }
 
     /// Counts a delta, and cuts what the client's limits don't allow. `said` are the bytes
     /// that its `extra` says. A delta that says nothing fills the window, and is neither an answer nor evidence of one.

@@ -46,6 +46,8 @@ extension BuyerTask {
         }
         if isLoss(assignment, end, desk, turn.monotonic) {
             desk.sellers.lost(worker, wasMet: assignment.wasMet, turn.monotonic)
+        } else if case .failed(let reason, .gaveUp) = end, reason != .deadlineExceeded {
+            desk.sellers.found(worker, turn.monotonic)
         }
         if let factor = trustLeft(in: assignment, end, desk) {
             desk.blame(worker, factor: factor, turn.now)
@@ -127,8 +129,11 @@ extension BuyerTask {
         _ assignment: Assignment, _ end: AssignmentEnd, _ desk: AuctionDesk, _ now: MonotonicTime
     ) -> Bool {
         switch end {
-        case .finished, .limited, .failed(_, .declined), .failed(.notAsked, _): false
-        case .failed(.cancelled, _): assignment.isLate(desk.parameters, now)
+        case .finished, .failed(_, .declined), .failed(.notAsked, _): false
+        // It went on to the end of its context, where only its own word was a limit.
+        case .limited: request.tokensOutMax == nil && assignment.hasAllTokens
+        // Clients hang up for reasons of their own; of a seller that is met only what it sends tells.
+        case .failed(.cancelled, _): !assignment.wasMet && assignment.isLate(desk.parameters, now)
         // A deadline that it reports is over because our client didn't read.
         case .failed(.deadlineExceeded, .gaveUp): false
         case .failed(.leaving, _), .failed(.busy, _), .failed(.backendDown, _): true
@@ -180,10 +185,10 @@ extension BuyerTask {
         let sequence = auction?.offer(of: worker)?.sequence
         endAssignment(.failed(reason, parting), &desk, &turn)
         delivery.dropWhole()
-        if reason == .notAsked {
-            // Nothing was assigned. The auction excludes it for a moment.
-            assignments -= 1
-        } else {
+        let wasDeclined: Bool = if case .declined = parting { true } else { false }
+        // Nothing was assigned: a refused award is no worker lost, and the next bid is there.
+        if reason == .notAsked || wasDeclined { assignments -= 1 }
+        if reason != .notAsked {
             let isSlow: Bool = if case .stopped = parting { reason == .stalled } else { false }
             // Others come first, even if they are only as good as this one.
             if hadBegun { exclusions.readmit() }
@@ -195,7 +200,9 @@ extension BuyerTask {
         }
         if isDoubtful { patience.forgiveOwnBounds(parameters, turn.monotonic) }
         guard hadBegun else {
-            guard assignments < parameters.assignmentsMax else { return failWorkersLost(&desk) }
+            guard assignments < parameters.assignmentsMax, losses < parameters.refusalsMax else {
+                return failWorkersLost(&desk)
+            }
             auction?.lostAward(worker, wasAsked: reason != .notAsked)
             return awardBest(&desk, &turn)
         }

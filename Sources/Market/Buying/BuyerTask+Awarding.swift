@@ -42,7 +42,9 @@ extension BuyerTask {
 
     private func belief(in worker: PublicKey, _ desk: AuctionDesk) -> StallClock.Belief {
         if desk.isMet(worker) { return .met(desk.sellers.window(worker) - 1) }
-        return couldAskMet ? .replaceable : .stranger
+        // A client that names a seller wants it, however slow it is.
+        let isNamed = request.preferences.order.contains(worker)
+        return couldAskMet && !isNamed ? .replaceable : .stranger
     }
 
     private func awardWait(_ key: PublicKey, _ desk: AuctionDesk) -> Interval {

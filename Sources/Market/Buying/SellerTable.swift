@@ -21,8 +21,8 @@ public struct SellerExperience: Sendable {
     public fileprivate(set) var failed = 0
     /// Calls that it declined since its last bid.
     fileprivate var declines = 0
-    /// Tasks that it took or could have taken and didn't do, since it last finished one; at the same time they count once.
-    fileprivate var setbacksInRow = 0
+    /// What came to nothing with it, weighed (`Setback`), less what it finished since; at the same time it counts once.
+    fileprivate var setbacks = 0
     fileprivate var setBackAt: MonotonicTime?
     /// Our own tasks that it is answering now: its offer can't say that.
     fileprivate var inFlight = 0
@@ -31,11 +31,20 @@ public struct SellerExperience: Sendable {
 
     fileprivate init(at now: MonotonicTime) { trustAt = now }
 
-    fileprivate mutating func setBack(_ now: MonotonicTime, _ every: Interval) {
+    fileprivate mutating func setBack(_ setback: Setback, _ now: MonotonicTime, _ every: Interval) {
         if let setBackAt, now - setBackAt < every { return }
         setBackAt = now
-        setbacksInRow &+= 1
+        setbacks = min(setbacks + setback.rawValue, 1 << 20)
     }
+}
+
+/// What brings a seller nearer to coming last, in finished tasks that make up for it. A single success must not: it would
+/// pay to alternate.
+enum Setback: Int, Sendable {
+    /// It took a task and didn't do it.
+    case loss = 4
+    /// It found that the task can't be done, or refused an award that it had bid for: each may well be true.
+    case finding = 2
 }
 
 /// What of a seller's experience outlives a restart of this node: a key's past must not end with our process.
@@ -104,7 +113,7 @@ struct SellerTable: Sendable {
     /// fault. Trust alone, which makes a bid dearer, can't keep out one that costs nothing.
     func isSuspended(_ key: PublicKey, _ now: MonotonicTime) -> Bool {
         guard let seller = table[key], let setBackAt = seller.setBackAt else { return false }
-        let beyond = seller.setbacksInRow - parameters.failuresInRowMax
+        let beyond = seller.setbacks / Setback.loss.rawValue - parameters.failuresInRowMax
         guard beyond >= 0 else { return false }
         let wait = min(parameters.suspensionMin * (1 << Int64(min(beyond, 16))), parameters.suspensionMax)
         return now < setBackAt + wait
@@ -197,8 +206,14 @@ struct SellerTable: Sendable {
         let every = parameters.blameEvery
         change(key, now) {
             $0.window = 1
-            $0.setBack(now, every)
+            $0.setBack(.loss, now, every)
         }
+    }
+
+    /// It found something of the task itself.
+    mutating func found(_ key: PublicKey, _ now: MonotonicTime) {
+        let every = parameters.blameEvery
+        change(key, now) { $0.setBack(.finding, now, every) }
     }
 
     /// It finished its task: a tenth of the missing trust comes back.
@@ -207,7 +222,7 @@ struct SellerTable: Sendable {
         change(key, now) { seller in
             seller.finished &+= 1
             seller.window = min(seller.window &+ 1, 1 << 30)
-            seller.setbacksInRow = 0
+            seller.setbacks = max(0, seller.setbacks - 1)
             seller.trust = min(1_000, seller.trust + (1_000 - seller.trust) / 10 + 1)
         }
     }
@@ -216,9 +231,10 @@ struct SellerTable: Sendable {
     /// tasks failed once.
     mutating func blame(_ key: PublicKey, factor: UInt32, _ now: MonotonicTime) {
         let (floor, every) = (parameters.trustMin, parameters.blameEvery)
+        let setback: Setback = factor < parameters.trustAfterRefusal ? .loss : .finding
         change(key, now) { seller in
             seller.failed &+= 1
-            seller.setBack(now, every)
+            seller.setBack(setback, now, every)
             if let blamedAt = seller.blamedAt, now - blamedAt < every { return }
             seller.blamedAt = now
             seller.trust = max(floor, UInt32(UInt64(seller.trust) * UInt64(factor) / 1_000))

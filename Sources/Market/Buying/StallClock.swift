@@ -64,7 +64,8 @@ struct StallClock: Sendable {
             switch belief {
             case .met(let finished):
                 min(
-                    parameters.strangersWordsMax * doubled * (1 + Int64(min(max(0, finished), 16))),
+                    (parameters.strangersWordsMax + parameters.wordsForEach * Int64(min(max(0, finished), 64)))
+                        * doubled,
                     parameters.preparingMax)
             case .stranger: min(parameters.strangersWordsMax * doubled, parameters.preparingMax)
             case .replaceable:

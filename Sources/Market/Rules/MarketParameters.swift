@@ -67,10 +67,11 @@ public struct MarketParameters: Sendable {
     public var promptTokensPerSecondMin: UInt32 = 100
     /// How long words alone count as evidence, whatever they say: a 40 GB model from a slow disk takes a minute to load.
     public var preparingMax = Interval.seconds(90)
-    /// The same for a seller that never finished a task here, doubled with each worker of the task that was too slow, and as
-    /// much again for each task that it finished since it last lost one: else a new key holds every task until its deadline
-    /// by words that cost nothing, or does so after one answer.
+    /// The same for a seller that never finished a task here, doubled with each worker of the task that was too slow, and longer
+    /// by `wordsForEach` for each task that it finished since it last lost one: else a new key holds every task until its
+    /// deadline by words that cost nothing, or does so after a few answers.
     public var strangersWordsMax = Interval.seconds(15)
+    public var wordsForEach = Interval.seconds(2)
     /// A worker's exposure is what it delivers between two receipts; a signature costs the buyer 25 µs.
     public var receiptInterval = Interval.milliseconds(1_000)
     /// Largest text, in bytes, that is kept so that another worker can continue it. Beyond, a lost worker ends the task.
@@ -110,7 +111,7 @@ public struct MarketParameters: Sendable {
     public var trustMin: UInt32 = 50
     /// Failures of one seller within this time are one event.
     public var blameEvery = Interval.seconds(1)
-    /// A seller that failed this many times since it last finished a task comes last for `suspensionMin`, doubled with
+    /// A seller that lost this many tasks more than a quarter of those it finished since comes last for `suspensionMin`, doubled with
     /// each further failure. More: a seller that asks nothing wins task after task and fails it; fewer: one accident counts.
     public var failuresInRowMax = 2
     public var suspensionMin = Interval.seconds(10)
@@ -130,6 +131,9 @@ public struct MarketParameters: Sendable {
     /// Assignments of one task that may come to nothing before only the sellers with the best records are asked: those that
     /// finished at least half as many tasks here as the best. More: keys that did one task each can use up all assignments.
     public var lossesMax = 4
+    /// Assignments that came to nothing, refused awards included, after which a task ends: refusals are quick, and no worker
+    /// was lost by them.
+    public var refusalsMax = 32
     /// The most tokens of an answer for which neither client nor worker names a limit: of a worker that states no context, or
     /// a larger one. With 16 bytes a token it is what a node collects of an answer (`answerBytesMax`, half).
     public var answerTokensMax: UInt32 = 262_144
