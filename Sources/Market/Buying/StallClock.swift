@@ -43,7 +43,7 @@ struct StallClock: Sendable {
 
     /// For how long a worker is believed.
     enum Belief: Sendable {
-        /// It has finished so many tasks here since it last lost one.
+        /// It has finished tasks here; the number since it last lost one.
         case met(Int)
         /// It hasn't, and nor has any other that could do the task: its words are believed for less long.
         case stranger

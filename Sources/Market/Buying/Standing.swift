@@ -45,8 +45,8 @@ struct Contender {
     }
 }
 
-/// Sellers that never finished a task here, together: keys cost nothing, so what one of them may hold or lose would
-/// bound nobody who has many.
+/// All sellers that never finished a task here, together. Keys cost nothing, so a bound on each of them would not bound
+/// a liar with many.
 struct Newcomers: Sendable {
     private let parameters: MarketParameters
     /// Assignments that run, of all sellers and of these.

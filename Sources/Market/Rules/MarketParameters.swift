@@ -111,8 +111,9 @@ public struct MarketParameters: Sendable {
     public var trustMin: UInt32 = 50
     /// Failures of one seller within this time are one event.
     public var blameEvery = Interval.seconds(1)
-    /// A seller that lost this many tasks more than a quarter of those it finished since comes last for `suspensionMin`, doubled with
-    /// each further failure. More: a seller that asks nothing wins task after task and fails it; fewer: one accident counts.
+    /// A seller comes last for `suspensionMin` once it has lost this number of tasks, where four finished tasks make up for
+    /// one loss (`Setback`); doubled with each further loss. More: a seller that asks nothing wins task after task and fails
+    /// it; fewer: one accident counts.
     public var failuresInRowMax = 2
     public var suspensionMin = Interval.seconds(10)
     public var suspensionMax = Interval.minutes(10)
@@ -161,10 +162,11 @@ public struct MarketParameters: Sendable {
     /// From the end of an answer until its final receipt must have come. Shorter: a buyer whose receipt is on its way has
     /// fewer slots; longer: one that never pays has its slots for that much longer.
     public var finalReceiptMax = Interval.seconds(5)
-    /// A buyer has a slot of its own only for so many tokens' price that it paid, a sixteenth of `unpaidTokens`. More: a
-    /// buyer with short chats is a stranger for longer; 0: a few payments for next to nothing take every slot.
+    /// A buyer has one slot of its own for each time that it paid the price of this number of tokens, a sixteenth of
+    /// `unpaidTokens`. More: a buyer with short chats is a stranger for longer; 0: a few payments for next to nothing take
+    /// every slot.
     public var slotTokens: UInt64 = 16
-    /// A buyer or network that leaves answers unpaid so many times in a row is a debtor, until it pays for one or
+    /// A buyer or network that leaves this number of answers unpaid in a row is a debtor, until it pays for one or
     /// `unpaidMemory` has passed. Fewer: a few lost connections make one; more: each new network takes more for nothing.
     public var unpaidInRowMax = 3
     /// Answers that end unpaid within this time count once. Shorter: one power cut of a buyer with many tasks is enough;

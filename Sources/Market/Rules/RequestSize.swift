@@ -14,7 +14,7 @@ enum RequestSize {
         return min(most, bytesAlways + bytesPerToken * Int(tokensIn))
     }
 
-    /// The most tokens of a prompt that its buyer disputes under no circumstances where FINISH counts so many: those that its
+    /// The most tokens of a prompt that its buyer never disputes if FINISH counts at least as many: those that its
     /// call states, or one for each 8 bytes of the request, which is half of what text has, if that is more. So a call
     /// that states too few makes no prompt free. Images are bytes without tokens.
     static func undisputedPrompt(tokensIn: UInt32, bytes: Int, features: Features) -> UInt64 {

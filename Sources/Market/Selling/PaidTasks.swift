@@ -14,7 +14,7 @@ public struct Paid: Hashable, Sendable {
 /// What each buyer, or each network, has paid.
 ///
 /// Parties that have paid 1, 2–3, 4–7, … tasks have a table each, from which the one that paid least recently leaves
-/// first. So many new keys that pay for next to nothing push out one another, and none that has paid more often.
+/// first. New keys that pay for next to nothing, however many, push out one another and none that has paid more often.
 struct PaidTasks<Party: Hashable & Sendable>: Sendable {
     private var levels: [RecentTable<Party, Paid>]
     let bound: Int

@@ -10,7 +10,7 @@ struct Work: Sendable {
     /// The limit of output tokens; nil: none.
     private let tokensMax: UInt32?
 
-    /// Prompt tokens that no buyer disputes where FINISH says so many (`RequestSize`).
+    /// Prompt tokens that no buyer disputes if FINISH counts at least as many (`RequestSize`).
     private let undisputedPrompt: UInt64
 
     init(_ kind: TaskKind = .unspecified, tokensMax: UInt32? = nil, undisputedPrompt: UInt64 = 0) {
