@@ -465,6 +465,36 @@ extension BlameTests {
         #expect(buyer.stream([free, cyd], channel: 10).1.key == free.key)
     }
 
+    @Test func aSellerThatComesLastIsNotAskedBeforeTheWaitForBusyOnesIsOver() {
+        var buyer = Buyer()
+        let free = Seller(41, "free", price: price(0, 0))
+        for round in 0..<2 as Range<UInt64> {
+            buyer.milliseconds += 2_000
+            let (task, _) = buyer.stream([free, cyd], channel: ChannelID(rawValue: 5 + round))
+            buyer.auctioneer.channelClosed(
+                ChannelID(rawValue: 5 + round), turn: &buyer.turn, out: &buyer.actions)
+            buyer.auctioneer.cancel(task, turn: &buyer.turn, out: &buyer.actions)
+            _ = buyer.take()
+        }
+        let began = buyer.milliseconds
+        let task = buyer.submit()
+        buyer.found(task, [free, cyd])
+        var asked: [PublicKey] = []
+        while !asked.contains(free.key), buyer.milliseconds < began + 20_000 {
+            for (token, call, key) in buyer.actions.calls {
+                asked.append(key)
+                guard key == cyd.key else { continue }
+                let busy = Decline(task: task, attempt: call.attempt, reason: .busy, retryMilliseconds: 100)
+                buyer.answer(token, .decline(busy), from: cyd)
+            }
+            let looks = buyer.actions.needs > 0
+            _ = buyer.take()
+            if looks { buyer.found(task, [free, cyd]) } else { buyer.advance(to: buyer.milliseconds + 50) }
+        }
+        #expect(asked.first == cyd.key && asked.last == free.key && asked.count > 2)
+        #expect(buyer.milliseconds - began >= MarketParameters().patience.milliseconds)
+    }
+
     @Test func aSellerThatTakesAwardsAndHandsThemBackGetsATaskOnce() {
         var buyer = Buyer()
         let (task, first) = buyer.stream([ada, cyd])

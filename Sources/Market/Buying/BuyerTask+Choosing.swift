@@ -16,7 +16,7 @@ extension BuyerTask {
         guard stage == .choosing else { return }
         let requirements = self.requirements(selfReachable: found.selfReachable)
         survey = Survey(found, requirements)
-        var pool = filter(found, requirements, desk, turn.monotonic)
+        var (pool, comesLast) = filter(found, requirements, desk, turn.monotonic)
         let parameters = desk.parameters
         bestRecord = pool.map(\.finished).max() ?? 0
         if isSettled(desk) || verdictsAgree && pool.isEmpty {
@@ -32,6 +32,7 @@ extension BuyerTask {
         survey.notSampled = all - pool.count
         guard !pool.isEmpty else { return noneLeft(&desk, &turn) }
         guard attempt < UInt32(clamping: parameters.auctionsMax) else { return refuse(&desk, turn.now) }
+        if comesLast, waitForBusy(&desk, &turn) { return }
         let chosen = Sampling.choose(pool, most: parameters.candidatesMax, random: &turn.random)
         survey.notSampled += pool.count - chosen.count
         call(chosen, requirements, &desk, turn.monotonic)
@@ -50,10 +51,11 @@ extension BuyerTask {
 
     private typealias Pool = [(eligible: Eligible, score: UInt64)]
 
-    /// Sorts each seller into the pool, or counts it under the first filter that it failed.
+    /// Sorts each seller into the pool, or counts it under the first filter that it failed. Also says whether the pool
+    /// holds only sellers that come last.
     private mutating func filter(
         _ found: OffersFound, _ requirements: Requirements, _ desk: AuctionDesk, _ now: MonotonicTime
-    ) -> [Eligible] {
+    ) -> (pool: [Eligible], comesLast: Bool) {
         let basis = requirements.basis
         let market = desk.speeds.market(of: request.model)
         // Each pool is used only if the one before it is empty. Sellers that owe us an answer come last, so
@@ -87,17 +89,18 @@ extension BuyerTask {
                 pool.append(entry)
             }
         }
-        for (second, reason) in [
-            (dialling, Reason.unreachable), (suspended, .untrusted), (overdue, .unreachable),
+        var comesLast = false
+        for (second, reason, isLast) in [
+            (dialling, Reason.unreachable, false), (suspended, .untrusted, true), (overdue, .unreachable, true),
         ] {
             if pool.isEmpty {
-                pool = second
+                (pool, comesLast) = (second, isLast)
             } else {
                 for left in second { survey.count(left.eligible.candidate.offer.record, reason) }
             }
         }
         let best = pool.reduce(UInt64.max) { min($0, $1.score) }
-        return pool.map { eligible, score in
+        let weighed = pool.map { eligible, score in
             var eligible = eligible
             let candidate = eligible.candidate
             eligible.weight = Sampling.weight(
@@ -106,6 +109,7 @@ extension BuyerTask {
                 isMet: eligible.isMet, declines: desk.sellers.declines(candidate.key))
             return eligible
         }
+        return (weighed, comesLast)
     }
 
     /// The first filter that it fails, because of its offer, of this task, or of this node's experience.
@@ -139,20 +143,23 @@ extension BuyerTask {
     private mutating func noneLeft(_ desk: inout AuctionDesk, _ turn: inout Turn) {
         let parameters = desk.parameters
         guard attempt < UInt32(clamping: parameters.auctionsMax) else { return refuse(&desk, turn.now) }
-        if let soonest = exclusions.soonestRetry,
-            let at = patience.nextTry(soonest: soonest, parameters, &turn)
-        {
-            enter(.waiting)
-            return desk.set(id, .retry, at: at)
-        }
+        if waitForBusy(&desk, &turn) { return }
         if exclusions.readmitSlow() || restart(&desk) { return askForOffers(&desk) }
-        if failovers > 0, exclusions.hasDead,
-            let at = patience.nextTry(soonest: .zero, parameters, &turn)
-        {
-            enter(.waiting)
-            return desk.set(id, .retry, at: at)
-        }
+        if failovers > 0, exclusions.hasDead, wait(soonest: .zero, &desk, &turn) { return }
         refuse(&desk, turn.now)
+    }
+
+    /// Waits for sellers that are only busy; false: there are none, or the wait is over.
+    private mutating func waitForBusy(_ desk: inout AuctionDesk, _ turn: inout Turn) -> Bool {
+        guard let soonest = exclusions.soonestRetry else { return false }
+        return wait(soonest: soonest, &desk, &turn)
+    }
+
+    private mutating func wait(soonest: Interval, _ desk: inout AuctionDesk, _ turn: inout Turn) -> Bool {
+        guard let at = patience.nextTry(soonest: soonest, desk.parameters, &turn) else { return false }
+        enter(.waiting)
+        desk.set(id, .retry, at: at)
+        return true
     }
 
     mutating func retryDue(_ desk: inout AuctionDesk) {
