@@ -155,7 +155,7 @@ public struct TaskBid: Codable, Sendable, Equatable {
     public var name: String
     public var isPinned: Bool
     /// `won`, `lost`, `declined`, `silent`, `late`, `refused`, `busy`, `asked`,
-    /// `not_asked` (this node's own bounds kept the call from it).
+    /// `not_asked` (this node's own bounds kept the call from it), `passed_over`.
     public var outcome: String
     /// Why the node declined.
     @Nullable public var declined: String?
@@ -163,6 +163,9 @@ public struct TaskBid: Codable, Sendable, Equatable {
     @Nullable public var queueMilliseconds: Int?
     @Nullable public var firstTokenMilliseconds: Int?
     @Nullable public var tokensPerSecond: Double?
+    /// What the auction goes by: measured here, or the bid's words blended with what the market delivers.
+    @Nullable public var expectedFirstTokenMilliseconds: Int?
+    @Nullable public var expectedTokensPerSecond: Double?
     @Nullable public var trust: Double?
     /// Micro-credits for the estimated tokens.
     @Nullable public var estimate: Money?
@@ -176,6 +179,7 @@ public struct TaskBid: Codable, Sendable, Equatable {
         nodeID: String, name: String, isPinned: Bool = false, outcome: String, declined: String? = nil,
         price: PriceDocument? = nil,
         queueMilliseconds: Int? = nil, firstTokenMilliseconds: Int? = nil, tokensPerSecond: Double? = nil,
+        expectedFirstTokenMilliseconds: Int? = nil, expectedTokensPerSecond: Double? = nil,
         trust: Double? = nil, estimate: Money? = nil, completionMilliseconds: Double? = nil,
         score: UInt64? = nil, signature: String? = nil
     ) {
@@ -188,6 +192,8 @@ public struct TaskBid: Codable, Sendable, Equatable {
         self.queueMilliseconds = queueMilliseconds
         self.firstTokenMilliseconds = firstTokenMilliseconds
         self.tokensPerSecond = tokensPerSecond
+        self.expectedFirstTokenMilliseconds = expectedFirstTokenMilliseconds
+        self.expectedTokensPerSecond = expectedTokensPerSecond
         self.trust = trust
         self.estimate = estimate
         self.completionMilliseconds = completionMilliseconds
@@ -204,6 +210,8 @@ public struct TaskBid: Codable, Sendable, Equatable {
         case queueMilliseconds = "queue_ms"
         case firstTokenMilliseconds = "first_token_ms"
         case tokensPerSecond = "tokens_per_s"
+        case expectedFirstTokenMilliseconds = "expected_first_token_ms"
+        case expectedTokensPerSecond = "expected_tokens_per_s"
         case trust
         case estimate = "estimate_ucr"
         case completionMilliseconds = "completion_ms"

@@ -242,10 +242,14 @@ extension TaskDocument {
                 return TaskBid(
                     nodeID: NodeID(of: bid.worker).description, name: name.text, isPinned: name.isPinned,
                     outcome: bid.outcome.rawValue,
-                    declined: bid.declined?.rawValue, price: bid.price?.document,
+                    declined: bid.declined?.rawValue.snakeCased, price: bid.price?.document,
                     queueMilliseconds: bid.price == nil ? nil : Int(bid.queueMilliseconds),
                     firstTokenMilliseconds: bid.price == nil ? nil : Int(bid.firstTokenMilliseconds),
                     tokensPerSecond: bid.price == nil ? nil : Double(bid.millitokensPerSecond) / 1000,
+                    expectedFirstTokenMilliseconds: bid.price == nil
+                        ? nil : Int(bid.expectedFirstTokenMilliseconds),
+                    expectedTokensPerSecond: bid.price == nil
+                        ? nil : Double(bid.expectedMillitokensPerSecond) / 1000,
                     trust: Double(bid.millitrust) / 1000,
                     estimate: bid.price == nil ? nil : bid.estimate,
                     completionMilliseconds: bid.price == nil ? nil : milliseconds(bid.completion),

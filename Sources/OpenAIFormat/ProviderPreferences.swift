@@ -29,8 +29,8 @@ public struct ProviderPreferences: Hashable, Sendable {
 
     /// Entries in one list of nodes or quantizations.
     public static let listMax = 64
-    /// One day: a longer deadline is cut to it.
-    public static let deadlineMillisecondsMax: Int64 = 86_400_000
+    /// One hour, the market's bound of a task's time.
+    public static let deadlineMillisecondsMax: Int64 = 3_600_000
 
     static let keys = [
         "order", "only", "ignore", "allow_fallbacks", "require_parameters", "quantizations", "sort",
@@ -55,7 +55,12 @@ public struct ProviderPreferences: Hashable, Sendable {
         let path = "provider.\(member.key)"
         switch member.key {
         case "order": order = try Self.names(value, path)
-        case "only": only = try Self.names(value, path)
+        case "only":
+            only = try Self.names(value, path)
+            guard !only.isEmpty else {
+                throw .invalid(
+                    "`\(path)` is empty, which allows nobody. Name the nodes, or leave it out to allow all.", param: path)
+            }
         case "ignore": ignore = try Self.names(value, path)
         case "allow_fallbacks": allowFallbacks = try Self.flag(value, path)
         // A node that can't do what the request needs is never asked, whatever this says.
@@ -75,8 +80,8 @@ public struct ProviderPreferences: Hashable, Sendable {
             let seconds = try Self.number(value, path, unit: "seconds", in: 0...86_400)
             maxFirstTokenMilliseconds = UInt32(seconds * 1000)
         case "deadline_ms":
-            let milliseconds = try Self.number(value, path, unit: "milliseconds", in: 1...1e12)
-            deadlineMilliseconds = min(Int64(milliseconds), Self.deadlineMillisecondsMax)
+            let milliseconds = try Self.number(value, path, unit: "milliseconds", in: 1...Double(Self.deadlineMillisecondsMax))
+            deadlineMilliseconds = Int64(milliseconds)
         case "min_trust":
             minMillitrust = UInt32(try Self.number(value, path, unit: "trust", in: 0...1) * 1000)
         case "data_collection" where value.text == "allow", "zdr" where value.flag == false: break

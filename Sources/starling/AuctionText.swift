@@ -18,15 +18,16 @@ enum AuctionText {
                 let price =
                     bid.price.map { "\(MicroCredits.text($0.input)) / \(MicroCredits.text($0.output))" }
                     ?? "-"
-                let starts = Double(bid.queueMilliseconds ?? 0) + Double(bid.firstTokenMilliseconds ?? 0)
+                let starts =
+                    Double(bid.queueMilliseconds ?? 0) + Double(bid.expectedFirstTokenMilliseconds ?? 0)
                 table.add([
                     bid.outcome == "won" ? "▸" : " ",
                     called(bid), price,
                     bid.price == nil ? "-" : "\(bid.estimate ?? .zero) µcr",
                     bid.price == nil ? "-" : String(format: "%.0f ms", starts),
-                    bid.tokensPerSecond.map { String(format: "%.0f tok/s", $0) } ?? "-",
+                    bid.expectedTokensPerSecond.map { String(format: "%.0f tok/s", $0) } ?? "-",
                     bid.completionMilliseconds.map { String(format: "%.2f s", $0 / 1000) } ?? "-",
-                    bid.score.map { "\($0)" } ?? "-", bid.outcome + (bid.declined.map { ": \($0)" } ?? ""),
+                    bid.score.map { "\($0)" } ?? "-", (bid.outcome + (bid.declined.map { ": \($0)" } ?? "")).replacing("_", with: " "),
                 ])
             }
             text += table.text(aligned: true)

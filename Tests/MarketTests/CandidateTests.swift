@@ -83,7 +83,7 @@ import Wire
         let cost = refusal([ada]) { $0.maxCost = 1 }
         #expect(
             cost?.message.hasPrefix(
-                "No node does this task of wren-m within 0.000001 cr. 1 sells it; ada asks about 0.000")
+                "No node does this task of wren-m within 0.000001 cr. 1 sells it; \"ada\" \(NodeID(of: ada.key).short) asks about 0.000")
                 == true,
             "\(cost?.message ?? "")")
         #expect(cost?.message.contains("wren-s") == false)

@@ -124,7 +124,7 @@ private let hello = #""model":"m","messages":[{"role":"user","content":"Hello"}]
     @Test(arguments: [
         #"{"order":"ada"}"#, #"{"only":[1]}"#, #"{"allow_fallbacks":1}"#, #"{"sort":"luck"}"#,
         #"{"max_price":2}"#,
-        #"{"max_price":{"prompt":-1}}"#, #"{"max_cost":1e10}"#, #"{"deadline_ms":0}"#, #"{"min_trust":2}"#,
+        #"{"max_price":{"prompt":-1}}"#, #"{"max_cost":1e10}"#, #"{"deadline_ms":0}"#, #"{"deadline_ms":3600001}"#, #"{"only":[]}"#, #"{"min_trust":2}"#,
         #"[]"#,
         #"{"preferred_min_throughput":-1}"#,
     ])

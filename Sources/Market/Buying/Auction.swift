@@ -287,21 +287,25 @@ struct Auction: Sendable {
             let isBetter = result.score < winningScore
             line.outcome =
                 winningScore == 0 ? .asked : !isBetter ? .lost : entry.wasPassedOver ? .passedOver : .late
-            line.fill(signed, bid, result)
+            line.fill(signed, bid, result, entry.belief)
         case .awarded(let signed, let bid, let result):
             line.outcome = .won
-            line.fill(signed, bid, result)
+            line.fill(signed, bid, result, entry.belief)
         }
         return line
     }
 }
 
 extension BidTranscript {
-    fileprivate mutating func fill(_ signed: SignedRecord, _ bid: Bid, _ result: ScoringBasis.Result) {
+    fileprivate mutating func fill(
+        _ signed: SignedRecord, _ bid: Bid, _ result: ScoringBasis.Result, _ belief: SpeedBelief
+    ) {
         price = bid.price
         queueMilliseconds = bid.queueMilliseconds
         firstTokenMilliseconds = bid.firstTokenMilliseconds
         millitokensPerSecond = bid.millitokensPerSecond
+        expectedFirstTokenMilliseconds = belief.firstToken(bid.firstTokenMilliseconds)
+        expectedMillitokensPerSecond = belief.rate(bid.millitokensPerSecond)
         estimate = result.estimate
         completion = result.completion
         score = result.score

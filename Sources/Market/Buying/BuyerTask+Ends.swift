@@ -69,8 +69,7 @@ extension BuyerTask {
     /// Ends the task: its worker is lost, and no other can continue.
     mutating func failWorkersLost(_ desk: inout AuctionDesk) {
         let last = transcript.assignments.last
-        let name = last?.name ?? ""
-        let worker = name.isEmpty ? "The node that answered" : name
+        let worker = last.map { $0.worker.inWords(label: $0.name) } ?? "The node that answered"
         let ending = last?.ended ?? .lost
         let why =
             if !delivery.isEmpty && !delivery.isResumable {

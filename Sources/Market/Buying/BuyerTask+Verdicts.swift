@@ -107,9 +107,7 @@ extension BuyerTask {
         switch verdict.finding {
         case .empty: finish(reason: verdict.words, extra: [], &desk, now.monotonic)
         case .failed(.backendError):
-            let names = verdicts.filter { $0.finding == verdict.finding }.map {
-                $0.name.isEmpty ? "a node" : $0.name
-            }
+            let names = verdicts.filter { $0.finding == verdict.finding }.map { $0.worker.inWords(label: $0.name) }
             fail(
                 .backendError,
                 "The model server of \(names.joined(separator: " and of ")) failed with this request: \(verdict.words)",

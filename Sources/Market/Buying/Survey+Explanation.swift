@@ -63,6 +63,10 @@ extension Survey {
             if paused > 0, paused == nodes(.busy) {
                 return "\(sell), and \(one ? "it is paused" : "none takes new work now: \(paused) paused")."
             }
+            if shareUsed > 0, shareUsed == nodes(.busy) {
+                return "\(sell), and \(one ? "it has" : "none has") no slot left for this node now: sellers"
+                    + " keep slots for those that paid them for more."
+            }
             let others = allowed - nodes(.busy)
             if others > 0, nodes(.unreachable) == others {
                 let busy = nodes(.busy)
@@ -93,7 +97,7 @@ extension Survey {
         guard let cheapest, let limit = nearest(.overMaxPrice) else {
             return "No \(node) sells \(model) within the request's limits of price."
         }
-        let name = cheapest.name.isEmpty ? "the cheapest" : cheapest.name
+        let name = cheapest.publicKey.inWords(label: cheapest.name)
         switch limit.parameter {
         case Self.maxCost:
             return

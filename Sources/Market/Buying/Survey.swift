@@ -15,8 +15,9 @@ struct Survey: Sendable {
     private(set) var largestContext: UInt32?
     /// The largest context among the sellers whose context is too small.
     private(set) var longest: UInt32 = 0
-    /// Of those counted as busy.
+    /// Of those counted as busy: paused, and with no slot left for this node.
     private(set) var paused = 0
+    private(set) var shareUsed = 0
     /// What the request needs and sellers lack.
     private(set) var lacking: [String] = []
     private var counts = [Int](repeating: 0, count: Reason.filters.count)
@@ -50,6 +51,7 @@ struct Survey: Sendable {
     mutating func count(_ offer: Offer, _ reason: Reason) {
         counts[reason.position] += 1
         if reason == .paused { paused += 1 }
+        if reason == .holdLimit { shareUsed += 1 }
         if reason == .contextTooSmall { longest = max(longest, offer.context) }
         if reason == .lacksParameter { noteLacking(offer) }
         if reason == .overMaxPrice, cheapest.map({ offer.price.output < $0.price.output }) ?? true {

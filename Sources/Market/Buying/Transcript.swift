@@ -92,6 +92,9 @@ public struct BidTranscript: Sendable {
     public var queueMilliseconds: UInt32 = 0
     public var firstTokenMilliseconds: UInt32 = 0
     public var millitokensPerSecond: UInt32 = 0
+    /// What this node goes by: measured, or the bid's words blended with what the market delivers.
+    public var expectedFirstTokenMilliseconds: UInt32 = 0
+    public var expectedMillitokensPerSecond: UInt32 = 0
     /// For the estimated tokens.
     public var estimate = Money.zero
     public var completion: Interval = .zero

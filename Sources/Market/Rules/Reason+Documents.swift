@@ -1,4 +1,4 @@
-// Reasons as they appear in documents, to clients and to people. A raw value is what a task document has
+// Reasons as they appear in documents, to clients and to people. A raw value is what a task document has, in snake case,
 // under `declined`.
 
 extension Reason {

@@ -28,7 +28,7 @@ public enum Reason: String, CaseIterable, Sendable {
     case paused
     case backendDown
     case leaving
-    /// One hold per unknown buyer.
+    /// The share of its slots that this buyer may use is in use.
     case holdLimit
     /// The award names a bid that the seller doesn't know.
     case unknownBid

@@ -39,7 +39,7 @@ struct AskCommand: AsyncParsableCommand {
 
     @Option(
         parsing: .unconditional,
-        help: ArgumentHelp("Give up after this long: 500ms, 10s, 2m; at most 24h.", valueName: "T"))
+        help: ArgumentHelp("Give up after this long: 500ms, 10s, 2m; at most 1h.", valueName: "T"))
     var deadline: String?
 
     @Option(
@@ -76,7 +76,7 @@ struct AskCommand: AsyncParsableCommand {
         }
         if let deadline, Self.milliseconds(deadline) == nil {
             throw ValidationError(
-                "--deadline is \(deadline): give a time from 1ms to 24h, such as 500ms, 10s or 2m")
+                "--deadline is \(deadline): give a time from 1ms to 1h, such as 500ms, 10s or 2m")
         }
         if let temperature, !temperature.isFinite || temperature < 0 {
             throw ValidationError("--temperature is \(temperature): give a number, 0 or more")
@@ -207,7 +207,7 @@ struct AskCommand: AsyncParsableCommand {
     static func milliseconds(_ text: String) -> Int? {
         for (suffix, unit) in [("ms", 1.0), ("s", 1000.0), ("m", 60_000.0), ("h", 3_600_000.0)]
         where text.hasSuffix(suffix) {
-            guard let number = Double(text.dropLast(suffix.count)), (1...86_400_000).contains(number * unit)
+            guard let number = Double(text.dropLast(suffix.count)), (1...3_600_000).contains(number * unit)
             else { return nil }
             return Int(number * unit)
         }
