@@ -69,6 +69,8 @@ public struct OfferDocument: Codable, Sendable, Equatable {
     /// The owner's name for the seller if it is pinned, else the label that the seller gives itself.
     public var name: String
     public var isPinned: Bool
+    /// Whether this node's owner denies the seller: it is never asked.
+    public var isDenied: Bool
     public var quantization: String
     public var context: Int
     @Nullable public var digest: Digest?
@@ -86,7 +88,8 @@ public struct OfferDocument: Codable, Sendable, Equatable {
     public var ageMilliseconds: Int64
 
     public init(
-        model: String, nodeID: String, name: String, isPinned: Bool = false, quantization: String,
+        model: String, nodeID: String, name: String, isPinned: Bool = false, isDenied: Bool = false,
+        quantization: String,
         context: Int,
         digest: Digest? = nil,
         features: [String], continues: Bool, price: PriceDocument, slots: Int, measured: Measured,
@@ -96,6 +99,7 @@ public struct OfferDocument: Codable, Sendable, Equatable {
         self.nodeID = nodeID
         self.name = name
         self.isPinned = isPinned
+        self.isDenied = isDenied
         self.quantization = quantization
         self.context = context
         self.digest = digest
@@ -116,6 +120,7 @@ public struct OfferDocument: Codable, Sendable, Equatable {
         case nodeID = "node_id"
         case name
         case isPinned = "pinned"
+        case isDenied = "denied"
         case quantization, context, digest, features, continues
         case price = "price_ucr_per_million"
         case slots, measured, sequence

@@ -107,7 +107,7 @@ extension Node: MeshNode {
             let name = name(of: record.publicKey, label: record.name)
             return OfferDocument(
                 model: record.model, nodeID: NodeID(of: record.publicKey).description, name: name.text,
-                isPinned: name.isPinned,
+                isPinned: name.isPinned, isDenied: settings.deny.contains(record.publicKey),
                 quantization: record.quantization,
                 context: Int(record.context),
                 digest: record.digest.map {

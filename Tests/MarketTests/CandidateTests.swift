@@ -93,6 +93,17 @@ import Wire
         #expect(buyer.actions.failures.first?.alternatives.isEmpty == true, "wren-s has the same context")
     }
 
+    @Test func sellersThatTheOwnerDeniesAreNotCalledGone() {
+        var buyer = Buyer()
+        let task = buyer.submit()
+        let found = OffersFound(sellers: [], known: 1, denied: 1, catalogueKnows: true)
+        buyer.auctioneer.offersFound(task, found, turn: &buyer.turn, out: &buyer.actions)
+        let failure = buyer.actions.failures.first
+        #expect(failure?.reason == .excluded)
+        #expect(
+            failure?.message == "1 node sells wren-m, and `deny` in this node's configuration excludes it.")
+    }
+
     @Test func whatSellersLackIsNamed() {
         var buyer = Buyer()
         let task = buyer.submit(

@@ -23,6 +23,13 @@ extension Survey {
     private func noneSells() -> TaskFailure {
         let instead =
             alternatives.isEmpty ? "" : " On offer: \(alternatives.map(\.model).joined(separator: ", "))."
+        if denied > 0 {
+            let sell = denied == 1 ? "1 node sells" : "\(denied) nodes sell"
+            return TaskFailure(
+                .excluded,
+                message: "\(sell) \(model), and `deny` in this node's configuration excludes"
+                    + " \(denied == 1 ? "it" : "them").\(instead)")
+        }
         guard catalogueKnows else {
             return TaskFailure(
                 .modelNotFound, message: "No node sells a model named \(model).\(instead)")

@@ -12,6 +12,7 @@ struct Survey: Sendable {
     private var others: [Offer] = []
     private var requirements: Requirements?
     private(set) var catalogueKnows = false
+    private(set) var denied = 0
     private(set) var largestContext: UInt32?
     /// The largest context among the sellers whose context is too small.
     private(set) var longest: UInt32 = 0
@@ -42,6 +43,7 @@ struct Survey: Sendable {
         others = found.alternatives
         self.requirements = requirements
         catalogueKnows = found.catalogueKnows
+        denied = found.denied
         for candidate in found.sellers where candidate.offer.record.context > 0 {
             largestContext = max(largestContext ?? 0, candidate.offer.record.context)
         }

@@ -24,6 +24,8 @@ public struct OffersFound: Sendable {
     public var sellers: [Candidate]
     /// Nodes with an offer of any model, the sellers included: the counts of an explained refusal add up to it.
     public var known: Int
+    /// Sellers of the model that this node's owner denies; not among `sellers`.
+    public var denied: Int
     /// The cheapest offer of a few other models, the best advice first.
     public var alternatives: [Offer]
     /// Whether the model is known to be sold although no seller was found: the refusal then says "none now" and not
@@ -35,12 +37,13 @@ public struct OffersFound: Sendable {
     public var isReachabilityUntested: Bool
 
     public init(
-        sellers: [Candidate], known: Int, alternatives: [Offer] = [],
+        sellers: [Candidate], known: Int, denied: Int = 0, alternatives: [Offer] = [],
         catalogueKnows: Bool = false, selfReachable: Bool = true,
         isReachabilityUntested: Bool = false
     ) {
         self.sellers = sellers
         self.known = known
+        self.denied = denied
         self.alternatives = alternatives
         self.catalogueKnows = catalogueKnows
         self.selfReachable = selfReachable

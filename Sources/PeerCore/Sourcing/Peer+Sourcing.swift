@@ -114,6 +114,7 @@ extension Peer {
         }
         let found = OffersFound(
             sellers: sellers, known: gossip.sellerCount,
+            denied: offers.count { denied.contains($0.record.publicKey) },
             alternatives: gossip.cheapest(except: model, limit: 8),
             catalogueKnows: gossip.wasSold(model, now: turn.now),
             selfReachable: presence.reachability.acceptsChannels,

@@ -133,11 +133,13 @@ struct AskCommand: AsyncParsableCommand {
 
     /// All of stdin.
     private func standardInput() throws -> String {
-        do {
-            return String(decoding: try FileHandle.standardInput.readToEnd() ?? Data(), as: UTF8.self)
-        } catch {
+        guard let bytes = try? FileHandle.standardInput.readToEnd() ?? Data() else {
             throw fail("stdin can't be read", fix: "pipe the prompt in, or give it as an argument", .usage)
         }
+        guard let text = String(bytes: bytes, encoding: .utf8) else {
+            throw fail("the prompt on stdin is not UTF-8 text", fix: "convert it, as with iconv -t UTF-8", .usage)
+        }
+        return text
     }
 
     private func body(_ text: String, client: MeshClient) throws -> [String: Any] {

@@ -151,7 +151,8 @@ struct OffersCommand: AsyncParsableCommand {
                 ], rightAligned: [4, 5, 6, 7, 9])
             for offer in document.offers {
                 table.add([
-                    offer.model, shortID(offer.nodeID), label(offer.name, isPinned: offer.isPinned),
+                    offer.model, shortID(offer.nodeID),
+                    label(offer.name, isPinned: offer.isPinned) + (offer.isDenied ? " (denied)" : ""),
                     "\(MicroCredits.text(offer.price.input)) / \(MicroCredits.text(offer.price.output))",
                     "\(offer.slots)",
                     String(format: "%.0f", offer.measured.tokensPerSecond),
