@@ -16,6 +16,10 @@ public struct NodeNames: Sendable {
                 throw value.failure(
                     "`\(value.path)` is not a name of 1 to \(Self.lengthMax) bytes", fix: "shorten it")
             }
+            guard name.isPlain else {
+                throw value.failure(
+                    "`\(value.path)` holds control characters", fix: "write the name in letters and digits")
+            }
             guard let text = value.text, let key = PublicKey(text) else {
                 throw value.failure(
                     "`\(value.path)` is \(value.text ?? "empty"), which is not a public key",

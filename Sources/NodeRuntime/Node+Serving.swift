@@ -14,7 +14,9 @@ extension Node {
         self.http = http
         for index in backends.indices {
             let sale = backends[index].settings
-            if sale.sellAs == nil, sale.name.isGuessed, sale.backend != .managed {
+            if sale.sellAs == nil, sale.name.isGuessed, sale.soldAs != sale.model,
+                sale.backend != .managed
+            {
                 log.notice(
                     "others may know this model by another name: set sell_as",
                     metadata: ["model": "\(sale.model)", "sold_as": "\(sale.soldAs)"])
