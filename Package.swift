@@ -84,7 +84,8 @@ let loop: [Target] = [
 let shell: [Target] = [
     target("MeshDocuments", ["Primitives"]),
     target("MeshClient", ["CCurl"]),
-    target("Store", ["Market", "Wire", product("GRDB", "GRDB.swift")]),
+    .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+    target("Store", ["Market", "Wire", "CSQLite"]),
     target("NodeConfiguration", ["Primitives", product("Yams", "Yams")]),
     target(
         "NodeRuntime",
@@ -120,7 +121,7 @@ let shell: [Target] = [
         ], path: "Sources/Benchmarks", swiftSettings: strict),
 
     tests("MeshDocumentsTests", ["MeshDocuments"]),
-    tests("StoreTests", ["Store", "Cryptography", "Market", "Wire"]),
+    tests("StoreTests", ["Store", "CSQLite", "Cryptography", "Market", "Wire"]),
     tests("NodeConfigurationTests", ["NodeConfiguration"]),
     tests(
         "NodeRuntimeTests",
@@ -157,7 +158,6 @@ let package = Package(
             : [
                 .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
                 .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
-                .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
                 .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
                 .package(
                     url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),

@@ -134,10 +134,29 @@ extension Discovery {
             return nil
         }
         if let reason = objection(to: contact) {
+            if reason == .ownKey { noteForeign(contact, record) }
             dropped.count(reason)
             return nil
         }
         return hasDeparted(contact) ? nil : contact
+    }
+
+    /// A contact under our key with a sequence that we haven't reached: another process may use the key. Few are checked,
+    /// because one suffices and anybody can forge them.
+    private mutating func noteForeign(_ contact: Contact, _ record: SignedRecord) {
+        guard foreign == nil, foreignChecksLeft > 0,
+            contact.sequence > selfContact?.record.sequence ?? .max
+        else { return }
+        foreignChecksLeft -= 1
+        if (try? Verified<Contact>.checked(record, by: parameters.memo)) != nil { foreign = contact }
+    }
+
+    /// A contact that was signed with our key, and not by us; once.
+    public mutating func takeForeign() -> Contact? {
+        guard foreign != nil else { return nil }
+        defer { foreign = nil }
+        foreignChecksLeft = Self.foreignChecks
+        return foreign
     }
 
     private mutating func objection(to contact: Contact) -> DiscoveryDropReason? {
@@ -202,12 +221,15 @@ extension Discovery {
     // MARK: Replies
 
     /// Whole signed contacts that answered us, closest to `target` first, as many as fit.
-    func contactsForReply(target: Bytes32, asker: PublicKey) -> [SignedRecord] {
+    ///
+    /// The asker's own contact is among them only if it has another endpoint: then the node has moved, or somebody else
+    /// uses its key, which it learns this way.
+    func contactsForReply(target: Bytes32, asker: PeerAddress) -> [SignedRecord] {
         let overhead = 72  // tags, lengths and the signature
         var records: [SignedRecord] = []
         var bytes = 0
         for entry in table.closest(to: target, count: parameters.contactsPerReplyMax + 1)
-        where entry.key != asker {
+        where entry.address != asker {
             let size = entry.contact.signed.body.count + overhead
             guard records.count < parameters.contactsPerReplyMax, bytes + size <= parameters.replyBytesMax
             else { break }

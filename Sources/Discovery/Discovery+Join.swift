@@ -7,6 +7,8 @@ struct BootstrapAddress: Sendable {
     /// It answered, and has not been evicted since.
     var isReached = false
     var isTried = false
+    /// It answered at least once, perhaps with a contact that this node can't use.
+    var hasAnswered = false
 }
 
 /// Joins the mesh, stays in it, and finds newcomers, which liveness probes don't see.
@@ -83,9 +85,10 @@ extension Discovery {
         bootstrap[index].isTried = false
     }
 
-    mutating func bootstrapReached(_ peer: PeerAddress) {
+    mutating func bootstrapAnswered(_ peer: PeerAddress, isReached: Bool) {
         guard let index = bootstrap.firstIndex(where: { $0.address == peer }) else { return }
-        bootstrap[index].isReached = true
+        bootstrap[index].hasAnswered = true
+        if isReached { bootstrap[index].isReached = true }
     }
 
     /// A contact was removed: its bootstrap address is tried again, or all of them when the table is empty.

@@ -186,8 +186,8 @@ extension Discovery {
         {
             note(contact, &turn, &out)  // it says that it moves elsewhere: probe it there
         }
-        if case .bootstrap = question.purpose, table.place(of: peer.key) != nil || contact != nil {
-            bootstrapReached(peer)
+        if case .bootstrap = question.purpose {
+            bootstrapAnswered(peer, isReached: table.place(of: peer.key) != nil || contact != nil)
         }
     }
 

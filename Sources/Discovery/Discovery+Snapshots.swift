@@ -9,6 +9,12 @@ extension Discovery {
     /// How many `contacts` are: with the evicted ones that are still tried.
     public var contactCount: Int { table.count + lost.count }
 
+    /// The addresses to join by; whether each has answered and was not evicted since; whether it ever answered, perhaps
+    /// with a contact that this node can't use.
+    public var bootstrapAddresses: [(address: PeerAddress, isReached: Bool, hasAnswered: Bool)] {
+        bootstrap.map { ($0.address, $0.isReached, $0.hasAnswered) }
+    }
+
     /// All contacts in the table, far buckets first, then evicted contacts that are still tried.
     public var contacts: [ContactSummary] {
         let current = table.entries.map { entry in

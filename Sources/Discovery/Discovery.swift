@@ -110,6 +110,10 @@ public struct Discovery: Sendable {
     var lonelySince: MonotonicTime?
     /// This node has reported that it is alone, and no contact was admitted since.
     public internal(set) var isAlone = false
+    /// Signed with our key by another process, and how many more are checked.
+    var foreign: Contact?
+    var foreignChecksLeft = Self.foreignChecks
+    static let foreignChecks = 16
     /// Contacts that ever entered the table, and their number at the last refresh.
     var admissions = 0
     var admissionsAtRefresh = 0
@@ -157,7 +161,7 @@ public struct Discovery: Sendable {
             let isKnown = known != 0 && known == selfContact?.record.sequence
             return .pong(contact: isKnown ? nil : selfContact?.signed, observed: peer.endpoint)
         case .find(let target):
-            return .found(contacts: contactsForReply(target: target, asker: peer.key))
+            return .found(contacts: contactsForReply(target: target, asker: peer))
         case .get(let topic, let start):
             return .providers(providers(of: topic, start: start, asker: peer.key, now.monotonic))
         case .pong, .found, .register, .registered, .providers, .callbackRequest, .callbackOrder,

@@ -31,8 +31,9 @@ extension GatewayResponder {
         if let found = await node.task(id) { return try document(found) }
         return Reply.error(
             .invalid(
-                "This node knows no task \(id.prefix(40)), or several. It keeps the last 1,000 tasks for an hour, and only"
-                    + " those that were submitted here.", code: "task_not_found"), status: .notFound)
+                "This node knows no task \(id.prefix(40)), or several. It keeps the last 1,000 tasks, of a busy hour"
+                    + " fewer beyond its own end, and only those that were submitted here.",
+                code: "task_not_found"), status: .notFound)
     }
 
     func health() async -> Response {

@@ -228,6 +228,10 @@ extension Gossip {
         case .wrong: return .ignored
         case .unchecked: return .postponed
         }
+        if own.published != nil {
+            let age = clocks.judge(now.wall).milliseconds &- offer.issuedAt.milliseconds
+            foreign = (.milliseconds(age), offer.endpoints.first)
+        }
         own.sequence = max(own.sequence, offer.sequence)
         // An offer that we neither serve nor ever withdrew is left from an earlier run; a tombstone ends it,
         // unless we will serve it again.

@@ -88,6 +88,8 @@ public struct Gossip: Sendable {
     var digestRate = AnswerBudget(rate: GossipLimits.digestsPerSecond)
     var correctionRate = AnswerBudget(rate: GossipLimits.correctionsPerSecond)
     var leaving: Leaving?
+    /// An offer under our key with a sequence that we hadn't reached, by its age.
+    var foreign: (age: Interval, endpoint: Endpoint?)?
 
     /// What was dropped, by reason.
     public internal(set) var dropped = OfferDrops()
@@ -131,6 +133,13 @@ public struct Gossip: Sendable {
     /// The models that this node sells or asks for: their offers have room in a full offer book. Replaces
     /// those named before.
     public mutating func trade(in models: [String]) { book.trade(in: models) }
+
+    /// The age and endpoint of an offer that was signed with our key, and not by us since our first; once. An earlier run
+    /// may have signed it.
+    public mutating func takeForeign() -> (age: Interval, endpoint: Endpoint?)? {
+        defer { foreign = nil }
+        return foreign
+    }
 
     /// The models that this node will serve as soon as it can. What an earlier run offered of them is not
     /// withdrawn: a new version follows, and the old one states where this node is again.

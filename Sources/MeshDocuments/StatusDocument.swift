@@ -25,6 +25,10 @@ public struct StatusDocument: Codable, Sendable, Equatable {
     public var spent: Money
     public var owedToUs: Money
     public var owedByUs: Money
+    /// What was sold and refused; nil while the database can't tell.
+    @Nullable public var sold: SalesDocument?
+    /// The nodes of `mesh.join`.
+    public var join: [JoinDocument]
     /// One sentence naming the one thing to change; nil if there is none.
     @Nullable public var next: String?
 
@@ -33,7 +37,8 @@ public struct StatusDocument: Codable, Sendable, Equatable {
         state: State, reach: ReachDocument, peers: Int, models: [ServedModelDocument] = [],
         tasks: TaskCountsDocument = TaskCountsDocument(), earned: Money = .zero, earnedFrom: Int = 0,
         spent: Money = .zero,
-        owedToUs: Money = .zero, owedByUs: Money = .zero, next: String? = nil
+        owedToUs: Money = .zero, owedByUs: Money = .zero, sold: SalesDocument? = nil,
+        join: [JoinDocument] = [], next: String? = nil
     ) {
         self.name = name
         self.nodeID = nodeID
@@ -51,6 +56,8 @@ public struct StatusDocument: Codable, Sendable, Equatable {
         self.spent = spent
         self.owedToUs = owedToUs
         self.owedByUs = owedByUs
+        self.sold = sold
+        self.join = join
         self.next = next
     }
 
@@ -66,7 +73,7 @@ public struct StatusDocument: Codable, Sendable, Equatable {
         case spent = "spent_ucr"
         case owedToUs = "owed_to_us_ucr"
         case owedByUs = "owed_by_us_ucr"
-        case next
+        case sold, join, next
     }
 }
 

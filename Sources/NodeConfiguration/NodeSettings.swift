@@ -44,6 +44,12 @@ public struct NodeSettings: Sendable {
         let folder = try root.string("data") ?? "~/.local/share/starling"
         data = folder.hasPrefix("~/") ? home + folder.dropFirst(1) : folder
         try root.checkOverrides(others: Self.otherVariables)
+        // A file that was cut off must not become another node.
+        guard !root.saysNothing else {
+            throw ConfigurationError(
+                file: source.file, line: nil, problem: "the file is empty",
+                fix: "write one with `starling init --force`, or `mesh: {}` for a node with every default")
+        }
     }
 
     /// Variables for other commands, for tests and for scripts, which a node inherits and ignores.
@@ -95,7 +101,8 @@ public struct MeshSettings: Sendable {
             guard let peer = PeerURL(text) else {
                 throw reader.child("join").failure(
                     "`mesh.join` holds \(text)",
-                    fix: "write starling://PUBLICKEY@address:port, as a node's `starling status` shows it")
+                    fix: text.split(separator: "@").last.flatMap { Endpoint.fix(ofName: String($0)) }
+                        ?? "write starling://PUBLICKEY@address:port, as a node's `starling status` shows it")
             }
             join.append(peer)
         }
@@ -103,13 +110,15 @@ public struct MeshSettings: Sendable {
         let address = try reader.string("address") ?? "0.0.0.0"
         guard let endpoint = Endpoint("\(address.contains(":") ? "[\(address)]" : address):\(port)") else {
             throw reader.child("address").failure(
-                "`mesh.address` is \(address)", fix: "give an IP address, such as 0.0.0.0")
+                "`mesh.address` is \(address)",
+                fix: Endpoint.fix(ofName: address) ?? "give an IP address, such as 0.0.0.0")
         }
         listen = endpoint
         if let text = try reader.string("public") {
             guard let endpoint = Endpoint(text), endpoint.isUnicast else {
                 throw reader.child("public").failure(
-                    "`mesh.public` is \(text)", fix: "give address:port, such as 203.0.113.7:7827")
+                    "`mesh.public` is \(text)",
+                    fix: Endpoint.fix(ofName: text) ?? "give address:port, such as 203.0.113.7:7827")
             }
             publicEndpoint = endpoint
         }
@@ -152,6 +161,21 @@ public struct PeerURL: Hashable, Sendable, CustomStringConvertible {
     public var description: String { "starling://\(key)@\(endpoint)" }
 }
 
+extension Endpoint {
+    /// What to write instead of a name where an address must stand; nil when `text` is no name. Names are not looked up:
+    /// whoever answers for one could move the node, and a signed contact holds addresses.
+    static func fix(ofName text: String) -> String? {
+        let parts = text.split(separator: ":", omittingEmptySubsequences: false)
+        guard parts.count <= 2, let host = parts.first, host.contains(where: \.isLetter),
+            host.allSatisfy({ $0.isLetter || $0.isNumber || $0 == "-" || $0 == "." || $0 == "_" })
+        else { return nil }
+        let port = parts.count == 2 ? ":\(parts[1])" : ""
+        return host == "localhost"
+            ? "names aren't looked up: write 127.0.0.1\(port)"
+            : "names aren't looked up: write the address of \(host) (`getent hosts \(host)` shows it)"
+    }
+}
+
 /// The OpenAI-compatible HTTP surface for this node's own clients.
 public struct HTTPSettings: Sendable {
     public var listen: Endpoint
@@ -163,7 +187,8 @@ public struct HTTPSettings: Sendable {
         let text = try reader.string("listen") ?? "127.0.0.1:7828"
         guard let endpoint = Endpoint(text) else {
             throw reader.child("listen").failure(
-                "`http.listen` is \(text)", fix: "give address:port, such as 127.0.0.1:7828")
+                "`http.listen` is \(text)",
+                fix: Endpoint.fix(ofName: text) ?? "give address:port, such as 127.0.0.1:7828")
         }
         listen = endpoint
         apiKeys = try reader.strings("api_keys")

@@ -16,14 +16,19 @@ public struct YAMLReader {
             self.environment = environment
         }
 
+        /// `STARLING_MESH_PORT` of `mesh.port`, `STARLING_SERVE_0_SLOTS` of `serve[0].slots`.
         static func variable(_ path: String) -> String {
-            "STARLING_" + path.uppercased().replacing(".", with: "_")
+            "STARLING_"
+                + path.uppercased().replacing(".", with: "_").replacing("[", with: "_").replacing(
+                    "]", with: "")
         }
     }
 
     /// The paths that were read, for `checkOverrides`; shared by the readers of one file.
     private final class Known {
         var paths: [String] = []
+        /// Mappings with any keys, which are set as a whole.
+        var whole: [String] = []
     }
 
     let source: Source
@@ -62,6 +67,22 @@ public struct YAMLReader {
                 file: source.file, line: nil, problem: "not YAML: \(error)",
                 fix: "compare it with what `starling init` writes")
         }
+    }
+
+    /// The text of a file: UTF-8, with or without a byte order mark. Throws for another encoding.
+    public static func text(of bytes: some Collection<UInt8>, file: String) throws(ConfigurationError)
+        -> String
+    {
+        let start = Array(bytes.prefix(2))
+        guard start != [0xff, 0xfe], start != [0xfe, 0xff] else {
+            throw ConfigurationError(
+                file: file, line: nil, problem: "the file is UTF-16", fix: "save it as UTF-8")
+        }
+        guard let text = String(validating: bytes, as: UTF8.self) else {
+            throw ConfigurationError(
+                file: file, line: nil, problem: "the file is no UTF-8 text", fix: "save it as UTF-8")
+        }
+        return text.hasPrefix("\u{feff}") ? String(text.unicodeScalars.dropFirst()) : text
     }
 
     private init(source: Source, node: Yams.Node?, path: String, origin: String?, known: Known) {
@@ -119,7 +140,7 @@ public struct YAMLReader {
         for flag in source.flags.keys.sorted() where !known.paths.contains(flag) {
             throw ConfigurationError(
                 file: "--set \(flag)", line: nil, problem: "unknown key `\(flag)`",
-                fix: Self.meant(flag, known.paths))
+                fix: Self.meant(flag, known.paths, wholes: known.whole))
         }
         let variables = known.paths.map(Source.variable) + others
         for variable in source.environment.keys.sorted()
@@ -130,13 +151,33 @@ public struct YAMLReader {
         }
     }
 
-    private static func meant(_ name: String, _ known: [String]) -> String {
-        Nearest.match(name, in: known).map { "did you mean `\($0)`?" }
+    /// Whether neither the file nor anything else sets a key. Call it when everything has been read.
+    var saysNothing: Bool {
+        isAbsent && source.flags.isEmpty
+            && !known.paths.contains { source.environment[Source.variable($0)] != nil }
+    }
+
+    private static func meant(_ name: String, _ known: [String], wholes: [String] = []) -> String {
+        // A part of a mapping with any keys, or of a list entry that the file doesn't have.
+        if let end = name.lastIndex(where: { $0 == "." || $0 == "[" }) {
+            let whole = String(name[..<end])
+            if let list = whole.firstIndex(of: "["), !known.contains(where: { $0.hasPrefix(whole + ".") }) {
+                let key = String(whole[..<list])
+                if known.contains(key) {
+                    return "the file has no such entry of `\(key)`: set all of it, as in --set '\(key)=[{…}]'"
+                }
+            }
+            if wholes.contains(whole) {
+                return "set all of it, as in --set '\(whole)={key: value}'"
+            }
+        }
+        return Nearest.match(name, in: known).map { "did you mean `\($0)`?" }
             ?? "`starling init` writes a file with every key"
     }
 
     /// Throws unless this is a mapping, with any keys, or absent.
     func expectMapping(fix: String) throws(ConfigurationError) {
+        known.whole.append(path)
         guard let node, node.mapping == nil else { return }
         throw failure("`\(path)` must be a mapping (key: value)", fix: fix)
     }

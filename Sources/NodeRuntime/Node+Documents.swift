@@ -65,11 +65,16 @@ extension Node: MeshNode {
             : settings.mesh.listen.isLoopback ? "loopback" : peer.ownEndpoints.isEmpty ? nil : "observed"
         var fix: String?
         if isAlone {
-            fix = Self.aloneHint
+            fix = joinDocuments.lazy.compactMap(\.problem).first ?? Self.aloneHint
         } else if !settings.mesh.inbound {
             fix = nil
         } else if endpoint == nil {
-            fix = "this node does not know its address yet: join a node, or set mesh.public"
+            let own = ThisMachine.addresses().first { $0.isPrivate }.map {
+                ", for one of your network \($0.host)"
+            }
+            fix =
+                "this node does not know its address yet: join a node, or set mesh.public; for a mesh of this machine alone"
+                + " set mesh.address: 127.0.0.1\(own ?? "")"
         } else {
             fix = peer.testedReachability.flatMap(fix(of:))
         }
@@ -82,6 +87,18 @@ extension Node: MeshNode {
         return ReachDocument(
             state: isAlone ? "alone" : peer.ownReachability.name, endpoint: endpoint?.description, how: how,
             confirmedBy: tested?.networks ?? count, tested: tested, fix: fix)
+    }
+
+    /// Another process has this node's key; shown for an hour after its last sign.
+    var ownKeyProblem: String? {
+        guard let use = peer.ownKeyUse ?? ownKeySeen else { return nil }
+        let age = SystemClock.monotonic - use.at
+        guard age < .minutes(60) else { return nil }
+        let place = use.endpoint.map { " at \($0)" } ?? ""
+        return
+            "another node\(place) runs with this node's key: stop it, or"
+            + " give it a data folder and a key of its own (`starling init --data`); until then offers, receipts and"
+            + " balances of both are mixed up"
     }
 
     /// What the operator should do about `Notice.alone`.
@@ -130,14 +147,15 @@ extension Node: MeshNode {
     }
 
     public func task(_ idOrPrefix: String) async -> TaskDocument? {
-        let found = peer.transcripts(prefix: idOrPrefix.lowercased())
-        guard found.count == 1, let transcript = found.first else { return nil }
-        return TaskDocument(
-            transcript, via: settings.name.isEmpty ? identity.nodeID.short : settings.name,
-            name: name(of:label:))
+        let prefix = idOrPrefix.lowercased()
+        let known = peer.transcripts(prefix: prefix).map(document)
+        let stored = await storedTasks(prefix)
+        let found = known + stored.filter { old in !known.contains { $0.task == old.task } }
+        return found.count == 1 ? found.first : nil
     }
 
     public func status() async -> StatusDocument {
+        let sold = await soldUntilNow()
         let record = peer.bidderRecord
         let counts = peer.taskCounts
         let models = backends.map { backend in
@@ -158,12 +176,14 @@ extension Node: MeshNode {
             spent: balances.spent,
             owedToUs: balances.owedToOwner,
             owedByUs: balances.owedByOwner,
+            sold: sold, join: joinDocuments,
             next: advice(models))
     }
 
     /// The one thing that the operator should change; nil if there is none.
     private func advice(_ models: [ServedModelDocument]) -> String? {
         if let databaseProblem { return databaseProblem }
+        if let ownKeyProblem { return ownKeyProblem }
         if isPaused { return "paused: `starling resume` takes work again" }
         if let down = models.first(where: { $0.backend.state == "down" }) {
             return "fix the model server of \(down.model): \(down.backend.error ?? "it is down")"

@@ -13,6 +13,8 @@ import Wire
 extension Node {
     func keep(_ receipt: Verified<Receipt>) {
         balances.add(receipt.record)
+        sales.paid(receipt.record, at: SystemClock.wall)
+        armSales()
         if unsaved.isEmpty { receiptTimer?.arm(after: unsaved.wait) }
         if unsaved.add(receipt) {
             log.error("receipts are lost: the database takes none, and no more fit in memory")
@@ -39,7 +41,9 @@ extension Node {
             if isMissing(problem) || !isNews { return armReceipts() }
             let known = LedgerError(path: settings.databasePath, problem)
             databaseProblem = "\(known), and receipts are only in memory: \(known.fix)"
-            log.error("the database refuses receipts, which are kept in memory and tried again: \(problem)")
+            log.error(
+                "receipts are kept in memory and tried again: \(known): \(known.fix)",
+                metadata: ["cause": "\(problem)"])
         } else {
             let isNews = unsaved.saved(batch)
             isStored()
@@ -63,8 +67,10 @@ extension Node {
         return true
     }
 
-    private func complain(_ what: String, _ problem: any Error) {
-        if !isMissing(problem) { log.error("\(what): \(problem)") }
+    func complain(_ what: String, _ problem: any Error) {
+        if isMissing(problem) { return }
+        let known = LedgerError(path: settings.databasePath, problem)
+        log.error("\(what): \(known): \(known.fix)", metadata: ["cause": "\(problem)"])
     }
 
     private func isStored() {
@@ -172,6 +178,10 @@ extension Node {
         await store { try await $0.saveAnchors(anchors.map(\.signed), keys: anchors.map(\.record.publicKey)) }
         await store { try await $0.keep(sellers) }
         await store { try await $0.keep(buyers) }
+        let (sales, today) = (self.sales.take(), SalesJournal.day(of: SystemClock.wall))
+        await store { try await $0.add(sales, today: today) }
+        let transcripts = await Self.encoded(takeTranscripts())
+        await store { try await $0.keep(transcripts: transcripts, at: SystemClock.wall) }
     }
 }
 
@@ -185,7 +195,11 @@ extension Ledger {
             return try await opened(path, settings, owner)
         } catch  where isDamage(error) {
             let kept = try setAside(path: path)
-            log.error("the database is damaged, and kept as \(kept): \(error)")
+            log.error(
+                """
+                the database \(path) was damaged, and is kept as \(kept): a new one is begun without its receipts, and the \
+                key is the same. To go back to a backup, stop the node and restore it
+                """, metadata: ["cause": "\(error)"])
             return try await opened(path, settings, owner)
         }
     }

@@ -67,11 +67,13 @@ extension Node {
             case .chat, .unspecified: .chat
             }
         jobs[job.id] = index
+        sales.started(job, by: identity.publicKey, at: now.monotonic)
         let request = JobRequest(
             id: job.id, kind: kind, body: job.body, delivered: job.delivered, maxTokens: job.maxTokens,
             deadline: now.monotonic + job.deadline)
         if let failure = driver.start(request) {
             jobs[job.id] = nil
+            jobEnded(job.id, usage: nil, failure.code.rawValue, failure.message)
             peer.job(job.id, .failed(failure.wire), now: now)
         }
     }
@@ -87,17 +89,18 @@ extension Node {
         switch event {
         case .started: return
         case .text(let text, let tokens):
+            sales.produced(job, tokens: tokens)
             peer.job(job, .produced(text: text, tokens: UInt32(clamping: tokens), extra: []), now: now)
         case .complex(let choices, let tokens):
+            sales.produced(job, tokens: tokens)
             peer.job(job, .produced(text: [], tokens: UInt32(clamping: tokens), extra: choices), now: now)
         case .finished(let finish):
             jobs[job] = nil
+            jobEnded(job, usage: finish.usage, finish.reason)
             peer.job(job, .finished(finish.wire), now: now)
         case .failed(let failure):
             jobs[job] = nil
-            log.info(
-                "an answer failed",
-                metadata: ["code": "\(failure.code.rawValue)", "why": "\(failure.message)"])
+            jobEnded(job, usage: nil, failure.code.rawValue, failure.message)
             peer.job(job, .failed(failure.wire), now: now)
         }
         flush()
@@ -134,9 +137,9 @@ extension Node {
                 SpeedRecord(meter: status.meter, continues: status.continues))
         else { return }
         let name = backends[id].settings.memoryName
-        Task { [ledger, log] in
+        Task { [ledger] in
             do { try await ledger.set(name, Array(data)) } catch {
-                log.error("the database failed to store a speed: \(error)")
+                self.complain("the database failed to store a speed", error)
             }
         }
     }

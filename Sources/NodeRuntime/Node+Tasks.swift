@@ -1,3 +1,4 @@
+import Cryptography
 import Market
 import Primitives
 import UVLoop
@@ -6,6 +7,7 @@ import Wire
 // Clients' tasks: requests go from the gateway into the core, and events come back into the pipes.
 extension Node {
     public func submit(_ request: TaskRequest) async -> any TaskStreaming {
+        guard !isLeaving else { return leavingStream }
         let id = peer.submit(request, now: SystemClock.now())
         let stream = TaskStream(
             id: id,
@@ -16,6 +18,17 @@ extension Node {
         return stream
     }
 
+    /// Of a task that comes while the node leaves.
+    private var leavingStream: TaskStream {
+        let word = SecureRandom.bytes32()
+        let stream = TaskStream(id: TaskID(high: word.w0, low: word.w1), onResume: {}, onCancel: {})
+        _ = stream.append(
+            .failed(
+                TaskFailure(
+                    .leaving, message: "This node is leaving the mesh: ask another, or this one later.")))
+        return stream
+    }
+
     /// Called from any thread; runs `work` on the loop's.
     private nonisolated func post(_ work: @escaping @Sendable (isolated Node) -> Void) {
         loop.post { self.assumeIsolated { work($0) } }
@@ -23,7 +36,11 @@ extension Node {
 
     func deliver(_ task: TaskID, _ event: ClientEvent, _ now: Now) {
         guard let client = streams[task] else { return }
-        if event.isFinal { streams[task] = nil }
+        if event.isFinal {
+            streams[task] = nil
+            ended(task)
+            checkLeft()
+        }
         let hasRoom = client.stream.append(event)
         let bytes = event.bytes
         guard bytes > 0, !event.isFinal else { return }
@@ -43,7 +60,9 @@ extension Node {
 
     private func hungUp(_ task: TaskID) {
         streams[task] = nil
+        checkLeft()
         peer.cancel(task, now: SystemClock.now())
+        ended(task)
         flush()
     }
 }

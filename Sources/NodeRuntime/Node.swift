@@ -66,6 +66,18 @@ public actor Node {
     var pendingBuyers: [BuyerRecord.Party: BuyerRecord] = [:]
     var judgementTimer: UVLoop.Timer?
     var anchorTimer: UVLoop.Timer?
+    var sales = SalesJournal()
+    var soldDocument: (document: SalesDocument, at: MonotonicTime)?
+    var refusalLines = TokenBucket(rate: 20, burst: 100)
+    var refusalsUnlogged = 0
+    /// Own tasks that ended, whose transcripts are to be stored.
+    var endedTasks: [TaskID] = []
+    var salesTimer: UVLoop.Timer?
+    /// Why a node of `mesh.join` isn't reached.
+    var joinProblems: [PeerURL: String] = [:]
+    var joinTimer: UVLoop.Timer?
+    /// Another process with this node's key, at an address of `mesh.join`.
+    var ownKeySeen: OwnKeyUse?
     /// As last stored.
     var anchors: [SignedRecord] = []
     /// Why nothing is stored, and the fix.
@@ -74,6 +86,7 @@ public actor Node {
     let startedAt = SystemClock.monotonic
     private var leftWaiter: CheckedContinuation<Void, Never>?
     private var hasLeft = false
+    private var isGraceOver = false
 
     /// A channel's socket, and the written bytes not yet reported to the core.
     struct Connection {
@@ -139,6 +152,9 @@ public actor Node {
             self?.assumeIsolated { $0.saveJudgements() }
         }
         anchorTimer = try UVLoop.Timer(on: loop) { [weak self] in self?.assumeIsolated { $0.saveAnchors() } }
+        salesTimer = try UVLoop.Timer(on: loop) { [weak self] in self?.assumeIsolated { $0.saveSales() } }
+        joinTimer = try UVLoop.Timer(on: loop) { [weak self] in self?.assumeIsolated { $0.lookAtJoins() } }
+        if !settings.mesh.join.isEmpty { joinTimer?.arm(after: Self.joinLooks.first) }
         startBackends()
         flush()
     }
@@ -171,19 +187,21 @@ public actor Node {
     /// The endpoint to which the mesh socket is bound.
     public var meshEndpoint: Endpoint { udp?.endpoint ?? settings.mesh.listen }
 
-    /// Leaves the mesh: takes no new work and tells its peers. Running tasks may finish within `grace`, then
-    /// are handed over. Returns when that is done; call `stop` afterwards.
+    /// Leaves the mesh: takes no new work and no new tasks, and tells its peers. What runs may finish within `grace`, then
+    /// jobs are handed over. Returns when that is done; call `stop` afterwards.
     public func leave(grace: Interval) async {
         guard !isLeaving else { return }
         isLeaving = true
         updateServed()
         peer.leave(now: SystemClock.now())
         flush()
-        if !hasLeft {
+        if !hasLeft || !streams.isEmpty {
             let handOver = try? UVLoop.Timer(on: loop) { [weak self] in
                 self?.assumeIsolated {
+                    $0.isGraceOver = true
                     $0.peer.handOver(now: SystemClock.now())
                     $0.flush()
+                    $0.checkLeft()
                 }
             }
             handOver?.arm(after: grace)
@@ -206,6 +224,8 @@ public actor Node {
         receiptTimer?.close()
         judgementTimer?.close()
         anchorTimer?.close()
+        salesTimer?.close()
+        joinTimer?.close()
         let loop = loop
         // On another thread, because the loop can't join itself.
         await Task.detached { loop.stop() }.value
@@ -291,7 +311,9 @@ public actor Node {
         case .write(let id, let bytes): write(id, bytes)
         case .closeChannel(let id): close(id)
         case .startJob(let job): startJob(job, now)
-        case .cancelJob(let id): backend(of: id, ended: true)?.cancel(id)
+        case .cancelJob(let id):
+            backend(of: id, ended: true)?.cancel(id)
+            jobEnded(id, usage: nil, "cancelled")
         case .pauseJob(let id): backend(of: id)?.pause(id)
         case .resumeJob(let id): backend(of: id)?.resume(id)
         case .client(let task, let event): deliver(task, event, now)
@@ -302,9 +324,15 @@ public actor Node {
         case .log(let notice): note(notice)
         case .left:
             hasLeft = true
-            leftWaiter?.resume()
-            leftWaiter = nil
+            checkLeft()
         }
+    }
+
+    /// Resumes `leave` when everything has ended that it waits for.
+    func checkLeft() {
+        guard hasLeft, streams.isEmpty || isGraceOver else { return }
+        leftWaiter?.resume()
+        leftWaiter = nil
     }
 
     private func sendApart(_ datagram: [UInt8], to endpoint: Endpoint) {
@@ -330,6 +358,8 @@ public actor Node {
         case .admitted(let key, let endpoint):
             log.debug("peer", metadata: ["node": "\(NodeID(of: key).short)", "at": "\(endpoint)"])
         case .evicted(let key): log.info("peer gone", metadata: ["node": "\(NodeID(of: key).short)"])
+        case .ownKeyUsed: log.error("\(ownKeyProblem ?? "")")
+        case .declined(let buyer, let model, let reason): refused(buyer, model, reason)
         case .observed(let endpoint): log.info("others see us", metadata: ["at": "\(endpoint)"])
         case .reachability(let finding, let stated):
             let details: Logger.Metadata = [

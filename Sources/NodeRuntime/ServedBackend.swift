@@ -34,6 +34,11 @@ struct ServedBackend {
     /// The name it is sold as.
     var model: String { settings.soldAs }
 
+    var price: Price {
+        Price(
+            input: settings.inputPrice, cachedInput: settings.cachedInputPrice, output: settings.outputPrice)
+    }
+
     var configuration: BackendConfiguration {
         let place: BackendConfiguration.Place
         let dialect: BackendDialect
@@ -86,9 +91,7 @@ struct ServedBackend {
         }
         return ServedModel(
             model: model,
-            price: Price(
-                input: settings.inputPrice, cachedInput: settings.cachedInputPrice,
-                output: settings.outputPrice),
+            price: price,
             slots: settings.slots,
             context: description.context ?? UInt32(clamping: settings.context ?? 4_096), features: features,
             continues: status.continues, digest: description.digest,
@@ -143,6 +146,37 @@ extension ServeSettings {
             file: file ?? "", slots: slots,
             context: context ?? Self.managedContext, threads: threads,
             embeddings: features.contains(.embedding))
+    }
+}
+
+extension ServeSettings {
+    /// Why a managed server can't be started whatever its file is, and the fix; nil: it can.
+    public var launcherProblem: (problem: String, fix: String)? {
+        guard backend == .managed else { return nil }
+        let files = FileManager.default
+        switch managedOptions.launcher {
+        case .binary(let path):
+            guard !files.isExecutableFile(atPath: path) else { return nil }
+            return (
+                "\(soldAs) is to be served by \(path), which is no program",
+                "correct `server:` of its `serve` entry: the path of llama.cpp's llama-server"
+            )
+        case .python(let interpreter, let script):
+            guard files.fileExists(atPath: script) else {
+                return (
+                    "\(soldAs) is to be served by a managed llama.cpp, and scripts/llama-server.py, which starts it, is"
+                        + " neither above the program nor above \(files.currentDirectoryPath)",
+                    "set STARLING_HOME to Starling's folder, or name your own llama-server: `server:` of the `serve` entry"
+                )
+            }
+            guard !files.isExecutableFile(atPath: interpreter) else { return nil }
+            let folder = ((script as NSString).deletingLastPathComponent as NSString)
+                .deletingLastPathComponent
+            return (
+                "\(soldAs) is to be served by a managed llama.cpp, and \(interpreter), which runs it, isn't there",
+                "run \(folder)/scripts/setup"
+            )
+        }
     }
 }
 

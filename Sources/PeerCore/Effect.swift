@@ -44,6 +44,10 @@ public enum Notice: Sendable {
     case alone(tried: [PeerAddress])
     case admitted(PublicKey, Endpoint)
     case evicted(PublicKey)
+    /// Another process signs with our key, at this endpoint if it states one. Once.
+    case ownKeyUsed(at: Endpoint?)
+    /// A call for bids was declined.
+    case declined(buyer: PublicKey, model: String, Reason)
     case observed(Endpoint)
     /// A reachability test found something new; `stated` is what we now say of it.
     case reachability(ReachabilityFinding, stated: Reachability)
@@ -52,4 +56,13 @@ public enum Notice: Sendable {
     /// A node that speaks no wire version of ours, according to its unproven word. Four in a row, then one a
     /// minute.
     case otherVersion(PublicKey, Endpoint, speaks: [UInt8], ours: [UInt8])
+}
+
+/// A sign that another process has our key.
+public struct OwnKeyUse: Hashable, Sendable {
+    /// As it states it.
+    public var endpoint: Endpoint?
+    public var at: MonotonicTime
+
+    public init(endpoint: Endpoint?, at: MonotonicTime) { (self.endpoint, self.at) = (endpoint, at) }
 }

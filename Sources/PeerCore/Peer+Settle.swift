@@ -65,10 +65,24 @@ extension Peer {
             turns += 1
             precondition(turns < 10_000, "Peer.settle does not come to rest")
         }
+        if let contact = discovery.takeForeign() {
+            let age = turn.wall.milliseconds &- contact.issuedAt.milliseconds
+            ownKeyUsed(age: .milliseconds(age), at: contact.endpoints.first)
+        }
+        if let (age, endpoint) = gossip.takeForeign() { ownKeyUsed(age: age, at: endpoint) }
         if leaving == .said, bidder.runningJobs.isEmpty {
             leaving = .done
             effects.append(.left)
         }
+    }
+
+    /// A record was signed with our key, and not by us. One from before our start is an earlier run's, and so is one from
+    /// the future: the clock was set back since.
+    private mutating func ownKeyUsed(age: Interval, at endpoint: Endpoint?) {
+        let tolerance = Interval.seconds(10)
+        guard age > .zero - tolerance, age < turn.monotonic - startedAt - tolerance else { return }
+        if ownKeyUse == nil { effects.append(.log(.ownKeyUsed(at: endpoint))) }
+        ownKeyUse = OwnKeyUse(endpoint: endpoint ?? ownKeyUse?.endpoint, at: turn.monotonic)
     }
 
     private mutating func count(_ event: ClientEvent) {
@@ -213,6 +227,8 @@ extension Peer {
             close(channel, telling: .toAuctioneer)
         case .receiptAccepted(let receipt):
             effects.append(.keep(receipt))
+        case .declined(let buyer, let model, let reason):
+            effects.append(.log(.declined(buyer: buyer, model: model, reason)))
         case .buyerJudged(let record):
             effects.append(.keepBuyer(record))
         }

@@ -15,6 +15,10 @@ extension Peer {
     public var isJoined: Bool { discovery.isJoined }
     /// Whether the last of `Notice.alone` and a first contact was `alone`.
     public var isAlone: Bool { discovery.isAlone }
+    /// See `Discovery.bootstrapAddresses`.
+    public var bootstrap: [(address: PeerAddress, isReached: Bool, hasAnswered: Bool)] {
+        discovery.bootstrapAddresses
+    }
     public var ownEndpoints: [Endpoint] { presence.endpoints }
     public var ownReachability: Reachability { presence.reachability }
     /// What the last test of whether strangers reach us found out.

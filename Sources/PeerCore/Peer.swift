@@ -68,6 +68,9 @@ public struct Peer: ~Copyable {
     /// Limited, because unproven claims of strangers must not fill a log.
     var versionNotices = TokenBucket(every: .minutes(1), burst: 4)
     var counts = TaskCounts()
+    let startedAt: MonotonicTime
+    /// The last sign of another process with our key.
+    public internal(set) var ownKeyUse: OwnKeyUse?
 
     enum Dialler {
         case auctioneer(TaskID, attempt: UInt32, PeerAddress), bidder(TaskID, attempt: UInt32, PeerAddress)
@@ -85,6 +88,7 @@ public struct Peer: ~Copyable {
         denied = Set(settings.denied)
         countsEndpoints = settings.sessions.countsEndpoints
         presence = Presence(identity: identity, settings: settings)
+        startedAt = now.monotonic
         turn = Turn(now: now, random: SeededRandom(seed: seed))
         sessions = Sessions(
             identity: identity, mesh: settings.mesh,

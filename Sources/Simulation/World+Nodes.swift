@@ -230,6 +230,8 @@ extension World {
         case .alone: digest.mix(31, host.index, 0)
         case .admitted(let key, _): digest.mix(32, host.index, Int(truncatingIfNeeded: key.value.w0))
         case .evicted(let key): digest.mix(33, host.index, Int(truncatingIfNeeded: key.value.w0))
+        case .ownKeyUsed: digest.mix(40, host.index, 0)
+        case .declined: break
         case .reachability(let finding, let stated):
             digest.mix(39, host.index, finding.networks << 8 | Int(stated.rawValue))
         case .observed(let endpoint): digest.mix(34, host.index, Int(truncatingIfNeeded: endpoint.low))

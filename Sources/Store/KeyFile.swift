@@ -13,7 +13,7 @@ public enum KeyFile {
     /// parent folders 0700). Throws when the file can't be read or made, is readable by others, or isn't a
     /// key.
     public static func loadOrCreate(_ path: String) throws(KeyFileError) -> Identity {
-        FileManager.default.fileExists(atPath: path)
+        access(path, F_OK) == 0 || errno != ENOENT
             ? try load(path) : try create(path, seed: SecureRandom.bytes32())
     }
 
@@ -34,6 +34,11 @@ public enum KeyFile {
         guard let data = FileManager.default.contents(atPath: path) else {
             throw KeyFileError(
                 path: path, problem: "can't be read by this user", fix: "chown \(NSUserName()) \(path)")
+        }
+        guard !data.isEmpty else {
+            throw KeyFileError(
+                path: path, problem: "is empty: it holds no key",
+                fix: "restore it from your backup; if there never was a key, remove it: rm \(path)")
         }
         let text = String(decoding: data, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
         guard text.hasPrefix(header), let bytes = Base32.decode(text.dropFirst(header.count)),
@@ -61,18 +66,13 @@ public enum KeyFile {
                     fix: "choose another folder (`data:` of the configuration)")
             }
         }
-        let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL, 0o600)
-        guard descriptor >= 0 else {
+        do {
+            try NewFile.write(Array((header + Base32.encode(seed.bytes) + "\n").utf8), to: path)
+        } catch {
             throw KeyFileError(
-                path: path, problem: "can't be made: \(String(cString: strerror(errno)))",
-                fix: "choose another `data:` folder")
-        }
-        defer { close(descriptor) }
-        let line = Array((header + Base32.encode(seed.bytes) + "\n").utf8)
-        guard write(descriptor, line, line.count) == line.count, fsync(descriptor) == 0 else {
-            throw KeyFileError(
-                path: path, problem: "can't be written: \(String(cString: strerror(errno)))",
-                fix: "free some disk space")
+                path: path, problem: "can't be written: \(error.reason)",
+                fix: [ENOSPC, EDQUOT, EFBIG].contains(error.code)
+                    ? "free some disk space" : "choose another `data:` folder")
         }
         return Identity(seed: seed)
     }

@@ -1,5 +1,3 @@
-import Foundation
-import GRDB
 import Primitives
 import Wire
 
@@ -21,34 +19,33 @@ extension Ledger {
     /// What each peer owes the owner (positive) or is owed by it (negative), according to all receipts that were ever
     /// stored, and the totals that the owner earned and spent.
     public func balances() throws -> (byPeer: [PublicKey: Money], earned: Money, spent: Money) {
-        try database.read { db in
-            var accounts = try kept(db)
-            let rows = try Row.fetchCursor(db, sql: "SELECT buyer, worker, cost_ucr FROM receipt")
-            while let row = try rows.next() { add(row, to: &accounts) }
-            var total = Account()
-            for account in accounts.values { total.add(account) }
-            return (accounts.mapValues(\.balance), total.earned, total.spent)
+        var accounts = try kept()
+        try database.prepare("SELECT buyer, worker, cost_ucr FROM receipt").run { row in
+            add(row, to: &accounts)
         }
+        var total = Account()
+        for account in accounts.values { total.add(account) }
+        return (accounts.mapValues(\.balance), total.earned, total.spent)
     }
 
     /// Amounts of receipts that left.
-    private func kept(_ db: Database) throws -> [PublicKey: Account] {
+    private func kept() throws -> [PublicKey: Account] {
         var accounts: [PublicKey: Account] = [:]
-        let rows = try Row.fetchCursor(
-            db, sql: "SELECT peer, earned_ucr, spent_ucr FROM account WHERE owner = ?",
-            arguments: [Data(owner.value.bytes)])
-        while let row = try rows.next() {
-            guard let peer = key(row[0]) else { continue }
+        try database.prepare("SELECT peer, earned_ucr, spent_ucr FROM account WHERE owner = ?").run(
+            [.blob(owner.value.bytes)]
+        ) { row in
+            guard let peer = key(row.blob(0)) else { return }
             accounts[peer] = Account(
-                earned: Money(microCredits: row[1] ?? 0), spent: Money(microCredits: row[2] ?? 0))
+                earned: Money(microCredits: row.integer(1) ?? 0),
+                spent: Money(microCredits: row.integer(2) ?? 0))
         }
         return accounts
     }
 
     /// Adds a receipt (buyer, worker, cost), unless it is between others or of the owner with itself.
-    private func add(_ row: Row, to accounts: inout [PublicKey: Account]) {
-        guard let buyer = key(row[0]), let worker = key(row[1]), buyer != worker else { return }
-        let cost = Money(microCredits: row[2] ?? 0)
+    private func add(_ row: borrowing Row, to accounts: inout [PublicKey: Account]) {
+        guard let buyer = key(row.blob(0)), let worker = key(row.blob(1)), buyer != worker else { return }
+        let cost = Money(microCredits: row.integer(2) ?? 0)
         if worker == owner {
             accounts[buyer, default: Account()].earned += cost
         } else if buyer == owner {
@@ -56,13 +53,11 @@ extension Ledger {
         }
     }
 
-    func receiptCount() throws -> Int { try database.read { try Self.count($0) } }
-
-    private static func count(_ db: Database) throws -> Int {
-        try Int.fetchOne(db, sql: "SELECT COUNT(*) FROM receipt") ?? 0
+    func receiptCount() throws -> Int {
+        Int(clamping: try database.rows("SELECT COUNT(*) FROM receipt") { $0.integer(0) }.first ?? 0)
     }
 
-    private func key(_ bytes: Data?) -> PublicKey? { bytes.flatMap { Bytes32($0) }.map { PublicKey($0) } }
+    private func key(_ bytes: [UInt8]?) -> PublicKey? { bytes.flatMap { Bytes32($0) }.map { PublicKey($0) } }
 
     // MARK: Bounds
 
@@ -71,30 +66,28 @@ extension Ledger {
     public func prune(at now: WallTime) throws {
         keptSincePruning = 0
         let oldest = now.milliseconds - limits.receiptDaysMax * 86_400_000
-        try database.write { db in
-            let count = try Self.count(db)
+        try database.transaction {
+            let count = try receiptCount()
             let aged =
-                try Int.fetchOne(
-                    db, sql: "SELECT COUNT(*) FROM receipt WHERE kept_at_ms < ?", arguments: [oldest]) ?? 0
-            let surplus = min(limits.prunedAtOnceMax, max(aged, count - limits.receiptsMax))
-            if surplus > 0 { try fold(surplus, db) }
-            try db.execute(sql: "DELETE FROM buyer WHERE at_ms < ?", arguments: [oldest])
+                try database.rows("SELECT COUNT(*) FROM receipt WHERE kept_at_ms < ?", [.integer(oldest)]) {
+                    $0.integer(0)
+                }.first ?? 0
+            let surplus = min(limits.prunedAtOnceMax, max(Int(clamping: aged), count - limits.receiptsMax))
+            if surplus > 0 { try fold(surplus) }
+            try database.run("DELETE FROM buyer WHERE at_ms < ?", [.integer(oldest)])
         }
     }
 
-    private func fold(_ count: Int, _ db: Database) throws {
+    private func fold(_ count: Int) throws {
         var accounts: [PublicKey: Account] = [:]
-        let rows = try Row.fetchAll(
-            db,
-            sql: "SELECT buyer, worker, cost_ucr, task, attempt FROM receipt ORDER BY kept_at_ms LIMIT ?",
-            arguments: [count])
-        let removal = try db.cachedStatement(
-            sql: "DELETE FROM receipt WHERE buyer = ? AND worker = ? AND task = ? AND attempt = ?")
-        for row in rows {
-            add(row, to: &accounts)
-            try removal.execute(arguments: [row[0], row[1], row[3], row[4]] as StatementArguments)
-        }
-        var all = try kept(db)
+        try database.prepare(
+            """
+            DELETE FROM receipt WHERE (buyer, worker, task, attempt) IN
+              (SELECT buyer, worker, task, attempt FROM receipt ORDER BY kept_at_ms LIMIT ?)
+            RETURNING buyer, worker, cost_ucr
+            """
+        ).run([.integer(Int64(count))]) { row in add(row, to: &accounts) }
+        var all = try kept()
         for (peer, account) in accounts { all[peer, default: Account()].add(account) }
         var changed = Array(accounts.keys)
         let surplus = all.count - limits.accountsMax
@@ -111,16 +104,16 @@ extension Ledger {
             }
             changed.append(nobody)
         }
-        for peer in changed { try set(all[peer], of: peer, db) }
+        for peer in changed { try set(all[peer], of: peer) }
     }
 
-    private func set(_ account: Account?, of peer: PublicKey, _ db: Database) throws {
-        let keys: StatementArguments = [Data(owner.value.bytes), Data(peer.value.bytes)]
+    private func set(_ account: Account?, of peer: PublicKey) throws {
+        let keys: [DatabaseValue] = [.blob(owner.value.bytes), .blob(peer.value.bytes)]
         guard let account else {
-            return try db.execute(sql: "DELETE FROM account WHERE owner = ? AND peer = ?", arguments: keys)
+            return try database.run("DELETE FROM account WHERE owner = ? AND peer = ?", keys)
         }
-        try db.execute(
-            sql: "INSERT OR REPLACE INTO account VALUES (?,?,?,?)",
-            arguments: keys + [account.earned.microCredits, account.spent.microCredits])
+        try database.run(
+            "INSERT OR REPLACE INTO account VALUES (?,?,?,?)",
+            keys + [.integer(account.earned.microCredits), .integer(account.spent.microCredits)])
     }
 }

@@ -1,5 +1,3 @@
-import Foundation
-import GRDB
 import Market
 import Primitives
 
@@ -12,66 +10,62 @@ extension Ledger {
     public func keep(_ buyers: [BuyerRecord]) throws {
         guard !buyers.isEmpty else { return }
         try write { db in
-            let statement = try db.cachedStatement(sql: "INSERT OR REPLACE INTO buyer VALUES (?,?,?,?,?,?)")
+            let statement = try db.prepare("INSERT OR REPLACE INTO buyer VALUES (?,?,?,?,?,?)")
             for buyer in buyers {
                 let (kind, name) = Self.row(buyer.party)
-                try statement.execute(arguments: [
-                    kind.rawValue, name, Int64(clamping: buyer.paid.tasks), buyer.at.milliseconds,
-                    Int64(clamping: buyer.unpaid), buyer.paid.amount.microCredits,
+                try statement.run([
+                    .integer(kind.rawValue), .blob(name), .integer(Int64(clamping: buyer.paid.tasks)),
+                    .integer(buyer.at.milliseconds), .integer(Int64(clamping: buyer.unpaid)),
+                    .integer(buyer.paid.amount.microCredits),
                 ])
             }
-            try db.execute(sql: "DELETE FROM buyer WHERE paid <= 0 AND unpaid <= 0")
+            try db.run("DELETE FROM buyer WHERE paid <= 0 AND unpaid <= 0")
             for kind in Kind.allCases {
-                try db.execute(
-                    sql: """
-                        DELETE FROM buyer WHERE kind = ?1 AND name IN
-                          (SELECT name FROM buyer WHERE kind = ?1 ORDER BY paid + unpaid DESC, at_ms DESC LIMIT -1 OFFSET ?2)
-                        """, arguments: [kind.rawValue, limits.buyersMax])
+                try db.run(
+                    """
+                    DELETE FROM buyer WHERE kind = ?1 AND name IN
+                      (SELECT name FROM buyer WHERE kind = ?1 ORDER BY paid + unpaid DESC, at_ms DESC LIMIT -1 OFFSET ?2)
+                    """, [.integer(kind.rawValue), .integer(Int64(limits.buyersMax))])
             }
         }
     }
 
     /// The remembered buyers and networks, the oldest first.
     public func buyers() throws -> [BuyerRecord] {
-        try database.read { db in
-            let rows = try Row.fetchAll(
-                db, sql: "SELECT kind, name, paid, unpaid, at_ms, paid_ucr FROM buyer ORDER BY at_ms")
-            return rows.compactMap { row in
-                guard let kind: Int64 = row[0], let name: Data = row[1], let party = Self.party(kind, name)
-                else { return nil }
-                let (paid, unpaid, at): (Int64, Int64, Int64) = (row[2], row[3], row[4])
-                let amount = Money(microCredits: row[5])
-                return BuyerRecord(
-                    party, paid: Paid(tasks: Int(clamping: paid), amount: amount),
-                    unpaid: Int(clamping: unpaid),
-                    at: WallTime(milliseconds: at))
-            }
+        try database.rows("SELECT kind, name, paid, unpaid, at_ms, paid_ucr FROM buyer ORDER BY at_ms") {
+            row in
+            guard let kind = row.integer(0), let name = row.blob(1), let party = Self.party(kind, name),
+                let paid = row.integer(2), let unpaid = row.integer(3), let at = row.integer(4),
+                let amount = row.integer(5)
+            else { return nil }
+            return BuyerRecord(
+                party, paid: Paid(tasks: Int(clamping: paid), amount: Money(microCredits: amount)),
+                unpaid: Int(clamping: unpaid), at: WallTime(milliseconds: at))
         }
     }
 
     /// The attempts that the owner sold and has receipts for, the oldest first.
     public func sold() throws -> [SoldTask] {
-        try database.read { db in
-            let rows = try Row.fetchAll(
-                db, sql: "SELECT buyer, task, attempt FROM receipt WHERE worker = ? ORDER BY kept_at_ms",
-                arguments: [Data(owner.value.bytes)])
-            return rows.compactMap { row in
-                guard let buyer: Data = row[0], let key = Bytes32(buyer), let bytes: Data = row[1],
-                    let task = TaskID(bytes), let attempt: Int64 = row[2]
-                else { return nil }
-                return SoldTask(buyer: PublicKey(key), task: task, attempt: UInt32(clamping: attempt))
-            }
+        try database.rows(
+            "SELECT buyer, task, attempt FROM receipt WHERE worker = ? ORDER BY kept_at_ms",
+            [.blob(owner.value.bytes)]
+        ) { row in
+            guard let buyer = row.blob(0).flatMap({ Bytes32($0) }),
+                let task = row.blob(1).flatMap({ TaskID($0) }),
+                let attempt = row.integer(2)
+            else { return nil }
+            return SoldTask(buyer: PublicKey(buyer), task: task, attempt: UInt32(clamping: attempt))
         }
     }
 
-    private static func row(_ party: BuyerRecord.Party) -> (Kind, Data) {
+    private static func row(_ party: BuyerRecord.Party) -> (Kind, [UInt8]) {
         switch party {
-        case .key(let key): (.key, Data(key.value.bytes))
-        case .network(let group): (.network, withUnsafeBytes(of: group.bigEndian) { Data($0) })
+        case .key(let key): (.key, key.value.bytes)
+        case .network(let group): (.network, withUnsafeBytes(of: group.bigEndian, Array.init))
         }
     }
 
-    private static func party(_ kind: Int64, _ name: Data) -> BuyerRecord.Party? {
+    private static func party(_ kind: Int64, _ name: [UInt8]) -> BuyerRecord.Party? {
         switch Kind(rawValue: kind) {
         case .key: Bytes32(name).map { .key(PublicKey($0)) }
         case .network where name.count == 8: .network(name.reduce(0) { $0 << 8 | UInt64($1) })

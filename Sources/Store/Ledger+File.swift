@@ -1,5 +1,4 @@
 import Foundation
-import GRDB
 
 /// The database's file: whether it is still there, and where a damaged one goes.
 extension Ledger {
@@ -13,6 +12,12 @@ extension Ledger {
         init?(_ path: String) {
             guard let (device, number) = Self.identity(path) else { return nil }
             (self.path, self.device, self.number) = (path, device, number)
+        }
+
+        /// Makes an empty file for its owner alone, unless there is one. SQLite would let others read it.
+        static func create(_ path: String) {
+            let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+            if descriptor >= 0 { close(descriptor) }
         }
 
         var isInPlace: Bool { Self.identity(path).map { $0 == (device, number) } ?? false }
@@ -32,7 +37,7 @@ extension Ledger {
     /// One transaction. Throws a `LedgerError` also after it, when the file that took it is no longer in its place: where
     /// that was moved, it has what was written; where it was deleted, the caller is the only one who has it.
     func write<Value>(_ changes: (Database) throws -> Value) throws -> Value {
-        let value = try database.write(changes)
+        let value = try database.transaction { try changes(database) }
         try checkPlace()
         return value
     }

@@ -1,4 +1,5 @@
-import GRDB
+import CSQLite
+import Glibc
 
 /// Why a node's database can't be used, and the fix; without SQLite's own words, which tell an operator nothing.
 public struct LedgerError: Error, Sendable, CustomStringConvertible {
@@ -16,22 +17,33 @@ public struct LedgerError: Error, Sendable, CustomStringConvertible {
             return
         }
         self.path = path
-        switch (error as? DatabaseError)?.resultCode {
-        case .SQLITE_NOTADB?, .SQLITE_CORRUPT?:
+        let refusal = error as? DatabaseError
+        let cause = refusal?.cause.map { ": \($0)" } ?? ""
+        switch refusal?.code {
+        case SQLITE_NOTADB?, SQLITE_CORRUPT?:
             problem = "is damaged, or no database"
             fix = "restore it from a backup, or move it away: a new one is made, without the receipts"
-        case .SQLITE_FULL?, .SQLITE_IOERR?:
-            problem = "can't be written"
+        case SQLITE_FULL?:
+            problem = "can't be written\(cause)"
             fix = "free some disk space"
-        case .SQLITE_CANTOPEN?, .SQLITE_READONLY?, .SQLITE_PERM?, .SQLITE_AUTH?:
-            problem = "can't be opened for writing"
+        case SQLITE_IOERR? where [ENOSPC, EDQUOT].contains(refusal?.systemCode ?? 0):
+            problem = "can't be written\(cause)"
+            fix = "free some disk space"
+        case SQLITE_IOERR?:
+            problem = "can't be read or written\(cause)"
+            fix = "check the disk, or choose another folder (`data:` of the configuration)"
+        case SQLITE_CANTOPEN?, SQLITE_READONLY?, SQLITE_PERM?, SQLITE_AUTH?:
+            problem = "can't be opened for writing\(cause)"
             fix = "check the permissions of its folder, or choose another one (`data:` of the configuration)"
-        case .SQLITE_BUSY?, .SQLITE_LOCKED?:
+        case SQLITE_BUSY?, SQLITE_LOCKED?:
             problem = "is in use by another program"
             fix = "stop that program"
-        default:
-            problem = "has another form than this version writes"
+        case _?:
+            problem = "has another form than this version writes (\(refusal?.message ?? ""))"
             fix = "move it away: a new one is made, without the receipts"
+        case nil:
+            problem = "can't be used: \(error)"
+            fix = "check its folder, or choose another one (`data:` of the configuration)"
         }
     }
 

@@ -13,6 +13,13 @@ public struct LedgerLimits: Sendable {
     /// over several.
     public var pruneEvery = 1_024
     public var prunedAtOnceMax = 16_384
+    /// Days by which sales and refusals are kept; older ones are summed. Buyers of one day, and of the older ones
+    /// together, that are kept apart; those with the fewest tokens are summed beyond. Some 100 bytes each.
+    public var saleDaysMax: Int64 = 30
+    public var saleBuyersMax = (ofDay: 256, older: 4_096)
+    /// Transcripts of own tasks, the latest, and the bytes of one: some 5 kB each.
+    public var transcriptsMax = 1_000
+    public var transcriptBytesMax = 64 << 10
 
     public init() {}
 }

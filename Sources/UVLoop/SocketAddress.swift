@@ -10,6 +10,12 @@ import Primitives
 enum SocketAddress {
     static func family(of endpoint: Endpoint) -> Int32 { endpoint.isIPv4 ? AF_INET : AF_INET6 }
 
+    /// Bytes of its sockaddr.
+    static func length(of endpoint: Endpoint) -> socklen_t {
+        socklen_t(
+            endpoint.isIPv4 ? MemoryLayout<sockaddr_in>.size : MemoryLayout<sockaddr_in6>.size)
+    }
+
     /// Writes `endpoint` for a socket of `family` to `raw`, which has room for a `sockaddr_in6` and is
     /// aligned to 4. Returns the address's length, or nil for an IPv6 endpoint on an IPv4 socket.
     static func store(_ endpoint: Endpoint, family: Int32, into raw: UnsafeMutableRawPointer) -> socklen_t? {

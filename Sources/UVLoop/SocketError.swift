@@ -42,6 +42,9 @@ public struct SocketError: Error, Hashable, Sendable, CustomStringConvertible {
     /// `address already in use`.
     public var reason: String { text(uv_strerror_r) }
 
+    /// The system's words for an errno.
+    public static func reason(_ code: Int32) -> String { SocketError(code: code, .tcpConnect, nil).reason }
+
     /// `port 7400 is taken (EADDRINUSE: can't bind UDP 0.0.0.0:7400)`.
     public var description: String {
         let place = endpoint.map { " \($0)" } ?? ""

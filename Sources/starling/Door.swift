@@ -37,7 +37,7 @@ struct DoorOptions: ParsableArguments {
                 return "http://127.0.0.1:7828"
             }
             let settings = try NodeSettings(
-                parsing: String(decoding: data, as: UTF8.self), source: .init(file: path),
+                parsing: YAMLReader.text(of: data, file: path), source: .init(file: path),
                 home: homeFolder)
             return "http://\(settings.http.listen)"
         }

@@ -6,6 +6,7 @@ import NodeConfiguration
 import Primitives
 import Store
 import Testnet
+import UVLoop
 
 /// Exit codes of sysexits.h, as the root command's help lists them.
 enum ExitStatus: Int32 {
@@ -81,6 +82,9 @@ func reporting(_ body: () async throws -> Void) async throws {
         throw fail(error.description, fix: error.fix, .unavailable)
     } catch let error as LedgerError {
         throw fail(error.description, fix: error.fix, .unavailable)
+    } catch let error as SocketError {
+        throw fail(
+            "\(error)", fix: fix(error, port: "mesh.port", address: "mesh.address"), .unavailable)
     } catch let error as MeshClientError {
         throw fail(
             error.description,
@@ -96,12 +100,29 @@ func reporting(_ body: () async throws -> Void) async throws {
     }
 }
 
+/// What the operator can do about a port or an address of this machine; `key` is its place in the configuration.
+func fix(_ error: SocketError, port key: String, address: String) -> String {
+    switch error.code {
+    case EADDRINUSE: return "stop the program (or the other node) that uses it, or set \(key) to a free port"
+    case EADDRNOTAVAIL:
+        let own = ThisMachine.addresses().map(\.host)
+        return "set \(address) to an address of this machine, which has "
+            + Nearest.list(own.prefix(6) + ["127.0.0.1"]) + ", or to 0.0.0.0 for all of them"
+    case EACCES: return "set \(key) to a port above 1023"
+    case EMFILE, ENFILE: return "raise the limit of open files (ulimit -n)"
+    case EAFNOSUPPORT: return "this machine has no IPv6: set \(address) to an IPv4 address"
+    default: return "check \(address) and \(key)"
+    }
+}
+
 /// Why the system refused, in its own words where it has some.
 func cause(_ error: any Error) -> String { (error as? CocoaError)?.cause ?? error.localizedDescription }
 
 /// The text of a file that a command names as an argument. `kind` is what it should be, `example` one of them.
 func contents(of path: String, kind: String, example: String) throws -> String {
-    if let data = FileManager.default.contents(atPath: path) { return String(decoding: data, as: UTF8.self) }
+    if let data = FileManager.default.contents(atPath: path) {
+        return try YAMLReader.text(of: data, file: path)
+    }
     var isFolder: ObjCBool = false
     guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
         let folder = (path as NSString).deletingLastPathComponent

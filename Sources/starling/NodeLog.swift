@@ -1,5 +1,6 @@
 import Foundation
 import Logging
+import MeshDocuments
 import NodeConfiguration
 import Primitives
 
@@ -24,7 +25,7 @@ enum NodeLog {
             var fields = metadata
             for (key, value) in event.metadata ?? [:] { fields[key] = value }
             let ordered = fields.sorted { $0.key < $1.key }
-            let time = Date().formatted(.iso8601.time(includingFractionalSeconds: true))
+            let time = Timestamp.text(milliseconds: Int64(Date().timeIntervalSince1970 * 1_000))
             switch format {
             case .text:
                 let rest = ordered.map { " \($0.key)=\($0.value)" }.joined()

@@ -357,7 +357,7 @@ final class World {
         case .releaseChannel(let channel): release(channel, node)
         case .closeChannel(let channel): end(channel, by: node)
         case .receiptAccepted: receiptsAccepted += 1
-        case .buyerJudged: break
+        case .declined, .buyerJudged: break
         }
     }
 

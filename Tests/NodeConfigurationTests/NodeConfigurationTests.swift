@@ -38,8 +38,57 @@ private let oneKey = PublicKey(Bytes32(1, 2, 3, 4)).description
         #expect(try settings("name: Grüße 🦩").name == "Grüße 🦩")
     }
 
-    @Test func anEmptyFileIsANodeThatOnlyAsks() throws {
-        let node = try settings("")
+    @Test(arguments: ["", "\n", "# nothing\n", "---\n"])
+    func anEmptyFileWasCutOffAndIsNoNode(text: String) throws {
+        let error = try failure(text)
+        #expect(error.description == "node.yaml: the file is empty" && error.fix.contains("mesh: {}"))
+        #expect(try settings(text, flags: ["name": "ann"]).name == "ann", "the flags say what it shall be")
+    }
+
+    @Test func aByteOrderMarkIsNoPartOfTheTextAndOtherEncodingsAreNamed() throws {
+        let text = try YAMLReader.text(of: [0xef, 0xbb, 0xbf] + Array("name: ann\n".utf8), file: "node.yaml")
+        #expect(try settings(text).name == "ann")
+        for bytes: [UInt8] in [[0xff, 0xfe, 0x6e, 0], [0xfe, 0xff, 0, 0x6e], [0x6e, 0x80]] {
+            let error = try #require(throws: ConfigurationError.self) {
+                try YAMLReader.text(of: bytes, file: "node.yaml")
+            }
+            #expect(error.fix == "save it as UTF-8")
+        }
+    }
+
+    @Test(arguments: [
+        ("mesh: {join: [\"starling://\(oneKey)@ada.example:7827\"]}", "`getent hosts ada.example` shows it"),
+        ("mesh: {address: box}", "`getent hosts box` shows it"),
+        ("mesh: {public: \"ada.example:7827\"}", "`getent hosts ada.example` shows it"),
+        ("http: {listen: \"localhost:7828\"}", "names aren't looked up: write 127.0.0.1:7828"),
+    ])
+    func whereAnAddressMustStandANameIsNotLookedUp(yaml: String, fix: String) throws {
+        let error = try failure(yaml)
+        #expect(error.fix.hasPrefix("names aren't looked up") && error.fix.contains(fix), "\(error.fix)")
+    }
+
+    @Test func anEntryOfAListIsSetByItsNumberAndOneThatIsntThereIsAnError() throws {
+        let yaml = "serve: [{backend: ollama, model: a}]"
+        #expect(try settings(yaml, flags: ["serve[0].slots": "3"]).serve.first?.slots == 3)
+        #expect(try settings(yaml, environment: ["STARLING_SERVE_0_SLOTS": "4"]).serve.first?.slots == 4)
+        for (flag, hint) in [
+            ("serve[1].slots", "no such entry"), ("serve.0.slots", "serve[0].slots"),
+            ("names.ada", "--set 'names="),
+        ] {
+            let error = try #require(throws: ConfigurationError.self) {
+                try settings(yaml, flags: [flag: "1"])
+            }
+            #expect(
+                error.description.contains("unknown key `\(flag)`") && error.fix.contains(hint),
+                "\(error.fix)")
+        }
+        #expect(throws: ConfigurationError.self) {
+            try settings(yaml, environment: ["STARLING_SERVE_1_SLOTS": "4"])
+        }
+    }
+
+    @Test func aFileWithoutSettingsIsANodeThatOnlyAsks() throws {
+        let node = try settings("mesh: {}")
         #expect(node.serve.isEmpty)
         #expect(node.mesh.name == "main")
         #expect(node.mesh.listen == Endpoint("0.0.0.0:7827"))
@@ -120,11 +169,11 @@ private let oneKey = PublicKey(Bytes32(1, 2, 3, 4)).description
     }
 
     @Test func theStrangersShareIsHalfUnlessTheFileAFlagOrTheEnvironmentSaysOtherwise() throws {
-        #expect(try settings("").sell.strangersShare == 50)
+        #expect(try settings("mesh: {}").sell.strangersShare == 50)
         #expect(try settings("sell: {strangers_share: 0}").sell.strangersShare == 0)
-        #expect(try settings("", flags: ["sell.strangers_share": "100"]).sell.strangersShare == 100)
+        #expect(try settings("mesh: {}", flags: ["sell.strangers_share": "100"]).sell.strangersShare == 100)
         let environment = ["STARLING_SELL_STRANGERS_SHARE": "25"]
-        #expect(try settings("", environment: environment).sell.strangersShare == 25)
+        #expect(try settings("mesh: {}", environment: environment).sell.strangersShare == 25)
     }
 
     @Test func aListOutsideTheFileHasCommasOrBracketsAndReplacesTheFiles() throws {
@@ -149,7 +198,7 @@ private let oneKey = PublicKey(Bytes32(1, 2, 3, 4)).description
     }
 
     @Test func aValueOutsideTheFileIsTakenAsItIs() throws {
-        let node = try settings("", flags: ["name": "a: b #c", "mesh.secret": "{sixteen: letters"])
+        let node = try settings("mesh: {}", flags: ["name": "a: b #c", "mesh.secret": "{sixteen: letters"])
         #expect(node.name == "a: b #c" && node.mesh.secret == "{sixteen: letters")
     }
 
@@ -182,21 +231,21 @@ private let oneKey = PublicKey(Bytes32(1, 2, 3, 4)).description
 
     @Test func aVariableThatIsNoKeyIsAnErrorUnlessItIsAnotherCommands() throws {
         let error = try #require(throws: ConfigurationError.self) {
-            _ = try settings("", environment: ["STARLING_MESH_PROT": "1"])
+            _ = try settings("mesh: {}", environment: ["STARLING_MESH_PROT": "1"])
         }
         #expect(error.file == "STARLING_MESH_PROT" && error.fix.contains("`STARLING_MESH_PORT`"))
         let wrong = try #require(throws: ConfigurationError.self) {
             _ = try settings("mesh: {port: 1}\n", environment: ["STARLING_MESH_PORT": "abc"])
         }
         #expect(wrong.description == "STARLING_MESH_PORT: `mesh.port` is abc")
-        _ = try settings("", environment: ["STARLING_VIA": "fay", "STARLING_TESTNET": "/t", "HOME": "/"])
+        _ = try settings("mesh: {}", environment: ["STARLING_VIA": "fay", "STARLING_TESTNET": "/t", "HOME": "/"])
     }
 
     @Test(arguments: ["", "x", "fifteen letters"])
     func aSecretThatCanBeGuessedIsRefused(secret: String) throws {
         #expect(
             try failure("mesh: {secret: \"\(secret)\"}").problem.hasPrefix("`mesh.secret` has fewer than 16"))
-        #expect(throws: ConfigurationError.self) { try settings("", flags: ["mesh.secret": secret]) }
+        #expect(throws: ConfigurationError.self) { try settings("mesh: {}", flags: ["mesh.secret": secret]) }
     }
 
     @Test func aKeyThatAppearsTwiceIsToldSo() throws {

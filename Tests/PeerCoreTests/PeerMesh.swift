@@ -53,7 +53,10 @@ struct PeerMesh {
         PeerAddress(key: Identity.ofNode(index).publicKey, endpoint: endpoint(index))
     }
 
-    mutating func add(skew: Interval = .zero, _ change: (inout PeerSettings) -> Void = { _ in }) {
+    /// - Parameter key: the node whose key it has, if not its own.
+    mutating func add(
+        skew: Interval = .zero, key: Int? = nil, _ change: (inout PeerSettings) -> Void = { _ in }
+    ) {
         let index = nodes.count
         var settings = PeerSettings(
             mesh: MeshIdentity(name: "test"), name: "n\(index)", endpoints: [Self.endpoint(index)],
@@ -61,7 +64,8 @@ struct PeerMesh {
         settings.sessions.countsEndpoints = true
         change(&settings)
         let peer = Peer(
-            identity: Identity.ofNode(index), settings: settings, entropy: Bytes32(3, UInt64(index), 0, 0),
+            identity: Identity.ofNode(key ?? index), settings: settings,
+            entropy: Bytes32(3, UInt64(index), 0, 0),
             seed: Bytes32(4, UInt64(index), 0, 0), now: at(skew))
         byEndpoint[Self.endpoint(index)] = index
         nodes.append(Node(peer, Self.endpoint(index), skew, settings))

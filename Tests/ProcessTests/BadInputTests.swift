@@ -201,6 +201,9 @@ extension ProcessTests {
             ("mesh: {seed: easy}\n", "seed", "testnet-"),
             ("name: [\n", "node.yaml", ""),
             ("name: \u{1}\n", "node.yaml", ""),
+            ("", "is empty", "starling init --force"),
+            ("\u{feff}nmae: solo\n", "nmae", "name"),
+            ("http: {listen: \"localhost:7828\"}\n", "localhost", "127.0.0.1:7828"),
         ])
         func aWrongConfigurationIsRefusedWithThePlaceAndTheFix(
             text: String, problem: String, fix: String
@@ -269,6 +272,42 @@ extension ProcessTests {
                 #expect(
                     http.err.contains("\(port)") && http.err.contains("fix:")
                         && http.err.contains("http.listen"), "\(http.err)")
+            }
+        }
+
+        @Test func anAddressOfAnotherMachineIsSaidToBeNoneOfThisOnes() async throws {
+            try await with(Self.sound) { folder, config in
+                for (key, value) in [("mesh.address", "203.0.113.9"), ("http.listen", "203.0.113.9:7828")] {
+                    let keys = ["--set", "http.api_keys=a-long-random-text"]
+                    let other = try await node(config, folder, "--set", "\(key)=\(value)", keys[0], keys[1])
+                    #expect(other.status == 69, "\(other.err)")
+                    #expect(
+                        other.err.contains("this machine has no address 203.0.113.9")
+                            && other.err.contains("fix: set \(key) to an address of this machine, which has")
+                            && other.err.contains("127.0.0.1"), "\(other.err)")
+                }
+            }
+        }
+
+        @Test func aManagedServerThatCannotBeStartedIsNamedWithTheFix() async throws {
+            let managed = Self.sound + "serve: [{backend: managed, file: DIR/m.gguf, server: DIR/none}]\n"
+            try await with(managed) { folder, config in
+                let missing = try await node(config, folder)
+                #expect(
+                    missing.status == 78 && missing.err.contains("\(folder)/none, which is no program")
+                        && missing.err.contains("fix: correct `server:`"), "\(missing.err)")
+            }
+        }
+
+        @Test func aFolderThatCannotBeUsedIsNamedWithTheCauseAndTheFix() async throws {
+            try await with(Self.sound) { folder, config in
+                for (data, cause) in [("/proc/nope", "No such file"), ("\(config)/data", "Not a directory")] {
+                    let refused = try await node(config, folder, "--set", "data=\(data)")
+                    #expect(
+                        refused.status == 69
+                            && refused.err.contains("the data folder \(data) can't be made: ")
+                            && refused.err.contains(cause) && refused.err.contains("fix:"), "\(refused.err)")
+                }
             }
         }
 

@@ -205,6 +205,44 @@ extension ProcessTests {
             #expect(try await node.finished().status == 0)
         }
 
+        @Test func initSellsWhatItIsToldAtThePriceAndPortsItIsTold() async throws {
+            try await ScriptedBackend.with { backend in
+                let home = try Project.folder("home")
+                defer { Project.remove(home) }
+                func made(_ name: String, _ arguments: String...) async throws -> (Spawned.Finished, String) {
+                    let config = "\(home)/\(name).yaml"
+                    let finished = try await Spawned(
+                        Project.program,
+                        ["init", "--at", backend.url, "--config", config, "--data", "\(home)/\(name)"]
+                            + arguments,
+                        environment: ["HOME": home], folder: home
+                    ).finished()
+                    return (finished, (try? String(contentsOfFile: config, encoding: .utf8)) ?? "")
+                }
+                let (sold, text) = try await made(
+                    "a", "--model", "parrot", "--price", "0.2/1.5", "--port", "7930")
+                #expect(sold.status == 0 && sold.err.contains("sell     parrot"), "\(sold.err)")
+                for word in [
+                    "model: \"parrot\"", "{input: 0.2, cached_input: 0.02, output: 1.5}", "port: 7930",
+                    "listen: 127.0.0.1:7931",
+                ] { #expect(text.contains(word), "\(word): \(text)") }
+                let (open, openText) = try await made("b", "--listen", "0.0.0.0:7940")
+                let key = try #require(open.err.firstMatch(of: /api key +([a-z0-9]+)/)?.1)
+                #expect(openText.contains("listen: 0.0.0.0:7940") && openText.contains("api_keys: [\(key)]"))
+                let (wrong, _) = try await made("c", "--model", "parot")
+                #expect(
+                    wrong.status == 69 && wrong.err.contains("no model server here has parot")
+                        && wrong.err.contains("did you mean parrot?"), "\(wrong.err)")
+                #expect(!FileManager.default.fileExists(atPath: "\(home)/c/key"), "nothing was begun")
+                for arguments in [["--price", "cheap"], ["--port", "0"], ["--listen", "here"]] {
+                    let (refused, _) = try await made("d", arguments[0], arguments[1])
+                    #expect(refused.status == 64 && refused.err.contains(arguments[0]), "\(refused.err)")
+                }
+                let join = "starling://\(String(repeating: "0", count: 52))@127.0.0.1:7827"
+                #expect(try await made("e", "--join", join).1.contains("address: 127.0.0.1  "))
+            }
+        }
+
         @Test func initWithoutAModelServerWritesANodeThatOnlyAsks() async throws {
             let home = try Project.folder("home")
             defer { Project.remove(home) }

@@ -45,7 +45,7 @@ extension Money: ExpressibleByIntegerLiteral {
     }
 
     @Test(arguments: [
-        "", "starling-key-1 ", "starling-key-1 zz", "starling-key-2 \(String(repeating: "0", count: 52))",
+        " ", "starling-key-1 ", "starling-key-1 zz", "starling-key-2 \(String(repeating: "0", count: 52))",
     ])
     func whatIsNoKeyIsSaidSo(text: String) throws {
         let folder = temporaryFolder()
@@ -55,6 +55,35 @@ extension Money: ExpressibleByIntegerLiteral {
         try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: path)
         let error = try #require(throws: KeyFileError.self) { _ = try KeyFile.load(path) }
         #expect(error.problem == "is not a Starling key")
+    }
+
+    /// As a full disk left it, before keys were written aside.
+    @Test func anEmptyFileIsNoKeyAndIsNamedWithTheFix() throws {
+        let folder = temporaryFolder()
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let path = folder + "/key"
+        try Data().write(to: URL(fileURLWithPath: path))
+        try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: path)
+        let error = try #require(throws: KeyFileError.self) { _ = try KeyFile.loadOrCreate(path) }
+        #expect(error.problem == "is empty: it holds no key" && error.fix.contains("rm \(path)"))
+    }
+}
+
+@Suite struct NewFileTests {
+    @Test func aFileThatIsThereIsOnlyReplacedOnPurposeAndNothingIsLeftBeside() throws {
+        let folder = temporaryFolder()
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let path = folder + "/file"
+        try NewFile.write([1, 2], to: path)
+        let error = try #require(throws: NewFile.Failure.self) { try NewFile.write([3], to: path) }
+        #expect(error.code == EEXIST && FileManager.default.contents(atPath: path) == Data([1, 2]))
+        try NewFile.write([3], to: path, replaces: true)
+        #expect(FileManager.default.contents(atPath: path) == Data([3]))
+        #expect(try FileManager.default.contentsOfDirectory(atPath: folder) == ["file"])
+        let missing = try #require(throws: NewFile.Failure.self) {
+            try NewFile.write([1], to: folder + "/no/file")
+        }
+        #expect(missing.code == ENOENT && missing.reason == "No such file or directory")
     }
 }
 
@@ -87,7 +116,8 @@ extension Money: ExpressibleByIntegerLiteral {
         #expect(try problem(path) == "the database \(path) is damaged, or no database")
         #expect(
             try problem("/proc/nope/starling.sqlite")
-                == "the database /proc/nope/starling.sqlite can't be opened for writing")
+                == "the database /proc/nope/starling.sqlite can't be opened for writing: No such file or directory"
+        )
     }
 }
 
@@ -203,6 +233,8 @@ extension Money: ExpressibleByIntegerLiteral {
             try await ledger.saveAnchors([contact.signed], keys: [buyer.publicKey])
             try await ledger.set("sequence/wren-m", Array("12".utf8))
         }
+        let mode = try FileManager.default.attributesOfItem(atPath: folder + "/db")[.posixPermissions] as? Int
+        #expect(mode == 0o600)
         let ledger = try Ledger(path: folder + "/db", owner: worker)
         #expect(try await ledger.balances().earned == 7)
         #expect(try await ledger.anchors() == [contact.signed])

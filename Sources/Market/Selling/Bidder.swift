@@ -77,7 +77,7 @@ public struct Bidder: Sendable {
         // A late timer must not make a free slot look taken.
         if nextDeadline() <= turn.monotonic { tick(turn: &turn, out: &out) }
         switch message {
-        case .callForBids(let call): return answer(call, from: peer.key, group, turn.monotonic)
+        case .callForBids(let call): return answer(call, from: peer.key, group, turn.monotonic, &out)
         case .release(let release):
             released(release, by: peer.key, turn.now, &out)
             return nil
@@ -90,7 +90,8 @@ public struct Bidder: Sendable {
     }
 
     private mutating func answer(
-        _ call: CallForBids, from buyer: PublicKey, _ group: UInt64, _ now: MonotonicTime
+        _ call: CallForBids, from buyer: PublicKey, _ group: UInt64, _ now: MonotonicTime,
+        _ out: inout [BidderAction]
     ) -> MarketMessage {
         let key = SlotKey(buyer: buyer, task: call.task, attempt: call.attempt)
         // A repeated call gets the same bid.
@@ -99,11 +100,11 @@ public struct Bidder: Sendable {
         let model: ServedModel
         switch terms.judge(call, from: buyer) {
         case .fits(let found): model = found
-        case .declined(let reason): return decline(call, reason)
+        case .declined(let reason): return decline(call, from: buyer, reason, &out)
         }
         let party = SlotShares.Party(buyer: buyer, group: group, isOwn: buyer == identity.publicKey)
         if let refusal = gate.refusal(of: key, party, model, now) {
-            return decline(call, refusal.reason, retryAfter: refusal.freeIn)
+            return decline(call, from: buyer, refusal.reason, retryAfter: refusal.freeIn, &out)
         }
         let bid = Verified(signing: terms.bid(for: call, model, buyer: buyer), with: identity)
         let until = now + min(Interval.milliseconds(Int64(call.closeMilliseconds)), parameters.holdMax)
@@ -116,9 +117,11 @@ public struct Bidder: Sendable {
     }
 
     private mutating func decline(
-        _ call: CallForBids, _ reason: Reason, retryAfter: Interval = .zero
+        _ call: CallForBids, from buyer: PublicKey, _ reason: Reason, retryAfter: Interval = .zero,
+        _ out: inout [BidderAction]
     ) -> MarketMessage {
         record.declines &+= 1
+        out.append(.declined(buyer: buyer, model: call.model, reason))
         let retry = UInt32(clamping: max(.zero, min(retryAfter, parameters.busyRetryMax)).milliseconds)
         return .decline(
             Decline(

@@ -18,6 +18,8 @@ public enum BidderAction: Sendable {
     case closeChannel(ChannelID)
     /// To be stored; a later receipt for the same (task, attempt, buyer) replaces an earlier one.
     case receiptAccepted(Verified<Receipt>)
+    /// A call for bids was answered with this reason.
+    case declined(buyer: PublicKey, model: String, Reason)
     /// To be stored; it replaces what was known of the buyer or network.
     case buyerJudged(BuyerRecord)
 }

@@ -42,7 +42,7 @@ extension MarketCarrier {
         case .releaseChannel(let channel): release(channel, node)
         case .closeChannel(let channel): close(channel, node)
         case .receiptAccepted(let receipt): node.balance.add(receipt.record)
-        case .buyerJudged: break
+        case .declined, .buyerJudged: break
         }
     }
 

@@ -1,9 +1,11 @@
 import ArgumentParser
+import Cryptography
 import Foundation
 import Inference
 import NodeConfiguration
 import Primitives
 import Store
+import UVLoop
 
 struct InitCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -12,11 +14,14 @@ struct InitCommand: AsyncParsableCommand {
         discussion: """
             Looks for Ollama (11434), llama.cpp (8080), vLLM (8000) and LM Studio \
             (1234) on this machine, and writes a commented configuration that sells \
-            the first model found. Nothing is sold before you run `starling node`; \
+            the first model found, by name, or those that --model names; the others \
+            are in it as comments. Nothing is sold before you run `starling node`; \
             read the file first. An existing key is kept, an existing configuration \
             only replaced with --force.
 
               starling init --join starling://PUBLICKEY@203.0.113.7:7827
+              starling init --model qwen3:8b --price 0.10/0.40
+              starling init --config b.yaml --data b --port 7837     # a second node
 
             `starling status` of a running node shows its address in this form.
             """)
@@ -34,6 +39,25 @@ struct InitCommand: AsyncParsableCommand {
         help: ArgumentHelp(
             "A node to join by (may be repeated): starling://PUBLICKEY@address:port.", valueName: "URL"))
     var join: [String] = []
+    @Option(
+        help: ArgumentHelp(
+            "Sell this model, by its name at its server (may be repeated).", valueName: "MODEL"))
+    var model: [String] = []
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "Credits per million tokens in and out, or out alone.", valueName: "IN/OUT"))
+    var price = "0.10/0.40"
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "The mesh's port, UDP and TCP. The API for your clients gets the next one.", valueName: "PORT"))
+    var port: UInt16 = 7827
+    @Option(
+        help: ArgumentHelp(
+            "Address of the API for your clients. Any but this machine's own needs keys: one is made.",
+            valueName: "ADDRESS:PORT"))
+    var listen: String?
     @Flag(inversion: .prefixedNo, help: "Look for model servers.") var detect = true
     @Option(
         help: ArgumentHelp("Look here instead of at the usual ports (may be repeated).", valueName: "URL"))
@@ -46,6 +70,16 @@ struct InitCommand: AsyncParsableCommand {
         }
         for url in at where !YAMLReader.isServerURL(url) {
             throw ValidationError("--at \(url): write http://host:port")
+        }
+        if let listen, Endpoint(listen) == nil {
+            throw ValidationError("--listen \(listen): write address:port, such as 127.0.0.1:7828")
+        }
+        guard prices != nil else {
+            throw ValidationError("--price \(price): write credits per million tokens, such as 0.10/0.40")
+        }
+        guard (1..<65535).contains(port) else { throw ValidationError("--port \(port): give 1 to 65534") }
+        if !model.isEmpty, !detect {
+            throw ValidationError("--model needs the servers' names: drop --no-detect")
         }
         if let name, name.utf8.count > 32 { throw ValidationError("--name \(name) is longer than 32 bytes") }
     }
@@ -75,25 +109,35 @@ struct InitCommand: AsyncParsableCommand {
                     remark("  found    \(place)this node will only ask (a commented example is in the file)")
                 }
             }
+            let sold = try chosen(servers)
+            // Other machines can reach it.
+            let apiKey = api.isLoopback ? nil : Base32.encode(Array(SecureRandom.bytes32().bytes.prefix(20)))
             let identity = try KeyFile.loadOrCreate(folder + "/key")
-            let text = document(servers, folder: folder)
+            let text = document(servers, sold, apiKey, folder: folder)
             _ = try NodeSettings(parsing: text, source: .init(file: path), home: homeFolder)
             let parent = (path as NSString).deletingLastPathComponent
             do {
                 if !parent.isEmpty {
                     try FileManager.default.createDirectory(atPath: parent, withIntermediateDirectories: true)
                 }
-                try text.write(toFile: path, atomically: true, encoding: .utf8)
+                // It may hold secrets.
+                try NewFile.write(Array(text.utf8), to: path, replaces: force)
             } catch {
                 throw fail(
-                    "\(path) can't be written: \(cause(error))", fix: "choose another place with --config",
-                    .configuration)
+                    "\(path) can't be written: \((error as? NewFile.Failure)?.reason ?? cause(error))",
+                    fix: "choose another place with --config", .configuration)
             }
-            if let (_, model) = firstModel(servers) {
+            for item in sold {
+                let slots = counted(item.model.slots ?? 1, "slot")
                 remark(
-                    "  sell     \(Printable.line(model.name)), 1 slot, 0.10 in / 0.40 out credits per million tokens (change it in the file)"
+                    "  sell     \(Printable.line(item.model.name)), \(slots), \(prices?.input ?? "") in / \(prices?.output ?? "") out credits per million tokens (change it in the file)"
                 )
             }
+            let others = servers.flatMap(\.models).count - sold.count
+            if model.isEmpty, others > 0 {
+                remark("           \(counted(others, "other model")) found: --model NAME sells another")
+            }
+            if let apiKey { remark("  api key  \(apiKey)    (in the file; your clients send it)") }
             remark("  wrote    \(path)    key in \(folder)/key (0600; back it up, it is you)")
             remark(
                 "  node     \(identity.nodeID.short)    next: read the file, then `starling node\(config == nil ? "" : " --config \(path)")`"
@@ -116,19 +160,69 @@ struct InitCommand: AsyncParsableCommand {
         return Printable.line(model.name) + (details.isEmpty ? "" : " (\(details.joined(separator: ", ")))")
     }
 
-    private func firstModel(_ servers: [FoundModelServer]) -> (FoundModelServer, ModelDescription)? {
-        servers.lazy.compactMap { server in server.models.first.map { (server, $0) } }.first
+    fileprivate struct Sold: Equatable {
+        var server: FoundModelServer
+        var model: ModelDescription
+    }
+
+    /// The models that `--model` names, each at the first server that has it; else the first of all, by name.
+    private func chosen(_ servers: [FoundModelServer]) throws -> [Sold] {
+        let all = servers.flatMap { server in
+            server.models.sorted { $0.name < $1.name }.map { Sold(server: server, model: $0) }
+        }
+        if model.isEmpty { return Array(all.prefix(1)) }
+        var sold: [Sold] = []
+        for name in model {
+            guard
+                let found = all.first(where: { $0.model.name == name })
+                    ?? all.first(where: { $0.isCalled(name) })
+            else {
+                let names = all.map(\.model.name)
+                throw fail(
+                    "no model server here has \(name)",
+                    fix: names.isEmpty
+                        ? "start one, or say where it is: --at http://host:port"
+                        : Nearest.match(name, in: names).map { "did you mean \(Printable.line($0))?" }
+                            ?? "name one of \(Printable.line(Nearest.list(Array(names.prefix(8)))))",
+                    .unavailable)
+            }
+            if !sold.contains(found) { sold.append(found) }
+        }
+        return sold
+    }
+
+    /// As the file states them.
+    private var prices: (input: String, cached: String, output: String)? {
+        let parts = price.split(separator: "/", omittingEmptySubsequences: false).map {
+            $0.filter { $0 != " " }
+        }
+        guard (1...2).contains(parts.count), let first = parts.first, let last = parts.last,
+            let input = MicroCredits.parse(parts.count == 2 ? first : "0"), MicroCredits.parse(last) != nil
+        else { return nil }
+        return (parts.count == 2 ? first : "0", MicroCredits.text(input / 10), last)
+    }
+
+    private var api: Endpoint { listen.flatMap { Endpoint($0) } ?? .loopback(port &+ 1) }
+
+    /// The address to state for the mesh, if the nodes to join by are on this machine or in its local network.
+    private var localAddress: String? {
+        let endpoints = join.compactMap { PeerURL($0)?.endpoint }
+        guard let first = endpoints.first, endpoints.allSatisfy(\.isPrivate) else { return nil }
+        if endpoints.allSatisfy(\.isLoopback) { return "127.0.0.1" }
+        let own = ThisMachine.addresses().filter(\.isPrivate)
+        return (own.first { $0.prefix == first.prefix } ?? own.first { $0.isIPv4 == first.isIPv4 })?.host
     }
 
     private func entry(_ backend: String, _ url: String, _ model: ModelDescription, live: Bool) -> String {
         let mark = live ? "" : "# "
+        let price = prices ?? ("0.10", "0.01", "0.40")
         return [
             "- backend: \(backend)           # ollama | llama.cpp | vllm | openai | managed (starts llama.cpp for `file:`)",
             "  url: \(url)",
             "  model: \(quoted(model.name))           # its name there",
             "  # sell_as: \(quoted(ModelName(model.name, isOllama: backend == "ollama").canonical))       # the name it is sold under",
-            "  slots: \(live ? 1 : Int(model.slots ?? 1))                 # answers at a time",
-            "  price: {input: 0.10, cached_input: 0.01, output: 0.40}    # credits per million tokens",
+            "  slots: \(model.slots ?? 1)                 # answers at a time\(model.slots == nil ? "" : ", as the server has them")",
+            "  price: {input: \(price.input), cached_input: \(price.cached), output: \(price.output)}    # credits per million tokens",
             model.context.map { "  # context: \($0)          # found" } ?? "  # context: 8192",
             "  # speed: 0                # pace answers to tokens/s; 0: as fast as it goes",
             "  # features: []            # what else it can do: tools, images, embedding",
@@ -136,12 +230,13 @@ struct InitCommand: AsyncParsableCommand {
         ].map { "  \(mark)\($0)" }.joined(separator: "\n") + "\n"
     }
 
-    private func document(_ servers: [FoundModelServer], folder: String) -> String {
+    private func document(_ servers: [FoundModelServer], _ sold: [Sold], _ apiKey: String?, folder: String)
+        -> String
+    {
         var sale = ""
-        let chosen = firstModel(servers)
         for server in servers {
-            for model in server.models {
-                let isLive = chosen.map { $0.0 == server && $0.1 == model } ?? false
+            for model in server.models.sorted(by: { $0.name < $1.name }) {
+                let isLive = sold.contains(Sold(server: server, model: model))
                 sale += entry(server.dialect.rawValue, server.url, model, live: isLive)
             }
         }
@@ -157,15 +252,15 @@ struct InitCommand: AsyncParsableCommand {
             mesh:
               name: main
               join:\(joins)                # starling://PUBLICKEY@address:port; empty: start a mesh of your own
-              port: 7827                  # UDP and TCP: the one to forward in your router
-              # address: 0.0.0.0          # in a mesh of one local network: this machine's address there
+              port: \(port)                  # UDP and TCP: the one to forward in your router
+              \(localAddress.map { "address: \($0)" } ?? "# address: 0.0.0.0")          # in a mesh of one local network: this machine's address there
               # public: 203.0.113.7:7827  # where others reach you, if you know it (a forwarded port)
               # inbound: true             # false: other nodes can't dial this one; it dials them
               # secret: a long random text  # a private mesh: all its nodes have the same; outsiders get no answer
 
             http:                         # the API for your own clients; other nodes never use it
-              listen: 127.0.0.1:7828      # any other address needs api_keys
-              # api_keys: []
+              listen: \(api)      # any other address needs api_keys
+              \(apiKey.map { "api_keys: [\($0)]" } ?? "# api_keys: []")
               # origins: []               # web pages that may call it
 
             serve:                        # what you sell; empty: you only ask
@@ -197,5 +292,13 @@ struct InitCommand: AsyncParsableCommand {
     private func escaped(_ scalar: Unicode.Scalar) -> String {
         let text = String(scalar)
         return Printable.line(text) == text ? text : String(format: "\\U%08x", scalar.value)
+    }
+}
+
+extension InitCommand.Sold {
+    /// Whether `name` is the model's canonical name, or Ollama's without its `:latest`.
+    fileprivate func isCalled(_ name: String) -> Bool {
+        ModelName(model.name, isOllama: server.dialect == .ollama).canonical == name
+            || model.name == name + ":latest"
     }
 }

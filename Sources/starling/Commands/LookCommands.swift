@@ -8,8 +8,9 @@ struct StatusCommand: AsyncParsableCommand {
         commandName: "status", abstract: "What your node serves, earns and lacks, on one screen.",
         discussion: """
             Shows how the node can be reached, the state of each model server, its \
-            bids, the tasks that were asked here, what was earned, and the one thing to \
-            change.
+            bids, the tasks that were asked here, what was sold today (UTC), in seven \
+            days and ever, by model and by buyer, which calls were refused and why, \
+            what was earned, and the one thing to change.
             """
     )
 
@@ -40,7 +41,13 @@ struct StatusCommand: AsyncParsableCommand {
                 "asked here  \(status.tasks.running) running, \(status.tasks.delivered) delivered, \(status.tasks.refused) refused, \(status.tasks.failed) failed, \(status.tasks.cancelled) cancelled",
                 "earned      \(MicroCredits.text(status.earned.microCredits)) cr from \(counted(status.earnedFrom, "node")) · spent \(MicroCredits.text(status.spent.microCredits)) cr (a credit is a claim on one node, not a coin)",
             ]
-            if let fix = status.reach.fix { lines.append("reach       \(fix)") }
+            if let sold = status.sold { lines += SoldText.lines(sold) }
+            for node in status.join where !node.reached {
+                lines.append("join        \(node.problem ?? "trying \(node.url)")")
+            }
+            if let fix = status.reach.fix, !status.join.contains(where: { $0.problem == fix }) {
+                lines.append("reach       \(fix)")
+            }
             if let next = status.next { lines.append("next        \(next)") }
             emit(lines.map { Printable.line($0) + "\n" }.joined())
         }

@@ -18,7 +18,8 @@ struct NodeCommand: AsyncParsableCommand {
             --config names another file. Every key can also be set in the environment \
             (STARLING_MESH_PORT=7827), and by --set mesh.port=7827, which wins. \
             Commas separate the items of a list: --set deny=KEY,KEY. An entry of \
-            `serve` is changed by its number: --set serve[0].slots=2.
+            `serve` is changed by its number: --set serve[0].slots=2, or \
+            STARLING_SERVE_0_SLOTS=2.
 
             Ctrl-C (or SIGTERM, or a terminal that closes: SIGHUP) lets running \
             answers finish for up to --grace seconds, hands over the rest, and leaves \
@@ -58,6 +59,11 @@ struct NodeCommand: AsyncParsableCommand {
         try await reporting {
             let settings = try load()
             let log = NodeLog.logger(settings.log)
+            for serve in settings.serve {
+                if let (problem, fix) = serve.launcherProblem {
+                    throw fail(problem, fix: fix, .configuration)
+                }
+            }
             let folder = try DataFolder(settings.data)
             defer { withExtendedLifetime(folder) {} }
             let identity = try settings.identity()
@@ -71,15 +77,15 @@ struct NodeCommand: AsyncParsableCommand {
                 settings: settings, identity: identity, ledger: ledger, memory: memory,
                 version: starlingVersion, log: log)
             let signals = Signals([SIGTERM, SIGINT] + (Signals.isIgnored(SIGHUP) ? [] : [SIGHUP]))
-            do {
-                try await node.start()
-            } catch let error as SocketError {
+            // Before anybody hears of this node.
+            do throws(SocketError) {
+                try ThisMachine.checkListening(at: settings.http.listen)
+            } catch {
                 throw fail(
-                    "\(error)",
-                    fix:
-                        "another program (or another node) uses it: stop that, or set mesh.port to a free one",
-                    .unavailable)
+                    "the API for your clients: \(error)",
+                    fix: fix(error, port: "http.listen", address: "http.listen"), .unavailable)
             }
+            try await node.start()
             let gateway = try Gateway(node: node, configuration: settings.gateway, logger: log)
             let isQuiet = quiet
             let serving = Task {
@@ -109,8 +115,9 @@ struct NodeCommand: AsyncParsableCommand {
                 try await Task.sleep(for: .seconds(max(grace, Self.closingTime)))
                 serving.cancel()
             }
-            await gateway.shutDown()
+            // Meanwhile `starling status` says that the node is leaving.
             await node.leave(grace: .milliseconds(Int64(grace * 1000)))
+            await gateway.shutDown()
             await serving.value
             closing.cancel()
             await node.stop()
@@ -137,7 +144,7 @@ struct NodeCommand: AsyncParsableCommand {
             flags[String(pair[..<equals])] = String(pair[pair.index(after: equals)...])
         }
         return try NodeSettings(
-            parsing: String(decoding: data, as: UTF8.self),
+            parsing: YAMLReader.text(of: data, file: path),
             source: .init(file: path, flags: flags, environment: ProcessInfo.processInfo.environment),
             home: homeFolder)
     }
@@ -152,10 +159,14 @@ struct NodeCommand: AsyncParsableCommand {
         remark(
             "  node     \(node.identity.nodeID.short)  \"\(settings.name)\"   mesh \"\(settings.mesh.name)\"")
         remark("  mesh     \(endpoint) (UDP and TCP); others join with \(join)")
-        if known == nil {
+        if known == nil, let here = ThisMachine.addresses().first {
             remark(
-                "           ADDRESS is where others reach this machine; `starling status` shows it once known"
-            )
+                here.isPrivate
+                    ? "           ADDRESS is where others reach this machine; `starling status` shows it once known. For a"
+                        + " mesh of your local network set mesh.address: \(here.host) in its nodes' files (each its own),"
+                        + " for one on this machine 127.0.0.1"
+                    : "           ADDRESS is where others reach this machine, such as \(here.host): state it as"
+                        + " mesh.public, or wait until `starling status` shows it")
         }
         remark("  api      http://\(http)/v1    page http://\(http)/")
         remark(
