@@ -74,8 +74,12 @@ def main():
                         problems.append(f"{where}: {text.strip()[:60]}\n    use {instead}")
     # Features for the simulator alone, such as packets without cryptography.
     for path in sorted((ROOT / "Sources").rglob("*.swift")):
-        if "Simulation" not in path.parts and "@_spi(Simulation) import" in path.read_text():
+        text = path.read_text()
+        if "Simulation" not in path.parts and "@_spi(Simulation) import" in text:
             problems.append(f"{path.relative_to(ROOT)}: imports an interface for the simulator alone")
+        # A node would load all of Foundation and its tables of languages, 9 MB in each process.
+        if re.search(r"^\s*(@\w+\s+|internal\s+|public\s+)*import Foundation$", text, re.MULTILINE):
+            problems.append(f"{path.relative_to(ROOT)}: imports Foundation\n    use FoundationEssentials, Primitives/Texts")
     for problem in problems:
         print(problem)
     print(f"{len(PURE)} pure targets, {len(problems)} impurities", file=sys.stderr)

@@ -46,6 +46,11 @@ extension Discovery {
         table.entry(key).map { ($0.contact, $0.address) }
     }
 
+    /// Whether `key` has left two probes in a row unanswered, or was evicted for that and is still tried.
+    public func isGone(_ key: PublicKey) -> Bool {
+        table.entry(key).map { $0.failures >= 2 } ?? lost.contains { $0.key == key }
+    }
+
     /// The contacts known for longest, at most 64: what to save for a restart.
     public var anchors: [Verified<Contact>] {
         let oldest = table.entries.sorted { ($0.admitted, $0.key) < ($1.admitted, $1.key) }

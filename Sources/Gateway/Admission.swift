@@ -2,8 +2,7 @@
 // loopback port, so a foreign `Origin` is refused. A `Host` that is a foreign name is refused too, because
 // with DNS rebinding such a page counts as same-origin.
 
-import HTTPTypes
-import Hummingbird
+import NIOHTTP1
 import OpenAIFormat
 import Primitives
 
@@ -20,14 +19,19 @@ struct Admission: Sendable {
 
     /// Returns the response that refuses the request, or nil to admit it.
     func refusal(of request: Request, needsKey: Bool) -> Response? {
-        let authority = request.head.authority ?? ""
-        guard isOwn(authority) else {
+        if let authority = request.authority {
+            guard isOwn(authority) else {
+                return Reply.error(
+                    .invalid(
+                        "This node is not called \"\(authority.prefix(100))\". Use its IP address or localhost; its owner can"
+                            + " add the name to http.hosts.", code: "foreign_host"), status: .forbidden)
+            }
+        } else if request.isHTTP11 || request["host"] != nil {
+            // A browser always sends one. Clients of HTTP/1.0 need not.
             return Reply.error(
-                .invalid(
-                    "This node is not called \"\(authority.prefix(100))\". Use its IP address or localhost.",
-                    code: "foreign_host"), status: .forbidden)
+                .invalid("A request needs one `Host` header.", code: "host_missing"), status: .badRequest)
         }
-        if let origin = request.headers[.origin], !allows(origin: origin, authority: authority) {
+        if let origin = request["origin"], !allows(origin: origin, authority: request.authority) {
             return Reply.error(
                 .invalid(
                     "Web pages of \"\(origin.prefix(100))\" may not use this node. Its owner can add it to http.origins.",
@@ -38,17 +42,37 @@ struct Admission: Sendable {
                 ErrorBody(
                     message: "This node requires one of its API keys: `Authorization: Bearer KEY`.",
                     type: "invalid_request_error", code: "invalid_api_key"), status: .unauthorized)
-            response.headers[.wwwAuthenticate] = "Bearer"
+            response.headers.add(name: "www-authenticate", value: "Bearer")
             return response
         }
         return nil
     }
 
     /// The node's own page, and the pages that the owner lists.
-    func allows(origin: String, authority: String) -> Bool {
+    private func allows(origin: String, authority: String?) -> Bool {
         let origin = origin.lowercased()
-        return origins.contains(origin)
-            || (!authority.isEmpty && origin == "http://" + authority.lowercased())
+        return origins.contains(origin) || origins.contains("*")
+            || authority.map { origin == "http://" + $0.lowercased() } ?? false
+    }
+
+    /// What a browser needs to let an admitted page read the response. SDKs send headers of their own, and read some.
+    func addAccess(for request: Request, to headers: inout HTTPHeaders) {
+        guard let origin = request["origin"], allows(origin: origin, authority: request.authority) else {
+            return
+        }
+        // Never back to the client what would end a line.
+        func plain(_ value: String) -> String {
+            String(decoding: value.utf8.filter { (0x20...0x7E).contains($0) }, as: UTF8.self)
+        }
+        headers.add(name: "access-control-allow-origin", value: plain(origin))
+        headers.add(name: "access-control-expose-headers", value: "*")
+        headers.add(name: "vary", value: "origin")
+        guard request.method == .OPTIONS, let route = request.route else { return }
+        headers.add(name: "access-control-allow-methods", value: route.allow)
+        headers.add(
+            name: "access-control-allow-headers",
+            value: plain(request["access-control-request-headers"] ?? "authorization, content-type"))
+        headers.add(name: "access-control-max-age", value: "600")
     }
 
     /// Whether it is an IP literal, `localhost` or a configured name, with or without a port.
@@ -62,7 +86,7 @@ struct Admission: Sendable {
     }
 
     private func holdsKey(_ request: Request) -> Bool {
-        let given = request.headers[.authorization] ?? ""
+        let given = request["authorization"] ?? ""
         guard given.lowercased().hasPrefix("bearer ") else { return false }
         let token = Array(given.dropFirst(7).utf8)
         // Every key is compared in full, so that timing reveals nothing.

@@ -17,6 +17,7 @@ final class Connections: Sendable {
         var table: ConnectionTable
         var channels: [ConnectionTable.ID: any Channel] = [:]
         var counts = Counts()
+        var isLeaving = false
         var warnedAt: ContinuousClock.Instant?
     }
 
@@ -42,7 +43,9 @@ final class Connections: Sendable {
     /// Returns the connection's id, or nil: close it.
     func open(_ channel: any Channel) -> ConnectionTable.ID? {
         let source = channel.remoteAddress.map(ConnectionTable.Source.init) ?? .machine
-        let (id, closing, warns) = state.withLock { state in
+        let (id, closing, warns) = state.withLock {
+            state -> (ConnectionTable.ID?, (any Channel)?, Bool) in
+            guard !state.isLeaving else { return (nil, nil, false) }
             var closing: (any Channel)?
             var opened: ConnectionTable.ID?
             switch state.table.open(from: source) {
@@ -69,6 +72,14 @@ final class Connections: Sendable {
                 ])
         }
         return id
+    }
+
+    /// Refuses new ones, and returns those that are open.
+    func leave() -> [any Channel] {
+        state.withLock { state in
+            state.isLeaving = true
+            return Array(state.channels.values)
+        }
     }
 
     func set(_ id: ConnectionTable.ID, waits: Bool) {

@@ -2,18 +2,19 @@
 // elsewhere. Everything it shows about other nodes is set as text, never as markup, and the policy forbids
 // foreign scripts.
 
-import HTTPTypes
-import Hummingbird
+import NIOHTTP1
 import Primitives
 
 enum Dashboard {
     static func response() -> Response {
         let nonce = Base32.encode((0..<15).map { _ in UInt8.random(in: 0...255) })
         var response = Reply.bytes(Array(page(nonce: nonce).utf8), type: "text/html; charset=utf-8")
-        response.headers[.contentSecurityPolicy] =
-            "default-src 'none'; connect-src 'self'; script-src 'nonce-\(nonce)'; style-src 'nonce-\(nonce)';"
-            + " frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-        response.headers[.xContentTypeOptions] = "nosniff"
+        response.headers.add(
+            name: "content-security-policy",
+            value:
+                "default-src 'none'; connect-src 'self'; script-src 'nonce-\(nonce)'; style-src 'nonce-\(nonce)';"
+                + " frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
+        response.headers.add(name: "x-content-type-options", value: "nosniff")
         return response
     }
 

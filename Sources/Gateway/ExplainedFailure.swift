@@ -3,14 +3,14 @@
 // SDK's two retries would turn one refusal into three auctions, or buy a failed answer three times.
 
 import Cryptography
-import HTTPTypes
 import Market
 import MeshDocuments
+import NIOHTTP1
 import OpenAIFormat
 import Primitives
 
 struct ExplainedFailure {
-    let status: HTTPResponse.Status
+    let status: HTTPResponseStatus
     let body: ErrorBody
     /// When to retry; nil means don't.
     let retryAfter: Interval?
@@ -28,7 +28,7 @@ struct ExplainedFailure {
     }
 
     private struct Kind {
-        var status: HTTPResponse.Status
+        var status: HTTPResponseStatus
         var type: String
         var param: String?
         var mayHelp = false
@@ -51,12 +51,12 @@ struct ExplainedFailure {
             case .deadlineExceeded: self.init(.gatewayTimeout, "deadline_exceeded", "provider.deadline_ms")
             case .workerLost, .stalled, .protocolViolation, .backendError:
                 self.init(.badGateway, "worker_error")
-            case .cancelled: self.init(.init(code: 499, reasonPhrase: "Client Closed Request"), "cancelled")
+            case .cancelled: self.init(.clientClosedRequest, "cancelled")
             }
         }
 
         private init(
-            _ status: HTTPResponse.Status, _ type: String, _ param: String? = nil, mayHelp: Bool = false
+            _ status: HTTPResponseStatus, _ type: String, _ param: String? = nil, mayHelp: Bool = false
         ) {
             self.status = status
             self.type = type

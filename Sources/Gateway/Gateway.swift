@@ -1,32 +1,35 @@
 // The node's HTTP/1.1 surface for its own clients: OpenAI's API, the mesh's documents, metrics and a small
 // page.
 //
-// It knows the node only through `MeshNode`. A request is one Swift task. It enters the node's loop once, to
-// submit, and then takes batches of events from the task's bounded pipe.
+// It knows the node only through `MeshNode`. All connections are on one thread, each with an `HTTPConnection` behind
+// SwiftNIO's decoder and encoder of HTTP/1. A request is one Swift task on that thread. It enters the node's loop once,
+// to submit, and then takes batches of events from the task's bounded pipe.
 
-import Hummingbird
 import Logging
 import NIOCore
+import NIOHTTP1
 import NIOPosix
 import NodeRuntime
-import ServiceLifecycle
 import Synchronization
+
+/// The bound of `ConnectionTable` is reached, or the node is leaving.
+private struct ConnectionRefused: Error {}
 
 /// An HTTP server for one node.
 public final class Gateway: Sendable {
     private let responder: GatewayResponder
     private let configuration: GatewayConfiguration
     private let logger: Logger
-    private let group = Mutex<ServiceGroup?>(nil)
-    private let stopping = Mutex(false)
+    private let state = Mutex<(listener: (any Channel)?, isLeaving: Bool)>((nil, false))
     /// One thread for the process, never stopped: the node's work is on its own loop, and connections may
     /// briefly outlive a cancelled gateway.
-    private static let threads = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    private static let loop = MultiThreadedEventLoopGroup(numberOfThreads: 1).next()
+    private static let executor = LoopExecutor(loop)
     /// Connections that the kernel completes and holds until we accept them. A burst of clients beyond it waits a
     /// second for the next try.
-    private static let backlog = 1_024
-    /// A connection on which nothing of a request arrives is closed after this time. `ConnectionGuard` bounds the rest.
-    private static let idleTimeout = TimeAmount.seconds(75)
+    private static let backlog: Int32 = 1_024
+    /// A request's target and headers together; more is refused with 431.
+    static let headBytesMax = 64 << 10
 
     public init(
         node: any MeshNode, configuration: GatewayConfiguration, logger: Logger
@@ -42,35 +45,54 @@ public final class Gateway: Sendable {
     /// Serves until `shutDown` was called and running answers have ended, or until the calling task is
     /// cancelled, which aborts them. `onListening` gets the port. Throws `GatewayError` when it can't listen.
     public func run(onListening: @escaping @Sendable (Int) async -> Void = { _ in }) async throws {
-        let (bodyBytesMax, connections) = (configuration.bodyBytesMax, responder.connections)
-        let bodyTime = TimeAmount.nanoseconds(configuration.bodyTime.nanoseconds)
-        // The server logs harmless events, such as being cancelled, as errors; real failures are thrown.
-        var quiet = logger
-        quiet.logLevel = max(logger.logLevel, .critical)
-        let application = Application(
-            responder: responder,
-            server: .http1(
-                configuration: .init(
-                    additionalChannelHandlers: [
-                        ConnectionGuard(connections: connections, bodyTime: bodyTime),
-                        ConnectionWatch(bodyBytesMax: bodyBytesMax),
-                    ],
-                    idleTimeout: Self.idleTimeout)),
-            configuration: .init(
-                address: .hostname(configuration.host, port: configuration.port), backlog: Self.backlog),
-            onServerRunning: { [logger] channel in
-                // Nothing needs to happen when it fails: then the channel has closed.
-                try? await channel.pipeline.addHandler(AcceptPause(logger: logger), position: .first).get()
-                await onListening(channel.localAddress?.port ?? 0)
-            },
-            eventLoopGroupProvider: .shared(Self.threads),
-            logger: quiet
-        )
-        let services = ServiceGroup(configuration: .init(services: [application], logger: quiet))
-        group.withLock { $0 = services }
-        if stopping.withLock({ $0 }) { await services.triggerGracefulShutdown() }
+        let listener = try await listen()
+        let isLeaving = state.withLock { state in
+            state.listener = listener
+            return state.isLeaving
+        }
+        if isLeaving { leave(listener) }
+        let connections = responder.connections
+        await withTaskCancellationHandler {
+            await onListening(listener.localAddress?.port ?? 0)
+            // It has closed; how doesn't matter.
+            try? await listener.closeFuture.get()
+            let open = connections.leave().map(\.closeFuture)
+            try? await EventLoopFuture.andAllComplete(open, on: Self.loop).get()
+        } onCancel: {
+            Self.loop.execute {
+                listener.close(promise: nil)
+                for channel in connections.leave() { channel.close(promise: nil) }
+            }
+        }
+    }
+
+    private func listen() async throws -> any Channel {
+        let (responder, logger) = (responder, logger)
+        var limits = NIOHTTPDecoderLimitConfiguration()
+        (limits.maxHeaderFieldSize, limits.maxHeaderListSize) = (Self.headBytesMax, Self.headBytesMax)
+        let bootstrap = ServerBootstrap(group: Self.loop)
+            .serverChannelOption(.backlog, value: Self.backlog)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .serverChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(AcceptPause(logger: logger))
+                }
+            }
+            // See `HTTPConnection` for clients that end their half.
+            .childChannelOption(.allowRemoteHalfClosure, value: true)
+            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .childChannelInitializer { [limits] channel in
+                channel.eventLoop.makeCompletedFuture {
+                    guard let id = responder.connections.open(channel) else { throw ConnectionRefused() }
+                    let pipeline = channel.pipeline.syncOperations
+                    try pipeline.addHandlers(
+                        HTTPResponseEncoder(),
+                        ByteToMessageHandler(HTTPRequestDecoder(limitConfiguration: limits)),
+                        HTTPConnection(responder, id: id, executor: Self.executor))
+                }
+            }
         do {
-            try await services.run()
+            return try await bootstrap.bind(host: configuration.host, port: configuration.port).get()
         } catch {
             throw translated(error)
         }
@@ -78,8 +100,22 @@ public final class Gateway: Sendable {
 
     /// Stops listening. Running answers finish, and then `run` returns.
     public func shutDown() async {
-        stopping.withLock { $0 = true }
-        await group.withLock { $0 }?.triggerGracefulShutdown()
+        let listener = state.withLock { state in
+            state.isLeaving = true
+            return state.listener
+        }
+        if let listener { leave(listener) }
+    }
+
+    private func leave(_ listener: any Channel) {
+        let connections = responder.connections
+        // On the thread of all connections, so that none is accepted in between.
+        Self.loop.execute {
+            for channel in connections.leave() {
+                channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
+            }
+            listener.close(promise: nil)
+        }
     }
 
     private func translated(_ error: any Error) -> any Error {

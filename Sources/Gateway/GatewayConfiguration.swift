@@ -10,7 +10,7 @@ public struct GatewayConfiguration: Sendable {
     /// Bearer tokens, one of which every request except `/` and `/health` must carry; if empty, none is
     /// required.
     public var apiKeys: [String] = []
-    /// Origins of web pages that may call, as `https://example.org`; the node's own page always may.
+    /// Origins of web pages that may call, as `https://example.org`, or `*` for all; the node's own page always may.
     public var origins: [String] = []
     /// Names for this node besides `localhost` and IP addresses; others are refused (DNS rebinding).
     public var hosts: [String] = []

@@ -1,20 +1,11 @@
 // Routes a request: admission, path, method. The work of each route is in other files.
 
-import HTTPTypes
-import Hummingbird
 import Logging
-import NIOCore
+import NIOHTTP1
 import NodeRuntime
 import OpenAIFormat
 
-struct GatewayContext: InitializableFromSource {
-    let channel: any Channel
-    init(source: ApplicationRequestContextSource) { channel = source.channel }
-}
-
-struct GatewayResponder: HTTPResponder {
-    typealias Context = GatewayContext
-
+struct GatewayResponder: Sendable {
     let node: any MeshNode
     let configuration: GatewayConfiguration
     let admission: Admission
@@ -30,67 +21,75 @@ struct GatewayResponder: HTTPResponder {
         admission = Admission(configuration)
     }
 
-    func respond(to request: Request, context: GatewayContext) async throws -> Response {
-        var response: Response
-        do {
-            response = try await answer(request, context)
-        } catch let refusal as BodyRefusal {
-            response = self.response(to: refusal)
-        }
-        if response.headers[.requestID] == nil { response.headers[.requestID] = Reply.requestID() }
-        if let origin = request.headers[.origin],
-            admission.allows(origin: origin, authority: request.head.authority ?? "")
-        {
-            response.headers[.accessControlAllowOrigin] = origin
-            response.headers[.vary] = "origin"
-        }
-        counters.answered(response.status.code)
-        return request.method == .head ? response.createHeadResponse() : response
+    /// The response to a request that is refused, or answered, by its head; nil: its body is awaited.
+    func refusal(of request: Request) -> Response? {
+        // A browser's preflight request carries no key.
+        let needsKey = request.method != .OPTIONS && request.route?.needsKey ?? true
+        return admission.refusal(of: request, needsKey: needsKey) ?? misuse(request)
     }
 
-    private func answer(_ request: Request, _ context: GatewayContext) async throws -> Response {
-        let route = Route(path: request.uri.path)
-        // A browser's preflight request carries no key.
-        let needsKey = request.method != .options && route?.needsKey ?? true
-        if let refusal = admission.refusal(of: request, needsKey: needsKey) { return refusal }
-        guard let route else { return unknown(request.uri.path) }
-        if request.method == .options { return options(route) }
+    /// Adds what all responses have, and counts it.
+    func completed(_ response: Response, _ request: Request?) -> Response {
+        var response = response
+        if !response.headers.contains(name: "x-request-id") {
+            response.headers.add(name: "x-request-id", value: Reply.requestID())
+        }
+        if let request { admission.addAccess(for: request, to: &response.headers) }
+        counters.answered(Int(response.status.code))
+        return response
+    }
+
+    /// What is wrong with a request's path, method or form.
+    private func misuse(_ request: Request) -> Response? {
+        guard let route = request.route else {
+            return request.method == .OPTIONS && request.path == "*"
+                ? Response(status: .noContent) : unknown(request.path)
+        }
+        if request.method == .OPTIONS { return Response(status: .noContent, headers: ["allow": route.allow]) }
         guard route.methods.contains(request.method) else {
             var response = Reply.error(
                 .invalid(
-                    "\(request.uri.path) takes \(route.methods[0].rawValue), not \(request.method.rawValue)."),
+                    "\(request.path) takes \(route.methods[0].rawValue), not \(request.method.rawValue)."),
                 status: .methodNotAllowed)
-            response.headers[.allow] = route.allow
+            response.headers.add(name: "allow", value: route.allow)
             return response
         }
-        switch route {
-        case .chat: return try await answer(.chat, request, context)
-        case .completion: return try await answer(.completion, request, context)
-        case .embedding: return try await answer(.embedding, request, context)
+        if request.contentLength > configuration.bodyBytesMax { return response(to: .tooLarge) }
+        if route.takesTask, let coding = request["content-encoding"], coding.lowercased() != "identity" {
+            var response = Reply.error(
+                .invalid(
+                    "The body has `Content-Encoding: \(coding.prefix(40))`. This node takes bodies only as they are:"
+                        + " leave the header out, and don't compress.", code: "unsupported_encoding"),
+                status: .unsupportedMediaType)
+            response.headers.add(name: "accept-encoding", value: "identity")
+            return response
+        }
+        return nil
+    }
+
+    /// The response to a request that has arrived and isn't refused.
+    func response(to request: Request) async -> Response {
+        switch request.route {
+        case .chat: return await answer(.chat, request)
+        case .completion: return await answer(.completion, request)
+        case .embedding: return await answer(.embedding, request)
         case .models: return await models()
         case .model(let name): return await model(name)
         case .page: return Dashboard.response()
         case .health: return await health()
         case .metrics: return await metrics()
-        case .peers: return try document(await node.peers())
-        case .offers: return try await offers(request)
-        case .status: return try document(await node.status())
-        case .task(let id): return try await task(id)
+        case .peers: return document(await node.peers())
+        case .offers: return document(await node.offers(model: request.parameter("model")))
+        case .status: return document(await node.status())
+        case .task(let id): return await task(id)
         case .pause:
             await node.pause()
-            return try document(await node.status())
+            return document(await node.status())
         case .resume:
             await node.resume()
-            return try document(await node.status())
+            return document(await node.status())
+        case nil: return unknown(request.path)
         }
-    }
-
-    private func options(_ route: Route) -> Response {
-        var response = Response(status: .noContent)
-        response.headers[.allow] = route.allow
-        response.headers[.accessControlAllowMethods] = route.allow
-        response.headers[.accessControlAllowHeaders] = "authorization, content-type"
-        return response
     }
 
     private func unknown(_ path: String) -> Response {
@@ -111,5 +110,57 @@ struct GatewayResponder: HTTPResponder {
                     + " /mesh/pause and /mesh/resume."
             }
         return Reply.error(.invalid(message, code: "unknown_url"), status: .notFound)
+    }
+
+    // MARK: Requests that can't be received
+
+    /// The response to what isn't HTTP, after which the connection closes.
+    func response(to error: HTTPParserError) -> Response {
+        let (status, message): (HTTPResponseStatus, String) =
+            switch error {
+            case .headerOverflow:
+                (
+                    .requestHeaderFieldsTooLarge,
+                    "The request's target and headers are larger than \(Gateway.headBytesMax >> 10) KiB."
+                )
+            case .invalidVersion:
+                (.httpVersionNotSupported, "This node speaks HTTP/1.1 and HTTP/1.0, without TLS.")
+            case .invalidEOFState:
+                (.badRequest, "The connection ended in the middle of a request.")
+            default:
+                (
+                    .badRequest,
+                    "This is no request of HTTP/1.1: \(error). With https:// in the URL, use http://."
+                )
+            }
+        return Reply.error(.invalid(message, code: "malformed_request"), status: status)
+    }
+
+    func response(to refusal: BodyRefusal) -> Response {
+        switch refusal {
+        case .tooLarge:
+            return Reply.error(
+                .invalid(
+                    "The body is larger than \(Self.size(configuration.bodyBytesMax)), the most that this node takes.",
+                    code: "body_too_large"), status: .payloadTooLarge)
+        case .tooMany:
+            return Reply.error(
+                ErrorBody(
+                    message:
+                        "This node is receiving \(Self.size(bodies.bytesMax)) of other large requests. Send it again in a"
+                        + " few seconds.", type: "rate_limit_error", code: "too_many_bodies"),
+                status: .serviceUnavailable, retryAfter: .seconds(5))
+        case .overdue:
+            let seconds = configuration.bodyTime.milliseconds / 1_000
+            return Reply.error(
+                .invalid(
+                    "The body did not arrive in time: it may take \(seconds) s, and a second more for each"
+                        + " \(HTTPConnection.bodyRate >> 10) KiB. Check the connection, and send it again.",
+                    code: "body_timeout"), status: .requestTimeout, retryAfter: .seconds(1))
+        }
+    }
+
+    private static func size(_ bytes: Int) -> String {
+        bytes >= 1 << 20 ? "\(bytes >> 20) MiB" : "\(bytes) bytes"
     }
 }

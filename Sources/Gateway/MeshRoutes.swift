@@ -1,34 +1,34 @@
 // The mesh's documents, models and health: the node provides the values, this file encodes them as JSON.
 
-import Foundation
-import Hummingbird
+import FoundationEssentials
 import MeshDocuments
 import OpenAIFormat
 import Primitives
 
 extension GatewayResponder {
     /// Encodes with sorted keys, so that two answers can be compared.
-    func document(_ document: some Encodable) throws -> Response {
+    func document(_ document: some Encodable) -> Response {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        return Reply.json(Array(try encoder.encode(document)))
-    }
-
-    func offers(_ request: Request) async throws -> Response {
-        let model = request.uri.queryParameters["model"].map(String.init)?.removingPercentEscapes
-        return try document(await node.offers(model: model))
+        guard let data = try? encoder.encode(document) else {
+            // A number that JSON doesn't have.
+            return Reply.error(
+                ErrorBody(message: "This node can't write that document.", type: "server_error"),
+                status: .internalServerError)
+        }
+        return Reply.json(Array(data))
     }
 
     /// Shorter beginnings of an id would often mean several tasks.
     private static let idPrefixMin = 6
 
-    func task(_ id: String) async throws -> Response {
+    func task(_ id: String) async -> Response {
         guard id.utf8.count >= Self.idPrefixMin else {
             return Reply.error(
                 .invalid("A task is named by its id, or by its first \(Self.idPrefixMin) letters or more."),
                 status: .badRequest)
         }
-        if let found = await node.task(id) { return try document(found) }
+        if let found = await node.task(id) { return document(found) }
         return Reply.error(
             .invalid(
                 "This node knows no task \(id.prefix(40)), or several. It keeps the last 1,000 tasks, of a busy hour"

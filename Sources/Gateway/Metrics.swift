@@ -1,6 +1,5 @@
 // Prometheus's text format 0.0.4. A small set of series: the node's own figures, and the gateway's counters.
 
-import Hummingbird
 import MeshDocuments
 import OpenAIFormat
 import Synchronization

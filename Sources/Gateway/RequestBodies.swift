@@ -1,7 +1,5 @@
 // The bodies of requests on their way into memory, each with a bound and all together with another.
 
-import HTTPTypes
-import Hummingbird
 import NIOCore
 import OpenAIFormat
 import Primitives
@@ -51,90 +49,60 @@ final class BodyShare: Sendable {
     deinit { budget.giveBack(counted.withLock { $0 }) }
 }
 
-/// A complete body. It counts in the budget while it is held.
+/// A body, as far as it has arrived. It counts in the budget while it is held.
 struct HeldBody: Sendable {
-    var bytes: [UInt8]
-    let share: BodyShare
+    private(set) var bytes: [UInt8] = []
+    /// Bytes that have arrived, held or not.
+    var count = 0
+    private let share: BodyShare
+
+    init(of budget: BodyBudget, count: Int = 0) {
+        share = BodyShare(of: budget)
+        self.count = count
+    }
+
+    /// Returns why the body is refused, if it is. Never holds more than `max`. What isn't kept is only counted.
+    mutating func append(_ part: ByteBuffer, announced: Int, max: Int, isKept: Bool) -> BodyRefusal? {
+        count += part.readableBytes
+        guard count <= max else { return .tooLarge }
+        guard isKept else { return nil }
+        guard share.grow(to: count) else { return .tooMany }
+        if bytes.isEmpty { bytes.reserveCapacity(min(announced, max)) }
+        bytes.append(contentsOf: part.readableBytesView)
+        return nil
+    }
+}
+
+/// A complete body, until it is taken.
+final class ReceivedBody: Sendable {
+    private let held: Mutex<HeldBody?>
+    init(_ body: HeldBody) { held = Mutex(body) }
+
+    func take() -> HeldBody? {
+        held.withLock { held in
+            defer { held = nil }
+            return held
+        }
+    }
 }
 
 /// Why a body was not taken.
-enum BodyRefusal: Error {
+enum BodyRefusal {
     case tooLarge
     case tooMany
     case overdue
 }
 
 extension GatewayResponder {
-    /// Receives and reads a request; nil when the client has gone. Its body counts in the budget until it has been read.
-    func read(
-        _ kind: ClientRequest.Kind, _ request: Request, _ channel: any Channel
-    ) async throws -> Result<ClientRequest, ErrorBody>? {
-        let held = try await body(of: request)
-        return await LargeWork.run(bytes: held.bytes.count) {
+    /// Reads the request; nil when the client has gone. Its body counts in the budget until it has been read.
+    func read(_ kind: ClientRequest.Kind, _ request: Request) async -> Result<ClientRequest, ErrorBody>? {
+        let (channel, body) = (request.channel, request.body?.take())
+        return await LargeWork.run(bytes: body?.bytes.count ?? 0) {
             // It may have waited long for its turn.
             guard channel.isActive else { return nil }
-            return Result { () throws(ErrorBody) in try ClientRequest(kind: kind, body: held.bytes) }
-        }
-    }
-
-    /// Returns the whole body, or throws a `BodyRefusal`. Never holds more than `bodyBytesMax`: Hummingbird discards the
-    /// rest after the answer.
-    func body(of request: Request) async throws -> HeldBody {
-        let announced = request.headers[.contentLength].flatMap(Int.init) ?? 0
-        // With `Connection: close` Hummingbird discards nothing, and then it and a client that is still
-        // writing would wait for each other.
-        let readsAway = request.headers[.connection]?.lowercased() == "close"
-        let share = BodyShare(of: bodies)
-        var refusal: BodyRefusal? = announced > configuration.bodyBytesMax ? .tooLarge : nil
-        if let refusal, !readsAway { throw refusal }
-        var bytes: [UInt8] = []
-        do {
-            for try await part in request.body where refusal == nil {
-                let size = bytes.count + part.readableBytes
-                refusal =
-                    size > configuration.bodyBytesMax ? .tooLarge : share.grow(to: size) ? nil : .tooMany
-                if let refusal {
-                    guard readsAway else { throw refusal }
-                    bytes = []
-                    continue
-                }
-                if bytes.isEmpty { bytes.reserveCapacity(max(0, min(announced, configuration.bodyBytesMax))) }
-                bytes.append(contentsOf: part.readableBytesView)
+            return Result { () throws(ErrorBody) in
+                try ClientRequest(kind: kind, body: body?.bytes ?? [])
             }
-        } catch is BodyOverdue {
-            throw BodyRefusal.overdue
         }
-        if let refusal { throw refusal }
-        return HeldBody(bytes: bytes, share: share)
-    }
-
-    func response(to refusal: BodyRefusal) -> Response {
-        switch refusal {
-        case .tooLarge:
-            return Reply.error(
-                .invalid(
-                    "The body is larger than \(Self.size(configuration.bodyBytesMax)), the most that this node takes.",
-                    code: "body_too_large"), status: .contentTooLarge)
-        case .tooMany:
-            return Reply.error(
-                ErrorBody(
-                    message:
-                        "This node is receiving \(Self.size(bodies.bytesMax)) of other large requests. Send it again in a"
-                        + " few seconds.", type: "rate_limit_error", code: "too_many_bodies"),
-                status: .serviceUnavailable, retryAfter: .seconds(5))
-        case .overdue:
-            let seconds = configuration.bodyTime.milliseconds / 1_000
-            var response = Reply.error(
-                .invalid(
-                    "The body did not arrive in time: it may take \(seconds) s, and a second more for each"
-                        + " \(ConnectionGuard.bodyRate >> 10) KiB. Check the connection, and send it again.",
-                    code: "body_timeout"), status: .requestTimeout, retryAfter: .seconds(1))
-            response.headers[.connection] = "close"
-            return response
-        }
-    }
-
-    private static func size(_ bytes: Int) -> String {
-        bytes >= 1 << 20 ? "\(bytes >> 20) MiB" : "\(bytes) bytes"
     }
 }

@@ -1,4 +1,4 @@
-import HTTPTypes
+import NIOHTTP1
 
 /// All routes, by path.
 enum Route: Equatable {
@@ -42,14 +42,17 @@ enum Route: Equatable {
     }
 
     /// Allowed methods, without OPTIONS. HEAD is allowed wherever GET is.
-    var methods: [HTTPRequest.Method] {
+    var methods: [HTTPMethod] {
         switch self {
-        case .chat, .completion, .embedding, .pause, .resume: [.post]
-        case .page, .health, .metrics, .models, .model, .peers, .offers, .status, .task: [.get, .head]
+        case .chat, .completion, .embedding, .pause, .resume: [.POST]
+        case .page, .health, .metrics, .models, .model, .peers, .offers, .status, .task: [.GET, .HEAD]
         }
     }
 
-    var allow: String { (methods + [.options]).map(\.rawValue).joined(separator: ", ") }
+    var allow: String { (methods + [.OPTIONS]).map(\.rawValue).joined(separator: ", ") }
+
+    /// Whether it becomes a task, made from the request's body.
+    var takesTask: Bool { self == .chat || self == .completion || self == .embedding }
 
     /// Whether a configured API key is required. The page holds no data; what it fetches does.
     var needsKey: Bool { self != .page && self != .health }

@@ -1,7 +1,6 @@
 // A streamed answer. Nothing is sent before the award. Nothing is sent before the first delta either, unless
 // that takes two seconds, so that failures keep their status codes. After the first byte, errors are events.
 
-import Hummingbird
 import Market
 import NIOCore
 import NodeRuntime
@@ -59,25 +58,23 @@ struct StreamProgress: Sendable {
 extension TaskAnswer {
     func streamed() async -> Response {
         var progress = StreamProgress(chunks: StreamChunks(identity, includeUsage: client.includeUsage))
-        var isTimed = false
+        var timer: RepeatedTask?
         while progress.out.isEmpty, progress.summary == nil {
             guard let events = await stream.next() else {
-                open.end()
+                end(timer)
                 return Reply.gone
             }
             take(events, into: &progress)
             if let failed = progress.failure {
-                open.end()
+                end(timer)
                 return await failure(failed)
             }
-            if progress.award != nil, !isTimed {
-                isTimed = true
-                open.keep(startTimer())
-            }
+            if progress.award != nil, timer == nil { timer = startTimer() }
         }
-        var response = Response(status: .ok, body: body(progress))
-        response.headers[.contentType] = "text/event-stream; charset=utf-8"
-        response.headers[.cacheControl] = "no-store"
+        var response = Response(
+            status: .ok,
+            headers: ["content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store"],
+            body: body(progress, timer))
         let first = progress.awardedAt.map { ContinuousClock.now - $0 }
         describe(
             progress.award,
@@ -86,31 +83,35 @@ extension TaskAnswer {
         return response
     }
 
-    private func body(_ begun: StreamProgress) -> ResponseBody {
-        ResponseBody { writer in
+    private func body(_ begun: StreamProgress, _ timer: RepeatedTask?) -> Response.Body {
+        .stream { writer in
             var progress = begun
-            defer { open.end() }
+            defer { end(timer) }
             do {
                 while true {
-                    await end(&progress)
+                    finish(&progress)
                     if !progress.out.isEmpty {
-                        try await writer.write(ByteBuffer(bytes: progress.out))
+                        try await writer.write(progress.out, isLast: progress.isOver)
                         progress.out.removeAll(keepingCapacity: true)
                         responder.counters.delivered(progress.tokens)
                         progress.tokens = 0
                         stream.consumed(progress.bytes)
                         progress.bytes = 0
                     }
-                    if progress.isOver { break }
+                    if progress.isOver { return }
                     guard let events = await stream.next() else { throw CancellationError() }
                     take(events, into: &progress)
                 }
-                try await writer.finish(nil)
             } catch {
                 stream.cancel()
                 throw error
             }
         }
+    }
+
+    private func end(_ timer: RepeatedTask?) {
+        timer?.cancel()
+        responder.counters.closed()
     }
 
     private func take(_ events: [ClientEvent], into progress: inout StreamProgress) {
@@ -119,7 +120,7 @@ extension TaskAnswer {
     }
 
     /// Writes the end of the stream, if the task is over.
-    private func end(_ progress: inout StreamProgress) async {
+    private func finish(_ progress: inout StreamProgress) {
         if let summary = progress.summary {
             progress.chunks.finish(reason: summary.reason, usage: usage(summary), to: &progress.out)
         } else if let failed = progress.failure {
@@ -131,7 +132,7 @@ extension TaskAnswer {
 
     private func startTimer() -> RepeatedTask {
         let configuration = responder.configuration
-        return channel.eventLoop.scheduleRepeatedTask(
+        return loop.scheduleRepeatedTask(
             initialDelay: .nanoseconds(configuration.firstSignOfLife.nanoseconds),
             delay: .nanoseconds(configuration.signOfLifeEvery.nanoseconds)
         ) { [stream] _ in stream.wake() }

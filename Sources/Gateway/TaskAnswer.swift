@@ -1,21 +1,18 @@
-// One task's answer: submits the task, watches for a hang-up, and collects or streams the answer.
+// One task's answer: submits the task, and collects or streams the answer. A client that goes cancels the Swift task, and
+// with it the stream.
 
 import Cryptography
-import Foundation
-import HTTPTypes
-import Hummingbird
+import FoundationEssentials
 import Market
 import NIOCore
+import NIOHTTP1
 import NodeRuntime
 import OpenAIFormat
 import Primitives
-import Synchronization
 
 extension GatewayResponder {
-    func answer(
-        _ kind: ClientRequest.Kind, _ request: Request, _ context: GatewayContext
-    ) async throws -> Response {
-        guard let read = try await read(kind, request, context.channel) else { return Reply.gone }
+    func answer(_ kind: ClientRequest.Kind, _ request: Request) async -> Response {
+        guard let read = await read(kind, request) else { return Reply.gone }
         let client: ClientRequest
         let asked: TaskRequest
         do throws(ErrorBody) {
@@ -24,73 +21,30 @@ extension GatewayResponder {
         } catch {
             return Reply.error(error)
         }
-        let hangUp = try await context.channel.hangUp()
-        let started = ContinuousClock.now
-        let stream = await node.submit(asked)
-        let open = OpenAnswer(hangUp: hangUp, counters: counters)
-        hangUp.perform {
-            stream.cancel()
-            open.end()
-        }
-        let answer = TaskAnswer(
-            client: client, stream: stream, open: open, channel: context.channel, started: started,
-            responder: self)
-        return client.stream ? await answer.streamed() : await answer.whole()
-    }
-}
-
-/// The resources of an open answer. They are released once: by its handler, or by the hang-up of a client to
-/// which the handler never got to write.
-final class OpenAnswer: Sendable {
-    private let hangUp: HangUp
-    private let counters: GatewayCounters
-    private let state = Mutex<(timer: RepeatedTask?, over: Bool)>((nil, false))
-
-    init(hangUp: HangUp, counters: GatewayCounters) {
-        self.hangUp = hangUp
-        self.counters = counters
         counters.opened()
-    }
-
-    /// Keeps a timer that is to stop with the answer.
-    func keep(_ timer: RepeatedTask) {
-        let over = state.withLock { state in
-            if !state.over { state.timer = timer }
-            return state.over
-        }
-        if over { timer.cancel() }
-    }
-
-    /// From here on, events of the connection no longer concern the task.
-    func end() {
-        let (timer, first) = state.withLock { state in
-            defer { state = (nil, true) }
-            return (state.timer, !state.over)
-        }
-        guard first else { return }
-        timer?.cancel()
-        hangUp.clear()
-        counters.closed()
+        let started = ContinuousClock.now
+        let answer = TaskAnswer(
+            client: client, stream: await node.submit(asked), loop: request.channel.eventLoop,
+            started: started, responder: self)
+        return client.stream ? await answer.streamed() : await answer.whole()
     }
 }
 
 struct TaskAnswer: Sendable {
     let client: ClientRequest
     let stream: any TaskStreaming
-    let open: OpenAnswer
-    let channel: any Channel
+    let loop: any EventLoop
     let started: ContinuousClock.Instant
     let responder: GatewayResponder
     let identity: AnswerIdentity
 
     init(
-        client: ClientRequest, stream: any TaskStreaming, open: OpenAnswer, channel: any Channel,
+        client: ClientRequest, stream: any TaskStreaming, loop: any EventLoop,
         started: ContinuousClock.Instant, responder: GatewayResponder
     ) {
         self.client = client
         self.stream = stream
-        self.open = open
-        self.channel = channel
+        self.loop = loop
         self.started = started
         self.responder = responder
         identity = AnswerIdentity(
@@ -101,7 +55,7 @@ struct TaskAnswer: Sendable {
     // MARK: Not streamed
 
     func whole() async -> Response {
-        defer { open.end() }
+        defer { responder.counters.closed() }
         var award: AwardSummary?
         var answer = WholeAnswer()
         while let events = await stream.next() {
@@ -147,7 +101,7 @@ struct TaskAnswer: Sendable {
         }
         var response = Reply.json(body)
         describe(award, firstToken: summary.firstToken, in: &response.headers)
-        response.headers[.cost] = Credits.text(summary.cost.microCredits)
+        response.headers.add(name: "starling-cost", value: Credits.text(summary.cost.microCredits))
         return response
     }
 
@@ -165,18 +119,21 @@ struct TaskAnswer: Sendable {
         let explained = ExplainedFailure(
             failed, task: stream.id.description, model: client.model, catalogue: catalogue)
         var response = Reply.error(explained.body, status: explained.status, retryAfter: explained.retryAfter)
-        response.headers[.requestID] = stream.id.description
-        response.headers[.auction] = "known=\(failed.known), asked=\(failed.asked), bids=\(failed.bids)"
-        response.headers[.serverTiming] = "total;dur=\(Self.milliseconds(ContinuousClock.now - started))"
+        response.headers.add(name: "x-request-id", value: stream.id.description)
+        response.headers.add(
+            name: "starling-auction",
+            value: "known=\(failed.known), asked=\(failed.asked), bids=\(failed.bids)")
+        response.headers.add(
+            name: "server-timing", value: "total;dur=\(Self.milliseconds(ContinuousClock.now - started))")
         return response
     }
 
     /// Headers that name the worker and its terms. Rates are in credits per million tokens; the bill is in
     /// `usage`.
-    func describe(_ award: AwardSummary?, firstToken: Interval?, in headers: inout HTTPFields) {
-        headers[.requestID] = stream.id.description
+    func describe(_ award: AwardSummary?, firstToken: Interval?, in headers: inout HTTPHeaders) {
+        headers.add(name: "x-request-id", value: stream.id.description)
         guard let award else { return }
-        headers[.worker] = NodeID(of: award.worker).description
+        headers.add(name: "starling-worker", value: NodeID(of: award.worker).description)
         var model = Reply.token(client.model)
         if !award.quantization.isEmpty { model += "; quantization=\(Reply.token(award.quantization))" }
         if let digest = award.digest {
@@ -184,17 +141,19 @@ struct TaskAnswer: Sendable {
                 "; digest="
                 + digest.bytes.map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
         }
-        headers[.model] = model
-        headers[.price] =
-            "input=\(Credits.rate(award.price.input)), cached_input=\(Credits.rate(award.price.cachedInput)),"
-            + " output=\(Credits.rate(award.price.output))"
-        headers[.auction] = "known=\(award.known), asked=\(award.asked), bids=\(award.bids)"
-        headers[.resume] = award.resume.rawValue
+        headers.add(name: "starling-model", value: model)
+        headers.add(
+            name: "starling-price",
+            value:
+                "input=\(Credits.rate(award.price.input)), cached_input=\(Credits.rate(award.price.cachedInput)),"
+                + " output=\(Credits.rate(award.price.output))")
+        headers.add(
+            name: "starling-auction", value: "known=\(award.known), asked=\(award.asked), bids=\(award.bids)")
+        headers.add(name: "starling-resume", value: award.resume.rawValue)
         var phases = [("choose", award.choose), ("bids", award.collect), ("award", award.award)]
         if let firstToken { phases.append(("first", firstToken)) }
-        headers[.serverTiming] = phases.map {
-            "\($0.0);dur=\(Self.milliseconds(.nanoseconds($0.1.nanoseconds)))"
-        }.joined(separator: ", ")
+        let timing = phases.map { "\($0.0);dur=\(Self.milliseconds(.nanoseconds($0.1.nanoseconds)))" }
+        headers.add(name: "server-timing", value: timing.joined(separator: ", "))
     }
 
     /// Milliseconds with one decimal.

@@ -1,8 +1,6 @@
 // Makes the market's task from a client's HTTP request.
 
-import Foundation
-import HTTPTypes
-import Hummingbird
+import FoundationEssentials
 import Market
 import MeshDocuments
 import NodeRuntime
@@ -30,7 +28,9 @@ extension GatewayResponder {
     /// The client's own deadline, else the timeout that OpenAI's SDKs state, else the owner's.
     private func deadline(_ client: ClientRequest, _ request: Request) -> Interval {
         if let stated = client.provider.deadlineMilliseconds { return .milliseconds(stated) }
-        if let seconds = request.headers[.readTimeout].flatMap(Double.init), seconds > 0, seconds <= 86_400 {
+        if let seconds = request["x-stainless-read-timeout"].flatMap(Double.init), seconds > 0,
+            seconds <= 86_400
+        {
             return .milliseconds(Int64(seconds * 1000))
         }
         return min(configuration.deadline, deadlineMax)

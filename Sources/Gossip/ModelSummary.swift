@@ -51,7 +51,7 @@ public struct ModelSummary: Hashable, Sendable {
 extension OfferBook {
     /// By name, ascending: at most `GossipLimits.modelsMax`, those that this node sells or asks for and those
     /// with most sellers.
-    var summaries: [ModelSummary] {
+    func summaries(where isAlive: (PublicKey) -> Bool) -> [ModelSummary] {
         var listed = Array(byModel.keys)
         if listed.count > GossipLimits.modelsMax {
             func rank(_ model: String) -> (Int, Int, String) {
@@ -59,7 +59,9 @@ extension OfferBook {
             }
             listed = Array(listed.map(rank).sorted(by: <).prefix(GossipLimits.modelsMax)).map(\.2)
         }
-        return listed.sorted().compactMap { ModelSummary(name: $0, offers: offers(model: $0)) }
+        return listed.sorted().compactMap { model in
+            ModelSummary(name: model, offers: offers(model: model).filter { isAlive($0.record.publicKey) })
+        }
     }
 
     func cheapest(except model: String, limit: Int) -> [Offer] {

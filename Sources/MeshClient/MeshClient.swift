@@ -1,5 +1,6 @@
 import CCurl
-import Foundation
+import FoundationEssentials
+import Primitives
 
 /// A client for a node's HTTP surface, used by the command line: one blocking request at a time, over
 /// libcurl. Throws `MeshClientError` when there is no answer.
@@ -117,8 +118,7 @@ public struct MeshClient: Sendable {
         func header(_ line: UnsafeRawBufferPointer) -> Int {
             let text = String(decoding: line, as: UTF8.self)
             if let colon = text.firstIndex(of: ":") {
-                headers[text[..<colon].lowercased()] = text[text.index(after: colon)...].trimmingCharacters(
-                    in: .whitespacesAndNewlines)
+                headers[text[..<colon].lowercased()] = text[text.index(after: colon)...].trimmed
             }
             return line.count
         }

@@ -176,31 +176,6 @@ extension Endpoint {
     }
 }
 
-/// The OpenAI-compatible HTTP surface for this node's own clients.
-public struct HTTPSettings: Sendable {
-    public var listen: Endpoint
-    public var apiKeys: [String]
-    public var origins: [String]
-
-    init(_ reader: YAMLReader) throws(ConfigurationError) {
-        try reader.allow(["listen", "api_keys", "origins"])
-        let text = try reader.string("listen") ?? "127.0.0.1:7828"
-        guard let endpoint = Endpoint(text) else {
-            throw reader.child("listen").failure(
-                "`http.listen` is \(text)",
-                fix: Endpoint.fix(ofName: text) ?? "give address:port, such as 127.0.0.1:7828")
-        }
-        listen = endpoint
-        apiKeys = try reader.strings("api_keys")
-        origins = try reader.strings("origins")
-        if !endpoint.isLoopback, apiKeys.isEmpty {
-            throw reader.child("listen").failure(
-                "`http.listen` is \(text), which strangers can reach, and there is no `http.api_keys`",
-                fix: "listen on 127.0.0.1, or set http.api_keys: [a-long-random-text]")
-        }
-    }
-}
-
 /// Defaults for this node's own tasks.
 public struct AskSettings: Sendable {
     /// Micro-credits per million tokens.

@@ -1,5 +1,4 @@
 import Primitives
-import Yams
 
 /// Reads one mapping of a YAML file strictly: an unknown key is an error that names the nearest known one,
 /// and a wrong type is an error that names the key. A flag (`mesh.port=7827`) or the environment
@@ -32,7 +31,7 @@ public struct YAMLReader {
     }
 
     let source: Source
-    let node: Yams.Node?
+    let node: YAMLNode?
     public let path: String
     /// What set this value instead of the file, such as `--set mesh.port`.
     private let origin: String?
@@ -43,29 +42,13 @@ public struct YAMLReader {
     /// Parses `text`; an empty file is an empty mapping.
     public init(parsing text: String, source: Source) throws(ConfigurationError) {
         do {
-            let node = try Yams.compose(yaml: text)
+            let node = try YAMLNode.parse(text)
             self.init(
-                source: source, node: node?.null == nil ? node : nil, path: "", origin: nil, known: Known())
-        } catch let error as YamlError {
-            var line: Int?
-            var problem = "\(error)"
-            var fix = "indent with spaces, and quote values that hold `:` or `#`"
-            switch error {
-            case .scanner(_, let what, let mark, _), .parser(_, let what, let mark, _),
-                .composer(_, let what, let mark, _):
-                line = mark.line
-                problem = "not YAML: \(what)"
-            case .duplicatedKeysInMapping(let duplicates, let context):
-                line = context.mark.line
-                problem = "the key \(duplicates.first?.description ?? "") appears twice"
-                fix = "remove one of the two"
-            default: break
-            }
-            throw ConfigurationError(file: source.file, line: line, problem: problem, fix: fix)
+                source: source, node: node?.isNull == false ? node : nil, path: "", origin: nil,
+                known: Known())
         } catch {
             throw ConfigurationError(
-                file: source.file, line: nil, problem: "not YAML: \(error)",
-                fix: "compare it with what `starling init` writes")
+                file: source.file, line: error.line, problem: error.problem, fix: error.fix)
         }
     }
 
@@ -85,7 +68,7 @@ public struct YAMLReader {
         return text.hasPrefix("\u{feff}") ? String(text.unicodeScalars.dropFirst()) : text
     }
 
-    private init(source: Source, node: Yams.Node?, path: String, origin: String?, known: Known) {
+    private init(source: Source, node: YAMLNode?, path: String, origin: String?, known: Known) {
         self.source = source
         self.node = node
         self.path = path
@@ -94,16 +77,17 @@ public struct YAMLReader {
     }
 
     /// A part of this value, which comes from the same place.
-    private func part(_ node: Yams.Node?, _ path: String) -> YAMLReader {
+    private func part(_ node: YAMLNode?, _ path: String) -> YAMLReader {
         YAMLReader(
-            source: source, node: node?.null == nil ? node : nil, path: path, origin: origin, known: known)
+            source: source, node: node?.isNull == false ? node : nil, path: path, origin: origin, known: known
+        )
     }
 
     public var isAbsent: Bool { node == nil }
     var isList: Bool { node?.sequence != nil }
     /// The value itself, when it is a scalar.
-    public var text: String? { node?.scalar?.string }
-    public var line: Int? { origin == nil ? node?.mark?.line : nil }
+    public var text: String? { node?.string }
+    public var line: Int? { origin == nil ? node?.line : nil }
 
     /// An error at this place in the file, or in what set the value instead.
     public func failure(_ problem: String, fix: String) -> ConfigurationError {
@@ -126,7 +110,7 @@ public struct YAMLReader {
                 let name = key.string ?? "?"
                 let nearest = Nearest.match(name, in: keys)
                 throw ConfigurationError(
-                    file: origin ?? source.file, line: origin == nil ? key.mark?.line : nil,
+                    file: origin ?? source.file, line: origin == nil ? key.line : nil,
                     problem: "unknown key `\(dotted(name))`",
                     fix: nearest.map { "did you mean `\($0)`?" }
                         ?? "known keys: \(keys.joined(separator: ", "))")
@@ -188,13 +172,13 @@ public struct YAMLReader {
         let variable = Source.variable(name)
         if let text = source.flags[name] { return replaced(name, by: text, "--set \(name)") }
         if let text = source.environment[variable] { return replaced(name, by: text, variable) }
-        return part(node?.mapping?[key], name)
+        return part(node?[key], name)
     }
 
     /// A value from outside the file: a list or a mapping in brackets is YAML, everything else is taken as it is.
     private func replaced(_ path: String, by text: String, _ origin: String) -> YAMLReader {
-        var node = Yams.Node(text)
-        if text.hasPrefix("[") || text.hasPrefix("{"), let parsed = try? Yams.compose(yaml: text) {
+        var node = YAMLNode(text)
+        if text.hasPrefix("[") || text.hasPrefix("{"), let parsed = try? YAMLNode.parse(text) {
             node = parsed
         }
         var reader = YAMLReader(source: source, node: node, path: path, origin: origin, known: known)
@@ -204,7 +188,7 @@ public struct YAMLReader {
 
     /// The entries of a mapping, in the file's order.
     public var entries: [(key: String, value: YAMLReader)] {
-        (node?.mapping ?? [:]).map { key, value in
+        (node?.mapping ?? []).map { key, value in
             let name = key.string ?? "?"
             return (name, part(value, dotted(name)))
         }
@@ -224,14 +208,14 @@ public struct YAMLReader {
                 fix: reader.origin == nil ? "write one `- item` a line" : "write one,two or [one, two]")
         }
         let items = text.split(separator: ",").map { $0.filter { $0 != " " } }.filter { !$0.isEmpty }
-        return items.enumerated().map { reader.part(Yams.Node($1), "\(reader.path)[\($0)]") }
+        return items.enumerated().map { reader.part(YAMLNode($1), "\(reader.path)[\($0)]") }
     }
 
     /// The items of a list of words.
     public func strings(_ key: String) throws(ConfigurationError) -> [String] {
         var found: [String] = []
         for item in try list(key) {
-            guard let text = item.node?.scalar?.string, !text.isEmpty else {
+            guard let text = item.node?.string, !text.isEmpty else {
                 throw item.failure("`\(item.path)` must be a word", fix: "quote it")
             }
             found.append(text)
@@ -244,7 +228,7 @@ public struct YAMLReader {
         let reader = child(key)
         if let text = reader.given { return text }
         guard let node = reader.node else { return nil }
-        guard let text = node.scalar?.string else {
+        guard let text = node.string else {
             throw reader.failure(
                 "`\(reader.path)` must be one value", fix: "write it on the same line as its key")
         }

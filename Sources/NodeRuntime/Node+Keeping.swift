@@ -1,5 +1,5 @@
 import Credit
-import Foundation
+import FoundationEssentials
 import Logging
 import Market
 import NodeConfiguration

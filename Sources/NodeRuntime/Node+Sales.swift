@@ -1,5 +1,6 @@
 import Cryptography
-import Foundation
+import FoundationEssentials
+import Glibc
 import Inference
 import Logging
 import Market
@@ -33,7 +34,7 @@ extension Node {
                 "model": "\(job.model)", "buyer": "\(NodeID(of: job.buyer).short)",
                 "task": "\(job.task.description.prefix(12))", "end": "\(how)",
                 "prompt_tokens": "\(prompt)", "completion_tokens": "\(completion)",
-                "seconds": "\(String(format: "%.2f", seconds))",
+                "seconds": "\(seconds.text(decimals: 2))",
                 "price_ucr": "\(price.map { Self.cost($0, prompt, cached, completion) } ?? .zero)",
             ].merging(message.isEmpty ? [:] : ["why": "\(message)"]) { $1 })
     }

@@ -1,4 +1,4 @@
-import Foundation
+import FoundationEssentials
 import Inference
 import Market
 import MeshDocuments
@@ -200,7 +200,7 @@ extension ManagedServerOptions.Launcher {
                 if files.fileExists(atPath: script) {
                     return .python(interpreter: folder + "/.cache/venv/bin/python", script: script)
                 }
-                folder = (folder as NSString).deletingLastPathComponent
+                folder = folder.parentPath
             }
         }
         return .python(interpreter: ".cache/venv/bin/python", script: "scripts/llama-server.py")

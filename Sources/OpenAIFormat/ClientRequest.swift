@@ -70,7 +70,10 @@ public struct ClientRequest: Hashable, Sendable {
         }
     }
 
-    private static func parse(_ bytes: [UInt8]) throws(ErrorBody) -> JSONTree {
+    private static func parse(_ body: [UInt8]) throws(ErrorBody) -> JSONTree {
+        var bytes = body
+        // A byte order mark may be ignored (RFC 8259 §8.1), and some editors write one.
+        if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { bytes.removeFirst(3) }
         guard bytes.contains(where: { $0 > 0x20 }) else {
             throw .invalid("The body is empty. Send JSON: {\"model\": …, …}.")
         }

@@ -1,4 +1,5 @@
-import Foundation
+import FoundationEssentials
+import Glibc
 
 /// The folder of a node's key and database, which one process at a time may use: two would sign with one key
 /// and overwrite each other's receipts.

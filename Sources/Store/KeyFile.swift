@@ -1,5 +1,6 @@
 import Cryptography
-import Foundation
+import FoundationEssentials
+import Glibc
 import Primitives
 
 /// The file that holds a node's Ed25519 seed: one line, readable by its owner only.
@@ -33,14 +34,15 @@ public enum KeyFile {
         }
         guard let data = FileManager.default.contents(atPath: path) else {
             throw KeyFileError(
-                path: path, problem: "can't be read by this user", fix: "chown \(NSUserName()) \(path)")
+                path: path, problem: "can't be read by this user",
+                fix: "chown \(ProcessInfo.processInfo.userName) \(path)")
         }
         guard !data.isEmpty else {
             throw KeyFileError(
                 path: path, problem: "is empty: it holds no key",
                 fix: "restore it from your backup; if there never was a key, remove it: rm \(path)")
         }
-        let text = String(decoding: data, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
+        let text = String(decoding: data, as: UTF8.self).trimmed
         guard text.hasPrefix(header), let bytes = Base32.decode(text.dropFirst(header.count)),
             let seed = Bytes32(bytes)
         else {
@@ -53,7 +55,7 @@ public enum KeyFile {
 
     /// Writes `seed` to a new file; never overwrites an existing one.
     public static func create(_ path: String, seed: Bytes32) throws(KeyFileError) -> Identity {
-        let folder = (path as NSString).deletingLastPathComponent
+        let folder = path.parentPath
         if !folder.isEmpty, !FileManager.default.fileExists(atPath: folder) {
             do {
                 try FileManager.default.createDirectory(
@@ -81,12 +83,8 @@ public enum KeyFile {
 extension CocoaError {
     /// Why the system refused, in its own words.
     public var cause: String {
-        if let posix = (underlying as? POSIXError) ?? (self as NSError).userInfo[NSUnderlyingErrorKey]
-            as? POSIXError
-        {
-            return String(cString: strerror(posix.code.rawValue))
-        }
-        return localizedDescription
+        if let posix = underlying as? POSIXError { return String(cString: strerror(posix.code.rawValue)) }
+        return "\(self)"
     }
 }
 

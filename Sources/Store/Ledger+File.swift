@@ -1,4 +1,5 @@
-import Foundation
+import FoundationEssentials
+import Glibc
 
 /// The database's file: whether it is still there, and where a damaged one goes.
 extension Ledger {
@@ -49,8 +50,8 @@ extension Ledger {
     /// every earlier one. The lowest numbers leave. Returns the new path.
     @discardableResult public static func setAside(path: String) throws -> String {
         let files = FileManager.default
-        let folder = (path as NSString).deletingLastPathComponent
-        let beginning = (path as NSString).lastPathComponent + ".damaged-"
+        let folder = path.parentPath
+        let beginning = path.lastPathPart + ".damaged-"
         let numbers = try files.contentsOfDirectory(atPath: folder.isEmpty ? "." : folder)
             .filter { $0.hasPrefix(beginning) }.compactMap { Int($0.dropFirst(beginning.count)) }.sorted()
         let kept = path + ".damaged-\((numbers.last ?? 0) + 1)"

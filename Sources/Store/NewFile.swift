@@ -1,4 +1,5 @@
-import Foundation
+import FoundationEssentials
+import Glibc
 
 /// A file that is there whole or not at all, whatever ends the process or the machine while it is written.
 public enum NewFile {
@@ -29,7 +30,7 @@ public enum NewFile {
         defer { close(descriptor) }
         var rest = bytes[...]
         while !rest.isEmpty {
-            let written = rest.withUnsafeBytes { Foundation.write(descriptor, $0.baseAddress, $0.count) }
+            let written = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
             guard written >= 0 || errno == EINTR else { throw Failure(code: errno) }
             rest = rest.dropFirst(max(0, written))
         }
@@ -38,7 +39,7 @@ public enum NewFile {
 
     /// Makes the name itself durable. Not every file system can: then the file is as safe as that system makes it.
     private static func flush(folderOf path: String) {
-        let folder = (path as NSString).deletingLastPathComponent
+        let folder = path.parentPath
         let descriptor = open(folder.isEmpty ? "." : folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else { return }
         fsync(descriptor)

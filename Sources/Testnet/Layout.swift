@@ -1,5 +1,6 @@
 import Cryptography
-import Foundation
+import FoundationEssentials
+import Glibc
 import Primitives
 
 /// Paths of a running testnet's files: `testnet/.run/NAME/`.

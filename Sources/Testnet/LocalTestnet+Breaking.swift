@@ -1,4 +1,5 @@
-import Foundation
+import FoundationEssentials
+import Glibc
 
 /// Deliberate faults, and the shutdown of the testnet.
 extension LocalTestnet {

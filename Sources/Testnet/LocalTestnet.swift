@@ -1,6 +1,8 @@
 import Cryptography
-import Foundation
+import FoundationEssentials
+import Glibc
 import MeshClient
+import MeshDocuments
 import NodeConfiguration
 import Primitives
 
@@ -181,16 +183,9 @@ public struct LocalTestnet: Sendable {
     private func knownOffers(_ node: NodeRecord) -> Set<String>? {
         guard let response = try? MeshClient(base: node.http).get("/mesh/offers", timeout: 2),
             response.status == 200,
-            let document = try? JSONSerialization.jsonObject(with: Data(response.body)) as? [String: Any],
-            let offers = document["offers"] as? [[String: Any]]
+            let document = try? JSONDecoder().decode(OffersDocument.self, from: Data(response.body))
         else { return nil }
-        return Set(
-            offers.compactMap { offer in
-                guard let node = offer["node_id"] as? String, let model = offer["model"] as? String else {
-                    return nil
-                }
-                return "\(node)/\(model)"
-            })
+        return Set(document.offers.map { "\($0.nodeID)/\($0.model)" })
     }
 
     func lastLines(_ log: String) -> String {
@@ -202,7 +197,7 @@ public struct LocalTestnet: Sendable {
     }
 
     private func seconds(since start: Date) -> String {
-        String(format: "%.1f s", Date().timeIntervalSince(start))
+        Date().timeIntervalSince(start).text(decimals: 1) + " s"
     }
 
     // MARK: State
@@ -284,9 +279,9 @@ public struct LocalTestnet: Sendable {
 
     static func duration(_ seconds: TimeInterval) -> String {
         seconds < 100
-            ? String(format: "%.0f s", max(0, seconds))
+            ? "\(max(0, seconds).text(decimals: 0)) s"
             : seconds < 6000
-                ? String(format: "%.0f min", seconds / 60) : String(format: "%.0f h", seconds / 3600)
+                ? "\((seconds / 60).text(decimals: 0)) min" : "\((seconds / 3600).text(decimals: 0)) h"
     }
 
     /// The record of a node. The error lists the existing names.
@@ -303,5 +298,5 @@ public struct LocalTestnet: Sendable {
 
 extension [UInt8] {
     /// Lower-case hexadecimal.
-    public var hex: String { map { String(format: "%02x", $0) }.joined() }
+    public var hex: String { map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined() }
 }

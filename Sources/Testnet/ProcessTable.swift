@@ -1,4 +1,5 @@
-import Foundation
+import FoundationEssentials
+import Glibc
 
 /// Process states from `/proc`. A process is identified by pid *and* start time, so that a pid reused by
 /// another process is never signalled.

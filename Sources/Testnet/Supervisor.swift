@@ -1,4 +1,5 @@
-import Foundation
+import FoundationEssentials
+import Glibc
 
 /// The parent of a testnet's processes: starts them, reaps them and records how they ended. It never restarts
 /// a node on its own: a killed node stays dead.

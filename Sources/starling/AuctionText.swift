@@ -1,4 +1,5 @@
-import Foundation
+import FoundationEssentials
+import Glibc
 import MeshDocuments
 import Primitives
 
@@ -24,9 +25,9 @@ enum AuctionText {
                     bid.outcome == "won" ? "▸" : " ",
                     called(bid), price,
                     bid.price == nil ? "-" : "\(bid.estimate ?? .zero) µcr",
-                    bid.price == nil ? "-" : String(format: "%.0f ms", starts),
-                    bid.expectedTokensPerSecond.map { String(format: "%.0f tok/s", $0) } ?? "-",
-                    bid.completionMilliseconds.map { String(format: "%.2f s", $0 / 1000) } ?? "-",
+                    bid.price == nil ? "-" : "\(starts.text(decimals: 0)) ms",
+                    bid.expectedTokensPerSecond.map { "\($0.text(decimals: 0)) tok/s" } ?? "-",
+                    bid.completionMilliseconds.map { "\(($0 / 1000).text(decimals: 2)) s" } ?? "-",
                     bid.score.map { "\($0)" } ?? "-", (bid.outcome + (bid.declined.map { ": \($0)" } ?? "")).replacing("_", with: " "),
                 ])
             }
@@ -53,7 +54,7 @@ enum AuctionText {
         let percent = Int(min((Double(next) - Double(best)) / Double(best) * 100, 1e9))
         let time = ((first.completionMilliseconds ?? 0) - (second.completionMilliseconds ?? 0)) / 1000
         let money = (first.estimate ?? .zero) - (second.estimate ?? .zero)
-        let pace = String(format: "%.2f s %@", abs(time), time > 0 ? "slower" : "faster")
+        let pace = "\(abs(time).text(decimals: 2)) s \(time > 0 ? "slower" : "faster")"
         return
             "\(called(first)) beats \(called(second)) by \(percent) %: \(pace), \(money.magnitude) µcr \(money > .zero ? "more expensive" : "cheaper")."
     }
@@ -76,7 +77,7 @@ enum AuctionText {
         let phases = [
             ("choose", task.phases.choose), ("bids", task.phases.bids), ("award", task.phases.award),
             ("first token", task.phases.firstToken),
-        ].compactMap { name, value in value.map { "\(name) \(String(format: "%.1f", $0))" } }
+        ].compactMap { name, value in value.map { "\(name) \($0.text(decimals: 1))" } }
         let times = phases.isEmpty ? "" : "   (ms: \(phases.joined(separator: " · ")))"
         switch task.state {
         case "delivered":
@@ -123,6 +124,6 @@ enum AuctionText {
 
     private static func seconds(_ milliseconds: Double) -> String {
         milliseconds >= 9_950
-            ? String(format: "%.0f s", milliseconds / 1000) : String(format: "%.2f s", milliseconds / 1000)
+            ? "\((milliseconds / 1000).text(decimals: 0)) s" : "\((milliseconds / 1000).text(decimals: 2)) s"
     }
 }

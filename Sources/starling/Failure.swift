@@ -1,5 +1,6 @@
 import ArgumentParser
-import Foundation
+import FoundationEssentials
+import Glibc
 import MeshClient
 import MeshDocuments
 import NodeConfiguration
@@ -30,7 +31,7 @@ func fail(_ problem: String, fix: String?, _ status: ExitStatus) -> ExitCode {
 /// `~`: HOME if it is set, as in other Unix programs, else the account's home folder.
 var homeFolder: String {
     let home = ProcessInfo.processInfo.environment["HOME"] ?? ""
-    return home.isEmpty ? NSHomeDirectory() : home
+    return home.isEmpty ? FileManager.default.homeDirectoryForCurrentUser.path : home
 }
 
 /// Prints a line to stderr, without control characters. Pass a stranger's text through `Printable.line` first: its
@@ -116,25 +117,25 @@ func fix(_ error: SocketError, port key: String, address: String) -> String {
 }
 
 /// Why the system refused, in its own words where it has some.
-func cause(_ error: any Error) -> String { (error as? CocoaError)?.cause ?? error.localizedDescription }
+func cause(_ error: any Error) -> String { (error as? CocoaError)?.cause ?? "\(error)" }
 
 /// The text of a file that a command names as an argument. `kind` is what it should be, `example` one of them.
 func contents(of path: String, kind: String, example: String) throws -> String {
     if let data = FileManager.default.contents(atPath: path) {
         return try YAMLReader.text(of: data, file: path)
     }
-    var isFolder: ObjCBool = false
+    var isFolder = false
     guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
-        let folder = (path as NSString).deletingLastPathComponent
+        let folder = path.parentPath
         let beside =
             (try? FileManager.default.contentsOfDirectory(atPath: folder.isEmpty ? "." : folder)) ?? []
-        let meant = Nearest.match((path as NSString).lastPathComponent, in: yamlFiles(beside))
+        let meant = Nearest.match(path.lastPathPart, in: yamlFiles(beside))
         throw fail(
             "there is no \(path)",
-            fix: meant.map { "did you mean \((folder as NSString).appendingPathComponent($0))?" }
+            fix: meant.map { "did you mean \(folder.isEmpty ? $0 : "\(folder == "/" ? "" : folder)/\($0)")?" }
                 ?? "name \(kind)'s file, such as \(example)", .usage)
     }
-    guard isFolder.boolValue else {
+    guard isFolder else {
         throw fail("\(path) can't be read", fix: "check its permissions", .usage)
     }
     let inside = yamlFiles((try? FileManager.default.contentsOfDirectory(atPath: path)) ?? [])

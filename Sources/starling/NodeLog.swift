@@ -1,7 +1,9 @@
-import Foundation
+import FoundationEssentials
+import Glibc
 import Logging
 import MeshDocuments
 import NodeConfiguration
+import OpenAIFormat
 import Primitives
 
 /// The node's log on stderr: one line per event, as text or JSON.
@@ -31,13 +33,12 @@ enum NodeLog {
                 let rest = ordered.map { " \($0.key)=\($0.value)" }.joined()
                 remark(Printable.line("\(time) \(event.level) \(event.message)\(rest)"))
             case .json:
-                var object: [String: Any] = [
-                    "t": time, "level": event.level.rawValue, "event": "\(event.message)",
-                ]
+                var object = ["t": time, "level": event.level.rawValue, "event": "\(event.message)"]
                 for (key, value) in ordered { object[key] = "\(value)" }
-                if let data = try? JSONSerialization.data(withJSONObject: object, options: [.sortedKeys]) {
-                    remark(Printable.json(String(decoding: data, as: UTF8.self)))
+                let members = object.sorted { $0.key < $1.key }.map {
+                    JSONTree.Member($0.key, .string($0.value))
                 }
+                remark(Printable.json(String(decoding: JSONTree.object(members).bytes, as: UTF8.self)))
             }
         }
     }

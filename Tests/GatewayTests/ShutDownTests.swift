@@ -3,8 +3,8 @@ import Logging
 import Testing
 
 @Suite struct ShuttingDown {
-    @Test func aRunningAnswerIsFinishedAndNobodyElseGetsIn() async throws {
-        let node = FakeNode()
+    /// A running gateway, its port, and the task that ends when it has ended.
+    private func start(_ node: FakeNode) async throws -> (Gateway, Int, Task<Void, any Error>) {
         var configuration = GatewayConfiguration()
         configuration.port = 0
         let gateway = try Gateway(node: node, configuration: configuration, logger: Logger(label: "gateway"))
@@ -14,7 +14,12 @@ import Testing
             try await gateway.run { listening.yield($0) }
         }
         var iterator = ports.makeAsyncIterator()
-        let port = try #require(await iterator.next())
+        return (gateway, try #require(await iterator.next()), running)
+    }
+
+    @Test func aRunningAnswerIsFinishedAndNobodyElseGetsIn() async throws {
+        let node = FakeNode()
+        let (gateway, port, running) = try await start(node)
         let client = try RawClient(port: port)
         await client.send("POST", "/v1/chat/completions", body: streamBody)
         let task = await node.nextTask()
@@ -29,5 +34,37 @@ import Testing
         #expect(body.hasSuffix("data: [DONE]\n\n"))
         try await running.value
         #expect(throws: RawClient.Refused.self) { try RawClient(port: port) }
+    }
+
+    @Test func idleConnectionsAreClosedAndWhatWasSentAheadIsNotBegun() async throws {
+        let node = FakeNode()
+        let (gateway, port, running) = try await start(node)
+        let idle = try RawClient(port: port)
+        await idle.send("GET", "/health")
+        let status = try await idle.response().status
+        let busy = try RawClient(port: port)
+        await busy.send("POST", "/v1/chat/completions", body: chatBody)
+        await busy.send("POST", "/v1/chat/completions", body: chatBody)
+        let task = await node.nextTask()
+        await gateway.shutDown()
+        let silence = await idle.receive { _ in false }
+        #expect(status == 200 && silence.isEmpty)
+        task.award()
+        task.finish()
+        let response = try await busy.response()
+        #expect(response.status == 200 && response["connection"] == "close")
+        let rest = await busy.receive { _ in false }
+        #expect(rest.isEmpty && node.requests.count == 1)
+        busy.hangUp()
+        try await running.value
+    }
+
+    @Test func aGatewayThatIsToldToEndBeforeItListensEnds() async throws {
+        var configuration = GatewayConfiguration()
+        configuration.port = 0
+        let gateway = try Gateway(
+            node: FakeNode(), configuration: configuration, logger: Logger(label: "gateway"))
+        await gateway.shutDown()
+        try await gateway.run()
     }
 }

@@ -266,7 +266,7 @@ import Wire
         var machine = Machine()
         machine.mail([offer(of: 1, output: 5), offer(of: 2, output: 3)], from: 3)
         machine.mail([offer(of: 1, model: "avocet", output: 5)], from: 3)
-        let models = machine.gossip.models
+        let models = machine.gossip.models()
         #expect(models.map(\.name) == ["avocet", "wren-m"])
         #expect(models.last?.providers == 2)
         #expect(models.last?.slots == 4)

@@ -153,6 +153,34 @@ private let oneKey = PublicKey(Bytes32(1, 2, 3, 4)).description
         #expect(!error.fix.isEmpty)
     }
 
+    @Test(arguments: [
+        ("http://localhost:3000/", "write http://localhost:3000"),
+        ("https://a.example:443", "write https://a.example"),
+        ("http://a.example/app?x", "write http://a.example"), ("http://[::1]:80", "write http://[::1]"),
+        ("a.example", "write scheme://host"), ("localhost:3000", "write scheme://host"),
+        ("null", "write scheme://host"),
+        ("http://", "write scheme://host"), ("https://*.example", "write scheme://host"),
+        ("http://a:b", "write scheme://host"),
+    ])
+    func anOriginThatNoBrowserSendsIsRefusedWithWhatToWrite(origin: String, fix: String) throws {
+        let error = try failure("http: {origins: ['\(origin)']}")
+        #expect(error.problem == "`http.origins` holds \(origin), which no browser sends as an origin")
+        #expect(error.fix.hasPrefix(fix))
+    }
+
+    @Test func originsAndNamesOfTheNodeAreListed() throws {
+        let listed = [
+            "*", "http://localhost:3000", "https://a.example", "http://[::1]:8080", "app://obsidian.md",
+        ]
+        let quoted = listed.map { "'\($0)'" }.joined(separator: ",")
+        #expect(try settings("http: {origins: [\(quoted)]}").http.origins == listed)
+        #expect(try settings("http: {origins: ['HTTPS://A.example']}").http.origins == ["https://a.example"])
+        #expect(try settings("http: {hosts: [Attic.lan, mybox]}").http.hosts == ["attic.lan", "mybox"])
+        for host in ["mybox:7828", "http://mybox", "a b"] {
+            #expect(try failure("http: {hosts: ['\(host)']}").fix.contains("the name alone"))
+        }
+    }
+
     @Test func whatIsNotYAMLSaysWhere() throws {
         let error = try failure("name: ann\n mesh: [\n")
         #expect(error.line != nil)

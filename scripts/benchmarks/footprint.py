@@ -1,9 +1,8 @@
-"""Memory of an idle node with gateway and peers, and the program's size; --full: more peers, and clean build times.
+"""Memory of an idle node with gateway and peers, and the program's size; --full: more peers.
 
 RSS counts shared libraries in full; private (Private_Clean + Private_Dirty of smaps_rollup) is the cost of one more node;
 dirty (Private_Dirty) is the part of it that is not a page of a file. Figures are the largest over all nodes. Idle means
-ten seconds after every node knows every offer. --full: 64 nodes instead of 16, and two clean builds in their own folder
-(dependencies fetched before).
+ten seconds after every node knows every offer. --full: 64 nodes instead of 16.
 """
 import os
 import pathlib
@@ -48,21 +47,7 @@ def size(bench):
             bench.figure("program_stripped", stripped.stat().st_size / 1e6, "MB")
 
 
-def build_times(bench):
-    for configuration in ("debug", "release"):
-        with tempfile.TemporaryDirectory(prefix="starling-build-") as folder:
-            subprocess.run(["swift", "package", "--scratch-path", folder, "resolve"], cwd=harness.ROOT, capture_output=True)
-            started = time.monotonic()
-            build = ["swift", "build", "-c", configuration, "--scratch-path", folder, "--product", "starling"]
-            done = subprocess.run(build, cwd=harness.ROOT, capture_output=True, text=True)
-            if done.returncode != 0:
-                raise harness.CannotMeasure("the build failed:\n" + done.stdout[-2000:])
-            bench.figure(f"clean_build_{configuration}", time.monotonic() - started, "s")
-
-
 def run(bench):
     size(bench)
     bench.builds = False
     idle(bench)
-    if bench.full:
-        build_times(bench)

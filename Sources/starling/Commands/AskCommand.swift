@@ -1,7 +1,9 @@
 import ArgumentParser
-import Foundation
+import FoundationEssentials
+import Glibc
 import MeshClient
 import MeshDocuments
+import OpenAIFormat
 import Primitives
 
 struct AskCommand: AsyncParsableCommand {
@@ -94,11 +96,10 @@ struct AskCommand: AsyncParsableCommand {
             if text.allSatisfy(\.isWhitespace) {
                 throw fail("the question on stdin is empty", fix: "echo QUESTION | starling ask -", .usage)
             }
-            let request = try JSONSerialization.data(
-                withJSONObject: try body(text, client: client), options: [.sortedKeys])
+            let request = try body(text, client: client).bytes
             let answer = Answer(json: door.json)
             let response = try client.stream(
-                "/v1/chat/completions", json: Array(request), timeout: 86_400,
+                "/v1/chat/completions", json: request, timeout: 86_400,
                 onHeaders: { headers in
                     answer.task = headers["x-request-id"]
                     if auction, let document = transcript(client, answer.task) {
@@ -115,10 +116,7 @@ struct AskCommand: AsyncParsableCommand {
             answer.endLine()
             let document = transcript(client, answer.task)
             if door.json {
-                emit(
-                    json: String(
-                        decoding: try JSONSerialization.data(
-                            withJSONObject: answer.document, options: [.sortedKeys]), as: UTF8.self))
+                emit(json: String(decoding: answer.document.bytes, as: UTF8.self))
             } else if let document {
                 remark((auction ? "\n" : "") + AuctionText.end(document, why: why(document)))
             }
@@ -133,47 +131,58 @@ struct AskCommand: AsyncParsableCommand {
 
     /// All of stdin.
     private func standardInput() throws -> String {
-        guard let bytes = try? FileHandle.standardInput.readToEnd() ?? Data() else {
-            throw fail("stdin can't be read", fix: "pipe the prompt in, or give it as an argument", .usage)
+        var bytes: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 65_536)
+        while true {
+            let count = read(STDIN_FILENO, &buffer, buffer.count)
+            if count > 0 {
+                bytes += buffer[..<count]
+            } else if count == 0 {
+                guard let text = String(validating: bytes, as: UTF8.self) else {
+                    throw fail(
+                        "the prompt on stdin is not UTF-8 text", fix: "convert it, as with iconv -t UTF-8", .usage)
+                }
+                return text
+            } else if errno != EINTR {
+                throw fail(
+                    "stdin can't be read", fix: "pipe the prompt in, or give it as an argument", .usage)
+            }
         }
-        guard let text = String(bytes: bytes, encoding: .utf8) else {
-            throw fail("the prompt on stdin is not UTF-8 text", fix: "convert it, as with iconv -t UTF-8", .usage)
-        }
-        return text
     }
 
-    private func body(_ text: String, client: MeshClient) throws -> [String: Any] {
-        var body: [String: Any] = [
-            "model": try model ?? onlyModel(client), "stream": true,
-            "stream_options": ["include_usage": true],
-            "messages": [["role": "user", "content": text]],
+    private func body(_ text: String, client: MeshClient) throws -> JSONTree {
+        var body: [JSONTree.Member] = [
+            .init("model", .string(try model ?? onlyModel(client))), .init("stream", true),
+            .init("stream_options", ["include_usage": true]),
+            .init("messages", [["role": "user", "content": .string(text)]]),
         ]
-        var provider: [String: Any] = [:]
+        var provider: [JSONTree.Member] = []
         if let maxPrice, let prices = Self.prices(maxPrice) {
-            var limits = ["completion": prices.output]
-            if let input = prices.input { limits["prompt"] = input }
-            provider["max_price"] = limits
+            var limits: [JSONTree.Member] = [.init("completion", JSONTree(prices.output))]
+            if let input = prices.input { limits.append(.init("prompt", JSONTree(input))) }
+            provider.append(.init("max_price", .object(limits)))
         }
-        if let maxCost, let cost = MicroCredits.parse(maxCost) { provider["max_cost"] = Double(cost) / 1e6 }
+        if let maxCost, let cost = MicroCredits.parse(maxCost) {
+            provider.append(.init("max_cost", JSONTree(Double(cost) / 1e6)))
+        }
         if let deadline, let milliseconds = Self.milliseconds(deadline) {
-            provider["deadline_ms"] = milliseconds
+            provider.append(.init("deadline_ms", JSONTree(milliseconds)))
         }
-        if !only.isEmpty { provider["only"] = only }
-        if let sort { provider["sort"] = sort }
-        if !provider.isEmpty { body["provider"] = provider }
-        if let maxTokens { body["max_tokens"] = maxTokens }
-        if let temperature { body["temperature"] = temperature }
-        return body
+        if !only.isEmpty { provider.append(.init("only", .array(only.map { .string($0) }))) }
+        if let sort { provider.append(.init("sort", .string(sort))) }
+        if !provider.isEmpty { body.append(.init("provider", .object(provider))) }
+        if let maxTokens { body.append(.init("max_tokens", JSONTree(maxTokens))) }
+        if let temperature { body.append(.init("temperature", JSONTree(temperature))) }
+        return .object(body)
     }
 
     /// The model on offer if there is only one; fails otherwise.
     private func onlyModel(_ client: MeshClient) throws -> String {
         let response = try client.get("/v1/models")
         guard response.status == 200,
-            let document = try? JSONSerialization.jsonObject(with: Data(response.body)) as? [String: Any],
-            let list = document["data"] as? [[String: Any]]
+            let list = (try? JSONTree(parsing: response.body))?["data"]?.elements
         else { throw door.refused(response) }
-        let names = list.compactMap { $0["id"] as? String }
+        let names = list.compactMap { $0["id"]?.text }
         guard names.count == 1, let name = names.first else {
             throw fail(
                 names.isEmpty ? "no node sells a model here" : "\(names.count) models are on offer",
@@ -225,8 +234,8 @@ private final class Answer {
     /// The answer ended because its deadline passed.
     private(set) var isLate = false
     private var text = ""
-    private var usage: Any?
-    private var reason: Any?
+    private var usage = JSONTree.null
+    private var reason = JSONTree.null
     private var pending: [UInt8] = []
     /// Of one event. Longer than any that a node sends.
     private static let lineBytesMax = 4 << 20
@@ -238,7 +247,7 @@ private final class Answer {
         var start = 0
         while let end = pending[start...].firstIndex(of: 10) {
             let line = pending[start..<end]
-            if line.starts(with: "data: {".utf8) { read(Data(line.dropFirst(6))) }
+            if line.starts(with: "data: {".utf8) { read(Array(line.dropFirst(6))) }
             start = end + 1
         }
         pending.removeFirst(start)
@@ -249,16 +258,16 @@ private final class Answer {
         return true
     }
 
-    private func read(_ data: Data) {
-        guard let chunk = try? JSONSerialization.jsonObject(with: data) as? [String: Any] else { return }
-        if let problem = chunk["error"] as? [String: Any] {
-            error = problem["message"] as? String ?? "the answer broke off"
-            isLate = problem["code"] as? String == "deadline_exceeded"
+    private func read(_ data: [UInt8]) {
+        guard let chunk = try? JSONTree(parsing: data) else { return }
+        if let problem = chunk["error"], !problem.isNull {
+            error = problem["message"]?.text ?? "the answer broke off"
+            isLate = problem["code"]?.text == "deadline_exceeded"
         }
-        if let used = chunk["usage"], !(used is NSNull) { usage = used }
-        guard let choice = (chunk["choices"] as? [[String: Any]])?.first else { return }
-        if let end = choice["finish_reason"], !(end is NSNull) { reason = end }
-        guard let piece = (choice["delta"] as? [String: Any])?["content"] as? String else { return }
+        if let used = chunk["usage"], !used.isNull { usage = used }
+        guard let choice = chunk["choices"]?.elements?.first else { return }
+        if let end = choice["finish_reason"], !end.isNull { reason = end }
+        guard let piece = choice["delta"]?["content"]?.text else { return }
         text += piece
         if !json { emit(piece) }
     }
@@ -268,10 +277,10 @@ private final class Answer {
         if !json, !text.isEmpty, !text.hasSuffix("\n") { emit("\n") }
     }
 
-    var document: [String: Any] {
+    var document: JSONTree {
         [
-            "task": task ?? NSNull(), "text": text, "finish_reason": reason ?? NSNull(),
-            "usage": usage ?? NSNull(), "error": error ?? NSNull(),
+            "error": JSONTree(error), "finish_reason": reason, "task": JSONTree(task), "text": .string(text),
+            "usage": usage,
         ]
     }
 }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Cryptography
-import Foundation
+import FoundationEssentials
+import Glibc
 import Inference
 import NodeConfiguration
 import Primitives
@@ -115,7 +116,7 @@ struct InitCommand: AsyncParsableCommand {
             let identity = try KeyFile.loadOrCreate(folder + "/key")
             let text = document(servers, sold, apiKey, folder: folder)
             _ = try NodeSettings(parsing: text, source: .init(file: path), home: homeFolder)
-            let parent = (path as NSString).deletingLastPathComponent
+            let parent = path.parentPath
             do {
                 if !parent.isEmpty {
                     try FileManager.default.createDirectory(atPath: parent, withIntermediateDirectories: true)
@@ -261,7 +262,8 @@ struct InitCommand: AsyncParsableCommand {
             http:                         # the API for your own clients; other nodes never use it
               listen: \(api)      # any other address needs api_keys
               \(apiKey.map { "api_keys: [\($0)]" } ?? "# api_keys: []")
-              # origins: []               # web pages that may call it
+              # origins: []               # web pages that may call it: http://localhost:3000, or "*" for all
+              # hosts: []                 # names by which clients call this node, besides localhost
 
             serve:                        # what you sell; empty: you only ask
             \(sale)
@@ -291,7 +293,8 @@ struct InitCommand: AsyncParsableCommand {
     /// A character inside YAML's double quotes.
     private func escaped(_ scalar: Unicode.Scalar) -> String {
         let text = String(scalar)
-        return Printable.line(text) == text ? text : String(format: "\\U%08x", scalar.value)
+        return Printable.line(text) == text
+            ? text : "\\U" + String(String(scalar.value | 1 << 32, radix: 16).dropFirst())
     }
 }
 

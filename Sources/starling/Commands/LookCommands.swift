@@ -1,5 +1,6 @@
 import ArgumentParser
-import Foundation
+import FoundationEssentials
+import Glibc
 import MeshDocuments
 import Primitives
 
@@ -30,9 +31,9 @@ struct StatusCommand: AsyncParsableCommand {
                 let backend =
                     model.backend.error.map { "backend \(model.backend.state): \($0)" }
                     ?? "backend \(model.backend.state)"
-                let speed = model.tokensPerSecond.map { String(format: " · %.0f tok/s", $0) } ?? ""
+                let speed = model.tokensPerSecond.map { " · \($0.text(decimals: 0)) tok/s" } ?? ""
                 let won = Double(model.bids.won) / Double(model.bids.made) * 100
-                let share = model.bids.made > 0 ? String(format: " (%.0f %%)", won) : ""
+                let share = model.bids.made > 0 ? " (\(won.text(decimals: 0)) %)" : ""
                 lines.append(
                     "\(model.model)  \(model.slotsBusy) of \(model.slots) slots busy · \(backend)\(speed) · bid in \(counted(model.bids.made, "auction")): won \(model.bids.won)\(share), lost \(model.bids.lost)"
                 )
@@ -116,9 +117,9 @@ struct PeersCommand: AsyncParsableCommand {
             for peer in document.peers {
                 table.add([
                     shortID(peer.nodeID), label(peer.name, isPinned: peer.isPinned), peer.state, peer.reach,
-                    peer.roundTripMilliseconds.map { String(format: "%.2f", $0) } ?? "-",
+                    peer.roundTripMilliseconds.map { $0.text(decimals: 2) } ?? "-",
                     peer.sells.isEmpty ? "-" : peer.sells.joined(separator: ", "),
-                    String(format: "%.2f", peer.trust),
+                    peer.trust.text(decimals: 2),
                     MicroCredits.text(peer.balance.microCredits), peer.endpoints.first ?? "-",
                 ])
             }
@@ -143,10 +144,7 @@ struct OffersCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await reporting {
-            let query =
-                model.map {
-                    "?model=" + ($0.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? $0)
-                } ?? ""
+            let query = model.map { "?model=" + $0.percentEscaped } ?? ""
             guard let document = try door.document("/mesh/offers" + query, as: OffersDocument.self) else {
                 return
             }
@@ -162,7 +160,7 @@ struct OffersCommand: AsyncParsableCommand {
                     label(offer.name, isPinned: offer.isPinned) + (offer.isDenied ? " (denied)" : ""),
                     "\(MicroCredits.text(offer.price.input)) / \(MicroCredits.text(offer.price.output))",
                     "\(offer.slots)",
-                    String(format: "%.0f", offer.measured.tokensPerSecond),
+                    offer.measured.tokensPerSecond.text(decimals: 0),
                     "\(offer.measured.firstTokenMilliseconds)", "\(offer.context)",
                     offer.quantization.isEmpty ? "-" : offer.quantization, "\(offer.ageMilliseconds / 1000)",
                 ])
@@ -197,8 +195,7 @@ struct WhyCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await reporting {
-            let path =
-                "/mesh/tasks/" + (task.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? task)
+            let path = "/mesh/tasks/" + task.percentEscaped
             guard let document = try door.document(path, as: TaskDocument.self) else { return }
             emit(AuctionText.table(document))
             emit(AuctionText.end(document, why: nil) + "\n")

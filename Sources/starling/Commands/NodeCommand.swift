@@ -1,7 +1,8 @@
 import ArgumentParser
 @preconcurrency import Dispatch
-import Foundation
+import FoundationEssentials
 import Gateway
+import Glibc
 import Logging
 import NodeConfiguration
 import NodeRuntime
@@ -97,7 +98,7 @@ struct NodeCommand: AsyncParsableCommand {
                 } catch {
                     remark("starling: \(error)")
                     if let error = error as? GatewayError { remark("  fix: \(error.fix)") }
-                    Foundation.exit(ExitStatus.unavailable.rawValue)
+                    Glibc.exit(ExitStatus.unavailable.rawValue)
                 }
             }
             _ = await signals.next()
@@ -105,7 +106,7 @@ struct NodeCommand: AsyncParsableCommand {
             let second = Task {
                 // A terminal that closes may send SIGHUP twice: by its shell, and by the system.
                 while let number = await signals.next() {
-                    if number != SIGHUP { Foundation.exit(ExitStatus.interrupted.rawValue) }
+                    if number != SIGHUP { Glibc.exit(ExitStatus.interrupted.rawValue) }
                 }
                 // Here shutdown was complete before a second signal arrived.
             }
@@ -216,6 +217,7 @@ extension NodeSettings {
         configuration.port = Int(http.listen.port)
         configuration.apiKeys = http.apiKeys
         configuration.origins = http.origins
+        configuration.hosts = http.hosts
         configuration.connectionsMax = DescriptorShares(limit: FileDescriptors.raiseLimit()).clients
         configuration.preferences.maxInputPrice = ask.maxInputPrice
         configuration.preferences.maxOutputPrice = ask.maxOutputPrice

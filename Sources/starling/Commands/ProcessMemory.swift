@@ -1,6 +1,7 @@
 // The memory of this process, measured from inside: simulations report it per node.
 
-import Foundation
+import FoundationEssentials
+import Glibc
 
 enum ProcessMemory {
     /// Bytes of resident memory.

@@ -1,5 +1,6 @@
 import ArgumentParser
-import Foundation
+import FoundationEssentials
+import Glibc
 import Primitives
 import Simulation
 import Testnet
@@ -20,7 +21,7 @@ struct SimCommand: AsyncParsableCommand {
             \(Report.measureNames.joined(separator: ", ")).
 
             Or a built-in one:
-            \(Scenarios.names.map { "  \($0.name.padding(toLength: 18, withPad: " ", startingAt: 0))\($0.summary)" }.joined(separator: "\n"))
+            \(Scenarios.names.map { "  \($0.name + String(repeating: " ", count: max(1, 18 - $0.name.count)))\($0.summary)" }.joined(separator: "\n"))
 
             Exit codes: 0 everything held, 1 an invariant or an `expect:` failed.
             """)
@@ -110,8 +111,8 @@ struct SimCommand: AsyncParsableCommand {
         } else if json {
             let more = [
                 ("expect", Verdict.json(verdicts)), ("real_ms", "\(real.milliseconds)"),
-                ("events_per_s", "\(eventsPerSecond)"), ("times_real_time", String(format: "%.2f", speed)),
-                ("times_real_time_at_rest", String(format: "%.2f", pace.speed(report.upkeep))),
+                ("events_per_s", "\(eventsPerSecond)"), ("times_real_time", speed.text(decimals: 2)),
+                ("times_real_time_at_rest", pace.speed(report.upkeep).text(decimals: 2)),
                 ("resident_bytes_per_node", "\(memory.used / max(1, report.nodes))"),
                 ("resident_bytes_per_node_untrimmed", "\(memory.held / max(1, report.nodes))"),
             ]
@@ -120,9 +121,7 @@ struct SimCommand: AsyncParsableCommand {
             emit(report.text(expectations: verdicts.map(\.line), replay: replay))
             let nodeSeconds = Int(Double(report.nodes) * speed)
             remark(
-                String(
-                    format: "%.1f s of real time: %d events/s, %.1f × real time, ", real.seconds,
-                    eventsPerSecond, speed)
+                "\(real.seconds.text(decimals: 1)) s of real time: \(eventsPerSecond) events/s, \(speed.text(decimals: 1)) × real time, "
                     + "\(nodeSeconds) node-seconds a second, \(memory.used / max(1, report.nodes) / 1_000) kB a node"
             )
         }
@@ -226,8 +225,8 @@ final class Pace {
         marks.append((Double(at.nanoseconds) / 1e9, real))
         guard showsProgress, now - shown > .milliseconds(200) else { return }
         shown = now
-        let line = String(
-            format: "\r\u{1b}[K%.1f s of virtual time in %.0f s", Double(at.nanoseconds) / 1e9, real)
+        let virtual = (Double(at.nanoseconds) / 1e9).text(decimals: 1)
+        let line = "\r\u{1b}[K\(virtual) s of virtual time in \(real.text(decimals: 0)) s"
         output(line, to: STDERR_FILENO)
     }
 

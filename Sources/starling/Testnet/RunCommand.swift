@@ -1,9 +1,11 @@
 // Plays a scenario with real processes: what `starling sim` does in virtual time, as far as processes can.
 
 import ArgumentParser
-import Foundation
+import FoundationEssentials
+import Glibc
 import MeshClient
 import NodeConfiguration
+import OpenAIFormat
 import Primitives
 import Simulation
 import Synchronization
@@ -147,10 +149,11 @@ final class ProcessRun: Sendable {
             while ContinuousClock.now < due { usleep(2_000) }
             while ledger.withLock({ $0.running }) >= Self.tasksAtOnceMax { usleep(2_000) }
             ledger.withLock { $0.running += 1 }
-            Thread.detachNewThread {
+            let isStarted = BlockingThread.start {
                 step.work(self)
                 self.ledger.withLock { $0.running -= 1 }
             }
+            if !isStarted { ledger.withLock { $0.running -= 1 } }
         }
         while ledger.withLock({ $0.running }) > 0 { usleep(5_000) }
         return ledger.withLock { measures($0) }
@@ -215,15 +218,14 @@ final class ProcessRun: Sendable {
         let start = ContinuousClock.now
         var first: Int64?
         var tail: [UInt8] = []
-        let body: [String: Any] = [
-            "model": load.model, "max_tokens": tokens, "stream": true,
-            "messages": [["role": "user", "content": load.prompt]],
+        let body: JSONTree = [
+            "model": .string(load.model), "max_tokens": JSONTree(tokens), "stream": true,
+            "messages": [["role": "user", "content": .string(load.prompt)]],
         ]
-        let json = (try? JSONSerialization.data(withJSONObject: body)).map { [UInt8]($0) } ?? []
         var outcome: String
         do {
             let response = try MeshClient(base: http).stream(
-                "/v1/chat/completions", json: json, timeout: load.deadline.seconds
+                "/v1/chat/completions", json: body.bytes, timeout: load.deadline.seconds
             ) { bytes in
                 tail = Array((tail + bytes).suffix(4_096))
                 if first == nil, tail.contains("\"content\":\"") || tail.contains("\"content\": \"") {
@@ -289,5 +291,29 @@ final class ProcessRun: Sendable {
 extension [UInt8] {
     fileprivate func contains(_ text: StaticString) -> Bool {
         text.withUTF8Buffer { firstRange(of: $0) != nil }
+    }
+}
+
+/// A thread for work that blocks: a pool's threads are too few for 256 requests at a time.
+private final class BlockingThread: Sendable {
+    private let work: @Sendable () -> Void
+    private init(_ work: @escaping @Sendable () -> Void) { self.work = work }
+
+    /// Returns whether the system gave a thread.
+    static func start(_ work: @escaping @Sendable () -> Void) -> Bool {
+        let held = Unmanaged.passRetained(BlockingThread(work))
+        var thread = pthread_t()
+        let status = pthread_create(
+            &thread, nil,
+            { held in
+                if let held { Unmanaged<BlockingThread>.fromOpaque(held).takeRetainedValue().work() }
+                return nil
+            }, held.toOpaque())
+        guard status == 0 else {
+            held.release()
+            return false
+        }
+        pthread_detach(thread)
+        return true
     }
 }

@@ -1,7 +1,9 @@
 import ArgumentParser
-import Foundation
+import FoundationEssentials
+import Glibc
 import MeshDocuments
 import NodeConfiguration
+import OpenAIFormat
 import Primitives
 import Testnet
 
@@ -100,29 +102,25 @@ struct TestnetCommand: AsyncParsableCommand {
         static func show(_ testnet: LocalTestnet, json: Bool) throws {
             let state = try testnet.load()
             if json {
-                let nodes: [[String: Any]] = state.nodes.map { node in
+                let nodes = state.nodes.map { node -> JSONTree in
                     let now = testnet.state(of: node)
+                    let exit = node.exit.map { exit -> JSONTree in
+                        [
+                            "signal": JSONTree(exit.signal), "status": JSONTree(exit.status),
+                            "at": .string(timestamp(exit.at)),
+                        ]
+                    }
                     return [
-                        "name": node.name, "role": node.role, "state": now, "node_id": node.nodeID,
-                        "public_key": node.publicKey,
-                        "pid": hasProcess(node, now) ? Int(node.pid) as Any : NSNull(), "udp": node.udp,
-                        "tcp": node.udp, "http": node.http, "models": node.models, "log": node.log,
-                        "config": node.config, "since": timestamp(node.since),
-                        "exit": node.exit.map { exit -> [String: Any] in
-                            [
-                                "signal": exit.signal.map { Int($0) as Any } ?? NSNull(),
-                                "status": exit.status.map { Int($0) as Any } ?? NSNull(),
-                                "at": timestamp(exit.at),
-                            ]
-                        } ?? NSNull(),
+                        "name": .string(node.name), "role": .string(node.role), "state": .string(now),
+                        "node_id": .string(node.nodeID), "public_key": .string(node.publicKey),
+                        "pid": JSONTree(hasProcess(node, now) ? node.pid : nil), "udp": JSONTree(node.udp),
+                        "tcp": JSONTree(node.udp), "http": .string(node.http),
+                        "models": .array(node.models.map { .string($0) }), "log": .string(node.log),
+                        "config": .string(node.config), "since": .string(timestamp(node.since)),
+                        "exit": exit ?? .null,
                     ]
                 }
-                emit(
-                    String(
-                        decoding: try JSONSerialization.data(
-                            withJSONObject: nodes,
-                            options: [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]), as: UTF8.self)
-                        + "\n")
+                emit(JSONTree.array(nodes).pretty() + "\n")
                 return
             }
             var table = Table(
