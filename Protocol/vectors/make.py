@@ -63,13 +63,13 @@ offers = {
         public_key=public("ada"), model="llama-3.1-8b-instruct", digest=HASH, digest_source=1, quantization="q4_k_m",
         context=131072, features=1 | 2 | 8 | 32, continues=True,
         price=M["Price"](input=1_000_000, cached_input=100_000, output=2_000_000), slots=4,
-        speed=M["Speed"](first_token_ms=180, millitokens_per_s=61_500, cold_first_token_ms=9_000),
+        speed=M["Speed"](first_token_ms=180, millitokens_per_s=61_500, cold_first_token_ms=9_000, prompt_tokens_per_s=1_200),
         endpoints=[v4("127.0.0.1", 7827)], reachability=1, name="ada", sequence=DATE, issued_at_ms=DATE,
         not_after_ms=DATE + 180_000)),
     "dearest offer": ("cyd", M["Offer"](
         public_key=public("cyd"), model="x" * 64, digest=bytes(32), digest_source=2, quantization="q" * 16,
         context=100_000_000, features=2**32 - 1, continues=True, price=M["Price"](input=10**15, cached_input=10**15, output=10**15),
-        slots=4096, speed=M["Speed"](first_token_ms=86_400_000, millitokens_per_s=10**9, cold_first_token_ms=86_400_000),
+        slots=4096, speed=M["Speed"](first_token_ms=86_400_000, millitokens_per_s=10**9, cold_first_token_ms=86_400_000, prompt_tokens_per_s=10**8),
         endpoints=[v6(V6, 65535), v4("255.255.255.255", 1)], reachability=2, name="n" * 32, sequence=2**61,
         issued_at_ms=253402300799999, not_after_ms=253402300799999, withdrawn=True)),
     "withdrawn offer": ("ben", M["Offer"](public_key=public("ben"), model="wren-m", sequence=DATE + 1, issued_at_ms=DATE,
@@ -81,7 +81,7 @@ bids = {
     "bid": ("ben", M["Bid"](
         task=TASK, attempt=1, bidder=public("ben"), buyer=public("ada"), price=M["Price"](input=900_000, output=1_800_000),
         queue_ms=20, first_token_ms=150, millitokens_per_s=70_000, cached_tokens=512, worker_dials=True, digest=HASH,
-        quantization="bf16", continues=True, context=8192)),
+        quantization="bf16", continues=True, context=8192, prompt_tokens_per_s=900)),
 }
 receipts = {
     "least receipt": ("ada", M["Receipt"](task=bytes(16), buyer=public("ada"), worker=public("ben"))),

@@ -1,6 +1,7 @@
 // A task's failure as an HTTP response: status, OpenAI's error object, and whether the SDK should retry. A
-// retry is suggested only where waiting may help (busy, unreachable, leaving, over the rate). Otherwise an
-// SDK's two retries would turn one refusal into three auctions, or buy a failed answer three times.
+// retry is suggested only where waiting may help (busy, unreachable, leaving, over the rate, workers lost before
+// they said anything). Otherwise an SDK's two retries would turn one refusal into three auctions, or buy a failed
+// answer three times.
 
 import Cryptography
 import Market
@@ -18,7 +19,10 @@ struct ExplainedFailure {
     init(_ failure: TaskFailure, task: String, model: String, catalogue: [ModelSummaryDocument]) {
         let kind = Kind(failure.reason)
         status = kind.status
-        retryAfter = kind.mayHelp ? failure.retryAfter ?? .seconds(1) : nil
+        let wasLost = failure.reason == .workerLost || failure.reason == .stalled
+        retryAfter =
+            kind.mayHelp || wasLost && failure.delivered == nil || failure.retryAfter != nil
+            ? failure.retryAfter ?? .seconds(1) : nil
         var body = ErrorBody(
             message: failure.message, type: kind.type, code: failure.reason.code, param: kind.param)
         if failure.reason == .modelNotFound { body = GatewayResponder.noSuchModel(model, in: catalogue) }
@@ -37,7 +41,7 @@ struct ExplainedFailure {
             switch reason {
             case .modelNotFound: self.init(.notFound, "invalid_request_error", "model")
             case .contextTooSmall: self.init(.badRequest, "invalid_request_error", "messages")
-            case .invalidRequest: self.init(.badRequest, "invalid_request_error")
+            case .invalidRequest, .contentFilter: self.init(.badRequest, "invalid_request_error")
             case .noBid, .notServed, .notSampled, .lacksParameter:
                 self.init(.serviceUnavailable, "no_bid")
             case .overMaxPrice: self.init(.serviceUnavailable, "no_bid", "provider.max_price")

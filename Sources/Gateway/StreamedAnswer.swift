@@ -9,7 +9,7 @@ import Primitives
 
 /// What a stream has sent so far, and what it sends next.
 struct StreamProgress: Sendable {
-    var chunks: StreamChunks
+    private(set) var chunks: StreamChunks
     /// Output that is to be written at once.
     var out: [UInt8] = []
     /// The part of `out` that counts in the pipe's flow control.
@@ -20,8 +20,16 @@ struct StreamProgress: Sendable {
     var failure: TaskFailure?
     var tokens: UInt32 = 0
     private var quiet = true
+    private var hasBegun = false
 
     init(chunks: StreamChunks) { self.chunks = chunks }
+
+    /// The award says which of the client's models answers; once the answer has begun that can't change.
+    mutating func begin(_ chunks: StreamChunks) { if !hasBegun { self.chunks = chunks } }
+
+    mutating func finish(reason: String, usage: Usage) {
+        chunks.finish(reason: reason, usage: usage, to: &out)
+    }
 
     var isOver: Bool { summary != nil || failure != nil }
 
@@ -34,6 +42,7 @@ struct StreamProgress: Sendable {
         case .progress, .restarted: break
         case .delta(let text, let tokens, let extra):
             quiet = false
+            hasBegun = true
             bytes += event.bytes
             self.tokens &+= tokens
             if extra.isEmpty {
@@ -116,13 +125,18 @@ extension TaskAnswer {
 
     private func take(_ events: [ClientEvent], into progress: inout StreamProgress) {
         if events.isEmpty { progress.signOfLife() }
-        for event in events { progress.take(event) }
+        for event in events {
+            if case .awarded(let award) = event {
+                progress.begin(StreamChunks(identity(award), includeUsage: client.includeUsage))
+            }
+            progress.take(event)
+        }
     }
 
     /// Writes the end of the stream, if the task is over.
     private func finish(_ progress: inout StreamProgress) {
         if let summary = progress.summary {
-            progress.chunks.finish(reason: summary.reason, usage: usage(summary), to: &progress.out)
+            progress.finish(reason: summary.reason, usage: usage(summary))
         } else if let failed = progress.failure {
             let explained = ExplainedFailure(
                 failed, task: stream.id.description, model: client.model, catalogue: [])

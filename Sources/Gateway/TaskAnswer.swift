@@ -24,7 +24,8 @@ extension GatewayResponder {
         counters.opened()
         let started = ContinuousClock.now
         let answer = TaskAnswer(
-            client: client, stream: await node.submit(asked), loop: request.channel.eventLoop,
+            client: client, models: [asked.model] + asked.fallbackModels, stream: await node.submit(asked),
+            loop: request.channel.eventLoop,
             started: started, responder: self)
         return client.stream ? await answer.streamed() : await answer.whole()
     }
@@ -32,6 +33,8 @@ extension GatewayResponder {
 
 struct TaskAnswer: Sendable {
     let client: ClientRequest
+    /// The canonical names of the client's models, in its order.
+    let models: [String]
     let stream: any TaskStreaming
     let loop: any EventLoop
     let started: ContinuousClock.Instant
@@ -39,10 +42,11 @@ struct TaskAnswer: Sendable {
     let identity: AnswerIdentity
 
     init(
-        client: ClientRequest, stream: any TaskStreaming, loop: any EventLoop,
+        client: ClientRequest, models: [String], stream: any TaskStreaming, loop: any EventLoop,
         started: ContinuousClock.Instant, responder: GatewayResponder
     ) {
         self.client = client
+        self.models = models
         self.stream = stream
         self.loop = loop
         self.started = started
@@ -50,6 +54,20 @@ struct TaskAnswer: Sendable {
         identity = AnswerIdentity(
             kind: client.kind, task: stream.id.description, created: Int64(Date().timeIntervalSince1970),
             model: client.model)
+    }
+
+    /// The model that was sold, as the client named it.
+    func name(of award: AwardSummary?) -> String {
+        guard let award, let index = models.firstIndex(of: award.model), index > 0 else {
+            return client.model
+        }
+        return client.fallbackModels[index - 1]
+    }
+
+    func identity(_ award: AwardSummary?) -> AnswerIdentity {
+        var identity = identity
+        identity.model = name(of: award)
+        return identity
     }
 
     // MARK: Not streamed
@@ -85,16 +103,16 @@ struct TaskAnswer: Sendable {
         let usage = usage(summary)
         let body: [UInt8]
         if client.kind == .embedding {
-            let client = client
+            let (client, model) = (client, name(of: award))
             let built = await LargeWork.run(bytes: summary.extra.count) {
                 EmbeddingAnswer.body(
-                    summary.extra, inputs: Int(client.choices), model: client.model, base64: client.base64,
+                    summary.extra, inputs: Int(client.choices), model: model, base64: client.base64,
                     usage: usage)
             }
             guard let built else { return await failure(.unreadable(client.model)) }
             body = built
         } else {
-            let identity = identity
+            let identity = identity(award)
             body = await LargeWork.run(bytes: answer.bytes) {
                 answer.body(identity, reason: summary.reason, usage: usage)
             }
@@ -111,7 +129,8 @@ struct TaskAnswer: Sendable {
         Usage(
             promptTokens: summary.promptTokens, cachedTokens: summary.cachedTokens,
             completionTokens: summary.completionTokens, cost: summary.cost, task: stream.id.description,
-            workers: summary.workers.map { NodeID(of: $0).description }, failovers: summary.failovers)
+            workers: summary.workers.map { NodeID(of: $0).description }, failovers: summary.failovers,
+            discardedTokens: summary.discarded.tokens, discardedCost: summary.discarded.cost)
     }
 
     func failure(_ failed: TaskFailure) async -> Response {
@@ -134,7 +153,7 @@ struct TaskAnswer: Sendable {
         headers.add(name: "x-request-id", value: stream.id.description)
         guard let award else { return }
         headers.add(name: "starling-worker", value: NodeID(of: award.worker).description)
-        var model = Reply.token(client.model)
+        var model = Reply.token(name(of: award))
         if !award.quantization.isEmpty { model += "; quantization=\(Reply.token(award.quantization))" }
         if let digest = award.digest {
             model +=

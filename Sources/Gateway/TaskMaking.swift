@@ -13,15 +13,18 @@ private let deadlineMax = Interval.milliseconds(ProviderPreferences.deadlineMill
 
 extension GatewayResponder {
     func taskRequest(_ client: ClientRequest, _ request: Request) async throws(ErrorBody) -> TaskRequest {
-        var model = client.model
-        if model.utf8.contains(where: { $0 >= 0x80 || ($0 >= 0x41 && $0 <= 0x5A) }) {
-            model = Self.canonical(model, in: await node.catalogue())
+        var models: [String] = []
+        for name in [client.model] + client.fallbackModels {
+            let isCanonical = !name.utf8.contains(where: { $0 >= 0x80 || ($0 >= 0x41 && $0 <= 0x5A) })
+            models.append(isCanonical ? name : Self.canonical(name, in: await node.catalogue()))
         }
         return TaskRequest(
-            kind: client.kind.taskKind, model: model, body: client.body, tokensIn: client.tokensIn,
+            kind: client.kind.taskKind, model: models[0], fallbackModels: Array(models.dropFirst()),
+            body: client.body, tokensIn: client.tokensIn,
             tokensOutEstimate: client.tokensOutEstimate, tokensOutMax: client.tokensOutMax,
-            features: client.features, resumable: client.resumable, streams: client.stream,
-            choices: client.choices, deadline: deadline(client, request),
+            features: client.features, resumable: client.resumable, repeatable: client.repeatable,
+            streams: client.stream,
+            choices: client.choices, choicesEach: client.choicesEach, deadline: deadline(client, request),
             preferences: try await preferences(client.provider))
     }
 

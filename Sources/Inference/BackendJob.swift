@@ -163,7 +163,11 @@ final class BackendJob: TransferSink {
         }
         for event in arrived {
             guard reading == .streaming else { return }
-            if event.data.elementsEqual("[DONE]".utf8) { return complete() }
+            if event.data.elementsEqual("[DONE]".utf8) {
+                // A server that is cut off behind a proxy ends like that: what it sent may be half an answer.
+                if finishReason == nil { return fail(.closedEarly, Self.noReason) }
+                return complete()
+            }
             do {
                 let chunk = try BackendChunk(scanning: event.data, choices: choices)
                 take(chunk, named: event.name, now: now)
@@ -239,6 +243,8 @@ final class BackendJob: TransferSink {
         return finishReason
     }
 
+    private static let noReason = "The model server ended its answer without a finish reason."
+
     /// Bytes of FINISH's reason.
     private static let reasonMax = 32
 
@@ -273,7 +279,7 @@ final class BackendJob: TransferSink {
             if finishReason != nil { return complete() }
             return events.ignoredBytes > 0 && countedTokens == 0
                 ? fail(.garbage, "The model server's answer is not an event stream.")
-                : fail(.closedEarly, "The model server ended its answer without a finish reason.")
+                : fail(.closedEarly, Self.noReason)
         }
         reading = .complete
         let answer = body

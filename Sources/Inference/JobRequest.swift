@@ -100,10 +100,13 @@ public struct BackendFailure: Error, Sendable, Hashable {
     }
     public var code: Code
     public var message: String
+    /// When a busy server wants to be asked again; nil: it didn't say.
+    public var retryAfter: Interval?
 
-    public init(_ code: Code, _ message: String) {
+    public init(_ code: Code, _ message: String, retryAfter: Interval? = nil) {
         self.code = code
         self.message = message
+        self.retryAfter = retryAfter
     }
 
     /// Whether another worker may succeed with the same task.

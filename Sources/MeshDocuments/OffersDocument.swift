@@ -52,15 +52,22 @@ public struct OfferDocument: Codable, Sendable, Equatable {
         public var firstTokenMilliseconds: Int
         public var tokensPerSecond: Double
         @Nullable public var coldMilliseconds: Int?
-        public init(firstTokenMilliseconds: Int, tokensPerSecond: Double, coldMilliseconds: Int? = nil) {
+        /// How fast it reads a prompt.
+        @Nullable public var promptTokensPerSecond: Int?
+        public init(
+            firstTokenMilliseconds: Int, tokensPerSecond: Double, coldMilliseconds: Int? = nil,
+            promptTokensPerSecond: Int? = nil
+        ) {
             self.firstTokenMilliseconds = firstTokenMilliseconds
             self.tokensPerSecond = tokensPerSecond
             self.coldMilliseconds = coldMilliseconds
+            self.promptTokensPerSecond = promptTokensPerSecond
         }
         enum CodingKeys: String, CodingKey {
             case firstTokenMilliseconds = "first_token_ms"
             case tokensPerSecond = "tokens_per_s"
             case coldMilliseconds = "cold_ms"
+            case promptTokensPerSecond = "prompt_tokens_per_s"
         }
     }
 

@@ -254,6 +254,8 @@ public struct TaskAssignment: Codable, Sendable, Equatable {
     public var tokens: Int
     /// `running`, `finished`, `lost`, `stalled`, `failed`, `refused`, `cancelled`, `left`.
     public var ended: String
+    /// Why it didn't finish.
+    @Nullable public var why: String?
     public var cost: Money
     /// From the last byte of the previous worker to the first of this one.
     @Nullable public var gapMilliseconds: Double?
@@ -263,7 +265,7 @@ public struct TaskAssignment: Codable, Sendable, Equatable {
 
     public init(
         nodeID: String, name: String, isPinned: Bool = false, fromToken: Int, tokens: Int, ended: String,
-        cost: Money,
+        why: String? = nil, cost: Money,
         gapMilliseconds: Double? = nil, receipt: String? = nil, droppedFields: [String] = []
     ) {
         self.nodeID = nodeID
@@ -272,6 +274,7 @@ public struct TaskAssignment: Codable, Sendable, Equatable {
         self.fromToken = fromToken
         self.tokens = tokens
         self.ended = ended
+        self.why = why
         self.cost = cost
         self.gapMilliseconds = gapMilliseconds
         self.receipt = receipt
@@ -283,7 +286,7 @@ public struct TaskAssignment: Codable, Sendable, Equatable {
         case name
         case isPinned = "pinned"
         case fromToken = "from_token"
-        case tokens, ended
+        case tokens, ended, why
         case cost = "cost_ucr"
         case gapMilliseconds = "gap_ms"
         case receipt

@@ -136,7 +136,9 @@ extension Node: MeshNode {
                     firstTokenMilliseconds: Int(record.speed.firstTokenMilliseconds),
                     tokensPerSecond: Double(record.speed.millitokensPerSecond) / 1000,
                     coldMilliseconds: record.speed.coldFirstTokenMilliseconds == 0
-                        ? nil : Int(record.speed.coldFirstTokenMilliseconds)),
+                        ? nil : Int(record.speed.coldFirstTokenMilliseconds),
+                    promptTokensPerSecond: record.speed.promptTokensPerSecond == 0
+                        ? nil : Int(record.speed.promptTokensPerSecond)),
                 sequence: record.sequence,
                 issuedAt: Timestamp.text(milliseconds: record.issuedAt.milliseconds),
                 notAfter: Timestamp.text(milliseconds: record.notAfter.milliseconds),
@@ -287,7 +289,8 @@ extension TaskDocument {
                     nodeID: NodeID(of: assignment.worker).description, name: name.text,
                     isPinned: name.isPinned, fromToken: Int(assignment.fromToken),
                     tokens: Int(assignment.tokens),
-                    ended: assignment.ended.rawValue, cost: assignment.cost,
+                    ended: assignment.ended.rawValue,
+                    why: assignment.why.isEmpty ? nil : Printable.line(assignment.why), cost: assignment.cost,
                     gapMilliseconds: milliseconds(assignment.gap),
                     receipt: assignment.receipt.map { Base32.encode($0.bytes) },
                     droppedFields: assignment.droppedFields)

@@ -95,11 +95,14 @@ extension Node {
             sales.produced(job, tokens: tokens)
             peer.job(job, .produced(text: [], tokens: UInt32(clamping: tokens), extra: choices), now: now)
         case .finished(let finish):
-            jobs[job] = nil
+            if let index = jobs.removeValue(forKey: job) { backends[index].hasAnswered() }
             jobEnded(job, usage: finish.usage, finish.reason)
             peer.job(job, .finished(finish.wire), now: now)
         case .failed(let failure):
-            jobs[job] = nil
+            if let index = jobs.removeValue(forKey: job), failure.code == .busy {
+                backends[index].wasRefused(retryAfter: failure.retryAfter, now.monotonic)
+                updateServed()
+            }
             jobEnded(job, usage: nil, failure.code.rawValue, failure.message)
             peer.job(job, .failed(failure.wire), now: now)
         }

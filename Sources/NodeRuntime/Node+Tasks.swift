@@ -35,6 +35,9 @@ extension Node {
     }
 
     func deliver(_ task: TaskID, _ event: ClientEvent, _ now: Now) {
+        if case .awarded(let award) = event, let after = award.after {
+            logFailover(of: task, after, to: award)
+        }
         guard let client = streams[task] else { return }
         if event.isFinal {
             streams[task] = nil
@@ -49,6 +52,17 @@ extension Node {
         } else {
             streams[task]?.withheld += bytes
         }
+    }
+
+    private func logFailover(of task: TaskID, _ lost: Failover, to award: AwardSummary) {
+        log.info(
+            "another node goes on with a task",
+            metadata: [
+                "task": "\(task)", "model": "\(award.model)",
+                "from": "\(Printable.line(name(of: lost.worker, label: lost.name).text))",
+                "to": "\(Printable.line(name(of: award.worker, label: award.workerName).text))",
+                "why": "\(Printable.line(lost.why))", "delivered_tokens": "\(lost.tokens)",
+            ])
     }
 
     private func drained(_ task: TaskID) {

@@ -24,6 +24,9 @@ struct ServedBackend {
     var driver: Backend?
     var status: BackendStatus?
     let remembered: SpeedRecord?
+    /// When the model server takes requests again, by its own word; and how often it said so in a row.
+    private var busyUntil: MonotonicTime?
+    private var busyInRow: Int64 = 0
 
     init(settings: ServeSettings, id: Int, memory: Node.Memory) {
         self.settings = settings
@@ -67,6 +70,23 @@ struct ServedBackend {
             speed: Double(settings.speed), extraFields: settings.allowFields, measures: settings.measure)
     }
 
+    /// Bounds of the time for which a model server counts as busy: without a word of its own it doubles from the first,
+    /// each time. Shorter: it is hammered; longer: it is left idle.
+    private static let busyMin = Interval.seconds(1)
+    private static let busyMax = Interval.minutes(5)
+
+    /// The model server refused a job because it has too much to do.
+    mutating func wasRefused(retryAfter: Interval?, _ now: MonotonicTime) {
+        // What ran together was refused together.
+        if let busyUntil, now < busyUntil { return }
+        let usual = Self.busyMin * (1 << min(busyInRow, 8))
+        busyInRow += 1
+        busyUntil = now + max(Self.busyMin, min(retryAfter ?? usual, Self.busyMax))
+    }
+
+    /// The model server answered.
+    mutating func hasAnswered() { (busyUntil, busyInRow) = (nil, 0) }
+
     /// What the market may sell of it now.
     func served(isPaused: Bool, isLeaving: Bool) -> ServedModel? {
         // A backend that was never up has nothing to offer yet.
@@ -75,7 +95,7 @@ struct ServedBackend {
         switch status.state {
         case _ where isLeaving: availability = .leaving
         case _ where isPaused: availability = .paused
-        case .up: availability = .up
+        case .up: availability = busyUntil.map { .busy(until: $0) } ?? .up
         case .starting: availability = .down("starting")
         case .down(let failure): availability = .down(failure.message)
         }
@@ -101,7 +121,8 @@ struct ServedBackend {
             speed: Speed(
                 firstTokenMilliseconds: Self.milliseconds(speed.firstTokenSeconds),
                 millitokensPerSecond: UInt32(clamping: Int(min(speed.tokensPerSecond, 1e6) * 1000)),
-                coldFirstTokenMilliseconds: Self.milliseconds(speed.coldFirstTokenSeconds)),
+                coldFirstTokenMilliseconds: Self.milliseconds(speed.coldFirstTokenSeconds),
+                promptTokensPerSecond: UInt32(clamping: Int(min(max(speed.prefillTokensPerSecond, 0), 1e8)))),
             available: availability)
     }
 

@@ -19,7 +19,9 @@ public struct ClientRequest: Hashable, Sendable {
     public var kind: Kind
     /// As the client wrote it.
     public var model: String
-    /// The client's JSON without `provider`; unknown fields are kept.
+    /// Models to ask where nobody answers with the one before: OpenRouter's `models`, without the first.
+    public var fallbackModels: [String] = []
+    /// The client's JSON without `provider` and `models`; unknown fields are kept.
     public var body: [UInt8]
     public var stream = false
     public var includeUsage = false
@@ -31,9 +33,13 @@ public struct ClientRequest: Hashable, Sendable {
     public var tokensOutMax: UInt32?
     /// Answers in one, each with that limit: `n` for each prompt. Of an embedding: its inputs.
     public var choices: UInt32 = 1
+    /// `n`: of these, the answers to one prompt.
+    public var choicesEach: UInt32 = 1
     public var needs: Needs = []
     /// Plain text with one choice: another worker may continue it in mid-stream.
     public var resumable = false
+    /// Its temperature is 0 or not stated.
+    public var repeatable = false
     /// The client wants the vectors of an embedding as base64 of little-endian floats.
     public var base64 = false
     public var provider = ProviderPreferences()
@@ -42,14 +48,18 @@ public struct ClientRequest: Hashable, Sendable {
     public static let medianAnswerTokens: UInt32 = 64
     public static let choicesMax: UInt64 = 128
     public static let modelBytesMax = 256
+    /// Names in `models`.
+    public static let modelsMax = 8
 
     /// Reads a body. Throws the error to send to the client, with status 400.
     public init(kind: Kind, body bytes: [UInt8]) throws(ErrorBody) {
         let tree = try Self.parse(bytes)
         guard let members = tree.members else { throw .invalid("The body must be a JSON object.") }
         self.kind = kind
-        model = try Self.model(tree)
-        let kept = JSONTree.object(members.filter { $0.key != "provider" })
+        let models = try Self.models(tree)
+        model = models[0]
+        fallbackModels = Array(models.dropFirst())
+        let kept = JSONTree.object(members.filter { $0.key != "provider" && $0.key != "models" })
         body = kept.bytes
         if let preferences = tree["provider"], !preferences.isNull {
             provider = try ProviderPreferences(preferences)
@@ -61,8 +71,10 @@ public struct ClientRequest: Hashable, Sendable {
         tokensIn = reader.estimate.tokens
         tokensOutMax = reader.maxTokens
         choices = UInt32(clamping: UInt64(reader.choices) * UInt64(reader.prompts))
+        choicesEach = reader.choices
         needs = reader.needs
         resumable = kind != .embedding && reader.choices == 1 && reader.needs.isEmpty && !reader.isShaped
+        repeatable = resumable && (tree["temperature"]?.real ?? 0) == 0
         base64 = reader.base64
         if kind != .embedding {
             let each = min(Self.medianAnswerTokens, reader.maxTokens ?? .max)
@@ -89,12 +101,28 @@ public struct ClientRequest: Hashable, Sendable {
         }
     }
 
-    private static func model(_ tree: JSONTree) throws(ErrorBody) -> String {
-        guard let value = tree["model"], !value.isNull else {
+    /// `model`, then `models`, each once; at least one.
+    private static func models(_ tree: JSONTree) throws(ErrorBody) -> [String] {
+        var models: [String] = []
+        if let value = tree["model"], !value.isNull { models.append(try name(value, "model")) }
+        if let value = tree["models"], !value.isNull {
+            guard let names = value.elements, names.count <= modelsMax else {
+                throw .invalid("`models` must be a list of at most \(modelsMax) names.", param: "models")
+            }
+            for (index, value) in names.enumerated() {
+                let name = try name(value, "models[\(index)]")
+                if !models.contains(name) { models.append(name) }
+            }
+        }
+        guard !models.isEmpty else {
             throw .invalid("`model` is missing. GET /v1/models lists the models.", param: "model")
         }
+        return models
+    }
+
+    private static func name(_ value: JSONTree, _ path: String) throws(ErrorBody) -> String {
         guard let model = value.text, !model.isEmpty, model.utf8.count <= modelBytesMax else {
-            throw .invalid("`model` must be a name of at most \(modelBytesMax) bytes.", param: "model")
+            throw .invalid("`\(path)` must be a name of at most \(modelBytesMax) bytes.", param: path)
         }
         return model
     }

@@ -12,10 +12,13 @@ public struct Usage: Hashable, Sendable {
     /// Node ids, in the order in which they answered.
     public var workers: [String]
     public var failovers: Int
+    /// Of the cost, what was for answers that broke off and began again; their tokens are no part of the others.
+    public var discardedTokens: UInt32
+    public var discardedCost: Money
 
     public init(
         promptTokens: UInt32, cachedTokens: UInt32, completionTokens: UInt32, cost: Money, task: String,
-        workers: [String], failovers: Int
+        workers: [String], failovers: Int, discardedTokens: UInt32 = 0, discardedCost: Money = .zero
     ) {
         self.promptTokens = promptTokens
         self.cachedTokens = cachedTokens
@@ -24,6 +27,8 @@ public struct Usage: Hashable, Sendable {
         self.task = task
         self.workers = workers
         self.failovers = failovers
+        self.discardedTokens = discardedTokens
+        self.discardedCost = discardedCost
     }
 
     /// The value of `usage`.
@@ -40,10 +45,18 @@ public struct Usage: Hashable, Sendable {
 
     /// The value of `starling`.
     var starling: JSONTree {
-        .object([
+        var members: [JSONTree.Member] = [
             .init("task", .string(task)),
             .init("workers", .array(workers.map { .string($0) })),
             .init("failovers", .number(String(failovers))),
-        ])
+        ]
+        if discardedTokens > 0 || discardedCost > .zero {
+            let lost: [JSONTree.Member] = [
+                .init("completion_tokens", .number(String(discardedTokens))),
+                .init("cost_ucr", .number(discardedCost.description)),
+            ]
+            members.append(.init("discarded", .object(lost)))
+        }
+        return .object(members)
     }
 }

@@ -95,6 +95,7 @@ extension Speed {
         w.uint(1, firstTokenMilliseconds)
         w.uint(2, millitokensPerSecond)
         w.uint(3, coldFirstTokenMilliseconds)
+        w.uint(4, promptTokensPerSecond)
     }
 
     mutating func read(_ reader: ProtoReader, _ bytes: RawSpan) throws(WireError) {
@@ -104,6 +105,7 @@ extension Speed {
             case 1: r.read(&firstTokenMilliseconds, clampedTo: WireLimits.durationMax)
             case 2: r.read(&millitokensPerSecond, clampedTo: WireLimits.millitokensPerSecondMax)
             case 3: r.read(&coldFirstTokenMilliseconds, clampedTo: WireLimits.durationMax)
+            case 4: r.read(&promptTokensPerSecond, clampedTo: WireLimits.tokensMax)
             default: break
             }
         }

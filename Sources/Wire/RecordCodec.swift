@@ -174,6 +174,7 @@ extension Bid: Record {
         w.text(12, quantization, max: WireLimits.quantizationMax)
         w.bool(13, continues)
         w.uint(14, context)
+        w.uint(15, promptTokensPerSecond)
         return w.bytes
     }
 
@@ -202,6 +203,7 @@ extension Bid: Record {
             case 12: try r.read(&bid.quantization, bytes, max: WireLimits.quantizationMax)
             case 13: r.read(&bid.continues)
             case 14: r.read(&bid.context, clampedTo: WireLimits.tokensMax)
+            case 15: r.read(&bid.promptTokensPerSecond, clampedTo: WireLimits.tokensMax)
             default: break
             }
         }

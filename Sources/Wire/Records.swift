@@ -90,13 +90,16 @@ public struct Speed: Hashable, Sendable {
     public var millitokensPerSecond: UInt32
     /// First token of a model that is not loaded; 0: unknown.
     public var coldFirstTokenMilliseconds: UInt32
+    /// How fast it reads a prompt; 0: unknown.
+    public var promptTokensPerSecond: UInt32
     public init(
         firstTokenMilliseconds: UInt32 = 0, millitokensPerSecond: UInt32 = 0,
-        coldFirstTokenMilliseconds: UInt32 = 0
+        coldFirstTokenMilliseconds: UInt32 = 0, promptTokensPerSecond: UInt32 = 0
     ) {
         self.firstTokenMilliseconds = firstTokenMilliseconds
         self.millitokensPerSecond = millitokensPerSecond
         self.coldFirstTokenMilliseconds = coldFirstTokenMilliseconds
+        self.promptTokensPerSecond = promptTokensPerSecond
     }
 }
 
@@ -166,13 +169,15 @@ public struct Bid: Hashable, Sendable {
     public var quantization: String
     public var continues: Bool
     public var context: UInt32
+    /// How fast the prompt is read; 0: unknown.
+    public var promptTokensPerSecond: UInt32
 
     public init(
         task: TaskID, attempt: UInt32, bidder: PublicKey, buyer: PublicKey, price: Price = Price(),
         queueMilliseconds: UInt32 = 0, firstTokenMilliseconds: UInt32 = 0, millitokensPerSecond: UInt32 = 0,
         cachedTokens: UInt32 = 0, workerDials: Bool = false, digest: Bytes32? = nil,
         quantization: String = "",
-        continues: Bool = false, context: UInt32 = 0
+        continues: Bool = false, context: UInt32 = 0, promptTokensPerSecond: UInt32 = 0
     ) {
         self.task = task
         self.attempt = attempt
@@ -188,6 +193,7 @@ public struct Bid: Hashable, Sendable {
         self.quantization = quantization
         self.continues = continues
         self.context = context
+        self.promptTokensPerSecond = promptTokensPerSecond
     }
 }
 

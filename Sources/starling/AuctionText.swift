@@ -66,9 +66,10 @@ enum AuctionText {
         let more = why.map { "   why: \($0)" } ?? ""
         for (lost, next) in zip(task.assignments, task.assignments.dropFirst()) {
             let gap = next.gapMilliseconds.map { " after \(seconds($0))" } ?? ""
-            lines.append(
-                "\(called(lost)) \(ending(lost.ended)) after \(counted(lost.tokens, "token")); \(called(next)) continued\(gap)"
-            )
+            lines.append(ended(lost) + "; \(called(next)) continued\(gap)")
+        }
+        if let last = task.assignments.last, last.why != nil, task.state != "delivered" {
+            lines.append(ended(last))
         }
         if task.assignments.count > 1 {
             lines.append(
@@ -96,6 +97,11 @@ enum AuctionText {
             lines.append("\(task.state)\(times)")
         }
         return lines.map { Printable.line($0) }.joined(separator: "\n")
+    }
+
+    private static func ended(_ lost: TaskAssignment) -> String {
+        let why = lost.why.map { " (\($0))" } ?? ""
+        return "\(called(lost)) \(ending(lost.ended)) after \(counted(lost.tokens, "token"))\(why)"
     }
 
     private static func called(_ bid: TaskBid) -> String {

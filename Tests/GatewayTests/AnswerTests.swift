@@ -352,6 +352,26 @@ import Wire
             #expect(node.requests.map(\.deadline) == [.milliseconds(12_500), .seconds(600)])
         }
     }
+
+    @Test func theAnswerNamesTheModelThatWasSoldAsTheClientWroteIt() async throws {
+        let node = FakeNode(script: { task in
+            task.award(model: "wren-s")
+            task.say("Hello")
+            task.finish()
+        })
+        try await withGateway(node) { port in
+            for stream in [false, true] {
+                let body =
+                    #"{"models": ["wren-m", "Wren-S"], "stream": \#(stream), "messages": [{"role": "user", "content": "Hi"}]}"#
+                let response = try await ask(port, "POST", "/v1/chat/completions", body: body)
+                #expect(response.status == 200 && response.body.contains(#""model":"Wren-S""#))
+                #expect(
+                    !response.body.contains("wren-m")
+                        && response["starling-model"]?.hasPrefix("Wren-S") == true)
+            }
+            #expect(node.requests.first?.fallbackModels == ["wren-s"])
+        }
+    }
 }
 
 /// Refusals as HTTP responses.
@@ -363,7 +383,9 @@ import Wire
             (.busy, 503, "no_bid", "true"), (.unreachable, 503, "no_bid", "true"),
             (.contextTooSmall, 400, "invalid_request_error", "false"),
             (.deadlineExceeded, 504, "deadline_exceeded", "false"),
-            (.workerLost, 502, "worker_error", "false"),
+            // Nothing was delivered, or it would have been bought again.
+            (.workerLost, 502, "worker_error", "true"),
+            (.contentFilter, 400, "invalid_request_error", "false"),
             (.backendError, 502, "worker_error", "false"), (.tooManyTasks, 429, "rate_limit_error", "true"),
             (.invalidRequest, 400, "invalid_request_error", "false"), (.leaving, 503, "leaving", "true"),
         ] as [(Reason, Int, String, String)])

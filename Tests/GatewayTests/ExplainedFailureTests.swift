@@ -9,7 +9,10 @@ import Testing
         let explained = ExplainedFailure(
             TaskFailure(reason, message: "no"), task: "t", model: "wren-m", catalogue: [])
         #expect((400..<600).contains(explained.status.code))
-        let helps = ["busy", "unreachable", "leaving", "rate_limited"].contains(reason.code)
+        // A lost worker had delivered nothing.
+        let helps =
+            ["busy", "unreachable", "leaving", "rate_limited"].contains(reason.code)
+            || reason == .workerLost || reason == .stalled
         #expect((explained.retryAfter != nil) == helps)
     }
 

@@ -64,7 +64,7 @@ struct FakeTask: Sendable {
     static let worker = Identity(seed: Bytes32(1, 2, 3, 4))
     static let price = Price(input: 200_000, cachedInput: 20_000, output: 2_000_000)
 
-    func award(name: String = "ada") {
+    func award(name: String = "ada", model: String = "") {
         stream.append(
             .awarded(
                 AwardSummary(
@@ -72,7 +72,7 @@ struct FakeTask: Sendable {
                     digest: Bytes32(0x9f00_0000_0000_0000, 0, 0, 1), price: Self.price, known: 5, asked: 3,
                     bids: 3,
                     choose: .microseconds(100), collect: .microseconds(1_400), award: .microseconds(800),
-                    resume: .stream)))
+                    resume: .stream, model: model)))
     }
 
     @discardableResult

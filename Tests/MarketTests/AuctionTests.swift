@@ -270,7 +270,7 @@ import Wire
         #expect(failure.message == "3 nodes sell wren-m: 1 has no free slot now, and 2 do not answer.")
     }
 
-    @Test func aTaskWaitsForSlotsThatOtherAuctionsHoldButNotForThoseThatWork() {
+    @Test func aTaskWaitsForSlotsUntilItsDeadlineAndNotWhereNoneIsFreeBeforeThat() {
         var buyer = Buyer()
         let task = buyer.submit()
         buyer.found(task, [ada])
@@ -286,6 +286,11 @@ import Wire
         #expect(buyer.actions.failures.isEmpty)
         buyer.advance(to: 90)
         #expect(buyer.actions.needs == 2)
+        buyer.found(task, [ada])
+        declines(&buyer, 5_000)
+        #expect(buyer.actions.failures.isEmpty)
+        buyer.advance(to: 5_700)
+        #expect(buyer.take().needs > 0)
         buyer.found(task, [ada])
         declines(&buyer, 5_000)
         #expect(buyer.actions.failures.map(\.reason) == [.busy])

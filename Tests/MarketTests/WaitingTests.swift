@@ -11,32 +11,35 @@ import Wire
     func after(_ milliseconds: Int64) -> MonotonicTime { .zero + .milliseconds(milliseconds) }
 
     func made(
-        first: UInt32, queue: UInt32 = 0, tokensIn: UInt32 = 8, slowness: Int = 0,
+        first: UInt32, queue: UInt32 = 0, tokensIn: UInt32 = 8, reads: UInt32 = 0, slowness: Int = 0,
         _ belief: StallClock.Belief = .met(99)
     ) -> StallClock {
         let bid = Bid(
             task: TaskID(high: 1, low: 1), attempt: 1, bidder: ada.key, buyer: bob.key, price: price(20, 200),
             queueMilliseconds: queue, firstTokenMilliseconds: first, millitokensPerSecond: 60_000,
-            digest: nil, quantization: "q8_0", continues: true, context: 512)
+            digest: nil, quantization: "q8_0", continues: true, context: 512,
+            promptTokensPerSecond: reads)
         return StallClock(
             bid, tokensIn: tokensIn, belief, slowness: slowness, parameters, .zero)
     }
 
     @Test func beforeItsFirstDeltaAWorkerHasThreeTimesWhatItBidAndItsQueue() {
-        #expect(made(first: 3).stallsAt(parameters) == after(1_500))
-        #expect(made(first: 2_000, queue: 500).stallsAt(parameters) == after(6_500))
-        #expect(made(first: 1_000_000, queue: .max).stallsAt(parameters) == after(90_000))
-        #expect(made(first: 20_000, .stranger).stallsAt(parameters) == after(15_000))
-        #expect(made(first: 20_000, .met(0)).stallsAt(parameters) == after(15_000), "it has just lost one")
-        #expect(made(first: 20_000, .met(4)).stallsAt(parameters) == after(23_000))
+        #expect(made(first: 3).stallsAt(parameters, canMove: false) == after(1_500))
+        #expect(made(first: 2_000, queue: 500).stallsAt(parameters, canMove: false) == after(6_500))
+        #expect(made(first: 1_000_000, queue: .max).stallsAt(parameters, canMove: false) == after(90_000))
+        #expect(made(first: 20_000, .stranger).stallsAt(parameters, canMove: false) == after(15_000))
+        #expect(
+            made(first: 20_000, .met(0)).stallsAt(parameters, canMove: false) == after(15_000),
+            "it has just lost one")
+        #expect(made(first: 20_000, .met(4)).stallsAt(parameters, canMove: false) == after(23_000))
     }
 
     @Test func afterItsFirstDeltaAWorkerHasThreeTimesTheMedianGap() {
         var clock = made(first: 3)
         for second in 0..<4 { clock.bytesCame(after(Int64(second) * 1_000)) }
-        #expect(clock.stallsAt(parameters) == after(6_000))
+        #expect(clock.stallsAt(parameters, canMove: false) == after(6_000))
         clock.restart(after(5_000))
-        #expect(clock.stallsAt(parameters) == after(8_000))
+        #expect(clock.stallsAt(parameters, canMove: false) == after(8_000))
     }
 
     /// A frame each second, and when the clock says that the worker stalls.
@@ -46,7 +49,7 @@ import Wire
         for second in seconds {
             clock.progressCame(progress(second), delivered: 0, parameters, after(Int64(second) * 1_000))
         }
-        return clock.stallsAt(parameters)
+        return clock.stallsAt(parameters, canMove: false)
     }
 
     @Test func afterItsFirstByteFramesWithoutANewTokenAreBelievedForAWhileOnly() {
@@ -57,10 +60,10 @@ import Wire
                 Progress(phase: .generating, tokens: 1), delivered: 1, parameters,
                 after(Int64(second) * 1_000))
         }
-        #expect(clock.stallsAt(parameters) == after(10_000))
+        #expect(clock.stallsAt(parameters, canMove: false) == after(10_000))
         clock.progressCame(
             Progress(phase: .generating, tokens: 2), delivered: 1, parameters, after(20_000))
-        #expect(clock.stallsAt(parameters) == after(21_500))
+        #expect(clock.stallsAt(parameters, canMove: false) == after(21_500))
     }
 
     @Test func aFrameFromATimerIsNoEvidenceHoweverOftenItComes() {
@@ -109,7 +112,7 @@ import Wire
         #expect(stalls(&loads, 1..<60) { _ in Progress(phase: .loading, tokens: 0) } == after(4_000))
         var silent = made(first: 3, .replaceable)
         #expect(stalls(&silent, 1..<4) { _ in Progress(phase: .prefill, tokens: 0) } == after(4_000))
-        #expect(made(first: 20_000, .replaceable).stallsAt(parameters) == after(4_000))
+        #expect(made(first: 20_000, .replaceable).stallsAt(parameters, canMove: false) == after(4_000))
         var long = made(first: 3, tokensIn: 9_000, .replaceable)
         #expect(stalls(&long, 1..<9) { _ in Progress(phase: .prefill, tokens: 0) } == after(9_000))
     }
@@ -125,7 +128,7 @@ import Wire
         for second in 1...9 { clock.bytesCame(after(Int64(second) * 1_000)) }
         let early = drips(&clock, 11, 9_000)
         #expect(!before && !first && !early, "not before ten seconds")
-        #expect(clock.stallsAt(parameters) == after(10_000))
+        #expect(clock.stallsAt(parameters, canMove: false) == after(10_000))
         // 60 tokens a second: 75 in ten seconds are an eighth.
         var pace = clock
         let fewer = drips(&clock, 75, 10_000)

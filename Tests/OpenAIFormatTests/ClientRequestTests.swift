@@ -29,6 +29,30 @@ private let hello = #""model":"m","messages":[{"role":"user","content":"Hello"}]
         #expect(request.provider.sort == .price)
     }
 
+    @Test func furtherModelsAreReadOnceEachAndNotSentToSellers() throws {
+        let messages = #""messages":[{"role":"user","content":"Hello"}]"#
+        let both = try read(#"{"model":"a","models":["b","a","b","c"],\#(messages)}"#)
+        #expect(both.model == "a" && both.fallbackModels == ["b", "c"])
+        #expect(!String(decoding: both.body, as: UTF8.self).contains("models"))
+        let alone = try read(#"{"models":["b"],\#(messages)}"#)
+        #expect(alone.model == "b" && alone.fallbackModels.isEmpty)
+        #expect(try read(#"{"model":"a","models":null,\#(messages)}"#).fallbackModels.isEmpty)
+        for (models, param) in [(#""a""#, "models"), (#"["b",5]"#, "models[1]"), (#"[""]"#, "models[0]")] {
+            #expect(refusal(#"{"model":"a","models":\#(models),\#(messages)}"#)?.param == param)
+        }
+        #expect(refusal(#"{"models":[],\#(messages)}"#)?.param == "model")
+        let many = (0..<9).map { #""m\#($0)""# }.joined(separator: ",")
+        #expect(refusal(#"{"models":[\#(many)],\#(messages)}"#)?.param == "models")
+    }
+
+    @Test func onlyPlainTextWithoutATemperatureMayBeBegunAgain() throws {
+        for (fields, repeatable) in [
+            ("", true), (#","temperature":0"#, true), (#","temperature":0.1"#, false), (#","n":2"#, false),
+        ] {
+            #expect(try read("{\(hello)\(fields)}").repeatable == repeatable)
+        }
+    }
+
     @Test func tokensAreEstimatedAtAQuarterOfTheBytesAndFourAMessage() throws {
         #expect(try read("{\(hello)}").tokensIn == 4 + 2)
         #expect(try read(#"{"model":"m","messages":[{"role":"user","content":""}]}"#).tokensIn == 4)

@@ -1,21 +1,38 @@
 """A model server that a test controls, and that records the requests it saw.
 
-    python scripted_backend.py
+    python scripted_backend.py [MODEL]
 
-Prints {"url": …} and serves OpenAI's API on a free port until it is killed. `POST /script` changes how it answers
-(`Script` below); `GET /log` lists requests as begun, finished or aborted, with wall-clock times. The node's own trial
-question is answered in the same way, and is marked in the log.
+Prints {"url": …} and serves OpenAI's API for one model (`parrot`) on a free port until it is killed. `POST /script`
+changes how it answers (`script` below); `GET /log` lists requests as begun, finished or aborted, with wall-clock times.
+The node's own trial question is answered in the same way, unless `spares_trials`, and is marked in the log.
 """
 import asyncio
 import json
+import socket
+import struct
+import sys
 import time
+
+MODEL = sys.argv[1] if len(sys.argv) > 1 else "parrot"
 
 TRIAL = "What can you do?"
 log = []
 script = {
-    # answer, error, close, garbage or hang; the last three take effect after `after` tokens.
+    # answer; or a fault:
+    #   before any token   status (`status`, `error`, `retry_after`), error (500), reset, hang (before the headers), quiet (after
+    #                      them), empty, html, json_error
+    #   after `after` ones hang, close (without a reason to end), done (the same, then [DONE]), cut (a reset), garbage,
+    #                      inline_error, no_done (a whole answer without [DONE])
+    #   after all          nothing (an answer without a token)
     "mode": "answer",
     "after": 0,
+    # How many requests meet the fault; the later ones are answered. -1: all.
+    "times": -1,
+    "spares_trials": False,
+    "status": 500,
+    "error": {"message": "out of memory", "type": "server_error"},
+    "retry_after": None,
+    "context": 2048,
     "tokens": 20,
     # Seconds before the first token, and between tokens.
     "first": 0.0,
@@ -57,23 +74,69 @@ def words_of_last_answer(body):
     return last["content"].count(" ") if last.get("role") == "assistant" else 0
 
 
-async def answer(writer, body):
-    mode, after = script["mode"], script["after"]
+def reset(writer):
+    """Ends the connection by a reset."""
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+def fault(is_trial):
+    """The fault that this request meets."""
+    if is_trial and script["spares_trials"] or script["times"] == 0:
+        return "answer"
+    if script["times"] > 0 and script["mode"] != "answer" and not is_trial:
+        script["times"] -= 1
+    return script["mode"]
+
+
+def refuse(writer, status, error):
+    wait = script["retry_after"]
+    extra = "" if wait is None else f"Retry-After: {wait}\r\n"
+    body = json.dumps({"error": error}).encode()
+    writer.write(head(f"{status} Scripted", "application/json", f"{extra}Content-Length: {len(body)}\r\n") + body)
+
+
+async def answer(writer, body, mode):
+    after = script["after"]
     if mode == "error":
         return reply(writer, {"error": {"message": "out of memory", "type": "server_error"}}, "500 Internal Server Error")
+    if mode == "status":
+        return refuse(writer, script["status"], script["error"])
+    if mode == "reset":
+        return reset(writer)
     if mode == "hang" and after == 0:
         await asyncio.sleep(3600)
+    if mode == "json_error":
+        return reply(writer, {"error": {"message": "CUDA out of memory", "type": "server_error"}})
+    if mode == "html":
+        return writer.write(head("200 OK", "text/html") + b"<html><body>Bad gateway</body></html>")
     writer.write(head("200 OK", "text/event-stream"))
+    await writer.drain()
+    if mode == "empty":
+        return
+    if mode == "quiet":
+        await asyncio.sleep(3600)
     if mode == "garbage" and after == 0:
         writer.write(b"data: {this is no JSON\n\n")
         return await writer.drain()
     await asyncio.sleep(script["first"])
+    if mode == "nothing":
+        writer.write(chunk({}, "stop") + b"data: [DONE]\n\n")
+        return await writer.drain()
     said = words_of_last_answer(body)
     count = min(script["tokens"] - said, body.get("max_tokens", 1 << 30))
     for index in range(said, said + count):
-        if mode != "answer" and index - said >= after:
+        if mode not in ("answer", "no_done") and index - said >= after:
             if mode == "close":
                 return
+            if mode == "done":
+                writer.write(b"data: [DONE]\n\n")
+                return await writer.drain()
+            if mode == "cut":
+                return reset(writer)
+            if mode == "inline_error":
+                writer.write(b'data: {"error":{"message":"the engine died","type":"server_error"}}\n\n')
+                return await writer.drain()
             if mode == "garbage":
                 writer.write(b"data: {this is no JSON\n\n")
                 return await writer.drain()
@@ -83,14 +146,16 @@ async def answer(writer, body):
         await asyncio.sleep(script["every"])
     writer.write(chunk({}, "stop"))
     usage = {"prompt_tokens": 5, "completion_tokens": count, "total_tokens": 5 + count}
-    writer.write(f"data: {json.dumps({'choices': [], 'usage': usage})}\n\ndata: [DONE]\n\n".encode())
+    end = "" if mode == "no_done" else "data: [DONE]\n\n"
+    writer.write(f"data: {json.dumps({'choices': [], 'usage': usage})}\n\n{end}".encode())
     await writer.drain()
 
 
 async def generate(reader, writer, body):
-    entry = {"trial": TRIAL in json.dumps(body), "body": body, "begun": time.time(), "ended": None, "how": None}
+    is_trial = TRIAL in json.dumps(body)
+    entry = {"trial": is_trial, "body": body, "begun": time.time(), "ended": None, "how": None}
     log.append(entry)
-    work = asyncio.create_task(answer(writer, body))
+    work = asyncio.create_task(answer(writer, body, fault(is_trial)))
     gone = asyncio.create_task(reader.read(1))
     await asyncio.wait([work, gone], return_when=asyncio.FIRST_COMPLETED)
     entry["ended"] = time.time()
@@ -113,7 +178,9 @@ async def serve(reader, writer):
         elif path == "/health":
             reply(writer, {"status": "ok"})
         elif path == "/v1/models":
-            reply(writer, {"object": "list", "data": [{"id": "parrot", "object": "model", "context_length": 2048}]})
+            context = script["context"]
+            model = {"id": MODEL, "object": "model", "context_length": context, "max_model_len": context}
+            reply(writer, {"object": "list", "data": [model]})
         elif path in ("/v1/chat/completions", "/v1/completions"):
             await generate(reader, writer, body)
         else:

@@ -112,6 +112,7 @@ func describe(_ offer: Offer) -> JSONValue {
             $0.put("first_token_ms", offer.speed.firstTokenMilliseconds)
             $0.put("millitokens_per_s", offer.speed.millitokensPerSecond)
             $0.put("cold_first_token_ms", offer.speed.coldFirstTokenMilliseconds)
+            $0.put("prompt_tokens_per_s", offer.speed.promptTokensPerSecond)
         }
         $0.put(nonEmpty: "speed", speed)
         $0.put("endpoints", offer.endpoints.map(describe))
@@ -140,6 +141,7 @@ func describe(_ bid: Bid) -> JSONValue {
         $0.put("quantization", bid.quantization)
         $0.put("continues", bid.continues)
         $0.put("context", bid.context)
+        $0.put("prompt_tokens_per_s", bid.promptTokensPerSecond)
     }
 }
 

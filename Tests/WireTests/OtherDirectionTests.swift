@@ -164,7 +164,8 @@ import Testing
             speed: Speed(
                 firstTokenMilliseconds: small(WireLimits.durationMax),
                 millitokensPerSecond: small(WireLimits.millitokensPerSecondMax),
-                coldFirstTokenMilliseconds: small(WireLimits.durationMax)),
+                coldFirstTokenMilliseconds: small(WireLimits.durationMax),
+                promptTokensPerSecond: small(WireLimits.tokensMax)),
             endpoints: endpoints(2), reachability: Reachability(rawValue: UInt32(random.below(3))) ?? .direct,
             name: text(32), sequence: number(WireLimits.sequenceMax), issuedAt: date(), notAfter: date(),
             withdrawn: flag())
@@ -180,7 +181,7 @@ import Testing
             millitokensPerSecond: small(WireLimits.millitokensPerSecondMax),
             cachedTokens: small(WireLimits.tokensMax),
             workerDials: flag(), digest: maybe32(), quantization: text(16), continues: flag(),
-            context: small(WireLimits.tokensMax))
+            context: small(WireLimits.tokensMax), promptTokensPerSecond: small(WireLimits.tokensMax))
         let registration = Registration(
             publicKey: key(), topic: TopicID(random.bytes32()), endpoints: endpoints(2), issuedAt: date())
         let receipt = Receipt(

@@ -143,10 +143,17 @@ struct Assignment: Sendable {
         received - acknowledged > parameters.windowBytes / 2
     }
 
-    /// When the worker counts as stalled; nil while we hold it back, or before its channel is open.
-    func stallsAt(_ parameters: MarketParameters) -> MonotonicTime? {
-        channel == nil || isHeldBack(parameters) ? nil : clock.stallsAt(parameters)
+    /// When the worker counts as stalled; nil while we hold it back, or before its channel is open. `canMove`: another
+    /// can have the task.
+    func stallsAt(_ parameters: MarketParameters, canMove: Bool) -> MonotonicTime? {
+        channel == nil || isHeldBack(parameters) ? nil : clock.stallsAt(parameters, canMove: canMove)
     }
+
+    /// When its first byte is due by its bid.
+    var promisedAt: MonotonicTime { openedAt + clock.promised }
+
+    /// Whether its bid alone showed that it can't begin before `deadline`.
+    func couldNotBegin(before deadline: MonotonicTime) -> Bool { awardedAt + clock.promised > deadline }
 
     /// Whether it sends a drip: see `StallClock`. Call it whenever the stall timer fires.
     mutating func drips(_ parameters: MarketParameters, _ now: MonotonicTime) -> Bool {

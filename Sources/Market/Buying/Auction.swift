@@ -95,6 +95,28 @@ struct Auction: Sendable {
         }
     }
 
+    /// How soon another seller that bid would begin its answer, and end it, by what is known of it; nil: no other bid.
+    /// `isEqual`: only those with the same weights, which could go on with this one's text.
+    func soonest(
+        beside key: PublicKey, isEqual: Bool, _ parameters: MarketParameters
+    ) -> (first: Interval, last: Interval)? {
+        guard let offer = offer(of: key) else { return nil }
+        var soonest: (first: Interval, last: Interval)?
+        for entry in entries where entry.candidate.key != key {
+            guard case .bid(_, let bid, let result) = entry.reply else { continue }
+            let goesOn = bid.continues && bid.digest == offer.digest && bid.quantization == offer.quantization
+            guard goesOn || !isEqual else { continue }
+            let reading = StallClock.reading(bid, requirements.tokensIn, parameters)
+            let first = Interval.milliseconds(
+                Int64(bid.queueMilliseconds) + Int64(entry.belief.firstToken(bid.firstTokenMilliseconds)))
+            soonest = (
+                min(soonest?.first ?? first + reading, first + reading),
+                min(soonest?.last ?? result.completion + reading, result.completion + reading)
+            )
+        }
+        return soonest
+    }
+
     // MARK: - Replies
 
     /// Notes a sealed bid; its signature is checked only when it is about to win.

@@ -16,6 +16,8 @@ extension BuyerTask {
         case stopped(trust: UInt32)
         /// It declined the award.
         case declined
+        /// It gave the task back before it began, because its model server has too much to do.
+        case turnedAway
         /// It gave up by itself; the channel is intact. `trust` is what remains of our trust in it, × 1000.
         case gaveUp(trust: UInt32)
         /// Silent, or in violation of the protocol: we close the channel.
@@ -37,6 +39,7 @@ extension BuyerTask {
             desk.emit(.receiptIssued(receipt))
             transcript.changeLast { $0.receipt = receipt.signed.signature }
         }
+        note(end, of: assignment, turn.monotonic)
         dismiss(assignment, end, receipt, &desk)
         let worker = assignment.worker.key
         desk.sellers.ended(worker, wasMet: assignment.wasMet)
@@ -47,6 +50,8 @@ extension BuyerTask {
         if isLoss(assignment, end, desk, turn.monotonic) {
             desk.sellers.lost(worker, wasMet: assignment.wasMet, turn.monotonic)
         } else if case .failed(let reason, .gaveUp) = end, reason != .deadlineExceeded {
+            desk.sellers.found(worker, turn.monotonic)
+        } else if case .failed(_, .turnedAway) = end {
             desk.sellers.found(worker, turn.monotonic)
         }
         if let factor = trustLeft(in: assignment, end, desk) {
@@ -78,8 +83,8 @@ extension BuyerTask {
         case .finished(let finish): return assignment.bill(finish, promptMax: promptMax)
         case .limited: return assignment.bill(promptMax: promptMax)
         case .failed(_, .stopped) where assignment.hasContent: return assignment.bill(promptMax: promptMax)
-        case .failed(_, .stopped), .failed(_, .declined), .failed(_, .gaveUp), .failed(_, .broken),
-            .failed(_, .gone):
+        case .failed(_, .stopped), .failed(_, .declined), .failed(_, .turnedAway), .failed(_, .gaveUp),
+            .failed(_, .broken), .failed(_, .gone):
             return assignment.bill()
         }
     }
@@ -101,6 +106,40 @@ extension BuyerTask {
         }
     }
 
+    /// Keeps why a worker didn't end the answer: for `starling why`, and for the log once another has the task.
+    private mutating func note(_ end: AssignmentEnd, of assignment: Assignment, _ now: MonotonicTime) {
+        guard case .failed(let reason, let parting) = end else { return }
+        let why = self.why(reason, parting, assignment, now)
+        transcript.changeLast { $0.why = why }
+        guard assignment.isAccepted, reason != .cancelled else { return }
+        lastLost = Failover(
+            worker: assignment.worker.key, name: assignment.name, reason: reason, why: why,
+            tokens: delivery.position.tokens)
+    }
+
+    static let saysOtherwise = "it began again and said something else than the client had got"
+
+    private func why(
+        _ reason: Reason, _ parting: Parting, _ assignment: Assignment, _ now: MonotonicTime
+    ) -> String {
+        let quiet = "\(max(0, (now - assignment.quietSince).milliseconds)) ms"
+        switch (reason, parting) {
+        case (_, .gaveUp), (_, .turnedAway):
+            return lastFail.map { "\($0.code): \($0.message)" } ?? reason.code
+        case (.stalled, .broken): return "nothing came for \(quiet)"
+        case (.stalled, _): return "no evidence of progress in the time that it promised"
+        case (.workerLost, .gone): return "its channel closed"
+        case (.workerLost, _) where !assignment.isAccepted: return "its award was not answered for \(quiet)"
+        case (.workerLost, _): return "no channel to it opened"
+        case (.protocolViolation, _): return "what it sent violates the protocol"
+        case (_, .declined): return "it declined the award: \(reason.code)"
+        case (.notAsked, _): return "this node's own bounds kept the task from it"
+        case (.cancelled, _) where saidOtherwise: return Self.saysOtherwise
+        case (.cancelled, _): return "the client left, or its deadline passed"
+        default: return reason.code
+        }
+    }
+
     /// Tells the worker what it doesn't know yet, and returns the channel to the pool or closes it.
     private func dismiss(
         _ assignment: Assignment, _ end: AssignmentEnd, _ receipt: Verified<Receipt>?,
@@ -113,7 +152,7 @@ extension BuyerTask {
         desk.unassign(channel)
         let (isTold, isHealthy): (Bool, Bool)
         switch end {
-        case .finished, .failed(_, .gaveUp): (isTold, isHealthy) = (true, true)
+        case .finished, .failed(_, .gaveUp), .failed(_, .turnedAway): (isTold, isHealthy) = (true, true)
         case .limited, .failed(_, .stopped), .failed(_, .declined): (isTold, isHealthy) = (false, true)
         case .failed(_, .broken): (isTold, isHealthy) = (false, false)
         case .failed(_, .gone): return
@@ -129,11 +168,13 @@ extension BuyerTask {
         _ assignment: Assignment, _ end: AssignmentEnd, _ desk: AuctionDesk, _ now: MonotonicTime
     ) -> Bool {
         switch end {
-        case .finished, .failed(_, .declined), .failed(.notAsked, _): false
+        case .finished, .failed(_, .declined), .failed(_, .turnedAway), .failed(.notAsked, _): false
         // It went on to the end of its context, where only its own word was a limit.
         case .limited: request.tokensOutMax == nil && assignment.hasAllTokens
         // Clients hang up for reasons of their own; of a seller that is met only what it sends tells.
-        case .failed(.cancelled, _): !assignment.wasMet && assignment.isLate(desk.parameters, now)
+        case .failed(.cancelled, _):
+            !assignment.wasMet && assignment.isLate(desk.parameters, now)
+                && !assignment.couldNotBegin(before: deadlineAt)
         // A deadline that it reports is over because our client didn't read.
         case .failed(.deadlineExceeded, .gaveUp): false
         case .failed(.leaving, _), .failed(.busy, _), .failed(.backendDown, _): true
@@ -153,6 +194,7 @@ extension BuyerTask {
         // Our count of its tokens may err on either side.
         case .limited: return 1_000
         case .failed(_, .declined): return parameters.trustAfterRefusal
+        case .failed(_, .turnedAway): return 1_000
         case .failed(_, .stopped(let trust)), .failed(_, .gaveUp(let trust)): return trust
         case .failed(let reason, .broken), .failed(let reason, .gone):
             if isDoubtful(reason, assignment, desk) { return 1_000 }
@@ -176,6 +218,7 @@ extension BuyerTask {
     ) {
         guard let assignment else { return }
         let (worker, hadBegun) = (assignment.worker.key, assignment.isAccepted)
+        let wasMet = assignment.wasMet
         let isDoubtful = self.isDoubtful(reason, assignment, desk)
         // It left the award unanswered, and yet other things came from it: it has too much to do.
         let isBusy =
@@ -192,6 +235,8 @@ extension BuyerTask {
             let isSlow: Bool = if case .stopped = parting { reason == .stalled } else { false }
             // Others come first, even if they are only as good as this one.
             if hadBegun { exclusions.readmit() }
+            lastReason = reason
+            if isSlow, wasMet { leftMet = true }
             exclusions.add(
                 .init(
                     key: worker, reason: isDoubtful ? .notAsked : isBusy ? .busy : reason,
@@ -201,7 +246,7 @@ extension BuyerTask {
         if isDoubtful { patience.forgiveOwnBounds(parameters, turn.monotonic) }
         guard hadBegun else {
             guard assignments < parameters.assignmentsMax, losses < parameters.refusalsMax else {
-                return failWorkersLost(&desk)
+                return failWorkersLost(&desk, turn.monotonic)
             }
             auction?.lostAward(worker, wasAsked: reason != .notAsked)
             return awardBest(&desk, &turn)
@@ -225,11 +270,17 @@ extension BuyerTask {
     mutating func goOn(_ desk: inout AuctionDesk, _ turn: inout Turn) {
         let parameters = desk.parameters
         failovers += 1
-        patience.renewAfterLoss(parameters, turn.monotonic)
+        // Else a model server that is busy for ever would be asked for ever.
+        if !hasNextModel, lastReason != .busy || !wasTurnedAway {
+            patience.renewAfterLoss(parameters, turn.monotonic)
+        }
+        if lastReason == .busy { wasTurnedAway = true }
         if delivery.tokensLeft == 0 { return finish(reason: "length", extra: [], &desk, turn.monotonic) }
         if !delivery.isEmpty, !delivery.isResumable { _ = restart(&desk) }
         let canGoOn = request.preferences.allowFallbacks && (delivery.isEmpty || delivery.isResumable)
-        guard canGoOn, assignments < parameters.assignmentsMax else { return failWorkersLost(&desk) }
+        guard canGoOn, assignments < parameters.assignmentsMax else {
+            return failWorkersLost(&desk, turn.monotonic)
+        }
         choose(&desk)
     }
 }

@@ -7,18 +7,19 @@ extension BuyerTask {
         let worker = winner.address
         let workerDials = winner.bid.workerDials
         enter(.awarding)
+        delivery.repeatAll()
         let tokens = request.kind == .embedding ? nil : tokensLeft(within: winner.bid.context, desk)
         let limits = Assignment.Limits(tokens: tokens, cost: costLeft)
         assignment = Assignment(
             attempt: attempt, winner: winner, kind: request.kind, tokensIn: calledTokensIn,
-            start: delivery.position, limits: limits,
+            start: delivery.start, limits: limits,
             belief: belief(in: worker.key, desk),
             slowness: slowness,
             desk.parameters, now: now)
         assignments += 1
         transcript.assignments.append(
             AssignmentTranscript(
-                attempt: attempt, worker: worker.key, name: winner.name, fromToken: delivery.position.tokens))
+                attempt: attempt, worker: worker.key, name: winner.name, fromToken: delivery.start.tokens))
         desk.awarded(worker.key, now)
         let award = Award(task: id, attempt: attempt, workerDials: workerDials)
         desk.request(.award, .award(award), task: id, attempt: attempt, to: worker, now)
@@ -36,7 +37,7 @@ extension BuyerTask {
         let most = desk.parameters.answerTokensMax
         let each = context == 0 ? most : min(context, most)
         let all = UInt32(clamping: UInt64(each) * UInt64(max(1, request.choices)))
-        let left = all - min(delivery.position.tokens, all)
+        let left = all - min(delivery.start.tokens, all)
         return max(1, min(left, delivery.tokensLeft ?? left))
     }
 
@@ -106,7 +107,8 @@ extension BuyerTask {
             attempt: assignment.attempt, worker: assignment.worker.key, workerName: assignment.name,
             quantization: bid.quantization, digest: bid.digest, price: bid.price, known: survey.known,
             asked: asked.count, bids: bids, choose: phases.choose ?? .zero, collect: phases.collect ?? .zero,
-            award: phases.award ?? .zero, resume: resume)
+            award: phases.award ?? .zero, resume: resume, model: request.model, after: lastLost)
+        lastLost = nil
         desk.emit(.client(id, .awarded(summary)))
     }
 
@@ -132,7 +134,7 @@ extension BuyerTask {
     }
 
     private func sendRequest(on channel: ChannelID, _ desk: inout AuctionDesk, _ now: MonotonicTime) {
-        let continued = delivery.isEmpty ? [] : delivery.text
+        let continued = delivery.textToContinue
         let left = UInt32(clamping: max(.milliseconds(1), deadlineAt - now).milliseconds)
         let open = TaskOpen(
             kind: request.kind, bodyBytes: UInt32(clamping: request.body.count),

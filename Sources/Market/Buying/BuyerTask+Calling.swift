@@ -46,7 +46,8 @@ extension BuyerTask {
         return CallForBids(
             task: id, attempt: attempt, model: request.model, digest: version?.digest ?? preferences.digest,
             quantizations: version.map { [$0.quantization] } ?? Array(preferences.quantizations.prefix(8)),
-            features: request.features, mustContinue: version != nil, tokensIn: requirements.tokensIn,
+            features: request.features, mustContinue: version != nil && !requirements.isRepeating,
+            tokensIn: requirements.tokensIn,
             tokensOut: requirements.basis.tokensOut, tokensOutMax: requirements.tokensOutMax ?? 0,
             maxPrice: preferences.maxPrice,
             closeMilliseconds: UInt32(clamping: min(wait * 2, parameters.holdMax).milliseconds),

@@ -19,12 +19,14 @@ extension BuyerTask {
         var (pool, comesLast) = filter(found, requirements, desk, turn.monotonic)
         let parameters = desk.parameters
         bestRecord = pool.map(\.finished).max() ?? 0
-        if isSettled(desk) || verdictsAgree && pool.isEmpty {
+        let all = pool.count
+        let roomier = roomier(pool)
+        if roomier.isEmpty, isSettled(desk) || verdictsAgree && pool.isEmpty {
             survey.notSampled = pool.count
             return conclude(&desk, turn.now)
         }
-        let all = pool.count
-        if verdictsAgree || losses >= parameters.lossesMax {
+        if !roomier.isEmpty { pool = roomier }
+        if verdictsAgree && roomier.isEmpty || losses >= parameters.lossesMax {
             pool.removeAll { $0.finished < Verdict.recordNeeded(bestRecord) }
         } else if couldAskMet, strangersLost >= parameters.strangersLostMax {
             pool.removeAll { !$0.isMet }
@@ -41,12 +43,12 @@ extension BuyerTask {
     private func requirements(selfReachable: Bool) -> Requirements {
         let continuing = delivery.continuing
         let (bytes, tokens): (Int, UInt32) =
-            continuing == nil ? (0, 0) : (delivery.text.count, delivery.position.tokens)
+            continuing == nil ? (0, 0) : (delivery.textToContinue.count, delivery.start.tokens)
         let least = RequestSize.tokensMin(bytes: request.body.count + bytes, features: request.features)
         return Requirements(
             request: request, tokensIn: max(request.tokensIn &+ tokens, least),
             tokensOutMax: delivery.tokensLeftEach, costMax: costLeft, continuing: continuing,
-            selfReachable: selfReachable)
+            isRepeating: delivery.isRepeating, selfReachable: selfReachable)
     }
 
     private typealias Pool = [(eligible: Eligible, score: UInt64)]
@@ -91,7 +93,8 @@ extension BuyerTask {
         }
         var comesLast = false
         for (second, reason, isLast) in [
-            (dialling, Reason.unreachable, false), (suspended, .untrusted, true), (overdue, .unreachable, true),
+            (dialling, Reason.unreachable, false), (suspended, .untrusted, true),
+            (overdue, .unreachable, true),
         ] {
             if pool.isEmpty {
                 (pool, comesLast) = (second, isLast)
@@ -143,20 +146,37 @@ extension BuyerTask {
     private mutating func noneLeft(_ desk: inout AuctionDesk, _ turn: inout Turn) {
         let parameters = desk.parameters
         guard attempt < UInt32(clamping: parameters.auctionsMax) else { return refuse(&desk, turn.now) }
-        if waitForBusy(&desk, &turn) { return }
-        if exclusions.readmitSlow() || restart(&desk) { return askForOffers(&desk) }
-        if failovers > 0, exclusions.hasDead, wait(soonest: .zero, &desk, &turn) { return }
+        if waitForBusy(until: queuesUntil, &desk, &turn) { return }
+        if !hasNextModel, exclusions.readmitSlow() || restart(&desk) || beginAgain() {
+            return askForOffers(&desk)
+        }
+        delivery.stopRepeating()
+        if failovers > 0, exclusions.hasDead, !hasNextModel, wait(soonest: .zero, &desk, &turn) { return }
         refuse(&desk, turn.now)
     }
 
-    /// Waits for sellers that are only busy; false: there are none, or the wait is over.
-    private mutating func waitForBusy(_ desk: inout AuctionDesk, _ turn: inout Turn) -> Bool {
-        guard let soonest = exclusions.soonestRetry else { return false }
-        return wait(soonest: soonest, &desk, &turn)
+    /// Until when the task waits for a slot of sellers that answer other tasks: to the client's deadline, which is its own
+    /// word for how long it waits. nil: only as long as for dead ones, where another of its models could answer, or where
+    /// it is a model server that says so, which doesn't know when that ends.
+    private var queuesUntil: MonotonicTime? {
+        exclusions.hasBusy && !wasTurnedAway && !hasNextModel ? deadlineAt : nil
     }
 
-    private mutating func wait(soonest: Interval, _ desk: inout AuctionDesk, _ turn: inout Turn) -> Bool {
-        guard let at = patience.nextTry(soonest: soonest, desk.parameters, &turn) else { return false }
+    /// Waits for sellers that are only busy, `until` then at least; false: there are none, or the wait is over.
+    private mutating func waitForBusy(
+        until: MonotonicTime? = nil, _ desk: inout AuctionDesk, _ turn: inout Turn
+    ) -> Bool {
+        // Another model is better than a model server that has just turned the task away.
+        guard let soonest = exclusions.soonestRetry, !(wasTurnedAway && hasNextModel) else { return false }
+        return wait(soonest: soonest, until: until, &desk, &turn)
+    }
+
+    private mutating func wait(
+        soonest: Interval, until: MonotonicTime? = nil, _ desk: inout AuctionDesk, _ turn: inout Turn
+    ) -> Bool {
+        guard let at = patience.nextTry(soonest: soonest, until: until, desk.parameters, &turn) else {
+            return false
+        }
         enter(.waiting)
         desk.set(id, .retry, at: at)
         return true

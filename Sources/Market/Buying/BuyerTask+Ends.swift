@@ -13,23 +13,31 @@ extension BuyerTask {
 
     mutating func deadlinePassed(_ desk: inout AuctionDesk, _ turn: inout Turn) {
         let doing: String
+        var retryAfter: Interval?
         switch stage {
-        case .choosing, .calling, .waiting: doing = "while it looked for a node that sells \(request.model)"
+        case .waiting:
+            // Whoever waits longer may still get an answer.
+            doing = "while it waited for a node: \(survey.explanation().message.asClause)"
+            retryAfter = exclusions.soonestRetry
+        case .choosing, .calling: doing = "while it looked for a node that sells \(request.model)"
         case .awarding: doing = "while it waited for a node to start"
         case .streaming: doing = "before the answer was complete"
         case .ended: return
         }
         abandon(blaming: desk.parameters.trustAfterLoss, &desk, &turn)
         let milliseconds = request.deadline.milliseconds
-        fail(.deadlineExceeded, "The task's deadline of \(milliseconds) ms passed \(doing).", &desk)
+        let message = "The task's deadline of \(milliseconds) ms passed \(doing)."
+        fail(.deadlineExceeded, message, retryAfter: retryAfter, &desk)
     }
 
     /// Stops everything that runs, and tells bidders and worker. A worker that has shown no evidence of progress for
     /// longer than it promised is a reason why the client left, or has no answer: it keeps `trust` ÷ 1000.
     private mutating func abandon(blaming trust: UInt32, _ desk: inout AuctionDesk, _ turn: inout Turn) {
         if let assignment {
+            // A client that leaves less time than its worker had promised can't blame it.
             let isOverdue =
                 assignment.isOverdue(desk.parameters, turn.monotonic)
+                && !assignment.couldNotBegin(before: deadlineAt)
                 && !desk.isDoubtful(since: assignment.quietSince)
             let end = AssignmentEnd.failed(.cancelled, .stopped(trust: isOverdue ? trust : 1_000))
             endAssignment(end, &desk, &turn)
@@ -40,18 +48,28 @@ extension BuyerTask {
     }
 
     /// Ends the task with a given error; the counts are those of the latest choice.
-    mutating func fail(_ reason: Reason, _ message: String, _ desk: inout AuctionDesk) {
-        var failure = TaskFailure(reason, message: message)
+    mutating func fail(
+        _ reason: Reason, _ message: String, retryAfter: Interval? = nil, _ desk: inout AuctionDesk
+    ) {
+        var failure = TaskFailure(reason, message: withEarlierModels(message))
         count(&failure)
-        failure.delivered = delivery.isEmpty ? nil : summary(reason: "error")
+        if let retryAfter { failure.retryAfter = retryAfter }
+        let costsNothing = delivery.isEmpty && bill.cost == .zero
+        failure.delivered = costsNothing ? nil : summary(reason: "error")
         end(.failed, failure, &desk)
     }
 
     /// Ends the task with the explanation why no node takes it.
     mutating func refuse(_ desk: inout AuctionDesk, _ now: Now) {
         if hasVerdict { return conclude(&desk, now) }
-        if assignments > 0 && (failovers > 0 || !delivery.isEmpty) { return failWorkersLost(&desk) }
+        // That a model server is busy or down passes: the same request may succeed later.
+        let isTheServers = delivery.isEmpty && (lastReason == .busy || lastReason == .backendDown)
+        if assignments > 0, failovers > 0 || !delivery.isEmpty, !isTheServers {
+            return failWorkersLost(&desk, now.monotonic)
+        }
         var failure = survey.explanation()
+        if tryNextModel(failure.message, &desk, now.monotonic) { return }
+        failure.message = withEarlierModels(failure.message)
         count(&failure)
         if transcript.bids.isEmpty {
             transcript.known = survey.known
@@ -67,7 +85,7 @@ extension BuyerTask {
     }
 
     /// Ends the task: its worker is lost, and no other can continue.
-    mutating func failWorkersLost(_ desk: inout AuctionDesk) {
+    mutating func failWorkersLost(_ desk: inout AuctionDesk, _ now: MonotonicTime) {
         let last = transcript.assignments.last
         let worker = last.map { $0.worker.inWords(label: $0.name) } ?? "The node that answered"
         let ending = last?.ended ?? .lost
@@ -76,13 +94,17 @@ extension BuyerTask {
                 "an answer of this kind can't be continued by another node"
             } else if !request.preferences.allowFallbacks {
                 "the request allows no fallback"
+            } else if saidOtherwise {
+                "no other node could continue, and one that began again said something else"
             } else {
                 "no other node could continue"
             }
         let said = lastFail.map { ": \($0.message)" } ?? ""
         let reason: Reason = lastFail != nil && ending == .failed ? .backendError : .workerLost
         let tokens = delivery.position.tokens
-        fail(reason, "\(worker) \(ending.phrase) after \(counted(tokens, "token"))\(said); \(why).", &desk)
+        let message = "\(worker) \(ending.phrase) after \(counted(tokens, "token"))\(said); \(why)."
+        if tryNextModel(message, &desk, now) { return }
+        fail(reason, message, &desk)
     }
 
     mutating func finish(reason: String, extra: [UInt8], _ desk: inout AuctionDesk, _ now: MonotonicTime) {
@@ -98,7 +120,8 @@ extension BuyerTask {
         TaskSummary(
             reason: reason, promptTokens: bill.promptTokens, cachedTokens: bill.cachedTokens,
             completionTokens: bill.completionTokens, cost: bill.cost, workers: bill.workers,
-            failovers: failovers, firstToken: transcript.phases.firstToken ?? .zero, extra: [])
+            failovers: failovers, firstToken: transcript.phases.firstToken ?? .zero, extra: [],
+            discarded: bill.discarded)
     }
 
     /// The one place where a task ends.
@@ -111,4 +134,9 @@ extension BuyerTask {
         transcript.failure = failure
         if let failure { desk.emit(.client(id, .failed(failure))) }
     }
+}
+
+extension String {
+    /// A sentence within another: without its full stop.
+    fileprivate var asClause: String { hasSuffix(".") ? String(dropLast()) : self }
 }

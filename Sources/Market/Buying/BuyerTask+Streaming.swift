@@ -79,6 +79,7 @@ extension BuyerTask {
     private mutating func endAtLimit(_ desk: inout AuctionDesk, _ turn: inout Turn) {
         // An answer that was too large to collect has ended the assignment.
         guard assignment != nil else { return }
+        if delivery.isRepeating { return sayOtherwise(&desk, &turn) }
         endAssignment(.limited, &desk, &turn)
         finish(reason: "length", extra: delivery.takeWhole(), &desk, turn.monotonic)
     }
@@ -92,9 +93,16 @@ extension BuyerTask {
             armStall(&desk)
             let held = prelude.deltas
             prelude = Prelude()
-            for delta in held { deliver(delta, isFirst: false, &desk, &turn) }
+            // A client that has a part of the answer has got what it begins with, too.
+            for delta in held where !delivery.isRepeating { deliver(delta, isFirst: false, &desk, &turn) }
         }
         guard request.kind != .embedding else { return collect(delta, &desk, &turn) }
+        var delta = delta
+        guard delivery.takeRepeated(&delta) else { return sayOtherwise(&desk, &turn) }
+        guard !delta.text.isEmpty || !delta.extra.isEmpty else {
+            // The client has got it already.
+            return acknowledge(total: delivery.consumed, &desk, now)
+        }
         if delivery.isEmpty, let bid = assignment?.bid {
             delivery.start(with: ModelVersion(digest: bid.digest, quantization: bid.quantization))
         }
@@ -107,6 +115,13 @@ extension BuyerTask {
             let tokens = delivery.position.tokens - min(before, delivery.position.tokens)
             desk.emit(.client(id, .delta(text: delta.text, tokens: tokens, extra: delta.extra)))
         }
+    }
+
+    /// A worker that began again says something else than the client has got: that can't be taken back.
+    private mutating func sayOtherwise(_ desk: inout AuctionDesk, _ turn: inout Turn) {
+        delivery.stopRepeating()
+        saidOtherwise = true
+        failAssignment(.cancelled, .stopped(trust: 1_000), &desk, &turn)
     }
 
     private mutating func firstDelta(_ now: MonotonicTime) {
@@ -144,6 +159,8 @@ extension BuyerTask {
         transcript.changeLast { $0.droppedFields = finish.droppedFields }
         // Only an embedding's answer comes with its end.
         let whole = request.kind == .embedding ? delivery.takeWhole() + finish.extra : []
+        // It began again, and ended sooner than before.
+        if delivery.isRepeating { return sayOtherwise(&desk, &turn) }
         if delivery.isEmpty, whole.isEmpty {
             return judge(.empty, finish.reason, &desk, &turn)
         }
@@ -178,9 +195,12 @@ extension BuyerTask {
                 desk.sellers.left(worker, offer.sequence, turn.monotonic)
             }
             failAssignment(.leaving, .gaveUp(trust: 1_000), &desk, &turn)
+        case .busy where fail.code == Fail.busyServer && assignment?.hasContent == false:
+            failAssignment(reason, .turnedAway, &desk, &turn)
         case .busy, .backendDown:
             failAssignment(reason, .gaveUp(trust: desk.parameters.trustAfterRefusal), &desk, &turn)
-        case .invalidRequest where !fail.anotherMaySucceed, .contextTooSmall where !fail.anotherMaySucceed:
+        case .invalidRequest where !fail.anotherMaySucceed, .contextTooSmall where !fail.anotherMaySucceed,
+            .contentFilter:
             judge(.failed(reason), fail.message, &desk, &turn)
         default: judge(.failed(.backendError), fail.message, &desk, &turn)
         }
@@ -189,7 +209,39 @@ extension BuyerTask {
     // MARK: - Silence, window, receipts
 
     mutating func armStall(_ desk: inout AuctionDesk) {
-        if let at = assignment?.stallsAt(desk.parameters) { desk.set(id, .stall, at: at) }
+        if let at = leavesAt(desk.parameters) { desk.set(id, .stall, at: at) }
+    }
+
+    /// When the running worker loses the task if nothing comes until then.
+    private func leavesAt(_ parameters: MarketParameters) -> MonotonicTime? {
+        guard let assignment else { return nil }
+        let other = soonestOther(parameters)
+        let isStalled = assignment.stallsAt(parameters, canMove: other != nil || hasNextModel)
+        let isTooLate = other.flatMap { tooLateAt(assignment, $0, parameters) }
+        guard let isStalled, let isTooLate else { return isStalled ?? isTooLate }
+        return min(isStalled, isTooLate)
+    }
+
+    /// How soon another seller that bid could begin, and end, the task if the running worker lost it; nil: there is none.
+    private func soonestOther(_ parameters: MarketParameters) -> (first: Interval, last: Interval)? {
+        guard let worker = assignment?.worker.key, request.preferences.allowFallbacks else { return nil }
+        guard delivery.isEmpty || delivery.isResumable || !request.streams else { return nil }
+        let isEqual = !delivery.isEmpty && request.streams
+        return auction?.soonest(beside: worker, isEqual: isEqual, parameters)
+    }
+
+    /// When a worker that hasn't begun must lose the task, so that another can keep the client's limits: when only the time
+    /// that this one needs is left, but not before the worker's own is over. nil: there are no limits, or it can't.
+    private func tooLateAt(
+        _ assignment: Assignment, _ other: (first: Interval, last: Interval), _ parameters: MarketParameters
+    ) -> MonotonicTime? {
+        guard !assignment.hasContent, assignment.channel != nil else { return nil }
+        var limits = [deadlineAt + (.zero - other.last)]
+        if delivery.isEmpty, let most = request.preferences.maxFirstTokenMilliseconds {
+            limits.append(startedAt + .milliseconds(Int64(most)) + (.zero - other.first))
+        }
+        let room = parameters.bidWaitMax + parameters.bidWaitMargin
+        return limits.map { $0 + (.zero - room) }.filter { $0 >= assignment.promisedAt }.min()
     }
 
     /// The timer is lazy: it is set once, and frames that arrived meanwhile move it when it fires.
@@ -198,7 +250,7 @@ extension BuyerTask {
             slowness += 1
             return failAssignment(.stalled, .stopped(trust: 1_000), &desk, &turn)
         }
-        guard let assignment, let at = assignment.stallsAt(desk.parameters) else { return }
+        guard let assignment, let at = leavesAt(desk.parameters) else { return }
         if at > turn.monotonic {
             desk.set(id, .stall, at: at)
         } else if assignment.isAtFault(desk.parameters, turn.monotonic) {

@@ -55,6 +55,7 @@ extension BuyerTask {
             position: delivery.position.bytes, context: assignment.bid.context, words: words)
         let reason: Reason = if case .failed(let reason) = finding { reason } else { .backendError }
         // It had begun, and its finding ends the client's answer: that can't be checked, and is no better than falling silent.
+        lastReason = reason
         let isFatal =
             assignment.hasContent && request.streams && !delivery.isEmpty && !delivery.isResumable
         let trust = isFatal ? parameters.trustAfterLoss : 1_000
@@ -63,8 +64,9 @@ extension BuyerTask {
         exclusions.add(.init(key: verdict.worker, reason: reason, retryAfter: nil))
         delivery.dropWhole()
         verdicts.append(verdict)
-        if isSettled(desk) || assignments >= parameters.assignmentsMax || !request.preferences.allowFallbacks
-        {
+        // Where one has more context, it is asked all the same.
+        let isSettled = finding != .failed(.contextTooSmall) && isSettled(desk)
+        if isSettled || assignments >= parameters.assignmentsMax || !request.preferences.allowFallbacks {
             return conclude(&desk, turn.now)
         }
         goOn(&desk, &turn)
@@ -90,6 +92,13 @@ extension BuyerTask {
         return standing.contains { desk.record(of: $0.worker) >= Verdict.recordNeeded(bestRecord) }
     }
 
+    /// The sellers with more context than all that found the request too long; none where nobody did.
+    func roomier(_ pool: [Eligible]) -> [Eligible] {
+        let tooSmall = standingVerdicts.filter { $0.finding == .failed(.contextTooSmall) }.map(\.context)
+        guard let most = tooSmall.max(), most > 0 else { return [] }
+        return pool.filter { $0.candidate.offer.record.context > most }
+    }
+
     /// What the latest worker found of the answer as it stands; nil: nothing.
     private var standingVerdict: Verdict? {
         verdicts.last.flatMap { $0.position == delivery.position.bytes ? $0 : nil }
@@ -99,7 +108,7 @@ extension BuyerTask {
 
     /// Ends the task as the workers found it.
     mutating func conclude(_ desk: inout AuctionDesk, _ now: Now) {
-        guard let verdict = standingVerdict else { return failWorkersLost(&desk) }
+        guard let verdict = standingVerdict else { return failWorkersLost(&desk, now.monotonic) }
         if verdict.position > 0, !verdictsAgree {
             // Nobody could go on where it broke off, and nobody has confirmed why.
             desk.blame(verdict.worker, factor: desk.parameters.trustAfterLoss, now)
@@ -107,11 +116,18 @@ extension BuyerTask {
         switch verdict.finding {
         case .empty: finish(reason: verdict.words, extra: [], &desk, now.monotonic)
         case .failed(.backendError):
-            let names = verdicts.filter { $0.finding == verdict.finding }.map { $0.worker.inWords(label: $0.name) }
-            fail(
-                .backendError,
-                "The model server of \(names.joined(separator: " and of ")) failed with this request: \(verdict.words)",
-                &desk)
+            let names = verdicts.filter { $0.finding == verdict.finding }.map {
+                $0.worker.inWords(label: $0.name)
+            }
+            let message =
+                "The model server of \(names.joined(separator: " and of ")) failed with this request: \(verdict.words)"
+            if tryNextModel(message, &desk, now.monotonic) { return }
+            fail(.backendError, message, &desk)
+        case .failed(.contextTooSmall):
+            let message = survey.tooLong(verdict.words)
+            if tryNextModel(message, &desk, now.monotonic) { return }
+            fail(.contextTooSmall, message, &desk)
+        // The request itself is at fault, or what it says: another model is no remedy.
         case .failed(let reason): fail(reason, verdict.words, &desk)
         }
     }
@@ -125,6 +141,15 @@ extension BuyerTask {
             guard desk.record(of: verdict.worker) <= record else { continue }
             desk.blame(verdict.worker, factor: desk.parameters.trustAfterLoss, now)
         }
+    }
+
+    /// Lets another with the same weights begin again where nobody can go on with the text of a client that streams, once:
+    /// as far as it repeats that text the client gets nothing, and then the rest.
+    mutating func beginAgain() -> Bool {
+        guard request.preferences.allowFallbacks, delivery.beginAgain() else { return false }
+        bill.restart()
+        transcript.note(bill)
+        return true
     }
 
     /// Begins the answer again, with any weights, where a client that doesn't stream has nothing of it. Returns

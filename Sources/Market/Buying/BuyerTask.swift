@@ -12,7 +12,8 @@ import Wire
 /// What is large or outlives a stage lies beside it: the delivered text, the transcript, the survey.
 struct BuyerTask: Sendable {
     let id: TaskID
-    let request: TaskRequest
+    /// Its model is the one of the client's models that is asked for now.
+    private(set) var request: TaskRequest
     let startedAt: MonotonicTime
     let deadlineAt: MonotonicTime
     private(set) var stage = Stage.choosing
@@ -47,9 +48,21 @@ struct BuyerTask: Sendable {
     var strangersLost = 0
     /// The most tasks of ours that a seller finished which the latest choice could ask.
     var bestRecord = 0
-    var couldAskMet: Bool { bestRecord > 0 }
+    /// Whether a seller that is met could do the task: also one that was only slow, which is asked again.
+    var couldAskMet: Bool { bestRecord > 0 || leftMet }
+    /// A worker that is met was too slow.
+    var leftMet = false
     /// What the last worker that gave up said.
     var lastFail: Fail?
+    /// Why the last worker didn't end the answer; and the same for the client, until another has the task.
+    var lastReason: Reason?
+    var lastLost: Failover?
+    /// A worker that began again said something else than the client had got.
+    var saidOtherwise = false
+    /// Whether a worker's model server was too busy for the task: its seller can't know when that ends.
+    var wasTurnedAway = false
+    /// The models that nobody answered with, and why.
+    private var earlier: [(model: String, why: String)] = []
     /// What workers found of the task itself.
     var verdicts: [Verdict] = []
     /// Workers that lived and were too slow.
@@ -74,6 +87,36 @@ struct BuyerTask: Sendable {
     var resume: ResumeKind {
         if !request.preferences.allowFallbacks { return .none }
         return delivery.isResumable ? .stream : delivery.isEmpty || !request.streams ? .start : .none
+    }
+
+    // MARK: - Other models
+
+    /// Whether another of the client's models may still answer: it has nothing of an answer yet.
+    var hasNextModel: Bool {
+        !request.fallbackModels.isEmpty && (delivery.isEmpty || !request.streams)
+            && request.preferences.allowFallbacks
+    }
+
+    /// Goes on with the client's next model, as with a new task; false: there is none.
+    mutating func tryNextModel(_ why: String, _ desk: inout AuctionDesk, _ now: MonotonicTime) -> Bool {
+        guard hasNextModel else { return false }
+        earlier.append((request.model, why))
+        request.model = request.fallbackModels.removeFirst()
+        transcript.model = request.model
+        _ = restart(&desk)
+        exclusions = Exclusions()
+        patience = Patience(desk.parameters, now)
+        (verdicts, lastFail, lastReason, wasTurnedAway) = ([], nil, nil, false)
+        (losses, strangersLost, slowness, leftMet) = (0, 0, 0, false)
+        if stage != .choosing { enter(.choosing) }
+        auction = nil
+        askForOffers(&desk)
+        return true
+    }
+
+    /// The same failure, with why the client's other models didn't answer.
+    func withEarlierModels(_ message: String) -> String {
+        earlier.reduce(message) { "\($0) Before that, \($1.model): \($1.why)" }
     }
 
     /// What the client's limit on the cost leaves; nil: no limit.

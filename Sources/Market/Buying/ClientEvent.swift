@@ -31,11 +31,15 @@ public struct AwardSummary: Sendable {
     public var collect: Interval
     public var award: Interval
     public var resume: ResumeKind
+    /// The one of the client's models that the worker sells.
+    public var model: String
+    /// The worker that had the task before; nil: this is the first.
+    public var after: Failover?
 
     public init(
         attempt: UInt32, worker: PublicKey, workerName: String, quantization: String, digest: Bytes32?,
         price: Price, known: Int, asked: Int, bids: Int, choose: Interval, collect: Interval, award: Interval,
-        resume: ResumeKind
+        resume: ResumeKind, model: String = "", after: Failover? = nil
     ) {
         self.attempt = attempt
         self.worker = worker
@@ -50,7 +54,20 @@ public struct AwardSummary: Sendable {
         self.collect = collect
         self.award = award
         self.resume = resume
+        self.model = model
+        self.after = after
     }
+}
+
+/// A worker that took a task and didn't end it, for the log.
+public struct Failover: Sendable {
+    public var worker: PublicKey
+    public var name: String
+    public var reason: Reason
+    /// Its model server's words, or what this node saw.
+    public var why: String
+    /// What the client had got of the answer by then.
+    public var tokens: UInt32
 }
 
 /// How a task survives its worker: in mid-stream, only before its first byte, or not at all.
@@ -69,10 +86,13 @@ public struct TaskSummary: Sendable {
     public var firstToken: Interval
     /// The whole answer as JSON, for an embedding; else empty.
     public var extra: [UInt8]
+    /// What of the cost was for answers that broke off and began again, and their tokens, which are no part of the others.
+    public var discarded: (tokens: UInt32, cost: Money)
 
     public init(
         reason: String, promptTokens: UInt32, cachedTokens: UInt32, completionTokens: UInt32, cost: Money,
-        workers: [PublicKey], failovers: Int, firstToken: Interval, extra: [UInt8]
+        workers: [PublicKey], failovers: Int, firstToken: Interval, extra: [UInt8],
+        discarded: (tokens: UInt32, cost: Money) = (0, .zero)
     ) {
         self.reason = reason
         self.promptTokens = promptTokens
@@ -83,5 +103,6 @@ public struct TaskSummary: Sendable {
         self.failovers = failovers
         self.firstToken = firstToken
         self.extra = extra
+        self.discarded = discarded
     }
 }

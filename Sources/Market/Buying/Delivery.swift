@@ -33,6 +33,9 @@ struct Delivery: Sendable {
     private(set) var isResumable: Bool
     /// The model that produced the first byte, and must produce the rest.
     private(set) var version: ModelVersion?
+    /// Of the text, how much a worker that began again has repeated; nil: none does. The client gets what follows.
+    private(set) var repeated: Int?
+    private var mayRepeat: Bool
     /// An embedding's answer, which the client gets as a whole.
     private var whole: [UInt8] = []
     /// The client's limit over all choices; nil: none.
@@ -42,6 +45,7 @@ struct Delivery: Sendable {
 
     init(_ request: TaskRequest) {
         isResumable = request.resumable && request.kind != .embedding
+        mayRepeat = request.repeatable && request.streams
         let choices = max(1, request.choices)
         tokensMaxEach = choices > 1 ? request.tokensOutMax : nil
         tokensMax = request.tokensOutMax.map { UInt32(clamping: UInt64($0) * UInt64(choices)) }
@@ -50,13 +54,19 @@ struct Delivery: Sendable {
     var isEmpty: Bool { position.bytes == 0 }
 
     /// What is left of the client's limit; nil: no limit.
-    var tokensLeft: UInt32? { tokensMax.map { $0 > position.tokens ? $0 - position.tokens : 0 } }
+    var tokensLeft: UInt32? { tokensMax.map { $0 > start.tokens ? $0 - start.tokens : 0 } }
 
     /// What is left for a worker to be told, which counts each choice by itself.
     var tokensLeftEach: UInt32? { tokensMaxEach ?? tokensLeft }
 
     /// The model that must continue, once bytes have been delivered.
     var continuing: ModelVersion? { isEmpty ? nil : version }
+
+    /// Where a worker begins: behind what was delivered, or again.
+    var start: Position { isRepeating ? Position(bytes: 0, tokens: 0) : position }
+
+    /// What a worker gets to continue.
+    var textToContinue: [UInt8] { isRepeating ? [] : text }
 
     /// The first token arrived, or the end without one.
     mutating func begin(_ now: MonotonicTime) { startedAt = now }
@@ -76,6 +86,35 @@ struct Delivery: Sendable {
             isResumable = false
             text = []
         }
+    }
+
+    // MARK: - Beginning again
+
+    var isRepeating: Bool { repeated != nil }
+
+    /// Lets a worker begin again, once; false: it was tried, or this answer can't be repeated.
+    mutating func beginAgain() -> Bool {
+        guard mayRepeat, !isEmpty, isResumable else { return false }
+        mayRepeat = false
+        repeated = 0
+        return true
+    }
+
+    /// The next worker repeats all of it.
+    mutating func repeatAll() { if isRepeating { repeated = 0 } }
+
+    mutating func stopRepeating() { repeated = nil }
+
+    /// Takes what repeats the delivered text off a delta's; false: it says something else.
+    mutating func takeRepeated(_ delta: inout Delta) -> Bool {
+        guard let done = repeated else { return true }
+        guard delta.extra.isEmpty else { return false }
+        let count = min(delta.text.count, text.count - done)
+        guard text[done..<done + count].elementsEqual(delta.text.prefix(count)) else { return false }
+        delta.text.removeFirst(count)
+        repeated = done + count
+        if done + count == text.count { stopRepeating() }
+        return true
     }
 
     /// The client took `bytes` more of what was delivered.

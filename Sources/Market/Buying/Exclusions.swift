@@ -25,6 +25,11 @@ struct Exclusions: Sendable {
         return entry.reason
     }
 
+    /// Whether sellers that answer other tasks are among them.
+    var hasBusy: Bool {
+        entries.contains { $0.retryAfter != nil && ($0.reason == .busy || $0.reason == .holdLimit) }
+    }
+
     /// Whether sellers that seem dead are among them: one may come back.
     var hasDead: Bool { entries.contains { $0.deadWith != nil } }
 

@@ -1,6 +1,6 @@
 import Primitives
 
-/// How long a task waits for busy sellers, and when it asks them again.
+/// How long a task waits for sellers that can't answer now, and when it asks them again.
 struct Patience: Sendable {
     private let began: MonotonicTime
     private var ends: MonotonicTime
@@ -27,14 +27,16 @@ struct Patience: Sendable {
         ends = now + parameters.patienceAfterLoss
     }
 
-    /// When to ask again, if the first seller may be free in `soonest`; nil if that is too late.
+    /// When to ask again, if the first seller may be free in `soonest`; nil if that is too late. `until`: how long it waits
+    /// at least.
     ///
     /// The wait doubles, so that a full market is not asked without end. Its length is partly random, so that two
     /// buyers that met once do not meet again.
     mutating func nextTry(
-        soonest: Interval, _ parameters: MarketParameters, _ turn: inout Turn
+        soonest: Interval, until: MonotonicTime? = nil, _ parameters: MarketParameters, _ turn: inout Turn
     ) -> MonotonicTime? {
         let now = turn.monotonic
+        let ends = max(ends, until ?? ends)
         guard now + soonest < ends else { return nil }
         let backoff = min(parameters.retryMin * (1 << min(waits, 8)), parameters.retryMax)
         // A mere hold ends with its auction, long before its limit.

@@ -113,9 +113,10 @@ struct SellerTable: Sendable {
     /// fault. Trust alone, which makes a bid dearer, can't keep out one that costs nothing.
     func isSuspended(_ key: PublicKey, _ now: MonotonicTime) -> Bool {
         guard let seller = table[key], let setBackAt = seller.setBackAt else { return false }
-        let beyond = seller.setbacks / Setback.loss.rawValue - parameters.failuresInRowMax
+        let beyond = seller.setbacks - parameters.setbacksMax
         guard beyond >= 0 else { return false }
-        let wait = min(parameters.suspensionMin * (1 << Int64(min(beyond, 16))), parameters.suspensionMax)
+        let doublings = Int64(min(beyond / Setback.loss.rawValue, 16))
+        let wait = min(parameters.suspensionMin * (1 << doublings), parameters.suspensionMax)
         return now < setBackAt + wait
     }
 

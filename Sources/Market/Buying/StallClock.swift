@@ -6,11 +6,16 @@ import Wire
 /// A frame from a timer is a sign of the node's life. *Evidence of progress* is bytes of the answer, or a PROGRESS
 /// that says more than the one before: prompt tokens read, a lower estimate in a queue, a model still loading, tokens
 /// produced that can't be sent yet because their character is incomplete. A silent worker is lost soon. One that
-/// lives but shows no evidence keeps the task for as long as its bid, the length of the prompt and `preparingMax`
-/// allow.
+/// lives but shows no evidence loses the task when its promise is over three times, where another can have it; else it
+/// keeps the task for as long as its bid, the length of the prompt and `preparingMax` allow.
 struct StallClock: Sendable {
-    /// How long the bid, the prompt and earlier disappointments let a living worker go without evidence.
+    /// What the bid promised, with room; and with the reading of the prompt.
     private let promise: Interval
+    private let due: Interval
+    /// The same as the bid says it, without room.
+    let promised: Interval
+    /// How long the bid, the prompt and earlier disappointments let a living worker go without evidence where no other
+    /// can have the task.
     private let patience: Interval
     private let beganAt: MonotonicTime
     private(set) var firstByteAt: MonotonicTime?
@@ -21,8 +26,9 @@ struct StallClock: Sendable {
     private var contentAt: MonotonicTime
     /// How long words alone are believed.
     private let wordsMax: Interval
-    /// The longest gap without evidence after the first byte.
+    /// The longest gap without evidence after the first byte, where no other can have the task and where one can.
     private let generatingQuiet: Interval
+    private let generatingDue: Interval
     /// No prompt has more tokens, whatever it says that it has read.
     private let promptMax: UInt32
     private var hasProgress = false
@@ -73,10 +79,17 @@ struct StallClock: Sendable {
                     max(parameters.newcomersQuietMax, .milliseconds(Int64(tokensIn))) * doubled,
                     parameters.preparingMax)
             }
+        let reading = Self.reading(bid, tokensIn, parameters)
         promise = max(parameters.stallMin, min(first * parameters.stallFactor + queue, believed))
-        let reading = Interval.milliseconds(
+        due = max(
+            parameters.stallMin,
+            min(
+                (max(parameters.stallMin, first * parameters.stallFactor + queue) + reading) * doubled,
+                believed))
+        promised = min(first + queue + reading, believed)
+        let slowest = Interval.milliseconds(
             Int64(tokensIn) * 1_000 / Int64(max(1, parameters.promptTokensPerSecondMin)))
-        let usual = max(parameters.preparingQuietMax, min(reading, parameters.preparingMax))
+        let usual = max(parameters.preparingQuietMax, min(slowest, parameters.preparingMax))
         let isReplaceable: Bool = if case .replaceable = belief { true } else { false }
         let quiet = min(usual * doubled, isReplaceable ? believed : parameters.preparingMax)
         patience = max(promise, quiet)
@@ -87,11 +100,21 @@ struct StallClock: Sendable {
         generatingQuiet =
             isReplaceable
             ? min(parameters.newcomersQuietMax, parameters.generatingQuietMax) : parameters.generatingQuietMax
+        let token = Interval.milliseconds(1_000_000 / Int64(max(1, millitokensPerSecond)))
+        generatingDue = min(
+            max(parameters.stallMin, token * parameters.stallFactor) * doubled, generatingQuiet)
         promptMax = UInt32(clamping: UInt64(tokensIn) * 4 + 1_024)
         beganAt = now
         heardAt = now
         evidenceAt = now
         contentAt = now
+    }
+
+    /// How long the prompt takes to read by the bid; where that doesn't say how fast, at the speed of a slow CPU.
+    static func reading(_ bid: Bid, _ tokensIn: UInt32, _ parameters: MarketParameters) -> Interval {
+        let stated =
+            bid.promptTokensPerSecond == 0 ? parameters.promptTokensPerSecondMin : bid.promptTokensPerSecond
+        return min(.milliseconds(Int64(tokensIn) * 1_000 / Int64(max(1, stated))), parameters.preparingMax)
     }
 
     mutating func heard(_ now: MonotonicTime) { heardAt = now }
@@ -141,9 +164,9 @@ struct StallClock: Sendable {
         contentAt = now
     }
 
-    /// When the worker counts as stalled if nothing comes until then.
-    func stallsAt(_ parameters: MarketParameters) -> MonotonicTime {
-        let quiet = min(silentAt(parameters), evidenceAt + quietMax(parameters))
+    /// When the worker counts as stalled if nothing comes until then. `canMove`: another can have the task.
+    func stallsAt(_ parameters: MarketParameters, canMove: Bool) -> MonotonicTime {
+        let quiet = min(silentAt(parameters), evidenceAt + quietMax(parameters, canMove: canMove))
         guard firstByteAt != nil, let paceFrom else { return quiet }
         return min(quiet, paceFrom.at + paceWindow)
     }
@@ -177,11 +200,11 @@ struct StallClock: Sendable {
 
     /// Whether it has sent no byte for longer than its bid, or its own pace, promised, whatever it said.
     func isLate(_ parameters: MarketParameters, _ now: MonotonicTime) -> Bool {
-        now - contentAt > usual(parameters)
+        now - contentAt >= usual(parameters)
     }
 
     private func usual(_ parameters: MarketParameters) -> Interval {
-        firstByteAt == nil ? promise : max(parameters.stallMin, gap(parameters))
+        firstByteAt == nil ? due : max(parameters.stallMin, gap(parameters))
     }
 
     private func silentAt(_ parameters: MarketParameters) -> MonotonicTime {
@@ -189,8 +212,9 @@ struct StallClock: Sendable {
         return heardAt + max(parameters.stallMin, gap(parameters))
     }
 
-    private func quietMax(_ parameters: MarketParameters) -> Interval {
-        firstByteAt == nil ? patience : max(generatingQuiet, gap(parameters))
+    private func quietMax(_ parameters: MarketParameters, canMove: Bool) -> Interval {
+        if firstByteAt == nil { return canMove ? min(due, patience) : patience }
+        return max(canMove ? generatingDue : generatingQuiet, gap(parameters))
     }
 
     private func gap(_ parameters: MarketParameters) -> Interval { gaps.median * parameters.stallFactor }

@@ -20,6 +20,13 @@ extension Survey {
         return failure
     }
 
+    /// That workers found the request longer than their context: in their words, and with the largest on offer.
+    func tooLong(_ words: String) -> String {
+        guard let largestContext, !words.contains("\(largestContext)") else { return words }
+        let stop = words.hasSuffix(".") || words.isEmpty ? "" : "."
+        return "\(words)\(stop) The largest context on offer for \(model) is \(largestContext) tokens."
+    }
+
     private func noneSells() -> TaskFailure {
         let instead =
             alternatives.isEmpty ? "" : " On offer: \(alternatives.map(\.model).joined(separator: ", "))."
@@ -59,8 +66,12 @@ extension Survey {
         case .untrusted, .protocolViolation:
             return "\(sell), \(one ? "which is not" : "none") trusted enough for this request."
         case .unreachable, .backendDown, .leaving, .unspecified, .workerLost, .stalled, .backendError,
-            .invalidRequest, .noBid, .deadlineExceeded, .tooManyTasks, .cancelled:
+            .invalidRequest, .contentFilter, .noBid, .deadlineExceeded, .tooManyTasks, .cancelled:
+            if down > 0, down == nodes(.unreachable) {
+                return "\(sell), and \(one ? "its model server is" : "their model servers are") down."
+            }
             return "\(sell), and \(one ? "it does not answer" : "none of them answers")."
+
         case .notAsked:
             return "\(sell), and this node has too many requests of its own under way to ask now."
                 + " Try again in a moment."

@@ -19,6 +19,8 @@ struct Survey: Sendable {
     /// Of those counted as busy: paused, and with no slot left for this node.
     private(set) var paused = 0
     private(set) var shareUsed = 0
+    /// Of those counted as unreachable: their model server is.
+    private(set) var down = 0
     /// What the request needs and sellers lack.
     private(set) var lacking: [String] = []
     private var counts = [Int](repeating: 0, count: Reason.filters.count)
@@ -54,6 +56,7 @@ struct Survey: Sendable {
         counts[reason.position] += 1
         if reason == .paused { paused += 1 }
         if reason == .holdLimit { shareUsed += 1 }
+        if reason == .backendDown { down += 1 }
         if reason == .contextTooSmall { longest = max(longest, offer.context) }
         if reason == .lacksParameter { noteLacking(offer) }
         if reason == .overMaxPrice, cheapest.map({ offer.price.output < $0.price.output }) ?? true {
@@ -71,6 +74,8 @@ struct Survey: Sendable {
             needs.append("quantization \(Nearest.list(preferences.quantizations))")
         }
         if let digest = preferences.digest, digest != offer.digest { needs.append("the digest") }
+        let choices = requirements?.request.choicesEach ?? 1
+        if choices > 1, offer.slots < choices { needs.append("\(choices) slots, as n: \(choices) needs") }
         for need in needs where !lacking.contains(need) { lacking.append(need) }
     }
 

@@ -8,6 +8,8 @@ struct TaskBill: Sendable {
     private(set) var completionTokens: UInt32 = 0
     /// Over all assignments.
     private(set) var cost = Money.zero
+    /// Of these, for answers that began again.
+    private(set) var discarded: (tokens: UInt32, cost: Money) = (0, .zero)
     /// Workers that are paid or that finished, in order.
     private(set) var workers: [PublicKey] = []
 
@@ -25,5 +27,8 @@ struct TaskBill: Sendable {
     }
 
     /// The answer begins again: what was delivered so far has its price, but is no part of the answer.
-    mutating func restart() { completionTokens = 0 }
+    mutating func restart() {
+        discarded = (discarded.tokens &+ completionTokens, cost)
+        completionTokens = 0
+    }
 }

@@ -117,6 +117,8 @@ public struct AssignmentTranscript: Sendable {
     public var fromToken: UInt32
     public var tokens: UInt32
     public var ended: AssignmentEnding
+    /// Why it didn't finish; empty: it did, or runs.
+    public var why = ""
     public var cost: Money
     /// From the last delivered byte of the previous assignment to the first of this one.
     public var gap: Interval?

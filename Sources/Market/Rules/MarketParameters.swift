@@ -20,9 +20,10 @@ public struct MarketParameters: Sendable {
     /// How long a bid may be asked to hold its slot; the call asks for twice the time to wait for bids. Too long: a buyer that
     /// never awards blocks a seller; too short: awards find their slots sold.
     public var holdMax = Interval.milliseconds(250)
-    /// A task whose candidates are all busy waits for the earliest slot and asks again, if one is likely to be free
-    /// within this time of its start (4 × `holdMax`: the holds of concurrent auctions and short answers have ended), or
-    /// of its worker's loss. Shorter: refusals in a market that isn't full; longer: refusals come late.
+    /// A task whose candidates are all busy waits for the earliest slot and asks again, until its deadline. Where another of
+    /// the client's models could answer, or sellers only seem dead, it waits for this long from its start (4 × `holdMax`:
+    /// the holds of concurrent auctions and short answers have ended), or for `patienceAfterLoss` from its worker's loss.
+    /// Shorter: refusals in a market that isn't full; longer: refusals come late.
     public var patience = Interval.milliseconds(1_000)
     public var patienceAfterLoss = Interval.seconds(10)
     /// How long, from its start, a task waits for this node's own bounds to let it ask. Shorter: a burst refuses
@@ -32,9 +33,9 @@ public struct MarketParameters: Sendable {
     /// most the same length is added, so that two buyers that collided once do not collide again.
     public var retryMin = Interval.milliseconds(20)
     public var retryMax = Interval.milliseconds(500)
-    /// Auctions and workers of one task: what a hostile market can cost it. Waiting for `patienceAfterLoss` takes
-    /// about 25 auctions.
-    public var auctionsMax = 64
+    /// Auctions and workers of one task: what a hostile market can cost it. Waiting for a slot takes an auction each
+    /// `retryMax` to twice that, for at most `deadlineMax`.
+    public var auctionsMax = 8_192
     public var assignmentsMax = 8
 
     // MARK: - Awarding
@@ -58,12 +59,12 @@ public struct MarketParameters: Sendable {
     public var stallMin = Interval.milliseconds(1_500)
     /// Multiples: of the bid's first token before anything is heard, of the median gap between deltas afterwards.
     public var stallFactor: Int64 = 3
-    /// How long a worker that lives is believed without evidence of progress: before the first byte (or, if longer, what
-    /// its bid promised or its prompt takes at `promptTokensPerSecondMin`), and after it. Shorter: busy model servers
-    /// lose tasks that they would have done; longer: clients wait for workers whose backend hangs.
+    /// How long a worker that lives is believed without evidence of progress where no other can have its task: before the
+    /// first byte (or, if longer, what its bid promised or its prompt takes at `promptTokensPerSecondMin`), and after it.
+    /// Shorter: busy model servers lose tasks that they would have done; longer: clients wait for workers whose backend hangs.
     public var preparingQuietMax = Interval.seconds(10)
     public var generatingQuietMax = Interval.seconds(10)
-    /// A slow CPU reads a prompt this fast.
+    /// A slow CPU reads a prompt this fast, and so does a seller that doesn't say how fast it reads.
     public var promptTokensPerSecondMin: UInt32 = 100
     /// How long words alone count as evidence, whatever they say: a 40 GB model from a slow disk takes a minute to load.
     public var preparingMax = Interval.seconds(90)
@@ -111,10 +112,10 @@ public struct MarketParameters: Sendable {
     public var trustMin: UInt32 = 50
     /// Failures of one seller within this time are one event.
     public var blameEvery = Interval.seconds(1)
-    /// A seller comes last for `suspensionMin` once it has lost this number of tasks, where four finished tasks make up for
-    /// one loss (`Setback`); doubled with each further loss. More: a seller that asks nothing wins task after task and fails
-    /// it; fewer: one accident counts.
-    public var failuresInRowMax = 2
+    /// A seller comes last for `suspensionMin` once its setbacks weigh this: 4 a loss, 2 a finding or a refused award, less 1
+    /// for each task that it finishes (`Setback`); doubled with each further loss. More: a seller that asks nothing wins task
+    /// after task and fails it; less: one accident counts.
+    public var setbacksMax = 8
     public var suspensionMin = Interval.seconds(10)
     public var suspensionMax = Interval.minutes(10)
     /// The share of this node's running tasks, in percent and at least one task, that sellers which never finished one here

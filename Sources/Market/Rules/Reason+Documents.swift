@@ -18,6 +18,7 @@ extension Reason {
         case .workerLost, .stalled, .protocolViolation: "worker_lost"
         case .backendError: "backend_error"
         case .invalidRequest: "invalid_request"
+        case .contentFilter: "content_filter"
         case .modelNotFound: "model_not_found"
         case .deadlineExceeded: "deadline_exceeded"
         case .tooManyTasks: "rate_limited"
@@ -37,7 +38,7 @@ extension Reason {
         case .untrusted, .protocolViolation: "untrusted"
         case .busy, .paused, .holdLimit, .unknownBid: "busy"
         case .unreachable, .backendDown, .leaving, .unspecified, .workerLost, .stalled, .backendError,
-            .invalidRequest, .noBid, .deadlineExceeded, .tooManyTasks, .cancelled:
+            .invalidRequest, .contentFilter, .noBid, .deadlineExceeded, .tooManyTasks, .cancelled:
             "unreachable"
         case .notAsked: "not_asked"
         case .notSampled: "not_sampled"
@@ -55,7 +56,8 @@ extension Reason {
             .refused
         case .leaving: .left
         case .cancelled, .deadlineExceeded, .notAsked: .cancelled
-        case .backendError, .invalidRequest, .contextTooSmall, .protocolViolation, .untrusted, .modelNotFound,
+        case .backendError, .invalidRequest, .contentFilter, .contextTooSmall, .protocolViolation, .untrusted,
+            .modelNotFound,
             .noBid, .tooManyTasks:
             .failed
         }

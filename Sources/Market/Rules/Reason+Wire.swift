@@ -36,8 +36,8 @@ extension Reason {
         case .holdLimit: .holdLimit
         case .unspecified, .excluded, .unreachable, .notAsked, .notSampled, .unknownBid, .workerLost,
             .stalled,
-            .protocolViolation, .backendError, .invalidRequest, .modelNotFound, .noBid, .deadlineExceeded,
-            .tooManyTasks, .cancelled:
+            .protocolViolation, .backendError, .invalidRequest, .contentFilter, .modelNotFound, .noBid,
+            .deadlineExceeded, .tooManyTasks, .cancelled:
             .unspecified
         }
     }
@@ -59,8 +59,8 @@ extension Reason {
             .untrusted,
             .unreachable, .notAsked, .notSampled, .paused, .backendDown, .leaving, .holdLimit, .unspecified,
             .workerLost,
-            .stalled, .protocolViolation, .backendError, .invalidRequest, .modelNotFound, .noBid,
-            .deadlineExceeded, .tooManyTasks, .cancelled:
+            .stalled, .protocolViolation, .backendError, .invalidRequest, .contentFilter, .modelNotFound,
+            .noBid, .deadlineExceeded, .tooManyTasks, .cancelled:
             .busy
         }
     }
@@ -69,11 +69,12 @@ extension Reason {
     /// failure.
     public init(_ fail: Fail) {
         let acted: [Reason] = [
-            .busy, .leaving, .invalidRequest, .contextTooSmall, .deadlineExceeded, .backendError,
+            .busy, .leaving, .invalidRequest, .contentFilter, .contextTooSmall, .deadlineExceeded,
+            .backendError,
         ]
         switch fail.code {
         // These name the server's state and not the task.
-        case "backend_busy": self = .busy
+        case Fail.busyServer: self = .busy
         case "backend_down", "backend_unreachable", "backend_unauthorized", "backend_model_missing":
             self = .backendDown
         default: self = acted.first { $0.code == fail.code } ?? .backendError
@@ -82,6 +83,9 @@ extension Reason {
 }
 
 extension Fail {
+    /// A worker's model server has too much to do; the worker itself says `busy`.
+    static let busyServer = "backend_busy"
+
     public init(_ reason: Reason, _ message: String, anotherMaySucceed: Bool) {
         self.init(code: reason.code, message: message, anotherMaySucceed: anotherMaySucceed)
     }

@@ -45,6 +45,8 @@ public enum Reason: String, CaseIterable, Sendable {
     case backendError
     /// The request itself is at fault.
     case invalidRequest
+    /// The model server's rules about content refuse it.
+    case contentFilter
 
     // MARK: How a task ends
 
@@ -73,8 +75,7 @@ extension Reason {
         case .protocolViolation: .untrusted
         case .modelNotFound: .notServed
         case .backendDown, .leaving, .unspecified, .workerLost, .stalled, .backendError, .invalidRequest,
-            .noBid,
-            .deadlineExceeded, .tooManyTasks, .cancelled:
+            .contentFilter, .noBid, .deadlineExceeded, .tooManyTasks, .cancelled:
             .unreachable
         }
     }

@@ -16,8 +16,9 @@ struct Requirements: Sendable {
     var tokensOutMax: UInt32?
     /// What the client's limit on the cost leaves.
     var costMax: Money?
-    /// If set, the worker continues delivered text, with exactly this model.
+    /// If set, the worker continues delivered text, with exactly this model; or, `isRepeating`, begins it again with it.
     var continuing: ModelVersion?
+    var isRepeating = false
     var selfReachable: Bool
 
     var basis: ScoringBasis {
@@ -41,6 +42,7 @@ struct Requirements: Sendable {
         if !answers(offer.digest, offer.quantization, offer.features, continues: offer.continues) {
             return .lacksParameter
         }
+        if request.choicesEach > 1, offer.slots < request.choicesEach { return .lacksParameter }
         if offer.context != 0 && offer.context < context { return .contextTooSmall }
         if !affordable(offer.price, cached: 0) { return .overMaxPrice }
         let first = belief.firstToken(offer.speed.firstTokenMilliseconds)
@@ -76,7 +78,9 @@ struct Requirements: Sendable {
             return false
         }
         if let continuing {
-            guard continues, continuing == ModelVersion(digest: digest, quantization: quantization) else {
+            guard continues || isRepeating,
+                continuing == ModelVersion(digest: digest, quantization: quantization)
+            else {
                 return false
             }
         }

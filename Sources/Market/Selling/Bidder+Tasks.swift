@@ -131,7 +131,7 @@ extension Bidder {
     {
         guard let key = gate.key(of: id) else { return }
         switch event {
-        case .phase(let phase): _ = gate.change(key) { $0.note(phase) }
+        case .phase(let phase, let amount): _ = gate.change(key) { $0.note(phase, amount) }
         case .produced(let text, let tokens, let extra):
             deliver(text, tokens, extra, key, turn.now, &out)
         case .finished(var finish):

@@ -98,9 +98,10 @@ public struct Bidder: Sendable {
         if let claim = gate.claim(of: key) { return .bid(claim.bid.signed) }
         record.calls &+= 1
         let model: ServedModel
-        switch terms.judge(call, from: buyer) {
+        switch terms.judge(call, from: buyer, now) {
         case .fits(let found): model = found
-        case .declined(let reason): return decline(call, from: buyer, reason, &out)
+        case .declined(let reason, let retryAfter):
+            return decline(call, from: buyer, reason, retryAfter: retryAfter, &out)
         }
         let party = SlotShares.Party(buyer: buyer, group: group, isOwn: buyer == identity.publicKey)
         if let refusal = gate.refusal(of: key, party, model, now) {

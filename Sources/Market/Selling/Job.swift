@@ -37,8 +37,9 @@ public struct Job: Sendable {
 
 /// What the inference driver reports about a job, in order; the last is `finished` or `failed`.
 public enum JobEvent: Sendable {
-    /// What the backend is doing while it produces nothing; sent to the buyer with the next progress frame.
-    case phase(Phase)
+    /// What the backend is doing while it produces nothing; sent to the buyer with the next progress frame. `amount` as
+    /// in `Progress`: prompt tokens read, or milliseconds until its turn; 0: unknown.
+    case phase(Phase, amount: UInt32 = 0)
     /// Whole tokens and whole UTF-8 characters. `extra`: the backend's `choices` as JSON, if they contain
     /// more than text.
     case produced(text: [UInt8], tokens: UInt32, extra: [UInt8])

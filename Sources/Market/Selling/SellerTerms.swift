@@ -4,7 +4,7 @@ import Wire
 /// What this node sells and on what terms: decides whether a call fits them, and writes the bid. `SlotGate`
 /// has the slots.
 struct SellerTerms: Sendable {
-    enum Verdict: Sendable { case fits(ServedModel), declined(Reason) }
+    enum Verdict: Sendable { case fits(ServedModel), declined(Reason, retryAfter: Interval = .zero) }
 
     private let key: PublicKey
     private var models: [ServedModel] = []
@@ -26,19 +26,20 @@ struct SellerTerms: Sendable {
     private func model(_ name: String) -> ServedModel? { models.first { $0.model == name } }
 
     /// How many slots of the model may be taken for a late award; 0 when the model is not for sale now.
-    func slotsForSale(_ name: String) -> Int {
-        guard !isLeaving, !isPaused, let model = model(name), model.available == .up else { return 0 }
+    func slotsForSale(_ name: String, _ now: MonotonicTime) -> Int {
+        guard !isLeaving, !isPaused, let model = model(name), model.available.at(now) == .up else { return 0 }
         return model.slots
     }
 
     /// Checks everything about a call except the slots, in the order that `Protocol/market.md` gives.
-    func judge(_ call: CallForBids, from buyer: PublicKey) -> Verdict {
+    func judge(_ call: CallForBids, from buyer: PublicKey, _ now: MonotonicTime) -> Verdict {
         if isLeaving { return .declined(.leaving) }
         guard let model = model(call.model) else { return .declined(.notServed) }
-        switch model.available {
+        switch model.available.at(now) {
         case .leaving: return .declined(.leaving)
         case .paused: return .declined(.paused)
         case .down: return .declined(.backendDown)
+        case .busy(let until): return .declined(.busy, retryAfter: until - now)
         case .up: if isPaused { return .declined(.paused) }
         }
         let fits =
@@ -66,6 +67,6 @@ struct SellerTerms: Sendable {
             queueMilliseconds: 0, firstTokenMilliseconds: model.speed.firstTokenMilliseconds,
             millitokensPerSecond: model.speed.millitokensPerSecond, workerDials: !canBeDialled(by: buyer),
             digest: model.digest, quantization: model.quantization, continues: model.continues,
-            context: model.context)
+            context: model.context, promptTokensPerSecond: model.speed.promptTokensPerSecond)
     }
 }

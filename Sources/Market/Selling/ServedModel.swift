@@ -15,7 +15,16 @@ public struct ServedModel: Sendable {
     public var quantization: String
     public var speed: Speed
     public var available: Availability
-    public enum Availability: Hashable, Sendable { case up, paused, down(String), leaving }
+    public enum Availability: Hashable, Sendable {
+        case up, paused, down(String), leaving
+        /// Its model server takes nothing before that time.
+        case busy(until: MonotonicTime)
+
+        /// As it is at that time.
+        func at(_ now: MonotonicTime) -> Availability {
+            if case .busy(let until) = self, until <= now { .up } else { self }
+        }
+    }
 
     public init(
         model: String, price: Price, slots: Int, context: UInt32, features: Features, continues: Bool,

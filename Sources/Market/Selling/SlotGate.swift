@@ -133,7 +133,7 @@ struct SlotGate: Sendable {
             }
         } else {
             guard let claim = ended.leasable(key),
-                case .free(let isStranger) = verdict(claim, slots: terms.slotsForSale(claim.model), now)
+                case .free(let isStranger) = verdict(claim, slots: terms.slotsForSale(claim.model, now), now)
             else { return .refused }
             ended.remove(key)
             insert(key, Slot(use: .leased(until: until), claim: claim, isStranger: isStranger))

@@ -26,6 +26,8 @@ struct WorkerTask: Sendable {
     /// When the buyer last took something, or the window became full.
     private var takenAt: MonotonicTime
     private var phase = Phase.prefill
+    /// Prompt tokens read, or milliseconds until its turn.
+    private var amount: UInt32 = 0
     private var lastFrameAt: MonotonicTime
 
     init(
@@ -77,7 +79,7 @@ struct WorkerTask: Sendable {
 
     // MARK: - The answer
 
-    mutating func note(_ phase: Phase) { self.phase = phase }
+    mutating func note(_ phase: Phase, _ amount: UInt32) { (self.phase, self.amount) = (phase, amount) }
 
     /// Sends what the backend produced as deltas of at most `most` bytes of text, cut between UTF-8
     /// characters; the last delta carries the token count. False: `extra` doesn't fit a frame.
@@ -135,7 +137,8 @@ struct WorkerTask: Sendable {
         every interval: Interval, _ now: MonotonicTime, _ out: inout [BidderAction]
     ) -> MonotonicTime {
         if lastFrameAt + interval <= now {
-            send(.progress(Progress(phase: phase, tokens: tokens)), &out)
+            let isGenerating = phase == .generating || phase == .unspecified
+            send(.progress(Progress(phase: phase, tokens: isGenerating ? tokens : amount)), &out)
             lastFrameAt = now
         }
         return lastFrameAt + interval
