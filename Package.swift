@@ -110,7 +110,7 @@ let shell: [Target] = [
         name: "starling",
         dependencies: [
             "NodeRuntime", "Gateway", "Testnet", "NodeConfiguration", "Simulation", "MeshClient",
-            "MeshDocuments", "OpenAIFormat",
+            "MeshDocuments", "Inference", "OpenAIFormat",
             product("ArgumentParser", "swift-argument-parser"), product("Logging", "swift-log"),
         ], swiftSettings: cold),
 

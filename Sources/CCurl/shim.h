@@ -22,6 +22,19 @@ static inline CURLcode easy_set_body(CURL *easy, const void *bytes, size_t count
     CURLcode code = curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)count);
     return code != CURLE_OK ? code : curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS, bytes);
 }
+// A POST whose body is read by a function. Without a way to rewind it, libcurl can't send a request again on its own
+// when a connection that it had kept dies before the answer.
+static inline CURLcode easy_set_upload(CURL *easy, size_t (*f)(char *, size_t, size_t, void *), void *context, size_t count) {
+    curl_easy_setopt(easy, CURLOPT_POST, 1L);
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)count);
+    curl_easy_setopt(easy, CURLOPT_READFUNCTION, f);
+    return curl_easy_setopt(easy, CURLOPT_READDATA, context);
+}
+// Seconds of the answer's Retry-After, which may be a date; 0: there is none.
+static inline long long easy_get_retry_after(CURL *easy) {
+    curl_off_t seconds = 0;
+    return curl_easy_getinfo(easy, CURLINFO_RETRY_AFTER, &seconds) == CURLE_OK ? (long long)seconds : 0;
+}
 static inline CURLcode easy_get_status(CURL *easy, long *status) { return curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, status); }
 static inline void *easy_get_private(CURL *easy) {
     char *context = NULL;

@@ -16,6 +16,8 @@ public struct GatewayConfiguration: Sendable {
     public var hosts: [String] = []
     /// The owner's preferences, where a request states none.
     public var preferences = Preferences()
+    /// Request fields beyond the table that go to sellers as they are.
+    public var extraFields: [String] = []
     /// The deadline of a request that states none and comes from no SDK that states one.
     public var deadline = Interval.seconds(600)
     /// A larger body is refused with 413 and never buffered. Large bodies are mostly images as data URLs.

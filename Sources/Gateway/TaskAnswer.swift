@@ -53,7 +53,7 @@ struct TaskAnswer: Sendable {
         self.responder = responder
         identity = AnswerIdentity(
             kind: client.kind, task: stream.id.description, created: Int64(Date().timeIntervalSince1970),
-            model: client.model)
+            model: client.model, choices: client.choices)
     }
 
     /// The model that was sold, as the client named it.

@@ -110,18 +110,6 @@ extension ClientRequest.Kind {
 }
 
 extension ClientRequest {
-    /// The features that a backend must offer.
-    var features: Features {
-        var features: Features =
-            switch kind {
-            case .chat: .chat
-            case .completion: .completion
-            case .embedding: .embedding
-            }
-        if needs.contains(.tools) { features.insert(.tools) }
-        if needs.contains(.logprobs) { features.insert(.logprobs) }
-        if needs.contains(.jsonSchema) { features.insert(.jsonSchema) }
-        if needs.contains(.images) { features.insert(.images) }
-        return features
-    }
+    /// The features that a seller must offer.
+    var features: Features { Features(rawValue: needs.rawValue) }
 }

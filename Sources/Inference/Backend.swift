@@ -35,6 +35,12 @@ public final class Backend {
     var description: ModelDescription?
     var meter: SpeedMeter
     var continues: Bool?
+    /// What the tests at the start showed; nil: not tested yet.
+    var tested: Abilities?
+    var tests: ServerTests?
+    /// Whether it answered the trial's chat; an embedding server doesn't.
+    var answersChat = true
+    private var isInquiring = false
     /// The last failure was a job's, so a healthy probe alone doesn't bring the backend up.
     var needsTrial = false
     /// A check in the background decides whether the server stays up: it is offered meanwhile.
@@ -44,11 +50,11 @@ public final class Backend {
     private var lastAnswerAt: MonotonicTime?
     private var told: BackendStatus?
 
-    /// `meter` and `continues` are results kept from an earlier run with the same server and model. When both
+    /// `meter`, `continues` and `tested` are results kept from an earlier run with the same server and model. When all
     /// are given, nothing is measured at the start.
     public init(
         _ configuration: BackendConfiguration, http: HTTPStreams, loop: UnsafeMutablePointer<uv_loop_t>,
-        meter: SpeedMeter? = nil, continues: Bool? = nil
+        meter: SpeedMeter? = nil, continues: Bool? = nil, tested: Abilities? = nil
     ) {
         self.configuration = configuration
         self.http = http
@@ -58,11 +64,14 @@ public final class Backend {
         health = HealthMachine(
             backoffMin: configuration.limits.backoffMin, backoffMax: configuration.limits.backoffMax)
         self.continues = configuration.dialect.canContinue ? continues : false
+        self.tested = tested
         alarm = LoopAlarm(loop: loop)
         alarm.handler = { [weak self] in self?.tick() }
         switch configuration.place {
         case .url(let url):
-            server = ServerAddress(dialect: configuration.dialect, url: url, apiKey: configuration.apiKey)
+            server = ServerAddress(
+                dialect: configuration.dialect, url: url, apiKey: configuration.apiKey,
+                certificates: configuration.certificates)
         case .managed(let options):
             managed = ManagedServer(options, loop: loop, http: http)
         }
@@ -103,7 +112,24 @@ public final class Backend {
         return BackendStatus(
             state: state, description: description, meter: meter,
             announced: meter.paced(to: configuration.speed),
-            continues: continues ?? false)
+            continues: continues ?? false, abilities: abilities, tested: tested)
+    }
+
+    /// What it may be offered for: what every version of such a server does, what tests showed, what the server says of
+    /// its model, and what its owner says.
+    var abilities: Abilities {
+        let dialect = configuration.dialect
+        var abilities = dialect.knownAbilities
+        abilities.formUnion(tested ?? (configuration.measures ? [] : dialect.unknownAbilities.intersection(.completion)))
+        abilities.formUnion(configuration.stated)
+        abilities.formUnion((description?.reports ?? []).intersection([.tools, .images, .embedding]))
+        if continues == true { abilities.insert(.prefill) }
+        if answersChat {
+            abilities.insert(.chat)
+        } else {
+            abilities.formIntersection([.embedding, .dimensions])
+        }
+        return abilities
     }
 
     public var busySlots: Int { jobs.values.reduce(0) { $0 + ($1.observer == nil ? 1 : 0) } }
@@ -198,7 +224,8 @@ public final class Backend {
         let context = description?.context ?? configuration.context ?? 4_096
         let options = WorkerRequest.Options(
             dialect: configuration.dialect, model: model, tokensMax: context,
-            extraFields: configuration.extraFields)
+            extraFields: configuration.extraFields, abilities: observer == nil ? abilities : nil,
+            limits: configuration.requestLimits, choicesMax: configuration.slots)
         let isLarge = request.body.count + request.delivered.count > Self.readOnLoopMax
         var read: WorkerRequest?
         if !isLarge {
@@ -268,6 +295,7 @@ public final class Backend {
     /// The answer is complete. Its connection is left to end by itself, so that it can be reused.
     func answerComplete(_ job: BackendJob, sample: SpeedMeter.Sample?) {
         let now = now()
+        if description?.isContextAssumed == true { correctContext() }
         lastAnswerAt = now
         if let transfer = job.transfer { draining.append((transfer, now + configuration.limits.drain)) }
         job.transfer = nil
@@ -289,6 +317,7 @@ public final class Backend {
     func failed(_ job: BackendJob, _ failure: BackendFailure) {
         let isSilent = isSilent(job)
         drop(job.id)
+        if let context = failure.contextMax, configuration.context == nil { hasContext(context) }
         if let observer = job.observer { return observer(.failed(failure)) }
         if failure.mayBeTheRequests {
             tryInBackground()
@@ -298,6 +327,62 @@ public final class Backend {
             suspect()
         }
         delegate?.backend(configuration.id, job: job.id, did: .failed(failure))
+    }
+
+    // MARK: Silence and context
+
+    /// Whether the server can say what it does while it sends nothing.
+    var canInquire: Bool {
+        switch configuration.dialect {
+        case .llamaCpp, .ollama: !isInquiring && server != nil && !isClosed
+        case .vllm, .openAI: false
+        }
+    }
+
+    /// Asks the server what it does, for the jobs that hear nothing.
+    private func inquire(_ now: MonotonicTime) {
+        let silent = jobs.values.filter { $0.isInquiryDue(configuration.limits, now: now) }
+        guard !silent.isEmpty, let server else { return }
+        for job in silent { job.inquiredAt = now }
+        isInquiring = true
+        let path = configuration.dialect == .ollama ? "/api/ps" : "/slots"
+        Fetch.start(server.request(path, timeout: configuration.limits.probe), on: http) { [weak self] answer in
+            guard let self else { return }
+            self.isInquiring = false
+            if let progress = answer.json.flatMap(self.progress) {
+                for job in silent where self.jobs[job.id] === job { job.tell(progress) }
+            }
+            self.rearm()
+        }
+    }
+
+    private func progress(_ answer: JSONTree) -> JobProgress? {
+        guard configuration.dialect == .llamaCpp else {
+            let running = answer["models"]?.elements ?? []
+            return running.contains { $0["name"]?.text == model || $0["model"]?.text == model }
+                ? nil : .loading
+        }
+        return SlotsReport(answer)?.progress(
+            tokensPerSecond: meter.prefillTokensPerSecond, generating: meter.tokensPerSecond)
+    }
+
+    /// A model that has answered is loaded, and its server knows the context that it got.
+    private func correctContext() {
+        guard let server, configuration.context == nil, let model else { return }
+        ModelCatalogue(server: server, http: http, timeout: configuration.limits.probe).list(only: model) {
+            [weak self] models in
+            guard let self, case .success(let models) = models,
+                let found = models.first(where: { $0.name == self.description?.name }), !found.isContextAssumed
+            else { return }
+            self.description?.isContextAssumed = false
+            if let context = found.context { self.hasContext(context) }
+        }
+    }
+
+    private func hasContext(_ context: UInt32) {
+        guard description != nil, description?.context != context else { return }
+        description?.context = context
+        tellStatus()
     }
 
     // MARK: Health and time
@@ -331,6 +416,7 @@ public final class Backend {
         for drain in draining where drain.until <= now { http.cancel(drain.transfer) }
         draining.removeAll { $0.until <= now }
         if health.probeAt <= now, server != nil { check() }
+        if !isInquiring { inquire(now) }
         isTicking = false
         rearm()
     }

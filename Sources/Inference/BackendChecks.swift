@@ -7,6 +7,7 @@ import Primitives
 // 3. After a failed job, or at the first start, it answers a short question, which also measures its speed.
 // 4. At the first start, that answer is cut in the middle and continued, which tells whether failover to this
 //    node can be exact.
+// 5. At the first start, it is asked for what versions of such a server differ in (`ServerTests`).
 // Any failure means down, with the next probe after the backoff.
 extension Backend {
     /// A question that any chat model answers with more than a few tokens.
@@ -27,12 +28,8 @@ extension Backend {
             switch result {
             case .failure(let failure): self.down(failure, needsTrial: false)
             case .answer(200, _): self.describe(number)
-            case .answer(503, _):
-                self.down(BackendFailure(.busy, "The model server is loading its model."), needsTrial: false)
-            case .answer(401, _), .answer(403, _):
-                self.down(
-                    BackendFailure(.unauthorized, "The model server refuses the node's key."),
-                    needsTrial: false)
+            case .answer(401, _), .answer(403, _), .answer(503, _):
+                if let failure = result.failure { self.down(failure, needsTrial: false) }
             case .answer(let status, _):
                 self.down(
                     BackendFailure(.error, "The model server's health check returned \(status)."),
@@ -45,8 +42,13 @@ extension Backend {
     private func describe(_ number: Int) {
         guard let server else { return }
         let catalogue = ModelCatalogue(server: server, http: http, timeout: configuration.limits.probe)
-        catalogue.list(only: configuration.model) { [weak self] models in
+        catalogue.list(only: configuration.model) { [weak self] listed in
             guard let self, self.checkNumber == number else { return }
+            let models: [ModelDescription]
+            switch listed {
+            case .success(let list): models = list
+            case .failure(let failure): return self.down(failure, needsTrial: false)
+            }
             let wanted = self.configuration.model
             let found = models.first {
                 wanted == nil || $0.name == wanted || $0.name == (wanted ?? "") + ":latest"
@@ -66,7 +68,10 @@ extension Backend {
 
     private func adopt(_ found: ModelDescription) {
         var merged = found
-        if let context = configuration.context { merged.context = context }
+        if let context = configuration.context {
+            merged.context = context
+            merged.isContextAssumed = false
+        }
         if let file = fileDescription {
             merged.digest = file.digest ?? merged.digest
             merged.digestOrigin = file.digest == nil ? merged.digestOrigin : .file
@@ -77,8 +82,15 @@ extension Backend {
 
     private var needsMeasuring: Bool { configuration.measures && (!meter.isMeasured || continues == nil) }
 
+    /// Abilities that tests have to show.
+    private var untested: Abilities {
+        guard configuration.measures, tested == nil else { return [] }
+        let embeds = abilities.contains(.embedding) || configuration.stated.contains(.embedding)
+        return configuration.dialect.unknownAbilities.union(embeds ? .dimensions : [])
+    }
+
     private func trial(_ number: Int) {
-        guard needsTrial || needsMeasuring else { return up() }
+        guard needsTrial || needsMeasuring else { return testAbilities(number) }
         let tokens = needsMeasuring ? Self.measuredTokens : 1
         ask(number, tokens: tokens) { backend, pieces, failure in
             if let failure {
@@ -86,13 +98,15 @@ extension Backend {
                 guard failure.code == .invalidRequest || failure.code == .modelMissing else {
                     return backend.down(failure, needsTrial: true)
                 }
-                return backend.up()
+                backend.answersChat = !backend.abilities.contains(.embedding)
+                return backend.testAbilities(number)
             }
             backend.needsTrial = false
+            backend.answersChat = true
             if backend.needsMeasuring, backend.continues == nil {
                 backend.testContinuation(number, of: pieces)
             } else {
-                backend.up()
+                backend.testAbilities(number)
             }
         }
     }
@@ -101,14 +115,29 @@ extension Backend {
     private func testContinuation(_ number: Int, of pieces: [[UInt8]]) {
         guard configuration.dialect.canContinue, pieces.count >= Self.piecesMin else {
             continues = false
-            return up()
+            return testAbilities(number)
         }
         let cut = pieces.count / 2
         let delivered = Array(pieces[..<cut].joined())
         ask(number, tokens: Self.measuredTokens - cut, delivered: delivered) { backend, rest, failure in
             let whole = Array(pieces.joined())
             backend.continues = failure == nil && (delivered + rest.joined()).starts(with: whole)
-            backend.up()
+            backend.testAbilities(number)
+        }
+    }
+
+    /// Finds out what versions of such a server differ in, once.
+    private func testAbilities(_ number: Int) {
+        let untested = untested
+        guard !untested.isEmpty, let server, let model else { return up() }
+        let tests = ServerTests(
+            server: server, model: model, http: http, timeout: configuration.limits.firstToken)
+        self.tests = tests
+        tests.run(tests.tests(showing: untested)) { [weak self] results in
+            guard let self, self.checkNumber == number else { return }
+            self.tests = nil
+            self.tested = ServerTests.shown(by: results)
+            self.up()
         }
     }
 
@@ -134,7 +163,7 @@ extension Backend {
             switch event {
             case .started: break
             case .text(let text, _): pieces.append(text)
-            case .complex: break
+            case .complex, .progress: break
             case .finished: then(self, pieces, nil)
             case .failed(let failure) where failure.code == .deadlineExceeded:
                 let words =

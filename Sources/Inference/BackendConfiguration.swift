@@ -12,6 +12,8 @@ public struct BackendLimits: Sendable {
     public var suspicion = Interval.seconds(1)
     /// Time for a suspect server to answer a short question: 4 × its usual time, and at least this.
     public var trial = Interval.seconds(4)
+    /// Silence before the first token after which the server is asked what it does, and between two such questions.
+    public var inquiry = Interval.milliseconds(500)
     /// For one probe.
     public var probe = Interval.seconds(5)
     /// How long the connection of a finished answer may take to end before we close it.
@@ -47,6 +49,12 @@ public struct BackendConfiguration: Sendable {
     /// The model's name at the server; nil means its first model.
     public var model: String?
     public var apiKey: String?
+    /// A file of certificates that sign the server's, instead of the system's.
+    public var certificates: String?
+    /// What the owner says that the model can do beyond what the driver knows.
+    public var stated: Abilities = []
+    /// What strangers may make the server do.
+    public var requestLimits = RequestLimits.usual
     /// Concurrent answers.
     public var slots: Int
     /// Overrides the context length that the server reports.
@@ -97,6 +105,10 @@ public struct BackendStatus: Sendable, Hashable {
     public var announced: SpeedMeter
     /// Whether the server was seen to continue an interrupted answer exactly.
     public var continues: Bool
+    /// What it may be offered for.
+    public var abilities: Abilities = [.chat, .completion]
+    /// What tests at the start showed, of what versions differ in; nil: not tested. Keep it between starts.
+    public var tested: Abilities?
     public var isUp: Bool { state == .up }
 }
 

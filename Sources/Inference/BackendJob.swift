@@ -21,6 +21,7 @@ final class BackendJob: TransferSink {
     static let errorBodyMax = 16 << 10
     /// Bytes outside any event before the answer is judged not to be an event stream.
     static let ignoredMax = 16 << 10
+    static let headMax = 4 << 10
 
     let id: JobID
     let kind: InferenceKind
@@ -30,8 +31,20 @@ final class BackendJob: TransferSink {
     private var droppedFields: [String] = []
     /// Vectors that an embedding's answer must have.
     private var inputs = 1
-    /// Answers in one that the request asks for.
+    /// Answers in one that the request asks for, and how often the server counts them one by one.
     private var choices: UInt32 = 1
+    private var countsApart = false
+    private var perPrompt: UInt32 = 1
+    /// Added to the prompt's tokens: what the server read beside it.
+    private var besideTokens: UInt32 = 0
+    /// The beginning of what came before any event: the cause, if it is no event stream.
+    private var head: [UInt8] = []
+    private var hasEvents = false
+    /// How much of the prompt the server says to have read; nil: it has said nothing.
+    private(set) var promptRead: UInt32?
+    private var toldProgress: JobProgress?
+    /// When the server was last asked what it does.
+    var inquiredAt: MonotonicTime?
     private var startedAt: MonotonicTime
     /// Set for the backend's own jobs (checks): their events go here instead of to the delegate, and they
     /// take no slot.
@@ -77,6 +90,10 @@ final class BackendJob: TransferSink {
         droppedFields = request.droppedFields
         inputs = request.inputs
         choices = request.choices
+        // llama.cpp ends each answer with a count of its own.
+        countsApart = choices > 1 && backend?.configuration.dialect == .llamaCpp
+        perPrompt = request.choicesPerPrompt
+        besideTokens = request.besideTokens
         self.transfer = transfer
         startedAt = now
         lastTokenAt = now
@@ -84,7 +101,7 @@ final class BackendJob: TransferSink {
 
     /// When this job needs `tick` next.
     func nextDeadline(_ limits: BackendLimits) -> MonotonicTime {
-        var next = deadline
+        var next = min(deadline, inquiryAt(limits) ?? .never)
         if !isHeld { next = min(next, queue.nextDue) }
         if !isServerPaused, reading != .complete { next = min(next, hangAt(limits)) }
         return next
@@ -92,6 +109,26 @@ final class BackendJob: TransferSink {
 
     private func hangAt(_ limits: BackendLimits) -> MonotonicTime {
         firstTokenAt == nil ? lastTokenAt + limits.firstToken : lastTokenAt + limits.betweenTokens
+    }
+
+    /// When the server is asked what it does, while it is silent before the first token; nil: never.
+    private func inquiryAt(_ limits: BackendLimits) -> MonotonicTime? {
+        guard observer == nil, transfer != nil, firstTokenAt == nil, !isServerPaused,
+            backend?.canInquire == true
+        else { return nil }
+        return max(inquiredAt ?? .zero, startedAt) + limits.inquiry
+    }
+
+    func isInquiryDue(_ limits: BackendLimits, now: MonotonicTime) -> Bool {
+        inquiryAt(limits).map { $0 <= now } ?? false
+    }
+
+    /// What the server is known to do; told only when it is news.
+    func tell(_ progress: JobProgress) {
+        guard reading == .waiting || reading == .streaming, firstTokenAt == nil, progress != toldProgress
+        else { return }
+        toldProgress = progress
+        backend?.emit(self, .progress(progress))
     }
 
     /// Whether the server has been silent for much longer than usual.
@@ -158,8 +195,13 @@ final class BackendJob: TransferSink {
 
     private func read(_ bytes: UnsafeRawBufferPointer, now: MonotonicTime) {
         var arrived: [ServerSentEvent] = []
+        if !hasEvents { head.append(contentsOf: bytes.prefix(Self.headMax - min(head.count, Self.headMax))) }
         do { try events.feed(bytes, into: &arrived) } catch {
             return fail(.oversized, "The model server sent a line that is too long.")
+        }
+        if !arrived.isEmpty {
+            hasEvents = true
+            head = []
         }
         for event in arrived {
             guard reading == .streaming else { return }
@@ -168,6 +210,8 @@ final class BackendJob: TransferSink {
                 if finishReason == nil { return fail(.closedEarly, Self.noReason) }
                 return complete()
             }
+            // Versions of llama.cpp begin the answers to several prompts with it.
+            if event.data.elementsEqual("null".utf8) { continue }
             do {
                 let chunk = try BackendChunk(scanning: event.data, choices: choices)
                 take(chunk, named: event.name, now: now)
@@ -175,36 +219,76 @@ final class BackendJob: TransferSink {
                 return fail(.garbage, "The model server sent a chunk that is not JSON, or not an answer's.")
             }
         }
-        if events.ignoredBytes > Self.ignoredMax {
-            fail(.garbage, "The model server's answer is not an event stream.")
+        if events.ignoredBytes > Self.ignoredMax { failUnstreamed() }
+    }
+
+    /// The server answered 200 with something else than a stream of events: an error, a page, or nothing.
+    private func failUnstreamed() {
+        guard !hasEvents else { return fail(.garbage, "The model server's answer is not an event stream.") }
+        let error = BackendErrorBody(body: head)
+        switch error.meaning {
+        case .other where error.message.isEmpty: fail(.closedEarly, "The model server's answer is empty.")
+        case .other: fail(.garbage, "The model server's answer is no stream of events: \(error.message)")
+        case .contextExceeded, .contentFilter: fail(error, .error, "")
+        }
+    }
+
+    /// Fails by what the server's error means; else with `code` and these words before its own.
+    private func fail(_ error: BackendErrorBody, _ code: BackendFailure.Code, _ words: String) {
+        switch error.meaning {
+        case .contextExceeded:
+            backend?.failed(
+                self, BackendFailure(.contextExceeded, error.message, contextMax: error.contextMax))
+        case .contentFilter: fail(.contentFilter, error.message)
+        case .other: fail(code, words + error.message)
         }
     }
 
     private func take(_ chunk: BackendChunk, named name: String, now: MonotonicTime) {
         if let error = chunk.error {
-            return fail(.error, "The model server broke off: \(error.message)")
+            return fail(error, .error, "The model server broke off: ")
         }
         if name == "error" { return fail(.error, "The model server broke off with an error.") }
-        // The buyer would blame the node for it.
-        if !chunk.complex.isEmpty, case .malformed = ChoicesContent(of: chunk.complex) {
-            return fail(.garbage, "The model server sent choices that no client can have asked for.")
+        var says = !chunk.text.isEmpty
+        if !chunk.complex.isEmpty {
+            switch ChoicesContent(of: chunk.complex, isChat: kind == .chat) {
+            // The buyer would blame the node for it.
+            case .malformed:
+                return fail(.garbage, "The model server sent choices that no client can have asked for.")
+            case .none: break
+            case .some: says = true
+            }
         }
-        let counts = !chunk.text.isEmpty || !chunk.complex.isEmpty
-        let tokens = tokens(of: chunk, counts: counts)
-        if let newUsage = chunk.usage { usage = newUsage }
+        let tokens = tokens(of: chunk, counts: says)
+        if let newUsage = chunk.usage { take(newUsage) }
         if let reason = chunk.finishReason, finishReason == nil { finishReason = reason }
-        guard counts || tokens > 0 else { return }
-        if firstTokenAt == nil { firstTokenAt = now }
-        if firstTokenAt == now { tokensWithFirst += tokens }
+        if let read = chunk.promptRead, !says {
+            promptRead = max(read, promptRead ?? 0)
+            lastTokenAt = now
+            tell(.prefill(tokens: promptRead ?? 0))
+        }
+        guard says || tokens > 0 || !chunk.complex.isEmpty else { return }
+        if says || tokens > 0 {
+            if firstTokenAt == nil { firstTokenAt = now }
+            if firstTokenAt == now { tokensWithFirst += tokens }
+        }
         lastTokenAt = now
         if chunk.complex.isEmpty {
             if let whole = characters.append(chunk.text, tokens: tokens), !whole.text.isEmpty {
                 queue.append(.text(whole.text, tokens: whole.tokens))
             }
-        } else {
+        } else if says || chunk.promptRead == nil {
             flushCharacters()
             queue.append(.complex(chunk.complex, tokens: tokens))
         }
+    }
+
+    private func take(_ new: BackendUsage) {
+        guard countsApart, let sum = usage else { return usage = new }
+        usage = BackendUsage(
+            promptTokens: sum.promptTokens &+ new.promptTokens,
+            cachedTokens: sum.cachedTokens &+ new.cachedTokens,
+            completionTokens: sum.completionTokens &+ new.completionTokens)
     }
 
     /// vLLM reports usage in every chunk. Elsewhere one chunk counts as one token, and the final usage
@@ -229,10 +313,17 @@ final class BackendJob: TransferSink {
         flushCharacters()
         reading = .complete
         var usage = usage ?? BackendUsage()
+        // Each of the answers to one prompt has counted it again.
+        if countsApart {
+            usage.promptTokens /= perPrompt
+            usage.cachedTokens /= perPrompt
+        }
         if usage.completionTokens == 0 { usage.completionTokens = UInt32(clamping: countedTokens) }
+        let sample = sample(usage)
+        usage.promptTokens = usage.promptTokens &+ besideTokens
         queue.append(
             .finish(JobFinish(reason: reason, usage: usage, droppedFields: droppedFields)))
-        backend?.answerComplete(self, sample: sample(usage))
+        backend?.answerComplete(self, sample: sample)
     }
 
     /// The server's word for why it ended, if it is one: no client expects anything else.
@@ -263,8 +354,9 @@ final class BackendJob: TransferSink {
         guard reading == .waiting || reading == .streaming else { return }
         let now = backend.now()
         switch end {
-        case .complete(status: 200): endOfAnswer()
-        case .complete(let status): failed(withStatus: status)
+        case .complete(status: 200, _): endOfAnswer()
+        case .complete(let status, let wait): failed(withStatus: status, retryAfter: wait)
+        case .untrusted(let words): backend.failed(self, .untrusted(words))
         case .unreachable: fail(.unreachable, "The model server can't be reached.")
         case .timedOut: fail(.unreachable, "The model server doesn't accept a connection.")
         case .brokenOff, .failed: fail(.closedEarly, "The model server closed the connection in mid-answer.")
@@ -277,9 +369,8 @@ final class BackendJob: TransferSink {
             // Some servers close the connection instead of sending [DONE]; a finish reason shows that the
             // answer is complete.
             if finishReason != nil { return complete() }
-            return events.ignoredBytes > 0 && countedTokens == 0
-                ? fail(.garbage, "The model server's answer is not an event stream.")
-                : fail(.closedEarly, Self.noReason)
+            guard hasEvents else { return failUnstreamed() }
+            return fail(.closedEarly, Self.noReason)
         }
         reading = .complete
         let answer = body
@@ -302,22 +393,20 @@ final class BackendJob: TransferSink {
         deliver(now: backend.now())
     }
 
-    private func failed(withStatus status: Int) {
-        let error = BackendErrorBody(body: body)
-        let words = error.message.isEmpty ? "status \(status)" : error.message
-        let named = error.code + " " + error.message
+    private func failed(withStatus status: Int, retryAfter: Interval) {
+        var error = BackendErrorBody(body: body)
+        if error.message.isEmpty { error.message = "status \(status)" }
+        if error.meaning != .other, status != 429, status != 503 { return fail(error, .error, "") }
         switch status {
-        case 400, 413, 422:
-            let isLength = ["context_size", "context_length", "context length", "context size"].contains {
-                named.contains($0)
-            }
-            isLength
-                ? fail(.contextExceeded, words)
-                : fail(.invalidRequest, "The model server refused the request: \(words)")
-        case 401, 403: fail(.unauthorized, "The model server refuses the node's key.")
-        case 404: fail(.modelMissing, "The model server doesn't know the model: \(words)")
-        case 429: fail(.busy, "The model server is busy.")
-        default: fail(.error, "The model server failed: \(words)")
+        case 400, 413, 422: fail(.invalidRequest, "The model server refused the request: \(error.message)")
+        case 401, 403: backend?.failed(self, .unauthorized)
+        case 404: fail(.modelMissing, "The model server doesn't know the model: \(error.message)")
+        case 429, 503:
+            backend?.failed(
+                self,
+                BackendFailure(.busy, "The model server is busy: \(error.message)",
+                    retryAfter: retryAfter > .zero ? retryAfter : nil))
+        default: fail(.error, "The model server failed: \(error.message)")
         }
     }
 

@@ -15,6 +15,21 @@ final class Fetch: TransferSink {
             guard case .answer(200, let body) = self else { return nil }
             return try? JSONTree(parsing: body)
         }
+
+        /// Why there is no answer that can be used; nil for a 200.
+        var failure: BackendFailure? {
+            switch self {
+            case .answer(200, _): return nil
+            case .answer(401, _), .answer(403, _): return .unauthorized
+            case .answer(503, _):
+                return BackendFailure(.busy, "The model server is loading its model.")
+            case .answer(let status, let body):
+                let words = BackendErrorBody(body: body).message
+                return BackendFailure(
+                    .error, "The model server answered \(status)\(words.isEmpty ? "" : ": \(words)").")
+            case .failure(let failure): return failure
+            }
+        }
     }
 
     private weak var http: HTTPStreams?
@@ -43,7 +58,8 @@ final class Fetch: TransferSink {
 
     func ended(_ id: TransferID, _ end: TransferEnd) {
         switch end {
-        case .complete(let status): finish(.answer(status: status, body: body))
+        case .complete(let status, _): finish(.answer(status: status, body: body))
+        case .untrusted(let words): finish(.failure(.untrusted(words)))
         case .unreachable:
             finish(.failure(BackendFailure(.unreachable, "Nothing answers at the model server's address.")))
         case .timedOut: finish(.failure(BackendFailure(.hung, "The model server doesn't answer a probe.")))

@@ -14,6 +14,8 @@ struct HTTPRequest: Sendable {
     var body: [UInt8]?
     /// Whole header lines such as `Accept: text/event-stream`.
     var headers: [String] = []
+    /// A file of certificates that sign the server's, instead of the system's.
+    var certificates: String?
     /// A server on this machine answers in microseconds, one across the world in 0.3 s.
     var connectTimeout = Interval.seconds(5)
     /// For the whole transfer; nil for streams, whose owner watches the time between tokens.
@@ -29,10 +31,12 @@ struct HTTPRequest: Sendable {
 
 /// How a transfer ended.
 enum TransferEnd: Sendable, Hashable {
-    /// The whole answer arrived; its status may still be an error.
-    case complete(status: Int)
+    /// The whole answer arrived; its status may still be an error, with its Retry-After (zero: none).
+    case complete(status: Int, retryAfter: Interval)
     /// No connection, or no such host.
     case unreachable(String)
+    /// Its certificate is signed by nobody known, or the file of certificates can't be read.
+    case untrusted(String)
     /// The connection broke before the answer was complete.
     case brokenOff(String)
     case timedOut(String)
@@ -69,6 +73,9 @@ public final class HTTPStreams {
         var sink: (any TransferSink)?
         var headers: UnsafeMutablePointer<curl_slist>?
         var bytes: [UInt8] = []
+        /// The request's body, and how much of it curl has taken.
+        var body: [UInt8] = []
+        var sent = 0
         var status = 0
         var isQueued = false
 
@@ -213,13 +220,22 @@ public final class HTTPStreams {
         // An empty proxy: http_proxy in the environment must not divert loopback.
         _ = easy_set_string(easy, CURLOPT_PROXY, "")
         _ = easy_set_string(easy, CURLOPT_PROTOCOLS_STR, "http,https")
+        if let file = request.certificates { _ = easy_set_string(easy, CURLOPT_CAINFO, file) }
         if let timeout = request.timeout {
             _ = easy_set_long(easy, CURLOPT_TIMEOUT_MS, Int(max(1, timeout.milliseconds)))
         }
         // No "Expect": large prompts would wait a second for 100-continue.
         var headers = request.headers + ["Expect:"]
         if let body = request.body {
-            _ = body.withUnsafeBytes { easy_set_body(easy, $0.baseAddress, $0.count) }
+            transfer.body = body
+            _ = easy_set_upload(
+                easy,
+                { room, size, count, context in
+                    guard let context, let room else { return 0 }
+                    let transfer = Unmanaged<Transfer>.fromOpaque(context).takeUnretainedValue()
+                    return HTTPStreams.hand(
+                        transfer, UnsafeMutableRawBufferPointer(start: room, count: size * count))
+                }, context, body.count)
             headers.append("Content-Type: application/json")
         }
         for line in headers { transfer.headers = curl_slist_append(transfer.headers, line) }
@@ -227,6 +243,13 @@ public final class HTTPStreams {
     }
 
     // MARK: Callbacks of curl and libuv
+
+    private static func hand(_ transfer: Transfer, _ room: UnsafeMutableRawBufferPointer) -> Int {
+        let count = min(room.count, transfer.body.count - transfer.sent)
+        room.copyBytes(from: transfer.body[transfer.sent..<transfer.sent + count])
+        transfer.sent += count
+        return count
+    }
 
     private static func collect(_ transfer: Transfer, _ bytes: UnsafeRawBufferPointer) -> Int {
         if transfer.status == 0 { transfer.readStatus() }
@@ -336,12 +359,13 @@ public final class HTTPStreams {
             let result = message_result(message)
             let transfer = Unmanaged<Transfer>.fromOpaque(context).takeUnretainedValue()
             if transfer.status == 0 { transfer.readStatus() }
+            let wait = Interval.seconds(Int64(max(0, min(easy_get_retry_after(easy), 86_400))))
             curl_multi_remove_handle(multi, easy)
             transfers[transfer.id] = nil
             tell(transfer)
             let sink = transfer.sink
             transfer.sink = nil
-            sink?.ended(transfer.id, TransferEnd(result, status: transfer.status))
+            sink?.ended(transfer.id, TransferEnd(result, status: transfer.status, retryAfter: wait))
         }
     }
 
@@ -356,13 +380,15 @@ public final class HTTPStreams {
 }
 
 extension TransferEnd {
-    init(_ result: CURLcode, status: Int) {
+    init(_ result: CURLcode, status: Int, retryAfter: Interval) {
         let words = String(cString: curl_easy_strerror(result))
         switch result {
-        case CURLE_OK: self = .complete(status: status)
+        case CURLE_OK: self = .complete(status: status, retryAfter: retryAfter)
+        case CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CACERT_BADFILE: self = .untrusted(words)
         case CURLE_COULDNT_CONNECT, CURLE_COULDNT_RESOLVE_HOST, CURLE_SSL_CONNECT_ERROR:
             self = .unreachable(words)
-        case CURLE_PARTIAL_FILE, CURLE_GOT_NOTHING, CURLE_RECV_ERROR, CURLE_SEND_ERROR:
+        case CURLE_PARTIAL_FILE, CURLE_GOT_NOTHING, CURLE_RECV_ERROR, CURLE_SEND_ERROR,
+            CURLE_SEND_FAIL_REWIND:
             self = .brokenOff(words)
         case CURLE_OPERATION_TIMEDOUT: self = .timedOut(words)
         default: self = .failed(words)

@@ -51,8 +51,19 @@ public enum BackendEvent: Sendable, Hashable {
     case text([UInt8], tokens: Int)
     /// The server's `choices` as JSON, when they hold more than text.
     case complex([UInt8], tokens: Int)
+    /// What the server does while it sends nothing, as it says itself.
+    case progress(JobProgress)
     case finished(JobFinish)
     case failed(BackendFailure)
+}
+
+/// What a model server is known to do before the first token. Nothing is guessed.
+public enum JobProgress: Sendable, Hashable {
+    /// Other work comes first; an estimate of the milliseconds until it is done, 0 if unknown.
+    case queued(milliseconds: UInt32)
+    case loading
+    /// Tokens of this prompt that have been read.
+    case prefill(tokens: UInt32)
 }
 
 /// The end of a successful job.
@@ -94,6 +105,8 @@ public struct BackendFailure: Error, Sendable, Hashable {
         /// No first byte, or no further token, within the limit.
         case hung = "backend_hung"
         case contextExceeded = "context_length_exceeded"
+        /// The server's filter refuses the request or its answer.
+        case contentFilter = "content_filter"
         case invalidRequest = "invalid_request"
         case cannotContinue = "cannot_continue"
         case deadlineExceeded = "deadline_exceeded"
@@ -102,17 +115,31 @@ public struct BackendFailure: Error, Sendable, Hashable {
     public var message: String
     /// When a busy server wants to be asked again; nil: it didn't say.
     public var retryAfter: Interval?
+    /// The context that was exceeded, where the server states it.
+    public var contextMax: UInt32?
 
-    public init(_ code: Code, _ message: String, retryAfter: Interval? = nil) {
+    public init(
+        _ code: Code, _ message: String, retryAfter: Interval? = nil, contextMax: UInt32? = nil
+    ) {
         self.code = code
         self.message = message
         self.retryAfter = retryAfter
+        self.contextMax = contextMax
+    }
+
+    static let unauthorized = BackendFailure(
+        .unauthorized, "The model server refuses the node's key: set api_key to one that it takes.")
+
+    static func untrusted(_ words: String) -> BackendFailure {
+        BackendFailure(
+            .unreachable,
+            "The model server's certificate can't be checked: set ca_file to the certificate that signs it (\(words)).")
     }
 
     /// Whether another worker may succeed with the same task.
     public var isRetryable: Bool {
         switch code {
-        case .invalidRequest, .deadlineExceeded, .contextExceeded: false
+        case .invalidRequest, .deadlineExceeded, .contextExceeded, .contentFilter: false
         default: true
         }
     }
@@ -122,7 +149,7 @@ public struct BackendFailure: Error, Sendable, Hashable {
         switch code {
         case .error, .closedEarly, .garbage, .oversized: true
         case .busy, .down, .unreachable, .unauthorized, .modelMissing, .hung, .contextExceeded,
-            .invalidRequest, .cannotContinue, .deadlineExceeded:
+            .contentFilter, .invalidRequest, .cannotContinue, .deadlineExceeded:
             false
         }
     }
@@ -130,7 +157,9 @@ public struct BackendFailure: Error, Sendable, Hashable {
     /// Whether the failure shows that the backend is unhealthy, rather than that the request is bad.
     var blamesBackend: Bool {
         switch code {
-        case .busy, .down, .contextExceeded, .invalidRequest, .cannotContinue, .deadlineExceeded: false
+        case .busy, .down, .contextExceeded, .contentFilter, .invalidRequest, .cannotContinue,
+            .deadlineExceeded:
+            false
         case .unreachable, .error, .unauthorized, .modelMissing, .closedEarly, .garbage, .oversized, .hung:
             true
         }

@@ -16,10 +16,15 @@ public struct ModelDescription: Sendable, Hashable {
     public var digestOrigin: DigestOrigin?
     /// Concurrent answers.
     public var slots: UInt32?
+    /// What the server says that the model can do, of tools, images and embedding; nil: it says nothing.
+    public var reports: Abilities?
+    /// The context is what a model that isn't loaded may have: only loading it shows what it gets.
+    public var isContextAssumed = false
 
     public init(
         name: String, context: UInt32? = nil, quantization: String? = nil, digest: Bytes32? = nil,
-        digestOrigin: DigestOrigin? = nil, slots: UInt32? = nil
+        digestOrigin: DigestOrigin? = nil, slots: UInt32? = nil, reports: Abilities? = nil,
+        isContextAssumed: Bool = false
     ) {
         self.name = name
         self.context = context
@@ -27,6 +32,8 @@ public struct ModelDescription: Sendable, Hashable {
         self.digest = digest
         self.digestOrigin = digestOrigin
         self.slots = slots
+        self.reports = reports
+        self.isContextAssumed = isContextAssumed
     }
 }
 
@@ -36,8 +43,10 @@ struct ServerAddress {
     /// Without a slash or `/v1` at the end.
     let base: String
     let apiKey: String?
+    /// A file of certificates that sign the server's, instead of the system's.
+    let certificates: String?
 
-    init(dialect: BackendDialect, url: String, apiKey: String?) {
+    init(dialect: BackendDialect, url: String, apiKey: String?, certificates: String? = nil) {
         var base = Substring(url)
         if !base.contains("://") { base = "http://" + base }
         while base.hasSuffix("/") { base.removeLast() }
@@ -45,6 +54,7 @@ struct ServerAddress {
         self.dialect = dialect
         self.base = String(base)
         self.apiKey = apiKey
+        self.certificates = certificates
     }
 
     func request(_ path: String, body: [UInt8]? = nil, timeout: Interval?) -> HTTPRequest {
@@ -53,7 +63,9 @@ struct ServerAddress {
         if let apiKey, !apiKey.isEmpty, !apiKey.utf8.contains(where: { $0 < 0x20 }) {
             headers.append("Authorization: Bearer \(apiKey)")
         }
-        return HTTPRequest(url: base + path, body: body, headers: headers, timeout: timeout)
+        var request = HTTPRequest(url: base + path, body: body, headers: headers, timeout: timeout)
+        request.certificates = certificates
+        return request
     }
 
     var healthPath: String {
@@ -74,8 +86,8 @@ struct ModelCatalogue {
     let http: HTTPStreams
     let timeout: Interval
 
-    /// `only` limits the questions to one model. The list is empty if the server doesn't answer.
-    func list(only: String? = nil, then done: @escaping ([ModelDescription]) -> Void) {
+    /// `only` limits the questions to one model. A failure if the server doesn't say which models it has.
+    func list(only: String? = nil, then done: @escaping (Result<[ModelDescription], BackendFailure>) -> Void) {
         switch server.dialect {
         case .ollama: ollama(only: only, then: done)
         case .llamaCpp: llamaCpp(then: done)
@@ -87,9 +99,23 @@ struct ModelCatalogue {
         Fetch.start(server.request(path, timeout: timeout), on: http) { next($0.json) }
     }
 
-    private func openAI(then done: @escaping ([ModelDescription]) -> Void) {
-        get("/v1/models") { answer in
-            done((answer?["data"]?.elements ?? []).prefix(Self.modelsMax).compactMap(Self.openAIModel))
+    private func openAI(then done: @escaping (Result<[ModelDescription], BackendFailure>) -> Void) {
+        Fetch.start(server.request("/v1/models", timeout: timeout), on: http) { answer in
+            if let failure = answer.failure { return done(.failure(failure)) }
+            let entries = (answer.json?["data"]?.elements ?? []).prefix(Self.modelsMax)
+            let models = entries.compactMap(Self.openAIModel)
+            // LM Studio says more about its models elsewhere.
+            guard server.dialect == .openAI,
+                entries.contains(where: { $0["owned_by"]?.text == "organization_owner" })
+            else { return done(.success(models)) }
+            get("/api/v0/models") { answer in
+                let known = answer?["data"]?.elements ?? []
+                done(
+                    .success(
+                        models.map { model in
+                            known.first { $0["id"]?.text == model.name }.map { Self.lmStudio(model, $0) } ?? model
+                        }))
+            }
         }
     }
 
@@ -102,45 +128,111 @@ struct ModelCatalogue {
             quantization: (meta?["ftype"] ?? entry["quantization"])?.text?.lowercased())
     }
 
-    private func llamaCpp(then done: @escaping ([ModelDescription]) -> Void) {
-        openAI { models in
+    private static func lmStudio(_ model: ModelDescription, _ entry: JSONTree) -> ModelDescription {
+        var model = model
+        let loaded = positive(entry["loaded_context_length"])
+        model.context = loaded ?? positive(entry["max_context_length"]) ?? model.context
+        model.isContextAssumed = loaded == nil
+        model.quantization = entry["quantization"]?.text?.lowercased() ?? model.quantization
+        var reports: Abilities = []
+        if (entry["capabilities"]?.elements ?? []).contains(.string("tool_use")) { reports.insert(.tools) }
+        if entry["type"]?.text == "vlm" { reports.insert(.images) }
+        if entry["type"]?.text == "embeddings" { reports.insert(.embedding) }
+        model.reports = reports
+        return model
+    }
+
+    private func llamaCpp(then done: @escaping (Result<[ModelDescription], BackendFailure>) -> Void) {
+        openAI { listed in
+            guard case .success(let models) = listed else { return done(listed) }
             get("/props") { props in
                 done(
-                    models.map { model in
-                        var model = model
-                        model.context =
-                            Self.positive(props?["default_generation_settings"]?["n_ctx"]) ?? model.context
-                        model.slots = Self.positive(props?["total_slots"])
-                        model.quantization = props?["model_ftype"]?.text?.lowercased() ?? model.quantization
-                        return model
-                    })
+                    .success(
+                        models.map { model in
+                            var model = model
+                            model.context =
+                                Self.positive(props?["default_generation_settings"]?["n_ctx"]) ?? model.context
+                            model.slots = Self.positive(props?["total_slots"])
+                            model.quantization =
+                                props?["model_ftype"]?.text?.lowercased() ?? model.quantization
+                            model.reports = props.flatMap(Self.llamaCppReports)
+                            return model
+                        }))
             }
         }
     }
 
-    /// Ollama's context is the one it was loaded with, not the model's maximum; only `/api/ps` reports it.
-    private func ollama(only: String?, then done: @escaping ([ModelDescription]) -> Void) {
-        get("/api/tags") { tags in
+    private static func llamaCppReports(_ props: JSONTree) -> Abilities? {
+        let (tools, vision) = (props["chat_template_caps"]?["supports_tools"], props["modalities"]?["vision"])
+        guard tools != nil || vision != nil else { return nil }
+        var reports: Abilities = []
+        if tools?.flag == true { reports.insert(.tools) }
+        if vision?.flag == true { reports.insert(.images) }
+        return reports
+    }
+
+    /// Models that are asked about one by one.
+    private static let shownMax = 16
+
+    /// Ollama's context is the one with which a model was loaded (`/api/ps`). Of one that isn't loaded it says what the
+    /// model's file sets, or else the most that the model can have (`/api/show`).
+    private func ollama(
+        only: String?, then done: @escaping (Result<[ModelDescription], BackendFailure>) -> Void
+    ) {
+        Fetch.start(server.request("/api/tags", timeout: timeout), on: http) { tags in
+            if let failure = tags.failure { return done(.failure(failure)) }
             get("/api/ps") { running in
-                var models = (tags?["models"]?.elements ?? []).prefix(Self.modelsMax).compactMap { entry in
-                    Self.ollamaModel(entry, running: running?["models"]?.elements ?? [])
+                var models = (tags.json?["models"]?.elements ?? []).prefix(Self.modelsMax).compactMap {
+                    Self.ollamaModel($0, running: running?["models"]?.elements ?? [])
                 }
                 if let only { models.removeAll { $0.name != only && $0.name != only + ":latest" } }
-                done(models)
+                show(models, from: 0, then: done)
             }
         }
+    }
+
+    private func show(
+        _ models: [ModelDescription], from index: Int,
+        then done: @escaping (Result<[ModelDescription], BackendFailure>) -> Void
+    ) {
+        guard index < min(models.count, Self.shownMax) else { return done(.success(models)) }
+        let question = JSONTree.object([.init("model", .string(models[index].name))]).bytes
+        Fetch.start(server.request("/api/show", body: question, timeout: timeout), on: http) { answer in
+            var models = models
+            if let shown = answer.json { Self.complete(&models[index], by: shown) }
+            show(models, from: index + 1, then: done)
+        }
+    }
+
+    private static func complete(_ model: inout ModelDescription, by shown: JSONTree) {
+        if model.isContextAssumed {
+            let set = (shown["parameters"]?.text ?? "").split(separator: "\n").compactMap { line -> UInt32? in
+                let words = line.split(separator: " ")
+                return words.count == 2 && words[0] == "num_ctx" ? UInt32(words[1]) : nil
+            }
+            let most = shown["model_info"]?.members?.first { $0.key.hasSuffix(".context_length") }?.value
+            model.context = set.first ?? positive(most) ?? model.context
+        }
+        guard let capabilities = shown["capabilities"]?.elements else { return }
+        var reports: Abilities = []
+        for (name, ability) in [
+            ("tools", Abilities.tools), ("vision", .images), ("embedding", .embedding), ("completion", .chat),
+        ] where capabilities.contains(.string(name)) { reports.insert(ability) }
+        model.reports = reports
     }
 
     private static func ollamaModel(_ entry: JSONTree, running: [JSONTree]) -> ModelDescription? {
         guard let name = entry["name"]?.text else { return nil }
         let loaded = running.first { $0["name"]?.text == name }
+        let context = positive(loaded?["context_length"])
         return ModelDescription(
-            name: name, context: positive(loaded?["context_length"]) ?? ollamaContextDefault,
+            name: name, context: context ?? ollamaContextDefault,
             quantization: entry["details"]?["quantization_level"]?.text?.lowercased(),
-            digest: entry["digest"]?.text.flatMap(digest), digestOrigin: .backend)
+            digest: entry["digest"]?.text.flatMap(digest), digestOrigin: .backend,
+            isContextAssumed: context == nil)
     }
 
-    /// The context with which Ollama loads a model by default.
+    /// The context with which Ollama loads a model of which nothing is known.
     static let ollamaContextDefault: UInt32 = 4_096
 
     private static func positive(_ value: JSONTree?) -> UInt32? {

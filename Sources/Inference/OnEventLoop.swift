@@ -1,3 +1,4 @@
+import OpenAIFormat
 import UVLoop
 
 // Objects made on an `EventLoop` close themselves when it stops, unless their owner has closed them before.
@@ -18,9 +19,10 @@ extension Backend: LoopResource {
     public convenience init(
         _ configuration: BackendConfiguration, http: HTTPStreams, on loop: EventLoop,
         meter: SpeedMeter? = nil,
-        continues: Bool? = nil
+        continues: Bool? = nil, tested: Abilities? = nil
     ) {
-        self.init(configuration, http: http, loop: loop.uv, meter: meter, continues: continues)
+        self.init(
+            configuration, http: http, loop: loop.uv, meter: meter, continues: continues, tested: tested)
         loop.register(self)
         whenClosed = { [weak loop, weak self] in if let self { loop?.unregister(self) } }
     }

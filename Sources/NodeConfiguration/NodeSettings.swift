@@ -185,9 +185,11 @@ public struct AskSettings: Sendable {
     /// Micro-credits that one second less of waiting is worth.
     public var timePerSecond: Int
     public var minTrust: Double
+    /// Request fields beyond the table of `Protocol/http.md` that clients may send, to sellers that allow them.
+    public var allowFields: [String]
 
     init(_ reader: YAMLReader) throws(ConfigurationError) {
-        try reader.allow(["max_price", "max_cost", "value_of_time", "min_trust"])
+        try reader.allow(["max_price", "max_cost", "value_of_time", "min_trust", "allow_fields"])
         let price = reader.child("max_price")
         try price.allow(["input", "output"])
         // A price is whatever a seller writes: without limits one answer could cost any amount.
@@ -196,6 +198,7 @@ public struct AskSettings: Sendable {
         maxCost = Money(microCredits: try reader.microCredits("max_cost") ?? 1_000_000)
         timePerSecond = try reader.integer("value_of_time", in: 0...1_000_000_000) ?? 40
         minTrust = try reader.number("min_trust", in: 0...1) ?? 0
+        allowFields = try reader.strings("allow_fields")
     }
 }
 

@@ -12,6 +12,33 @@ public struct SellSettings: Sendable {
     }
 }
 
+/// Bounds on what strangers may make a model server do; nil: the usual one (`OpenAIFormat.RequestLimits`).
+public struct RequestLimitSettings: Sendable {
+    /// Of one JSON schema: bytes, levels, and values with repetitions.
+    public var schemaBytes: Int?
+    public var schemaDepth: Int?
+    public var schemaValues: Int?
+    public var stops: Int?
+    public var logitBiases: Int?
+    public var images: Int?
+    /// Of all images of a request, as base64.
+    public var imageBytes: Int?
+
+    /// The upper ends are what every gateway refuses anyway.
+    init(_ reader: YAMLReader) throws(ConfigurationError) {
+        try reader.allow([
+            "schema_bytes", "schema_depth", "schema_values", "stops", "logit_bias", "images", "image_bytes",
+        ])
+        schemaBytes = try reader.integer("schema_bytes", in: 0...122_880)
+        schemaDepth = try reader.integer("schema_depth", in: 0...32)
+        schemaValues = try reader.integer("schema_values", in: 0...2_000)
+        stops = try reader.integer("stops", in: 0...64)
+        logitBiases = try reader.integer("logit_bias", in: 0...2_048)
+        images = try reader.integer("images", in: 0...64)
+        imageBytes = try reader.integer("image_bytes", in: 0...7_340_032)
+    }
+}
+
 /// One model that a node sells, and the server behind it.
 public struct ServeSettings: Sendable {
     public enum Backend: String, CaseIterable, Sendable {
@@ -48,12 +75,15 @@ public struct ServeSettings: Sendable {
     /// What the model can do beyond answering in text, as the operator states it.
     public var features: [Feature]
     public var apiKey: String?
+    /// A file of certificates that sign the server's, instead of the system's.
+    public var certificates: String?
+    public var limits: RequestLimitSettings
 
     init(_ reader: YAMLReader) throws(ConfigurationError) {
         try reader.allow([
             "backend", "url", "file", "server", "model", "sell_as", "slots", "threads", "price", "context",
             "speed", "measure",
-            "allow_fields", "api_key", "features",
+            "allow_fields", "api_key", "ca_file", "features", "limits",
         ])
         guard let backend = try reader.choice("backend", as: Backend.self) else {
             throw reader.failure(
@@ -105,6 +135,8 @@ public struct ServeSettings: Sendable {
             features.append(feature)
         }
         apiKey = try reader.string("api_key")
+        certificates = try reader.string("ca_file")
+        limits = try RequestLimitSettings(reader.child("limits"))
     }
 
     private static func usualAddress(_ backend: Backend) -> String {

@@ -24,7 +24,8 @@ extension Node {
             let driver = Backend(
                 backends[index].configuration, http: http, on: loop,
                 meter: backends[index].remembered?.meter,
-                continues: backends[index].remembered?.continues)
+                continues: backends[index].remembered?.continues,
+                tested: backends[index].remembered?.abilities)
             driver.delegate = self
             backends[index].driver = driver
             driver.run()
@@ -88,6 +89,9 @@ extension Node {
         let now = SystemClock.now()
         switch event {
         case .started: return
+        case .progress(.queued(let milliseconds)): peer.job(job, .phase(.queued, amount: milliseconds), now: now)
+        case .progress(.loading): peer.job(job, .phase(.loading), now: now)
+        case .progress(.prefill(let tokens)): peer.job(job, .phase(.prefill, amount: tokens), now: now)
         case .text(let text, let tokens):
             sales.produced(job, tokens: tokens)
             peer.job(job, .produced(text: text, tokens: UInt32(clamping: tokens), extra: []), now: now)
@@ -127,7 +131,9 @@ extension Node {
             log.warning("backend down", metadata: ["model": "\(model)", "why": "\(failure.message)"])
         default: break
         }
-        if status.isUp, before?.meter != status.meter || before?.continues != status.continues {
+        if status.isUp, before?.meter != status.meter || before?.continues != status.continues
+            || before?.tested != status.tested
+        {
             rememberSpeed(id)
         }
         updateServed()
@@ -137,7 +143,8 @@ extension Node {
     private func rememberSpeed(_ id: Int) {
         guard let status = backends[id].status, status.meter.isMeasured,
             let data = try? JSONEncoder().encode(
-                SpeedRecord(meter: status.meter, continues: status.continues))
+                SpeedRecord(
+                    meter: status.meter, continues: status.continues, abilities: status.tested))
         else { return }
         let name = backends[id].settings.memoryName
         Task { [ledger] in

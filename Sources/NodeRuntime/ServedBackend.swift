@@ -11,9 +11,12 @@ import Wire
 public struct SpeedRecord: Codable, Sendable {
     public var meter: SpeedMeter
     public var continues: Bool
-    public init(meter: SpeedMeter, continues: Bool) {
+    /// What tests showed; nil: not tested.
+    public var abilities: Abilities?
+    public init(meter: SpeedMeter, continues: Bool, abilities: Abilities? = nil) {
         self.meter = meter
         self.continues = continues
+        self.abilities = abilities
     }
 }
 
@@ -62,12 +65,22 @@ struct ServedBackend {
             dialect = .openAI
             place = .url(settings.url)
         }
-        return BackendConfiguration(
+        var configuration = BackendConfiguration(
             id: id, dialect: dialect, place: place,
             model: settings.backend == .managed ? nil : settings.model,
             apiKey: settings.apiKey, slots: settings.slots,
             context: settings.context.map { UInt32(clamping: $0) },
             speed: Double(settings.speed), extraFields: settings.allowFields, measures: settings.measure)
+        configuration.certificates = settings.certificates
+        for feature in settings.features {
+            switch feature {
+            case .tools: configuration.stated.insert(.tools)
+            case .images: configuration.stated.insert(.images)
+            case .embedding: configuration.stated.insert(.embedding)
+            }
+        }
+        configuration.requestLimits = settings.limits.applied(to: .usual)
+        return configuration
     }
 
     /// Bounds of the time for which a model server counts as busy: without a word of its own it doubles from the first,
@@ -100,15 +113,7 @@ struct ServedBackend {
         case .down(let failure): availability = .down(failure.message)
         }
         let speed = status.announced
-        var features: Features = [.chat, .completion]
-        if settings.backend != .openai { features.formUnion([.logprobs, .jsonSchema]) }
-        for feature in settings.features {
-            switch feature {
-            case .tools: features.insert(.tools)
-            case .images: features.insert(.images)
-            case .embedding: features.insert(.embedding)
-            }
-        }
+        let features = Features(rawValue: status.abilities.rawValue)
         return ServedModel(
             model: model,
             price: price,
@@ -225,5 +230,16 @@ extension ManagedServerOptions.Launcher {
             }
         }
         return .python(interpreter: ".cache/venv/bin/python", script: "scripts/llama-server.py")
+    }
+}
+
+extension RequestLimitSettings {
+    /// What the file doesn't state stays.
+    func applied(to usual: RequestLimits) -> RequestLimits {
+        RequestLimits(
+            schemaBytes: schemaBytes ?? usual.schemaBytes, schemaDepth: schemaDepth ?? usual.schemaDepth,
+            schemaValues: schemaValues ?? usual.schemaValues, stops: stops ?? usual.stops,
+            stopBytes: usual.stopBytes, logitBiases: logitBiases ?? usual.logitBiases,
+            images: images ?? usual.images, imageBytes: imageBytes ?? usual.imageBytes)
     }
 }

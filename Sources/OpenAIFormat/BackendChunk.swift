@@ -14,6 +14,36 @@ public struct BackendUsage: Hashable, Sendable {
 public struct BackendErrorBody: Hashable, Sendable {
     public var code: String
     public var message: String
+    /// The context that was exceeded, where the server states it.
+    public var contextMax: UInt32?
+
+    init(code: String, message: String, contextMax: UInt32? = nil) {
+        self.code = code
+        self.message = message
+        self.contextMax = contextMax
+    }
+
+    /// What an error means, whoever reports it and however.
+    public enum Meaning: Hashable, Sendable {
+        /// The prompt, or prompt and limit together, don't fit.
+        case contextExceeded
+        case contentFilter
+        case other
+    }
+
+    public var meaning: Meaning {
+        let code = code.lowercased()
+        let words = message.lowercased()
+        // llama.cpp; OpenAI, LM Studio; vLLM; Ollama's runner; SGLang, TGI.
+        let context = [
+            "exceed_context_size", "context_length_exceeded", "context size", "context length",
+            "context window", "maximum context", "n_ctx", "max_model_len", "input length exceeds",
+            "prompt is too long", "longer than the model",
+        ]
+        if context.contains(where: { code.contains($0) || words.contains($0) }) { return .contextExceeded }
+        let filter = ["content_filter", "content_policy", "content management policy"]
+        return filter.contains { code.contains($0) || words.contains($0) } ? .contentFilter : .other
+    }
 }
 
 /// One chunk of a streamed chat or completion, as a model server sends it: text in the plain case, else the raw
@@ -28,10 +58,14 @@ public struct BackendChunk: Hashable, Sendable {
     public var finishReason: String?
     public var usage: BackendUsage?
     public var error: BackendErrorBody?
+    /// How much of the prompt has been read, where the server says so while it reads (llama.cpp's `prompt_progress`).
+    public var promptRead: UInt32?
+    private let expected: UInt32?
 
-    /// Scans one chunk of an answer to a request for `choices`. Throws when it is not JSON, or its `choices` are such
+    /// Scans one chunk of an answer to a request for `choices` (nil: unknown). Throws when it is not JSON, or its `choices` are such
     /// as no buyer takes.
-    public init(scanning data: [UInt8], choices count: UInt32 = .max) throws(JSONError) {
+    public init(scanning data: [UInt8], choices count: UInt32? = nil) throws(JSONError) {
+        expected = count
         var cursor = JSONCursor(data)
         try cursor.take(UInt8(ascii: "{"))
         var first = true
@@ -44,16 +78,29 @@ public struct BackendChunk: Hashable, Sendable {
                     text = []
                     // It is passed on unchanged, so validate it fully, as its buyer does: the scan checks
                     // only roughly.
-                    guard ChoicesContent(of: complex, choices: count) != .malformed else {
+                    guard ChoicesContent(of: complex, choices: count ?? .max) != .malformed else {
                         throw .malformed(at: start)
                     }
                 }
             case "usage": usage = try BackendUsage(&cursor)
             case "error": error = try BackendErrorBody(&cursor)
+            case "prompt_progress" where cursor.peek() == UInt8(ascii: "{"): try promptProgress(&cursor)
             default: try cursor.skip(depth: 1)
             }
         }
         try cursor.end()
+    }
+
+    private mutating func promptProgress(_ cursor: inout JSONCursor) throws(JSONError) {
+        cursor.advance(1)
+        var first = true
+        while let key = try cursor.nextKey(&first) {
+            if key == "processed" {
+                promptRead = try cursor.whole(depth: 2).map { UInt32(clamping: $0) }
+            } else {
+                try cursor.skip(depth: 2)
+            }
+        }
     }
 
     /// Returns whether the choices are plain text.
@@ -66,7 +113,8 @@ public struct BackendChunk: Hashable, Sendable {
             count += 1
             if try !choice(&cursor) { plain = false }
         }
-        return plain && count <= 1
+        // Of several answers each goes the same way: the ends of all are passed on, each with its own reason.
+        return count == 0 || plain && count == 1 && expected ?? 1 == 1
     }
 
     private mutating func choice(_ cursor: inout JSONCursor) throws(JSONError) -> Bool {
@@ -149,16 +197,60 @@ extension BackendUsage {
 }
 
 extension BackendErrorBody {
-    /// Characters kept of a server's message.
-    static let messageMax = 300
+    /// Bytes kept of a server's message.
+    static let messageMax = 400
 
-    /// The error in the body of an answer, whether in OpenAI's form or as plain text.
+    /// The error in the body of an answer: in OpenAI's form, in FastAPI's, as a page of HTML, or as plain text.
     public init(body: [UInt8]) {
         if let chunk = try? BackendChunk(scanning: body), let error = chunk.error {
             self = error
+        } else if let tree = try? JSONTree(parsing: body), let error = Self(tree, depth: 0) {
+            self = error
         } else {
-            self.init(code: "", message: Self.clean(body))
+            self.init(code: "", message: Self.clean(Self.withoutTags(body)))
         }
+    }
+
+    /// Ollama puts the whole error of the server behind it, as JSON, into `message`.
+    private static let nestedMax = 4
+
+    private init?(_ tree: JSONTree, depth: Int) {
+        guard depth < Self.nestedMax, tree.members != nil else { return nil }
+        if let inner = tree["error"], let error = Self(inner, depth: depth + 1) {
+            self = error
+            return
+        }
+        guard let text = tree["message"]?.text ?? tree["error"]?.text ?? tree["detail"]?.text else {
+            return nil
+        }
+        if let start = text.firstIndex(of: "{"), let inner = try? JSONTree(parsing: Array(text[start...].utf8)),
+            let error = Self(inner, depth: depth + 1)
+        {
+            self = error
+            return
+        }
+        self.init(
+            code: Self.clean(Array((tree["code"]?.text ?? tree["type"]?.text ?? "").utf8)),
+            message: Self.clean(Array(text.utf8)),
+            contextMax: (tree["n_ctx"]?.whole).map { UInt32(clamping: $0) })
+    }
+
+    /// What a page of HTML says; other text as it is.
+    private static func withoutTags(_ body: [UInt8]) -> [UInt8] {
+        guard body.prefix(256).contains(UInt8(ascii: "<")) else { return body }
+        var (out, isTag): ([UInt8], Bool) = ([], false)
+        for byte in body.prefix(16 * messageMax) {
+            switch byte {
+            case UInt8(ascii: "<"):
+                isTag = true
+                if out.last != 0x20 { out.append(0x20) }
+            case UInt8(ascii: ">") where isTag: isTag = false
+            case _ where isTag: break
+            case 0x00...0x20: if out.last != 0x20 { out.append(0x20) }
+            default: out.append(byte)
+            }
+        }
+        return out
     }
 
     init?(_ cursor: inout JSONCursor) throws(JSONError) {
@@ -169,6 +261,10 @@ extension BackendErrorBody {
             cursor.advance(1)
             var first = true
             while let key = try cursor.nextKey(&first) {
+                if key == "n_ctx" {
+                    contextMax = try cursor.whole(depth: 2).map { UInt32(clamping: $0) }
+                    continue
+                }
                 guard cursor.peek() == UInt8(ascii: "\""), ["message", "type", "code"].contains(key) else {
                     try cursor.skip(depth: 2)
                     continue
@@ -176,7 +272,14 @@ extension BackendErrorBody {
                 var text: [UInt8] = []
                 try cursor.string(into: &text)
                 if key == "message" {
-                    message = Self.clean(text)
+                    if let start = text.firstIndex(of: UInt8(ascii: "{")),
+                        let inner = try? JSONTree(parsing: Array(text[start...])), let error = Self(inner, depth: 1)
+                    {
+                        (message, contextMax) = (error.message, error.contextMax)
+                        code = error.code.isEmpty ? code : error.code
+                    } else {
+                        message = Self.clean(text)
+                    }
                 } else if code.isEmpty || key == "code" {
                     code = Self.clean(text)
                 }
@@ -193,9 +296,23 @@ extension BackendErrorBody {
 
     /// One line without control characters, because it may reach a terminal.
     private static func clean(_ text: [UInt8]) -> String {
-        let scalars = String(decoding: text.prefix(4 * messageMax), as: UTF8.self).unicodeScalars.prefix(
-            messageMax)
-        return String(
-            String.UnicodeScalarView(scalars.map { $0.properties.generalCategory == .control ? " " : $0 }))
+        var out = String.UnicodeScalarView()
+        var bytes = 0
+        for scalar in String(decoding: text.prefix(4 * messageMax), as: UTF8.self).unicodeScalars {
+            let kept: Unicode.Scalar = scalar.properties.generalCategory == .control ? " " : scalar
+            bytes += UTF8.width(kept)
+            guard bytes <= messageMax else { break }
+            out.append(kept)
+        }
+        return String(out).trimmed
+    }
+}
+
+extension String {
+    fileprivate var trimmed: String {
+        var rest = self[...]
+        while rest.first?.isWhitespace == true { rest.removeFirst() }
+        while rest.last?.isWhitespace == true { rest.removeLast() }
+        return String(rest)
     }
 }

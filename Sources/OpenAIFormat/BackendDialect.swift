@@ -10,13 +10,31 @@ public enum BackendDialect: String, Sendable, Hashable, CaseIterable {
     /// message of role `assistant`; vLLM does when told to; of others nothing is known.
     public var canContinue: Bool { self != .openAI }
 
-    /// Numeric sampling parameters beyond OpenAI's that affect nothing but the answer. Fields that name a
-    /// template, a grammar, a file, a slot or how long a model stays loaded are left out on purpose.
-    var extraNumbers: [String] {
+    /// What every version of the server is known to do. The rest is found out (`ServerTests`), or stated by its owner.
+    public var knownAbilities: Abilities {
         switch self {
-        case .llamaCpp: ["top_k", "min_p", "repeat_penalty"]
-        case .vllm: ["top_k", "min_p", "repetition_penalty"]
-        case .ollama, .openAI: []
+        case .llamaCpp: [.completion, .logprobs, .jsonSchema, .choices, .prompts, .logitBias, .sampling]
+        case .vllm: [.completion, .logprobs, .jsonSchema, .choices, .prompts, .logitBias, .sampling]
+        case .ollama: [.completion, .jsonSchema]
+        case .openAI: []
+        }
+    }
+
+    /// What versions differ in, so that it is tried.
+    public var unknownAbilities: Abilities {
+        switch self {
+        case .llamaCpp, .vllm: []
+        case .ollama: [.logprobs]
+        case .openAI: [.completion, .logprobs, .jsonSchema, .choices, .prompts, .logitBias, .sampling]
+        }
+    }
+
+    /// The server's name for a field of the table.
+    func name(of field: String) -> String {
+        switch (self, field) {
+        case (.llamaCpp, "repetition_penalty"): "repeat_penalty"
+        case (.vllm, "repeat_penalty"): "repetition_penalty"
+        default: field
         }
     }
 }

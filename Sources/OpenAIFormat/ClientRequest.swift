@@ -1,27 +1,16 @@
 // A client's request as the gateway reads it: parsed once into a tree, from which come the figures that an
-// auction needs and the body that the worker gets. Only fields behind those figures are checked; the backend
-// checks the rest.
+// auction needs and the body that the worker gets. Its fields are checked by the table (`FieldTable`).
 
 /// One request to `/v1/chat/completions`, `/v1/completions` or `/v1/embeddings`.
 public struct ClientRequest: Hashable, Sendable {
-    public enum Kind: Hashable, Sendable { case chat, completion, embedding }
-
-    /// What a backend must be able to do to answer the request.
-    public struct Needs: OptionSet, Hashable, Sendable {
-        public var rawValue: UInt8
-        public init(rawValue: UInt8) { self.rawValue = rawValue }
-        public static let tools = Needs(rawValue: 1)
-        public static let logprobs = Needs(rawValue: 2)
-        public static let jsonSchema = Needs(rawValue: 4)
-        public static let images = Needs(rawValue: 8)
-    }
+    public typealias Kind = InferenceKind
 
     public var kind: Kind
     /// As the client wrote it.
     public var model: String
     /// Models to ask where nobody answers with the one before: OpenRouter's `models`, without the first.
     public var fallbackModels: [String] = []
-    /// The client's JSON without `provider` and `models`; unknown fields are kept.
+    /// The client's JSON without what is not for sellers.
     public var body: [UInt8]
     public var stream = false
     public var includeUsage = false
@@ -35,7 +24,8 @@ public struct ClientRequest: Hashable, Sendable {
     public var choices: UInt32 = 1
     /// `n`: of these, the answers to one prompt.
     public var choicesEach: UInt32 = 1
-    public var needs: Needs = []
+    /// What a model server must be able to do to answer it, the kind of request included.
+    public var needs: Abilities = []
     /// Plain text with one choice: another worker may continue it in mid-stream.
     public var resumable = false
     /// Its temperature is 0 or not stated.
@@ -51,29 +41,39 @@ public struct ClientRequest: Hashable, Sendable {
     /// Names in `models`.
     public static let modelsMax = 8
 
-    /// Reads a body. Throws the error to send to the client, with status 400.
-    public init(kind: Kind, body bytes: [UInt8]) throws(ErrorBody) {
+    /// Fields that end here: a seller is not told who asks, or whom else.
+    private static let kept: Set<String> = [
+        "provider", "models", "usage", "user", "metadata", "safety_identifier", "prompt_cache_key",
+        "prompt_cache_retention", "service_tier",
+    ]
+
+    /// Reads a body. Throws the error to send to the client, with status 400. `extraFields` are those beyond the table that
+    /// the node's owner lets through to sellers.
+    public init(kind: Kind, body bytes: [UInt8], extraFields: [String] = []) throws(ErrorBody) {
         let tree = try Self.parse(bytes)
         guard let members = tree.members else { throw .invalid("The body must be a JSON object.") }
         self.kind = kind
         let models = try Self.models(tree)
         model = models[0]
         fallbackModels = Array(models.dropFirst())
-        let kept = JSONTree.object(members.filter { $0.key != "provider" && $0.key != "models" })
-        body = kept.bytes
+        let rules = try RequestRules(tree, kind, limits: .most, extraFields: extraFields)
+        let sent = members.filter {
+            !Self.kept.contains($0.key) && FieldTable.rule($0.key, kind)?.treatment != .refused
+        }
+        body = JSONTree.object(sent).bytes
         if let preferences = tree["provider"], !preferences.isNull {
             provider = try ProviderPreferences(preferences)
         }
         var reader = RequestReader(tree)
-        try reader.read(kind)
+        try reader.read(kind, besideBytes: rules.besideBytes)
         stream = reader.stream
         includeUsage = reader.includeUsage
         tokensIn = reader.estimate.tokens
         tokensOutMax = reader.maxTokens
         choices = UInt32(clamping: UInt64(reader.choices) * UInt64(reader.prompts))
         choicesEach = reader.choices
-        needs = reader.needs
-        resumable = kind != .embedding && reader.choices == 1 && reader.needs.isEmpty && !reader.isShaped
+        needs = rules.needs
+        resumable = needs.isDisjoint(with: .shaping) && !reader.isShaped
         repeatable = resumable && (tree["temperature"]?.real ?? 0) == 0
         base64 = reader.base64
         if kind != .embedding {

@@ -1,4 +1,4 @@
-// The request fields that the gateway itself acts on, each with the shape that it must have.
+// The figures of a request that the gateway itself acts on. `RequestRules` has checked the fields' shapes.
 
 /// An estimate of an input's tokens without its tokenizer: a quarter of its UTF-8 bytes, rounded up, plus
 /// four for each message (role and separators) and 256 for each image. It is compared and shown, never
@@ -24,27 +24,26 @@ struct RequestReader {
     var maxTokens: UInt32?
     var choices: UInt32 = 1
     var prompts: UInt32 = 1
-    var needs: ClientRequest.Needs = []
-    /// The answer is more than one run of text for one prompt.
+    /// The prompt is no text that a delivered one could be added to.
     var isShaped = false
     var base64 = false
     var estimate = TokenEstimate()
 
     init(_ tree: JSONTree) { self.tree = tree }
 
-    mutating func read(_ kind: ClientRequest.Kind) throws(ErrorBody) {
+    /// Call it with a request that passes the rules.
+    mutating func read(_ kind: InferenceKind, besideBytes: Int) throws(ErrorBody) {
+        estimate.add(bytes: besideBytes)
         switch kind {
         case .chat:
             try readMessages()
-            try readChatOptions()
             try readAnswerOptions()
         case .completion:
             try readInput("prompt")
-            try readCompletionOptions()
             try readAnswerOptions()
         case .embedding:
             try readInput("input")
-            try readEncoding()
+            base64 = field("encoding_format")?.text == "base64"
         }
     }
 
@@ -56,74 +55,28 @@ struct RequestReader {
 
     // MARK: Chat
 
+    /// The rules have checked the shape.
     private mutating func readMessages() throws(ErrorBody) {
         guard let value = field("messages") else {
             throw .invalid("`messages` is missing.", param: "messages")
         }
-        guard let messages = value.elements else {
-            throw .invalid("`messages` must be a list of messages.", param: "messages")
-        }
-        guard !messages.isEmpty else {
-            throw .invalid("`messages` is empty: there is nothing to answer.", param: "messages")
-        }
-        for (index, message) in messages.enumerated() {
-            let path = "messages[\(index)]"
-            guard message.members != nil else { throw .invalid("`\(path)` must be an object.", param: path) }
-            guard message["role"]?.text != nil else {
-                throw .invalid("`\(path).role` must be text, such as \"user\".", param: "\(path).role")
-            }
+        for message in value.elements ?? [] {
             estimate.add(tokens: TokenEstimate.perMessage)
-            try readContent(message["content"] ?? .null, "\(path).content")
+            switch message["content"] ?? .null {
+            case .string(let text): estimate.add(bytes: text.utf8.count)
+            case .array(let parts):
+                for part in parts {
+                    if part["type"]?.text == "image_url" {
+                        estimate.add(tokens: TokenEstimate.perImage)
+                    } else {
+                        estimate.add(bytes: (part["text"]?.text ?? part["refusal"]?.text ?? "").utf8.count)
+                    }
+                }
+            case .null, .bool, .number, .object: break
+            }
             if let calls = message["tool_calls"], !calls.isNull { estimate.add(bytes: calls.bytes.count) }
         }
-    }
-
-    private mutating func readContent(_ content: JSONTree, _ path: String) throws(ErrorBody) {
-        switch content {
-        case .null: return
-        case .string(let text): estimate.add(bytes: text.utf8.count)
-        case .array(let parts):
-            for (index, part) in parts.enumerated() {
-                guard let type = part["type"]?.text else {
-                    throw .invalid("`\(path)[\(index)].type` must be text.", param: "\(path)[\(index)].type")
-                }
-                if type == "image_url" {
-                    needs.insert(.images)
-                    estimate.add(tokens: TokenEstimate.perImage)
-                } else if let text = part["text"]?.text {
-                    estimate.add(bytes: text.utf8.count)
-                } else if type == "text" {
-                    throw .invalid("`\(path)[\(index)].text` must be text.", param: "\(path)[\(index)].text")
-                } else {
-                    isShaped = true
-                }
-            }
-        case .bool, .number, .object:
-            throw .invalid("`\(path)` must be text or a list of parts.", param: path)
-        }
-    }
-
-    private mutating func readChatOptions() throws(ErrorBody) {
-        for name in ["tools", "functions"] {
-            guard let value = field(name) else { continue }
-            guard let tools = value.elements else { throw .invalid("`\(name)` must be a list.", param: name) }
-            if !tools.isEmpty {
-                needs.insert(.tools)
-                estimate.add(bytes: value.bytes.count)
-            }
-        }
-        if let value = field("logprobs") {
-            guard let flag = value.flag else {
-                throw .invalid("`logprobs` must be true or false.", param: "logprobs")
-            }
-            if flag { needs.insert(.logprobs) }
-        }
-        if let value = field("response_format") {
-            guard let type = value["type"]?.text else {
-                throw .invalid("`response_format.type` must be text.", param: "response_format.type")
-            }
-            if type != "text" { needs.insert(.jsonSchema) }
-        }
+        if let tools = field("tools") { estimate.add(bytes: tools.bytes.count) }
     }
 
     // MARK: Completion and embedding
@@ -156,49 +109,11 @@ struct RequestReader {
         isShaped = isShaped || elements.count > 1
     }
 
-    private mutating func readCompletionOptions() throws(ErrorBody) {
-        if let value = field("logprobs") {
-            guard value.whole != nil else {
-                throw .invalid("`logprobs` must be a whole number.", param: "logprobs")
-            }
-            needs.insert(.logprobs)
-        }
-        for name in ["echo", "suffix", "best_of"] where field(name) != nil && field(name)?.flag != false {
-            isShaped = true
-        }
-    }
-
-    private mutating func readEncoding() throws(ErrorBody) {
-        guard let value = field("encoding_format") else { return }
-        switch value.text {
-        case "float": base64 = false
-        case "base64": base64 = true
-        default: throw .invalid("`encoding_format` must be float or base64.", param: "encoding_format")
-        }
-    }
-
     // MARK: The answer
 
     private mutating func readAnswerOptions() throws(ErrorBody) {
-        if let value = field("stream") {
-            guard let flag = value.flag else {
-                throw .invalid("`stream` must be true or false.", param: "stream")
-            }
-            stream = flag
-        }
-        if let value = field("stream_options") {
-            guard value.members != nil else {
-                throw .invalid("`stream_options` must be an object.", param: "stream_options")
-            }
-            if let usage = value["include_usage"], !usage.isNull {
-                guard let flag = usage.flag else {
-                    throw .invalid(
-                        "`stream_options.include_usage` must be true or false.",
-                        param: "stream_options.include_usage")
-                }
-                includeUsage = flag
-            }
-        }
+        stream = field("stream")?.flag ?? false
+        includeUsage = field("stream_options")?["include_usage"]?.flag ?? false
         for name in ["max_tokens", "max_completion_tokens"] {
             guard let value = field(name) else { continue }
             guard case .number(let digits) = value, let limit = value.whole, limit > 0, !digits.hasPrefix("-")
@@ -207,21 +122,6 @@ struct RequestReader {
             }
             maxTokens = min(maxTokens ?? .max, UInt32(clamping: limit))
         }
-        if let value = field("n") {
-            guard let n = value.whole, n >= 1, n <= ClientRequest.choicesMax else {
-                throw .invalid(
-                    "`n` must be a whole number from 1 to \(ClientRequest.choicesMax).", param: "n")
-            }
-            choices = UInt32(n)
-        }
-        for name in ["temperature", "top_p", "presence_penalty", "frequency_penalty", "seed"] {
-            guard let value = field(name), value.real == nil else { continue }
-            throw .invalid("`\(name)` must be a number.", param: name)
-        }
-        if let value = field("stop"), value.text == nil,
-            !(value.elements?.allSatisfy({ $0.text != nil }) ?? false)
-        {
-            throw .invalid("`stop` must be text or a list of texts.", param: "stop")
-        }
+        choices = UInt32(clamping: field("n")?.whole ?? 1)
     }
 }

@@ -12,12 +12,17 @@ public struct AnswerIdentity: Hashable, Sendable {
     public var created: Int64
     /// The model as the client named it.
     public var model: String
+    /// How many the client asked for: each is in the answer, also one that says nothing.
+    public var choices: UInt32
 
-    public init(kind: ClientRequest.Kind, task: String, created: Int64, model: String) {
+    public init(
+        kind: ClientRequest.Kind, task: String, created: Int64, model: String, choices: UInt32 = 1
+    ) {
         self.kind = kind
         id = (kind == .chat ? "chatcmpl-" : "cmpl-") + task
         self.created = created
         self.model = model
+        self.choices = min(choices, UInt32(ClientRequest.choicesMax))
     }
 
     /// The members that precede `choices`.
@@ -38,14 +43,19 @@ public struct StreamChunks: Sendable {
     private let afterText: [UInt8]
     private let afterChoices: [UInt8]
     private let includeUsage: Bool
+    private let asked: UInt64
     private var begun = false
     /// Choices for which the backend has already sent a finish reason.
     private var finished: [UInt64] = []
     private var seen: [UInt64] = []
+    /// Choices whose role has been told.
+    private var introduced: [UInt64] = []
+    private var calls = ToolCallIndices()
 
     public init(_ identity: AnswerIdentity, includeUsage: Bool) {
         isChat = identity.kind == .chat
         self.includeUsage = includeUsage
+        asked = UInt64(identity.choices)
         var head = JSONTree.object(
             identity.head(object: isChat ? "chat.completion.chunk" : "text_completion")
         ).bytes
@@ -59,10 +69,12 @@ public struct StreamChunks: Sendable {
             + afterChoices
     }
 
-    /// Writes the role first, once; nothing for a completion.
+    /// Writes the role of the first choice, once; nothing for a completion.
     private mutating func begin(to out: inout [UInt8]) {
         guard !begun else { return }
         begun = true
+        seen.append(0)
+        introduced.append(0)
         guard isChat else { return }
         out.append(contentsOf: beforeChoices)
         out.append(
@@ -87,9 +99,12 @@ public struct StreamChunks: Sendable {
         guard let choices = (try? JSONTree(parsing: json))?.elements,
             choices.allSatisfy({ $0.members != nil })
         else { return false }
-        begin(to: &out)
-        for choice in choices {
+        let isIntroduction = choices.contains { ($0["index"]?.whole ?? 0) == 0 && $0["delta"]?["role"] != nil }
+        if isIntroduction { begun = true } else { begin(to: &out) }
+        var whole: [JSONTree] = []
+        for choice in calls.renumber(choices) {
             let index = choice["index"]?.whole ?? 0
+            whole.append(completed(withRoleOnce(choice, index)))
             if !seen.contains(index), seen.count < ClientRequest.choicesMax { seen.append(index) }
             if choice["finish_reason"]?.text != nil, !finished.contains(index),
                 finished.count < ClientRequest.choicesMax
@@ -98,9 +113,22 @@ public struct StreamChunks: Sendable {
             }
         }
         out.append(contentsOf: beforeChoices)
-        JSONTree.array(choices.map(completed)).write(to: &out)
+        JSONTree.array(whole).write(to: &out)
         out.append(contentsOf: afterChoices)
         return true
+    }
+
+    /// Some servers repeat the role, and some SDKs append it to the first.
+    private mutating func withRoleOnce(_ choice: JSONTree, _ index: UInt64) -> JSONTree {
+        guard let delta = choice["delta"]?.members, delta.contains(where: { $0.key == "role" }) else {
+            return choice
+        }
+        guard introduced.contains(index) else {
+            if introduced.count < ClientRequest.choicesMax { introduced.append(index) }
+            return choice
+        }
+        let rest = JSONTree.object(delta.filter { $0.key != "role" })
+        return .object((choice.members ?? []).map { $0.key == "delta" ? .init("delta", rest) : $0 })
     }
 
     /// A choice with the members that clients read without asking whether they are there.
@@ -121,7 +149,8 @@ public struct StreamChunks: Sendable {
     /// Ends every choice that has not ended yet, and writes the bill if it was asked for.
     public mutating func finish(reason: String, usage: Usage, to out: inout [UInt8]) {
         begin(to: &out)
-        let open = (seen.isEmpty ? [0] : seen).filter { !finished.contains($0) }
+        seen += (0..<max(1, asked)).filter { !seen.contains($0) }
+        let open = seen.filter { !finished.contains($0) }
         let reason = JSONTree.string(reason.isEmpty ? "stop" : reason)
         if !open.isEmpty {
             let choices = open.map { index -> JSONTree in

@@ -14,6 +14,7 @@ public struct WholeAnswer: Sendable {
         var reason: String?
     }
     private var choices: [Choice] = []
+    private var calls = ToolCallIndices()
     /// Of text and JSON collected so far.
     public private(set) var bytes = 0
 
@@ -35,7 +36,7 @@ public struct WholeAnswer: Sendable {
         guard bytes <= Self.bytesMax, let elements = (try? JSONTree(parsing: json))?.elements else {
             return false
         }
-        for element in elements {
+        for element in calls.renumber(elements) {
             guard let members = element.members, let position = position(of: element["index"]?.whole ?? 0)
             else { return false }
             for member in members { choices[position].merge(member) }
@@ -57,7 +58,10 @@ public struct WholeAnswer: Sendable {
     /// The body of the response.
     public func body(_ identity: AnswerIdentity, reason: String, usage: Usage) -> [UInt8] {
         let isChat = identity.kind == .chat
-        let all = choices.isEmpty ? [Choice(index: 0)] : choices.sorted { $0.index < $1.index }
+        let silent = (0..<max(1, UInt64(identity.choices))).filter { index in
+            !choices.contains { $0.index == index }
+        }
+        let all = (choices + silent.map { Choice(index: $0) }).sorted { $0.index < $1.index }
         var members = identity.head(object: isChat ? "chat.completion" : "text_completion")
         members.append(.init("choices", .array(all.map { $0.json(isChat: isChat, reason: reason) })))
         members.append(.init("usage", usage.json))

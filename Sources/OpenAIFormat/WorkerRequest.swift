@@ -1,3 +1,5 @@
+import Primitives
+
 /// Why a request can't be passed to the model server.
 public enum WorkerRequestError: Error, Hashable, Sendable {
     /// The client's fault: not JSON, or a field with an impossible value.
@@ -8,10 +10,10 @@ public enum WorkerRequestError: Error, Hashable, Sendable {
 
 /// The request that a worker sends to its model server, built from a stranger's request.
 ///
-/// The gateway accepts every field, but the worker passes on only those listed here. This is the trust
-/// boundary: model servers fetch URLs, compile templates and grammars and reload models when a request says
-/// so. Dropped fields are named, so that the receipt can list them. The answer is always streamed and always
-/// limited, because a server doesn't notice that the client of an unstreamed answer has left.
+/// The worker passes on only what `FieldTable` lists, in known shapes, and refuses the rest by name. This is the trust
+/// boundary: model servers fetch URLs, compile templates and grammars and reload models when a request says so, and
+/// another node's gateway need not have checked anything. The answer is always streamed, because a server doesn't notice
+/// that the client of an unstreamed answer has left.
 public struct WorkerRequest: Sendable {
     /// The worker's settings for one model.
     public struct Options: Sendable {
@@ -22,18 +24,25 @@ public struct WorkerRequest: Sendable {
         public var tokensMax: UInt32
         /// Top-level fields that the operator lets through unchanged.
         public var extraFields: [String]
+        /// What the seller's offer states; nil: everything.
+        public var abilities: Abilities?
+        public var limits: RequestLimits
+        /// The most for `n`: each answer takes a slot of the server.
+        public var choicesMax: Int
         public init(
-            dialect: BackendDialect, model: String, tokensMax: UInt32 = 4_096, extraFields: [String] = []
+            dialect: BackendDialect, model: String, tokensMax: UInt32 = 4_096, extraFields: [String] = [],
+            abilities: Abilities? = nil, limits: RequestLimits = .usual, choicesMax: Int = 8
         ) {
             self.dialect = dialect
             self.model = model
             self.tokensMax = tokensMax
             self.extraFields = extraFields
+            self.abilities = abilities
+            self.limits = limits
+            self.choicesMax = choicesMax
         }
     }
 
-    /// Choices that one request may ask for.
-    static let choicesMax: UInt64 = 8
     /// Names of dropped fields that are recorded.
     static let droppedMax = 32
 
@@ -44,8 +53,12 @@ public struct WorkerRequest: Sendable {
     public private(set) var tokenLimit: UInt32 = 0
     /// Vectors that an embedding's answer must have.
     public private(set) var inputs = 1
-    /// Answers in one that the server was asked for.
+    /// Answers in one that the server was asked for: `n` for each prompt.
     public private(set) var choices: UInt32 = 1
+    /// Of them, those to each prompt.
+    public private(set) var choicesPerPrompt: UInt32 = 1
+    /// Tokens of what the server reads beside the prompt and doesn't count: schemas, stops, biases.
+    public private(set) var besideTokens: UInt32 = 0
 
     /// - Parameters:
     ///   - body: the client's JSON.
@@ -58,13 +71,23 @@ public struct WorkerRequest: Sendable {
         let request: JSONTree
         do { request = try JSONTree(parsing: body) } catch { throw .malformed("The body is not JSON.") }
         guard let members = request.members else { throw .malformed("The body is not a JSON object.") }
+        let rules: RequestRules
+        do throws(ErrorBody) {
+            rules = try RequestRules(request, kind, limits: options.limits, extraFields: options.extraFields)
+        } catch { throw .malformed(error.message) }
+        // Whether it answers requests of this kind at all is the server's own word.
+        let lacking = rules.needs.subtracting(options.abilities ?? rules.needs).subtracting(.kinds)
+        guard lacking.isEmpty else {
+            throw .malformed("This seller doesn't offer \(Nearest.list(lacking.names)).")
+        }
+        besideTokens = UInt32(clamping: rules.besideBytes / 4)
         var filter = FieldFilter(dialect: options.dialect)
         var out: [JSONTree.Member] = [.init("model", .string(options.model))]
         for member in members where !member.value.isNull && !Self.ours.contains(member.key) {
             if options.extraFields.contains(member.key) {
                 out.append(member)
-            } else if let value = try filter.field(member, of: kind) {
-                out.append(.init(member.key, value))
+            } else if let field = filter.field(member, of: kind) {
+                out.append(field)
             }
         }
         let subject =
@@ -73,22 +96,26 @@ public struct WorkerRequest: Sendable {
             case .completion: "prompt"
             case .embedding: "input"
             }
-        guard out.contains(where: { $0.key == subject }) else { throw .malformed("`\(subject)` is missing.") }
-        // One slot and one limit of tokens are for one answer; numbers are the tokens of one prompt.
-        if kind == .completion, let prompts = request["prompt"]?.elements, prompts.count > 1,
-            prompts.contains(where: { $0.real == nil })
-        {
-            throw .malformed("`prompt` holds \(prompts.count) prompts; send a request for each.")
+        guard let asked = out.first(where: { $0.key == subject })?.value else {
+            throw .malformed("`\(subject)` is missing.")
         }
+        if kind != .chat { try Self.checkInput(asked, named: subject) }
         if kind == .embedding {
             guard delivered.isEmpty else { throw .cannotContinue("An embedding can't be continued.") }
             out.append(.init("encoding_format", .string("float")))
             inputs = request["input"].map(EmbeddingContent.inputs) ?? 1
         } else {
-            choices = UInt32(clamping: out.first { $0.key == "n" }?.value.whole ?? 1)
+            let prompts = kind == .completion ? UInt64(EmbeddingContent.inputs(of: asked)) : 1
+            let each = out.first { $0.key == "n" }?.value.whole ?? 1
+            guard each <= UInt64(max(1, options.choicesMax)) else {
+                throw .malformed("`n` is \(each); this seller has \(options.choicesMax) slots.")
+            }
+            let answers = each * prompts
+            choices = UInt32(clamping: answers)
+            choicesPerPrompt = UInt32(clamping: max(1, each))
             tokenLimit = try Self.limit(request, maxTokens: maxTokens, options: options)
-            if let name = Self.limitName(kind, request, limit: tokenLimit, options: options) {
-                out.append(.init(name, .number(String(tokenLimit))))
+            if let limit = Self.limitMember(kind, request, limit: tokenLimit, options: options) {
+                out.append(limit)
             }
             out.append(.init("stream", .bool(true)))
             var streamOptions: [JSONTree.Member] = [.init("include_usage", .bool(true))]
@@ -99,17 +126,33 @@ public struct WorkerRequest: Sendable {
             if !delivered.isEmpty {
                 try Self.resume(kind, &out, delivered: delivered, dialect: options.dialect)
             }
+            // llama.cpp and Ollama continue a last message of the assistant by themselves.
+            if kind == .chat, options.dialect == .vllm,
+                out.first(where: { $0.key == "messages" })?.value.elements?.last?["role"]?.text == "assistant"
+            {
+                out.append(.init("continue_final_message", .bool(true)))
+                out.append(.init("add_generation_prompt", .bool(false)))
+            }
+            if options.dialect == .llamaCpp { out.append(.init("return_progress", .bool(true))) }
         }
         self.body = JSONTree.object(out).bytes
         droppedFields = Array(filter.dropped.prefix(Self.droppedMax))
     }
 
-    /// Fields that we write ourselves or that end at the gateway: leaving them out is not reported.
+    /// Fields that we write ourselves or that end at the gateway.
     private static let ours: Set<String> = [
         "model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "encoding_format",
-        "provider", "user",
-        "store", "metadata", "service_tier",
+        "provider",
     ]
+
+    /// Text, token ids, or a list of either.
+    private static func checkInput(_ value: JSONTree, named name: String) throws(WorkerRequestError) {
+        func isIDs(_ value: JSONTree) -> Bool { value.elements?.allSatisfy { $0.whole != nil } ?? false }
+        if value.text != nil || isIDs(value) { return }
+        guard let list = value.elements, list.count <= RequestRules.listMax,
+            list.allSatisfy({ $0.text != nil }) || list.allSatisfy(isIDs)
+        else { throw .malformed("`\(name)` must be text, token ids or a list of them.") }
+    }
 
     private static func limit(
         _ request: JSONTree, maxTokens: UInt32?, options: Options
@@ -123,18 +166,23 @@ public struct WorkerRequest: Sendable {
         return UInt32(clamping: max(1, min(limit, UInt64(options.tokensMax))))
     }
 
-    /// vLLM refuses a limit that doesn't fit in the context together with the prompt, and without one uses
-    /// what is left of the context. So it is sent a limit only when somebody wants less than the whole
-    /// context.
-    private static func limitName(
+    /// Some servers refuse a limit that doesn't fit in the context together with the prompt, and without one use what is
+    /// left of the context. So they are sent a limit only when somebody wants less than the whole context.
+    private static func limitMember(
         _ kind: InferenceKind, _ request: JSONTree, limit: UInt32, options: Options
-    ) -> String? {
+    ) -> JSONTree.Member? {
+        let isWanted = limit < options.tokensMax
+        let number = JSONTree.number(String(limit))
         switch options.dialect {
-        case .vllm: limit < options.tokensMax ? "max_tokens" : nil
+        case .llamaCpp, .ollama: return .init("max_tokens", number)
+        // Without the field its completions end after 16 tokens.
+        case .vllm where kind == .completion: return .init("max_tokens", isWanted ? number : .null)
+        case .vllm: return isWanted ? .init("max_tokens", number) : nil
         // OpenAI's newer models know only the newer name.
-        case .openAI where kind == .chat && request["max_completion_tokens"]?.whole != nil:
-            "max_completion_tokens"
-        case .llamaCpp, .ollama, .openAI: "max_tokens"
+        case .openAI:
+            guard isWanted else { return nil }
+            let isNew = kind == .chat && request["max_completion_tokens"]?.whole != nil
+            return .init(isNew ? "max_completion_tokens" : "max_tokens", number)
         }
     }
 
@@ -164,10 +212,6 @@ public struct WorkerRequest: Sendable {
                 out[index].value = .string(prompt + text)
             default: break
             }
-        }
-        if kind == .chat, dialect == .vllm {
-            out.append(.init("continue_final_message", .bool(true)))
-            out.append(.init("add_generation_prompt", .bool(false)))
         }
     }
 

@@ -3,7 +3,9 @@ extension Features {
     public var names: [String] {
         let all: [(Features, String)] = [
             (.chat, "chat"), (.completion, "completion"), (.embedding, "embedding"), (.tools, "tools"),
-            (.logprobs, "logprobs"), (.jsonSchema, "json_schema"), (.images, "images"),
+            (.logprobs, "logprobs"), (.jsonSchema, "json_schema"), (.images, "images"), (.choices, "choices"),
+            (.prompts, "prompts"), (.prefill, "prefill"), (.logitBias, "logit_bias"), (.sampling, "sampling"),
+            (.dimensions, "dimensions"),
         ]
         return all.filter { contains($0.0) }.map(\.1)
     }

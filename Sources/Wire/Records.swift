@@ -81,6 +81,17 @@ public struct Features: OptionSet, Hashable, Sendable {
     public static let logprobs = Features(rawValue: 16)
     public static let jsonSchema = Features(rawValue: 32)
     public static let images = Features(rawValue: 64)
+    /// Several answers to one question (`n`).
+    public static let choices = Features(rawValue: 128)
+    /// Several prompts in one completion.
+    public static let prompts = Features(rawValue: 256)
+    /// A last message of the assistant is continued, not answered.
+    public static let prefill = Features(rawValue: 512)
+    public static let logitBias = Features(rawValue: 1_024)
+    /// `top_k`, `min_p` and `repetition_penalty`.
+    public static let sampling = Features(rawValue: 2_048)
+    /// Embeddings of a stated length.
+    public static let dimensions = Features(rawValue: 4_096)
 }
 
 /// A backend's speed, measured by its node on one answer at a time.

@@ -29,8 +29,8 @@ struct Starling: AsyncParsableCommand {
             CommandGroup(
                 name: "Running a node:",
                 subcommands: [
-                    InitCommand.self, NodeCommand.self, StatusCommand.self, PauseCommand.self,
-                    ResumeCommand.self,
+                    InitCommand.self, CheckCommand.self, NodeCommand.self, StatusCommand.self,
+                    PauseCommand.self, ResumeCommand.self,
                 ]),
             CommandGroup(
                 name: "Using the mesh:",

@@ -70,6 +70,73 @@ import Testing
         #expect(isWritten && String(decoding: out, as: UTF8.self).hasSuffix("[\(written)]}\n\n"))
     }
 
+    @Test func everyChoiceThatWasAskedForIsThereAndEndsOnce() throws {
+        let two = AnswerIdentity(kind: .completion, task: "t", created: 1, model: "m", choices: 2)
+        var answer = WholeAnswer()
+        let isTaken = answer.append(choices: Array(#"[{"index":1,"text":"b","finish_reason":"length"}]"#.utf8))
+        #expect(isTaken)
+        let tree = try JSONTree(parsing: answer.body(two, reason: "stop", usage: usage))
+        let choices = try #require(tree["choices"]?.elements)
+        #expect(choices.map { $0["text"]?.text } == ["", "b"])
+        #expect(choices.map { $0["finish_reason"]?.text } == ["stop", "length"])
+
+        var chunks = StreamChunks(two, includeUsage: false)
+        var out: [UInt8] = []
+        chunks.text(Array("a".utf8), to: &out)
+        #expect(chunks.choices(Array(#"[{"index":1,"text":"b","finish_reason":"length"}]"#.utf8), to: &out))
+        chunks.finish(reason: "stop", usage: usage, to: &out)
+        let text = String(decoding: out, as: UTF8.self)
+        #expect(text.components(separatedBy: #""finish_reason":"stop""#).count == 2)
+        #expect(text.components(separatedBy: #""finish_reason":"length""#).count == 2)
+        #expect(text.contains(#"{"index":0,"text":"","logprobs":null,"finish_reason":"stop"}"#))
+    }
+
+    @Test func theRoleIsToldOnceForEachChoice() {
+        let two = AnswerIdentity(kind: .chat, task: "t", created: 1, model: "m", choices: 2)
+        var chunks = StreamChunks(two, includeUsage: false)
+        var out: [UInt8] = []
+        for index in [1, 0, 0, 1] {
+            let json = #"[{"index":\#(index),"delta":{"role":"assistant","content":"a"}}]"#
+            let isWritten = chunks.choices(Array(json.utf8), to: &out)
+            #expect(isWritten)
+        }
+        chunks.finish(reason: "stop", usage: usage, to: &out)
+        #expect(String(decoding: out, as: UTF8.self).components(separatedBy: "assistant").count == 3)
+    }
+
+    @Test func twoCallsOfOneIndexStayTwo() throws {
+        let pieces = [
+            #"[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"a","type":"function","function":{"name":"f","arguments":"{\"a\":"}}]}}]"#,
+            #"[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"1}"}}]}}]"#,
+            #"[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"b","type":"function","function":{"name":"g","arguments":"{\"b\":2}"}}]}}]"#,
+            #"[{"index":0,"delta":{"tool_calls":[{"index":1,"id":"c","type":"function","function":{"name":"h","arguments":"{}"}}]}}]"#,
+        ]
+        var answer = WholeAnswer()
+        var chunks = StreamChunks(identity, includeUsage: false)
+        var out: [UInt8] = []
+        for piece in pieces {
+            let isTaken = answer.append(choices: Array(piece.utf8)) && chunks.choices(Array(piece.utf8), to: &out)
+            #expect(isTaken)
+        }
+        let tree = try JSONTree(parsing: answer.body(identity, reason: "tool_calls", usage: usage))
+        let calls = try #require(tree["choices"]?.elements?.first?["message"]?["tool_calls"]?.elements)
+        #expect(calls.map { $0["id"]?.text } == ["a", "b", "c"])
+        #expect(calls.map { $0["function"]?["arguments"]?.text } == [#"{"a":1}"#, #"{"b":2}"#, "{}"])
+        let text = String(decoding: out, as: UTF8.self)
+        #expect(text.contains(#"{"index":1,"id":"b""#) && text.contains(#"{"index":2,"id":"c""#))
+    }
+
+    @Test func callsThatServersNumberRightlyKeepTheirNumbers() {
+        var calls = ToolCallIndices()
+        let choices = try? JSONTree(
+            parsing: Array(
+                #"[{"delta":{"tool_calls":[{"index":0,"id":"a"},{"index":1,"id":"b"},{"index":0,"id":"a"},{"index":1}]}}]"#
+                    .utf8)
+        ).elements
+        let same = calls.renumber(choices ?? [])
+        #expect(same == choices)
+    }
+
     @Test func choicesThatAreNoListOfObjectsAreNotWritten() {
         var chunks = StreamChunks(identity, includeUsage: false)
         var out: [UInt8] = []

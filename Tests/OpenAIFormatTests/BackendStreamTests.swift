@@ -88,6 +88,13 @@ private func delta(_ content: String) -> String {
         }
     }
 
+    @Test func ofSeveralAnswersEachIsHandedOnWhole() throws {
+        let plain = Array(#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#.utf8)
+        #expect(try BackendChunk(scanning: plain, choices: 1).complex.isEmpty)
+        #expect(try !BackendChunk(scanning: plain, choices: 2).complex.isEmpty)
+        #expect(try BackendChunk(scanning: Array(#"{"choices":[]}"#.utf8), choices: 2).complex.isEmpty)
+    }
+
     @Test func usageAndErrorsAreRead() throws {
         let usage = try scan(
             #"{"choices":[],"usage":{"completion_tokens":6,"prompt_tokens":8,"x":{"y":[1]},"prompt_tokens_details":{"cached_tokens":3}}}"#

@@ -20,11 +20,11 @@ private let hello = #""model":"m","messages":[{"role":"user","content":"Hello"}]
 @Suite struct ClientRequests {
     @Test func theBodyKeepsEverythingButTheRoutingPreferences() throws {
         let request = try read(
-            #"{"provider":{"sort":"price"},"model":"m","seed":12345678901234567890,"top_p":0.10,"new_field":{"a":[null]},"messages":[{"role":"user","content":"é\u0000"}]}"#
+            #"{"provider":{"sort":"price"},"model":"m","seed":12345678901234567890,"top_p":0.10,"messages":[{"x":{"a":[null]},"role":"user","content":"é\u0000"}]}"#
         )
         #expect(
             String(decoding: request.body, as: UTF8.self)
-                == #"{"model":"m","seed":12345678901234567890,"top_p":0.10,"new_field":{"a":[null]},"messages":[{"role":"user","content":"é\u0000"}]}"#
+                == #"{"model":"m","seed":12345678901234567890,"top_p":0.10,"messages":[{"x":{"a":[null]},"role":"user","content":"é\u0000"}]}"#
         )
         #expect(request.provider.sort == .price)
     }
@@ -56,10 +56,10 @@ private let hello = #""model":"m","messages":[{"role":"user","content":"Hello"}]
     @Test func tokensAreEstimatedAtAQuarterOfTheBytesAndFourAMessage() throws {
         #expect(try read("{\(hello)}").tokensIn == 4 + 2)
         #expect(try read(#"{"model":"m","messages":[{"role":"user","content":""}]}"#).tokensIn == 4)
-        let parts = #"[{"type":"text","text":"12345678"},{"type":"image_url","image_url":{"url":"data:x"}}]"#
+        let parts = #"[{"type":"text","text":"12345678"},{"type":"image_url","image_url":{"url":"data:image/png;base64,AA=="}}]"#
         let image = try read(#"{"model":"m","messages":[{"role":"user","content":\#(parts)}]}"#)
         #expect(image.tokensIn == 4 + 2 + 256)
-        #expect(image.needs == .images)
+        #expect(image.needs == [.chat, .images])
         #expect(!image.resumable)
         #expect(try read(#"{"model":"m","prompt":""}"#, .completion).tokensIn == 1)
         #expect(try read(#"{"model":"m","input":[[1,2,3],[4]]}"#, .embedding).tokensIn == 4)
@@ -77,19 +77,19 @@ private let hello = #""model":"m","messages":[{"role":"user","content":"Hello"}]
         ("", true),
         (#","n":1,"stop":"x","tools":[],"response_format":{"type":"text"},"logprobs":false"#, true),
         (#","max_tokens":null,"n":null,"stream":null,"provider":null"#, true),
-        (#","n":2"#, false), (#","tools":[{"type":"function"}]"#, false), (#","logprobs":true"#, false),
+        (#","n":2"#, false), (#","tools":[{"type":"function","function":{"name":"f"}}]"#, false), (#","logprobs":true"#, false),
         (#","response_format":{"type":"json_object"}"#, false),
     ])
     func onlyPlainTextOfOneChoiceMayBeContinued(fields: String, resumable: Bool) throws {
         #expect(try read("{\(hello)\(fields)}").resumable == resumable)
     }
 
-    @Test func aCompletionOfTwoPromptsOrWithEchoIsNotContinued() throws {
+    @Test func aCompletionOfTwoPromptsOrOfTokensIsNotContinued() throws {
         #expect(try read(#"{"model":"m","prompt":"a"}"#, .completion).resumable)
         #expect(try read(#"{"model":"m","prompt":["a"]}"#, .completion).resumable)
         #expect(try !read(#"{"model":"m","prompt":["a","b"]}"#, .completion).resumable)
-        #expect(try !read(#"{"model":"m","prompt":"a","echo":true}"#, .completion).resumable)
-        #expect(try read(#"{"model":"m","prompt":"a","logprobs":2}"#, .completion).needs == .logprobs)
+        #expect(try !read(#"{"model":"m","prompt":[1,2]}"#, .completion).resumable)
+        #expect(try read(#"{"model":"m","prompt":"a","logprobs":2}"#, .completion).needs == [.completion, .logprobs])
     }
 
     @Test(arguments: [

@@ -97,9 +97,9 @@ struct InitCommand: AsyncParsableCommand {
                 + "/starling"
             let servers = detect ? detectModelServers(at: at.isEmpty ? usualModelServerURLs : at) : []
             for server in servers {
-                remark(
-                    "  found    \(title(server)) at \(server.url): \(server.models.isEmpty ? "no model yet" : server.models.map(describe).joined(separator: ", "))"
-                )
+                let problem = server.problem.map { Printable.line($0.message) }
+                let what = server.models.isEmpty ? problem ?? "no model yet" : server.models.map(describe).joined(separator: ", ")
+                remark("  found    \(server.dialect.title) at \(server.url): \(what)")
             }
             if detect {
                 for url in at where !servers.contains(where: { "http://\(url)".contains($0.url) }) {
@@ -143,15 +143,6 @@ struct InitCommand: AsyncParsableCommand {
             remark(
                 "  node     \(identity.nodeID.short)    next: read the file, then `starling node\(config == nil ? "" : " --config \(path)")`"
             )
-        }
-    }
-
-    private func title(_ server: FoundModelServer) -> String {
-        switch server.dialect {
-        case .ollama: "Ollama"
-        case .llamaCpp: "llama.cpp"
-        case .vllm: "vLLM"
-        case .openAI: "an OpenAI-compatible server"
         }
     }
 
@@ -226,8 +217,11 @@ struct InitCommand: AsyncParsableCommand {
             "  price: {input: \(price.input), cached_input: \(price.cached), output: \(price.output)}    # credits per million tokens",
             model.context.map { "  # context: \($0)          # found" } ?? "  # context: 8192",
             "  # speed: 0                # pace answers to tokens/s; 0: as fast as it goes",
-            "  # features: []            # what else it can do: tools, images, embedding",
-            "  # allow_fields: []        # request fields beyond OpenAI's that strangers may set",
+            "  # features: []            # what it can do beyond what it reports (`starling check`): tools, images, embedding",
+            "  # api_key: a-secret       # of the model server, if it wants one",
+            "  # ca_file: /path/ca.pem   # certificates that sign the server's, if it isn't known to the system",
+            "  # allow_fields: []        # request fields beyond Protocol/http.md that strangers may set",
+            "  # limits: {schema_bytes: 32768, schema_depth: 16, schema_values: 1000, stops: 16, logit_bias: 300, images: 8, image_bytes: 4194304}",
         ].map { "  \(mark)\($0)" }.joined(separator: "\n") + "\n"
     }
 
@@ -275,6 +269,7 @@ struct InitCommand: AsyncParsableCommand {
               # max_cost: 1.00            # credits for one task
               value_of_time: 40           # µcr that a second of waiting is worth to you
               # min_trust: 0
+              # allow_fields: []          # request fields beyond Protocol/http.md that your clients may send
             # log: {level: notice, format: text}
             data: \(quoted(folder))
 

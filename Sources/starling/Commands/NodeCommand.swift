@@ -219,6 +219,7 @@ extension NodeSettings {
         configuration.origins = http.origins
         configuration.hosts = http.hosts
         configuration.connectionsMax = DescriptorShares(limit: FileDescriptors.raiseLimit()).clients
+        configuration.extraFields = ask.allowFields
         configuration.preferences.maxInputPrice = ask.maxInputPrice
         configuration.preferences.maxOutputPrice = ask.maxOutputPrice
         configuration.preferences.maxCost = ask.maxCost
