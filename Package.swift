@@ -13,7 +13,9 @@ let strict: [SwiftSetting] =
 // What no datagram, token or simulated event passes through isn't optimised: that takes a third of the compiler's time.
 let cold: [SwiftSetting] = strict + [.unsafeFlags(["-Onone"], .when(configuration: .release))]
 
-func target(_ name: String, _ dependencies: [Target.Dependency], _ settings: [SwiftSetting] = strict) -> Target {
+func target(_ name: String, _ dependencies: [Target.Dependency], _ settings: [SwiftSetting] = strict)
+    -> Target
+{
     .target(name: name, dependencies: dependencies, swiftSettings: settings)
 }
 
@@ -66,7 +68,7 @@ let core: [Target] = [
     tests("SessionsTests", ["Sessions", "Wire", "TestSupport"]),
     tests("DiscoveryTests", ["Discovery", "Wire", "TestSupport"]),
     tests("GossipTests", ["Gossip", "Wire", "TestSupport"]),
-    tests("MarketTests", ["Market", "Wire", "TestSupport"]),
+    tests("MarketTests", ["Market", "OpenAIFormat", "Wire", "TestSupport"]),
     tests("CreditTests", ["Credit", "Wire"]),
     tests("PeerCoreTests", ["PeerCore", "TestSupport"] + machines),
     tests("SimulationTests", ["Simulation", "PeerCore", "Credit", "TestSupport"] + machines),

@@ -23,6 +23,7 @@ extension GatewayResponder {
             body: client.body, tokensIn: client.tokensIn,
             tokensOutEstimate: client.tokensOutEstimate, tokensOutMax: client.tokensOutMax,
             features: client.features, resumable: client.resumable, repeatable: client.repeatable,
+            greedy: client.greedy,
             streams: client.stream,
             choices: client.choices, choicesEach: client.choicesEach, deadline: deadline(client, request),
             preferences: try await preferences(client.provider))

@@ -107,8 +107,10 @@ public struct Gossip: Sendable {
     public func offers(model: String) -> [Verified<Offer>] { book.offers(model: model) }
     /// All live offers, our own included, by short id.
     public var allOffers: [Verified<Offer>] { book.live }
-    /// One summary for each model, by name, of the offers whose sellers `isAlive` admits.
-    public func models(where isAlive: (PublicKey) -> Bool = { _ in true }) -> [ModelSummary] {
+    /// One summary for each model, by name.
+    public var models: [ModelSummary] { models { _ in true } }
+    /// The same, of the offers whose sellers `isAlive` admits.
+    public func models(where isAlive: (PublicKey) -> Bool) -> [ModelSummary] {
         book.summaries(where: isAlive)
     }
     /// Nodes with a live offer of any model, this one included.

@@ -91,6 +91,7 @@ public final class Backend {
         guard !isClosed else { return }
         isClosed = true
         checkNumber += 1
+        tests?.cancel()
         for id in Array(jobs.keys) { drop(id) }
         for drain in draining { http.cancel(drain.transfer) }
         draining = []
@@ -120,10 +121,11 @@ public final class Backend {
     var abilities: Abilities {
         let dialect = configuration.dialect
         var abilities = dialect.knownAbilities
-        abilities.formUnion(tested ?? (configuration.measures ? [] : dialect.unknownAbilities.intersection(.completion)))
+        abilities.formUnion(
+            tested ?? (configuration.measures ? [] : dialect.unknownAbilities.intersection(.completion)))
         abilities.formUnion(configuration.stated)
         abilities.formUnion((description?.reports ?? []).intersection([.tools, .images, .embedding]))
-        if continues == true { abilities.insert(.prefill) }
+        if continues == true { abilities.insert(.assistantLast) }
         if answersChat {
             abilities.insert(.chat)
         } else {
@@ -221,7 +223,8 @@ public final class Backend {
         guard !isClosed, server != nil, let model else {
             return BackendFailure(.down, "The model server is not ready.")
         }
-        let context = description?.context ?? configuration.context ?? 4_096
+        // Of some servers nobody says it: they keep to it themselves.
+        let context = description?.context ?? configuration.context ?? .max
         let options = WorkerRequest.Options(
             dialect: configuration.dialect, model: model, tokensMax: context,
             extraFields: configuration.extraFields, abilities: observer == nil ? abilities : nil,
@@ -346,7 +349,8 @@ public final class Backend {
         for job in silent { job.inquiredAt = now }
         isInquiring = true
         let path = configuration.dialect == .ollama ? "/api/ps" : "/slots"
-        Fetch.start(server.request(path, timeout: configuration.limits.probe), on: http) { [weak self] answer in
+        Fetch.start(server.request(path, timeout: configuration.limits.probe), on: http) {
+            [weak self] answer in
             guard let self else { return }
             self.isInquiring = false
             if let progress = answer.json.flatMap(self.progress) {
@@ -372,7 +376,8 @@ public final class Backend {
         ModelCatalogue(server: server, http: http, timeout: configuration.limits.probe).list(only: model) {
             [weak self] models in
             guard let self, case .success(let models) = models,
-                let found = models.first(where: { $0.name == self.description?.name }), !found.isContextAssumed
+                let found = models.first(where: { $0.name == self.description?.name }),
+                !found.isContextAssumed
             else { return }
             self.description?.isContextAssumed = false
             if let context = found.context { self.hasContext(context) }

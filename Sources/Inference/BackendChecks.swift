@@ -126,18 +126,23 @@ extension Backend {
         }
     }
 
-    /// Finds out what versions of such a server differ in, once.
+    /// It is on sale from here on. What versions of such a server differ in is found out meanwhile, once, and offered then.
     private func testAbilities(_ number: Int) {
+        tests?.cancel()
+        tests = nil
         let untested = untested
         guard !untested.isEmpty, let server, let model else { return up() }
         let tests = ServerTests(
             server: server, model: model, http: http, timeout: configuration.limits.firstToken)
         self.tests = tests
-        tests.run(tests.tests(showing: untested)) { [weak self] results in
-            guard let self, self.checkNumber == number else { return }
+        up()
+        tests.run(tests.tests(showing: untested)) { [weak self, unowned tests] results in
+            guard let self, self.tests === tests else { return }
+            let isSound = !tests.wasDisturbed
             self.tests = nil
+            guard isSound else { return }
             self.tested = ServerTests.shown(by: results)
-            self.up()
+            self.tellStatus()
         }
     }
 

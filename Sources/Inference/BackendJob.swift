@@ -35,6 +35,7 @@ final class BackendJob: TransferSink {
     private var choices: UInt32 = 1
     private var countsApart = false
     private var perPrompt: UInt32 = 1
+    private var usages = 0
     /// Added to the prompt's tokens: what the server read beside it.
     private var besideTokens: UInt32 = 0
     /// The beginning of what came before any event: the cause, if it is no event stream.
@@ -43,6 +44,7 @@ final class BackendJob: TransferSink {
     /// How much of the prompt the server says to have read; nil: it has said nothing.
     private(set) var promptRead: UInt32?
     private var toldProgress: JobProgress?
+    private var promptSpeed: BackendChunk.PromptSpeed?
     /// When the server was last asked what it does.
     var inquiredAt: MonotonicTime?
     private var startedAt: MonotonicTime
@@ -128,6 +130,8 @@ final class BackendJob: TransferSink {
         guard reading == .waiting || reading == .streaming, firstTokenAt == nil, progress != toldProgress
         else { return }
         toldProgress = progress
+        // It works, if not on this yet.
+        if let backend { lastTokenAt = backend.now() }
         backend?.emit(self, .progress(progress))
     }
 
@@ -259,8 +263,9 @@ final class BackendJob: TransferSink {
             case .some: says = true
             }
         }
-        let tokens = tokens(of: chunk, counts: says)
+        let tokens = tokens(of: chunk, says: says)
         if let newUsage = chunk.usage { take(newUsage) }
+        if let speed = chunk.promptSpeed { promptSpeed = speed }
         if let reason = chunk.finishReason, finishReason == nil { finishReason = reason }
         if let read = chunk.promptRead, !says {
             promptRead = max(read, promptRead ?? 0)
@@ -284,6 +289,7 @@ final class BackendJob: TransferSink {
     }
 
     private func take(_ new: BackendUsage) {
+        usages += 1
         guard countsApart, let sum = usage else { return usage = new }
         usage = BackendUsage(
             promptTokens: sum.promptTokens &+ new.promptTokens,
@@ -293,9 +299,9 @@ final class BackendJob: TransferSink {
 
     /// vLLM reports usage in every chunk. Elsewhere one chunk counts as one token, and the final usage
     /// corrects it.
-    private func tokens(of chunk: BackendChunk, counts: Bool) -> Int {
-        var new = counts ? 1 : 0
-        if let usage = chunk.usage, counts, usage.completionTokens > 0 {
+    private func tokens(of chunk: BackendChunk, says: Bool) -> Int {
+        var new = says ? 1 : 0
+        if choices == 1, let usage = chunk.usage, says, usage.completionTokens > 0 {
             new = max(0, Int(usage.completionTokens) - countedTokens)
         }
         countedTokens += new
@@ -314,7 +320,7 @@ final class BackendJob: TransferSink {
         reading = .complete
         var usage = usage ?? BackendUsage()
         // Each of the answers to one prompt has counted it again.
-        if countsApart {
+        if countsApart, usages > 1 {
             usage.promptTokens /= perPrompt
             usage.cachedTokens /= perPrompt
         }
@@ -345,7 +351,7 @@ final class BackendJob: TransferSink {
             isCold: isCold, firstToken: firstTokenAt - startedAt,
             prefillTokens: Int(usage.promptTokens) - Int(min(usage.promptTokens, usage.cachedTokens)),
             tokens: Int(usage.completionTokens), tokensWithFirst: tokensWithFirst,
-            span: lastTokenAt - firstTokenAt, wasHeld: wasHeld)
+            span: lastTokenAt - firstTokenAt, wasHeld: wasHeld, promptSpeed: promptSpeed)
     }
 
     func ended(_ id: TransferID, _ end: TransferEnd) {
@@ -384,7 +390,11 @@ final class BackendJob: TransferSink {
     private func embeddingRead(_ answer: [UInt8], promptTokens: UInt32?) {
         guard reading == .complete, let backend else { return }
         guard let promptTokens else {
-            return fail(.garbage, "The model server's answer is not an embedding of each input.")
+            let cause = answer.count <= Self.headMax ? BackendErrorBody(body: answer) : nil
+            guard let cause, (try? JSONTree(parsing: answer))?["data"] == nil else {
+                return fail(.garbage, "The model server's answer is not an embedding of each input.")
+            }
+            return fail(cause, .garbage, "The model server's answer is no embedding: ")
         }
         let usage = BackendUsage(promptTokens: promptTokens)
         queue.append(
@@ -404,7 +414,8 @@ final class BackendJob: TransferSink {
         case 429, 503:
             backend?.failed(
                 self,
-                BackendFailure(.busy, "The model server is busy: \(error.message)",
+                BackendFailure(
+                    .busy, "The model server is busy: \(error.message)",
                     retryAfter: retryAfter > .zero ? retryAfter : nil))
         default: fail(.error, "The model server failed: \(error.message)")
         }

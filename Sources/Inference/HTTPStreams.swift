@@ -212,6 +212,17 @@ public final class HTTPStreams {
                 return HTTPStreams.collect(
                     transfer, UnsafeRawBufferPointer(start: bytes, count: size * count))
             }, context)
+        // Over plain HTTP, where a new connection costs next to nothing.
+        if !request.url.hasPrefix("https:") {
+            _ = easy_set_header(
+                easy,
+                { line, size, count, context in
+                    guard let context, let line else { return 0 }
+                    let transfer = Unmanaged<Transfer>.fromOpaque(context).takeUnretainedValue()
+                    HTTPStreams.note(transfer, UnsafeRawBufferPointer(start: line, count: size * count))
+                    return size * count
+                }, context)
+        }
         _ = easy_set_long(easy, CURLOPT_NOSIGNAL, 1)
         _ = easy_set_long(easy, CURLOPT_BUFFERSIZE, Self.readSize)
         _ = easy_set_long(easy, CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_1_1))
@@ -243,6 +254,16 @@ public final class HTTPStreams {
     }
 
     // MARK: Callbacks of curl and libuv
+
+    /// llama.cpp closes the connection after a chunked answer without saying so, and a request that is sent on it
+    /// meanwhile would be lost.
+    private static func note(_ transfer: Transfer, _ header: UnsafeRawBufferPointer) {
+        let name = "transfer-encoding:"
+        guard header.count > name.utf8.count,
+            zip(header, name.utf8).allSatisfy({ $0 == $1 || $0 | 0x20 == $1 })
+        else { return }
+        _ = easy_set_long(transfer.easy, CURLOPT_FORBID_REUSE, 1)
+    }
 
     private static func hand(_ transfer: Transfer, _ room: UnsafeMutableRawBufferPointer) -> Int {
         let count = min(room.count, transfer.body.count - transfer.sent)

@@ -43,7 +43,7 @@ extension JobRequest {
 }
 
 /// The events of a job, in order: `started` at most once, then pieces, then exactly one of `finished` and
-/// `failed`. After a cancellation there are none.
+/// `failed`. `progress` comes before the first piece, if at all. After a cancellation there are none.
 public enum BackendEvent: Sendable, Hashable {
     /// The server accepted the task; the first token is still to come.
     case started
@@ -133,7 +133,8 @@ public struct BackendFailure: Error, Sendable, Hashable {
     static func untrusted(_ words: String) -> BackendFailure {
         BackendFailure(
             .unreachable,
-            "The model server's certificate can't be checked: set ca_file to the certificate that signs it (\(words)).")
+            "The model server's certificate can't be checked: set ca_file to the certificate that signs it (\(words))."
+        )
     }
 
     /// Whether another worker may succeed with the same task.

@@ -87,7 +87,8 @@ struct ModelCatalogue {
     let timeout: Interval
 
     /// `only` limits the questions to one model. A failure if the server doesn't say which models it has.
-    func list(only: String? = nil, then done: @escaping (Result<[ModelDescription], BackendFailure>) -> Void) {
+    func list(only: String? = nil, then done: @escaping (Result<[ModelDescription], BackendFailure>) -> Void)
+    {
         switch server.dialect {
         case .ollama: ollama(only: only, then: done)
         case .llamaCpp: llamaCpp(then: done)
@@ -113,7 +114,8 @@ struct ModelCatalogue {
                 done(
                     .success(
                         models.map { model in
-                            known.first { $0["id"]?.text == model.name }.map { Self.lmStudio(model, $0) } ?? model
+                            known.first { $0["id"]?.text == model.name }.map { Self.lmStudio(model, $0) }
+                                ?? model
                         }))
             }
         }
@@ -151,7 +153,8 @@ struct ModelCatalogue {
                         models.map { model in
                             var model = model
                             model.context =
-                                Self.positive(props?["default_generation_settings"]?["n_ctx"]) ?? model.context
+                                Self.positive(props?["default_generation_settings"]?["n_ctx"])
+                                ?? model.context
                             model.slots = Self.positive(props?["total_slots"])
                             model.quantization =
                                 props?["model_ftype"]?.text?.lowercased() ?? model.quantization

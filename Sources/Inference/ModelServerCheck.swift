@@ -19,7 +19,7 @@ public struct ModelServerCheck: Sendable {
         if dialect.canContinue,
             results.contains(where: { $0.name == "last assistant message" && $0.outcome == .yes })
         {
-            abilities.insert(.prefill)
+            abilities.insert(.assistantLast)
         }
         return abilities
     }
@@ -36,7 +36,9 @@ public struct ModelServerCheck: Sendable {
             detect(address, http: http, timeout: timeout) { found in
                 guard var found else { return isDone() }
                 if let dialect { found.dialect = dialect }
-                let model = found.models.first { wanted == nil || $0.name == wanted || $0.name == (wanted ?? "") + ":latest" }
+                let model = found.models.first {
+                    wanted == nil || $0.name == wanted || $0.name == (wanted ?? "") + ":latest"
+                }
                 check = ModelServerCheck(server: found, model: model)
                 guard let model else { return isDone() }
                 let tests = ServerTests(

@@ -25,7 +25,9 @@ public func detectModelServers(
     at urls: [String] = usualModelServerURLs, apiKey: String? = nil, certificates: String? = nil,
     timeout: Interval = .milliseconds(500)
 ) -> [FoundModelServer] {
-    let servers = urls.map { ServerAddress(dialect: .openAI, url: $0, apiKey: apiKey, certificates: certificates) }
+    let servers = urls.map {
+        ServerAddress(dialect: .openAI, url: $0, apiKey: apiKey, certificates: certificates)
+    }
     var found: [(index: Int, server: FoundModelServer)] = []
     onOwnLoop { http, isDone in
         var open = urls.count
@@ -80,7 +82,8 @@ func detect(
             let isUntrusted = failure.message.contains("ca_file")
             return done(
                 isUntrusted
-                    ? FoundModelServer(dialect: .openAI, url: server.base, models: [], problem: failure) : nil)
+                    ? FoundModelServer(dialect: .openAI, url: server.base, models: [], problem: failure) : nil
+            )
         }
         Fetch.start(server.request("/v1/models", timeout: timeout), on: http) { answer in
             if let failure = answer.failure, failure.code == .unauthorized {

@@ -31,7 +31,8 @@ struct SlotsReport: Hashable {
     /// nil: nothing that explains the silence. A rate of 0 is unknown.
     func progress(tokensPerSecond: Double, generating: Double) -> JobProgress? {
         func milliseconds(_ tokens: Int, _ rate: Double) -> UInt32 {
-            UInt32(clamping: Int((Double(tokens) / (rate > 0 ? rate : Self.rateUnknown) * 1_000).rounded(.up)))
+            UInt32(
+                clamping: Int((Double(tokens) / (rate > 0 ? rate : Self.rateUnknown) * 1_000).rounded(.up)))
         }
         if unread > 0 { return .queued(milliseconds: milliseconds(unread, tokensPerSecond)) }
         guard busy == slots else { return nil }

@@ -1,3 +1,4 @@
+import OpenAIFormat
 import Primitives
 
 /// The measured speed of a backend: tokens per second, and the time to the first token, warm and cold
@@ -19,9 +20,11 @@ public struct SpeedMeter: Sendable, Hashable, Codable {
         var span: Interval
         /// We held the answer up, so its rate says nothing.
         var wasHeld: Bool
+        /// What the server itself says of its reading: without other prompts that came first.
+        var promptSpeed: BackendChunk.PromptSpeed?
         init(
             isCold: Bool, firstToken: Interval, prefillTokens: Int, tokens: Int, tokensWithFirst: Int = 1,
-            span: Interval, wasHeld: Bool
+            span: Interval, wasHeld: Bool, promptSpeed: BackendChunk.PromptSpeed? = nil
         ) {
             self.isCold = isCold
             self.firstToken = firstToken
@@ -30,6 +33,7 @@ public struct SpeedMeter: Sendable, Hashable, Codable {
             self.tokensWithFirst = tokensWithFirst
             self.span = span
             self.wasHeld = wasHeld
+            self.promptSpeed = promptSpeed
         }
     }
 
@@ -40,6 +44,8 @@ public struct SpeedMeter: Sendable, Hashable, Codable {
     /// Prompts below this are short: their first token shows the fixed cost. Above, it shows the rate of
     /// prefill.
     static let shortPrompt = 256
+    /// The same where the server says how fast it read.
+    static let shortStatedPrompt = 32
 
     /// 0 while unknown, like the other figures.
     public var tokensPerSecond = 0.0
@@ -62,11 +68,15 @@ public struct SpeedMeter: Sendable, Hashable, Codable {
     mutating func record(_ sample: Sample) {
         answers &+= 1
         let first = max(0, sample.firstToken.seconds)
+        let stated = sample.promptSpeed.flatMap {
+            $0.tokens >= Self.shortStatedPrompt ? $0.tokensPerSecond : nil
+        }
+        if let stated, stated > 0 { Self.blend(&prefillTokensPerSecond, Double(stated)) }
         if sample.isCold {
             Self.blend(&coldFirstTokenSeconds, first)
         } else if sample.prefillTokens < Self.shortPrompt {
             Self.blend(&warmFirstTokenSeconds, first)
-        } else if first > warmFirstTokenSeconds {
+        } else if stated == nil, first > warmFirstTokenSeconds {
             Self.blend(
                 &prefillTokensPerSecond,
                 Double(sample.prefillTokens) / max(1e-6, first - warmFirstTokenSeconds))

@@ -187,8 +187,9 @@ extension Node: MeshNode {
         if let databaseProblem { return databaseProblem }
         if let ownKeyProblem { return ownKeyProblem }
         if isPaused { return "paused: `starling resume` takes work again" }
-        if let down = models.first(where: { $0.backend.state == "down" }) {
-            return "fix the model server of \(down.model): \(down.backend.error ?? "it is down")"
+        if let (down, server) = zip(models, backends).first(where: { $0.0.backend.state == "down" }) {
+            return
+                "fix the model server of \(down.model) (\(server.place)): \(down.backend.error ?? "it is down")"
         }
         for model in models where model.bids.made >= 20 && model.bids.won * 10 < model.bids.made {
             return "\(model.model) wins few auctions: lower its price, or serve it faster"

@@ -70,10 +70,11 @@ extension Node {
     func complain(_ what: String, _ problem: any Error) {
         if isMissing(problem) { return }
         let known = LedgerError(path: settings.databasePath, problem)
+        if databaseProblem == nil { databaseProblem = "\(what): \(known): \(known.fix)" }
         log.error("\(what): \(known): \(known.fix)", metadata: ["cause": "\(problem)"])
     }
 
-    private func isStored() {
+    func isStored() {
         if isFileMissing { log.notice("the database is in its place again") }
         isFileMissing = false
         databaseProblem = nil
@@ -111,6 +112,7 @@ extension Node {
             do {
                 try await ledger.keep(sellers)
                 try await ledger.keep(buyers)
+                self.isStored()
             } catch { self.refused(sellers, buyers, error) }
         }
     }

@@ -53,7 +53,7 @@ extension Node {
         guard log.logLevel <= .info else { return }
         guard refusalLines.take(SystemClock.monotonic) else { return refusalsUnlogged += 1 }
         var details: Logger.Metadata = [
-            "model": "\(model)", "buyer": "\(NodeID(of: buyer).short)", "reason": "\(reason.key)",
+            "model": "\(model)", "buyer": "\(NodeID(of: buyer).short)", "reason": "\(reason.refusal)",
         ]
         if refusalsUnlogged > 0 { details["and_more_before"] = "\(refusalsUnlogged)" }
         refusalsUnlogged = 0
@@ -104,13 +104,17 @@ extension Node {
         guard !sales.isEmpty || !documents.isEmpty else { return }
         let today = SalesJournal.day(of: SystemClock.wall)
         Task { [ledger] in
-            do { try await ledger.add(sales, today: today) } catch {
+            do {
+                try await ledger.add(sales, today: today)
+            } catch {
                 self.sales.giveBack(sales)
                 self.complain("the database refuses what was sold", error)
                 self.salesTimer?.arm(after: .minutes(1))
+                return
             }
             do {
                 try await ledger.keep(transcripts: Self.encoded(documents), at: SystemClock.wall)
+                self.isStored()
             } catch { self.complain("the database refuses transcripts of tasks", error) }
         }
     }

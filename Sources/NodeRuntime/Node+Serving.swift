@@ -89,7 +89,8 @@ extension Node {
         let now = SystemClock.now()
         switch event {
         case .started: return
-        case .progress(.queued(let milliseconds)): peer.job(job, .phase(.queued, amount: milliseconds), now: now)
+        case .progress(.queued(let milliseconds)):
+            peer.job(job, .phase(.queued, amount: milliseconds), now: now)
         case .progress(.loading): peer.job(job, .phase(.loading), now: now)
         case .progress(.prefill(let tokens)): peer.job(job, .phase(.prefill, amount: tokens), now: now)
         case .text(let text, let tokens):
@@ -128,11 +129,16 @@ extension Node {
                     "continues": "\(status.continues)",
                 ])
         case .down(let failure) where before?.state != status.state:
-            log.warning("backend down", metadata: ["model": "\(model)", "why": "\(failure.message)"])
+            log.warning(
+                "backend down",
+                metadata: [
+                    "model": "\(model)", "why": "\(failure.message)", "at": "\(backends[id].place)",
+                ])
         default: break
         }
-        if status.isUp, before?.meter != status.meter || before?.continues != status.continues
-            || before?.tested != status.tested
+        if status.isUp,
+            before?.meter != status.meter || before?.continues != status.continues
+                || before?.tested != status.tested
         {
             rememberSpeed(id)
         }

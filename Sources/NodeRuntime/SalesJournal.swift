@@ -65,7 +65,7 @@ struct SalesJournal {
     }
 
     mutating func refused(_ model: String, _ reason: Reason, at now: WallTime) {
-        let key = Sales.Refusal(day: Self.day(of: now), model: model, reason: reason.rawValue)
+        let key = Sales.Refusal(day: Self.day(of: now), model: model, reason: reason.refusal)
         pending.refusals[key, default: 0] &+= 1
     }
 
@@ -157,5 +157,19 @@ extension SaleSums {
         SaleSumsDocument(
             answers: answers, broken: broken, promptTokens: promptTokens, completionTokens: completionTokens,
             earned: earned)
+    }
+}
+
+extension Reason {
+    /// Why a call was declined, as the status and the log say it.
+    var refusal: String {
+        switch self {
+        case .backendDown: "model_server_down"
+        case .holdLimit: "hold_limit"
+        case .leaving: "leaving"
+        case .paused: "paused"
+        case .unspecified: "cannot_connect"
+        default: key
+        }
     }
 }

@@ -40,6 +40,9 @@ struct ServedBackend {
     /// The name it is sold as.
     var model: String { settings.soldAs }
 
+    /// Where the model is served, for the operator alone.
+    var place: String { settings.file ?? settings.url }
+
     var price: Price {
         Price(
             input: settings.inputPrice, cachedInput: settings.cachedInputPrice, output: settings.outputPrice)
@@ -196,8 +199,9 @@ extension ServeSettings {
                 )
             }
             guard !files.isExecutableFile(atPath: interpreter) else { return nil }
-            let folder = ((script as NSString).deletingLastPathComponent as NSString)
-                .deletingLastPathComponent
+            // It lies in the folder's scripts.
+            let folder = script.split(separator: "/", omittingEmptySubsequences: false).dropLast(2)
+                .joined(separator: "/")
             return (
                 "\(soldAs) is to be served by a managed llama.cpp, and \(interpreter), which runs it, isn't there",
                 "run \(folder)/scripts/setup"

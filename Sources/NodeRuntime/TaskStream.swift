@@ -93,6 +93,8 @@ public final class TaskStream: TaskStreaming {
             state.bytesInFlight += event.bytes
             if state.bytesInFlight > highWater { state.full = true }
             state.add(event)
+            // A report wakes nobody: it is handed over with the next event.
+            if case .progress = event { return (nil, [], !state.full) }
             guard let waiter = state.waiter else { return (nil, [], !state.full) }
             state.waiter = nil
             return (waiter, Self.take(&state), !state.full)

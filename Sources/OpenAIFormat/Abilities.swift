@@ -17,7 +17,7 @@ public struct Abilities: OptionSet, Hashable, Sendable, Codable {
     /// Several prompts in one completion.
     public static let prompts = Abilities(rawValue: 256)
     /// A last message of the assistant is continued, not answered.
-    public static let prefill = Abilities(rawValue: 512)
+    public static let assistantLast = Abilities(rawValue: 512)
     public static let logitBias = Abilities(rawValue: 1_024)
     /// `top_k`, `min_p` and `repetition_penalty`.
     public static let sampling = Abilities(rawValue: 2_048)
@@ -29,7 +29,8 @@ public struct Abilities: OptionSet, Hashable, Sendable, Codable {
         let all: [(Abilities, String)] = [
             (.chat, "chat"), (.completion, "completion"), (.embedding, "embedding"), (.tools, "tools"),
             (.logprobs, "logprobs"), (.jsonSchema, "json_schema"), (.images, "images"), (.choices, "choices"),
-            (.prompts, "prompts"), (.prefill, "prefill"), (.logitBias, "logit_bias"), (.sampling, "sampling"),
+            (.prompts, "prompts"), (.assistantLast, "assistant_last"), (.logitBias, "logit_bias"),
+            (.sampling, "sampling"),
             (.dimensions, "dimensions"),
         ]
         return all.filter { contains($0.0) }.map(\.1)

@@ -60,6 +60,17 @@ public struct BackendChunk: Hashable, Sendable {
     public var error: BackendErrorBody?
     /// How much of the prompt has been read, where the server says so while it reads (llama.cpp's `prompt_progress`).
     public var promptRead: UInt32?
+    /// How fast it was read, and how many tokens of it, where the server says so at the end (llama.cpp's `timings`).
+    public var promptSpeed: PromptSpeed?
+
+    public struct PromptSpeed: Hashable, Sendable {
+        public var tokens: UInt32
+        public var tokensPerSecond: UInt32
+        public init(tokens: UInt32 = 0, tokensPerSecond: UInt32 = 0) {
+            self.tokens = tokens
+            self.tokensPerSecond = tokensPerSecond
+        }
+    }
     private let expected: UInt32?
 
     /// Scans one chunk of an answer to a request for `choices` (nil: unknown). Throws when it is not JSON, or its `choices` are such
@@ -84,11 +95,27 @@ public struct BackendChunk: Hashable, Sendable {
                 }
             case "usage": usage = try BackendUsage(&cursor)
             case "error": error = try BackendErrorBody(&cursor)
+            case "timings" where cursor.peek() == UInt8(ascii: "{"): try timings(&cursor)
             case "prompt_progress" where cursor.peek() == UInt8(ascii: "{"): try promptProgress(&cursor)
             default: try cursor.skip(depth: 1)
             }
         }
         try cursor.end()
+    }
+
+    private mutating func timings(_ cursor: inout JSONCursor) throws(JSONError) {
+        cursor.advance(1)
+        var speed = PromptSpeed()
+        var first = true
+        while let key = try cursor.nextKey(&first) {
+            switch key {
+            case "prompt_n": speed.tokens = UInt32(clamping: try cursor.whole(depth: 2) ?? 0)
+            case "prompt_per_second":
+                speed.tokensPerSecond = UInt32(clamping: try cursor.whole(depth: 2) ?? 0)
+            default: try cursor.skip(depth: 2)
+            }
+        }
+        promptSpeed = speed
     }
 
     private mutating func promptProgress(_ cursor: inout JSONCursor) throws(JSONError) {
@@ -223,7 +250,8 @@ extension BackendErrorBody {
         guard let text = tree["message"]?.text ?? tree["error"]?.text ?? tree["detail"]?.text else {
             return nil
         }
-        if let start = text.firstIndex(of: "{"), let inner = try? JSONTree(parsing: Array(text[start...].utf8)),
+        if let start = text.firstIndex(of: "{"),
+            let inner = try? JSONTree(parsing: Array(text[start...].utf8)),
             let error = Self(inner, depth: depth + 1)
         {
             self = error
@@ -273,7 +301,8 @@ extension BackendErrorBody {
                 try cursor.string(into: &text)
                 if key == "message" {
                     if let start = text.firstIndex(of: UInt8(ascii: "{")),
-                        let inner = try? JSONTree(parsing: Array(text[start...])), let error = Self(inner, depth: 1)
+                        let inner = try? JSONTree(parsing: Array(text[start...])),
+                        let error = Self(inner, depth: 1)
                     {
                         (message, contextMax) = (error.message, error.contextMax)
                         code = error.code.isEmpty ? code : error.code

@@ -30,6 +30,8 @@ public struct ClientRequest: Hashable, Sendable {
     public var resumable = false
     /// Its temperature is 0 or not stated.
     public var repeatable = false
+    /// It is stated as 0.
+    public var greedy = false
     /// The client wants the vectors of an embedding as base64 of little-endian floats.
     public var base64 = false
     public var provider = ProviderPreferences()
@@ -75,6 +77,7 @@ public struct ClientRequest: Hashable, Sendable {
         needs = rules.needs
         resumable = needs.isDisjoint(with: .shaping) && !reader.isShaped
         repeatable = resumable && (tree["temperature"]?.real ?? 0) == 0
+        greedy = tree["temperature"]?.real == 0
         base64 = reader.base64
         if kind != .embedding {
             let each = min(Self.medianAnswerTokens, reader.maxTokens ?? .max)

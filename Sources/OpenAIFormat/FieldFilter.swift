@@ -16,6 +16,8 @@ struct FieldFilter {
             case "tools": tools(member.value)
             case "tool_choice": toolChoice(member.value)
             case "response_format": responseFormat(member.value)
+            // vLLM refuses it, and means the same by the least number above it.
+            case "top_p" where dialect == .vllm && member.value.real == 0: .number("0.000001")
             default: member.value
             }
         return .init(dialect.name(of: member.key), value)
@@ -122,7 +124,17 @@ struct FieldFilter {
 
     private mutating func responseFormat(_ value: JSONTree) -> JSONTree {
         let type = JSONTree.Member("type", value["type"] ?? .null)
-        guard let schema = value["json_schema"], type.value.text == "json_schema" else { return .object([type]) }
+        // LM Studio knows only schemas.
+        if type.value.text == "json_object", dialect == .openAI {
+            let any = JSONTree.object([.init("type", .string("object"))])
+            return .object([
+                .init("type", .string("json_schema")),
+                .init("json_schema", .object([.init("name", .string("object")), .init("schema", any)])),
+            ])
+        }
+        guard let schema = value["json_schema"], type.value.text == "json_schema" else {
+            return .object([type])
+        }
         let kept = members(
             schema, at: "response_format.json_schema", allowed: ["name", "description", "schema", "strict"])
         return .object([type, .init("json_schema", .object(kept))])

@@ -30,14 +30,21 @@ enum FieldShape: Sendable {
         case .object: return value.members == nil ? "an object" : nil
         case .number(let range):
             let isIn = value.real.map { range.contains($0) } ?? false
-            return isIn ? nil : "a number from \(Self.plain(range.lowerBound)) to \(Self.plain(range.upperBound))"
+            return isIn
+                ? nil : "a number from \(Self.plain(range.lowerBound)) to \(Self.plain(range.upperBound))"
         case .whole(let range):
             if case .number(let digits) = value, let number = value.real, number == number.rounded() {
-                if let exact = Int64(digits) { if range.contains(exact) { return nil } }
+                if let exact = Int64(digits) {
+                    if range.contains(exact) { return nil }
+                }
                 // Seeds have 64 bits, with or without a sign.
-                else if range.upperBound == .max, UInt64(digits) != nil { return nil }
+                else if range.upperBound == .max, UInt64(digits) != nil {
+                    return nil
+                }
                 // 1e3 is a whole number too.
-                else if number >= Double(range.lowerBound), number <= Double(range.upperBound) { return nil }
+                else if number >= Double(range.lowerBound), number <= Double(range.upperBound) {
+                    return nil
+                }
             }
             if range.lowerBound == .min { return "a whole number" }
             return range.upperBound == .max
@@ -95,7 +102,8 @@ public enum FieldTable {
 
     // MARK: What several have
 
-    private static let model = FieldRule.acted("model", .any, "the name on offer; the seller's server gets its own")
+    private static let model = FieldRule.acted(
+        "model", .any, "the name on offer; the seller's server gets its own")
     private static let routing: [FieldRule] = [
         .acted("provider", .any, "whom to ask, and limits of price and time; sellers don't see it"),
         .acted("models", .any, "OpenRouter's: further models to try, in this order"),
@@ -116,7 +124,8 @@ public enum FieldTable {
         .passed("repeat_penalty", .number(0...10), "the same under llama.cpp's name"),
     ]
     private static let streaming: [FieldRule] = [
-        .acted("stream", .flag, "workers always stream; the asking node joins the pieces where this is false"),
+        .acted(
+            "stream", .flag, "workers always stream; the asking node joins the pieces where this is false"),
         .acted("stream_options", .object, "`include_usage`; `include_obfuscation` only false"),
     ]
 
@@ -144,13 +153,17 @@ public enum FieldTable {
             .acted("prompt_cache_retention", .any, "accepted; sellers keep a prompt as long as they like"),
             .acted("safety_identifier", .text, "accepted; sellers are not told who asks"),
             user,
-            .acted("service_tier", .word(["auto", "default"]), "`auto` or `default`; for speed use `provider.sort`"),
+            .acted(
+                "service_tier", .word(["auto", "default"]),
+                "`auto` or `default`; for speed use `provider.sort`"),
             .acted("modalities", .any, "only `[\"text\"]`"),
-            .acted("verbosity", .word(["medium"]), "only `medium`; say in the prompt how long the answer should be"),
-            .refused("store", "nothing is stored: keep the answer yourself"),
-            .refused("audio", "no seller speaks: ask for text"),
-            .refused("prediction", "no model server takes it: leave it out"),
-            .refused("web_search_options", "no seller searches the web: give a tool of your own"),
+            .acted(
+                "verbosity", .word(["medium"]),
+                "only `medium`; say in the prompt how long the answer should be"),
+            .refused("store", "nothing is stored; keep the answer yourself"),
+            .refused("audio", "no seller speaks; ask for text"),
+            .refused("prediction", "no model server takes it; leave it out"),
+            .refused("web_search_options", "no seller searches the web; give a tool of your own"),
             .refused("functions", "use `tools`"),
             .refused("function_call", "use `tool_choice`"),
         ] + routing
@@ -165,8 +178,8 @@ public enum FieldTable {
             .passed("logprobs", .whole(0...20), "feature `logprobs`; 0 to 20"),
             user,
             .refused("best_of", "use `n`, and choose yourself"),
-            .refused("echo", "the prompt is yours: put it before the answer"),
-            .refused("suffix", "model servers ignore it: write the model's own fill-in-the-middle prompt"),
+            .refused("echo", "the prompt is yours; put it before the answer"),
+            .refused("suffix", "model servers ignore it; write the model's own fill-in-the-middle prompt"),
         ] + routing
 
     public static let embeddings: [FieldRule] =
@@ -174,63 +187,71 @@ public enum FieldTable {
             model,
             .passed("input", .any, "text, token ids, or a list of either"),
             .passed("dimensions", .whole(1...65_536), "feature `dimensions`"),
-            .acted("encoding_format", .word(["float", "base64"]), "`float` or `base64`, written by the asking node"),
+            .acted(
+                "encoding_format", .word(["float", "base64"]),
+                "`float` or `base64`, written by the asking node"),
             user,
         ] + routing
 
     // MARK: Prepared: these APIs are not served yet
 
     /// Anthropic's `/v1/messages`.
-    public static let messages: [FieldRule] = [
-        model,
-        .passed("messages", .list, "roles `user` and `assistant`; text, images as base64, tool calls and results"),
-        .acted("max_tokens", .whole(1 ... .max), "required; at least 1"),
-        .passed("system", .any, "becomes the first message"),
-        .passed("stop_sequences", .list, "as `stop`"),
-        .acted("stream", .flag, "in Anthropic's events"),
-        .passed("temperature", .number(0...1), "0 to 1"),
-        .passed("top_p", .number(0...1), "0 to 1"),
-        .passed("top_k", .whole(0 ... .max), "feature `sampling`"),
-        .passed("tools", .list, "the client's own; feature `tools`"),
-        .passed("tool_choice", .object, "`auto`, `any`, `tool` or `none`"),
-        .passed("thinking", .object, "a wish, as `reasoning_effort`"),
-        .acted("metadata", .object, "accepted; sellers are not told who asks"),
-        .acted("service_tier", .word(["auto", "standard_only"]), "accepted"),
-        .refused("container", "no seller runs code"),
-        .refused("context_management", "shorten the conversation yourself"),
-        .refused("mcp_servers", "no seller calls servers: give tools of your own"),
-        .refused("output_config", "not offered yet"),
-    ] + routing
+    public static let messages: [FieldRule] =
+        [
+            model,
+            .passed(
+                "messages", .list,
+                "roles `user` and `assistant`; text, images as base64, tool calls and results"),
+            .acted("max_tokens", .whole(1 ... .max), "required; at least 1"),
+            .passed("system", .any, "becomes the first message"),
+            .passed("stop_sequences", .list, "as `stop`"),
+            .acted("stream", .flag, "in Anthropic's events"),
+            .passed("temperature", .number(0...1), "0 to 1"),
+            .passed("top_p", .number(0...1), "0 to 1"),
+            .passed("top_k", .whole(0 ... .max), "feature `sampling`"),
+            .passed("tools", .list, "the client's own; feature `tools`"),
+            .passed("tool_choice", .object, "`auto`, `any`, `tool` or `none`"),
+            .passed("thinking", .object, "a wish, as `reasoning_effort`"),
+            .acted("metadata", .object, "accepted; sellers are not told who asks"),
+            .acted("service_tier", .word(["auto", "standard_only"]), "accepted"),
+            .refused("container", "no seller runs code"),
+            .refused("context_management", "shorten the conversation yourself"),
+            .refused("mcp_servers", "no seller calls servers; give tools of your own"),
+            .refused("output_config", "not offered yet"),
+        ] + routing
 
     /// OpenAI's `/v1/responses`.
-    public static let responses: [FieldRule] = [
-        model,
-        .passed("input", .any, "text, or items: messages, calls and their outputs"),
-        .passed("instructions", .text, "becomes the first message"),
-        .acted("max_output_tokens", .whole(1 ... .max), "at least 1"),
-        .passed("temperature", .number(0...2), "0 to 2"),
-        .passed("top_p", .number(0...1), "0 to 1"),
-        .passed("top_logprobs", .whole(0...20), "feature `logprobs`; 0 to 20"),
-        .passed("text", .object, "`format` as `response_format`"),
-        .passed("tools", .list, "type `function`; feature `tools`"),
-        .passed("tool_choice", .any, "`none`, `auto`, `required`, or one function"),
-        .passed("parallel_tool_calls", .flag, "a wish: servers may ignore it"),
-        .passed("reasoning", .object, "`effort`: a wish"),
-        .acted("stream", .flag, "in the events of this API"),
-        .acted("stream_options", .object, "`include_obfuscation` only false"),
-        .acted("include", .list, "only what is in the answer anyway"),
-        .acted("metadata", .object, "accepted; nothing is stored, and sellers don't see it"),
-        .acted("prompt_cache_key", .text, "accepted; sellers are not told who asks"),
-        .acted("prompt_cache_retention", .any, "accepted; sellers keep a prompt as long as they like"),
-        .acted("safety_identifier", .text, "accepted; sellers are not told who asks"),
-        user,
-        .acted("service_tier", .word(["auto", "default"]), "`auto` or `default`; for speed use `provider.sort`"),
-        .acted("store", .flag, "accepted; nothing is stored"),
-        .acted("truncation", .word(["disabled"]), "only `disabled`"),
-        .refused("background", "answers are given while you wait"),
-        .refused("conversation", "nothing is stored: send the conversation"),
-        .refused("max_tool_calls", "no seller has tools of its own"),
-        .refused("previous_response_id", "nothing is stored: send the conversation"),
-        .refused("prompt", "nothing is stored: send the prompt"),
-    ] + routing
+    public static let responses: [FieldRule] =
+        [
+            model,
+            .passed("input", .any, "text, or items: messages, calls and their outputs"),
+            .passed("instructions", .text, "becomes the first message"),
+            .acted("max_output_tokens", .whole(1 ... .max), "at least 1"),
+            .passed("temperature", .number(0...2), "0 to 2"),
+            .passed("top_p", .number(0...1), "0 to 1"),
+            .passed("top_logprobs", .whole(0...20), "feature `logprobs`; 0 to 20"),
+            .passed("text", .object, "`format` as `response_format`"),
+            .passed("tools", .list, "type `function`; feature `tools`"),
+            .passed("tool_choice", .any, "`none`, `auto`, `required`, or one function"),
+            .passed("parallel_tool_calls", .flag, "a wish: servers may ignore it"),
+            .passed("reasoning", .object, "`effort`: a wish"),
+            .acted("stream", .flag, "in the events of this API"),
+            .acted("stream_options", .object, "`include_obfuscation` only false"),
+            .acted("include", .list, "only what is in the answer anyway"),
+            .acted("metadata", .object, "accepted; nothing is stored, and sellers don't see it"),
+            .acted("prompt_cache_key", .text, "accepted; sellers are not told who asks"),
+            .acted("prompt_cache_retention", .any, "accepted; sellers keep a prompt as long as they like"),
+            .acted("safety_identifier", .text, "accepted; sellers are not told who asks"),
+            user,
+            .acted(
+                "service_tier", .word(["auto", "default"]),
+                "`auto` or `default`; for speed use `provider.sort`"),
+            .acted("store", .flag, "accepted; nothing is stored"),
+            .acted("truncation", .word(["disabled"]), "only `disabled`"),
+            .refused("background", "answers are given while you wait"),
+            .refused("conversation", "nothing is stored; send the conversation"),
+            .refused("max_tool_calls", "no seller has tools of its own"),
+            .refused("previous_response_id", "nothing is stored; send the conversation"),
+            .refused("prompt", "nothing is stored; send the prompt"),
+        ] + routing
 }

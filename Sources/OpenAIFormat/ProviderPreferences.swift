@@ -59,7 +59,8 @@ public struct ProviderPreferences: Hashable, Sendable {
             only = try Self.names(value, path)
             guard !only.isEmpty else {
                 throw .invalid(
-                    "`\(path)` is empty, which allows nobody. Name the nodes, or leave it out to allow all.", param: path)
+                    "`\(path)` is empty, which allows nobody. Name the nodes, or leave it out to allow all.",
+                    param: path)
             }
         case "ignore": ignore = try Self.names(value, path)
         case "allow_fallbacks": allowFallbacks = try Self.flag(value, path)
@@ -80,7 +81,8 @@ public struct ProviderPreferences: Hashable, Sendable {
             let seconds = try Self.number(value, path, unit: "seconds", in: 0...86_400)
             maxFirstTokenMilliseconds = UInt32(seconds * 1000)
         case "deadline_ms":
-            let milliseconds = try Self.number(value, path, unit: "milliseconds", in: 1...Double(Self.deadlineMillisecondsMax))
+            let milliseconds = try Self.number(
+                value, path, unit: "milliseconds", in: 1...Double(Self.deadlineMillisecondsMax))
             deadlineMilliseconds = Int64(milliseconds)
         case "min_trust":
             minMillitrust = UInt32(try Self.number(value, path, unit: "trust", in: 0...1) * 1000)

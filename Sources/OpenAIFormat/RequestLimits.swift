@@ -131,7 +131,8 @@ struct SchemaCost: Hashable {
                 bytes = bytes[min(end + 1, bytes.endIndex)...]
                 let times = counts.map { Int($0) ?? ($0.allSatisfy(\.isNumber) ? valuesMax : 1) }.max() ?? 1
                 // It has been counted once.
-                sums[sums.count - 1] = sum(sums[sums.count - 1], product(last, max(0, min(times, valuesMax) - 1)))
+                sums[sums.count - 1] = sum(
+                    sums[sums.count - 1], product(last, max(0, min(times, valuesMax) - 1)))
             default: add(1)
             }
         }

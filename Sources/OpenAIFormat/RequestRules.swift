@@ -11,6 +11,7 @@ public struct RequestRules {
     /// Bytes that a model server reads beside the prompt, and that its count of prompt tokens doesn't show: schemas, stops
     /// and biases. They are priced as input.
     private(set) var besideBytes = 0
+    private var schemaValues = 0
     private var images = 0
     private var imageBytes = 0
 
@@ -35,7 +36,7 @@ public struct RequestRules {
         for member in request.members ?? [] where !member.value.isNull {
             try check(member, of: request)
         }
-        guard needs.contains(.prefill), !needs.isDisjoint(with: [.tools, .jsonSchema]) else { return }
+        guard needs.contains(.assistantLast), !needs.isDisjoint(with: [.tools, .jsonSchema]) else { return }
         let name = needs.contains(.tools) ? "tools" : "response_format"
         throw refused(
             name, "can't be combined with a last message of the assistant, which is continued as text.")
@@ -82,9 +83,11 @@ public struct RequestRules {
         case "prompt":
             if let prompts = value.elements, prompts.count > 1, prompts.contains(where: { $0.real == nil }) {
                 needs.insert(.prompts)
-                guard UInt64(prompts.count) * min(request["n"]?.whole ?? 1, 128) <= ClientRequest.choicesMax else {
+                guard UInt64(prompts.count) * min(request["n"]?.whole ?? 1, 128) <= ClientRequest.choicesMax
+                else {
                     throw over(
-                        "prompt", "asks for more than \(ClientRequest.choicesMax) answers; send several requests.")
+                        "prompt",
+                        "asks for more than \(ClientRequest.choicesMax) answers; send several requests.")
                 }
             }
         case "n": if value.whole != 1 { needs.insert(.choices) }
@@ -93,7 +96,12 @@ public struct RequestRules {
             if value.whole != 0, request["logprobs"]?.flag != true {
                 throw .invalid("`top_logprobs` needs `logprobs: true`.", param: name)
             }
-        case "top_k", "min_p", "repetition_penalty", "repeat_penalty": needs.insert(.sampling)
+        case "top_k", "min_p", "repetition_penalty": needs.insert(.sampling)
+        case "repeat_penalty":
+            needs.insert(.sampling)
+            guard request["repetition_penalty"] ?? .null == .null else {
+                throw refused(name, "is the same as `repetition_penalty`: send one of them.")
+            }
         case "dimensions": needs.insert(.dimensions)
         case "logit_bias": try checkBiases(value)
         case "stop": try checkStops(value)
@@ -122,7 +130,8 @@ public struct RequestRules {
     private mutating func checkBiases(_ value: JSONTree) throws(ErrorBody) {
         guard let biases = value.members, !biases.isEmpty else { return }
         guard biases.count <= limits.logitBiases else {
-            throw over("logit_bias", "holds \(biases.count) tokens; at most \(limits.logitBiases) are allowed.")
+            throw over(
+                "logit_bias", "holds \(biases.count) tokens; at most \(limits.logitBiases) are allowed.")
         }
         for bias in biases {
             guard UInt32(bias.key) != nil, let weight = bias.value.real, abs(weight) <= 100 else {
@@ -185,7 +194,7 @@ public struct RequestRules {
                 "messages[\(messages.count - 1)]",
                 "is the assistant's, to be continued: its `content` must be text.")
         }
-        needs.insert(.prefill)
+        needs.insert(.assistantLast)
     }
 
     private mutating func checkMessage(_ message: JSONTree, _ path: String) throws(ErrorBody) {
@@ -195,7 +204,8 @@ public struct RequestRules {
         }
         guard Self.roles.contains(role) else {
             throw refused(
-                "\(path).role", "must be \(Nearest.list(Self.roles)), not \(Printable.quoted(String(role.prefix(32)))).")
+                "\(path).role",
+                "must be \(Nearest.list(Self.roles)), not \(Printable.quoted(String(role.prefix(32)))).")
         }
         try checkContent(message["content"] ?? .null, "\(path).content")
         for name in ["name", "tool_call_id", "reasoning_content"] {
@@ -208,7 +218,8 @@ public struct RequestRules {
             if let value = message[name], !value.isNull {
                 throw refused(
                     "\(path).\(name)",
-                    "isn't passed on: \(name == "audio" ? "write what was said as text" : "use `tool_calls`").")
+                    "isn't passed on: \(name == "audio" ? "write what was said as text" : "use `tool_calls`")."
+                )
             }
         }
         try checkCalls(message["tool_calls"] ?? .null, "\(path).tool_calls")
@@ -326,7 +337,10 @@ public struct RequestRules {
         }
     }
 
-    private func checkSchema(_ schema: JSONTree, _ path: String) throws(ErrorBody) {
+    /// All schemas of a request together may have this many times the values of one: an agent has many tools.
+    private static let schemasTogether = 4
+
+    private mutating func checkSchema(_ schema: JSONTree, _ path: String) throws(ErrorBody) {
         guard schema.members != nil || schema.flag != nil else {
             throw .invalid("`\(path)` must be a JSON schema.", param: path)
         }
@@ -338,15 +352,24 @@ public struct RequestRules {
         if let target = cost.remote {
             throw refused(
                 path,
-                "refers to \(Printable.quoted(String(target.prefix(100)))): `$ref` must stay inside the schema (#/…).")
+                "refers to \(Printable.quoted(String(target.prefix(100)))): `$ref` must stay inside the schema (#/…)."
+            )
         }
         guard cost.depth <= limits.schemaDepth else {
             throw over(path, "is \(cost.depth) levels deep; at most \(limits.schemaDepth) are allowed.")
         }
+        schemaValues += min(cost.values, limits.schemaValues + 1)
+        guard schemaValues <= Self.schemasTogether * limits.schemaValues else {
+            throw over(
+                path,
+                "and the schemas before it have \(schemaValues) values, branches and repetitions; at most \(Self.schemasTogether * limits.schemaValues) are allowed together."
+            )
+        }
         guard cost.values <= limits.schemaValues else {
             throw over(
                 path,
-                "has \(cost.values) values, branches and repetitions; at most \(limits.schemaValues) are allowed.")
+                "has \(cost.values) values, branches and repetitions; at most \(limits.schemaValues) are allowed."
+            )
         }
     }
 }

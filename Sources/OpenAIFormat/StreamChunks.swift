@@ -99,7 +99,9 @@ public struct StreamChunks: Sendable {
         guard let choices = (try? JSONTree(parsing: json))?.elements,
             choices.allSatisfy({ $0.members != nil })
         else { return false }
-        let isIntroduction = choices.contains { ($0["index"]?.whole ?? 0) == 0 && $0["delta"]?["role"] != nil }
+        let isIntroduction = choices.contains {
+            ($0["index"]?.whole ?? 0) == 0 && $0["delta"]?["role"] != nil
+        }
         if isIntroduction { begun = true } else { begin(to: &out) }
         var whole: [JSONTree] = []
         for choice in calls.renumber(choices) {

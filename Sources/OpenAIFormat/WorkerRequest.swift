@@ -114,14 +114,17 @@ public struct WorkerRequest: Sendable {
             choices = UInt32(clamping: answers)
             choicesPerPrompt = UInt32(clamping: max(1, each))
             tokenLimit = try Self.limit(request, maxTokens: maxTokens, options: options)
+            if options.dialect == .vllm, each > 1 { Self.makeGreedyOfSeveral(&out) }
             if let limit = Self.limitMember(kind, request, limit: tokenLimit, options: options) {
                 out.append(limit)
             }
             out.append(.init("stream", .bool(true)))
             var streamOptions: [JSONTree.Member] = [.init("include_usage", .bool(true))]
             // vLLM puts several tokens into one chunk when it is busy; only this option makes it say how
-            // many.
-            if options.dialect == .vllm { streamOptions.append(.init("continuous_usage_stats", .bool(true))) }
+            // many, of each answer by itself.
+            if options.dialect == .vllm, choices == 1 {
+                streamOptions.append(.init("continuous_usage_stats", .bool(true)))
+            }
             out.append(.init("stream_options", .object(streamOptions)))
             if !delivered.isEmpty {
                 try Self.resume(kind, &out, delivered: delivered, dialect: options.dialect)
@@ -144,6 +147,17 @@ public struct WorkerRequest: Sendable {
         "model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "encoding_format",
         "provider",
     ]
+
+    /// vLLM refuses several answers at temperature 0. The best token alone, at a temperature that isn't 0, is the same.
+    private static func makeGreedyOfSeveral(_ out: inout [JSONTree.Member]) {
+        guard let index = out.firstIndex(where: { $0.key == "temperature" }), out[index].value.real == 0
+        else {
+            return
+        }
+        out[index].value = .number("0.01")
+        out.removeAll { $0.key == "top_k" }
+        out.append(.init("top_k", .number("1")))
+    }
 
     /// Text, token ids, or a list of either.
     private static func checkInput(_ value: JSONTree, named name: String) throws(WorkerRequestError) {
@@ -174,7 +188,7 @@ public struct WorkerRequest: Sendable {
         let isWanted = limit < options.tokensMax
         let number = JSONTree.number(String(limit))
         switch options.dialect {
-        case .llamaCpp, .ollama: return .init("max_tokens", number)
+        case .llamaCpp, .ollama: return limit == .max ? nil : .init("max_tokens", number)
         // Without the field its completions end after 16 tokens.
         case .vllm where kind == .completion: return .init("max_tokens", isWanted ? number : .null)
         case .vllm: return isWanted ? .init("max_tokens", number) : nil

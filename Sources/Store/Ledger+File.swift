@@ -15,10 +15,12 @@ extension Ledger {
             (self.path, self.device, self.number) = (path, device, number)
         }
 
-        /// Makes an empty file for its owner alone, unless there is one. SQLite would let others read it.
+        /// Makes an empty file unless there is one, and lets its owner alone read it, which SQLite doesn't.
         static func create(_ path: String) {
             let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
-            if descriptor >= 0 { close(descriptor) }
+            guard descriptor >= 0 else { return }
+            fchmod(descriptor, 0o600)
+            close(descriptor)
         }
 
         var isInPlace: Bool { Self.identity(path).map { $0 == (device, number) } ?? false }

@@ -68,7 +68,10 @@ public enum ThisMachine {
         var sight = Sight(connection: .accepted)
         let isRefused = attempt(endpoint, SOCK_DGRAM) { descriptor in
             for datagram in datagrams {
-                _ = send(descriptor, datagram, datagram.count, Int32(MSG_NOSIGNAL))
+                // The answer to one may be the error of the next.
+                guard send(descriptor, datagram, datagram.count, Int32(MSG_NOSIGNAL)) >= 0 else {
+                    return errno
+                }
             }
             while sight.answers.count < datagrams.count {
                 let code = wait(descriptor, POLLIN, milliseconds)

@@ -4,7 +4,8 @@ extension Features {
         let all: [(Features, String)] = [
             (.chat, "chat"), (.completion, "completion"), (.embedding, "embedding"), (.tools, "tools"),
             (.logprobs, "logprobs"), (.jsonSchema, "json_schema"), (.images, "images"), (.choices, "choices"),
-            (.prompts, "prompts"), (.prefill, "prefill"), (.logitBias, "logit_bias"), (.sampling, "sampling"),
+            (.prompts, "prompts"), (.assistantLast, "assistant_last"), (.logitBias, "logit_bias"),
+            (.sampling, "sampling"),
             (.dimensions, "dimensions"),
         ]
         return all.filter { contains($0.0) }.map(\.1)

@@ -86,7 +86,7 @@ public struct Features: OptionSet, Hashable, Sendable {
     /// Several prompts in one completion.
     public static let prompts = Features(rawValue: 256)
     /// A last message of the assistant is continued, not answered.
-    public static let prefill = Features(rawValue: 512)
+    public static let assistantLast = Features(rawValue: 512)
     public static let logitBias = Features(rawValue: 1_024)
     /// `top_k`, `min_p` and `repetition_penalty`.
     public static let sampling = Features(rawValue: 2_048)

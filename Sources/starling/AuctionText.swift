@@ -28,7 +28,8 @@ enum AuctionText {
                     bid.price == nil ? "-" : "\(starts.text(decimals: 0)) ms",
                     bid.expectedTokensPerSecond.map { "\($0.text(decimals: 0)) tok/s" } ?? "-",
                     bid.completionMilliseconds.map { "\(($0 / 1000).text(decimals: 2)) s" } ?? "-",
-                    bid.score.map { "\($0)" } ?? "-", (bid.outcome + (bid.declined.map { ": \($0)" } ?? "")).replacing("_", with: " "),
+                    bid.score.map { "\($0)" } ?? "-",
+                    (bid.outcome + (bid.declined.map { ": \($0)" } ?? "")).replacing("_", with: " "),
                 ])
             }
             text += table.text(aligned: true)

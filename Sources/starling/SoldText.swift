@@ -1,23 +1,16 @@
 import MeshDocuments
 import Primitives
 
-/// What a node sold, as lines of `starling status`.
+/// What a node sold, as lines of `starling status`: one a model and one a buyer.
 enum SoldText {
     static func lines(_ sold: SalesDocument) -> [String] {
-        guard sold.total.all != SaleSumsDocument() || !sold.refused.isEmpty else { return [] }
-        var lines = ["sold        \(text(sold.total))"]
-        if sold.models.count > 1 {
-            lines += sold.models.map { "  \(padded($0.model))\(text($0.sold))" }
-        }
-        lines += sold.buyers.map { buyer in
-            let name =
-                buyer.nodeID.map { id in
-                    buyer.name.isEmpty
-                        ? shortID(id)
-                        : label(buyer.name, isPinned: buyer.isPinned)
-                            + (buyer.isPinned ? "" : " \(shortID(id))")
-                } ?? "others"
-            return "  to \(padded(name))\(text(buyer.sold))"
+        var lines: [String] = []
+        if sold.total.all != SaleSumsDocument() {
+            var table = Table(["sold", "today (UTC)", "7 days", "ever"])
+            add("in all", sold.total, &table)
+            for model in sold.models { add(model.model, model.sold, &table) }
+            for buyer in sold.buyers { add("to \(name(of: buyer))", buyer.sold, &table) }
+            lines += table.text(aligned: true).split(separator: "\n").map(String.init)
         }
         if !sold.refused.isEmpty {
             let reasons = sold.refused.map {
@@ -28,12 +21,16 @@ enum SoldText {
         return lines
     }
 
-    private static func padded(_ text: String) -> String {
-        text + String(repeating: " ", count: max(1, 22 - text.count))
+    private static func add(
+        _ what: String, _ periods: PeriodsDocument<SaleSumsDocument>, _ table: inout Table
+    ) {
+        table.add([what, text(periods.today), text(periods.week), text(periods.all)])
     }
 
-    private static func text(_ periods: PeriodsDocument<SaleSumsDocument>) -> String {
-        "today \(text(periods.today)) · 7 days \(text(periods.week)) · ever \(text(periods.all))"
+    private static func name(of buyer: SalesDocument.Buyer) -> String {
+        guard let id = buyer.nodeID else { return "others" }
+        if buyer.name.isEmpty { return shortID(id) }
+        return label(buyer.name, isPinned: buyer.isPinned) + (buyer.isPinned ? "" : " \(shortID(id))")
     }
 
     /// `12 answers (1 broke off), 3400 tokens, 0.0123 cr`

@@ -152,7 +152,7 @@ package struct MessageMaker {
             slots: input.number32(),
             speed: Speed(
                 firstTokenMilliseconds: input.number32(), millitokensPerSecond: input.number32(),
-                coldFirstTokenMilliseconds: input.number32(), promptTokensPerSecond: input.number32()),
+                coldFirstTokenMilliseconds: input.number32()),
             endpoints: list(&input, 3, place),
             reachability: Reachability(rawValue: UInt32(input.choice(3))) ?? .unknown,
             sequence: input.flag() ? UInt64(clamping: wall.milliseconds) : input.number(),
@@ -174,7 +174,7 @@ package struct MessageMaker {
             buyer: input.choice(8) == 1 ? author.publicKey : victim, price: price(&input),
             queueMilliseconds: input.number32(), firstTokenMilliseconds: input.number32(),
             millitokensPerSecond: input.number32(), cachedTokens: input.number32(), workerDials: input.flag(),
-            continues: input.flag(), context: input.number32(), promptTokensPerSecond: input.number32())
+            continues: input.flag(), context: input.number32())
         return spoilt(Verified(signing: bid, with: author).signed, &input)
     }
 

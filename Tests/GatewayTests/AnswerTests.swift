@@ -308,6 +308,7 @@ import Wire
             {
                 $0.preferences.maxInputPrice = 5
                 $0.preferences.minMillitrust = 250
+                $0.extraFields = ["x_unknown"]
             }
         ) { port in
             let body = """

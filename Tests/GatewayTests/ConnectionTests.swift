@@ -148,7 +148,7 @@ import Testing
 
     @Test(
         arguments: [
-            ("GET /\n\n", 400), ("\u{16}\u{3}\u{1}\u{2}\u{0}\u{1}", 400), ("hello\n\n", 400),
+            ("GET /\n\n", 505), ("\u{16}\u{3}\u{1}\u{2}\u{0}\u{1}", 400), ("hello\n\n", 400),
             ("GET / HTTP/1.1\nHost localhost\n\n", 400), ("GET / HTTP/2.0\nHost: localhost\n\n", 505),
             ("POST / HTTP/1.1\nHost: localhost\nContent-Length: -1\n\n", 400),
             ("POST / HTTP/1.1\nHost: localhost\nContent-Length: 5\nTransfer-Encoding: chunked\n\n", 400),

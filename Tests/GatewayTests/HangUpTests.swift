@@ -2,7 +2,8 @@ import Testing
 
 /// A client that leaves stops the work, in any phase.
 @Suite struct HangUps {
-    private let limit = Duration.milliseconds(200)
+    /// Long, so that a busy machine fails no test: a hang-up is noticed in milliseconds, or never.
+    private let limit = Duration.seconds(10)
 
     @Test(arguments: [chatBody, streamBody])
     func whileTheAuctionRuns(body: String) async throws {
@@ -51,7 +52,8 @@ import Testing
             let task = await node.nextTask()
             task.award()
             let piece = String(repeating: "x", count: 32_768)
-            for _ in 0..<4_096 where task.say(piece) {}
+            var sent = 0
+            while sent < 4_096, task.say(piece) { sent += 1 }
             client.hangUp()
             #expect(await task.cancelled.happens(within: limit))
         }
@@ -70,7 +72,7 @@ import Testing
             await client.send("POST", "/v1/chat/completions", body: chatBody)
             let second = await node.nextTask()
             client.hangUp()
-            #expect(await second.cancelled.happens(within: .seconds(1)))
+            #expect(await second.cancelled.happens(within: limit))
             #expect(!first.cancelled.hasHappened)
         }
     }
@@ -137,7 +139,7 @@ import Testing
                 let task = await node.nextTask()
                 task.award()
                 client.hangUp()
-                #expect(await task.cancelled.happens(within: .seconds(1)))
+                #expect(await task.cancelled.happens(within: limit))
             }
             let metrics = try await ask(port, "GET", "/metrics")
             #expect(metrics.body.contains("starling_http_answers_open 0\n"))

@@ -75,7 +75,7 @@ import Wire
         #expect(machine.mail([offer(of: 1, model: model), offer(of: 1)], from: 1) == .offerReceived)
         #expect(machine.gossip.dropped[.malformed] == 1)
         #expect(machine.gossip.statistics.signaturesChecked == 1)
-        #expect(machine.gossip.models().map(\.name) == ["wren-m"])
+        #expect(machine.gossip.models.map(\.name) == ["wren-m"])
         #expect(machine.gossip.cheapest(except: "other", limit: 8).map(\.model) == ["wren-m"])
     }
 
@@ -143,7 +143,7 @@ import Wire
         machine.mail([offer(of: 1, sequence: 6, ends: 60, withdrawn: true)], from: 1)
         #expect(machine.takeEvents() == ["withdrawn wren-m"])
         #expect(machine.gossip.allOffers.isEmpty)
-        #expect(machine.gossip.models().isEmpty)
+        #expect(machine.gossip.models.isEmpty)
         #expect(machine.gossip.heldCount == 1)
         for second in [0, 50, 150, 269] as [Int64] {
             machine.pass(.seconds(second) - machine.elapsed)

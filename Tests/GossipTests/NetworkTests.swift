@@ -22,7 +22,7 @@ import Wire
         network.run(.seconds(14))
         let copies = Double(network.offersReceived - before) / Double(64 * 63)
         #expect(copies > 0.95 && copies <= 1.5, "copies per holder: \(copies)")
-        #expect(network.nodes.allSatisfy { $0.gossip.models().count == 5 })
+        #expect(network.nodes.allSatisfy { $0.gossip.models.count == 5 })
     }
 
     @Test func aWithdrawalAndALeaveAreKnownEverywhereWithinASecond() {

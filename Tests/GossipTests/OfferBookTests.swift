@@ -140,7 +140,7 @@ import Wire
         for index in 0..<600 { _ = hold(&book, index, "model-\(index)") }
         for index in 0..<3 { _ = hold(&book, index + 10, "model-599") }
         book.trade(in: ["model-99"])
-        let listed = book.summaries.map(\.name)
+        let listed = book.summaries { _ in true }.map(\.name)
         #expect(listed.count == GossipLimits.modelsMax && listed == listed.sorted())
         #expect(listed.contains("model-99") && listed.contains("model-599"))
     }
@@ -266,7 +266,7 @@ import Wire
         var machine = Machine()
         machine.mail([offer(of: 1, output: 5), offer(of: 2, output: 3)], from: 3)
         machine.mail([offer(of: 1, model: "avocet", output: 5)], from: 3)
-        let models = machine.gossip.models()
+        let models = machine.gossip.models
         #expect(models.map(\.name) == ["avocet", "wren-m"])
         #expect(models.last?.providers == 2)
         #expect(models.last?.slots == 4)

@@ -385,7 +385,8 @@ import Testing
     }
 
     @Test(arguments: [
-        (#""chat_template":"x""#, "chat_template"), (#""keep_alive":"1h""#, "keep_alive"), (#""grammar":"g""#, "grammar"),
+        (#""chat_template":"x""#, "chat_template"), (#""keep_alive":"1h""#, "keep_alive"),
+        (#""grammar":"g""#, "grammar"),
         (#""n":5"#, "`n` is 5"),
     ])
     func aStrangersFieldsDontReachTheServer(_ field: String, _ name: String) {

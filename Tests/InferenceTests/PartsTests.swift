@@ -55,6 +55,19 @@ private func at(_ milliseconds: Int64) -> MonotonicTime { .zero + .milliseconds(
         #expect(abs(meter.tokensPerSecond - 112.5) < 1e-9)
     }
 
+    @Test func whatTheServerSaysOfItsReadingComesBeforeWhatWasSeen() {
+        var meter = SpeedMeter()
+        meter.warmFirstTokenSeconds = 0.1
+        var long = sample(first: 10_100, prompt: 1_000)
+        long.promptSpeed = .init(tokens: 1_000, tokensPerSecond: 500)
+        meter.record(long)
+        #expect(meter.prefillTokensPerSecond == 500, "the rest was another's prompt")
+        var short = sample(first: 100, prompt: 8)
+        short.promptSpeed = .init(tokens: 8, tokensPerSecond: 20)
+        meter.record(short)
+        #expect(meter.prefillTokensPerSecond == 500)
+    }
+
     @Test func longPromptsTellThePrefillAndHeldAnswersNothing() {
         var meter = SpeedMeter()
         meter.tokensPerSecond = 50

@@ -25,7 +25,7 @@ final class Servers: Sendable {
         urls = scripts.map(Servers.serve)
     }
 
-    private static func serve(_ script: [String: String]) -> String {
+    static func serve(_ script: [String: String]) -> String {
         let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
@@ -42,11 +42,7 @@ final class Servers: Sendable {
             while true {
                 let client = accept(listener, nil, nil)
                 guard client >= 0 else { return }
-                var buffer = [UInt8](repeating: 0, count: 8_192)
-                let count = max(0, read(client, &buffer, buffer.count))
-                let path =
-                    String(decoding: buffer[..<count], as: UTF8.self).split(separator: " ").dropFirst().first
-                    ?? ""
+                let path = request(from: client).split(separator: " ").dropFirst().first ?? ""
                 let body = script[String(path)]
                 let text =
                     "HTTP/1.1 \(body == nil ? 404 : 200) X\r\nConnection: close\r\n"
@@ -56,5 +52,24 @@ final class Servers: Sendable {
             }
         }
         return "http://127.0.0.1:\(UInt16(bigEndian: address.sin_port))"
+    }
+
+    /// A whole request: clients send its head and its body apart.
+    private static func request(from client: Int32) -> String {
+        var bytes: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 8_192)
+        while true {
+            let text = String(decoding: bytes, as: UTF8.self)
+            if let end = text.firstRange(of: "\r\n\r\n") {
+                let length = text[..<end.lowerBound].split(separator: "\r\n").compactMap { line -> Int? in
+                    guard line.lowercased().hasPrefix("content-length:") else { return nil }
+                    return Int(line.split(separator: " ").last ?? "")
+                }.first
+                if bytes.count >= text[..<end.upperBound].utf8.count + (length ?? 0) { return text }
+            }
+            let count = read(client, &buffer, buffer.count)
+            guard count > 0 else { return text }
+            bytes += buffer[..<count]
+        }
     }
 }

@@ -21,7 +21,7 @@ import Wire
         #expect(failure?.reason == .overMaxPrice)
         #expect(
             failure?.message
-                == "No node sells wren-m at 1.00 cr per million output tokens. 3 sell it, from 1.60 (bob). Raise provider.max_price.completion to 1.60, or use wren-s (0.50)."
+                == "No node sells wren-m at 1.00 cr per million output tokens. 3 sell it, from 1.60 (\"bob\" p0cww5vqdat8). Raise provider.max_price.completion to 1.60, or use wren-s (0.50)."
         )
         #expect(nodes(failure, .overMaxPrice) == 3 && nodes(failure, .notServed) == 2)
         #expect(failure?.known == 5 && failure?.asked == 0 && failure?.bids == 0)
@@ -61,7 +61,7 @@ import Wire
         // wren-s is sold by a node that isn't allowed either.
         #expect(
             dear?.message
-                == "No allowed node sells wren-m at 2.00 cr per million output tokens. 3 sell it, the request's provider preferences allow 1, from 2.40 (cyd). Raise provider.max_price.completion to 2.40."
+                == "No allowed node sells wren-m at 2.00 cr per million output tokens. 3 sell it, the request's provider preferences allow 1, from 2.40 (\"cyd\" wvrmsyv4rt27). Raise provider.max_price.completion to 2.40."
         )
         let all = refusal([ada]) { $0.ignore = [ada.key] }
         #expect(all?.message == "1 node sells wren-m, and the request's provider preferences exclude it.")
@@ -74,7 +74,7 @@ import Wire
         #expect(two.message == "2 nodes sell wren-m, and none takes new work now: 2 paused.")
         #expect(
             try refusal([ada], declined: .backendDown).message
-                == "1 node sells wren-m, and it does not answer.")
+                == "1 node sells wren-m, and its model server is down.")
     }
 
     @Test func anAlternativeIsNamedOnlyIfTheRequestAcceptsIt() {
@@ -83,7 +83,8 @@ import Wire
         let cost = refusal([ada]) { $0.maxCost = 1 }
         #expect(
             cost?.message.hasPrefix(
-                "No node does this task of wren-m within 0.000001 cr. 1 sells it; \"ada\" \(NodeID(of: ada.key).short) asks about 0.000")
+                "No node does this task of wren-m within 0.000001 cr. 1 sells it; \"ada\" \(NodeID(of: ada.key).short) asks about 0.000"
+            )
                 == true,
             "\(cost?.message ?? "")")
         #expect(cost?.message.contains("wren-s") == false)

@@ -116,7 +116,7 @@ import Wire
     // MARK: Limits of the client
 
     @Test func aTaskLeavesItsWorkerWhileAnotherCanStillKeepTheLatency() {
-        let slow = Seller(1, "ada", first: 900)
+        let slow = Seller(1, "ada", price: price(1, 1), first: 900)
         let loads = { (_: Int64) in Progress(phase: .loading, tokens: 0) }
         for (latency, expected) in [(3_000, 2_800), (nil, nil)] as [(UInt32?, Int64?)] {
             var buyer = Buyer()
@@ -133,7 +133,7 @@ import Wire
     }
 
     @Test func aTaskLeavesItsWorkerWhileAnotherCanStillKeepTheDeadline() {
-        let slow = Seller(1, "ada", first: 900)
+        let slow = Seller(1, "ada", price: price(1, 1), first: 900)
         var buyer = Buyer()
         buyer.know([slow, cyd], finished: 60)
         let (task, worker) = buyer.stream([slow, cyd], request: request { $0.deadline = .seconds(6) })
@@ -185,7 +185,6 @@ import Wire
     @Test func aModelServerThatIsBusyCostsItsSellerNoTrustAndItsClientIsToldToRetry() throws {
         var buyer = Buyer()
         let task = buyer.submit(long)
-        buyer.found(task, [ada])
         let jobs = refuseAll(&buyer, task, [ada])
         let failure = try #require(buyer.actions.failures.first)
         #expect(failure.reason == .busy && failure.retryAfter != nil)
@@ -203,6 +202,27 @@ import Wire
         _ = buyer.start(task, [cyd], channel: 6)
         let assignments = buyer.auctioneer.transcript(task)?.assignments
         #expect(assignments?.first?.why == "backend_busy: no" && assignments?.first?.ended == .refused)
+    }
+
+    @Test func aModelServerThatTurnsATaskAwayDoesNotShortenTheWaitForOtherSellers() {
+        var buyer = Buyer()
+        let (task, first) = buyer.stream([ada, cyd], request: long)
+        buyer.frame(task, 1, fail("backend_busy"), from: first, on: 5)
+        while buyer.actions.failures.isEmpty, buyer.milliseconds < 30_000 {
+            if buyer.actions.needs > 0 {
+                _ = buyer.take()
+                buyer.found(task, [ada, cyd])
+            }
+            let calls = buyer.actions.calls
+            if !calls.isEmpty { _ = buyer.take() }
+            for (token, call, key) in calls {
+                let busy = Decline(
+                    task: task, attempt: call.attempt, reason: .busy, retryAfterMilliseconds: 900)
+                buyer.answer(token, .decline(busy), from: key == ada.key ? ada : cyd)
+            }
+            buyer.advance(to: buyer.milliseconds + 50)
+        }
+        #expect(buyer.milliseconds >= 30_000, "cyd answers others, and may be free soon")
     }
 
     @Test func theAwardAfterALossSaysWhoHadTheTaskAndWhyNotAnyMore() throws {
@@ -422,6 +442,26 @@ import Wire
         }
     }
 
+    @Test func aPauseIsLeftForASellerThatMustBeginAgainOnlyWhereTheRequestLeavesNothingToChance() {
+        let plain = [
+            Seller(1, "ada", continues: false),
+            Seller(3, "cyd", price: price(25, 240), continues: false),
+        ]
+        for (greedy, expected) in [(true, 1_500), (false, 10_000)] as [(Bool, Int64)] {
+            var buyer = Buyer()
+            let (task, worker) = buyer.stream(
+                plain,
+                request: request {
+                    $0.deadline = .minutes(5)
+                    $0.repeatable = true
+                    $0.greedy = greedy
+                })
+            buyer.delta(task, at: 0, "Hello", from: worker, on: 5)
+            let quiet = leaves(&buyer, task, worker) { _ in Progress(phase: .generating, tokens: 1) }
+            #expect(quiet == expected)
+        }
+    }
+
     @Test func anAnswerThatIsDrawnByChanceIsNotBegunAgain() {
         var buyer = Buyer()
         #expect(again(&buyer, [], repeatable: false) == nil)
@@ -445,7 +485,9 @@ import Wire
                     $0.preferences.only = [seller.key]
                 })
             buyer.found(task, [seller, cyd])
-            for (token, call, _) in buyer.take().calls {
+            let calls = buyer.actions.calls
+            if !calls.isEmpty { _ = buyer.take() }
+            for (token, call, _) in calls {
                 let answer = Decline(task: task, attempt: call.attempt, reason: try #require(decline))
                 buyer.answer(token, .decline(answer), from: seller)
                 buyer.found(task, [seller, cyd])

@@ -1,3 +1,4 @@
+import OpenAIFormat
 import Testing
 import Wire
 
@@ -71,6 +72,7 @@ import Wire
                 "model_not_found", "no_bid", "over_max_price", "too_slow", "untrusted", "lacks_parameter",
                 "excluded", "busy", "unreachable", "context_length_exceeded", "deadline_exceeded",
                 "worker_lost", "invalid_request", "backend_error", "cancelled", "rate_limited", "leaving",
+                "content_filter",
             ])
     }
 
@@ -89,5 +91,15 @@ import Wire
         #expect(
             [Reason.workerLost, .stalled, .backendError, .busy, .cancelled, .leaving].map(\.ending.rawValue)
                 == ["lost", "stalled", "failed", "refused", "cancelled", "left"])
+    }
+}
+
+/// What a request needs and what an offer states are the same bits under the same names.
+@Suite struct FeatureTests {
+    @Test func theFeaturesOfOffersAreTheAbilitiesOfServers() {
+        for bit in 0..<16 {
+            #expect(Features(rawValue: 1 << bit).names == Abilities(rawValue: 1 << bit).names)
+        }
+        #expect(Features.dimensions.rawValue == Abilities.dimensions.rawValue)
     }
 }

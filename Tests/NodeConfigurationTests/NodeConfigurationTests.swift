@@ -111,6 +111,24 @@ private let oneKey = PublicKey(Bytes32(1, 2, 3, 4)).description
         #expect(serve.speed == 60)
     }
 
+    @Test func whatAModelServerNeedsAndTakesIsSetInItsEntry() throws {
+        let node = try settings(
+            """
+            serve:
+              - backend: vllm
+                url: https://gpu:8000
+                model: m
+                api_key: secret
+                ca_file: /etc/ca.pem
+                limits: {schema_values: 10, images: 0}
+            ask: {allow_fields: [mirostat]}
+            """)
+        let serve = try #require(node.serve.first)
+        #expect(serve.apiKey == "secret" && serve.certificates == "/etc/ca.pem")
+        #expect(serve.limits.schemaValues == 10 && serve.limits.images == 0 && serve.limits.stops == nil)
+        #expect(node.ask.allowFields == ["mirostat"])
+    }
+
     @Test func anUnknownKeyIsAnErrorThatNamesItsLineAndTheNearestKnownOne() throws {
         let error = try failure("name: ann\nmesh:\n  prot: 7000\n")
         #expect(error.line == 3)
@@ -125,6 +143,11 @@ private let oneKey = PublicKey(Bytes32(1, 2, 3, 4)).description
         ("serve: [{backend: olama, model: a}]", "`serve[0].backend` is olama"),
         ("serve: [{backend: managed}]", "a managed `serve` entry has no `file`"),
         ("serve: [{backend: vllm, model: a, features: [tool]}]", "`features` holds tool"),
+        (
+            "serve: [{backend: vllm, model: a, limits: {schema_values: 9000}}]",
+            "`serve[0].limits.schema_values` is 9000"
+        ),
+        ("serve: [{backend: vllm, model: a, limits: {schema: 1}}]", "unknown key `serve[0].limits.schema`"),
         ("mesh: {join: [http://x]}", "`mesh.join` holds http://x"),
         ("mesh: {seed: a}", "`mesh.seed` makes keys that anybody can derive"),
         ("deny: [abc]", "`deny` holds abc, which is not a public key"),
@@ -266,7 +289,8 @@ private let oneKey = PublicKey(Bytes32(1, 2, 3, 4)).description
             _ = try settings("mesh: {port: 1}\n", environment: ["STARLING_MESH_PORT": "abc"])
         }
         #expect(wrong.description == "STARLING_MESH_PORT: `mesh.port` is abc")
-        _ = try settings("mesh: {}", environment: ["STARLING_VIA": "fay", "STARLING_TESTNET": "/t", "HOME": "/"])
+        _ = try settings(
+            "mesh: {}", environment: ["STARLING_VIA": "fay", "STARLING_TESTNET": "/t", "HOME": "/"])
     }
 
     @Test(arguments: ["", "x", "fifteen letters"])

@@ -73,7 +73,8 @@ import Testing
     @Test func everyChoiceThatWasAskedForIsThereAndEndsOnce() throws {
         let two = AnswerIdentity(kind: .completion, task: "t", created: 1, model: "m", choices: 2)
         var answer = WholeAnswer()
-        let isTaken = answer.append(choices: Array(#"[{"index":1,"text":"b","finish_reason":"length"}]"#.utf8))
+        let isTaken = answer.append(
+            choices: Array(#"[{"index":1,"text":"b","finish_reason":"length"}]"#.utf8))
         #expect(isTaken)
         let tree = try JSONTree(parsing: answer.body(two, reason: "stop", usage: usage))
         let choices = try #require(tree["choices"]?.elements)
@@ -115,7 +116,8 @@ import Testing
         var chunks = StreamChunks(identity, includeUsage: false)
         var out: [UInt8] = []
         for piece in pieces {
-            let isTaken = answer.append(choices: Array(piece.utf8)) && chunks.choices(Array(piece.utf8), to: &out)
+            let isTaken =
+                answer.append(choices: Array(piece.utf8)) && chunks.choices(Array(piece.utf8), to: &out)
             #expect(isTaken)
         }
         let tree = try JSONTree(parsing: answer.body(identity, reason: "tool_calls", usage: usage))

@@ -95,6 +95,16 @@ private func delta(_ content: String) -> String {
         #expect(try BackendChunk(scanning: Array(#"{"choices":[]}"#.utf8), choices: 2).complex.isEmpty)
     }
 
+    @Test func whatLlamaCppSaysOfItsReadingIsRead() throws {
+        let last = try scan(
+            #"{"choices":[],"timings":{"cache_n":3,"prompt_n":120,"prompt_ms":9.5,"prompt_per_second":12631.57,"x":[1]}}"#
+        )
+        #expect(last.promptSpeed == .init(tokens: 120, tokensPerSecond: 12_631))
+        let reading = try scan(
+            #"{"choices":[],"prompt_progress":{"total":2000,"cache":0,"processed":512,"time_ms":40}}"#)
+        #expect(reading.promptRead == 512 && reading.promptSpeed == nil)
+    }
+
     @Test func usageAndErrorsAreRead() throws {
         let usage = try scan(
             #"{"choices":[],"usage":{"completion_tokens":6,"prompt_tokens":8,"x":{"y":[1]},"prompt_tokens_details":{"cached_tokens":3}}}"#

@@ -56,7 +56,8 @@ private let hello = #""model":"m","messages":[{"role":"user","content":"Hello"}]
     @Test func tokensAreEstimatedAtAQuarterOfTheBytesAndFourAMessage() throws {
         #expect(try read("{\(hello)}").tokensIn == 4 + 2)
         #expect(try read(#"{"model":"m","messages":[{"role":"user","content":""}]}"#).tokensIn == 4)
-        let parts = #"[{"type":"text","text":"12345678"},{"type":"image_url","image_url":{"url":"data:image/png;base64,AA=="}}]"#
+        let parts =
+            #"[{"type":"text","text":"12345678"},{"type":"image_url","image_url":{"url":"data:image/png;base64,AA=="}}]"#
         let image = try read(#"{"model":"m","messages":[{"role":"user","content":\#(parts)}]}"#)
         #expect(image.tokensIn == 4 + 2 + 256)
         #expect(image.needs == [.chat, .images])
@@ -77,7 +78,8 @@ private let hello = #""model":"m","messages":[{"role":"user","content":"Hello"}]
         ("", true),
         (#","n":1,"stop":"x","tools":[],"response_format":{"type":"text"},"logprobs":false"#, true),
         (#","max_tokens":null,"n":null,"stream":null,"provider":null"#, true),
-        (#","n":2"#, false), (#","tools":[{"type":"function","function":{"name":"f"}}]"#, false), (#","logprobs":true"#, false),
+        (#","n":2"#, false), (#","tools":[{"type":"function","function":{"name":"f"}}]"#, false),
+        (#","logprobs":true"#, false),
         (#","response_format":{"type":"json_object"}"#, false),
     ])
     func onlyPlainTextOfOneChoiceMayBeContinued(fields: String, resumable: Bool) throws {
@@ -89,7 +91,10 @@ private let hello = #""model":"m","messages":[{"role":"user","content":"Hello"}]
         #expect(try read(#"{"model":"m","prompt":["a"]}"#, .completion).resumable)
         #expect(try !read(#"{"model":"m","prompt":["a","b"]}"#, .completion).resumable)
         #expect(try !read(#"{"model":"m","prompt":[1,2]}"#, .completion).resumable)
-        #expect(try read(#"{"model":"m","prompt":"a","logprobs":2}"#, .completion).needs == [.completion, .logprobs])
+        #expect(
+            try read(#"{"model":"m","prompt":"a","logprobs":2}"#, .completion).needs == [
+                .completion, .logprobs,
+            ])
     }
 
     @Test(arguments: [
@@ -148,7 +153,8 @@ private let hello = #""model":"m","messages":[{"role":"user","content":"Hello"}]
     @Test(arguments: [
         #"{"order":"ada"}"#, #"{"only":[1]}"#, #"{"allow_fallbacks":1}"#, #"{"sort":"luck"}"#,
         #"{"max_price":2}"#,
-        #"{"max_price":{"prompt":-1}}"#, #"{"max_cost":1e10}"#, #"{"deadline_ms":0}"#, #"{"deadline_ms":3600001}"#, #"{"only":[]}"#, #"{"min_trust":2}"#,
+        #"{"max_price":{"prompt":-1}}"#, #"{"max_cost":1e10}"#, #"{"deadline_ms":0}"#,
+        #"{"deadline_ms":3600001}"#, #"{"only":[]}"#, #"{"min_trust":2}"#,
         #"[]"#,
         #"{"preferred_min_throughput":-1}"#,
     ])

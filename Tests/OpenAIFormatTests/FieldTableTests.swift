@@ -27,14 +27,16 @@ private func refusal(_ kind: InferenceKind, _ json: String) -> ErrorBody? {
 
 @Suite struct FieldTableTests {
     @Test func theDocumentAndTheCodeHaveTheSameTable() throws {
-        let path = #filePath.replacing("Tests/OpenAIFormatTests/FieldTableTests.swift", with: "Protocol/http.md")
+        let path = #filePath.replacing(
+            "Tests/OpenAIFormatTests/FieldTableTests.swift", with: "Protocol/http.md")
         let document = try String(contentsOfFile: path, encoding: .utf8)
         for (title, rules) in api {
             let section = try #require(document.components(separatedBy: "\n### \(title)\n").dropFirst().first)
-            let rows = section.components(separatedBy: "\n### ")[0].split(separator: "\n").filter {
+            let rows = section.components(separatedBy: "\n##")[0].split(separator: "\n").filter {
                 $0.hasPrefix("| `")
             }
-            #expect(rows == rules.map { "| `\($0.name)` | \($0.treatment.rawValue) | \($0.note) |" }, "\(title)")
+            #expect(
+                rows == rules.map { "| `\($0.name)` | \($0.treatment.rawValue) | \($0.note) |" }, "\(title)")
             #expect(Set(rules.map(\.name)).count == rules.count)
         }
     }
@@ -93,11 +95,18 @@ private func refusal(_ kind: InferenceKind, _ json: String) -> ErrorBody? {
     /// Each is one that a server once ignored, and the client believed.
     @Test(
         arguments: [
-            (#","temperature":9"#, "temperature"), (#","temperature":-1"#, "temperature"), (#","top_p":1.5"#, "top_p"),
+            (#","temperature":9"#, "temperature"), (#","temperature":-1"#, "temperature"),
+            (#","top_p":1.5"#, "top_p"),
             (#","presence_penalty":3"#, "presence_penalty"), (#","seed":1.5"#, "seed"), (#","n":0"#, "n"),
             (#","top_logprobs":2"#, "top_logprobs"), (#","logprobs":true,"top_logprobs":30"#, "top_logprobs"),
-            (#","tools":[{"type":"function","function":{"name":"f"}},{"type":"custom","custom":{"name":"c"}}]"#, "tools[1].type"),
-            (#","tools":[{"type":"function","function":{"name":"f","parameters":{"$ref":"https://x/y"}}}]"#, "tools[0].function.parameters"),
+            (
+                #","tools":[{"type":"function","function":{"name":"f"}},{"type":"custom","custom":{"name":"c"}}]"#,
+                "tools[1].type"
+            ),
+            (
+                #","tools":[{"type":"function","function":{"name":"f","parameters":{"$ref":"https://x/y"}}}]"#,
+                "tools[0].function.parameters"
+            ),
             (#","tool_choice":{"type":"allowed_tools"}"#, "tool_choice"),
             (#","response_format":{"type":"grammar","grammar":"x"}"#, "response_format.type"),
             (
@@ -105,10 +114,13 @@ private func refusal(_ kind: InferenceKind, _ json: String) -> ErrorBody? {
                 "response_format.json_schema.schema"
             ),
             (#","stream_options":{"include_obfuscation":true}"#, "stream_options.include_obfuscation"),
-            (#","stream_options":{"x":1}"#, "stream_options.x"), (#","modalities":["text","audio"]"#, "modalities"),
+            (#","stream_options":{"x":1}"#, "stream_options.x"),
+            (#","modalities":["text","audio"]"#, "modalities"),
             (#","service_tier":"flex""#, "service_tier"), (#","verbosity":"low""#, "verbosity"),
             (#","logit_bias":{"a":1}"#, "logit_bias"), (#","logit_bias":{"1":101}"#, "logit_bias"),
-            (#","store":true"#, "store"), (#","reasoning_effort":"enormous""#, "reasoning_effort"),
+            (#","store":true"#, "store"),
+            (#","repetition_penalty":1.1,"repeat_penalty":1.2"#, "repeat_penalty"),
+            (#","reasoning_effort":"enormous""#, "reasoning_effort"),
         ] as [(String, String)])
     func whatWouldChangeTheAnswerIsRefusedByName(_ fields: String, _ param: String) {
         let error = refusal(.chat, request(.chat, fields))
@@ -120,12 +132,14 @@ private func refusal(_ kind: InferenceKind, _ json: String) -> ErrorBody? {
         arguments: [
             (#"{"type":"image_url","image_url":{"url":"https://x/a.png"}}"#, "image_url"),
             (#"{"type":"image_url","image_url":{"url":"file:///etc/passwd"}}"#, "image_url"),
-            (#"{"type":"file","file":{"file_id":"f"}}"#, "type"), (#"{"type":"input_audio","input_audio":{}}"#, "type"),
+            (#"{"type":"file","file":{"file_id":"f"}}"#, "type"),
+            (#"{"type":"input_audio","input_audio":{}}"#, "type"),
             (#"{"type":"video_url","video_url":{"url":"data:video/mp4;base64,AA=="}}"#, "type"),
             (#"{"type":"text","text":3}"#, "text"), ("{}", "type"),
         ] as [(String, String)])
     func aPartThatIsNotPassedOnIsRefusedByItsPath(_ part: String, _ member: String) {
-        let json = #"{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"a"},\#(part)]}]}"#
+        let json =
+            #"{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"a"},\#(part)]}]}"#
         #expect(refusal(.chat, json)?.param == "messages[0].content[1].\(member)")
     }
 
@@ -134,23 +148,38 @@ private func refusal(_ kind: InferenceKind, _ json: String) -> ErrorBody? {
             #"{"model":"m","messages":[{"role":"assistant","content":"a",\#(members)},{"role":"user","content":"b"}]}"#
         }
         // As openai-python writes an answer back.
-        #expect(refusal(.chat, message(#""refusal":null,"annotations":[],"audio":null,"function_call":null,"tool_calls":null"#)) == nil)
+        #expect(
+            refusal(
+                .chat,
+                message(
+                    #""refusal":null,"annotations":[],"audio":null,"function_call":null,"tool_calls":null"#))
+                == nil)
         #expect(refusal(.chat, message(#""audio":{"id":"x"}"#))?.param == "messages[0].audio")
-        #expect(refusal(.chat, message(#""function_call":{"name":"f"}"#))?.param == "messages[0].function_call")
-        #expect(refusal(.chat, message(#""tool_calls":[{"type":"custom"}]"#))?.param == "messages[0].tool_calls[0].type")
-        #expect(refusal(.chat, #"{"model":"m","messages":[{"role":"root","content":"x"}]}"#)?.param == "messages[0].role")
+        #expect(
+            refusal(.chat, message(#""function_call":{"name":"f"}"#))?.param == "messages[0].function_call")
+        #expect(
+            refusal(.chat, message(#""tool_calls":[{"type":"custom"}]"#))?.param
+                == "messages[0].tool_calls[0].type")
+        #expect(
+            refusal(.chat, #"{"model":"m","messages":[{"role":"root","content":"x"}]}"#)?.param
+                == "messages[0].role")
     }
 
     @Test(
         arguments: [
-            (.chat, "", .chat), (.chat, #","n":2"#, [.chat, .choices]), (.chat, #","logprobs":true"#, [.chat, .logprobs]),
-            (.chat, #","top_k":5"#, [.chat, .sampling]), (.chat, #","repeat_penalty":1.1"#, [.chat, .sampling]),
+            (.chat, "", .chat), (.chat, #","n":2"#, [.chat, .choices]),
+            (.chat, #","logprobs":true"#, [.chat, .logprobs]),
+            (.chat, #","top_k":5"#, [.chat, .sampling]),
+            (.chat, #","repeat_penalty":1.1"#, [.chat, .sampling]),
             (.chat, #","logit_bias":{"5":1}"#, [.chat, .logitBias]), (.chat, #","logit_bias":{}"#, .chat),
             (.chat, #","response_format":{"type":"json_object"}"#, [.chat, .jsonSchema]),
-            (.chat, #","tools":[{"type":"function","function":{"name":"f"}}]"#, [.chat, .tools]), (.chat, #","tools":[]"#, .chat),
-            (.completion, #","logprobs":2"#, [.completion, .logprobs]), (.embedding, #","dimensions":8"#, [.embedding, .dimensions]),
+            (.chat, #","tools":[{"type":"function","function":{"name":"f"}}]"#, [.chat, .tools]),
+            (.chat, #","tools":[]"#, .chat),
+            (.completion, #","logprobs":2"#, [.completion, .logprobs]),
+            (.embedding, #","dimensions":8"#, [.embedding, .dimensions]),
         ] as [(InferenceKind, String, Abilities)])
-    func aRequestNeedsWhatServersDifferIn(_ kind: InferenceKind, _ fields: String, _ needs: Abilities) throws {
+    func aRequestNeedsWhatServersDifferIn(_ kind: InferenceKind, _ fields: String, _ needs: Abilities) throws
+    {
         #expect(try ClientRequest(kind: kind, body: Array(request(kind, fields).utf8)).needs == needs)
     }
 
@@ -159,9 +188,11 @@ private func refusal(_ kind: InferenceKind, _ json: String) -> ErrorBody? {
             #"{"model":"m","messages":[{"role":"user","content":"a"},{"role":"assistant","content":\#(content)}]\#(more)}"#
         }
         let read = try ClientRequest(kind: .chat, body: Array(json("\"I can\"").utf8))
-        #expect(read.needs == [.chat, .prefill] && read.resumable)
+        #expect(read.needs == [.chat, .assistantLast] && read.resumable)
         #expect(refusal(.chat, json("null"))?.param == "messages[1]")
-        #expect(refusal(.chat, json("\"a\"", #","response_format":{"type":"json_object"}"#))?.param == "response_format")
+        #expect(
+            refusal(.chat, json("\"a\"", #","response_format":{"type":"json_object"}"#))?.param
+                == "response_format")
     }
 
     @Test func whoAsksIsNotToldToSellers() throws {
@@ -173,23 +204,30 @@ private func refusal(_ kind: InferenceKind, _ json: String) -> ErrorBody? {
 }
 
 @Suite struct RequestLimitTests {
-    private func schema(_ json: String) throws -> SchemaCost { SchemaCost(try JSONTree(parsing: Array(json.utf8))) }
+    private func schema(_ json: String) throws -> SchemaCost {
+        SchemaCost(try JSONTree(parsing: Array(json.utf8)))
+    }
 
     @Test func aSchemaCostsItsValuesAndWhatItRepeats() throws {
         #expect(try schema(#"{"enum":["a","b","c"]}"#).values == 3)
         #expect(try schema(#"{"type":"string","maxLength":50,"minLength":10}"#).values == 60)
         #expect(try schema(#"{"items":{"enum":[1,2]},"maxItems":10}"#).values == 20)
-        #expect(try schema(#"{"items":{"items":{"enum":[1,2]},"maxItems":1000},"maxItems":1000}"#).values == 2_000_000)
+        #expect(
+            try schema(#"{"items":{"items":{"enum":[1,2]},"maxItems":1000},"maxItems":1000}"#).values
+                == 2_000_000)
         #expect(try schema(#"{"anyOf":[{"const":1},{"enum":[1,2]}]}"#).values == 4)
         #expect(try schema(#"{"properties":{"a":{},"b":{"enum":[1]}}}"#).values == 3)
         #expect(try schema(#"{"properties":{"a":{"properties":{"b":{}}}}}"#).depth == 5)
-        #expect(try schema(#"{"maxItems":1e300,"items":{"maxItems":1e300,"items":{"enum":[1]}}}"#).values == SchemaCost.valuesMax)
+        #expect(
+            try schema(#"{"maxItems":1e300,"items":{"maxItems":1e300,"items":{"enum":[1]}}}"#).values
+                == SchemaCost.valuesMax)
         #expect(try schema(##"{"$ref":"#/$defs/a","$defs":{"a":{"$ref":"http://x"}}}"##).remote == "http://x")
         #expect(try schema(##"{"$ref":"#/$defs/a"}"##).remote == nil)
     }
 
     @Test(arguments: [
-        ("abc", 3), ("a{5}", 5), ("(ab){3}", 6), ("((a{10}){10}){10}", 1_000), ("[a-z]{2,7}", 7), ("\\{\\d{4}", 5), ("a{", 1),
+        ("abc", 3), ("a{5}", 5), ("(ab){3}", 6), ("((a{10}){10}){10}", 1_000), ("[a-z]{2,7}", 7),
+        ("\\{\\d{4}", 5), ("a{", 1),
         ("(((", 0), (")))", 3), ("[", 1), ("a{99999999999999999999}", 1 << 40), ("", 0), ("^[^\\]]+$", 4),
     ])
     func aPatternCostsWhatItRepeats(_ pattern: String, _ cost: Int) {
@@ -220,11 +258,22 @@ private func refusal(_ kind: InferenceKind, _ json: String) -> ErrorBody? {
         #expect(chat(",\"stop\":[\"a\",\"b\",\"c\",\"d\",\"e\"]") == nil)
     }
 
+    @Test func manyToolsTogetherHaveALimitToo() {
+        func tools(_ count: Int, _ values: Int) -> ErrorBody? {
+            let list = (0..<values).map { "\"v\($0)\"" }.joined(separator: ",")
+            let tool = #"{"type":"function","function":{"name":"f","parameters":{"enum":[\#(list)]}}}"#
+            return chat(",\"tools\":[\([String](repeating: tool, count: count).joined(separator: ","))]")
+        }
+        #expect(tools(100, 50) == nil)
+        #expect(tools(100, 100)?.param == "tools[80].function.parameters")
+    }
+
     @Test func aSellersOwnLimitsAreNamedToo() {
         var limits = RequestLimits.usual
         limits.schemaValues = 2
         limits.images = 0
-        let image = #"{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,AA=="}}]}]}"#
+        let image =
+            #"{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,AA=="}}]}]}"#
         for json in [request(.chat, format(#"{"enum":[1,2,3]}"#)), image] {
             #expect(throws: WorkerRequestError.self) {
                 try WorkerRequest(

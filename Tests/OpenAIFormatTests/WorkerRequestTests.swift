@@ -44,14 +44,16 @@ private let hello = #""messages":[{"role":"user","content":"Hi"}]"#
     func nothingThatReachesBeyondTheAnswerIsPassedOn(_ dialect: BackendDialect) throws {
         for field in [
             #""chat_template":"{{ 1 }}""#, #""chat_template_kwargs":{}"#, #""keep_alive":-1"#,
-            #""grammar":"root ::= \"a\"""#, #""id_slot":1"#, #""options":{"num_ctx":1}"#, #""ignore_eos":true"#,
+            #""grammar":"root ::= \"a\"""#, #""id_slot":1"#, #""options":{"num_ctx":1}"#,
+            #""ignore_eos":true"#,
             #""lora":[]"#, #""return_progress":true"#, #""continue_final_message":true"#, #""echo":true"#,
         ] {
             let name = String(field.split(separator: "\"")[0])
             #expect(refusal("{\(hello),\(field)}", dialect: dialect)?.contains("`\(name)`") == true)
         }
         for url in ["http://10.0.0.1/x.png", "file:///etc/passwd"] {
-            let json = #"{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"\#(url)"}}]}]}"#
+            let json =
+                #"{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"\#(url)"}}]}]}"#
             #expect(refusal(json, dialect: dialect)?.contains("messages[0].content[0].image_url") == true)
         }
         let (tree, dropped) = try build(
@@ -74,7 +76,8 @@ private let hello = #""messages":[{"role":"user","content":"Hi"}]"#
         let few: Abilities = [.chat, .completion]
         for (fields, name) in [
             (#""n":2"#, "choices"), (#""logprobs":true"#, "logprobs"), (#""top_k":3"#, "sampling"),
-            (#""logit_bias":{"1":1}"#, "logit_bias"), (#""response_format":{"type":"json_object"}"#, "json_schema"),
+            (#""logit_bias":{"1":1}"#, "logit_bias"),
+            (#""response_format":{"type":"json_object"}"#, "json_schema"),
         ] {
             #expect(refusal("{\(hello),\(fields)}", abilities: few)?.contains(name) == true, "\(name)")
             #expect(refusal("{\(hello),\(fields)}") == nil)
@@ -91,6 +94,23 @@ private let hello = #""messages":[{"role":"user","content":"Hi"}]"#
         #expect(try build(other, dialect: .vllm).tree["repetition_penalty"]?.real == 1.1)
     }
 
+    @Test func whatOneServerRefusesIsSaidSoThatItUnderstands() throws {
+        let object = "{\(hello),\"response_format\":{\"type\":\"json_object\"}}"
+        let schema = try build(object, dialect: .openAI).tree["response_format"]
+        #expect(schema?["type"]?.text == "json_schema")
+        #expect(schema?["json_schema"]?["schema"]?["type"]?.text == "object")
+        #expect(try build(object).tree["response_format"]?["type"]?.text == "json_object")
+        let greedy = "{\(hello),\"top_p\":0}"
+        #expect(try build(greedy, dialect: .vllm).tree["top_p"]?.real == 1e-6)
+        #expect(try build(greedy, dialect: .llamaCpp).tree["top_p"]?.real == 0)
+        // Its running counts are of each answer by itself.
+        let two = try build("{\(hello),\"n\":2}", dialect: .vllm).tree["stream_options"]
+        #expect(two?["continuous_usage_stats"] == nil && two?["include_usage"] == .bool(true))
+        let same = try build("{\(hello),\"n\":2,\"temperature\":0,\"top_k\":9}", dialect: .vllm).tree
+        #expect(same["temperature"]?.real == 0.01 && same["top_k"]?.whole == 1)
+        #expect(try build("{\(hello),\"temperature\":0}", dialect: .vllm).tree["temperature"]?.real == 0)
+    }
+
     @Test func aClientsOwnLastMessageIsContinuedEverywhere() throws {
         let json = #"{"messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":"I "}]}"#
         for dialect in BackendDialect.allCases {
@@ -98,7 +118,7 @@ private let hello = #""messages":[{"role":"user","content":"Hi"}]"#
             #expect((tree["continue_final_message"] == .bool(true)) == (dialect == .vllm))
             #expect((tree["add_generation_prompt"] == .bool(false)) == (dialect == .vllm))
         }
-        #expect(refusal(json, abilities: [.chat])?.contains("prefill") == true)
+        #expect(refusal(json, abilities: [.chat])?.contains("assistant_last") == true)
     }
 
     @Test func theAnswerIsAlwaysStreamedCountedAndLimited() throws {
@@ -153,7 +173,8 @@ private let hello = #""messages":[{"role":"user","content":"Hi"}]"#
         #expect(local.tree["tools"]?.elements?.count == 1)
         #expect(local.dropped == ["tools[].function.url"])
         let words = refusal("{\(hello),\"tools\":[\(tool.replacing("%", with: "http://x"))]}")
-        #expect(words?.contains("tools[0].function.parameters") == true && words?.contains("http://x") == true)
+        #expect(
+            words?.contains("tools[0].function.parameters") == true && words?.contains("http://x") == true)
     }
 
     @Test func anOperatorsExtraFieldsPass() throws {

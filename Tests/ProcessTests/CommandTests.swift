@@ -168,6 +168,18 @@ extension ProcessTests {
                         "XDG_DATA_HOME": "\(home)/.local/share",
                     ], folder: home)
             }
+            let checked = try await starling(["check", url]).finished()
+            #expect(checked.status == 0, "\(checked.err)")
+            #expect(checked.out.contains("llama.cpp at \(url)"), "\(checked.out)")
+            #expect(
+                checked.out.contains("A node offers it for: chat, completion, logprobs"), "\(checked.out)")
+            let tried = try await starling(["check", url, "--json"]).finished().json
+            let failed = tried["tests"].list.filter { $0["result"].text == "no" }.compactMap {
+                $0["name"].text
+            }
+            #expect(Set(failed) == ["images", "embeddings", "dimensions"])
+            let nobody = try await starling(["check", "http://127.0.0.1:1"]).finished()
+            #expect(nobody.status == 69 && nobody.err.contains("no model server answers"), "\(nobody.err)")
             let made = try await starling(["init", "--at", url]).finished()
             #expect(made.status == 0)
             #expect(made.err.contains("llama.cpp at \(url)") && made.err.contains("wren-m"), "\(made.err)")

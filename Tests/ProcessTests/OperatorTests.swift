@@ -108,7 +108,8 @@ extension ProcessTests {
                     folder, "fay", mesh: "name: testnet-join, \(secret), join: [\(join)]")
                 defer { fay.process.stop() }
                 try await until("it has looked", within: 30) {
-                    (try? await fay.status())?["join"].list.allSatisfy { $0["problem"].text != nil } == true
+                    let problems = try await fay.status()["join"].list.compactMap { $0["problem"].text }
+                    return problems.count == causes.count
                 }
                 let status = try await fay.status()
                 let words = try await fay.starling("status").out
@@ -190,7 +191,8 @@ extension ProcessTests {
                         }, "\(sold)")
                     let words = try await mesh.starling("status", "--via", "ada").out
                     #expect(
-                        words.contains("sold        today 3 answers, 15 tokens") && words.contains("paused"),
+                        words.contains("to fay") && words.contains("3 answers, 15 tokens")
+                            && words.contains("paused"),
                         "\(words)")
                     try await mesh.testnet("stop", "fay")
                     try await mesh.testnet("restart", "fay")

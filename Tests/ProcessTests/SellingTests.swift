@@ -37,14 +37,27 @@ extension ProcessTests {
             try await ScriptedBackend.with(#"{"tokens": 3}"#) { backend in
                 try await TestMesh.with(backend.seller("ada") + "\nfay: {}") { mesh in
                     let fay = try await mesh.node("fay")
-                    let hostile = #"""
-                        {"model": "parrot", "temperature": 0.5, "seed": 7, "max_tokens": 9,
-                         "messages": [{"role": "user", "content": "Hello", "extra": "smuggled-1"}],
-                         "chat_template": "{{ smuggled-2 }}", "chat_template_kwargs": {"a": "smuggled-3"}, "keep_alive": -1,
-                         "grammar": "root ::= smuggled-4", "options": {"num_ctx": 100000}, "ignore_eos": true, "id_slot": 0,
-                         "cache_prompt": false, "lora": [{"id": 0, "scale": 1}], "n_predict": 100000}
-                        """#
-                    let answer = try await mesh.post("/v1/chat/completions", hostile, at: fay)
+                    let plain =
+                        #""model": "parrot", "messages": [{"role": "user", "content": "Hello", "extra": "smuggled-1"}]"#
+                    for field in [
+                        #""chat_template": "{{ smuggled-2 }}""#,
+                        #""chat_template_kwargs": {"a": "smuggled-3"}"#,
+                        #""keep_alive": -1"#, #""grammar": "root ::= smuggled-4""#,
+                        #""options": {"num_ctx": 100000}"#,
+                        #""ignore_eos": true"#, #""id_slot": 0"#, #""lora": [{"id": 0, "scale": 1}]"#,
+                        #""n_predict": 9"#,
+                    ] {
+                        let refused = try await mesh.post(
+                            "/v1/chat/completions", "{\(plain), \(field)}", at: fay)
+                        let name = String(field.split(separator: "\"")[0])
+                        #expect(
+                            refused.status == 400 && refused.json["error"]["param"].text == name,
+                            "\(refused.body)")
+                    }
+                    let answer = try await mesh.post(
+                        "/v1/chat/completions",
+                        "{\(plain), \"temperature\": 0.5, \"seed\": 7, \"max_tokens\": 9}",
+                        at: fay)
                     #expect(answer.status == 200, "\(answer.body)")
                     let seen = try #require(try await backend.requests().last?.body)
                     #expect(
@@ -52,15 +65,12 @@ extension ProcessTests {
                             "model", "messages", "temperature", "seed", "max_tokens", "stream",
                             "stream_options",
                         ])
-                    #expect(!"\(seen)".contains("smuggled"))
+                    #expect(try await backend.requests().allSatisfy { !"\($0.body)".contains("smuggled") })
                     #expect(
                         seen["seed"].int == 7 && seen["max_tokens"].int == 9 && seen["stream"].flag == true)
                     let transcript = try await mesh.transcript(answer.headers["x-request-id"] ?? "", at: fay)
-                    let dropped = Set(transcript["assignments"][0]["dropped_fields"].list.compactMap(\.text))
-                    #expect(
-                        dropped.isSuperset(of: [
-                            "chat_template", "keep_alive", "grammar", "ignore_eos", "id_slot",
-                        ]), "\(dropped)")
+                    let dropped = transcript["assignments"][0]["dropped_fields"].list.compactMap(\.text)
+                    #expect(dropped == ["messages[].extra"])
 
                     let before = try await backend.requests().count
                     let image = #"""
@@ -219,16 +229,14 @@ extension ProcessTests {
             #expect(try await answer.headers["starling-worker"] == mesh.node("bob").id)
         }
 
-        @Test
-        func oneThatHangsBeforeItsFirstTokenEndsWithTheDeadlineIsntOfferedAndComesBack()
+        @Test func oneThatHangsBeforeItsFirstTokenLosesTheTaskBeforeTheDeadlineIsntOfferedAndComesBack()
             async throws
         {
             try await withPair { troubled, mesh, fay in
                 try await troubled.play(#"{"mode": "hang"}"#)
-                let answer = try await ask(mesh, fay, #", "deadline_ms": 2500"#)
-                #expect(
-                    answer.status == 504 && answer.json["error"]["code"].text == "deadline_exceeded",
-                    "\(answer.body)")
+                let answer = try await ask(mesh, fay, #", "deadline_ms": 5000"#)
+                #expect(answer.status == 200, "\(answer.body)")
+                #expect(try await answer.headers["starling-worker"] == mesh.node("bob").id)
                 try await until("the hung request is given up", within: 3) {
                     try await troubled.requests().allSatisfy { $0.how == "aborted" }
                 }

@@ -34,6 +34,8 @@ script = {
     "retry_after": None,
     "context": 2048,
     "tokens": 20,
+    # Each answer has words of its own, as where the temperature is above 0.
+    "varies": False,
     # Seconds before the first token, and between tokens.
     "first": 0.0,
     "every": 0.01,
@@ -124,6 +126,7 @@ async def answer(writer, body, mode):
         writer.write(chunk({}, "stop") + b"data: [DONE]\n\n")
         return await writer.drain()
     said = words_of_last_answer(body)
+    word = f"w{len(log)}-" if script["varies"] else "w"
     count = min(script["tokens"] - said, body.get("max_tokens", 1 << 30))
     for index in range(said, said + count):
         if mode not in ("answer", "no_done") and index - said >= after:
@@ -141,7 +144,7 @@ async def answer(writer, body, mode):
                 writer.write(b"data: {this is no JSON\n\n")
                 return await writer.drain()
             await asyncio.sleep(3600)
-        writer.write(chunk({"content": f"w{index} "}))
+        writer.write(chunk({"content": f"{word}{index} "}))
         await writer.drain()
         await asyncio.sleep(script["every"])
     writer.write(chunk({}, "stop"))

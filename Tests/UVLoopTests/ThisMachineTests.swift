@@ -11,11 +11,11 @@ import Testing
                 let listener = try TCPListener(on: owner.loop, bind: anyPort) { $0.abort() }
                 let endpoint = listener.endpoint
                 #expect(
-                    ThisMachine.look(at: endpoint, asking: [[1]])
+                    ThisMachine.look(at: endpoint, asking: [[1], [2]])
                         == .init(connection: .accepted, refusesDatagrams: true))
                 let udp = try UDPSocket(on: owner.loop, bind: endpoint)
                 #expect(
-                    ThisMachine.look(at: endpoint, asking: [[1]], for: 50)
+                    ThisMachine.look(at: endpoint, asking: [[1], [2]], for: 50)
                         == .init(connection: .accepted, refusesDatagrams: false))
                 let taken = #expect(throws: SocketError.self) {
                     try ThisMachine.checkListening(at: endpoint)
@@ -27,7 +27,8 @@ import Testing
         }
         let free = Endpoint.loopback(1)
         #expect(
-            ThisMachine.look(at: free, asking: [[1]]) == .init(connection: .refused, refusesDatagrams: true))
+            ThisMachine.look(at: free, asking: [[1], [2]])
+                == .init(connection: .refused, refusesDatagrams: true))
     }
 
     @Test func anAddressOfAnotherMachineIsNoneOfOurs() throws {

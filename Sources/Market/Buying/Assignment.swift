@@ -204,10 +204,10 @@ struct Assignment: Sendable {
         }
         var sample = SpeedSample(first: Self.milliseconds(first - openedAt), isComplete: true, rate: nil)
         // Of one that fell silent the silence counts, or it would be as fast as before.
-        let hasStopped = now - last >= Self.measuredSpanLong
+        let hasStopped = now - last >= Self.measuredStop
         let later = tokens - min(firstTokens, tokens)
         let span = (hasStopped ? now : last) - first
-        let isLong = (later > 0 || hasStopped) && span >= Self.measuredSpanLong
+        let isLong = later > 0 && span >= Self.measuredSpanLong || hasStopped
         if isLong || later >= Self.measuredTokensMin && span >= Self.measuredSpanMin, !wasHeldBack {
             let rate = UInt64(max(later, 1)) * 1_000_000 / UInt64(max(1, span.milliseconds))
             sample.rate = UInt32(clamping: max(1, rate))
@@ -219,6 +219,8 @@ struct Assignment: Sendable {
     private static let measuredTokensMin: UInt32 = 8
     private static let measuredSpanMin = Interval.milliseconds(20)
     private static let measuredSpanLong = Interval.seconds(2)
+    /// It has fallen silent: as long as `stallMin`.
+    private static let measuredStop = Interval.milliseconds(1_500)
 
     private static func milliseconds(_ interval: Interval) -> UInt32 {
         UInt32(clamping: max(0, interval.milliseconds))

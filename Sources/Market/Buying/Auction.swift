@@ -96,15 +96,17 @@ struct Auction: Sendable {
     }
 
     /// How soon another seller that bid would begin its answer, and end it, by what is known of it; nil: no other bid.
-    /// `isEqual`: only those with the same weights, which could go on with this one's text.
+    /// `isEqual`: only those with the same weights, which could go on with this one's text, or, `again`, say it again.
     func soonest(
-        beside key: PublicKey, isEqual: Bool, _ parameters: MarketParameters
+        beside key: PublicKey, isEqual: Bool, again: Bool = false, _ parameters: MarketParameters
     ) -> (first: Interval, last: Interval)? {
         guard let offer = offer(of: key) else { return nil }
         var soonest: (first: Interval, last: Interval)?
         for entry in entries where entry.candidate.key != key {
             guard case .bid(_, let bid, let result) = entry.reply else { continue }
-            let goesOn = bid.continues && bid.digest == offer.digest && bid.quantization == offer.quantization
+            let goesOn =
+                (bid.continues || again) && bid.digest == offer.digest
+                && bid.quantization == offer.quantization
             guard goesOn || !isEqual else { continue }
             let reading = StallClock.reading(bid, requirements.tokensIn, parameters)
             let first = Interval.milliseconds(

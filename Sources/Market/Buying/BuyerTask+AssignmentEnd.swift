@@ -237,6 +237,7 @@ extension BuyerTask {
             if hadBegun { exclusions.readmit() }
             lastReason = reason
             if isSlow, wasMet { leftMet = true }
+            if case .turnedAway = parting { turnedAway.append(worker) }
             exclusions.add(
                 .init(
                     key: worker, reason: isDoubtful ? .notAsked : isBusy ? .busy : reason,
@@ -271,15 +272,14 @@ extension BuyerTask {
         let parameters = desk.parameters
         failovers += 1
         // Else a model server that is busy for ever would be asked for ever.
-        if !hasNextModel, lastReason != .busy || !wasTurnedAway {
+        if !hasNextModel, lastReason != .busy || turnedAway.count <= 1 {
             patience.renewAfterLoss(parameters, turn.monotonic)
         }
-        if lastReason == .busy { wasTurnedAway = true }
         if delivery.tokensLeft == 0 { return finish(reason: "length", extra: [], &desk, turn.monotonic) }
         if !delivery.isEmpty, !delivery.isResumable { _ = restart(&desk) }
         let canGoOn = request.preferences.allowFallbacks && (delivery.isEmpty || delivery.isResumable)
         guard canGoOn, assignments < parameters.assignmentsMax else {
-            return failWorkersLost(&desk, turn.monotonic)
+            return isTheServers ? refuse(&desk, turn.now) : failWorkersLost(&desk, turn.monotonic)
         }
         choose(&desk)
     }

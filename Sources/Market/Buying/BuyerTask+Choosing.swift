@@ -159,7 +159,7 @@ extension BuyerTask {
     /// word for how long it waits. nil: only as long as for dead ones, where another of its models could answer, or where
     /// it is a model server that says so, which doesn't know when that ends.
     private var queuesUntil: MonotonicTime? {
-        exclusions.hasBusy && !wasTurnedAway && !hasNextModel ? deadlineAt : nil
+        exclusions.hasBusy(besides: turnedAway) && !hasNextModel ? deadlineAt : nil
     }
 
     /// Waits for sellers that are only busy, `until` then at least; false: there are none, or the wait is over.
@@ -167,7 +167,7 @@ extension BuyerTask {
         until: MonotonicTime? = nil, _ desk: inout AuctionDesk, _ turn: inout Turn
     ) -> Bool {
         // Another model is better than a model server that has just turned the task away.
-        guard let soonest = exclusions.soonestRetry, !(wasTurnedAway && hasNextModel) else { return false }
+        guard let soonest = exclusions.soonestRetry, turnedAway.isEmpty || !hasNextModel else { return false }
         return wait(soonest: soonest, until: until, &desk, &turn)
     }
 

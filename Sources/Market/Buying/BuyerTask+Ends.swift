@@ -59,11 +59,12 @@ extension BuyerTask {
         end(.failed, failure, &desk)
     }
 
+    /// Whether it is the state of a model server that ended the last assignment: the same request may succeed later.
+    var isTheServers: Bool { delivery.isEmpty && (lastReason == .busy || lastReason == .backendDown) }
+
     /// Ends the task with the explanation why no node takes it.
     mutating func refuse(_ desk: inout AuctionDesk, _ now: Now) {
         if hasVerdict { return conclude(&desk, now) }
-        // That a model server is busy or down passes: the same request may succeed later.
-        let isTheServers = delivery.isEmpty && (lastReason == .busy || lastReason == .backendDown)
         if assignments > 0, failovers > 0 || !delivery.isEmpty, !isTheServers {
             return failWorkersLost(&desk, now.monotonic)
         }
@@ -99,7 +100,7 @@ extension BuyerTask {
             } else {
                 "no other node could continue"
             }
-        let said = lastFail.map { ": \($0.message)" } ?? ""
+        let said = lastFail.map { ": \($0.message.asClause)" } ?? ""
         let reason: Reason = lastFail != nil && ending == .failed ? .backendError : .workerLost
         let tokens = delivery.position.tokens
         let message = "\(worker) \(ending.phrase) after \(counted(tokens, "token"))\(said); \(why)."

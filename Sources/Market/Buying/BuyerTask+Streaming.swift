@@ -227,7 +227,10 @@ extension BuyerTask {
         guard let worker = assignment?.worker.key, request.preferences.allowFallbacks else { return nil }
         guard delivery.isEmpty || delivery.isResumable || !request.streams else { return nil }
         let isEqual = !delivery.isEmpty && request.streams
-        return auction?.soonest(beside: worker, isEqual: isEqual, parameters)
+        if let soonest = auction?.soonest(beside: worker, isEqual: isEqual, parameters) { return soonest }
+        // Where chance decides what is said, one that begins again is no place to go for a worker that only pauses.
+        guard isEqual, request.greedy, delivery.mayRepeat else { return nil }
+        return auction?.soonest(beside: worker, isEqual: true, again: true, parameters)
     }
 
     /// When a worker that hasn't begun must lose the task, so that another can keep the client's limits: when only the time

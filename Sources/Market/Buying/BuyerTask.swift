@@ -59,8 +59,8 @@ struct BuyerTask: Sendable {
     var lastLost: Failover?
     /// A worker that began again said something else than the client had got.
     var saidOtherwise = false
-    /// Whether a worker's model server was too busy for the task: its seller can't know when that ends.
-    var wasTurnedAway = false
+    /// Workers whose model server was too busy for the task: their sellers can't know when that ends.
+    var turnedAway: [PublicKey] = []
     /// The models that nobody answered with, and why.
     private var earlier: [(model: String, why: String)] = []
     /// What workers found of the task itself.
@@ -106,7 +106,7 @@ struct BuyerTask: Sendable {
         _ = restart(&desk)
         exclusions = Exclusions()
         patience = Patience(desk.parameters, now)
-        (verdicts, lastFail, lastReason, wasTurnedAway) = ([], nil, nil, false)
+        (verdicts, lastFail, lastReason, turnedAway) = ([], nil, nil, [])
         (losses, strangersLost, slowness, leftMet) = (0, 0, 0, false)
         if stage != .choosing { enter(.choosing) }
         auction = nil

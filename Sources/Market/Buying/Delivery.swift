@@ -35,7 +35,7 @@ struct Delivery: Sendable {
     private(set) var version: ModelVersion?
     /// Of the text, how much a worker that began again has repeated; nil: none does. The client gets what follows.
     private(set) var repeated: Int?
-    private var mayRepeat: Bool
+    private(set) var mayRepeat: Bool
     /// An embedding's answer, which the client gets as a whole.
     private var whole: [UInt8] = []
     /// The client's limit over all choices; nil: none.

@@ -26,8 +26,11 @@ struct Exclusions: Sendable {
     }
 
     /// Whether sellers that answer other tasks are among them.
-    var hasBusy: Bool {
-        entries.contains { $0.retryAfter != nil && ($0.reason == .busy || $0.reason == .holdLimit) }
+    func hasBusy(besides others: [PublicKey]) -> Bool {
+        entries.contains {
+            $0.retryAfter != nil && ($0.reason == .busy || $0.reason == .holdLimit)
+                && !others.contains($0.key)
+        }
     }
 
     /// Whether sellers that seem dead are among them: one may come back.

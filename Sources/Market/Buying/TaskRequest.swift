@@ -20,6 +20,8 @@ public struct TaskRequest: Sendable {
     public var resumable: Bool
     /// The client wants no chance in the answer, or doesn't say: a worker that begins again may well say the same.
     public var repeatable: Bool
+    /// The client states that it wants no chance in the answer.
+    public var greedy: Bool
     /// The client gets the answer as it comes. Otherwise it gets nothing before the end, so the answer may begin
     /// again.
     public var streams: Bool
@@ -34,7 +36,7 @@ public struct TaskRequest: Sendable {
         kind: TaskKind, model: String, fallbackModels: [String] = [], body: [UInt8], tokensIn: UInt32 = 0,
         tokensOutEstimate: UInt32 = 64,
         tokensOutMax: UInt32? = nil, features: Features = [], resumable: Bool = true,
-        repeatable: Bool = false,
+        repeatable: Bool = false, greedy: Bool = false,
         streams: Bool = true, choices: UInt32 = 1, choicesEach: UInt32 = 1,
         deadline: Interval = .seconds(600),
         preferences: Preferences = Preferences()
@@ -49,6 +51,7 @@ public struct TaskRequest: Sendable {
         self.features = features
         self.resumable = resumable
         self.repeatable = repeatable
+        self.greedy = greedy
         self.streams = streams
         self.choices = choices
         self.choicesEach = choicesEach

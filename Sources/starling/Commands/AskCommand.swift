@@ -140,7 +140,8 @@ struct AskCommand: AsyncParsableCommand {
             } else if count == 0 {
                 guard let text = String(validating: bytes, as: UTF8.self) else {
                     throw fail(
-                        "the prompt on stdin is not UTF-8 text", fix: "convert it, as with iconv -t UTF-8", .usage)
+                        "the prompt on stdin is not UTF-8 text", fix: "convert it, as with iconv -t UTF-8",
+                        .usage)
                 }
                 return text
             } else if errno != EINTR {

@@ -1,5 +1,6 @@
 import ArgumentParser
-import Foundation
+import FoundationEssentials
+import Glibc
 import Inference
 import NodeConfiguration
 import OpenAIFormat
@@ -25,14 +26,17 @@ struct CheckCommand: AsyncParsableCommand {
     var model: String?
     @Option(help: ArgumentHelp("The server's API key.", valueName: "KEY")) var apiKey: String?
     @Option(
-        help: ArgumentHelp("Certificates that sign the server's, instead of the system's.", valueName: "FILE"))
+        help: ArgumentHelp("Certificates that sign the server's, instead of the system's.", valueName: "FILE")
+    )
     var caFile: String?
     @Option(help: ArgumentHelp("Seconds that one answer may take.", valueName: "S")) var timeout = 60
     @Flag(help: "Print one JSON document.") var json = false
 
     func validate() throws {
         guard YAMLReader.isServerURL(url) else { throw ValidationError("\(url): write http://host:port") }
-        guard (1...3_600).contains(timeout) else { throw ValidationError("--timeout \(timeout): write 1 to 3600") }
+        guard (1...3_600).contains(timeout) else {
+            throw ValidationError("--timeout \(timeout): write 1 to 3600")
+        }
     }
 
     func run() async throws {
@@ -47,7 +51,8 @@ struct CheckCommand: AsyncParsableCommand {
             }
             if let problem = check.server.problem {
                 throw fail(
-                    "\(url): \(Printable.line(problem.message))", fix: "see the options --api-key and --ca-file",
+                    "\(url): \(Printable.line(problem.message))",
+                    fix: "see the options --api-key and --ca-file",
                     .unavailable)
             }
             guard let found = check.model else {
@@ -56,7 +61,9 @@ struct CheckCommand: AsyncParsableCommand {
                     model.map { "\(url) doesn't have \($0)" } ?? "\(url) lists no model",
                     fix: names.isEmpty ? "load a model there" : "it has \(Nearest.list(names))", .unavailable)
             }
-            json ? emit(json: String(decoding: document(check, found).bytes, as: UTF8.self)) : show(check, found)
+            json
+                ? emit(json: String(decoding: document(check, found).bytes, as: UTF8.self))
+                : show(check, found)
         }
     }
 
@@ -69,13 +76,17 @@ struct CheckCommand: AsyncParsableCommand {
         }
         if let slots = found.slots { facts.append("\(slots) slot\(slots == 1 ? "" : "s")") }
         if let reports = found.reports {
-            facts.append("says it has \(reports.isEmpty ? "no tools or vision" : reports.names.joined(separator: ", "))")
+            facts.append(
+                "says it has \(reports.isEmpty ? "no tools or vision" : reports.names.joined(separator: ", "))"
+            )
         }
         emit("\(check.server.dialect.title) at \(check.server.url)\n")
-        emit("\(facts.joined(separator: ", "))\(others > 0 ? " (and \(others) more model\(others == 1 ? "" : "s"))" : "")\n\n")
+        emit(
+            "\(facts.joined(separator: ", "))\(others > 0 ? " (and \(others) more model\(others == 1 ? "" : "s"))" : "")\n\n"
+        )
         let width = check.results.map(\.name.count).max() ?? 0
         for result in check.results {
-            let name = result.name.padding(toLength: width, withPad: " ", startingAt: 0)
+            let name = result.name + String(repeating: " ", count: width - result.name.count)
             emit("  \(name)  \(Printable.line(result.outcome.words))\n")
         }
         emit("\nA node offers it for: \(check.abilities.names.joined(separator: ", "))\n")

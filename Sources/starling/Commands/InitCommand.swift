@@ -98,7 +98,9 @@ struct InitCommand: AsyncParsableCommand {
             let servers = detect ? detectModelServers(at: at.isEmpty ? usualModelServerURLs : at) : []
             for server in servers {
                 let problem = server.problem.map { Printable.line($0.message) }
-                let what = server.models.isEmpty ? problem ?? "no model yet" : server.models.map(describe).joined(separator: ", ")
+                let what =
+                    server.models.isEmpty
+                    ? problem ?? "no model yet" : server.models.map(describe).joined(separator: ", ")
                 remark("  found    \(server.dialect.title) at \(server.url): \(what)")
             }
             if detect {
