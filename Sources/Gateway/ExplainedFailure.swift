@@ -16,7 +16,10 @@ struct ExplainedFailure {
     /// When to retry; nil means don't.
     let retryAfter: Interval?
 
-    init(_ failure: TaskFailure, task: String, model: String, catalogue: [ModelSummaryDocument]) {
+    init(
+        _ failure: TaskFailure, task: String, model: String, isOneOfSeveral: Bool = false,
+        catalogue: [ModelSummaryDocument]
+    ) {
         let kind = Kind(failure.reason)
         status = kind.status
         let wasLost = failure.reason == .workerLost || failure.reason == .stalled
@@ -25,7 +28,10 @@ struct ExplainedFailure {
             ? failure.retryAfter ?? .seconds(1) : nil
         var body = ErrorBody(
             message: failure.message, type: kind.type, code: failure.reason.code, param: kind.param)
-        if failure.reason == .modelNotFound { body = GatewayResponder.noSuchModel(model, in: catalogue) }
+        // Of several models the message names all, and the catalogue knows nothing better.
+        if failure.reason == .modelNotFound, !isOneOfSeveral {
+            body = GatewayResponder.noSuchModel(model, in: catalogue)
+        }
         if kind.type == "no_bid", let parameter = failure.nearest?.parameter { body.param = parameter }
         body.metadata = Self.metadata(failure, task: task, model: model, retryAfter: retryAfter)
         self.body = body

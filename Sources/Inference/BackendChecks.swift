@@ -69,7 +69,8 @@ extension Backend {
     private func adopt(_ found: ModelDescription) {
         var merged = found
         if let context = configuration.context {
-            merged.context = context
+            // More than the server has would fail at the server.
+            merged.context = found.isContextAssumed ? context : min(context, found.context ?? context)
             merged.isContextAssumed = false
         }
         if let file = fileDescription {

@@ -22,6 +22,10 @@ final class BackendJob: TransferSink {
     /// Bytes outside any event before the answer is judged not to be an event stream.
     static let ignoredMax = 16 << 10
     static let headMax = 4 << 10
+    /// Tokens of an answer that need say nothing.
+    static let silentTokensMax = 64
+    /// How long an answer that is whole waits for its counts.
+    static let countsWait = Interval.seconds(1)
 
     let id: JobID
     let kind: InferenceKind
@@ -60,7 +64,11 @@ final class BackendJob: TransferSink {
     private var body: [UInt8] = []
     private var usage: BackendUsage?
     private var finishReason: String?
+    /// Of several answers, those that have ended; and when the last one has.
+    private var ended: Set<UInt64> = []
+    private var wholeAt: MonotonicTime?
     private var countedTokens = 0
+    private var saidBytes = 0
     private var toldTokens = 0
     var queue: PacedQueue
     /// The consumer asked for a pause.
@@ -106,6 +114,7 @@ final class BackendJob: TransferSink {
         var next = min(deadline, inquiryAt(limits) ?? .never)
         if !isHeld { next = min(next, queue.nextDue) }
         if !isServerPaused, reading != .complete { next = min(next, hangAt(limits)) }
+        if reading == .streaming, let wholeAt { next = min(next, wholeAt + Self.countsWait) }
         return next
     }
 
@@ -151,6 +160,7 @@ final class BackendJob: TransferSink {
         if deadline <= now {
             return fail(.deadlineExceeded, "The task's deadline passed.")
         }
+        if let wholeAt, wholeAt + Self.countsWait <= now { complete() }
         if !isServerPaused, reading != .complete, hangAt(limits) <= now {
             return fail(
                 .hung,
@@ -211,7 +221,7 @@ final class BackendJob: TransferSink {
             guard reading == .streaming else { return }
             if event.data.elementsEqual("[DONE]".utf8) {
                 // A server that is cut off behind a proxy ends like that: what it sent may be half an answer.
-                if finishReason == nil { return fail(.closedEarly, Self.noReason) }
+                if wholeAt == nil { return fail(.closedEarly, Self.noReason) }
                 return complete()
             }
             // Versions of llama.cpp begin the answers to several prompts with it.
@@ -253,6 +263,7 @@ final class BackendJob: TransferSink {
             return fail(error, .error, "The model server broke off: ")
         }
         if name == "error" { return fail(.error, "The model server broke off with an error.") }
+        saidBytes += chunk.text.count + chunk.complex.count
         var says = !chunk.text.isEmpty
         if !chunk.complex.isEmpty {
             switch ChoicesContent(of: chunk.complex, isChat: kind == .chat) {
@@ -266,7 +277,14 @@ final class BackendJob: TransferSink {
         let tokens = tokens(of: chunk, says: says)
         if let newUsage = chunk.usage { take(newUsage) }
         if let speed = chunk.promptSpeed { promptSpeed = speed }
-        if let reason = chunk.finishReason, finishReason == nil { finishReason = reason }
+        for end in chunk.ends {
+            if end.isFailure {
+                return fail(.error, "The model server gave its answer up, with the reason \(end.reason).")
+            }
+            if finishReason == nil { finishReason = end.reason }
+            if ended.count < choices { ended.insert(end.index) }
+            if wholeAt == nil, ended.count >= choices { wholeAt = now }
+        }
         if let read = chunk.promptRead, !says {
             promptRead = max(read, promptRead ?? 0)
             lastTokenAt = now
@@ -324,6 +342,9 @@ final class BackendJob: TransferSink {
             usage.promptTokens /= perPrompt
             usage.cachedTokens /= perPrompt
         }
+        // No token says less than a byte, but for a few that end something.
+        usage.completionTokens = min(
+            usage.completionTokens, UInt32(clamping: max(countedTokens, saidBytes) + Self.silentTokensMax))
         if usage.completionTokens == 0 { usage.completionTokens = UInt32(clamping: countedTokens) }
         let sample = sample(usage)
         usage.promptTokens = usage.promptTokens &+ besideTokens
@@ -365,7 +386,12 @@ final class BackendJob: TransferSink {
         case .untrusted(let words): backend.failed(self, .untrusted(words))
         case .unreachable: fail(.unreachable, "The model server can't be reached.")
         case .timedOut: fail(.unreachable, "The model server doesn't accept a connection.")
-        case .brokenOff, .failed: fail(.closedEarly, "The model server closed the connection in mid-answer.")
+        case .brokenOff, .failed:
+            if wholeAt != nil, kind != .embedding {
+                complete()
+            } else {
+                fail(.closedEarly, "The model server closed the connection in mid-answer.")
+            }
         }
         deliver(now: now)
     }
@@ -374,7 +400,7 @@ final class BackendJob: TransferSink {
         guard kind == .embedding else {
             // Some servers close the connection instead of sending [DONE]; a finish reason shows that the
             // answer is complete.
-            if finishReason != nil { return complete() }
+            if wholeAt != nil { return complete() }
             guard hasEvents else { return failUnstreamed() }
             return fail(.closedEarly, Self.noReason)
         }

@@ -40,6 +40,7 @@ extension Node {
         let reached = reachedJoins
         for url in settings.mesh.join {
             guard !reached.contains(url) else {
+                joinsReachedOnce.insert(url)
                 if joinProblems.removeValue(forKey: url) != nil {
                     log.notice("reached", metadata: ["node": "\(url)"])
                 }
@@ -79,7 +80,9 @@ extension Node {
         let isAnswered = questions.map { question in sight.answers.contains { question.isAnswered(by: $0) } }
         let knowsUs = isAnswered.first ?? false
         let problem: String
-        if url.key == identity.publicKey {
+        if joinsReachedOnce.contains(url) {
+            problem = "\(url) was reached before, and doesn't answer now"
+        } else if url.key == identity.publicKey {
             if knowsUs, !isOwn(url.endpoint) {
                 ownKeySeen = OwnKeyUse(endpoint: url.endpoint, at: SystemClock.monotonic)
                 problem = ownKeyProblem ?? ""

@@ -39,6 +39,14 @@ extension Node {
             logFailover(of: task, after, to: award)
         }
         guard let client = streams[task] else { return }
+        if case .failed(let failure) = event {
+            log.info(
+                "a task failed",
+                metadata: [
+                    "task": "\(task)", "code": "\(failure.reason.code)",
+                    "why": "\(Printable.line(failure.message))",
+                ])
+        }
         if event.isFinal {
             streams[task] = nil
             ended(task)
@@ -59,10 +67,15 @@ extension Node {
             "another node goes on with a task",
             metadata: [
                 "task": "\(task)", "model": "\(award.model)",
-                "from": "\(Printable.line(name(of: lost.worker, label: lost.name).text))",
-                "to": "\(Printable.line(name(of: award.worker, label: award.workerName).text))",
+                "from": "\(inWords(lost.worker, label: lost.name))",
+                "to": "\(inWords(award.worker, label: award.workerName))",
                 "why": "\(Printable.line(lost.why))", "delivered_tokens": "\(lost.tokens)",
             ])
+    }
+
+    private func inWords(_ worker: PublicKey, label: String) -> String {
+        let name = name(of: worker, label: label)
+        return name.isPinned ? Printable.line(name.text) : worker.inWords(label: label)
     }
 
     private func drained(_ task: TaskID) {

@@ -75,6 +75,8 @@ public actor Node {
     var salesTimer: UVLoop.Timer?
     /// Why a node of `mesh.join` isn't reached.
     var joinProblems: [PeerURL: String] = [:]
+    /// Nodes of `mesh.join` that have been reached: nothing is wrong with how they are named.
+    var joinsReachedOnce: Set<PeerURL> = []
     var joinTimer: UVLoop.Timer?
     /// Another process with this node's key, at an address of `mesh.join`.
     var ownKeySeen: OwnKeyUse?

@@ -54,8 +54,24 @@ public struct BackendChunk: Hashable, Sendable {
     /// The raw value of `choices` when it holds more than text: several choices, tool calls, reasoning,
     /// log-probabilities or unknown fields. `text` is then empty.
     public var complex: [UInt8] = []
-    /// The first `finish_reason` that is not null.
-    public var finishReason: String?
+    /// The answers that end here.
+    public var ends: [End] = []
+
+    public struct End: Hashable, Sendable {
+        public var index: UInt64
+        /// The server's `finish_reason`.
+        public var reason: String
+        public init(index: UInt64, reason: String) {
+            self.index = index
+            self.reason = reason
+        }
+
+        /// Whether the server says that it gave up: vLLM's `abort`, OpenRouter's `error`.
+        public var isFailure: Bool {
+            ["abort", "aborted", "cancel", "cancelled", "canceled", "error", "failed", "timeout"].contains(
+                reason)
+        }
+    }
     public var usage: BackendUsage?
     public var error: BackendErrorBody?
     /// How much of the prompt has been read, where the server says so while it reads (llama.cpp's `prompt_progress`).
@@ -147,6 +163,7 @@ public struct BackendChunk: Hashable, Sendable {
     private mutating func choice(_ cursor: inout JSONCursor) throws(JSONError) -> Bool {
         try cursor.take(UInt8(ascii: "{"))
         var plain = true
+        var end = End(index: 0, reason: "")
         var first = true
         while let key = try cursor.nextKey(&first) {
             switch key {
@@ -156,15 +173,17 @@ public struct BackendChunk: Hashable, Sendable {
             case "finish_reason" where cursor.peek() == UInt8(ascii: "\""):
                 var reason: [UInt8] = []
                 try cursor.string(into: &reason)
-                if finishReason == nil { finishReason = String(decoding: reason.prefix(64), as: UTF8.self) }
+                end.reason = String(decoding: reason.prefix(64), as: UTF8.self)
             case "index":
-                if try cursor.whole(depth: 3) != 0 { plain = false }
+                end.index = try cursor.whole(depth: 3) ?? .max
+                if end.index != 0 { plain = false }
             // Servers add these; they tell the client nothing beyond `finish_reason`.
             case "stop_reason", "matched_stop", "native_finish_reason": try cursor.skip(depth: 3)
             default:
                 if try !isNothing(&cursor) { plain = false }
             }
         }
+        if end.reason.isFinishReason { ends.append(end) }
         return plain
     }
 
@@ -191,6 +210,11 @@ public struct BackendChunk: Hashable, Sendable {
         try cursor.skip(depth: 4)
         return cursor.index - start == 2 && (byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "["))
     }
+}
+
+extension String {
+    /// Some servers say "not yet" by an empty text.
+    var isFinishReason: Bool { self != "null" && !utf8.allSatisfy { $0 <= 0x20 } }
 }
 
 extension BackendUsage {

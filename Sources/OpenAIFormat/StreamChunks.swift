@@ -108,7 +108,7 @@ public struct StreamChunks: Sendable {
             let index = choice["index"]?.whole ?? 0
             whole.append(completed(withRoleOnce(choice, index)))
             if !seen.contains(index), seen.count < ClientRequest.choicesMax { seen.append(index) }
-            if choice["finish_reason"]?.text != nil, !finished.contains(index),
+            if choice["finish_reason"]?.text?.isFinishReason ?? false, !finished.contains(index),
                 finished.count < ClientRequest.choicesMax
             {
                 finished.append(index)

@@ -74,7 +74,7 @@ extension WholeAnswer.Choice {
     fileprivate mutating func merge(_ member: JSONTree.Member) {
         switch member.key {
         case "index": break
-        case "finish_reason": if let text = member.value.text { reason = text }
+        case "finish_reason": if let text = member.value.text, text.isFinishReason { reason = text }
         case "text": if let more = member.value.text { text.append(contentsOf: more.utf8) }
         case "logprobs": logprobs.merge(member.value)
         case "delta":

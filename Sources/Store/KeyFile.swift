@@ -12,10 +12,16 @@ public enum KeyFile {
 
     /// Reads the identity in `path`. If the file doesn't exist, creates one with a new identity (mode 0600,
     /// parent folders 0700). Throws when the file can't be read or made, is readable by others, or isn't a
-    /// key.
+    /// key; and when it is missing beside a database, whose receipts would belong to nobody.
     public static func loadOrCreate(_ path: String) throws(KeyFileError) -> Identity {
-        access(path, F_OK) == 0 || errno != ENOENT
-            ? try load(path) : try create(path, seed: SecureRandom.bytes32())
+        if access(path, F_OK) == 0 || errno != ENOENT { return try load(path) }
+        let database = (path.parentPath.isEmpty ? "." : path.parentPath) + "/starling.sqlite"
+        guard access(database, F_OK) != 0 else {
+            throw KeyFileError(
+                path: path, problem: "is missing, and \(database) holds what its node earned",
+                fix: "restore the key from your backup; to begin with a new one, move the database away")
+        }
+        return try create(path, seed: SecureRandom.bytes32())
     }
 
     /// Reads the identity in `path`. Throws as `loadOrCreate` does, and when there is no file.

@@ -592,7 +592,9 @@ import Testing
             loop,
             handler: Script.llama { connection in
                 connection.head()
-                connection.write("data: {\"choices\":[{\"index\":1,\"delta\":{\"content\":\"a\"}}]}\n\n")
+                connection.write(
+                    "data: {\"choices\":[{\"index\":1,\"delta\":{\"content\":\"a\"},\"finish_reason\":\"stop\"}]}\n\n"
+                )
                 connection.write(Script.end(1))
             })
         let rig = Rig(server, loop: loop)

@@ -196,6 +196,53 @@ import Testing
         server.close()
     }
 
+    @Test(arguments: [
+        #"{"index":0,"delta":{},"finish_reason":"stop"}"#,
+        #"{"index":0,"delta":{},"finish_reason":"stop"},{"index":0,"delta":{},"finish_reason":"stop"}"#,
+    ])
+    func anAnswerOfWhichOnePartNeverEndedIsLost(ends: String) {
+        let (server, rig) = rig { connection in
+            connection.head()
+            for index in [0, 1] {
+                connection.write(
+                    "data: {\"choices\":[{\"index\":\(index),\"delta\":{\"content\":\"a\"}}]}\n\n")
+            }
+            connection.write("data: {\"choices\":[\(ends)]}\n\ndata: [DONE]\n\n")
+        }
+        run(rig, body: "{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}],\"n\":2}")
+        #expect(rig.failure(1)?.code == .closedEarly)
+        rig.close()
+        server.close()
+    }
+
+    @Test(arguments: ["error", "abort"])
+    func anAnswerThatItsServerGaveUpIsLost(reason: String) {
+        let (server, rig) = rig { connection in
+            connection.head()
+            connection.write(
+                "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"},\"finish_reason\":\"\(reason)\"}]}\n\n"
+            )
+            connection.write("data: [DONE]\n\n")
+        }
+        run(rig, body: "{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}")
+        #expect(rig.failure(1)?.message.contains(reason) == true)
+        rig.close()
+        server.close()
+    }
+
+    @Test func anAnswerWithItsReasonIsWholeThoughItsConnectionStaysOpen() {
+        let (server, rig) = rig { connection in
+            connection.head()
+            connection.write(
+                "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"},\"finish_reason\":\"stop\"}]}\n\n"
+            )
+        }
+        run(rig, body: "{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}")
+        #expect(rig.finish(1)?.reason == "stop")
+        rig.close()
+        server.close()
+    }
+
     @Test func answersToSeveralPromptsMayBeginWithNull() {
         let (server, rig) = rig { connection in
             connection.head()

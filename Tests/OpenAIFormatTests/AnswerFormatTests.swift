@@ -128,6 +128,23 @@ import Testing
         #expect(text.contains(#"{"index":1,"id":"b""#) && text.contains(#"{"index":2,"id":"c""#))
     }
 
+    @Test func callsWithoutAnIDAreToldApartByTheirNames() throws {
+        var answer = WholeAnswer()
+        for piece in [
+            #"{"index":0,"id":"","function":{"name":"f","arguments":""}}"#,
+            #"{"index":0,"id":"","function":{"name":"f","arguments":"{\"x\":"}}"#,
+            #"{"index":0,"function":{"arguments":"1}"}}"#,
+            #"{"index":0,"id":"","function":{"name":"g","arguments":"{\"y\":2}"}}"#,
+        ] {
+            let isTaken = answer.append(
+                choices: Array(#"[{"index":0,"delta":{"tool_calls":[\#(piece)]}}]"#.utf8))
+            #expect(isTaken)
+        }
+        let tree = try JSONTree(parsing: answer.body(identity, reason: "tool_calls", usage: usage))
+        let calls = try #require(tree["choices"]?.elements?.first?["message"]?["tool_calls"]?.elements)
+        #expect(calls.map { $0["function"]?["arguments"]?.text } == [#"{"x":1}"#, #"{"y":2}"#])
+    }
+
     @Test func callsThatServersNumberRightlyKeepTheirNumbers() {
         var calls = ToolCallIndices()
         let choices = try? JSONTree(

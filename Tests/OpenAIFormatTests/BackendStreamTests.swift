@@ -60,7 +60,7 @@ private func delta(_ content: String) -> String {
     @Test func plainTextIsUnescaped() throws {
         let chunk = try scan(delta(#""a\"\\\/\b\f\n\r\t\u00e9\ud83d\ude00 ü""#))
         #expect(String(decoding: chunk.text, as: UTF8.self) == "a\"\\/\u{8}\u{C}\n\r\té😀 ü")
-        #expect(chunk.complex.isEmpty && chunk.finishReason == nil)
+        #expect(chunk.complex.isEmpty && chunk.ends.isEmpty)
         #expect(try scan(#"{"choices":[{"text":"y","index":0,"logprobs":null}]}"#).text == Array("y".utf8))
     }
 
@@ -71,7 +71,15 @@ private func delta(_ content: String) -> String {
         #expect(role.text.isEmpty && role.complex.isEmpty)
         let last = try scan(
             #"{"choices":[{"finish_reason":"length","index":0,"delta":{},"stop_reason":12}]}"#)
-        #expect(last.finishReason == "length" && last.complex.isEmpty)
+        #expect(last.ends == [.init(index: 0, reason: "length")] && last.complex.isEmpty)
+    }
+
+    @Test func anEmptyReasonIsNoEnd() throws {
+        for reason in [#""""#, #"" ""#, #""null""#, "null"] {
+            #expect(
+                try scan(#"{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":\#(reason)}]}"#)
+                    .ends.isEmpty)
+        }
     }
 
     @Test func whatSaysMoreThanTextIsHandedOnWhole() throws {

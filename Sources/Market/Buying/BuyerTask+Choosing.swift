@@ -81,7 +81,7 @@ extension BuyerTask {
             let entry = (eligible, basis.expect(offer, millitrust: trust, belief).score)
             if desk.sellers.isOverdue(candidate.key, now) {
                 overdue.append(entry)
-            } else if desk.sellers.isSuspended(candidate.key, now) {
+            } else if rank == .max, desk.sellers.isSuspended(candidate.key, now) {
                 suspended.append(entry)
             } else if found.isReachabilityUntested, !offer.reachability.acceptsChannels,
                 candidate.key != desk.identity.publicKey

@@ -55,7 +55,12 @@ extension BuyerTask {
         count(&failure)
         if let retryAfter { failure.retryAfter = retryAfter }
         let costsNothing = delivery.isEmpty && bill.cost == .zero
-        failure.delivered = costsNothing ? nil : summary(reason: "error")
+        if !costsNothing {
+            // A beginning again came to nothing: the client keeps what it had got.
+            var delivered = summary(reason: "error")
+            delivered.completionTokens = delivered.completionTokens &+ delivered.discarded.tokens
+            failure.delivered = delivered
+        }
         end(.failed, failure, &desk)
     }
 

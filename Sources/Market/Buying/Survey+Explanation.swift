@@ -48,6 +48,9 @@ extension Survey {
         let one = allowed == 1
         switch reason {
         case .overMaxPrice: return priceSentence()
+        case .tooSlow where startsTooLate:
+            let start = quickest.map { ", the quickest after \($0.speed.firstTokenMilliseconds) ms" } ?? ""
+            return "No \(node) that sells \(model) starts its answers soon enough: \(sellIt)\(start)."
         case .tooSlow:
             let speed = fastest.map {
                 ", the fastest at \(Self.decimal(Int64($0.speed.millitokensPerSecond), 1_000, 0)) tokens/s"
@@ -135,6 +138,15 @@ extension Survey {
     static let maxPromptPrice = "provider.max_price.prompt"
     static let maxCompletionPrice = "provider.max_price.completion"
     static let maxCost = "provider.max_cost"
+    /// Whether the fastest would do for the throughput, so that the limit of the latency is what excludes.
+    private var startsTooLate: Bool {
+        guard preferences.maxFirstTokenMilliseconds != nil else { return false }
+        return preferences.minMillitokensPerSecond.map { least in
+            fastest.map { $0.speed.millitokensPerSecond >= least } ?? false
+        } ?? true
+    }
+
+    static let maxLatency = "provider.preferred_max_latency"
     static let minThroughput = "provider.preferred_min_throughput"
 
     /// The smallest change that would have admitted a seller.
@@ -149,6 +161,9 @@ extension Survey {
             return near(
                 offer, Self.maxCost,
                 basis.expect(offer, millitrust: 1_000, SpeedBelief()).estimate.microCredits)
+        }
+        if reason == .tooSlow, startsTooLate, let offer = quickest {
+            return near(offer, Self.maxLatency, Int64(offer.speed.firstTokenMilliseconds) + 1)
         }
         if reason == .tooSlow, let offer = fastest {
             return near(offer, Self.minThroughput, Int64(offer.speed.millitokensPerSecond))

@@ -27,6 +27,8 @@ struct Survey: Sendable {
     /// The cheapest offer above the limits, and the fastest that is too slow.
     private(set) var cheapest: Offer?
     private(set) var fastest: Offer?
+    /// Of those that are too slow, the one that starts first.
+    private(set) var quickest: Offer?
     /// The tokens for which prices are compared.
     private(set) var basis = ScoringBasis(tokensIn: 0, tokensOut: 0, weights: Weights())
 
@@ -61,6 +63,10 @@ struct Survey: Sendable {
         if reason == .lacksParameter { noteLacking(offer) }
         if reason == .overMaxPrice, cheapest.map({ offer.price.output < $0.price.output }) ?? true {
             cheapest = offer
+        }
+        let first = offer.speed.firstTokenMilliseconds
+        if reason == .tooSlow, quickest.map({ first < $0.speed.firstTokenMilliseconds }) ?? true {
+            quickest = offer
         }
         let speed = offer.speed.millitokensPerSecond
         if reason == .tooSlow, fastest.map({ speed > $0.speed.millitokensPerSecond }) ?? true {

@@ -43,7 +43,7 @@ public struct NearestOffer: Sendable {
 extension PublicKey {
     /// A node in a sentence for people, as commands show it too: in quotes the label that it gives itself, which proves
     /// nothing, and the id that does.
-    func inWords(label: String) -> String {
+    public func inWords(label: String) -> String {
         let id = NodeID(of: self).short
         return label.isEmpty ? id : "\(Printable.quoted(label)) \(id)"
     }

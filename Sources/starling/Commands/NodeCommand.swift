@@ -167,7 +167,8 @@ struct NodeCommand: AsyncParsableCommand {
                         + " mesh of your local network set mesh.address: \(here.host) in its nodes' files (each its own),"
                         + " for one on this machine 127.0.0.1"
                     : "           ADDRESS is where others reach this machine, such as \(here.host): state it as"
-                        + " mesh.public, or wait until `starling status` shows it")
+                        + " mesh.public, or wait until other nodes have told it. For a mesh on this machine set"
+                        + " mesh.address: 127.0.0.1 in the files of all its nodes")
         }
         remark("  api      http://\(http)/v1    page http://\(http)/")
         remark(
