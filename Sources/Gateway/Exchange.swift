@@ -38,7 +38,18 @@ struct Request: Sendable {
 
     var method: HTTPMethod { head.method }
     var isHTTP11: Bool { head.version.minor >= 1 }
-    var contentLength: Int { self["content-length"].flatMap(Int.init) ?? 0 }
+    /// One beyond 63 bits is as large as can be.
+    var contentLength: Int { self["content-length"].map { Int($0) ?? .max } ?? 0 }
+
+    /// A coding of the body that this node doesn't undo, and the header that states it.
+    var coding: (header: String, value: String)? {
+        for (header, plain) in [("Content-Encoding", "identity"), ("Transfer-Encoding", "chunked")] {
+            for value in head.headers[canonicalForm: header] where value.lowercased() != plain {
+                return (header, String(value.prefix(40)))
+            }
+        }
+        return nil
+    }
 
     /// A header's first value.
     subscript(name: String) -> String? { head.headers.first(name: name) }

@@ -55,10 +55,10 @@ struct GatewayResponder: Sendable {
             return response
         }
         if request.contentLength > configuration.bodyBytesMax { return response(to: .tooLarge) }
-        if route.takesTask, let coding = request["content-encoding"], coding.lowercased() != "identity" {
+        if route.takesTask, let coding = request.coding {
             var response = Reply.error(
                 .invalid(
-                    "The body has `Content-Encoding: \(coding.prefix(40))`. This node takes bodies only as they are:"
+                    "The body has `\(coding.header): \(coding.value)`. This node takes bodies only as they are:"
                         + " leave the header out, and don't compress.", code: "unsupported_encoding"),
                 status: .unsupportedMediaType)
             response.headers.add(name: "accept-encoding", value: "identity")

@@ -219,6 +219,19 @@ import Testing
         }
     }
 
+    @Test(arguments: [
+        ("Content-Length: 18446744073709551614", 413), ("Content-Length: 9223372036854775807", 413),
+        ("Transfer-Encoding: gzip, chunked", 415),
+    ])
+    func aBodyThatCanNotBeTakenIsRefusedByItsHead(header: String, status: Int) async throws {
+        try await withGateway(quick) { port in
+            let client = try RawClient(port: port)
+            await client.send(raw("POST /v1/chat/completions HTTP/1.1\nHost: localhost\n\(header)\n\n"))
+            let answered = try await client.response().status
+            #expect(answered == status)
+        }
+    }
+
     @Test func aCompressedBodyIsRefusedByName() async throws {
         try await withGateway(quick) { [quick] port in
             let response = try await ask(
