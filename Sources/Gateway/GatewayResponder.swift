@@ -123,10 +123,14 @@ struct GatewayResponder: Sendable {
                     .requestHeaderFieldsTooLarge,
                     "The request's target and headers are larger than \(Gateway.headBytesMax >> 10) KiB."
                 )
-            case .invalidVersion:
+            // HTTP/2's preface ends the reading of HTTP/1.
+            case .invalidVersion, .paused:
                 (.httpVersionNotSupported, "This node speaks HTTP/1.1 and HTTP/1.0, without TLS.")
             case .invalidEOFState:
                 (.badRequest, "The connection ended in the middle of a request.")
+            // Two lengths, or a chunk without its end.
+            case .unknown, .strictModeAssertion:
+                (.badRequest, "The length or the chunks of the request's body aren't as HTTP/1.1 has them.")
             default:
                 (
                     .badRequest,

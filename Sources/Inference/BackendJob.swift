@@ -22,6 +22,8 @@ final class BackendJob: TransferSink {
     /// Bytes outside any event before the answer is judged not to be an event stream.
     static let ignoredMax = 16 << 10
     static let headMax = 4 << 10
+    /// Tokens that a chat format, or a picture of few bytes, may add to a prompt.
+    static let templateTokensMax = 16_384
     /// Tokens of an answer that need say nothing.
     static let silentTokensMax = 64
     /// How long an answer that is whole waits for its counts.
@@ -69,6 +71,7 @@ final class BackendJob: TransferSink {
     private var wholeAt: MonotonicTime?
     private var countedTokens = 0
     private var saidBytes = 0
+    private var bodyBytes = 0
     private var toldTokens = 0
     var queue: PacedQueue
     /// The consumer asked for a pause.
@@ -100,6 +103,7 @@ final class BackendJob: TransferSink {
         droppedFields = request.droppedFields
         inputs = request.inputs
         choices = request.choices
+        bodyBytes = request.body.count
         // llama.cpp ends each answer with a count of its own.
         countsApart = choices > 1 && backend?.configuration.dialect == .llamaCpp
         perPrompt = request.choicesPerPrompt
@@ -342,7 +346,8 @@ final class BackendJob: TransferSink {
             usage.promptTokens /= perPrompt
             usage.cachedTokens /= perPrompt
         }
-        // No token says less than a byte, but for a few that end something.
+        // No token is less than a byte, but for a few: a server that counts otherwise has lost count.
+        usage.promptTokens = min(usage.promptTokens, UInt32(clamping: bodyBytes + Self.templateTokensMax))
         usage.completionTokens = min(
             usage.completionTokens, UInt32(clamping: max(countedTokens, saidBytes) + Self.silentTokensMax))
         if usage.completionTokens == 0 { usage.completionTokens = UInt32(clamping: countedTokens) }

@@ -46,7 +46,9 @@ struct CheckCommand: AsyncParsableCommand {
                 url, model: model, apiKey: key, certificates: caFile, timeout: .seconds(Int64(timeout)))
             guard let check = checked else {
                 throw fail(
-                    "no model server answers at \(url)", fix: "start it, or check the address and port",
+                    "no model server answers at \(url)",
+                    fix:
+                        "start it, or check the address and port; what answers there must list its models as OpenAI's API does",
                     .unavailable)
             }
             if let problem = check.server.problem {
