@@ -91,7 +91,7 @@ struct RequestReader {
         }
         guard let elements = value.elements else { throw wrong }
         guard !elements.isEmpty else { throw .invalid("`\(name)` is empty.", param: name) }
-        if elements.allSatisfy({ $0.whole != nil }) {
+        if elements.allSatisfy(\.isTokenID) {
             estimate.add(tokens: UInt32(clamping: elements.count))
             isShaped = true
             return
@@ -99,7 +99,7 @@ struct RequestReader {
         for element in elements {
             if let text = element.text {
                 estimate.add(bytes: text.utf8.count)
-            } else if let ids = element.elements, ids.allSatisfy({ $0.whole != nil }) {
+            } else if let ids = element.elements, ids.allSatisfy(\.isTokenID) {
                 estimate.add(tokens: UInt32(clamping: ids.count))
             } else {
                 throw wrong
@@ -123,5 +123,13 @@ struct RequestReader {
             maxTokens = min(maxTokens ?? .max, UInt32(clamping: limit))
         }
         choices = UInt32(clamping: field("n")?.whole ?? 1)
+    }
+}
+
+extension JSONTree {
+    /// A number that can be one of a vocabulary. A larger one wraps around in some servers.
+    fileprivate var isTokenID: Bool {
+        guard case .number(let digits) = self, !digits.hasPrefix("-"), let whole else { return false }
+        return whole <= UInt64(Int32.max)
     }
 }

@@ -106,7 +106,7 @@ public struct StreamChunks: Sendable {
         var whole: [JSONTree] = []
         for choice in calls.renumber(choices) {
             let index = choice["index"]?.whole ?? 0
-            whole.append(completed(withRoleOnce(choice, index)))
+            whole.append(completed(withText(withRoleOnce(choice, index))))
             if !seen.contains(index), seen.count < ClientRequest.choicesMax { seen.append(index) }
             if choice["finish_reason"]?.text?.isFinishReason ?? false, !finished.contains(index),
                 finished.count < ClientRequest.choicesMax
@@ -118,6 +118,13 @@ public struct StreamChunks: Sendable {
         JSONTree.array(whole).write(to: &out)
         out.append(contentsOf: afterChoices)
         return true
+    }
+
+    /// Some servers write a piece of text as a list of parts; clients add up texts.
+    private func withText(_ choice: JSONTree) -> JSONTree {
+        guard let parts = choice["delta"]?["content"]?.elements else { return choice }
+        let text = parts.map { $0["text"]?.text ?? "" }.joined()
+        return choice.replacing("delta") { $0.replacing("content") { _ in .string(text) } }
     }
 
     /// Some servers repeat the role, and some SDKs append it to the first.

@@ -68,7 +68,7 @@ struct ToolCallIndices: Sendable {
 
 extension JSONTree {
     /// An object with one member's value changed.
-    fileprivate func replacing(_ key: String, by change: (JSONTree) -> JSONTree) -> JSONTree {
+    func replacing(_ key: String, by change: (JSONTree) -> JSONTree) -> JSONTree {
         guard let members else { return self }
         return .object(members.map { $0.key == key ? .init(key, change($0.value)) : $0 })
     }

@@ -156,6 +156,15 @@ import Testing
         #expect(same == choices)
     }
 
+    @Test func aPieceOfTextThatIsAListOfPartsIsStreamedAsText() {
+        var chunks = StreamChunks(identity, includeUsage: false)
+        var out: [UInt8] = []
+        let piece =
+            #"[{"index":0,"delta":{"content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}}]"#
+        let isTaken = chunks.choices(Array(piece.utf8), to: &out)
+        #expect(isTaken && String(decoding: out, as: UTF8.self).contains(#""content":"ab""#))
+    }
+
     @Test func choicesThatAreNoListOfObjectsAreNotWritten() {
         var chunks = StreamChunks(identity, includeUsage: false)
         var out: [UInt8] = []

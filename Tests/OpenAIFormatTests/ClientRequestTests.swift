@@ -18,6 +18,14 @@ private func refusal(_ json: String, _ kind: ClientRequest.Kind = .chat) -> Erro
 private let hello = #""model":"m","messages":[{"role":"user","content":"Hello"}]"#
 
 @Suite struct ClientRequests {
+    @Test func tokenIDsAreThoseOfAVocabulary() {
+        for prompt in ["[1099511627776]", "[-1]", "[[2147483648]]"] {
+            #expect(throws: ErrorBody.self) {
+                try ClientRequest(kind: .completion, body: Array(#"{"model":"m","prompt":\#(prompt)}"#.utf8))
+            }
+        }
+    }
+
     @Test func theBodyKeepsEverythingButTheRoutingPreferences() throws {
         let request = try read(
             #"{"provider":{"sort":"price"},"model":"m","seed":12345678901234567890,"top_p":0.10,"messages":[{"x":{"a":[null]},"role":"user","content":"é\u0000"}]}"#
