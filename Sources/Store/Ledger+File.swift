@@ -37,8 +37,8 @@ extension Ledger {
         if let opened, !opened.isInPlace { throw LedgerError.missing(opened.path) }
     }
 
-    /// One transaction. Throws a `LedgerError` also after it, when the file that took it is no longer in its place: where
-    /// that was moved, it has what was written; where it was deleted, the caller is the only one who has it.
+    /// One transaction. Throws a `LedgerError` also after it, when the file is no longer in its place. If the file was
+    /// moved, it holds what was written; if it was deleted, only the caller still has it.
     func write<Value>(_ changes: (Database) throws -> Value) throws -> Value {
         let value = try database.transaction { try changes(database) }
         try checkPlace()

@@ -61,7 +61,8 @@ public enum ThisMachine {
         }
     }
 
-    /// Connects to `endpoint`, sends it `datagrams`, and waits so long for answers to all of them.
+    /// Sends `datagrams` to `endpoint`, then connects to it; waits at most `milliseconds` for each answer and for the
+    /// connection.
     public static func look(
         at endpoint: Endpoint, asking datagrams: [[UInt8]], for milliseconds: Int32 = 500
     ) -> Sight {

@@ -460,6 +460,10 @@ extension BlameTests {
         }
         #expect(buyer.stream([free, cyd], channel: 8).1.key == cyd.key)
         #expect(buyer.stream([free], channel: 9).1.key == free.key, "better than nobody")
+        let named = request { $0.preferences.order = [free.key] }
+        #expect(
+            buyer.stream([free, cyd], request: named, channel: 11).1.key == free.key, "its client asks for it"
+        )
         _ = buyer.take()
         buyer.milliseconds += 11_000
         #expect(buyer.stream([free, cyd], channel: 10).1.key == free.key)

@@ -94,6 +94,13 @@ import Wire
         #expect(buyer.actions.failures.first?.alternatives.isEmpty == true, "wren-s has the same context")
     }
 
+    @Test func aLimitOfTheLatencyIsNotExplainedAsOneOfTheThroughput() {
+        let failure = refusal([ada, bob]) { $0.maxFirstTokenMilliseconds = 1 }
+        #expect(
+            failure?.reason == .tooSlow && failure?.nearest?.parameter == "provider.preferred_max_latency")
+        #expect(failure?.message.contains("the quickest after 3 ms") == true, "\(failure?.message ?? "")")
+    }
+
     @Test func sellersThatTheOwnerDeniesAreNotCalledGone() {
         var buyer = Buyer()
         let task = buyer.submit()

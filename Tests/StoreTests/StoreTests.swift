@@ -39,6 +39,17 @@ extension Money: ExpressibleByIntegerLiteral {
         #expect(error.description.contains("mode 644"))
     }
 
+    @Test func aKeyThatIsMissingBesideItsDatabaseIsNotMadeAnew() throws {
+        let folder = temporaryFolder()
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        _ = try KeyFile.loadOrCreate(folder + "/key")
+        try FileManager.default.removeItem(atPath: folder + "/key")
+        try Data([1]).write(to: URL(fileURLWithPath: folder + "/starling.sqlite"))
+        let error = try #require(throws: KeyFileError.self) { _ = try KeyFile.loadOrCreate(folder + "/key") }
+        #expect(error.problem.hasPrefix("is missing") && error.fix.contains("backup"))
+        #expect(!FileManager.default.fileExists(atPath: folder + "/key"))
+    }
+
     @Test func aFolderThatCannotBeMadeIsTheProblem() throws {
         let error = try #require(throws: KeyFileError.self) { try KeyFile.loadOrCreate("/proc/nope/key") }
         #expect(error.problem == "can't be made, because its folder can't: No such file or directory")
