@@ -25,6 +25,8 @@ struct MarketStudyCommand: ParsableCommand {
     @Option(help: "Policies besides the auction, or \"none\".") var policies: [String] = Baseline.allCases
         .map(\.rawValue)
     @Option var seed: UInt64 = 1
+    @Option var places: Int?
+    @Option var set: [String] = []
 
     func run() throws {
         let plan = try plan()
@@ -54,6 +56,11 @@ struct MarketStudyCommand: ParsableCommand {
         var plan = MarketStudy.Plan.skewed(
             sellers: sellers, askers: askers, percent: load, tasks: tasks, seed: seed,
             tokens: tokens[0]...tokens[1], lengths: shape)
+        for index in plan.sellers.indices { plan.sellers[index].places = places }
+        for item in set {
+            let parts = item.split(separator: "=")
+            Tuning.values[String(parts[0])] = Double(String(parts[1]))
+        }
         if let calls { plan.parameters.candidatesMax = calls }
         plan.offersKnown = known
         plan.deltaEvery = .milliseconds(Int64(deltaEvery))

@@ -54,7 +54,8 @@ struct ExplainedFailure {
             case .tooSlow: self.init(.serviceUnavailable, "no_bid", "provider.preferred_min_throughput")
             case .untrusted: self.init(.serviceUnavailable, "no_bid", "provider.min_trust")
             case .excluded: self.init(.serviceUnavailable, "no_bid", "provider.only")
-            case .busy, .notAsked, .paused, .holdLimit, .unknownBid, .unreachable, .backendDown, .unspecified:
+            case .busy, .notAsked, .paused, .holdLimit, .tooLate, .unknownBid, .unreachable, .backendDown,
+                .unspecified:
                 self.init(.serviceUnavailable, "no_bid", mayHelp: true)
             case .leaving: self.init(.serviceUnavailable, "leaving", mayHelp: true)
             case .tooManyTasks: self.init(.tooManyRequests, "rate_limit_error", mayHelp: true)

@@ -166,6 +166,7 @@ extension Reason {
         switch self {
         case .backendDown: "model_server_down"
         case .holdLimit: "hold_limit"
+        case .tooLate: "too_late"
         case .leaving: "leaving"
         case .paused: "paused"
         case .unspecified: "cannot_connect"

@@ -79,6 +79,8 @@ public struct ServePlan: Sendable {
     public var model: String
     public var price: Price
     public var slots: Int
+    /// Tasks that may wait for a slot; nil: as many as a node's configuration has by default.
+    public var places: Int?
     public var tokensPerSecond: Int
     public var firstToken: Interval
     public var context: UInt32 = 8_192

@@ -267,7 +267,8 @@ extension World {
 extension ServedModel {
     init(_ plan: ServePlan, _ availability: Availability) {
         self.init(
-            model: plan.model, price: plan.price, slots: plan.slots, context: plan.context,
+            model: plan.model, price: plan.price, slots: plan.slots,
+            places: plan.places ?? ServedModel.places(slots: plan.slots), context: plan.context,
             features: [.chat, .completion], continues: plan.continues, digest: nil, quantization: "Q4_0",
             speed: Speed(
                 firstTokenMilliseconds: UInt32(clamping: plan.firstToken.milliseconds),

@@ -68,7 +68,7 @@ public struct CallForBids: Hashable, Sendable {
 public enum DeclineReason: UInt32, Sendable {
     case unspecified = 0, busy, paused, backendDown, overMaxPrice, tooSlow, lacksParameter, notServed,
         contextTooSmall
-    case leaving, untrusted, holdLimit
+    case leaving, untrusted, holdLimit, tooLate
 }
 
 public struct Decline: Hashable, Sendable {

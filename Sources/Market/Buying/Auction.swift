@@ -89,7 +89,7 @@ struct Auction: Sendable {
                 other.quantization == offer.quantization
             else { return false }
             switch entry.reply {
-            case .bid, .declined(.busy, _), .declined(.holdLimit, _): return true
+            case .bid, .declined(.busy, _), .declined(.holdLimit, _), .declined(.tooLate, _): return true
             case .waiting, .declined, .silent, .overlooked, .notAsked, .refused, .busy, .awarded: return false
             }
         }
@@ -272,7 +272,7 @@ struct Auction: Sendable {
             case .refused: return .init(key: key, reason: .untrusted, retryAfter: nil)
             case .busy: return .init(key: key, reason: .busy, retryAfter: parameters.retryMin)
             case .declined(let reason, let retry):
-                let comesBack = reason == .busy || reason == .holdLimit
+                let comesBack = reason == .busy || reason == .holdLimit || reason == .tooLate
                 return .init(key: key, reason: reason, retryAfter: comesBack ? retry : nil)
             case .bid, .awarded: return nil
             }

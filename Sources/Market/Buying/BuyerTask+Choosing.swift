@@ -26,6 +26,10 @@ extension BuyerTask {
             return conclude(&desk, turn.now)
         }
         if !roomier.isEmpty { pool = roomier }
+        // Whoever is asked after so many would say the same.
+        if exclusions.late >= parameters.lateMax {
+            pool = []
+        }
         if verdictsAgree && roomier.isEmpty || losses >= parameters.lossesMax {
             pool.removeAll { $0.finished < Verdict.recordNeeded(bestRecord) }
         } else if couldAskMet, strangersLost >= parameters.strangersLostMax {

@@ -18,7 +18,7 @@ extension BuyerTask {
         case .waiting:
             // Whoever waits longer may still get an answer.
             doing = "while it waited for a node: \(survey.explanation().message.asClause)"
-            retryAfter = exclusions.soonestRetry
+            retryAfter = exclusions.soonestAdvice
         case .choosing, .calling: doing = "while it looked for a node that sells \(request.model)"
         case .awarding: doing = "while it waited for a node to start"
         case .streaming: doing = "before the answer was complete"
@@ -85,7 +85,7 @@ extension BuyerTask {
     }
 
     private func count(_ failure: inout TaskFailure) {
-        survey.fill(&failure, retryAfter: exclusions.soonestRetry)
+        survey.fill(&failure, retryAfter: exclusions.soonestAdvice)
         failure.asked = asked.count
         failure.bids = bids
     }

@@ -6,8 +6,10 @@ struct Exclusions: Sendable {
     struct Entry: Sendable {
         let key: PublicKey
         let reason: Reason
-        /// How long to wait before asking it again; nil: excluded for good.
+        /// How long to wait before asking it again; nil: excluded for good. Of one that is too late, what another task like
+        /// this one should wait.
         let retryAfter: Interval?
+        fileprivate var comesBack: Bool { retryAfter != nil && reason != .tooLate }
         /// It was only too slow: better than nobody.
         var isLastResort = false
         /// It seems dead, and the sequence of the offer that it had then: a newer one shows that it is back.
@@ -28,7 +30,7 @@ struct Exclusions: Sendable {
     /// Whether sellers that answer other tasks are among them.
     func hasBusy(besides others: [PublicKey]) -> Bool {
         entries.contains {
-            $0.retryAfter != nil && ($0.reason == .busy || $0.reason == .holdLimit)
+            $0.comesBack && ($0.reason == .busy || $0.reason == .holdLimit)
                 && !others.contains($0.key)
         }
     }
@@ -37,7 +39,13 @@ struct Exclusions: Sendable {
     var hasDead: Bool { entries.contains { $0.deadWith != nil } }
 
     /// When the first of those that come back may be asked again; nil if none comes back.
-    var soonestRetry: Interval? { entries.compactMap(\.retryAfter).min() }
+    var soonestRetry: Interval? { entries.filter(\.comesBack).compactMap(\.retryAfter).min() }
+
+    /// The same for another task like this one.
+    var soonestAdvice: Interval? { entries.compactMap(\.retryAfter).min() }
+
+    /// How many can't meet the task's deadline.
+    var late: Int { entries.count { $0.reason == .tooLate } }
 
     /// Replaces the entry of the seller.
     mutating func add(_ entry: Entry) {
@@ -53,5 +61,5 @@ struct Exclusions: Sendable {
     }
 
     /// Readmits sellers that were only busy.
-    mutating func readmit() { entries.removeAll { $0.retryAfter != nil } }
+    mutating func readmit() { entries.removeAll(where: \.comesBack) }
 }

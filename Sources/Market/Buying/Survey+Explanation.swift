@@ -80,9 +80,13 @@ extension Survey {
                 + " Try again in a moment."
         case .notServed, .modelNotFound:
             return "\(sell), and \(one ? "it is not" : "none is") ready to serve it now."
-        case .busy, .notSampled, .paused, .holdLimit, .unknownBid:
+        case .busy, .notSampled, .paused, .holdLimit, .tooLate, .unknownBid:
             if paused > 0, paused == nodes(.busy) {
                 return "\(sell), and \(one ? "it is paused" : "none takes new work now: \(paused) paused")."
+            }
+            if late > 0, late == nodes(.busy) {
+                return "\(sell), and \(one ? "its queue is" : "their queues are") too long for the request's"
+                    + " deadline."
             }
             if shareUsed > 0, shareUsed == nodes(.busy) {
                 return "\(sell), and \(one ? "it has" : "none has") no slot left for this node now: sellers"

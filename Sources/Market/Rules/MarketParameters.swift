@@ -9,6 +9,9 @@ public struct MarketParameters: Sendable {
     /// Sellers asked in one auction. 8: seven drawn by weight and a newcomer came within 6 % of an omniscient
     /// scheduler. Fewer: worse winners; more: slots held in vain, and bursts of answers.
     public var candidatesMax = 8
+    /// Sellers whose queues are too long for a task's deadline after which it is refused. Fewer: refusals while others have
+    /// room; more: an overloaded market spends its time with declines.
+    public var lateMax = 32
     /// Bounds of the time to wait for bids, which is 2 × the slowest candidate's smoothed reply time + `bidWaitMargin`.
     /// Below 20 ms a busy machine's scheduler alone makes bids late; above 120 ms a chat user feels the wait.
     public var bidWaitMin = Interval.milliseconds(20)

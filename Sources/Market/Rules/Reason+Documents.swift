@@ -12,7 +12,7 @@ extension Reason {
         case .overMaxPrice: "over_max_price"
         case .tooSlow: "too_slow"
         case .untrusted: "untrusted"
-        case .busy, .notAsked, .paused, .holdLimit, .unknownBid: "busy"
+        case .busy, .notAsked, .paused, .holdLimit, .tooLate, .unknownBid: "busy"
         case .unreachable, .backendDown, .unspecified: "unreachable"
         case .leaving: "leaving"
         case .workerLost, .stalled, .protocolViolation: "worker_lost"
@@ -36,7 +36,7 @@ extension Reason {
         case .overMaxPrice: "over_max_price"
         case .tooSlow: "too_slow"
         case .untrusted, .protocolViolation: "untrusted"
-        case .busy, .paused, .holdLimit, .unknownBid: "busy"
+        case .busy, .paused, .holdLimit, .tooLate, .unknownBid: "busy"
         case .unreachable, .backendDown, .leaving, .unspecified, .workerLost, .stalled, .backendError,
             .invalidRequest, .contentFilter, .noBid, .deadlineExceeded, .tooManyTasks, .cancelled:
             "unreachable"
@@ -50,7 +50,7 @@ extension Reason {
         switch self {
         case .workerLost, .unreachable: .lost
         case .stalled: .stalled
-        case .busy, .paused, .holdLimit, .unknownBid, .unspecified, .notServed, .excluded, .overMaxPrice,
+        case .busy, .paused, .holdLimit, .tooLate, .unknownBid, .unspecified, .notServed, .excluded, .overMaxPrice,
             .tooSlow,
             .lacksParameter, .notSampled, .backendDown:
             .refused

@@ -17,6 +17,7 @@ extension Reason {
         case .leaving: self = .leaving
         case .untrusted: self = .untrusted
         case .holdLimit: self = .holdLimit
+        case .tooLate: self = .tooLate
         }
     }
 
@@ -34,6 +35,7 @@ extension Reason {
         case .leaving: .leaving
         case .untrusted: .untrusted
         case .holdLimit: .holdLimit
+        case .tooLate: .tooLate
         case .unspecified, .excluded, .unreachable, .notAsked, .notSampled, .unknownBid, .workerLost,
             .stalled,
             .protocolViolation, .backendError, .invalidRequest, .contentFilter, .modelNotFound, .noBid,
@@ -57,7 +59,7 @@ extension Reason {
         case .unknownBid: .unknown
         case .busy, .notServed, .excluded, .lacksParameter, .contextTooSmall, .overMaxPrice, .tooSlow,
             .untrusted,
-            .unreachable, .notAsked, .notSampled, .paused, .backendDown, .leaving, .holdLimit, .unspecified,
+            .unreachable, .notAsked, .notSampled, .paused, .backendDown, .leaving, .holdLimit, .tooLate, .unspecified,
             .workerLost,
             .stalled, .protocolViolation, .backendError, .invalidRequest, .contentFilter, .modelNotFound,
             .noBid, .deadlineExceeded, .tooManyTasks, .cancelled:

@@ -30,6 +30,8 @@ public enum Reason: String, CaseIterable, Sendable {
     case leaving
     /// The share of its slots that this buyer may use is in use.
     case holdLimit
+    /// Its queue is longer than the task's deadline allows.
+    case tooLate
     /// The award names a bid that the seller doesn't know.
     case unknownBid
     case unspecified
@@ -71,7 +73,7 @@ extension Reason {
         case .notServed, .excluded, .lacksParameter, .contextTooSmall, .overMaxPrice, .tooSlow, .untrusted,
             .busy, .unreachable, .notAsked, .notSampled:
             self
-        case .paused, .holdLimit, .unknownBid: .busy
+        case .paused, .holdLimit, .tooLate, .unknownBid: .busy
         case .protocolViolation: .untrusted
         case .modelNotFound: .notServed
         case .backendDown, .leaving, .unspecified, .workerLost, .stalled, .backendError, .invalidRequest,

@@ -23,6 +23,7 @@ extension Bidder {
         _ task: TaskID, attempt: UInt32, peer: PublicKey, turn: inout Turn, out: inout [BidderAction]
     ) {
         let key = SlotKey(buyer: peer, task: task, attempt: attempt)
+        defer { fillSlots(turn.monotonic, &out) }
         switch gate.standing(of: key) {
         case .leased: end(key, .spent, &out)
         case .held, .running, .ended, nil: break
@@ -32,6 +33,7 @@ extension Bidder {
     /// The channel closed; the task that it carried ends with it.
     public mutating func channelClosed(_ channel: ChannelID, turn: inout Turn, out: inout [BidderAction]) {
         guard let key = channels.removeValue(forKey: channel) else { return }
+        defer { fillSlots(turn.monotonic, &out) }
         gate.closed(channel, for: key)
         switch gate.standing(of: key) {
         case .running: cancelTask(key, lineBroke: true, turn.now, &out)
@@ -51,6 +53,7 @@ extension Bidder {
         _ frame: Frame, from buyer: PublicKey, channel: ChannelID, turn: inout Turn, out: inout [BidderAction]
     ) {
         let key = SlotKey(buyer: buyer, task: frame.task, attempt: frame.attempt)
+        defer { fillSlots(turn.monotonic, &out) }
         switch frame.body {
         case .open(let open):
             if nextDeadline() <= turn.monotonic { tick(turn: &turn, out: &out) }
@@ -120,6 +123,16 @@ extension Bidder {
     private mutating func startIfComplete(
         _ key: SlotKey, _ now: MonotonicTime, _ out: inout [BidderAction]
     ) {
+        guard gate.change(key, { $0.isComplete }) == true else { return }
+        guard gate.waits(key) else { return start(key, now, &out) }
+        if let job = gate.slots[key]?.task?.id { timers.cancel(.body(job)) }
+        // It may have the slot of a bid that nobody has awarded.
+        gate.isReady(key)
+        note(placeOf: key, now)
+    }
+
+    /// Passes a complete request to the driver.
+    mutating func start(_ key: SlotKey, _ now: MonotonicTime, _ out: inout [BidderAction]) {
         guard let job = gate.change(key, { $0.start(now) }) ?? nil else { return }
         timers.cancel(.body(job.id))
         out.append(.startJob(job))
@@ -130,6 +143,7 @@ extension Bidder {
     public mutating func jobEvent(_ id: JobID, _ event: JobEvent, turn: inout Turn, out: inout [BidderAction])
     {
         guard let key = gate.key(of: id) else { return }
+        defer { fillSlots(turn.monotonic, &out) }
         switch event {
         case .phase(let phase, let amount): _ = gate.change(key) { $0.note(phase, amount) }
         case .produced(let text, let tokens, let extra):
@@ -141,6 +155,7 @@ extension Bidder {
             }
             _ = gate.change(key) { $0.finish(finish, &out) }
             record.finished &+= 1
+            gate.noteLength(of: key)
             end(key, .ran, &out)
             noteDue(key, turn.now, &out)
         case .failed(let fail):
@@ -182,16 +197,34 @@ extension Bidder {
 
     // MARK: - Timers
 
-    mutating func progressDue(_ id: JobID, _ now: MonotonicTime, _ out: inout [BidderAction]) {
+    mutating func progressDue(_ id: JobID, _ now: Now, _ out: inout [BidderAction]) {
         let interval = parameters.progressInterval
-        guard let key = gate.key(of: id),
-            let next = gate.change(key, { $0.reportProgress(every: interval, now, &out) })
+        guard let key = gate.key(of: id) else { return }
+        if gate.waits(key), let model = gate.claim(of: key)?.model {
+            guard forSale(model, now.monotonic) != nil else { return handBack(key, &out) }
+            note(placeOf: key, now.monotonic)
+        }
+        guard let next = gate.change(key, { $0.reportProgress(every: interval, now.monotonic, &out) })
         else { return }
         timers.set(.progress(id), at: next)
     }
 
+    private mutating func note(placeOf key: SlotKey, _ now: MonotonicTime) {
+        guard let name = gate.claim(of: key)?.model, let model = forSale(name, now),
+            let place = gate.place(of: key, model, now)
+        else { return }
+        let wait = UInt32(clamping: max(1, place.wait.milliseconds))
+        _ = gate.change(key) { $0.note(.queued, wait) }
+    }
+
+    /// The model is not for sale any more: those that wait for it find another seller. Nobody is to blame.
+    private mutating func handBack(_ key: SlotKey, _ out: inout [BidderAction]) {
+        let message = "The model is not for sale any more."
+        stopTask(key, Fail(code: Fail.busyServer, message: message, anotherMaySucceed: true), &out)
+    }
+
     mutating func bodyDue(_ id: JobID, _ now: Now, _ out: inout [BidderAction]) {
-        guard let key = gate.key(of: id), gate.change(key, { $0.hasStarted }) == false else { return }
+        guard let key = gate.key(of: id), gate.change(key, { $0.hasStarted || $0.isComplete }) == false else { return }
         let message = "The request did not arrive in time."
         failTask(key, Fail(.invalidRequest, message, anotherMaySucceed: true), now, &out)
     }

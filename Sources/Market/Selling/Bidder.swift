@@ -55,6 +55,7 @@ public struct Bidder: Sendable {
             stopTask(key, Fail(.leaving, "The node stops serving.", anotherMaySucceed: true), &out)
         }
         for key in gate.keys { end(key, .spent, &out) }
+        _ = gate.takeFreed()
     }
 
     /// Takes what an earlier process knew of buyers and of what it sold, the oldest first.
@@ -76,6 +77,7 @@ public struct Bidder: Sendable {
         guard proven else { return nil }
         // A late timer must not make a free slot look taken.
         if nextDeadline() <= turn.monotonic { tick(turn: &turn, out: &out) }
+        defer { fillSlots(turn.monotonic, &out) }
         switch message {
         case .callForBids(let call): return answer(call, from: peer.key, group, turn.monotonic, &out)
         case .release(let release):
@@ -104,17 +106,38 @@ public struct Bidder: Sendable {
             return decline(call, from: buyer, reason, retryAfter: retryAfter, &out)
         }
         let party = SlotShares.Party(buyer: buyer, group: group, isOwn: buyer == identity.publicKey)
-        if let refusal = gate.refusal(of: key, party, model, now) {
-            return decline(call, from: buyer, refusal.reason, retryAfter: refusal.freeIn, &out)
+        let tokens = gate.tokens(of: call)
+        var wait = Interval.zero
+        switch gate.admission(of: key, party, model, now) {
+        case .slot: break
+        case .place(let time):
+            if let late = late(call, model, tokens: tokens, after: time) {
+                return decline(call, from: buyer, .tooLate, retryAfter: late, &out)
+            }
+            wait = time
+        case .refused(let reason, let retryAfter):
+            return decline(call, from: buyer, reason, retryAfter: retryAfter, &out)
         }
-        let bid = Verified(signing: terms.bid(for: call, model, buyer: buyer), with: identity)
+        let bid = Verified(signing: terms.bid(for: call, model, buyer: buyer, wait: wait), with: identity)
         let until = now + min(Interval.milliseconds(Int64(call.closeMilliseconds)), parameters.holdMax)
         let claim = SlotGate.Claim(
-            party: party, model: model.model, bid: bid, call: CalledFor(call, parameters, now))
-        gate.hold(key, claim, slots: model.slots, until: until, now)
+            party: party, model: model.model, bid: bid, call: CalledFor(call, parameters, now), tokens: tokens)
+        gate.hold(key, claim, model, until: until, now)
         timers.set(.slot(key), at: until)
         record.bids &+= 1
         return .bid(bid.signed)
+    }
+
+    /// How much too late a task would be done whose turn comes after that time; nil: it can meet its deadline.
+    private func late(
+        _ call: CallForBids, _ model: ServedModel, tokens: UInt32, after wait: Interval
+    ) -> Interval? {
+        guard call.deadlineMilliseconds > 0 else { return nil }
+        let takes = Scoring.completion(
+            queueMilliseconds: 0, firstTokenMilliseconds: model.speed.firstTokenMilliseconds,
+            millitokensPerSecond: model.speed.millitokensPerSecond, tokens: tokens)
+        let late = wait + takes - .milliseconds(Int64(call.deadlineMilliseconds))
+        return late > .zero ? min(late, wait) : nil
     }
 
     private mutating func decline(
@@ -181,10 +204,11 @@ public struct Bidder: Sendable {
     public mutating func nextDeadline() -> MonotonicTime { min(timers.next(), gate.awaited.nextDeadline) }
 
     public mutating func tick(turn: inout Turn, out: inout [BidderAction]) {
+        defer { fillSlots(turn.monotonic, &out) }
         while let due = timers.popDue(turn.monotonic) {
             switch due {
             case .slot(let key): if let how = gate.lapse(of: key, turn.monotonic) { end(key, how, &out) }
-            case .progress(let id): progressDue(id, turn.monotonic, &out)
+            case .progress(let id): progressDue(id, turn.now, &out)
             case .body(let id): bodyDue(id, turn.now, &out)
             case .deadline(let id): deadlineDue(id, turn.now, &out)
             case .unread(let id): unreadDue(id, turn.now, &out)
@@ -195,10 +219,26 @@ public struct Bidder: Sendable {
         }
     }
 
+    // MARK: - The queue
+
+    /// Starts what waits for slots that have become free. To be called at the end of every event.
+    mutating func fillSlots(_ now: MonotonicTime, _ out: inout [BidderAction]) {
+        while !gate.freed.isEmpty {
+            for model in gate.takeFreed() {
+                for key in gate.advance(model, slots: terms.room(model, now).slots) { start(key, now, &out) }
+            }
+        }
+    }
+
+    /// nil: the model is not for sale now.
+    func forSale(_ model: String, _ now: MonotonicTime) -> ServedModel? { terms.forSale(model, now) }
+
     // MARK: - For views and checkers
 
     /// Slots of a model that are taken by a bid, an award or a job now.
     public func slotsTaken(_ model: String) -> Int { gate.taken(model) }
+    /// Tasks of a model that wait for a slot, bids and awards included.
+    public func waiting(_ model: String) -> Int { gate.waiting(model) }
     /// Oldest first.
     public var runningJobs: [JobID] { gate.runningJobs }
     public var isIdle: Bool { gate.running == 0 }

@@ -25,10 +25,16 @@ struct SellerTerms: Sendable {
 
     private func model(_ name: String) -> ServedModel? { models.first { $0.model == name } }
 
-    /// How many slots of the model may be taken for a late award; 0 when the model is not for sale now.
-    func slotsForSale(_ name: String, _ now: MonotonicTime) -> Int {
-        guard !isLeaving, !isPaused, let model = model(name), model.available.at(now) == .up else { return 0 }
-        return model.slots
+    /// What may be taken of the model for a late award, and by those that wait; nothing when it is not for sale now.
+    func room(_ name: String, _ now: MonotonicTime) -> SlotGate.Room {
+        guard let model = forSale(name, now) else { return SlotGate.Room() }
+        return SlotGate.Room(slots: model.slots, places: model.places)
+    }
+
+    /// nil: it is not for sale now.
+    func forSale(_ name: String, _ now: MonotonicTime) -> ServedModel? {
+        guard !isLeaving, !isPaused, let model = model(name), model.available.at(now) == .up else { return nil }
+        return model
     }
 
     /// Checks everything about a call except the slots, in the order that `Protocol/market.md` gives.
@@ -61,10 +67,10 @@ struct SellerTerms: Sendable {
     /// A node needs no channel to itself.
     private func canBeDialled(by buyer: PublicKey) -> Bool { acceptsChannels || buyer == key }
 
-    func bid(for call: CallForBids, _ model: ServedModel, buyer: PublicKey) -> Bid {
+    func bid(for call: CallForBids, _ model: ServedModel, buyer: PublicKey, wait: Interval) -> Bid {
         Bid(
             task: call.task, attempt: call.attempt, bidder: key, buyer: buyer, price: model.price,
-            queueMilliseconds: 0, firstTokenMilliseconds: model.speed.firstTokenMilliseconds,
+            queueMilliseconds: UInt32(clamping: (wait.nanoseconds + 999_999) / 1_000_000), firstTokenMilliseconds: model.speed.firstTokenMilliseconds,
             millitokensPerSecond: model.speed.millitokensPerSecond, workerDials: !canBeDialled(by: buyer),
             digest: model.digest, quantization: model.quantization, continues: model.continues,
             context: model.context, promptTokensPerSecond: model.speed.promptTokensPerSecond)

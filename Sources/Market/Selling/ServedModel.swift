@@ -6,6 +6,8 @@ public struct ServedModel: Sendable {
     public var model: String
     public var price: Price
     public var slots: Int
+    /// Tasks that may wait for a slot.
+    public var places: Int
     public var context: UInt32
     public var features: Features
     /// Whether the backend can continue from text that another worker delivered.
@@ -26,14 +28,19 @@ public struct ServedModel: Sendable {
         }
     }
 
+    /// How many tasks may wait for a slot by default: where the fastest seller answers 16 times as quickly as the slowest, it
+    /// is worth waiting there for 16 others.
+    public static func places(slots: Int) -> Int { min(16 * max(0, slots), 1_024) }
+
     public init(
-        model: String, price: Price, slots: Int, context: UInt32, features: Features, continues: Bool,
+        model: String, price: Price, slots: Int, places: Int = 0, context: UInt32, features: Features, continues: Bool,
         digest: Bytes32?, digestSource: DigestSource = .none, quantization: String, speed: Speed,
         available: Availability = .up
     ) {
         self.model = model
         self.price = price
         self.slots = slots
+        self.places = places
         self.context = context
         self.features = features
         self.continues = continues

@@ -2,20 +2,21 @@ import OrderedCollections
 import Primitives
 import Wire
 
-/// Identifies a bid and everything that follows from it. It takes at most one slot.
+/// Identifies a bid and everything that follows from it. It takes at most one slot, or waits for one.
 struct SlotKey: Hashable, Sendable {
     var buyer: PublicKey
     var task: TaskID
     var attempt: UInt32
 }
 
-/// The seller's slots: the one table of holds, leases and running tasks. Only this type decides whether a
-/// call, a late award or an OPEN may take a slot.
+/// The seller's slots and the queue for them: the one table of holds, leases and tasks. Only this type decides whether a
+/// call, a late award or an OPEN may take a slot, or wait for one, and who gets a slot that becomes free.
 ///
-/// `SlotShares` counts this table by buyer, group and model; it changes only where an entry comes or goes.
+/// `SlotShares` counts this table by buyer, group and model; it changes only where an entry comes, moves or goes.
+/// `SlotQueue` has the order, and `SlotForecast` says when the turn of each will come.
 /// `EndedClaims` remembers attempts whose slot is free again; `SlotGate+Receipts` judges what is signed for them.
 struct SlotGate: Sendable {
-    /// What has taken a slot.
+    /// What has taken a slot or a place.
     enum Use: Sendable {
         /// A bid, until its call closes.
         case held(until: MonotonicTime)
@@ -23,12 +24,18 @@ struct SlotGate: Sendable {
         case leased(until: MonotonicTime)
         /// `Slot.task`, which has its own deadlines.
         case running
+
+        var isHeld: Bool { if case .held = self { true } else { false } }
+        var isLeased: Bool { if case .leased = self { true } else { false } }
     }
 
     struct Slot: Sendable {
         fileprivate(set) var use: Use
         var claim: Claim
-        fileprivate let isStranger: Bool
+        fileprivate let ticket: SlotQueue.Ticket
+        /// It has a place in the queue, and no slot yet.
+        fileprivate(set) var waits: Bool
+        fileprivate var isStranger: Bool { ticket.rank == .stranger }
         /// The channel that this node dialled for the slot.
         fileprivate(set) var dialled: ChannelID?
         /// Set exactly while `use` is `running`. Not inside the enum, so that it can be changed in place.
@@ -41,6 +48,8 @@ struct SlotGate: Sendable {
         let model: String
         let bid: Verified<Bid>
         let call: CalledFor
+        /// How many it is likely to be answered with.
+        var tokens: UInt32 = 1
         /// Set when the task has ended; until then the task counts.
         var work = Work()
         var receipts = ReceiptTrack()
@@ -62,10 +71,19 @@ struct SlotGate: Sendable {
     /// The state of a bid.
     enum Standing: Sendable { case held, leased, running, ended(End) }
 
-    /// Why a call gets no slot, and when to try again.
-    struct Refusal: Sendable {
-        let reason: Reason
-        var freeIn = Interval.zero
+    /// What a call gets.
+    enum Admission: Sendable {
+        case slot
+        /// A place in the queue, and when it is likely to get a slot.
+        case place(wait: Interval)
+        /// Nothing, and when to try again.
+        case refused(Reason, retryAfter: Interval = .zero)
+    }
+
+    /// What a model has for sale now.
+    struct Room: Sendable {
+        var slots = 0
+        var places = 0
     }
 
     /// The result of an award or an OPEN.
@@ -73,12 +91,18 @@ struct SlotGate: Sendable {
 
     let parameters: MarketParameters
     private(set) var slots: OrderedDictionary<SlotKey, Slot> = [:]
+    private var queue = SlotQueue()
     private var jobs: [JobID: SlotKey] = [:]
     var shares: SlotShares
     var ended: EndedClaims
     var awaited: AwaitedReceipts
     var sold: SoldTasks
-    private var forecasts: [String: Forecast] = [:]
+    private var forecasts: [String: SlotForecast] = [:]
+    /// Models of which a slot or place has become free since `advance`.
+    private(set) var freed: [String] = []
+    private var odds = BidOdds()
+    /// Tokens of answers that finished, smoothed, by model.
+    private var lengths: [String: UInt32] = [:]
 
     init(_ parameters: MarketParameters) {
         self.parameters = parameters
@@ -90,33 +114,40 @@ struct SlotGate: Sendable {
 
     // MARK: - Admission
 
-    /// Why a call for bids on `model` can't take a slot now; nil: it can.
-    mutating func refusal(
+    /// What a call for bids on `model` gets now.
+    mutating func admission(
         of key: SlotKey, _ party: SlotShares.Party, _ model: ServedModel, _ now: MonotonicTime
-    ) -> Refusal? {
+    ) -> Admission {
         switch ended.end(of: key) {
         // This attempt had its assignment, which has ended.
-        case .spent, .ran: return Refusal(reason: .unspecified)
-        case .lapsed, .released, nil: if sold.contains(key) { return Refusal(reason: .unspecified) }
+        case .spent, .ran: return .refused(.unspecified)
+        case .lapsed, .released, nil: if sold.contains(key) { return .refused(.unspecified) }
         }
-        switch shares.verdict(party, model.model, model.price, slots: model.slots, now) {
-        case .free: return nil
-        case .busy: return Refusal(reason: .busy, freeIn: nextFree(model, now).any)
-        case .overShare: return Refusal(reason: .holdLimit, freeIn: nextFree(model, now).strangers)
+        let slot = shares.verdict(party, model.model, model.price, slots: model.slots, now)
+        if case .free = slot { return .slot }
+        let place = shares.verdict(party, model.model, model.price, places: model.places, now)
+        let forecast = forecast(model, now)
+        if case .free(let isStranger) = place, let next = forecast.next(rank(party, isStranger)) {
+            return .place(wait: max(.milliseconds(1), next - now))
         }
+        if slot == .overShare || place == .overShare {
+            return .refused(.holdLimit, retryAfter: max(.milliseconds(1), forecast.strangersFree - now))
+        }
+        return .refused(.busy, retryAfter: max(.milliseconds(1), forecast.anyFree - now))
     }
 
-    /// Takes a slot for the bid of a call that was not refused.
+    /// Takes a slot or place for the bid of a call that was not refused.
     mutating func hold(
-        _ key: SlotKey, _ claim: Claim, slots: Int, until: MonotonicTime, _ now: MonotonicTime
+        _ key: SlotKey, _ claim: Claim, _ model: ServedModel, until: MonotonicTime, _ now: MonotonicTime
     ) {
-        guard case .free(let isStranger) = verdict(claim, slots: slots, now) else { return }
-        ended.remove(key)
-        insert(key, Slot(use: .held(until: until), claim: claim, isStranger: isStranger))
+        let room = Room(slots: model.slots, places: model.places)
+        guard insert(key, claim, .held(until: until), room, now), let slot = slots[key] else { return }
+        let uses = uses(slot, model)
+        forecasts[claim.model]?.add(slot.ticket, uses: uses)
     }
 
-    private func verdict(_ claim: Claim, slots: Int, _ now: MonotonicTime) -> SlotShares.Verdict {
-        shares.verdict(claim.party, claim.model, claim.bid.record.price, slots: slots, now)
+    private func rank(_ party: SlotShares.Party, _ isStranger: Bool) -> SlotQueue.Rank {
+        party.isOwn ? .own : isStranger ? .stranger : .known
     }
 
     /// Turns a hold into a lease. A bid whose hold ran out or was released gets a slot again, once, if it could get one
@@ -128,15 +159,14 @@ struct SlotGate: Sendable {
             switch slots.values[index].use {
             case .held:
                 slots.values[index].use = .leased(until: until)
+                odds.note(won: true)
                 leased(slots.values[index].claim.party, until)
             case .leased, .running: return .standing
             }
         } else {
             guard let claim = ended.leasable(key),
-                case .free(let isStranger) = verdict(claim, slots: terms.slotsForSale(claim.model, now), now)
+                insert(key, claim, .leased(until: until), terms.room(claim.model, now), now)
             else { return .refused }
-            ended.remove(key)
-            insert(key, Slot(use: .leased(until: until), claim: claim, isStranger: isStranger))
             leased(claim.party, until)
         }
         return .taken
@@ -146,43 +176,166 @@ struct SlotGate: Sendable {
         shares.leased(party, until: until + parameters.openLeaseMemory)
     }
 
-    private mutating func insert(_ key: SlotKey, _ slot: Slot) {
-        shares.took(slot.claim.party, slot.claim.model, isStranger: slot.isStranger)
-        slots[key] = slot
-    }
-
-    // MARK: - When a slot becomes free
-
-    /// When one of a model's slots is likely to be free, and one of those that strangers use.
-    private struct Forecast {
-        let madeAt: MonotonicTime
-        var any: MonotonicTime
-        var strangers: MonotonicTime
-    }
-
-    /// Looks at all slots, therefore at most once in this time, whatever is asked.
-    private static let forecastAge = Interval.milliseconds(10)
-
-    private mutating func nextFree(_ model: ServedModel, _ now: MonotonicTime)
-        -> (any: Interval, strangers: Interval)
-    {
-        if forecasts[model.model].map({ $0.madeAt + Self.forecastAge <= now }) ?? true {
-            forecasts[model.model] = forecast(model, now)
+    /// Takes a slot, or else a place; false: its party may have neither.
+    private mutating func insert(
+        _ key: SlotKey, _ claim: Claim, _ use: Use, _ room: Room, _ now: MonotonicTime
+    ) -> Bool {
+        let (party, price) = (claim.party, claim.bid.record.price)
+        let (isStranger, waits): (Bool, Bool)
+        if case .free(let toStranger) = shares.verdict(party, claim.model, price, slots: room.slots, now) {
+            (isStranger, waits) = (toStranger, false)
+        } else if case .free(let toStranger) = shares.verdict(
+            party, claim.model, price, places: room.places, now)
+        {
+            (isStranger, waits) = (toStranger, true)
+        } else {
+            return false
         }
-        let last = now + parameters.busyRetryMax
-        let found = forecasts[model.model] ?? Forecast(madeAt: now, any: last, strangers: last)
-        return (max(.milliseconds(1), found.any - now), max(.milliseconds(1), found.strangers - now))
+        ended.remove(key)
+        shares.took(party, claim.model, isStranger: isStranger, waits: waits)
+        let ticket = queue.ticket(rank(party, isStranger), now)
+        slots[key] = Slot(use: use, claim: claim, ticket: ticket, waits: waits)
+        if waits { queue.insert(key, ticket, claim.model) }
+        return true
     }
 
-    private func forecast(_ model: ServedModel, _ now: MonotonicTime) -> Forecast {
-        let last = now + parameters.busyRetryMax
-        var forecast = Forecast(madeAt: now, any: last, strangers: last)
-        for slot in slots.values where slot.claim.model == model.model {
-            let free = min(last, slot.free(model, parameters.busyRetry, now))
-            forecast.any = min(forecast.any, free)
-            if slot.isStranger { forecast.strangers = min(forecast.strangers, free) }
+    // MARK: - The queue
+
+    /// Gives the model's free slots to those that wait, and returns the tasks that may start.
+    ///
+    /// A slot goes to the first whose request is complete, so that none stands idle while there is one; else to the first
+    /// award, else to the first bid. A bid without an award keeps no slot from a request that is there: most bids
+    /// lose.
+    mutating func advance(_ model: String, slots most: Int) -> [SlotKey] {
+        var ready: [SlotKey] = []
+        while let (index, isReady) = next(model, slots: most) {
+            seat(index)
+            if isReady { ready.append(slots.keys[index]) }
         }
+        return ready
+    }
+
+    /// The request of one that waits is complete: `advance` may have a slot for it.
+    mutating func isReady(_ key: SlotKey) {
+        if let model = slots[key]?.claim.model, !freed.contains(model) { freed.append(model) }
+    }
+
+    /// All models with something that has become free, once.
+    mutating func takeFreed() -> [String] {
+        defer { freed.removeAll(keepingCapacity: true) }
+        return freed
+    }
+
+    /// Who gets a slot next, and whether its request is complete; nil: nobody.
+    private mutating func next(_ model: String, slots most: Int) -> (index: Int, isReady: Bool)? {
+        var (award, bid): (Int?, Int?)
+        let isFree = shares.taken(model) < most
+        for place in queue[model] {
+            guard let index = slots.index(forKey: place.key) else { continue }
+            let slot = slots.values[index]
+            let mayHave = shares.maySeat(isStranger: slot.isStranger, model, slots: most)
+            switch slot.use {
+            case .running where slot.task?.isComplete == true:
+                if isFree, mayHave { return (index, true) }
+                if !isFree, most > 0, takeBack(model, for: place.ticket, mayHave: mayHave) { return (index, true) }
+            case .running, .leased: if mayHave { award = award ?? index }
+            case .held: if mayHave { bid = bid ?? index }
+            }
+        }
+        guard isFree, let index = award ?? bid else { return nil }
+        return (index, false)
+    }
+
+    /// Sends the latest bid that has a slot back to the queue, for one with a right as good; false: there is none.
+    private mutating func takeBack(_ model: String, for ticket: SlotQueue.Ticket, mayHave: Bool) -> Bool {
+        var latest: Int?
+        for index in slots.values.indices {
+            let slot = slots.values[index]
+            guard slot.use.isHeld, !slot.waits, slot.claim.model == model, slot.ticket.rank >= ticket.rank,
+                mayHave || slot.isStranger
+            else { continue }
+            if latest.map({ slots.values[$0].ticket < slot.ticket }) ?? true { latest = index }
+        }
+        guard let latest else { return false }
+        let slot = slots.values[latest]
+        slots.values[latest].waits = true
+        queue.insert(slots.keys[latest], slot.ticket, model)
+        shares.moved(model, isStranger: slot.isStranger, waits: true)
+        return true
+    }
+
+    private mutating func seat(_ index: Int) {
+        let slot = slots.values[index]
+        slots.values[index].waits = false
+        queue.remove(slot.ticket, slot.claim.model)
+        shares.moved(slot.claim.model, isStranger: slot.isStranger, waits: false)
+    }
+
+    /// Tasks of a model that wait for a slot, bids and awards included.
+    func waiting(_ model: String) -> Int { shares.waiting(model) }
+
+    /// Where a task waits: how many are before it, and when it is likely to start; nil: it has a slot.
+    mutating func place(of key: SlotKey, _ model: ServedModel, _ now: MonotonicTime) -> (before: Int, wait: Interval)? {
+        guard let slot = slots[key], slot.waits else { return nil }
+        let start = forecast(model, now).starts[slot.ticket] ?? now
+        return (queue.position(of: slot.ticket, model.model), max(.zero, start - now))
+    }
+
+    private mutating func forecast(_ model: ServedModel, _ now: MonotonicTime) -> SlotForecast {
+        if let made = forecasts[model.model], now < made.madeAt + SlotForecast.age { return made }
+        let last = now + parameters.busyRetryMax
+        var (anyFree, strangersFree) = (last, last)
+        var busy: [MonotonicTime] = []
+        for slot in slots.values where slot.claim.model == model.model && !slot.waits {
+            busy.append(now + uses(slot, model))
+            // Of a bid: when it ends at the latest.
+            let free = if case .held(let until) = slot.use { until } else { now + uses(slot, model) }
+            anyFree = min(anyFree, free)
+            if slot.isStranger { strangersFree = min(strangersFree, free) }
+        }
+        let waiting = queue[model.model].compactMap { place in
+            slots[place.key].map { (ticket: place.ticket, uses: uses($0, model)) }
+        }
+        let forecast = SlotForecast(
+            slots: model.slots, busy: busy, waiting: waiting, anyFree: anyFree, strangersFree: strangersFree,
+            now)
+        forecasts[model.model] = forecast
         return forecast
+    }
+
+    /// How long the answer of a call is likely to be: what it says, but no more than four times what answers here have.
+    func tokens(of call: CallForBids) -> UInt32 {
+        let said = max(1, min(call.tokensOut, call.tokensOutMax == 0 ? .max : call.tokensOutMax))
+        guard let usual = lengths[call.model] else { return min(said, parameters.answerTokensMax) }
+        return min(said, max(64, usual * 4))
+    }
+
+    /// A task has finished.
+    mutating func noteLength(of key: SlotKey) {
+        guard let slot = slots[key], let task = slot.task else { return }
+        let tokens = min(task.tokens, parameters.answerTokensMax)
+        let usual = lengths[slot.claim.model] ?? tokens
+        lengths[slot.claim.model] = usual - usual / 8 + tokens / 8
+    }
+
+    /// How long it is likely to use a slot from now on, or from its turn on. Of a bid only as much as bids win.
+    private func uses(_ slot: Slot, _ model: ServedModel) -> Interval {
+        let whole = Scoring.completion(
+            queueMilliseconds: 0, firstTokenMilliseconds: model.speed.firstTokenMilliseconds,
+            millitokensPerSecond: model.speed.millitokensPerSecond, tokens: slot.claim.tokens)
+        switch slot.use {
+        case .held: return odds.part(of: whole)
+        case .leased: return whole
+        case .running:
+            guard let task = slot.task, task.tokens > 0 else { return whole }
+            guard task.tokens < slot.claim.tokens, model.speed.millitokensPerSecond > 0 else {
+                return parameters.busyRetry
+            }
+            return Scoring.completion(
+                queueMilliseconds: 0, firstTokenMilliseconds: 0,
+                millitokensPerSecond: model.speed.millitokensPerSecond,
+                tokens: slot.claim.tokens - task.tokens)
+        }
     }
 
     // MARK: - Lookups
@@ -229,6 +382,9 @@ struct SlotGate: Sendable {
         guard let index = slots.index(forKey: key), slots.values[index].dialled == channel else { return }
         slots.values[index].dialled = nil
     }
+
+    /// Whether it has a place in the queue, and no slot yet.
+    func waits(_ key: SlotKey) -> Bool { slots[key]?.waits ?? false }
 
     func isStranger(_ key: SlotKey) -> Bool { slots[key]?.isStranger ?? true }
 
@@ -278,26 +434,17 @@ struct SlotGate: Sendable {
             jobs[task.id] = nil
             slot.claim.work = task.work
         }
-        shares.freed(slot.claim.party, slot.claim.model, isStranger: slot.isStranger)
+        let model = slot.claim.model
+        shares.freed(slot.claim.party, model, isStranger: slot.isStranger, waits: slot.waits)
+        if slot.waits { queue.remove(slot.ticket, model) }
+        if !freed.contains(model) { freed.append(model) }
+        if slot.use.isHeld { odds.note(won: false) }
         ended.insert(key, slot.claim, end, isStranger: slot.isStranger)
         return slot
     }
 }
 
 extension SlotGate.Slot {
-    /// When it is likely to be free.
-    fileprivate func free(_ model: ServedModel, _ unknown: Interval, _ now: MonotonicTime) -> MonotonicTime {
-        switch use {
-        case .held(let until): return until
-        case .leased: return now + unknown
-        case .running:
-            let (done, all) = (task?.tokens ?? 0, claim.call.tokensOut)
-            let speed = Int64(model.speed.millitokensPerSecond)
-            guard speed > 0, all > done else { return now + unknown }
-            return now + .milliseconds(Int64(all - done) * 1_000_000 / speed)
-        }
-    }
-
     fileprivate mutating func change<Result>(_ body: (inout WorkerTask) -> Result) -> Result? {
         task?.apply(body)
     }
@@ -305,4 +452,14 @@ extension SlotGate.Slot {
 
 extension WorkerTask {
     fileprivate mutating func apply<Result>(_ body: (inout WorkerTask) -> Result) -> Result { body(&self) }
+}
+
+/// How many of the node's bids win, smoothed: what a bid that isn't decided yet is likely to use.
+private struct BidOdds: Sendable {
+    /// × 4,096. A quarter, before anything is known.
+    private var won: Int64 = 1_024
+
+    mutating func note(won isWon: Bool) { won += ((isWon ? 4_096 : 0) - won) / 32 }
+
+    func part(of whole: Interval) -> Interval { Interval(nanoseconds: whole.nanoseconds / 4_096 * max(64, won)) }
 }

@@ -1,7 +1,8 @@
 import Primitives
 import Wire
 
-/// Who uses how many slots, and who may take another: the counters of `SlotGate`'s table, which alone changes them.
+/// Who uses how many slots and places in the queue, and who may take another: the counters of `SlotGate`'s table, which
+/// alone changes them.
 ///
 /// A key has slots of its own, one more than it has paid tasks here, but no more than what it paid is worth
 /// (`slotTokens`); and so has its network group (`Endpoint.group`). A slot beyond that is lent, while *strangers*, which
@@ -9,6 +10,9 @@ import Wire
 /// first slot only within that share once anybody has paid, or for a while after a lease of its network that no receipt
 /// has followed. So a new buyer finds the idle half of a seller, and buyers that pay find the other half, whatever
 /// strangers do; new keys cost nothing and gain nothing, and what is left unpaid is taken from what was paid.
+///
+/// Places are shared out by the same rule: what a key has of its own it uses for either, and strangers wait in their share
+/// of the places.
 ///
 /// A *debtor* (`UnpaidAnswers`), or a new key of its network, is lent one slot at a time, and only while half of the
 /// strangers' share is free: a network costs more than a key, and whoever hasn't failed anybody comes first.
@@ -21,7 +25,7 @@ struct SlotShares: Sendable {
         let isOwn: Bool
     }
 
-    enum Verdict: Sendable {
+    enum Verdict: Equatable, Sendable {
         case free(toStranger: Bool)
         /// No slot of the model is free.
         case busy
@@ -29,9 +33,15 @@ struct SlotShares: Sendable {
         case overShare
     }
 
-    private struct Use {
-        var slots = 0
+    /// Of one kind, slots or places.
+    private struct Count {
+        var all = 0
         var strangers = 0
+        var isEmpty: Bool { all == 0 }
+    }
+    private struct Use {
+        var slots = Count()
+        var places = Count()
     }
 
     private let strangersPercent: Int
@@ -71,20 +81,42 @@ struct SlotShares: Sendable {
         ]
     }
 
-    func taken(_ model: String) -> Int { byModel[model]?.slots ?? 0 }
-    func strangers(_ model: String) -> Int { byModel[model]?.strangers ?? 0 }
+    func taken(_ model: String) -> Int { byModel[model]?.slots.all ?? 0 }
+    func strangers(_ model: String) -> Int { byModel[model]?.slots.strangers ?? 0 }
+    func waiting(_ model: String) -> Int { byModel[model]?.places.all ?? 0 }
 
+    /// Whether the party may take one of the model's `slots`.
     func verdict(_ party: Party, _ model: String, _ price: Price, slots: Int, _ now: MonotonicTime) -> Verdict
     {
-        let use = byModel[model] ?? Use()
-        guard use.slots < slots else { return .busy }
+        verdict(party, byModel[model]?.slots ?? Count(), price, of: slots, now)
+    }
+
+    /// Whether the party may wait in one of the model's `places`.
+    func verdict(_ party: Party, _ model: String, _ price: Price, places: Int, _ now: MonotonicTime)
+        -> Verdict
+    {
+        verdict(party, byModel[model]?.places ?? Count(), price, of: places, now)
+    }
+
+    /// Whether one that waits may have a free slot: strangers use no more than their share of them, once there is anybody
+    /// to keep the others for.
+    func maySeat(isStranger: Bool, _ model: String, slots: Int) -> Bool {
+        !isStranger || paidByBuyer.isEmpty || strangers(model) < share(of: slots)
+    }
+
+    private func share(of all: Int) -> Int { (all * strangersPercent + 99) / 100 }
+
+    private func verdict(
+        _ party: Party, _ use: Count, _ price: Price, of all: Int, _ now: MonotonicTime
+    ) -> Verdict {
+        guard use.all < all else { return .busy }
         if party.isOwn { return .free(toStranger: false) }
         let own = ownSlots(paidByBuyer[party.buyer], price)
         let isStranger = own == 0
         let (most, mostAround) = (max(1, own), max(1, own, ownSlots(paidByGroup[party.group], price)))
         let owes = isStranger && openLeases[party.group] ?? .zero > now
         let mayUseOwn = byBuyer[party.buyer] ?? 0 < most && byGroup[party.group] ?? 0 < mostAround
-        let share = (slots * strangersPercent + 99) / 100
+        let share = share(of: all)
         if isDebtor(party, isStranger: isStranger, now) {
             let isFirst = byBuyer[party.buyer] == nil && byGroup[party.group] == nil
             return isFirst && use.strangers < share && 2 * use.strangers <= share
@@ -113,19 +145,30 @@ struct SlotShares: Sendable {
 
     // MARK: - Changes
 
-    mutating func took(_ party: Party, _ model: String, isStranger: Bool) {
-        byModel[model, default: Use()].slots += 1
-        if isStranger { byModel[model]?.strangers += 1 }
+    mutating func took(_ party: Party, _ model: String, isStranger: Bool, waits: Bool) {
+        count(model, isStranger, waits, by: 1)
         byBuyer[party.buyer, default: 0] += 1
         byGroup[party.group, default: 0] += 1
     }
 
-    mutating func freed(_ party: Party, _ model: String, isStranger: Bool) {
-        byModel[model]?.slots -= 1
-        if isStranger { byModel[model]?.strangers -= 1 }
-        if taken(model) == 0 { byModel[model] = nil }
+    mutating func freed(_ party: Party, _ model: String, isStranger: Bool, waits: Bool) {
+        count(model, isStranger, waits, by: -1)
         Self.lower(&byBuyer, party.buyer)
         Self.lower(&byGroup, party.group)
+    }
+
+    /// From a place to a slot, or back.
+    mutating func moved(_ model: String, isStranger: Bool, waits: Bool) {
+        count(model, isStranger, !waits, by: -1)
+        count(model, isStranger, waits, by: 1)
+    }
+
+    private mutating func count(_ model: String, _ isStranger: Bool, _ waits: Bool, by one: Int) {
+        var use = byModel[model] ?? Use()
+        let kind = waits ? \Use.places : \Use.slots
+        use[keyPath: kind].all += one
+        if isStranger { use[keyPath: kind].strangers += one }
+        byModel[model] = use.slots.isEmpty && use.places.isEmpty ? nil : use
     }
 
     private static func lower<Key>(_ counts: inout [Key: Int], _ key: Key) {

@@ -55,7 +55,10 @@ struct WorkerTask: Sendable {
 
     private var announced: Int { Int(open.deliveredBytes) + Int(open.bodyBytes) }
 
-    /// What the request will hold in memory, until it is complete.
+    /// The whole request is here.
+    var isComplete: Bool { !hasStarted && request.count == announced }
+
+    /// What the request holds in memory, or will, until it starts.
     var awaitedBytes: Int { hasStarted ? 0 : announced }
 
     /// Adds a part of the request; false if that is more than was announced.
@@ -67,8 +70,9 @@ struct WorkerTask: Sendable {
 
     /// Returns the job for the driver, once, when the request is complete; the request is moved into it.
     mutating func start(_ now: MonotonicTime) -> Job? {
-        guard !hasStarted, request.count == announced else { return nil }
+        guard isComplete else { return nil }
         hasStarted = true
+        if phase == .queued { (phase, amount) = (.prefill, 0) }
         let delivered = Array(request.prefix(Int(open.deliveredBytes)))
         let body = delivered.isEmpty ? request : Array(request.dropFirst(delivered.count))
         request = []
