@@ -294,7 +294,10 @@ extension SlotGate.Slot {
             let (done, all) = (task?.tokens ?? 0, claim.call.tokensOut)
             let speed = Int64(model.speed.millitokensPerSecond)
             guard speed > 0, all > done else { return now + unknown }
-            return now + .milliseconds(Int64(all - done) * 1_000_000 / speed)
+            let left = Interval.milliseconds(Int64(all - done) * 1_000_000 / speed)
+            // Counted from the last token; from now where that says it should have ended.
+            let end = (task?.producedAt ?? now) + left
+            return end > now ? end : now + left
         }
     }
 
