@@ -75,6 +75,19 @@ class Bench:
             raise CannotMeasure(f"{' '.join(command)}: {done.stderr.strip()}")
         return json.loads(done.stdout.splitlines()[-1])
 
+    def chart(self, name, document):
+        """Draws curves (`starling-bench chart` says which document) and returns the SVG file's path: in the folder of the
+        environment's STARLING_BENCH_OUT, else .build/bench."""
+        folder = pathlib.Path(os.environ.get("STARLING_BENCH_OUT") or ROOT / ".build" / "bench")
+        folder.mkdir(parents=True, exist_ok=True)
+        done = subprocess.run(
+            [self.program("starling-bench"), "chart"], input=json.dumps(document), capture_output=True, text=True)
+        if done.returncode != 0:
+            raise CannotMeasure(f"chart: {done.stderr.strip()}")
+        path = folder / f"{name}.svg"
+        path.write_text(done.stdout)
+        return path
+
     @contextlib.contextmanager
     def backend(self, **options):
         """A scripted model server: {"url", "pid"}. Options are those of `starling-bench backend`."""
