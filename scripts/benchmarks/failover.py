@@ -7,8 +7,8 @@ clients at 12 slots, so that places are lost too, and whoever loses a worker wai
 
 Losses are counted in assignments that broke off, as the transcripts have them: in mid-stream with text, else before it. A gap
 in which several workers were lost counts as that number of equal ones; the model server reads prompts in no time, so that a gap
-is all ours (llama.cpp: up to a second). Receipts add up if what the asking node spent is what its clients were told that their answers cost. --full: 1,000
-kills and 1,000 freezes, and 100 of each with llama.cpp and testnet/models/wren-m.gguf.
+is all ours. `llama`: 4 clients and llama.cpp at each seller, where it is set up; its gaps have up to a second for the prompt. Receipts add up if what the asking node spent is what its clients were told that their answers cost. --full: 1,000
+kills and 1,000 freezes, and 100 of each with llama.cpp.
 """
 import asyncio
 import collections
@@ -246,11 +246,13 @@ def run(bench):
             sale = {"serves": "bench", "url": backend["url"], "backend": "vllm", "slots": slots}
             done = play(bench, sale, clients, goal // share, limit // share, question, "".join(WORDS))
             report(bench, label, *done, "<= 2.5" if label == "stream" else None)
-    if bench.full:
-        question = {
-            "temperature": 0, "max_tokens": 150, "messages": [{"role": "user", "content": "Count from 5 to 60."}]}
-        sale = {"serves": "wren-m", "speed": 60, "slots": 2}
-        report(bench, "llama", *play(bench, sale, 4, 100, 3_600, question), "<= 3.5")
+    # scripts/setup has put llama.cpp's server there.
+    if not (harness.ROOT / ".cache" / "venv").exists():
+        return harness.remark("  llama.cpp is not set up (scripts/setup): left out")
+    question = {"temperature": 0, "max_tokens": 150, "messages": [{"role": "user", "content": "Count from 5 to 60."}]}
+    file = str(harness.ROOT / "testnet" / "models" / "wren-m.gguf")
+    sale = {"serves": "wren-m", "file": file, "speed": 60, "slots": 2}
+    report(bench, "llama", *play(bench, sale, 4, 100 if bench.full else 15, limit, question), "<= 3.5")
 
 
 def play(bench, sale, clients, goal, limit, question, expected=None):
