@@ -7,8 +7,9 @@ clients at 12 slots, so that places are lost too, and whoever loses a worker wai
 
 Losses are counted in assignments that broke off, as the transcripts have them: in mid-stream with text, else before it. A gap
 in which several workers were lost counts as that number of equal ones; the model server reads prompts in no time, so that a gap
-is all ours. `llama`: 4 clients and llama.cpp at each seller, where it is set up; its gaps have up to a second for the prompt. Receipts add up if what the asking node spent is what its clients were told that their answers cost. --full: 1,000
-kills and 1,000 freezes, and 100 of each with llama.cpp.
+is all ours. `llama`: 4 clients and llama.cpp at each seller, where it is set up; up to a second of its gaps is the prompt's.
+Receipts add up if what the asking node spent is what its clients were told that their answers cost. --full: 1,000 kills and 1,000
+freezes, and 100 of each with llama.cpp.
 """
 import asyncio
 import collections
