@@ -9,8 +9,8 @@ don't count; all are served to their ends.
 The auctions are those that ship. The schedulers serve the tasks in a queueing model: each seller in the order in which it got
 them, in queues without bounds, and pay the same round trips as an auction. All but `random` know each seller's speed and
 slots, the task's length and the mean length; `least-loaded` has loads up to a minute old, `two-choices` the true loads of two
-random sellers, `jsq` loads that a seller reports to an asker with each of its answers. `omniscient` knows the whole schedule, and
-gives each task at once to the seller where it truly ends first.
+random sellers, `jsq` those that a seller reports to an asker when it gets and when it ends a task of it. `omniscient` knows the
+whole schedule, and gives each task at once to the seller where it truly ends first.
 
 Each figure is a ratio to `omniscient`: above 1 is slower, and the worse one of both kinds of lengths. A mean below 1 is no mistake:
 a rule that decides at once is not the best one. `refused` is the share of tasks without an answer in time, which have no completion

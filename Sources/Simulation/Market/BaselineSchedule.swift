@@ -95,6 +95,8 @@ struct BaselineSchedule {
         sellers[place].ends.append(end)
         if policy == .jsq {
             estimates[task.asker][place] += 1
+            let load = Int32(sellers[place].load(at: now))
+            queue.push(.heard(seller: Int32(place), asker: Int32(task.asker), load: load), at: now + 4 * way)
             queue.push(.ended(seller: Int32(place), asker: Int32(task.asker)), at: end)
         }
         record(index, place, now, start: start, end: end, way: way)
