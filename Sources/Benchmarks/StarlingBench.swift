@@ -15,7 +15,7 @@ struct StarlingBench: ParsableCommand {
             DHTNodeCommand.self, DHTInMemoryCommand.self, PingLoadCommand.self, FloodCommand.self,
             LookupStudyCommand.self,
             RendezvousStudyCommand.self, EclipseStudyCommand.self,
-            MarketStudyCommand.self,
+            MarketStudyCommand.self, OverloadStudyCommand.self, ChartCommand.self,
         ])
 }
 

@@ -76,3 +76,68 @@ import Testing
         }
     }
 }
+
+extension MarketStudyTests {
+    @Test func tasksOfTheWarmUpDoNotCount() {
+        var plan = plan(50, tasks: 400)
+        let all = MarketStudy.run(.omniscient, plan)
+        plan.warmUp = plan.load.every * 100
+        plan.countedFor = plan.load.every * 200
+        let run = MarketStudy.run(.omniscient, plan)
+        #expect(all.countedTasks.count == 400 && all.tasks.map(\.endedAt) == run.tasks.map(\.endedAt))
+        let from = plan.load.from.nanoseconds + plan.warmUp.nanoseconds
+        let until = from + plan.countedFor.nanoseconds
+        let within = run.tasks.filter { $0.submittedAt >= from && $0.submittedAt < until }
+        #expect(run.countedTasks.count == within.count)
+        #expect(run.completions.count == run.countedTasks.count && run.completions.count > 100)
+    }
+
+    @Test func rarerDeltasChangeNoOutcomeOfAMarketThatIsNotFull() {
+        var plan = plan(30, tasks: 300)
+        let often = MarketStudy.auction(plan)
+        plan.coarsen(deltaEvery: .seconds(2))
+        let rarely = MarketStudy.auction(plan)
+        #expect(rarely.leaks.isEmpty && rarely.refusedShare == 0, "\(rarely.leaks)")
+        #expect(rarely.events < often.events)
+        let (mean, most) = (often.completions.mean, often.completions.mean / 10)
+        #expect(abs(rarely.completions.mean - mean) < most)
+    }
+
+    @Test func theShareOfTheBusiestSellerIsCounted() {
+        var plan = plan(50, tasks: 20)
+        plan.load.arrivals = .even
+        plan.load.every = .zero
+        plan.isAcquainted = true
+        let run = MarketStudy.auction(plan)
+        #expect(run.leaks.isEmpty && Set(run.tasks.map(\.submittedAt)).count == 1, "\(run.leaks)")
+        // Twenty answers at ten sellers: two each is a share of 1.
+        let counts = (0..<10).map { seller in run.tasks.count { $0.seller == Int32(seller) } }
+        #expect(run.shareMax(of: 10) == Double(counts.max() ?? 0) / 2)
+    }
+
+    @Test func anOverloadIsMeasuredDuringAndAfter() {
+        var market = plan(50)
+        market.load.deadline = .seconds(5)
+        var overload = MarketStudy.OverloadPlan(market)
+        overload.overload = .seconds(12)
+        overload.after = .seconds(12)
+        let result = MarketStudy.overload(overload)
+        #expect(result.leaks == 0 && !result.normal.isEmpty && result.completionsAfter.count == 12)
+        #expect(result.goodput > 0.5 && result.goodput <= 1.05, "\(result.goodput)")
+        // A third of the tasks is what the market can do.
+        #expect(result.refusedShare > 0.4 && result.refusedShare < 0.8, "\(result.refusedShare)")
+        #expect(result.retries.count == result.refusals.count)
+    }
+
+    @Test func aChartHasAPanelForEachSetOfCurves() {
+        let lines = [Chart.Line("auction", [1, 10, 100]), Chart.Line("a < b", [2, 0, 50])]
+        let panels = [Chart.Panel("50 %", lines), Chart.Panel("80 %", lines)]
+        var chart = Chart("time", xs: [5, 50, 99], unit: "%", panels: panels)
+        for isLogarithmic in [false, true] {
+            chart.isLogarithmic = isLogarithmic
+            let svg = chart.svg
+            #expect(svg.hasPrefix("<svg") && svg.hasSuffix("</svg>\n") && !svg.contains("null"))
+            #expect(svg.split(separator: "polyline").count == 5 && svg.contains("a &lt; b"))
+        }
+    }
+}

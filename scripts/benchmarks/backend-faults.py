@@ -9,16 +9,12 @@ that of a healthy answer, and of the part that was lost where the answer had to 
 """
 import contextlib
 import json
-import pathlib
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
 
 import harness
 
-SERVER = harness.ROOT / "Tests" / "ProcessTests" / "scripted_backend.py"
 KINDS = {"continuing": "vllm", "plain": "openai"}
 WORDS = 30
 EVERY = 0.02
@@ -80,44 +76,6 @@ FAULTS = {
     "401": Fault(status(401, error={"message": "bad key"})),
     "403": Fault(status(403, error={"message": "forbidden"})),
 }
-
-
-class Server:
-    """A scripted model server."""
-
-    def __init__(self, model):
-        self.process = subprocess.Popen(
-            [sys.executable, "-B", str(SERVER), model], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        line = self.process.stdout.readline()
-        if not line:
-            raise harness.CannotMeasure("the scripted model server did not start")
-        self.url = json.loads(line)["url"]
-
-    def play(self, **script):
-        request = urllib.request.Request(self.url + "/script", json.dumps(script).encode(), {"Content-Type": "application/json"})
-        urllib.request.urlopen(request, timeout=10).read()
-
-    def asked(self):
-        """Requests of clients that reached it."""
-        with urllib.request.urlopen(self.url + "/log", timeout=10) as response:
-            return sum(1 for entry in json.load(response)["requests"] if not entry["trial"])
-
-    def stop(self):
-        self.process.kill()
-        self.process.wait()
-
-
-@contextlib.contextmanager
-def servers(*models):
-    running = []
-    try:
-        for model in models:
-            running.append(Server(model))
-            running[-1].play(tokens=WORDS, every=EVERY)
-        yield running
-    finally:
-        for server in running:
-            server.stop()
 
 
 class Answer:
@@ -185,6 +143,14 @@ def read(response, answer):
             answer.reason = choice["finish_reason"] or answer.reason
     if not done:
         answer.error = {"code": "no [DONE]"}
+
+
+@contextlib.contextmanager
+def servers(*models):
+    with harness.scripted_servers(*models) as running:
+        for server in running:
+            server.play(tokens=WORDS, every=EVERY)
+        yield running
 
 
 def nodes(ada, bob, kind, model="parrot"):

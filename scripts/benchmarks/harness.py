@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
@@ -73,6 +74,19 @@ class Bench:
         if done.returncode != 0:
             raise CannotMeasure(f"{' '.join(command)}: {done.stderr.strip()}")
         return json.loads(done.stdout.splitlines()[-1])
+
+    def chart(self, name, document):
+        """Draws curves (`starling-bench chart` says which document) and returns the SVG file's path: in the folder of the
+        environment's STARLING_BENCH_OUT, else .build/bench."""
+        folder = pathlib.Path(os.environ.get("STARLING_BENCH_OUT") or ROOT / ".build" / "bench")
+        folder.mkdir(parents=True, exist_ok=True)
+        done = subprocess.run(
+            [self.program("starling-bench"), "chart"], input=json.dumps(document), capture_output=True, text=True)
+        if done.returncode != 0:
+            raise CannotMeasure(f"chart: {done.stderr.strip()}")
+        path = folder / f"{name}.svg"
+        path.write_text(done.stdout)
+        return path
 
     @contextlib.contextmanager
     def backend(self, **options):
@@ -148,6 +162,50 @@ class Testnet:
 
     def pid(self, name):
         return next(node["pid"] for node in self.nodes if node["name"] == name)
+
+
+# Model servers that a benchmark controls
+
+
+class ScriptedServer:
+    """Tests/ProcessTests/scripted_backend.py: a model server that does what it is told, and logs what it was asked."""
+
+    def __init__(self, model):
+        script = ROOT / "Tests" / "ProcessTests" / "scripted_backend.py"
+        self.process = subprocess.Popen(
+            [sys.executable, "-B", str(script), model], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        line = self.process.stdout.readline()
+        if not line:
+            raise CannotMeasure("the scripted model server did not start")
+        self.url = json.loads(line)["url"]
+
+    def play(self, **script):
+        request = urllib.request.Request(self.url + "/script", json.dumps(script).encode(), {"Content-Type": "application/json"})
+        urllib.request.urlopen(request, timeout=10).read()
+
+    def requests(self):
+        """Requests of clients that reached it, without the nodes' own trials."""
+        with urllib.request.urlopen(self.url + "/log", timeout=10) as response:
+            return [entry for entry in json.load(response)["requests"] if not entry["trial"]]
+
+    def asked(self):
+        return len(self.requests())
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+
+
+@contextlib.contextmanager
+def scripted_servers(*models):
+    running = []
+    try:
+        for model in models:
+            running.append(ScriptedServer(model))
+        yield running
+    finally:
+        for server in running:
+            server.stop()
 
 
 # HTTP

@@ -70,22 +70,24 @@ extension BuyerTask {
         var (pool, dialling, suspended, overdue): (Pool, Pool, Pool, Pool) = ([], [], [], [])
         for candidate in found.sellers {
             let offer = candidate.offer.record
-            let trust = desk.sellers.trust(candidate.key, now)
+            let seller = desk.sellers[candidate.key]
+            let trust = desk.sellers.trust(seller, now)
             let belief = SpeedBelief(
                 measured: desk.speeds.measured(candidate.key, request.model), market: market)
-            if let reason = exclusion(of: candidate, requirements, trust, belief, desk) {
+            if let reason = exclusion(of: candidate, seller, requirements, trust, belief, desk) {
                 survey.count(offer, reason)
                 continue
             }
             let rank = request.preferences.order.firstIndex(of: candidate.key) ?? .max
             let eligible = Eligible(
                 candidate: candidate, millitrust: trust, belief: belief, rank: rank,
-                isKnown: candidate.hasSession || desk.sellers.hasAnswered(candidate.key),
-                finished: desk.record(of: candidate.key), weight: 1)
+                isKnown: candidate.hasSession || seller?.reply != nil,
+                finished: candidate.key == desk.identity.publicKey ? .max : seller?.finished ?? 0,
+                inFlight: seller?.inFlight ?? 0, declines: seller?.declines ?? 0, weight: 1)
             let entry = (eligible, basis.expect(offer, millitrust: trust, belief).score)
-            if desk.sellers.isOverdue(candidate.key, now) {
+            if desk.sellers.isOverdue(seller, now) {
                 overdue.append(entry)
-            } else if rank == .max, desk.sellers.isSuspended(candidate.key, now) {
+            } else if rank == .max, desk.sellers.isSuspended(seller, now) {
                 suspended.append(entry)
             } else if found.isReachabilityUntested, !offer.reachability.acceptsChannels,
                 candidate.key != desk.identity.publicKey
@@ -112,8 +114,8 @@ extension BuyerTask {
             let candidate = eligible.candidate
             eligible.weight = Sampling.weight(
                 score: score, best: best, slots: candidate.offer.record.slots,
-                inFlight: desk.sellers.inFlight(candidate.key), hasSession: candidate.hasSession,
-                isMet: eligible.isMet, declines: desk.sellers.declines(candidate.key))
+                inFlight: eligible.inFlight, hasSession: candidate.hasSession, isMet: eligible.isMet,
+                declines: eligible.declines)
             return eligible
         }
         return (weighed, comesLast)
@@ -121,8 +123,8 @@ extension BuyerTask {
 
     /// The first filter that it fails, because of its offer, of this task, or of this node's experience.
     private func exclusion(
-        of candidate: Candidate, _ requirements: Requirements, _ trust: UInt32, _ belief: SpeedBelief,
-        _ desk: AuctionDesk
+        of candidate: Candidate, _ seller: SellerExperience?, _ requirements: Requirements, _ trust: UInt32,
+        _ belief: SpeedBelief, _ desk: AuctionDesk
     ) -> Reason? {
         let offer = candidate.offer.record
         var reason = requirements.exclusion(of: offer, millitrust: trust, belief)
@@ -131,8 +133,8 @@ extension BuyerTask {
             reason = other
         }
         if let out = exclusions.reason(of: candidate.key, sequence: offer.sequence) { consider(out) }
-        if desk.sellers.isSilent(candidate.key) { consider(.unreachable) }
-        if desk.sellers.hasLeft(candidate.key, with: offer.sequence) { consider(.leaving) }
+        if seller?.isSilent == true { consider(.unreachable) }
+        if let left = seller?.leftWith, offer.sequence <= left { consider(.leaving) }
         // A node needs no connection to itself.
         if !offer.reachability.acceptsChannels && !requirements.selfReachable
             && candidate.key != desk.identity.publicKey

@@ -7,25 +7,25 @@ public struct SellerExperience: Sendable {
     fileprivate var trust: UInt32 = 1_000
     fileprivate var trustAt: MonotonicTime
     /// Smoothed time from a call to its answer; nil before the first.
-    fileprivate var reply: Interval?
+    fileprivate(set) var reply: Interval?
     /// When the call was made that it owes an answer to; nil: it owes none.
     fileprivate var calledAt: MonotonicTime?
     fileprivate var heardAt: MonotonicTime?
     fileprivate var blamedAt: MonotonicTime?
     /// The sequence of the offer that it left with.
-    fileprivate var leftWith: UInt64?
+    fileprivate(set) var leftWith: UInt64?
     /// Left a call unanswered and hasn't been heard since.
     public fileprivate(set) var isSilent = false
     public fileprivate(set) var won = 0
     public fileprivate(set) var finished = 0
     public fileprivate(set) var failed = 0
     /// Calls that it declined since its last bid.
-    fileprivate var declines = 0
+    fileprivate(set) var declines = 0
     /// What came to nothing with it, weighed (`Setback`), less what it finished since; at the same time it counts once.
     fileprivate var setbacks = 0
     fileprivate var setBackAt: MonotonicTime?
     /// Our own tasks that it is answering now: its offer can't say that.
-    fileprivate var inFlight = 0
+    fileprivate(set) var inFlight = 0
     /// Tasks that it may answer at a time while another seller has room: see `Standing`.
     fileprivate var window = 1
 
@@ -77,22 +77,18 @@ struct SellerTable: Sendable {
         table = RecentTable(capacity: parameters.sellersMax)
     }
 
+    /// All of it, for whoever asks several things: an auction looks at every offer of its model.
     subscript(key: PublicKey) -> SellerExperience? { table[key] }
-
-    /// Whether it left a call unanswered and hasn't been heard since.
-    func isSilent(_ key: PublicKey) -> Bool { table[key]?.isSilent ?? false }
 
     /// Its smoothed time from a call to its answer; nil: it never answered.
     func replyTime(_ key: PublicKey) -> Interval? { table[key]?.reply }
-
-    func hasAnswered(_ key: PublicKey) -> Bool { replyTime(key) != nil }
 
     /// Our own tasks that it is answering now.
     func inFlight(_ key: PublicKey) -> Int { table[key]?.inFlight ?? 0 }
 
     /// Whether it owes an answer for longer than an auction would wait for it.
-    func isOverdue(_ key: PublicKey, _ now: MonotonicTime) -> Bool {
-        guard let seller = table[key], let calledAt = seller.calledAt else { return false }
+    func isOverdue(_ seller: SellerExperience?, _ now: MonotonicTime) -> Bool {
+        guard let seller, let calledAt = seller.calledAt else { return false }
         let usual = seller.reply.map { max(parameters.bidWaitMin, $0 * 2 + parameters.bidWaitMargin) }
         return now - calledAt > usual ?? parameters.bidWaitMax
     }
@@ -111,8 +107,10 @@ struct SellerTable: Sendable {
 
     /// Whether tasks came to nothing with it so often in a row that others are asked first for a while, be it without its
     /// fault. Trust alone, which makes a bid dearer, can't keep out one that costs nothing.
-    func isSuspended(_ key: PublicKey, _ now: MonotonicTime) -> Bool {
-        guard let seller = table[key], let setBackAt = seller.setBackAt else { return false }
+    func isSuspended(_ key: PublicKey, _ now: MonotonicTime) -> Bool { isSuspended(table[key], now) }
+
+    func isSuspended(_ seller: SellerExperience?, _ now: MonotonicTime) -> Bool {
+        guard let seller, let setBackAt = seller.setBackAt else { return false }
         let beyond = seller.setbacks - parameters.setbacksMax
         guard beyond >= 0 else { return false }
         let doublings = Int64(min(beyond / Setback.loss.rawValue, 16))
@@ -120,13 +118,12 @@ struct SellerTable: Sendable {
         return now < setBackAt + wait
     }
 
-    /// Calls that it declined in a row.
-    func declines(_ key: PublicKey) -> Int { table[key]?.declines ?? 0 }
-
     /// Trust × 1000: of what failures took, half comes back each half-life, linearly in between. A new key has
     /// `trustNew` of that, a key that finished `provenTasks` all.
-    func trust(_ key: PublicKey, _ now: MonotonicTime) -> UInt32 {
-        guard let seller = table[key] else { return parameters.trustNew }
+    func trust(_ key: PublicKey, _ now: MonotonicTime) -> UInt32 { trust(table[key], now) }
+
+    func trust(_ seller: SellerExperience?, _ now: MonotonicTime) -> UInt32 {
+        guard let seller else { return parameters.trustNew }
         let (proven, all) = (UInt32(min(seller.finished, parameters.provenTasks)), parameters.provenTasks)
         let most = parameters.trustNew + (1_000 - parameters.trustNew) * proven / UInt32(max(1, all))
         return Self.recovered(seller, parameters.trustHalfLife, now) * most / 1_000
@@ -176,10 +173,6 @@ struct SellerTable: Sendable {
     /// It handed a task back because it leaves. That costs no trust, and it gets no task until it states an offer anew.
     mutating func left(_ key: PublicKey, _ sequence: UInt64, _ now: MonotonicTime) {
         change(key, now) { $0.leftWith = sequence }
-    }
-
-    func hasLeft(_ key: PublicKey, with sequence: UInt64) -> Bool {
-        table[key]?.leftWith.map { sequence <= $0 } ?? false
     }
 
     mutating func bid(_ key: PublicKey) { table.change(key) { $0.declines = 0 } }

@@ -11,6 +11,9 @@ struct Eligible: Sendable {
     var isKnown: Bool
     /// Tasks of this node that it won and finished.
     var finished: Int
+    /// Tasks of this node that it is answering now, and calls that it declined in a row.
+    var inFlight = 0
+    var declines = 0
     /// For drawing; see `Sampling`.
     var weight: UInt64
 

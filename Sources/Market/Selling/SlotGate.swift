@@ -142,7 +142,7 @@ struct SlotGate: Sendable {
     ) {
         let room = Room(slots: model.slots, places: model.places)
         guard insert(key, claim, .held(until: until), room, now), let slot = slots[key] else { return }
-        let uses = uses(slot, model)
+        let uses = uses(slot, model, now)
         forecasts[claim.model]?.add(slot.ticket, uses: uses)
     }
 
@@ -287,14 +287,14 @@ struct SlotGate: Sendable {
         var (anyFree, strangersFree) = (last, last)
         var busy: [MonotonicTime] = []
         for slot in slots.values where slot.claim.model == model.model && !slot.waits {
-            busy.append(now + uses(slot, model))
+            busy.append(now + uses(slot, model, now))
             // Of a bid: when it ends at the latest.
-            let free = if case .held(let until) = slot.use { until } else { now + uses(slot, model) }
+            let free = if case .held(let until) = slot.use { until } else { now + uses(slot, model, now) }
             anyFree = min(anyFree, free)
             if slot.isStranger { strangersFree = min(strangersFree, free) }
         }
         let waiting = queue[model.model].compactMap { place in
-            slots[place.key].map { (ticket: place.ticket, uses: uses($0, model)) }
+            slots[place.key].map { (ticket: place.ticket, uses: uses($0, model, now)) }
         }
         let forecast = SlotForecast(
             slots: model.slots, busy: busy, waiting: waiting, anyFree: anyFree, strangersFree: strangersFree,
@@ -319,7 +319,7 @@ struct SlotGate: Sendable {
     }
 
     /// How long it is likely to use a slot from now on, or from its turn on. Of a bid only as much as bids win.
-    private func uses(_ slot: Slot, _ model: ServedModel) -> Interval {
+    private func uses(_ slot: Slot, _ model: ServedModel, _ now: MonotonicTime) -> Interval {
         let whole = Scoring.completion(
             queueMilliseconds: 0, firstTokenMilliseconds: model.speed.firstTokenMilliseconds,
             millitokensPerSecond: model.speed.millitokensPerSecond, tokens: slot.claim.tokens)
@@ -331,10 +331,13 @@ struct SlotGate: Sendable {
             guard task.tokens < slot.claim.tokens, model.speed.millitokensPerSecond > 0 else {
                 return parameters.busyRetry
             }
-            return Scoring.completion(
+            let left = Scoring.completion(
                 queueMilliseconds: 0, firstTokenMilliseconds: 0,
                 millitokensPerSecond: model.speed.millitokensPerSecond,
                 tokens: slot.claim.tokens - task.tokens)
+            // Counted from the last token; from now where that says that it should have ended.
+            let end = task.producedAt + left
+            return end > now ? end - now : left
         }
     }
 

@@ -19,6 +19,8 @@ struct WorkerTask: Sendable {
     private var window: SendWindow
     /// Tokens produced so far.
     private(set) var tokens: UInt32 = 0
+    /// When the last of them came; before, when the task did.
+    private(set) var producedAt: MonotonicTime
     /// What receipts for it may owe.
     private(set) var work: Work
     /// Tokens sent since the last receipt, and when the first of them was.
@@ -45,6 +47,7 @@ struct WorkerTask: Sendable {
         deadlineAt = call.deadline(open, now)
         lastFrameAt = now
         takenAt = now
+        producedAt = now
     }
 
     private func send(_ body: FrameBody, _ out: inout [BidderAction]) {
@@ -102,6 +105,7 @@ struct WorkerTask: Sendable {
         let before = work.tokens
         send(start == 0 ? text : Array(text[start...]), count, extra, &out)
         tokens = tokens &+ count
+        producedAt = now
         let unpaid = unacknowledged ?? (0, now)
         unacknowledged = (unpaid.tokens &+ (work.tokens &- before), unpaid.since)
         phase = .generating

@@ -11,7 +11,7 @@ public enum Baseline: String, Sendable, CaseIterable {
     /// The best of all by loads that are up to `Plan.staleness` old, as if offers announced them.
     case leastLoaded = "least-loaded"
     /// The best of all sellers by the asker's own estimates: its own tasks count at once, and each seller
-    /// reports its load with every task that it finishes, to that task's asker only (van der Boor, Borst, van
+    /// reports its load with every task that it gets or finishes, to that task's asker only (van der Boor, Borst, van
     /// Leeuwaarden, "Hyper-Scalable JSQ with Sparse Feedback", 2019).
     case jsq
     /// The seller at which the task truly ends first, given the whole schedule: the upper bound for a rule

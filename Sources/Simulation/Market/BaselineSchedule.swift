@@ -2,7 +2,8 @@
 // time as it has slots, and never fails. A task is assigned once, when it is submitted.
 //
 // Each task pays the round trips of an auction: a call and its bid, then award and prompt, 3 × one way in
-// total before it can start; its text takes one way back.
+// total before it can start; its text takes one way back. A queue has no bound: a task that ends after its
+// deadline has had its slot, and counts as failed.
 
 import Primitives
 
@@ -40,6 +41,8 @@ struct BaselineSchedule {
     /// Loads as each asker believes them, by asker and seller (`jsq`).
     private var estimates: [[Int32]] = []
     private var run: MarketStudy.Run
+    /// What a rule believes of the tasks that it finds with a seller, of whose lengths it knows nothing.
+    private let meanTokens: Int
 
     init(_ plan: MarketStudy.Plan, _ policy: Baseline) {
         self.plan = plan
@@ -47,7 +50,8 @@ struct BaselineSchedule {
         tasks = plan.tasks
         links = plan.links
         random = plan.generator(100 + UInt64(Baseline.allCases.firstIndex(of: policy) ?? 0))
-        run = MarketStudy.Run(policy: policy.rawValue)
+        run = MarketStudy.Run(policy.rawValue, plan)
+        meanTokens = plan.meanTokens
         run.tasks = Array(repeating: MarketStudy.TaskRecord(), count: tasks.count)
         let period = max(1, plan.staleness.nanoseconds)
         for seller in plan.sellers {
@@ -91,6 +95,8 @@ struct BaselineSchedule {
         sellers[place].ends.append(end)
         if policy == .jsq {
             estimates[task.asker][place] += 1
+            let load = Int32(sellers[place].load(at: now))
+            queue.push(.heard(seller: Int32(place), asker: Int32(task.asker), load: load), at: now + 4 * way)
             queue.push(.ended(seller: Int32(place), asker: Int32(task.asker)), at: end)
         }
         record(index, place, now, start: start, end: end, way: way)
@@ -129,6 +135,12 @@ struct BaselineSchedule {
     private mutating func choose(_ task: PlannedTask, _ now: Int64) -> Int {
         let count = sellers.count
         switch policy {
+        case .random, .leastLoaded, .omniscient: break
+        case .twoChoices: run.messages += 2
+        // The seller's report of its load.
+        case .jsq: run.messages += 1
+        }
+        switch policy {
         case .random: return random.below(count)
         case .twoChoices:
             let one = random.below(count)
@@ -164,13 +176,12 @@ struct BaselineSchedule {
         return best.place
     }
 
-    /// When a task would be done at a seller that has `load` tasks of the same length.
+    /// When a task would be done at a seller that has `load` tasks of the mean length.
     private func ready(_ place: Int, _ task: PlannedTask, load: Int, _ now: Int64) -> Int64 {
         let seller = plan.sellers[place]
-        let service = seller.service(tokens: task.tokens)
-        let waiting = Int64(max(0, load - seller.slots + 1))
+        let waiting = Int64(max(0, load - seller.slots + 1)) * seller.service(tokens: meanTokens)
         let way = links.latency(plan.sellers.count + task.asker, place)
-        return now + 4 * way + waiting * service / Int64(max(1, seller.slots)) + service
+        return now + 4 * way + waiting / Int64(max(1, seller.slots)) + seller.service(tokens: task.tokens)
     }
 
     /// Each seller announces its load once per period, at its own offset.

@@ -41,6 +41,7 @@ extension MarketCarrier {
             end(id, index, .delivered, node)
         case .failed(let failure):
             run.tasks[Int(index)].cost = failure.delivered?.cost ?? .zero
+            run.tasks[Int(index)].retryAfter = failure.retryAfter
             let isBegun = run.tasks[Int(index)].awardedAt != nil
             end(id, index, isBegun ? .failed : .refused, node)
         }

@@ -103,6 +103,7 @@ extension MarketCarrier {
     // MARK: Datagrams
 
     private func request(_ token: RequestToken, _ message: MarketMessage, _ node: MarketNode, _ to: Int32) {
+        if case .callForBids = message { run.messages += 1 }
         if let delay = delay(from: node.index, to: to) {
             post(
                 .request(message, token, from: node.index, to: to, sentAt: clock), at: clock + delay)

@@ -55,7 +55,7 @@ final class MarketCarrier {
         self.plan = plan
         planned = plan.tasks
         links = plan.links
-        run = MarketStudy.Run(policy: "auction")
+        run = MarketStudy.Run("auction", plan)
         run.tasks = Array(repeating: MarketStudy.TaskRecord(), count: planned.count)
         for index in 0..<plan.sellers.count + plan.askers {
             let number = UInt64(index)
@@ -77,6 +77,11 @@ final class MarketCarrier {
     private func introduce() {
         let candidates = plan.sellers.enumerated().map { place, plan in
             Candidate(offer: nodes[place].serve(plan), address: nodes[place].address, hasSession: true)
+        }
+        if plan.isAcquainted {
+            let (sellers, askers) = (nodes[..<plan.sellers.count], nodes[plan.sellers.count...])
+            for asker in askers { asker.haveBought(from: sellers) }
+            for seller in sellers { seller.haveSold(to: askers) }
         }
         var random = plan.generator(3)
         for asker in nodes[plan.sellers.count...] {

@@ -64,6 +64,28 @@ final class MarketNode {
         return Verified(signing: offer, with: identity)
     }
 
+    /// Each of these sellers did tasks for this node before.
+    func haveBought(from sellers: ArraySlice<MarketNode>) {
+        let records = sellers.map { seller in
+            SellerRecord(
+                key: seller.identity.publicKey, trust: 1_000, finished: MarketStudy.Plan.tasksBefore,
+                failed: 0,
+                at: turn.now.wall)
+        }
+        auctioneer.restore(records, now: turn.now)
+    }
+
+    /// This node did tasks for each of these buyers, who paid a credit.
+    func haveSold(to buyers: ArraySlice<MarketNode>) {
+        let paid = Paid(tasks: MarketStudy.Plan.tasksBefore, amount: Money(microCredits: 1_000_000))
+        let records = buyers.flatMap { buyer in
+            [.key(buyer.identity.publicKey), .network(UInt64(buyer.index))].map {
+                BuyerRecord($0, paid: paid, at: turn.now.wall)
+            }
+        }
+        bidder.restore(records, now: turn.now)
+    }
+
     func submit(_ request: TaskRequest, _ task: Int32) {
         let id = auctioneer.submit(request, turn: &turn, out: &buyerActions)
         tasks[id] = task

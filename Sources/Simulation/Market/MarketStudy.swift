@@ -29,6 +29,14 @@ public enum MarketStudy {
         public var deltaEvery = Interval.milliseconds(100)
         /// How old an announced load may be (`Baseline.leastLoaded`).
         public var staleness = Interval.seconds(60)
+        /// Tasks count in the results if they are submitted from `warmUp` on, until `countedFor` later. Before, an
+        /// empty market fills, and at the end it empties.
+        public var warmUp = Interval.zero
+        public var countedFor = Interval.minutes(7 * 24 * 60)
+        /// Each asker has paid each seller for `tasksBefore` tasks. Otherwise all are strangers to one another at first,
+        /// whom sellers lend half of their slots and askers an eighth of their tasks.
+        public var isAcquainted = false
+        static let tasksBefore = 8
 
         public init(sellers: [ServePlan], askers: Int, load: LoadPlan) {
             self.sellers = sellers
@@ -50,6 +58,8 @@ public enum MarketStudy {
         public var seller: Int32 = -1
         /// Micro-credits.
         public var cost = Money.zero
+        /// When to come back, as a refused client was told.
+        public var retryAfter: Interval?
     }
 
     /// The result of serving all tasks once.
@@ -57,6 +67,10 @@ public enum MarketStudy {
         public var policy: String
         public var tasks: [TaskRecord] = []
         public var events = 0
+        /// Calls for bids, or what a scheduler sends or asks instead.
+        public var messages = 0
+        /// Submission times that count.
+        public var counted: Range<Int64>
         public var virtualTime = Interval.zero
         public var digest = TraceDigest()
         /// By node, the sellers first; micro-credits.
@@ -71,13 +85,32 @@ public enum MarketStudy {
             delivered { task in task.firstByteAt.map { $0 - task.submittedAt } }
         }
 
-        private func delivered(_ time: (TaskRecord) -> Int64?) -> Distribution {
-            Distribution(tasks.compactMap { $0.end == .delivered ? time($0) : nil })
+        init(_ policy: String, _ plan: Plan) {
+            self.policy = policy
+            let from = plan.load.from + plan.warmUp
+            counted = from.nanoseconds..<(from + plan.countedFor).nanoseconds
         }
 
-        /// Of all tasks.
+        private func delivered(_ time: (TaskRecord) -> Int64?) -> Distribution {
+            Distribution(countedTasks.compactMap { $0.end == .delivered ? time($0) : nil })
+        }
+
+        public var countedTasks: [TaskRecord] { tasks.filter { counted.contains($0.submittedAt) } }
+
+        /// Of the tasks that count.
         public var refusedShare: Double {
-            Double(tasks.count { $0.end != .delivered }) / Double(max(1, tasks.count))
+            let tasks = countedTasks
+            return Double(tasks.count { $0.end != .delivered }) / Double(max(1, tasks.count))
+        }
+
+        /// The most tasks that one seller delivered, as a multiple of what each of `sellers` has on average.
+        public func shareMax(of sellers: Int) -> Double {
+            var counts = Array(repeating: 0, count: sellers)
+            let delivered = countedTasks.filter {
+                $0.end == .delivered && counts.indices.contains(Int($0.seller))
+            }
+            for task in delivered { counts[Int(task.seller)] += 1 }
+            return Double(counts.max() ?? 0) * Double(sellers) / Double(max(1, delivered.count))
         }
     }
 
@@ -113,18 +146,37 @@ extension MarketStudy.Plan {
         return plan
     }
 
-    /// The mean gap between tasks that keeps this share of all slots busy, from the mean length of 4,096
-    /// drawn answers.
-    func gap(percent: Int) -> Interval {
+    /// The mean length of 65,536 drawn answers: fewer would state a heavy tail wrongly.
+    public var meanTokens: Int {
         var random = SeededRandom(seed: 4_096)
-        let drawn = (0..<4_096).reduce(0) { sum, _ in
+        let drawn = (0..<65_536).reduce(0) { sum, _ in
             sum + load.lengths.draw(load.tokensMin, load.tokensMax, &random)
         }
-        let tokens = max(1, drawn / 4_096)
-        let perSecond = sellers.reduce(0.0) { sum, seller in
+        return max(1, drawn / 65_536)
+    }
+
+    /// Tasks that all slots together end in a second.
+    public var capacity: Double {
+        let tokens = meanTokens
+        return sellers.reduce(0.0) { sum, seller in
             sum + Double(seller.slots) / Interval(nanoseconds: seller.service(tokens: tokens)).seconds
         }
-        return Interval(nanoseconds: Int64(1e11 / (perSecond * Double(max(1, percent)))))
+    }
+
+    /// The mean gap between tasks that keeps this share of all slots busy.
+    public func gap(percent: Int) -> Interval {
+        Interval(nanoseconds: Int64(1e11 / (capacity * Double(max(1, percent)))))
+    }
+
+    /// Sends what lies between the deltas of an answer as rarely as the deltas themselves: progress and receipts cost
+    /// events and signatures, and decide nothing where no seller fails and every buyer pays.
+    public mutating func coarsen(deltaEvery: Interval) {
+        self.deltaEvery = deltaEvery
+        parameters.progressInterval = max(parameters.progressInterval, deltaEvery * 2)
+        parameters.stallMin = max(parameters.stallMin, deltaEvery * 6)
+        parameters.newcomersQuietMax = max(parameters.newcomersQuietMax, deltaEvery * 6)
+        parameters.receiptInterval = load.deadline
+        parameters.unpaidTokens = .max
     }
 
     func generator(_ purpose: UInt64) -> SeededRandom {
