@@ -61,7 +61,7 @@ struct ChoicesScanner {
                 guard let word = try word() else { continue }
                 guard ChoicesContent.isReason(bytes[word]) else { throw .malformed }
             } else if isKey(key, "logprobs") {
-                if try !takeNull() { _ = try object(depth: 2) }
+                if try !takeNull() { try logprobs() }
             } else {
                 _ = try value(depth: 2)
             }
@@ -138,6 +138,94 @@ struct ChoicesScanner {
         return said
     }
 
+    // MARK: Log-probabilities: nothing in them is said
+
+    private mutating func logprobs() throws(Stop) {
+        var (first, keys) = (true, Keys())
+        try take(UInt8(ascii: "{"))
+        while let key = try nextKey(&first, &keys) {
+            if try takeNull() { continue }
+            if isKey(key, "content") || isKey(key, "refusal") {
+                try list { (scanner) throws(Stop) in try scanner.token(depth: Self.tokenDepth) }
+            } else if isKey(key, "tokens") {
+                try list { (scanner) throws(Stop) in
+                    guard scanner.peek() == UInt8(ascii: "\"") else { throw .malformed }
+                    _ = try scanner.string()
+                }
+            } else if isKey(key, "token_logprobs") {
+                try list { (scanner) throws(Stop) in
+                    if try !scanner.takeNull() { try scanner.number() }
+                }
+            } else if isKey(key, "text_offset") {
+                try list { (scanner) throws(Stop) in try scanner.whole(Logprobs.isOffset) }
+            } else if isKey(key, "top_logprobs") {
+                try list { (scanner) throws(Stop) in
+                    if try !scanner.takeNull() { try scanner.numbers() }
+                }
+            } else {
+                _ = try value(depth: 3)
+            }
+        }
+    }
+
+    /// One token with its probability, and at the outer level with those that might have stood in its place.
+    private mutating func token(depth: Int) throws(Stop) {
+        var (first, keys) = (true, Keys())
+        var (hasToken, hasNumber) = (false, false)
+        try take(UInt8(ascii: "{"))
+        while let key = try nextKey(&first, &keys) {
+            if isKey(key, "token") {
+                guard peek() == UInt8(ascii: "\"") else { throw .malformed }
+                _ = try string()
+                hasToken = true
+            } else if isKey(key, "logprob") {
+                try number()
+                hasNumber = true
+            } else if isKey(key, "bytes") {
+                if try takeNull() { continue }
+                try list { (scanner) throws(Stop) in try scanner.whole(Logprobs.isByte) }
+            } else if isKey(key, "top_logprobs"), depth == Self.tokenDepth {
+                if try takeNull() { continue }
+                try list(most: Logprobs.topMax) { (scanner) throws(Stop) in
+                    try scanner.token(depth: depth + 2)
+                }
+            } else {
+                _ = try value(depth: depth + 1)
+            }
+        }
+        guard hasToken, hasNumber else { throw .malformed }
+    }
+
+    private static let tokenDepth = 4
+
+    private mutating func numbers() throws(Stop) {
+        var (first, keys) = (true, Keys())
+        try take(UInt8(ascii: "{"))
+        while try nextKey(&first, &keys) != nil { try number() }
+        guard keys.count <= Logprobs.topMax else { throw .malformed }
+    }
+
+    private mutating func list(
+        most: Int = .max, _ element: (inout ChoicesScanner) throws(Stop) -> Void
+    ) throws(Stop) {
+        var (first, count) = (true, 0)
+        try take(UInt8(ascii: "["))
+        while try next(UInt8(ascii: "]"), &first) {
+            count += 1
+            guard count <= most else { throw .malformed }
+            try element(&self)
+        }
+    }
+
+    private mutating func whole(_ fits: (UnsafeBufferPointer<UInt8>.SubSequence) -> Bool) throws(Stop) {
+        _ = peek()
+        let start = index
+        try number()
+        guard fits(bytes[start..<index]) else { throw .malformed }
+    }
+
+    // MARK: Values of one type
+
     /// A string or null.
     private mutating func text() throws(Stop) -> Int {
         if try takeNull() { return 0 }
@@ -156,10 +244,7 @@ struct ChoicesScanner {
     }
 
     private mutating func index(below limit: Int) throws(Stop) {
-        _ = peek()
-        let start = index
-        try number()
-        guard ChoicesContent.isIndex(bytes[start..<index], below: limit) else { throw .malformed }
+        try whole { ChoicesContent.isIndex($0, below: limit) }
     }
 
     private mutating func object(depth: Int) throws(Stop) -> Int {

@@ -460,7 +460,9 @@ import Testing
             var answers = 1
             if body["n"]?.whole == 2, does.contains(.choices) { answers = 2 }
             if body["prompt"]?.elements?.count == 2, does.contains(.prompts) { answers = 2 }
-            let logprobs = body["logprobs"] != nil && does.contains(.logprobs) ? #"{"content":[]}"# : "null"
+            let logprobs =
+                body["logprobs"] != nil && does.contains(.logprobs)
+                ? #"{"content":[{"token":"x","logprob":-1,"top_logprobs":[]}]}"# : "null"
             connection.head()
             for index in 0..<answers {
                 let said = isChat ? #""delta":{"content":"\#(text)"}"# : #""text":"\#(text)""#
