@@ -57,9 +57,7 @@ struct RequestReader {
 
     /// The rules have checked the shape.
     private mutating func readMessages() throws(ErrorBody) {
-        guard let value = field("messages") else {
-            throw .invalid("`messages` is missing.", param: "messages")
-        }
+        guard let value = field("messages") else { throw .missing("messages") }
         for message in value.elements ?? [] {
             estimate.add(tokens: TokenEstimate.perMessage)
             switch message["content"] ?? .null {
@@ -83,7 +81,7 @@ struct RequestReader {
 
     /// Text, token ids, or a list of either.
     private mutating func readInput(_ name: String) throws(ErrorBody) {
-        guard let value = field(name) else { throw .invalid("`\(name)` is missing.", param: name) }
+        guard let value = field(name) else { throw .missing(name) }
         let wrong = ErrorBody.invalid("`\(name)` must be text, token ids, or a list of them.", param: name)
         if let text = value.text {
             estimate.add(bytes: text.utf8.count)

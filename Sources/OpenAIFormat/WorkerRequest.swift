@@ -90,16 +90,10 @@ public struct WorkerRequest: Sendable {
                 out.append(field)
             }
         }
-        let subject =
-            switch kind {
-            case .chat: "messages"
-            case .completion: "prompt"
-            case .embedding: "input"
-            }
-        guard let asked = out.first(where: { $0.key == subject })?.value else {
-            throw .malformed("`\(subject)` is missing.")
+        guard let asked = out.first(where: { $0.key == kind.subject })?.value else {
+            throw .malformed("`\(kind.subject)` is missing.")
         }
-        if kind != .chat { try Self.checkInput(asked, named: subject) }
+        if kind != .chat { try Self.checkInput(asked, named: kind.subject) }
         if kind == .embedding {
             guard delivered.isEmpty else { throw .cannotContinue("An embedding can't be continued.") }
             out.append(.init("encoding_format", .string("float")))
