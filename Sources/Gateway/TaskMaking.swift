@@ -89,7 +89,8 @@ extension GatewayResponder {
                     + " \(Self.list(nodes))."
             }
             throw .invalid(
-                "`\(path)` names \"\(names[index].prefix(100))\", \(problem)", param: "\(path)[\(index)]", code: code)
+                "`\(path)` names \"\(names[index].prefix(100))\", \(problem)", param: "\(path)[\(index)]",
+                code: code)
         }
         return keys
     }

@@ -53,7 +53,9 @@ public struct ClientRequest: Hashable, Sendable {
     /// the node's owner lets through to sellers.
     public init(kind: Kind, body bytes: [UInt8], extraFields: [String] = []) throws(ErrorBody) {
         let tree = try Self.parse(bytes)
-        guard let members = tree.members else { throw .invalid("The body must be a JSON object.", code: "invalid_json") }
+        guard let members = tree.members else {
+            throw .invalid("The body must be a JSON object.", code: "invalid_json")
+        }
         self.kind = kind
         let models = try Self.models(tree)
         model = models[0]
@@ -98,7 +100,8 @@ public struct ClientRequest: Hashable, Sendable {
             let problem =
                 switch error {
                 case .malformed(let at): "The body is not valid JSON: see byte \(at)."
-                case .tooDeep: "The body's JSON is nested too deeply (more than \(JSONCursor.depthMax) levels)."
+                case .tooDeep:
+                    "The body's JSON is nested too deeply (more than \(JSONCursor.depthMax) levels)."
                 case .duplicateKey: "The body's JSON names a key twice in one object."
                 case .notUTF8: "The body is not valid UTF-8."
                 }

@@ -90,7 +90,8 @@ public struct ProviderPreferences: Hashable, Sendable {
         case "data_collection", "zdr":
             throw .invalid(
                 "`\(path)` can't be kept: the node that answers sees the prompt, and nobody can check what it keeps."
-                    + " Name the nodes that you trust in `provider.only`.", param: path, code: "unsupported_value")
+                    + " Name the nodes that you trust in `provider.only`.", param: path,
+                code: "unsupported_value")
         default: throw Self.unknown(member.key, in: Self.keys, at: "provider")
         }
     }

@@ -128,7 +128,8 @@ private let hello = #""model":"m","messages":[{"role":"user","content":"Hello"}]
         arguments: [
             (.chat, #""messages":[{"role":"user","content":"a"}]"#, "model", "missing_required_parameter"),
             (.chat, #""model":null,"messages":[]"#, "model", "missing_required_parameter"),
-            (.chat, #""model":7"#, "model", "invalid_value"), (.chat, #""model":"""#, "model", "invalid_value"),
+            (.chat, #""model":7"#, "model", "invalid_value"),
+            (.chat, #""model":"""#, "model", "invalid_value"),
             (.chat, #""model":"m""#, "messages", "missing_required_parameter"),
             (.completion, #""model":"m","prompt":null"#, "prompt", "missing_required_parameter"),
             (.embedding, #""model":"m""#, "input", "missing_required_parameter"),
@@ -168,7 +169,10 @@ private let hello = #""model":"m","messages":[{"role":"user","content":"Hello"}]
             (.chat, hello + #","provider":{"zdr":true}"#, "provider.zdr", "unsupported_value"),
             (.chat, hello + #","provider":{"x":1}"#, "provider.x", "unknown_parameter"),
             (.chat, hello + #","provider":{"only":[]}"#, "provider.only", "invalid_value"),
-            (.chat, hello + #","provider":{"max_price":{"x":1}}"#, "provider.max_price.x", "unknown_parameter"),
+            (
+                .chat, hello + #","provider":{"max_price":{"x":1}}"#, "provider.max_price.x",
+                "unknown_parameter"
+            ),
         ] as [(ClientRequest.Kind, String, String, String)])
     func everyWrongValueIsRefusedWithItsPathAndACode(
         _ kind: ClientRequest.Kind, _ members: String, _ param: String, _ code: String
