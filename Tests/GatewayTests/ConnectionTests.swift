@@ -171,7 +171,8 @@ import Testing
 
     /// None waits for the rest of its body, and what came before the odd chunk doesn't matter.
     @Test(arguments: [
-        "\r\n", " 5\r\nabcde\r\n", "5 \r\nabcde\r\n", "0x5\r\nabcde\r\n", "-5\r\nabcde\r\n", "+5\r\nabcde\r\n",
+        "\r\n", " 5\r\nabcde\r\n", "5 \r\nabcde\r\n", "0x5\r\nabcde\r\n", "-5\r\nabcde\r\n",
+        "+5\r\nabcde\r\n",
         "5\r\nabcdefgh", "5\r\nabcde0\r\n", "5\rabcde\r\n", "5\nabcde\n", "5g", "FFFFFFFFFFFFFFFFF\r\nabc",
         "5;x=\"\r\nabcde", "0\r\nno trailer\r\n\r\n",
     ])
@@ -180,7 +181,8 @@ import Testing
             for before in ["", "5\r\n{\"mod\r\n"] {
                 let client = try RawClient(port: port)
                 await client.send(
-                    raw("POST /v1/chat/completions HTTP/1.1\nHost: localhost\nTransfer-Encoding: chunked\n\n"))
+                    raw("POST /v1/chat/completions HTTP/1.1\nHost: localhost\nTransfer-Encoding: chunked\n\n")
+                )
                 await client.send(Array((before + chunk).utf8))
                 let response = try await client.response()
                 #expect(response.status == 400 && response["connection"] == "close")
