@@ -103,7 +103,7 @@ let shell: [Target] = [
     target(
         "Gateway",
         [
-            "NodeRuntime", "Market", "Wire", "Primitives", "MeshDocuments", "OpenAIFormat",
+            "NodeRuntime", "Market", "Wire", "Primitives", "MeshDocuments", "OpenAIFormat", "UVLoop",
             product("Logging", "swift-log"), product("NIOCore", "swift-nio"),
             product("NIOPosix", "swift-nio"), product("NIOHTTP1", "swift-nio"),
         ]),

@@ -102,10 +102,11 @@ public struct ClientRequest: Hashable, Sendable {
                 case .malformed(let at): "The body is not valid JSON: see byte \(at)."
                 case .tooDeep:
                     "The body's JSON is nested too deeply (more than \(JSONCursor.depthMax) levels)."
+                case .tooMany: "The body's JSON holds more than \(JSONTree.valuesMax) values."
                 case .duplicateKey: "The body's JSON names a key twice in one object."
                 case .notUTF8: "The body is not valid UTF-8."
                 }
-            throw .invalid(problem, code: "invalid_json")
+            throw .invalid(problem, code: error == .tooMany ? "limit_exceeded" : "invalid_json")
         }
     }
 
