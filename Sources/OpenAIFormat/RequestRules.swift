@@ -85,6 +85,7 @@ public struct RequestRules {
         switch name {
         case "messages": try checkMessages(value)
         case "prompt":
+            try checkInput(value, name)
             if let prompts = value.elements, prompts.count > 1, prompts.contains(where: { $0.real == nil }) {
                 needs.insert(.prompts)
                 guard UInt64(prompts.count) * min(request["n"]?.whole ?? 1, 128) <= ClientRequest.choicesMax
@@ -93,6 +94,11 @@ public struct RequestRules {
                         "prompt",
                         "asks for more than \(ClientRequest.choicesMax) answers; send several requests.")
                 }
+            }
+        case "input":
+            try checkInput(value, name)
+            guard value.text != "", value.elements?.contains(.string("")) != true else {
+                throw .invalid("`input` has an empty text, which no server embeds.", param: name)
             }
         case "n": if value.whole != 1 { needs.insert(.choices) }
         case "logprobs": if value != .bool(false) { needs.insert(.logprobs) }
@@ -110,7 +116,7 @@ public struct RequestRules {
         case "logit_bias": try checkBiases(value)
         case "stop": try checkStops(value)
         case "tools": try checkTools(value)
-        case "tool_choice": try checkToolChoice(value)
+        case "tool_choice": try checkToolChoice(value, of: request)
         case "response_format": try checkFormat(value)
         case "stream_options": try checkStreamOptions(value)
         case "modalities":
@@ -123,6 +129,20 @@ public struct RequestRules {
 
     private func refused(_ path: String, _ words: String) -> ErrorBody {
         .invalid("`\(path)` \(words)", param: path, code: "unsupported_value")
+    }
+
+    /// Text, token ids, or a list of either.
+    private func checkInput(_ value: JSONTree, _ name: String) throws(ErrorBody) {
+        func isIDs(_ value: JSONTree) -> Bool {
+            value.elements.map { !$0.isEmpty && $0.allSatisfy(\.isTokenID) } ?? false
+        }
+        if value.text != nil || isIDs(value) { return }
+        let list = value.elements ?? []
+        guard !list.isEmpty, list.allSatisfy({ $0.text != nil }) || list.allSatisfy(isIDs) else {
+            throw .invalid(
+                "`\(name)` must be text, token ids, or a list of either, and not empty.", param: name)
+        }
+        guard list.count <= Self.listMax else { throw .over(name, "holds more than \(Self.listMax) texts.") }
     }
 
     // MARK: Small fields
@@ -309,14 +329,19 @@ public struct RequestRules {
         needs.insert(.tools)
     }
 
-    private func checkToolChoice(_ value: JSONTree) throws(ErrorBody) {
-        if let word = value.text, ["none", "auto", "required"].contains(word) { return }
-        guard value["type"]?.text == "function", value["function"]?["name"]?.text != nil else {
+    private func checkToolChoice(_ value: JSONTree, of request: JSONTree) throws(ErrorBody) {
+        if let word = value.text, ["none", "auto"].contains(word) { return }
+        let name = value["function"]?["name"]?.text
+        guard value.text == "required" || value["type"]?.text == "function" && name != nil else {
             let words = "must be none, auto, required, or one function."
             guard value.text != nil || value["type"]?.text != nil else {
                 throw .invalid("`tool_choice` \(words)", param: "tool_choice")
             }
             throw refused("tool_choice", words)
+        }
+        let names = (request["tools"]?.elements ?? []).map { $0["function"]?["name"]?.text }
+        guard name.map({ names.contains($0) }) ?? !names.isEmpty else {
+            throw refused("tool_choice", "asks for a function that isn't in `tools`.")
         }
     }
 

@@ -136,6 +136,22 @@ private let hello = #""model":"m","messages":[{"role":"user","content":"Hello"}]
             (.completion, #""model":"m","prompt":{}"#, "prompt", "invalid_value"),
             (.completion, #""model":"m","prompt":[]"#, "prompt", "invalid_value"),
             (.embedding, #""model":"m","input":[1,"a"]"#, "input", "invalid_value"),
+            // What sellers would refuse, and be held to for it.
+            (.completion, #""model":"m","prompt":["a",[1]]"#, "prompt", "invalid_value"),
+            (.completion, #""model":"m","prompt":[[]]"#, "prompt", "invalid_value"),
+            (.embedding, #""model":"m","input":"""#, "input", "invalid_value"),
+            (.embedding, #""model":"m","input":["a",""]"#, "input", "invalid_value"),
+            (
+                .embedding, #""model":"m","input":\#([String](repeating: "a", count: 4_097))"#, "input",
+                "limit_exceeded"
+            ),
+            (.chat, hello + #","tool_choice":"required""#, "tool_choice", "unsupported_value"),
+            (
+                .chat,
+                hello
+                    + #","tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":{"type":"function","function":{"name":"g"}}"#,
+                "tool_choice", "unsupported_value"
+            ),
             (.embedding, #""model":"m","input":"a","dimensions":0"#, "dimensions", "invalid_value"),
             (.embedding, #""model":"m","input":"a","stream":true"#, "stream", "unknown_parameter"),
             (.chat, #""model":"m","messages":{}"#, "messages", "invalid_value"),
