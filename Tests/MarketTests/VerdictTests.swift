@@ -149,6 +149,10 @@ import Wire
             }
             #expect(buyer.actions.summaries.map(\.reason) == ["stop"])
             #expect(buyer.actions.summaries.first?.cost == .zero && buyer.actions.receipts.isEmpty)
+            let workers = buyer.auctioneer.transcript(task)?.assignments ?? []
+            #expect(workers.count == sellers.count)
+            #expect(
+                workers.allSatisfy { $0.why == "it ended its answer without a word" }, "for `starling why`")
             for seller in sellers { #expect(trust(buyer, seller) == 1_000) }
         }
     }
