@@ -130,7 +130,7 @@ let shell: [Target] = [
         "NodeRuntimeTests",
         [
             "NodeRuntime", "NodeConfiguration", "Store", "PeerCore", "Market", "Wire", "Cryptography",
-            "Primitives",
+            "Primitives", "Inference",
             product("Logging", "swift-log"),
         ]),
     tests(

@@ -102,8 +102,8 @@ struct ModelCatalogue {
 
     private func openAI(then done: @escaping (Result<[ModelDescription], BackendFailure>) -> Void) {
         Fetch.start(server.request("/v1/models", timeout: timeout), on: http) { answer in
-            if let failure = answer.failure { return done(.failure(failure)) }
-            let entries = (answer.json?["data"]?.elements ?? []).prefix(Self.modelsMax)
+            if let failure = ModelList.problem(answer) { return done(.failure(failure)) }
+            let entries = answer.json.flatMap(ModelList.init)?.entries ?? []
             let models = entries.compactMap(Self.openAIModel)
             // LM Studio says more about its models elsewhere.
             guard server.dialect == .openAI,
@@ -122,7 +122,7 @@ struct ModelCatalogue {
     }
 
     private static func openAIModel(_ entry: JSONTree) -> ModelDescription? {
-        guard let name = entry["id"]?.text else { return nil }
+        guard let name = ModelList.name(entry) else { return nil }
         let meta = entry["meta"]
         let context = entry["max_model_len"] ?? meta?["n_ctx"] ?? entry["context_length"]
         return ModelDescription(
@@ -148,19 +148,26 @@ struct ModelCatalogue {
         openAI { listed in
             guard case .success(let models) = listed else { return done(listed) }
             get("/props") { props in
-                done(
-                    .success(
-                        models.map { model in
-                            var model = model
-                            model.context =
-                                Self.positive(props?["default_generation_settings"]?["n_ctx"])
-                                ?? model.context
-                            model.slots = Self.positive(props?["total_slots"])
-                            model.quantization =
-                                props?["model_ftype"]?.text?.lowercased() ?? model.quantization
-                            model.reports = props.flatMap(Self.llamaCppReports)
-                            return model
-                        }))
+                let described = models.map { model in
+                    var model = model
+                    model.context =
+                        Self.positive(props?["default_generation_settings"]?["n_ctx"]) ?? model.context
+                    model.slots = Self.positive(props?["total_slots"])
+                    model.quantization = props?["model_ftype"]?.text?.lowercased() ?? model.quantization
+                    model.reports = props.flatMap(Self.llamaCppReports)
+                    return model
+                }
+                guard described.contains(where: { $0.slots == nil }) else { return done(.success(described)) }
+                get("/slots") { slots in
+                    let count = (slots?.elements?.count).map { UInt32(clamping: $0) }
+                    done(
+                        .success(
+                            described.map { model in
+                                var model = model
+                                model.slots = model.slots ?? count
+                                return model
+                            }))
+                }
             }
         }
     }

@@ -128,6 +128,13 @@ extension Node {
                     "first_token_ms": "\(Int(speed.firstTokenSeconds * 1000))",
                     "continues": "\(status.continues)",
                 ])
+            for difference in status.description.map(backends[id].settings.differences) ?? [] {
+                log.warning(
+                    "the configuration and the model server differ",
+                    metadata: [
+                        "model": "\(model)", "what": "\(difference)", "at": "\(backends[id].place)",
+                    ])
+            }
         case .down(let failure) where before?.state != status.state:
             log.warning(
                 "backend down",
