@@ -382,12 +382,7 @@ import Testing
     @Test func aStreamThatCannotGoOnIsCutNotEnded() async throws {
         let node = FakeNode()
         try await withGateway(node) { port in
-            let client = try RawClient(port: port)
-            await client.send("POST", "/v1/chat/completions", body: streamBody)
-            let task = await node.nextTask()
-            task.award()
-            task.say("begun")
-            _ = await client.receive(untilText: "begun")
+            let (client, task) = try await begun(port, node)
             task.stream.cancel()
             let rest = await all(client)
             #expect(!rest.contains("0\r\n\r\n") && !rest.contains("[DONE]"))
