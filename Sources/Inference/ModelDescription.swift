@@ -20,6 +20,8 @@ public struct ModelDescription: Sendable, Hashable {
     public var reports: Abilities?
     /// The context is what a model that isn't loaded may have: only loading it shows what it gets.
     public var isContextAssumed = false
+    /// The server's own version. What was tried with another one says nothing.
+    public var version: String?
 
     public init(
         name: String, context: UInt32? = nil, quantization: String? = nil, digest: Bytes32? = nil,
@@ -92,7 +94,23 @@ struct ModelCatalogue {
         switch server.dialect {
         case .ollama: ollama(only: only, then: done)
         case .llamaCpp: llamaCpp(then: done)
-        case .vllm, .openAI: openAI(then: done)
+        case .vllm:
+            openAI { listed in
+                get("/version") { done(Self.with(version: $0?["version"]?.text, listed)) }
+            }
+        case .openAI: openAI(then: done)
+        }
+    }
+
+    private static func with(
+        version: String?, _ listed: Result<[ModelDescription], BackendFailure>
+    ) -> Result<[ModelDescription], BackendFailure> {
+        listed.map { models in
+            models.map { model in
+                var model = model
+                model.version = version.map { String($0.prefix(64)) }
+                return model
+            }
         }
     }
 
@@ -146,8 +164,9 @@ struct ModelCatalogue {
 
     private func llamaCpp(then done: @escaping (Result<[ModelDescription], BackendFailure>) -> Void) {
         openAI { listed in
-            guard case .success(let models) = listed else { return done(listed) }
             get("/props") { props in
+                guard case .success(let models) = Self.with(version: props?["build_info"]?.text, listed)
+                else { return done(listed) }
                 let described = models.map { model in
                     var model = model
                     model.context =
@@ -191,6 +210,9 @@ struct ModelCatalogue {
     ) {
         Fetch.start(server.request("/api/tags", timeout: timeout), on: http) { tags in
             if let failure = tags.failure { return done(.failure(failure)) }
+            let done: (Result<[ModelDescription], BackendFailure>) -> Void = { listed in
+                get("/api/version") { done(Self.with(version: $0?["version"]?.text, listed)) }
+            }
             get("/api/ps") { running in
                 var models = (tags.json?["models"]?.elements ?? []).prefix(Self.modelsMax).compactMap {
                     Self.ollamaModel($0, running: running?["models"]?.elements ?? [])

@@ -25,7 +25,7 @@ extension Node {
                 backends[index].configuration, http: http, on: loop,
                 meter: backends[index].remembered?.meter,
                 continues: backends[index].remembered?.continues,
-                tested: backends[index].remembered?.abilities)
+                tested: backends[index].remembered?.abilities, version: backends[index].remembered?.version)
             driver.delegate = self
             backends[index].driver = driver
             driver.run()
@@ -157,7 +157,8 @@ extension Node {
         guard let status = backends[id].status, status.meter.isMeasured,
             let data = try? JSONEncoder().encode(
                 SpeedRecord(
-                    meter: status.meter, continues: status.continues, abilities: status.tested))
+                    meter: status.meter, continues: status.continues, abilities: status.tested,
+                    version: status.description?.version))
         else { return }
         let name = backends[id].settings.memoryName
         Task { [ledger] in
