@@ -112,8 +112,10 @@ extension BuyerTask {
     var hasVerdict: Bool { standingVerdict != nil }
 
     /// Takes back what confirmed findings weigh on their workers: the request was at fault, and a client that repeats it
-    /// must not bring honest sellers to come last.
+    /// must not bring honest sellers to come last. Where nobody has finished a task for this node, three liars could
+    /// confirm one another for ever.
     private mutating func forgiveConfirmed(_ desk: inout AuctionDesk) {
+        guard bestRecord > 0, isSettled(desk) else { return }
         let standing = standingVerdicts
         for index in verdicts.indices {
             let verdict = verdicts[index]
@@ -126,7 +128,7 @@ extension BuyerTask {
     /// Ends the task as the workers found it.
     mutating func conclude(_ desk: inout AuctionDesk, _ now: Now) {
         guard let verdict = standingVerdict else { return failWorkersLost(&desk, now.monotonic) }
-        if isSettled(desk) { forgiveConfirmed(&desk) }
+        forgiveConfirmed(&desk)
         if verdict.position > 0, !verdictsAgree {
             // Nobody could go on where it broke off, and nobody has confirmed why.
             desk.blame(verdict.worker, factor: desk.parameters.trustAfterLoss, now)
