@@ -103,7 +103,7 @@ let shell: [Target] = [
     target(
         "Gateway",
         [
-            "NodeRuntime", "Market", "Wire", "Primitives", "MeshDocuments", "OpenAIFormat",
+            "NodeRuntime", "Market", "Wire", "Primitives", "MeshDocuments", "OpenAIFormat", "UVLoop",
             product("Logging", "swift-log"), product("NIOCore", "swift-nio"),
             product("NIOPosix", "swift-nio"), product("NIOHTTP1", "swift-nio"),
         ]),
@@ -130,7 +130,7 @@ let shell: [Target] = [
         "NodeRuntimeTests",
         [
             "NodeRuntime", "NodeConfiguration", "Store", "PeerCore", "Market", "Wire", "Cryptography",
-            "Primitives",
+            "Primitives", "Inference",
             product("Logging", "swift-log"),
         ]),
     tests(

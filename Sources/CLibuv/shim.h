@@ -16,3 +16,4 @@ extern int cuv_sendmmsg(int descriptor, struct cuv_message *messages, unsigned i
 extern int cuv_recvmmsg(int descriptor, struct cuv_message *messages, unsigned int count, int flags,
                         struct timespec *timeout) __asm__("recvmmsg");
 extern int cuv_thread_name(pthread_t thread, const char *name) __asm__("pthread_setname_np");
+extern int cuv_malloc_trim(size_t pad) __asm__("malloc_trim");

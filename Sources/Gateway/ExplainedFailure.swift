@@ -17,8 +17,8 @@ struct ExplainedFailure {
     let retryAfter: Interval?
 
     init(
-        _ failure: TaskFailure, task: String, model: String, isOneOfSeveral: Bool = false,
-        catalogue: [ModelSummaryDocument]
+        _ failure: TaskFailure, task: String, kind request: InferenceKind, model: String,
+        isOneOfSeveral: Bool = false, catalogue: [ModelSummaryDocument]
     ) {
         let kind = Kind(failure.reason)
         status = kind.status
@@ -31,6 +31,11 @@ struct ExplainedFailure {
         // Of several models the message names all, and the catalogue knows nothing better.
         if failure.reason == .modelNotFound, !isOneOfSeveral {
             body = GatewayResponder.noSuchModel(model, in: catalogue)
+        }
+        switch failure.reason {
+        case .contextTooSmall, .contentFilter: body.param = request.subject
+        case .invalidRequest: body.param = Self.field(namedBy: failure.message)
+        default: break
         }
         if kind.type == "no_bid", let parameter = failure.nearest?.parameter { body.param = parameter }
         body.metadata = Self.metadata(failure, task: task, model: model, retryAfter: retryAfter)
@@ -46,8 +51,8 @@ struct ExplainedFailure {
         init(_ reason: Reason) {
             switch reason {
             case .modelNotFound: self.init(.notFound, "invalid_request_error", "model")
-            case .contextTooSmall: self.init(.badRequest, "invalid_request_error", "messages")
-            case .invalidRequest, .contentFilter: self.init(.badRequest, "invalid_request_error")
+            case .contextTooSmall, .invalidRequest, .contentFilter:
+                self.init(.badRequest, "invalid_request_error")
             case .noBid, .notServed, .notSampled, .lacksParameter:
                 self.init(.serviceUnavailable, "no_bid")
             case .overMaxPrice: self.init(.serviceUnavailable, "no_bid", "provider.max_price")
@@ -74,6 +79,13 @@ struct ExplainedFailure {
             self.param = param
             self.mayHelp = mayHelp
         }
+    }
+
+    /// The path with which a worker's refusal begins (`RequestRules`); what a model server says has none.
+    private static func field(namedBy message: String) -> String? {
+        guard message.hasPrefix("`") else { return nil }
+        let path = message.dropFirst().prefix { $0 != "`" }
+        return path.isEmpty || path.count > 128 ? nil : String(path)
     }
 
     // MARK: Metadata

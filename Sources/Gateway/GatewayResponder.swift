@@ -49,7 +49,8 @@ struct GatewayResponder: Sendable {
         guard route.methods.contains(request.method) else {
             var response = Reply.error(
                 .invalid(
-                    "\(request.path) takes \(route.methods[0].rawValue), not \(request.method.rawValue)."),
+                    "\(request.path) takes \(route.methods[0].rawValue), not \(request.method.rawValue).",
+                    code: "method_not_allowed"),
                 status: .methodNotAllowed)
             response.headers.add(name: "allow", value: route.allow)
             return response

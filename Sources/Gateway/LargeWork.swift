@@ -1,4 +1,5 @@
 @preconcurrency import Dispatch
+import UVLoop
 
 /// Work on large documents, in two lanes with a thread and an order each. The threads that serve all requests are as
 /// few as the cores; a document of 8 MiB would keep one of them for some tenths of a second, and its tree takes many
@@ -17,8 +18,13 @@ enum LargeWork {
         bytes: Int, _ work: @escaping @Sendable () -> Value
     ) async -> Value {
         guard bytes > sizeMin else { return work() }
+        let isHuge = bytes > hugeMin
         return await withCheckedContinuation { continuation in
-            (bytes > hugeMin ? huge : large).async { continuation.resume(returning: work()) }
+            (isHuge ? huge : large).async {
+                let value = work()
+                if isHuge { FreeMemory.release() }
+                continuation.resume(returning: value)
+            }
         }
     }
 }

@@ -13,7 +13,9 @@ extension GatewayResponder {
         guard let data = try? encoder.encode(document) else {
             // A number that JSON doesn't have.
             return Reply.error(
-                ErrorBody(message: "This node can't write that document.", type: "server_error"),
+                ErrorBody(
+                    message: "This node can't write that document.", type: "server_error",
+                    code: "server_error"),
                 status: .internalServerError)
         }
         return Reply.json(Array(data))
@@ -25,7 +27,9 @@ extension GatewayResponder {
     func task(_ id: String) async -> Response {
         guard id.utf8.count >= Self.idPrefixMin else {
             return Reply.error(
-                .invalid("A task is named by its id, or by its first \(Self.idPrefixMin) letters or more."),
+                .invalid(
+                    "A task is named by its id, or by its first \(Self.idPrefixMin) letters or more.",
+                    param: "id"),
                 status: .badRequest)
         }
         if let found = await node.task(id) { return document(found) }

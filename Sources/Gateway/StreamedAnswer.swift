@@ -139,8 +139,8 @@ extension TaskAnswer {
             progress.finish(reason: summary.reason, usage: usage(summary))
         } else if let failed = progress.failure {
             let explained = ExplainedFailure(
-                failed, task: stream.id.description, model: client.model, isOneOfSeveral: models.count > 1,
-                catalogue: [])
+                failed, task: stream.id.description, kind: client.kind, model: client.model,
+                isOneOfSeveral: models.count > 1, catalogue: [])
             StreamChunks.error(explained.body, to: &progress.out)
         }
     }

@@ -136,8 +136,8 @@ struct TaskAnswer: Sendable {
     func failure(_ failed: TaskFailure) async -> Response {
         let catalogue = failed.reason == .modelNotFound ? await responder.node.catalogue() : []
         let explained = ExplainedFailure(
-            failed, task: stream.id.description, model: client.model, isOneOfSeveral: models.count > 1,
-            catalogue: catalogue)
+            failed, task: stream.id.description, kind: client.kind, model: client.model,
+            isOneOfSeveral: models.count > 1, catalogue: catalogue)
         var response = Reply.error(explained.body, status: explained.status, retryAfter: explained.retryAfter)
         response.headers.add(name: "x-request-id", value: stream.id.description)
         response.headers.add(

@@ -69,11 +69,13 @@ extension GatewayResponder {
         var keys: [PublicKey] = []
         for (index, match) in await node.resolve(nodes: names).enumerated() {
             let problem: String
+            var code = "node_ambiguous"
             switch match {
             case .node(let key):
                 keys.append(key)
                 continue
             case .none:
+                code = "node_not_found"
                 problem =
                     "which is no node that this one knows. Use a node id (or the first \(NodeID.shortCount)"
                     + " characters of one) from `starling peers` (GET /mesh/peers), or a name from `names` in the"
@@ -87,7 +89,8 @@ extension GatewayResponder {
                     + " \(Self.list(nodes))."
             }
             throw .invalid(
-                "`\(path)` names \"\(names[index].prefix(100))\", \(problem)", param: "\(path)[\(index)]")
+                "`\(path)` names \"\(names[index].prefix(100))\", \(problem)", param: "\(path)[\(index)]",
+                code: code)
         }
         return keys
     }

@@ -37,6 +37,8 @@ public final class Backend {
     var continues: Bool?
     /// What the tests at the start showed; nil: not tested yet.
     var tested: Abilities?
+    /// The server's version that was tried; nil: it doesn't say.
+    var testedVersion: String?
     var tests: ServerTests?
     /// Whether it answered the trial's chat; an embedding server doesn't.
     var answersChat = true
@@ -50,11 +52,12 @@ public final class Backend {
     private var lastAnswerAt: MonotonicTime?
     private var told: BackendStatus?
 
-    /// `meter`, `continues` and `tested` are results kept from an earlier run with the same server and model. When all
-    /// are given, nothing is measured at the start.
+    /// `meter`, `continues` and `tested` are results kept from an earlier run with the same server and model, in `version`.
+    /// When all are given, nothing is measured at the start.
     public init(
         _ configuration: BackendConfiguration, http: HTTPStreams, loop: UnsafeMutablePointer<uv_loop_t>,
-        meter: SpeedMeter? = nil, continues: Bool? = nil, tested: Abilities? = nil
+        meter: SpeedMeter? = nil, continues: Bool? = nil, tested: Abilities? = nil,
+        version: String? = nil
     ) {
         self.configuration = configuration
         self.http = http
@@ -65,6 +68,7 @@ public final class Backend {
             backoffMin: configuration.limits.backoffMin, backoffMax: configuration.limits.backoffMax)
         self.continues = configuration.dialect.canContinue ? continues : false
         self.tested = tested
+        testedVersion = version
         alarm = LoopAlarm(loop: loop)
         alarm.handler = { [weak self] in self?.tick() }
         switch configuration.place {

@@ -8,6 +8,7 @@ import Primitives
 // 4. At the first start, that answer is cut in the middle and continued, which tells whether failover to this
 //    node can be exact.
 // 5. At the first start, it is asked for what versions of such a server differ in (`ServerTests`).
+// Where the server says which version it is, another one than the last is a first start again.
 // Any failure means down, with the next probe after the backoff.
 extension Backend {
     /// A question that any chat model answers with more than a few tokens.
@@ -79,6 +80,15 @@ extension Backend {
             merged.quantization = file.quantization ?? merged.quantization
         }
         description = merged
+        forgetTests(ofAnotherVersion: found.version)
+    }
+
+    /// A server that comes back in another version may do more, or less.
+    private func forgetTests(ofAnotherVersion version: String?) {
+        guard configuration.measures, let version, version != testedVersion else { return }
+        testedVersion = version
+        tested = nil
+        continues = configuration.dialect.canContinue ? nil : false
     }
 
     private var needsMeasuring: Bool { configuration.measures && (!meter.isMeasured || continues == nil) }

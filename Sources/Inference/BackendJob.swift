@@ -2,7 +2,7 @@ import OpenAIFormat
 import Primitives
 
 /// One task at one model server: its transfer, how much of the answer was read, and what still waits to be
-/// sent.
+/// sent. What the answer counts is in `AnswerTally`.
 ///
 /// Bytes come in by `received`; events go out by `Backend.emit`, only from `deliver`. All times are the
 /// backend's.
@@ -22,10 +22,6 @@ final class BackendJob: TransferSink {
     /// Bytes outside any event before the answer is judged not to be an event stream.
     static let ignoredMax = 16 << 10
     static let headMax = 4 << 10
-    /// Tokens that a chat format, or a picture of few bytes, may add to a prompt.
-    static let templateTokensMax = 16_384
-    /// Tokens of an answer that need say nothing.
-    static let silentTokensMax = 64
     /// How long an answer that is whole waits for its counts.
     static let countsWait = Interval.seconds(1)
 
@@ -37,13 +33,7 @@ final class BackendJob: TransferSink {
     private var droppedFields: [String] = []
     /// Vectors that an embedding's answer must have.
     private var inputs = 1
-    /// Answers in one that the request asks for, and how often the server counts them one by one.
-    private var choices: UInt32 = 1
-    private var countsApart = false
-    private var perPrompt: UInt32 = 1
-    private var usages = 0
-    /// Added to the prompt's tokens: what the server read beside it.
-    private var besideTokens: UInt32 = 0
+    private var tally = AnswerTally()
     /// The beginning of what came before any event: the cause, if it is no event stream.
     private var head: [UInt8] = []
     private var hasEvents = false
@@ -64,15 +54,6 @@ final class BackendJob: TransferSink {
     private var events = ServerSentEvents()
     private var characters = WholeCharacters()
     private var body: [UInt8] = []
-    private var usage: BackendUsage?
-    private var finishReason: String?
-    /// Of several answers, those that have ended; and when the last one has.
-    private var ended: Set<UInt64> = []
-    private var wholeAt: MonotonicTime?
-    private var countedTokens = 0
-    private var saidBytes = 0
-    private var bodyBytes = 0
-    private var toldTokens = 0
     var queue: PacedQueue
     /// The consumer asked for a pause.
     var isHeld = false
@@ -102,12 +83,7 @@ final class BackendJob: TransferSink {
     func sent(_ request: WorkerRequest, as transfer: TransferID, now: MonotonicTime) {
         droppedFields = request.droppedFields
         inputs = request.inputs
-        choices = request.choices
-        bodyBytes = request.body.count
-        // llama.cpp ends each answer with a count of its own.
-        countsApart = choices > 1 && backend?.configuration.dialect == .llamaCpp
-        perPrompt = request.choicesPerPrompt
-        besideTokens = request.besideTokens
+        tally = AnswerTally(of: request, dialect: backend?.configuration.dialect ?? .openAI)
         self.transfer = transfer
         startedAt = now
         lastTokenAt = now
@@ -118,7 +94,7 @@ final class BackendJob: TransferSink {
         var next = min(deadline, inquiryAt(limits) ?? .never)
         if !isHeld { next = min(next, queue.nextDue) }
         if !isServerPaused, reading != .complete { next = min(next, hangAt(limits)) }
-        if reading == .streaming, let wholeAt { next = min(next, wholeAt + Self.countsWait) }
+        if reading == .streaming, let wholeAt = tally.wholeAt { next = min(next, wholeAt + Self.countsWait) }
         return next
     }
 
@@ -164,7 +140,7 @@ final class BackendJob: TransferSink {
         if deadline <= now {
             return fail(.deadlineExceeded, "The task's deadline passed.")
         }
-        if let wholeAt, wholeAt + Self.countsWait <= now { complete() }
+        if let wholeAt = tally.wholeAt, wholeAt + Self.countsWait <= now { complete() }
         if !isServerPaused, reading != .complete, hangAt(limits) <= now {
             return fail(
                 .hung,
@@ -225,13 +201,13 @@ final class BackendJob: TransferSink {
             guard reading == .streaming else { return }
             if event.data.elementsEqual("[DONE]".utf8) {
                 // A server that is cut off behind a proxy ends like that: what it sent may be half an answer.
-                if wholeAt == nil { return fail(.closedEarly, Self.noReason) }
+                if tally.wholeAt == nil { return fail(.closedEarly, Self.noReason) }
                 return complete()
             }
             // Versions of llama.cpp begin the answers to several prompts with it.
             if event.data.elementsEqual("null".utf8) { continue }
             do {
-                let chunk = try BackendChunk(scanning: event.data, choices: choices)
+                let chunk = try BackendChunk(scanning: event.data, choices: tally.choices)
                 take(chunk, named: event.name, now: now)
             } catch {
                 return fail(.garbage, "The model server sent a chunk that is not JSON, or not an answer's.")
@@ -267,7 +243,6 @@ final class BackendJob: TransferSink {
             return fail(error, .error, "The model server broke off: ")
         }
         if name == "error" { return fail(.error, "The model server broke off with an error.") }
-        saidBytes += chunk.text.count + chunk.complex.count
         var says = !chunk.text.isEmpty
         if !chunk.complex.isEmpty {
             switch ChoicesContent(of: chunk.complex, isChat: kind == .chat) {
@@ -278,17 +253,12 @@ final class BackendJob: TransferSink {
             case .some: says = true
             }
         }
-        let tokens = tokens(of: chunk, says: says)
-        if let newUsage = chunk.usage { take(newUsage) }
+        let tokens = tally.count(chunk, says: says)
         if let speed = chunk.promptSpeed { promptSpeed = speed }
-        for end in chunk.ends {
-            if end.isFailure {
-                return fail(.error, "The model server gave its answer up, with the reason \(end.reason).")
-            }
-            if finishReason == nil { finishReason = end.reason }
-            if ended.count < choices { ended.insert(end.index) }
-            if wholeAt == nil, ended.count >= choices { wholeAt = now }
+        if let end = chunk.ends.first(where: \.isFailure) {
+            return fail(.error, "The model server gave its answer up, with the reason \(end.reason).")
         }
+        tally.end(chunk.ends, now: now)
         if let read = chunk.promptRead, !says {
             promptRead = max(read, promptRead ?? 0)
             lastTokenAt = now
@@ -310,26 +280,6 @@ final class BackendJob: TransferSink {
         }
     }
 
-    private func take(_ new: BackendUsage) {
-        usages += 1
-        guard countsApart, let sum = usage else { return usage = new }
-        usage = BackendUsage(
-            promptTokens: sum.promptTokens &+ new.promptTokens,
-            cachedTokens: sum.cachedTokens &+ new.cachedTokens,
-            completionTokens: sum.completionTokens &+ new.completionTokens)
-    }
-
-    /// vLLM reports usage in every chunk. Elsewhere one chunk counts as one token, and the final usage
-    /// corrects it.
-    private func tokens(of chunk: BackendChunk, says: Bool) -> Int {
-        var new = says ? 1 : 0
-        if choices == 1, let usage = chunk.usage, says, usage.completionTokens > 0 {
-            new = max(0, Int(usage.completionTokens) - countedTokens)
-        }
-        countedTokens += new
-        return new
-    }
-
     private func flushCharacters() {
         if let rest = characters.flush(), !rest.text.isEmpty {
             queue.append(.text(rest.text, tokens: rest.tokens))
@@ -340,36 +290,13 @@ final class BackendJob: TransferSink {
         guard reading == .streaming else { return }
         flushCharacters()
         reading = .complete
-        var usage = usage ?? BackendUsage()
-        // Each of the answers to one prompt has counted it again.
-        if countsApart, usages > 1 {
-            usage.promptTokens /= perPrompt
-            usage.cachedTokens /= perPrompt
-        }
-        // No token is less than a byte, but for a few: a server that counts otherwise has lost count.
-        usage.promptTokens = min(usage.promptTokens, UInt32(clamping: bodyBytes + Self.templateTokensMax))
-        usage.completionTokens = min(
-            usage.completionTokens, UInt32(clamping: max(countedTokens, saidBytes) + Self.silentTokensMax))
-        if usage.completionTokens == 0 { usage.completionTokens = UInt32(clamping: countedTokens) }
-        let sample = sample(usage)
-        usage.promptTokens = usage.promptTokens &+ besideTokens
+        let sample = sample(tally.usage)
         queue.append(
-            .finish(JobFinish(reason: reason, usage: usage, droppedFields: droppedFields)))
+            .finish(JobFinish(reason: tally.reason, usage: tally.billed, droppedFields: droppedFields)))
         backend?.answerComplete(self, sample: sample)
     }
 
-    /// The server's word for why it ended, if it is one: no client expects anything else.
-    private var reason: String {
-        guard let finishReason, (1...Self.reasonMax).contains(finishReason.utf8.count),
-            finishReason.utf8.allSatisfy({ (0x61...0x7a).contains($0) || $0 == UInt8(ascii: "_") })
-        else { return "stop" }
-        return finishReason
-    }
-
     private static let noReason = "The model server ended its answer without a finish reason."
-
-    /// Bytes of FINISH's reason.
-    private static let reasonMax = 32
 
     private func sample(_ usage: BackendUsage) -> SpeedMeter.Sample? {
         guard let firstTokenAt else { return nil }
@@ -392,7 +319,7 @@ final class BackendJob: TransferSink {
         case .unreachable: fail(.unreachable, "The model server can't be reached.")
         case .timedOut: fail(.unreachable, "The model server doesn't accept a connection.")
         case .brokenOff, .failed:
-            if wholeAt != nil, kind != .embedding {
+            if tally.wholeAt != nil, kind != .embedding {
                 complete()
             } else {
                 fail(.closedEarly, "The model server closed the connection in mid-answer.")
@@ -405,7 +332,7 @@ final class BackendJob: TransferSink {
         guard kind == .embedding else {
             // Some servers close the connection instead of sending [DONE]; a finish reason shows that the
             // answer is complete.
-            if wholeAt != nil { return complete() }
+            if tally.wholeAt != nil { return complete() }
             guard hasEvents else { return failUnstreamed() }
             return fail(.closedEarly, Self.noReason)
         }
@@ -468,7 +395,6 @@ final class BackendJob: TransferSink {
         var tokens = 0
         func flush() {
             guard !text.isEmpty else { return }
-            toldTokens += tokens
             let (told, count) = (text, tokens)
             (text, tokens) = ([], 0)
             backend.emit(self, .text(told, tokens: count))
@@ -482,7 +408,6 @@ final class BackendJob: TransferSink {
                 if observer != nil { flush() }
             case .complex(let choices, let count):
                 flush()
-                toldTokens += count
                 if reading != .over { backend.emit(self, .complex(choices, tokens: count)) }
             case .finish(let finish):
                 flush()

@@ -20,6 +20,8 @@ public struct ModelDescription: Sendable, Hashable {
     public var reports: Abilities?
     /// The context is what a model that isn't loaded may have: only loading it shows what it gets.
     public var isContextAssumed = false
+    /// The server's own version. What was tried with another one says nothing.
+    public var version: String?
 
     public init(
         name: String, context: UInt32? = nil, quantization: String? = nil, digest: Bytes32? = nil,
@@ -92,7 +94,23 @@ struct ModelCatalogue {
         switch server.dialect {
         case .ollama: ollama(only: only, then: done)
         case .llamaCpp: llamaCpp(then: done)
-        case .vllm, .openAI: openAI(then: done)
+        case .vllm:
+            openAI { listed in
+                get("/version") { done(Self.with(version: $0?["version"]?.text, listed)) }
+            }
+        case .openAI: openAI(then: done)
+        }
+    }
+
+    private static func with(
+        version: String?, _ listed: Result<[ModelDescription], BackendFailure>
+    ) -> Result<[ModelDescription], BackendFailure> {
+        listed.map { models in
+            models.map { model in
+                var model = model
+                model.version = version.map { String($0.prefix(64)) }
+                return model
+            }
         }
     }
 
@@ -102,8 +120,8 @@ struct ModelCatalogue {
 
     private func openAI(then done: @escaping (Result<[ModelDescription], BackendFailure>) -> Void) {
         Fetch.start(server.request("/v1/models", timeout: timeout), on: http) { answer in
-            if let failure = answer.failure { return done(.failure(failure)) }
-            let entries = (answer.json?["data"]?.elements ?? []).prefix(Self.modelsMax)
+            if let failure = ModelList.problem(answer) { return done(.failure(failure)) }
+            let entries = answer.json.flatMap(ModelList.init)?.entries ?? []
             let models = entries.compactMap(Self.openAIModel)
             // LM Studio says more about its models elsewhere.
             guard server.dialect == .openAI,
@@ -122,7 +140,7 @@ struct ModelCatalogue {
     }
 
     private static func openAIModel(_ entry: JSONTree) -> ModelDescription? {
-        guard let name = entry["id"]?.text else { return nil }
+        guard let name = ModelList.name(entry) else { return nil }
         let meta = entry["meta"]
         let context = entry["max_model_len"] ?? meta?["n_ctx"] ?? entry["context_length"]
         return ModelDescription(
@@ -146,21 +164,29 @@ struct ModelCatalogue {
 
     private func llamaCpp(then done: @escaping (Result<[ModelDescription], BackendFailure>) -> Void) {
         openAI { listed in
-            guard case .success(let models) = listed else { return done(listed) }
             get("/props") { props in
-                done(
-                    .success(
-                        models.map { model in
-                            var model = model
-                            model.context =
-                                Self.positive(props?["default_generation_settings"]?["n_ctx"])
-                                ?? model.context
-                            model.slots = Self.positive(props?["total_slots"])
-                            model.quantization =
-                                props?["model_ftype"]?.text?.lowercased() ?? model.quantization
-                            model.reports = props.flatMap(Self.llamaCppReports)
-                            return model
-                        }))
+                guard case .success(let models) = Self.with(version: props?["build_info"]?.text, listed)
+                else { return done(listed) }
+                let described = models.map { model in
+                    var model = model
+                    model.context =
+                        Self.positive(props?["default_generation_settings"]?["n_ctx"]) ?? model.context
+                    model.slots = Self.positive(props?["total_slots"])
+                    model.quantization = props?["model_ftype"]?.text?.lowercased() ?? model.quantization
+                    model.reports = props.flatMap(Self.llamaCppReports)
+                    return model
+                }
+                guard described.contains(where: { $0.slots == nil }) else { return done(.success(described)) }
+                get("/slots") { slots in
+                    let count = (slots?.elements?.count).map { UInt32(clamping: $0) }
+                    done(
+                        .success(
+                            described.map { model in
+                                var model = model
+                                model.slots = model.slots ?? count
+                                return model
+                            }))
+                }
             }
         }
     }
@@ -184,6 +210,9 @@ struct ModelCatalogue {
     ) {
         Fetch.start(server.request("/api/tags", timeout: timeout), on: http) { tags in
             if let failure = tags.failure { return done(.failure(failure)) }
+            let done: (Result<[ModelDescription], BackendFailure>) -> Void = { listed in
+                get("/api/version") { done(Self.with(version: $0?["version"]?.text, listed)) }
+            }
             get("/api/ps") { running in
                 var models = (tags.json?["models"]?.elements ?? []).prefix(Self.modelsMax).compactMap {
                     Self.ollamaModel($0, running: running?["models"]?.elements ?? [])

@@ -33,7 +33,7 @@ public struct ModelServerCheck: Sendable {
         onOwnLoop { http, isDone in
             let address = ServerAddress(
                 dialect: .openAI, url: url, apiKey: apiKey, certificates: certificates)
-            detect(address, http: http, timeout: timeout) { found in
+            detect(address, http: http, timeout: timeout, explains: true) { found in
                 guard var found else { return isDone() }
                 if let dialect { found.dialect = dialect }
                 let model = found.models.first {

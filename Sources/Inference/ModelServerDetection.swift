@@ -58,8 +58,9 @@ func onOwnLoop(_ work: (HTTPStreams, @escaping () -> Void) -> Void) {
 }
 
 /// Ollama answers `/api/version`; the others are told apart by the `owned_by` of the models in `/v1/models`.
+/// `explains`: what answers and lists no models is returned too, with the problem.
 func detect(
-    _ server: ServerAddress, http: HTTPStreams, timeout: Interval,
+    _ server: ServerAddress, http: HTTPStreams, timeout: Interval, explains: Bool = false,
     then done: @escaping (FoundModelServer?) -> Void
 ) {
     func described(_ dialect: BackendDialect) -> ServerAddress {
@@ -90,8 +91,13 @@ func detect(
                 return done(
                     FoundModelServer(dialect: .openAI, url: server.base, models: [], problem: failure))
             }
-            guard let list = answer.json?["data"]?.elements else { return done(nil) }
-            switch list.first?["owned_by"]?.text {
+            if let problem = ModelList.problem(answer) {
+                return done(
+                    explains
+                        ? FoundModelServer(dialect: .openAI, url: server.base, models: [], problem: problem)
+                        : nil)
+            }
+            switch answer.json.flatMap(ModelList.init)?.entries.first?["owned_by"]?.text {
             case "llamacpp": describe(.llamaCpp)
             case "vllm": describe(.vllm)
             default: describe(.openAI)

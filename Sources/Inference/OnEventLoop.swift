@@ -19,10 +19,11 @@ extension Backend: LoopResource {
     public convenience init(
         _ configuration: BackendConfiguration, http: HTTPStreams, on loop: EventLoop,
         meter: SpeedMeter? = nil,
-        continues: Bool? = nil, tested: Abilities? = nil
+        continues: Bool? = nil, tested: Abilities? = nil, version: String? = nil
     ) {
         self.init(
-            configuration, http: http, loop: loop.uv, meter: meter, continues: continues, tested: tested)
+            configuration, http: http, loop: loop.uv, meter: meter, continues: continues, tested: tested,
+            version: version)
         loop.register(self)
         whenClosed = { [weak loop, weak self] in if let self { loop?.unregister(self) } }
     }

@@ -1,5 +1,6 @@
 import CLibuv
 import Synchronization
+import UVLoop
 
 /// Runs `work` on libuv's thread pool, then `done` with its result on the loop.
 func runOnPool<Value: Sendable>(
@@ -31,7 +32,12 @@ final class DocumentReads {
         guard bytes > Self.togetherMax else { return runOnPool(of: loop, work, then: done) }
         waiting.append { [self] in
             guard isNeeded() else { return false }
-            runOnPool(of: loop, work) { [self] value in
+            let readAndRelease: @Sendable () -> Value = {
+                let value = work()
+                FreeMemory.release()
+                return value
+            }
+            runOnPool(of: loop, readAndRelease) { [self] value in
                 isReading = false
                 done(value)
                 next()

@@ -426,7 +426,7 @@ extension ServerTests.Answer {
             texts[index, default: ""] += said?["content"]?.text ?? choice["text"]?.text ?? ""
             if let reason = choice["finish_reason"]?.text { reasons[index] = reason }
             if said?["tool_calls"]?.elements?.isEmpty == false { hasCalls = true }
-            if let logprobs = choice["logprobs"], logprobs.members != nil { hasLogprobs = true }
+            if choice["logprobs"]?.isLogprobsOfTokens == true { hasLogprobs = true }
         }
     }
 

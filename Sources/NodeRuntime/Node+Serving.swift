@@ -25,7 +25,7 @@ extension Node {
                 backends[index].configuration, http: http, on: loop,
                 meter: backends[index].remembered?.meter,
                 continues: backends[index].remembered?.continues,
-                tested: backends[index].remembered?.abilities)
+                tested: backends[index].remembered?.abilities, version: backends[index].remembered?.version)
             driver.delegate = self
             backends[index].driver = driver
             driver.run()
@@ -128,6 +128,13 @@ extension Node {
                     "first_token_ms": "\(Int(speed.firstTokenSeconds * 1000))",
                     "continues": "\(status.continues)",
                 ])
+            for difference in status.description.map(backends[id].settings.differences) ?? [] {
+                log.warning(
+                    "the configuration and the model server differ",
+                    metadata: [
+                        "model": "\(model)", "what": "\(difference)", "at": "\(backends[id].place)",
+                    ])
+            }
         case .down(let failure) where before?.state != status.state:
             log.warning(
                 "backend down",
@@ -150,7 +157,8 @@ extension Node {
         guard let status = backends[id].status, status.meter.isMeasured,
             let data = try? JSONEncoder().encode(
                 SpeedRecord(
-                    meter: status.meter, continues: status.continues, abilities: status.tested))
+                    meter: status.meter, continues: status.continues, abilities: status.tested,
+                    version: status.description?.version))
         else { return }
         let name = backends[id].settings.memoryName
         Task { [ledger] in

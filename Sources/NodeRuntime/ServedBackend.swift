@@ -13,10 +13,13 @@ public struct SpeedRecord: Codable, Sendable {
     public var continues: Bool
     /// What tests showed; nil: not tested.
     public var abilities: Abilities?
-    public init(meter: SpeedMeter, continues: Bool, abilities: Abilities? = nil) {
+    /// The server's version that was tested; nil: it doesn't say.
+    public var version: String?
+    public init(meter: SpeedMeter, continues: Bool, abilities: Abilities? = nil, version: String? = nil) {
         self.meter = meter
         self.continues = continues
         self.abilities = abilities
+        self.version = version
     }
 }
 

@@ -43,6 +43,15 @@ public enum BackendDialect: String, Sendable, Hashable, CaseIterable {
 public enum InferenceKind: String, Sendable, Hashable {
     case chat, completion, embedding
 
+    /// The field of a request that holds what is asked.
+    public var subject: String {
+        switch self {
+        case .chat: "messages"
+        case .completion: "prompt"
+        case .embedding: "input"
+        }
+    }
+
     /// Relative to the server's base URL.
     public var path: String {
         switch self {

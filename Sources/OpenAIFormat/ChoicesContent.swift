@@ -69,7 +69,7 @@ extension ChoicesContent {
             member.value.isNull ? 0 : sum(member.value, inDelta).map { isChat ? $0 : 0 }
         case "finish_reason":
             member.value.isNull || member.value.text.map { isReason($0.utf8) } == true ? 0 : nil
-        case "logprobs": member.value.isNull || member.value.members != nil ? 0 : nil
+        case "logprobs": member.value.isNull || Logprobs.isWellFormed(member.value) ? 0 : nil
         default: 0
         }
     }

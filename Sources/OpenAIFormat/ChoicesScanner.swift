@@ -2,7 +2,7 @@
 /// as a tree, which is how it is passed on. What is rare is left to the tree: keys that are escaped, not ASCII, long or
 /// many, halves of surrogates, and escapes where only one word may stand.
 struct ChoicesScanner {
-    private enum Stop: Error { case malformed, unusual }
+    enum Stop: Error { case malformed, unusual }
 
     /// Keys of one object that are compared with one another.
     private static let keysMax = 16
@@ -10,7 +10,7 @@ struct ChoicesScanner {
     private let bytes: UnsafeBufferPointer<UInt8>
     private let isChat: Bool
     private let choicesMax: Int
-    private var index = 0
+    var index = 0
 
     /// Returns nil for what only the tree can judge.
     static func scan(_ bytes: UnsafeBufferPointer<UInt8>, isChat: Bool, choices: Int) -> ChoicesContent? {
@@ -61,7 +61,7 @@ struct ChoicesScanner {
                 guard let word = try word() else { continue }
                 guard ChoicesContent.isReason(bytes[word]) else { throw .malformed }
             } else if isKey(key, "logprobs") {
-                if try !takeNull() { _ = try object(depth: 2) }
+                if try !takeNull() { try logprobs() }
             } else {
                 _ = try value(depth: 2)
             }
@@ -138,6 +138,8 @@ struct ChoicesScanner {
         return said
     }
 
+    // MARK: Values of one type
+
     /// A string or null.
     private mutating func text() throws(Stop) -> Int {
         if try takeNull() { return 0 }
@@ -156,10 +158,14 @@ struct ChoicesScanner {
     }
 
     private mutating func index(below limit: Int) throws(Stop) {
+        try whole { ChoicesContent.isIndex($0, below: limit) }
+    }
+
+    mutating func whole(_ fits: (UnsafeBufferPointer<UInt8>.SubSequence) -> Bool) throws(Stop) {
         _ = peek()
         let start = index
         try number()
-        guard ChoicesContent.isIndex(bytes[start..<index], below: limit) else { throw .malformed }
+        guard fits(bytes[start..<index]) else { throw .malformed }
     }
 
     private mutating func object(depth: Int) throws(Stop) -> Int {
@@ -167,7 +173,7 @@ struct ChoicesScanner {
         return try value(depth: depth)
     }
 
-    private mutating func takeNull() throws(Stop) -> Bool {
+    mutating func takeNull() throws(Stop) -> Bool {
         guard peek() == UInt8(ascii: "n") else { return false }
         try word("null")
         return true
@@ -176,12 +182,12 @@ struct ChoicesScanner {
     // MARK: JSON
 
     /// The keys of an object so far: a repeated one is refused.
-    private struct Keys {
+    struct Keys {
         var count = 0
         var ranges: InlineArray<16, Range<Int>> = .init(repeating: 0..<0)
     }
 
-    private mutating func peek() -> UInt8? {
+    mutating func peek() -> UInt8? {
         while index < bytes.count {
             switch bytes[index] {
             case 0x20, 0x0A, 0x0D, 0x09: index += 1
@@ -191,13 +197,13 @@ struct ChoicesScanner {
         return nil
     }
 
-    private mutating func take(_ byte: UInt8) throws(Stop) {
+    mutating func take(_ byte: UInt8) throws(Stop) {
         guard peek() == byte else { throw .malformed }
         index += 1
     }
 
     /// Whether another element or member follows, before `end`; consumes the comma or the end.
-    private mutating func next(_ end: UInt8, _ first: inout Bool) throws(Stop) -> Bool {
+    mutating func next(_ end: UInt8, _ first: inout Bool) throws(Stop) -> Bool {
         if peek() == end {
             index += 1
             return false
@@ -207,7 +213,7 @@ struct ChoicesScanner {
         return true
     }
 
-    private mutating func nextKey(_ first: inout Bool, _ keys: inout Keys) throws(Stop) -> Range<Int>? {
+    mutating func nextKey(_ first: inout Bool, _ keys: inout Keys) throws(Stop) -> Range<Int>? {
         guard try next(UInt8(ascii: "}"), &first) else { return nil }
         guard peek() == UInt8(ascii: "\"") else { throw .malformed }
         let start = index + 1
@@ -225,12 +231,12 @@ struct ChoicesScanner {
         return key
     }
 
-    private func isKey(_ key: Range<Int>, _ name: StaticString) -> Bool {
+    func isKey(_ key: Range<Int>, _ name: StaticString) -> Bool {
         key.count == name.utf8CodeUnitCount && name.withUTF8Buffer { bytes[key].elementsEqual($0) }
     }
 
     /// Takes one value. Returns the bytes of all strings in it; keys don't count.
-    private mutating func value(depth: Int) throws(Stop) -> Int {
+    mutating func value(depth: Int) throws(Stop) -> Int {
         guard depth < JSONCursor.depthMax else { throw .malformed }
         var (first, said) = (true, 0)
         switch peek() {
@@ -259,7 +265,7 @@ struct ChoicesScanner {
     }
 
     /// Returns its bytes of UTF-8 without escapes.
-    private mutating func string() throws(Stop) -> Int {
+    mutating func string() throws(Stop) -> Int {
         let start = index + 1
         var at = start
         var escapes = 0
@@ -319,7 +325,7 @@ struct ChoicesScanner {
     }
 
     /// RFC 8259's grammar.
-    private mutating func number() throws(Stop) {
+    mutating func number() throws(Stop) {
         _ = peek()
         guard let number = JSONNumber(bytes, from: index) else { throw .malformed }
         index = number.end

@@ -53,7 +53,9 @@ public struct ClientRequest: Hashable, Sendable {
     /// the node's owner lets through to sellers.
     public init(kind: Kind, body bytes: [UInt8], extraFields: [String] = []) throws(ErrorBody) {
         let tree = try Self.parse(bytes)
-        guard let members = tree.members else { throw .invalid("The body must be a JSON object.") }
+        guard let members = tree.members else {
+            throw .invalid("The body must be a JSON object.", code: "invalid_json")
+        }
         self.kind = kind
         let models = try Self.models(tree)
         model = models[0]
@@ -90,17 +92,21 @@ public struct ClientRequest: Hashable, Sendable {
         // A byte order mark may be ignored (RFC 8259 §8.1), and some editors write one.
         if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { bytes.removeFirst(3) }
         guard bytes.contains(where: { $0 > 0x20 }) else {
-            throw .invalid("The body is empty. Send JSON: {\"model\": …, …}.")
+            throw .invalid("The body is empty. Send JSON: {\"model\": …, …}.", code: "invalid_json")
         }
         do {
             return try JSONTree(parsing: bytes)
         } catch {
-            switch error {
-            case .malformed(let at): throw .invalid("The body is not valid JSON: see byte \(at).")
-            case .tooDeep: throw .invalid("The body's JSON is nested too deeply (more than 64 levels).")
-            case .duplicateKey: throw .invalid("The body's JSON names a key twice in one object.")
-            case .notUTF8: throw .invalid("The body is not valid UTF-8.")
-            }
+            let problem =
+                switch error {
+                case .malformed(let at): "The body is not valid JSON: see byte \(at)."
+                case .tooDeep:
+                    "The body's JSON is nested too deeply (more than \(JSONCursor.depthMax) levels)."
+                case .tooMany: "The body's JSON holds more than \(JSONTree.valuesMax) values."
+                case .duplicateKey: "The body's JSON names a key twice in one object."
+                case .notUTF8: "The body is not valid UTF-8."
+                }
+            throw .invalid(problem, code: error == .tooMany ? "limit_exceeded" : "invalid_json")
         }
     }
 
@@ -118,7 +124,7 @@ public struct ClientRequest: Hashable, Sendable {
             }
         }
         guard !models.isEmpty else {
-            throw .invalid("`model` is missing. GET /v1/models lists the models.", param: "model")
+            throw .missing("model", " GET /v1/models lists the models.")
         }
         return models
     }

@@ -13,53 +13,6 @@ public enum FieldTreatment: String, Sendable {
     case refused
 }
 
-/// The shape that a field's value must have.
-enum FieldShape: Sendable {
-    case any, flag, text, list, object
-    case number(ClosedRange<Double>)
-    case whole(ClosedRange<Int64>)
-    case word([String])
-
-    /// What is wrong with a value, as the end of "`field` must be …"; nil: nothing.
-    func problem(_ value: JSONTree) -> String? {
-        switch self {
-        case .any: return nil
-        case .flag: return value.flag == nil ? "true or false" : nil
-        case .text: return value.text == nil ? "text" : nil
-        case .list: return value.elements == nil ? "a list" : nil
-        case .object: return value.members == nil ? "an object" : nil
-        case .number(let range):
-            let isIn = value.real.map { range.contains($0) } ?? false
-            return isIn
-                ? nil : "a number from \(Self.plain(range.lowerBound)) to \(Self.plain(range.upperBound))"
-        case .whole(let range):
-            if case .number(let digits) = value, let number = value.real, number == number.rounded() {
-                if let exact = Int64(digits) {
-                    if range.contains(exact) { return nil }
-                }
-                // Seeds have 64 bits, with or without a sign.
-                else if range.upperBound == .max, UInt64(digits) != nil {
-                    return nil
-                }
-                // 1e3 is a whole number too.
-                else if number >= Double(range.lowerBound), number <= Double(range.upperBound) {
-                    return nil
-                }
-            }
-            if range.lowerBound == .min { return "a whole number" }
-            return range.upperBound == .max
-                ? "a whole number, at least \(range.lowerBound)"
-                : "a whole number from \(range.lowerBound) to \(range.upperBound)"
-        case .word(let words):
-            return value.text.map { words.contains($0) } ?? false ? nil : words.joined(separator: " or ")
-        }
-    }
-
-    private static func plain(_ number: Double) -> String {
-        number == number.rounded() ? String(Int(number)) : String(number)
-    }
-}
-
 /// One row of the table.
 public struct FieldRule: Sendable {
     public let name: String
@@ -102,27 +55,47 @@ public enum FieldTable {
 
     // MARK: What several have
 
-    private static let model = FieldRule.acted(
+    static let model = FieldRule.acted(
         "model", .any, "the name on offer; the seller's server gets its own")
-    private static let routing: [FieldRule] = [
+    static let routing: [FieldRule] = [
         .acted("provider", .any, "whom to ask, and limits of price and time; sellers don't see it"),
         .acted("models", .any, "OpenRouter's: further models to try, in this order"),
         .acted("usage", .any, "OpenRouter's: the bill is always in `usage`"),
     ]
-    private static let user = FieldRule.acted("user", .text, "accepted; sellers are not told who asks")
-    private static let sampling: [FieldRule] = [
+    static let user = FieldRule.acted("user", .text, "accepted; sellers are not told who asks")
+    static let accepted: [FieldRule] = [
+        .acted("metadata", .object, "accepted; nothing is stored, and sellers don't see it"),
+        .acted("prompt_cache_key", .text, "accepted; sellers are not told who asks"),
+        .acted("prompt_cache_retention", .any, "accepted; sellers keep a prompt as long as they like"),
+        .acted("safety_identifier", .text, "accepted; sellers are not told who asks"),
+        user,
+        .acted(
+            "service_tier", .word(["auto", "default"]), "`auto` or `default`; for speed use `provider.sort`"),
+    ]
+    static let calls: [FieldRule] = [
+        .passed("tools", .list, "type `function`; feature `tools`"),
+        .passed("tool_choice", .any, "`none`, `auto`, `required`, or one function"),
+        .passed("parallel_tool_calls", .flag, "a wish: servers may ignore it"),
+    ]
+    static let randomness: [FieldRule] = [
         .passed("temperature", .number(0...2), "0 to 2"),
         .passed("top_p", .number(0...1), "0 to 1"),
-        .passed("frequency_penalty", .number(-2...2), "-2 to 2"),
-        .passed("presence_penalty", .number(-2...2), "-2 to 2"),
-        .passed("seed", .whole(.min ... .max), "a whole number"),
-        .passed("stop", .any, "a text or a list of texts, within the seller's limits"),
-        .passed("logit_bias", .object, "feature `logit_bias`; token ids of the model, each -100 to 100"),
-        .passed("top_k", .whole(-1 ... .max), "feature `sampling`; a whole number; no field of OpenAI's"),
-        .passed("min_p", .number(0...1), "feature `sampling`; 0 to 1; no field of OpenAI's"),
-        .passed("repetition_penalty", .number(0...10), "feature `sampling`; 0 to 10; no field of OpenAI's"),
-        .passed("repeat_penalty", .number(0...10), "the same under llama.cpp's name"),
     ]
+    private static let number = FieldRule.passed(
+        "n", .whole(1...128), "above 1: feature `choices`; no more than the seller has slots")
+    private static let sampling =
+        [number] + randomness + [
+            .passed("frequency_penalty", .number(-2...2), "-2 to 2"),
+            .passed("presence_penalty", .number(-2...2), "-2 to 2"),
+            .passed("seed", .whole(.min ... .max), "a whole number"),
+            .passed("stop", .any, "a text or a list of texts, within the seller's limits"),
+            .passed("logit_bias", .object, "feature `logit_bias`; token ids of the model, each -100 to 100"),
+            .passed("top_k", .whole(-1 ... .max), "feature `sampling`; a whole number; no field of OpenAI's"),
+            .passed("min_p", .number(0...1), "feature `sampling`; 0 to 1; no field of OpenAI's"),
+            .passed(
+                "repetition_penalty", .number(0...10), "feature `sampling`; 0 to 10; no field of OpenAI's"),
+            .passed("repeat_penalty", .number(0...10), "the same under llama.cpp's name"),
+        ]
     private static let streaming: [FieldRule] = [
         .acted(
             "stream", .flag, "workers always stream; the asking node joins the pieces where this is false"),
@@ -137,25 +110,15 @@ public enum FieldTable {
             .passed("messages", .any, "roles, content parts and calls as below; images only as `data:` URLs"),
             .acted("max_completion_tokens", .any, "at least 1; the server gets what the task has left"),
             .acted("max_tokens", .any, "the same; the lower one counts"),
-            .passed("n", .whole(1...128), "above 1: feature `choices`; no more than the seller has slots"),
         ] + sampling + streaming + [
             .passed("logprobs", .flag, "feature `logprobs`"),
             .passed("top_logprobs", .whole(0...20), "0 to 20, with `logprobs`"),
             .passed("response_format", .any, "`text`, `json_object`, `json_schema`; feature `json_schema`"),
-            .passed("tools", .list, "type `function`; feature `tools`"),
-            .passed("tool_choice", .any, "`none`, `auto`, `required`, or one function"),
-            .passed("parallel_tool_calls", .flag, "a wish: servers may ignore it"),
+        ] + calls + [
             .passed(
                 "reasoning_effort", .word(["none", "minimal", "low", "medium", "high", "xhigh"]),
-                "a wish: models that don't reason ignore it"),
-            .acted("metadata", .object, "accepted; nothing is stored, and sellers don't see it"),
-            .acted("prompt_cache_key", .text, "accepted; sellers are not told who asks"),
-            .acted("prompt_cache_retention", .any, "accepted; sellers keep a prompt as long as they like"),
-            .acted("safety_identifier", .text, "accepted; sellers are not told who asks"),
-            user,
-            .acted(
-                "service_tier", .word(["auto", "default"]),
-                "`auto` or `default`; for speed use `provider.sort`"),
+                "a wish: models that don't reason ignore it")
+        ] + accepted + [
             .acted("modalities", .any, "only `[\"text\"]`"),
             .acted(
                 "verbosity", .word(["medium"]),
@@ -173,7 +136,6 @@ public enum FieldTable {
             model,
             .passed("prompt", .any, "text or token ids; a list of several: feature `prompts`"),
             .acted("max_tokens", .any, "at least 1; the server gets what the task has left"),
-            .passed("n", .whole(1...128), "above 1: feature `choices`; no more than the seller has slots"),
         ] + sampling + streaming + [
             .passed("logprobs", .whole(0...20), "feature `logprobs`; 0 to 20"),
             user,
@@ -191,67 +153,5 @@ public enum FieldTable {
                 "encoding_format", .word(["float", "base64"]),
                 "`float` or `base64`, written by the asking node"),
             user,
-        ] + routing
-
-    // MARK: Prepared: these APIs are not served yet
-
-    /// Anthropic's `/v1/messages`.
-    public static let messages: [FieldRule] =
-        [
-            model,
-            .passed(
-                "messages", .list,
-                "roles `user` and `assistant`; text, images as base64, tool calls and results"),
-            .acted("max_tokens", .whole(1 ... .max), "required; at least 1"),
-            .passed("system", .any, "becomes the first message"),
-            .passed("stop_sequences", .list, "as `stop`"),
-            .acted("stream", .flag, "in Anthropic's events"),
-            .passed("temperature", .number(0...1), "0 to 1"),
-            .passed("top_p", .number(0...1), "0 to 1"),
-            .passed("top_k", .whole(0 ... .max), "feature `sampling`"),
-            .passed("tools", .list, "the client's own; feature `tools`"),
-            .passed("tool_choice", .object, "`auto`, `any`, `tool` or `none`"),
-            .passed("thinking", .object, "a wish, as `reasoning_effort`"),
-            .acted("metadata", .object, "accepted; sellers are not told who asks"),
-            .acted("service_tier", .word(["auto", "standard_only"]), "accepted"),
-            .refused("container", "no seller runs code"),
-            .refused("context_management", "shorten the conversation yourself"),
-            .refused("mcp_servers", "no seller calls servers; give tools of your own"),
-            .refused("output_config", "not offered yet"),
-        ] + routing
-
-    /// OpenAI's `/v1/responses`.
-    public static let responses: [FieldRule] =
-        [
-            model,
-            .passed("input", .any, "text, or items: messages, calls and their outputs"),
-            .passed("instructions", .text, "becomes the first message"),
-            .acted("max_output_tokens", .whole(1 ... .max), "at least 1"),
-            .passed("temperature", .number(0...2), "0 to 2"),
-            .passed("top_p", .number(0...1), "0 to 1"),
-            .passed("top_logprobs", .whole(0...20), "feature `logprobs`; 0 to 20"),
-            .passed("text", .object, "`format` as `response_format`"),
-            .passed("tools", .list, "type `function`; feature `tools`"),
-            .passed("tool_choice", .any, "`none`, `auto`, `required`, or one function"),
-            .passed("parallel_tool_calls", .flag, "a wish: servers may ignore it"),
-            .passed("reasoning", .object, "`effort`: a wish"),
-            .acted("stream", .flag, "in the events of this API"),
-            .acted("stream_options", .object, "`include_obfuscation` only false"),
-            .acted("include", .list, "only what is in the answer anyway"),
-            .acted("metadata", .object, "accepted; nothing is stored, and sellers don't see it"),
-            .acted("prompt_cache_key", .text, "accepted; sellers are not told who asks"),
-            .acted("prompt_cache_retention", .any, "accepted; sellers keep a prompt as long as they like"),
-            .acted("safety_identifier", .text, "accepted; sellers are not told who asks"),
-            user,
-            .acted(
-                "service_tier", .word(["auto", "default"]),
-                "`auto` or `default`; for speed use `provider.sort`"),
-            .acted("store", .flag, "accepted; nothing is stored"),
-            .acted("truncation", .word(["disabled"]), "only `disabled`"),
-            .refused("background", "answers are given while you wait"),
-            .refused("conversation", "nothing is stored; send the conversation"),
-            .refused("max_tool_calls", "no seller has tools of its own"),
-            .refused("previous_response_id", "nothing is stored; send the conversation"),
-            .refused("prompt", "nothing is stored; send the prompt"),
         ] + routing
 }

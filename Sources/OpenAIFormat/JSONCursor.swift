@@ -2,6 +2,7 @@
 public enum JSONError: Error, Hashable, Sendable {
     case malformed(at: Int)
     case tooDeep
+    case tooMany
     case duplicateKey
     case notUTF8
 }

@@ -19,17 +19,25 @@ public enum JSONTree: Hashable, Sendable {
         }
     }
 
-    /// Parses one document of UTF-8. Nesting is limited to 64. An object that repeats a key is refused,
+    /// Values of one document, each of which takes some 60 bytes. A prompt of token ids has as many as the model's context.
+    static let valuesMax = 1 << 19
+
+    /// Parses one document of UTF-8. Nesting is limited to 64, and the number of its values to `valuesMax`. An object that repeats a key is refused,
     /// because two readers could then see two different requests.
     public init(parsing bytes: [UInt8]) throws(JSONError) {
         guard String(validating: bytes, as: UTF8.self) != nil else { throw .notUTF8 }
         var cursor = JSONCursor(bytes)
-        self = try Self.value(&cursor, depth: 0)
+        var left = Self.valuesMax
+        self = try Self.value(&cursor, depth: 0, &left)
         try cursor.end()
     }
 
-    private static func value(_ cursor: inout JSONCursor, depth: Int) throws(JSONError) -> JSONTree {
+    private static func value(
+        _ cursor: inout JSONCursor, depth: Int, _ left: inout Int
+    ) throws(JSONError) -> JSONTree {
         guard depth < JSONCursor.depthMax else { throw .tooDeep }
+        guard left > 0 else { throw .tooMany }
+        left -= 1
         var first = true
         switch cursor.peek() {
         case UInt8(ascii: "{"):
@@ -38,13 +46,15 @@ public enum JSONTree: Hashable, Sendable {
             var keys: Set<String> = []
             while let key = try cursor.nextKey(&first) {
                 guard keys.insert(key).inserted else { throw .duplicateKey }
-                members.append(Member(key, try value(&cursor, depth: depth + 1)))
+                members.append(Member(key, try value(&cursor, depth: depth + 1, &left)))
             }
             return .object(members)
         case UInt8(ascii: "["):
             cursor.advance(1)
             var elements: [JSONTree] = []
-            while try cursor.nextElement(&first) { elements.append(try value(&cursor, depth: depth + 1)) }
+            while try cursor.nextElement(&first) {
+                elements.append(try value(&cursor, depth: depth + 1, &left))
+            }
             return .array(elements)
         case UInt8(ascii: "\""):
             var text: [UInt8] = []

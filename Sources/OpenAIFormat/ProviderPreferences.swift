@@ -90,7 +90,8 @@ public struct ProviderPreferences: Hashable, Sendable {
         case "data_collection", "zdr":
             throw .invalid(
                 "`\(path)` can't be kept: the node that answers sees the prompt, and nobody can check what it keeps."
-                    + " Name the nodes that you trust in `provider.only`.", param: path)
+                    + " Name the nodes that you trust in `provider.only`.", param: path,
+                code: "unsupported_value")
         default: throw Self.unknown(member.key, in: Self.keys, at: "provider")
         }
     }
@@ -124,7 +125,9 @@ public struct ProviderPreferences: Hashable, Sendable {
             } else {
                 "Known are \(keys.joined(separator: ", "))."
             }
-        return .invalid("`\(path).\(shown)` is not a known preference. \(hint)", param: "\(path).\(shown)")
+        return .invalid(
+            "`\(path).\(shown)` is not a known preference. \(hint)", param: "\(path).\(shown)",
+            code: "unknown_parameter")
     }
 
     private static func names(_ value: JSONTree, _ path: String) throws(ErrorBody) -> [String] {

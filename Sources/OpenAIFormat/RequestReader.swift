@@ -57,9 +57,7 @@ struct RequestReader {
 
     /// The rules have checked the shape.
     private mutating func readMessages() throws(ErrorBody) {
-        guard let value = field("messages") else {
-            throw .invalid("`messages` is missing.", param: "messages")
-        }
+        guard let value = field("messages") else { throw .missing("messages") }
         for message in value.elements ?? [] {
             estimate.add(tokens: TokenEstimate.perMessage)
             switch message["content"] ?? .null {
@@ -81,32 +79,26 @@ struct RequestReader {
 
     // MARK: Completion and embedding
 
-    /// Text, token ids, or a list of either.
     private mutating func readInput(_ name: String) throws(ErrorBody) {
-        guard let value = field(name) else { throw .invalid("`\(name)` is missing.", param: name) }
-        let wrong = ErrorBody.invalid("`\(name)` must be text, token ids, or a list of them.", param: name)
+        guard let value = field(name) else { throw .missing(name) }
+        count(value)
+        guard let elements = value.elements else { return }
+        if elements.first?.real != nil {
+            isShaped = true
+        } else {
+            for element in elements { count(element) }
+            prompts = UInt32(clamping: elements.count)
+            isShaped = isShaped || elements.count > 1
+        }
+    }
+
+    /// A text or token ids.
+    private mutating func count(_ value: JSONTree) {
         if let text = value.text {
             estimate.add(bytes: text.utf8.count)
-            return
+        } else if let ids = value.elements, ids.first?.real != nil {
+            estimate.add(tokens: UInt32(clamping: ids.count))
         }
-        guard let elements = value.elements else { throw wrong }
-        guard !elements.isEmpty else { throw .invalid("`\(name)` is empty.", param: name) }
-        if elements.allSatisfy(\.isTokenID) {
-            estimate.add(tokens: UInt32(clamping: elements.count))
-            isShaped = true
-            return
-        }
-        for element in elements {
-            if let text = element.text {
-                estimate.add(bytes: text.utf8.count)
-            } else if let ids = element.elements, ids.allSatisfy(\.isTokenID) {
-                estimate.add(tokens: UInt32(clamping: ids.count))
-            } else {
-                throw wrong
-            }
-        }
-        prompts = UInt32(clamping: elements.count)
-        isShaped = isShaped || elements.count > 1
     }
 
     // MARK: The answer
@@ -128,7 +120,7 @@ struct RequestReader {
 
 extension JSONTree {
     /// A number that can be one of a vocabulary. A larger one wraps around in some servers.
-    fileprivate var isTokenID: Bool {
+    var isTokenID: Bool {
         guard case .number(let digits) = self, !digits.hasPrefix("-"), let whole else { return false }
         return whole <= UInt64(Int32.max)
     }

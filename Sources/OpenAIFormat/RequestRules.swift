@@ -59,7 +59,11 @@ public struct RequestRules {
             return
         }
         if let problem = rule.shape.problem(value) {
-            throw .invalid("`\(name)` must be \(problem).", param: name)
+            // A word of the right type is one that OpenAI may know.
+            let isWord: Bool = if case .word = rule.shape { value.text != nil } else { false }
+            throw .invalid(
+                "`\(name)` must be \(problem).", param: name,
+                code: isWord ? "unsupported_value" : "invalid_value")
         }
         try checkMeaning(name, value, of: request)
     }
@@ -81,14 +85,20 @@ public struct RequestRules {
         switch name {
         case "messages": try checkMessages(value)
         case "prompt":
+            try checkInput(value, name)
             if let prompts = value.elements, prompts.count > 1, prompts.contains(where: { $0.real == nil }) {
                 needs.insert(.prompts)
                 guard UInt64(prompts.count) * min(request["n"]?.whole ?? 1, 128) <= ClientRequest.choicesMax
                 else {
-                    throw over(
+                    throw .over(
                         "prompt",
                         "asks for more than \(ClientRequest.choicesMax) answers; send several requests.")
                 }
+            }
+        case "input":
+            try checkInput(value, name)
+            guard value.text != "", value.elements?.contains(.string("")) != true else {
+                throw .invalid("`input` has an empty text, which no server embeds.", param: name)
             }
         case "n": if value.whole != 1 { needs.insert(.choices) }
         case "logprobs": if value != .bool(false) { needs.insert(.logprobs) }
@@ -106,12 +116,12 @@ public struct RequestRules {
         case "logit_bias": try checkBiases(value)
         case "stop": try checkStops(value)
         case "tools": try checkTools(value)
-        case "tool_choice": try checkToolChoice(value)
+        case "tool_choice": try checkToolChoice(value, of: request)
         case "response_format": try checkFormat(value)
         case "stream_options": try checkStreamOptions(value)
         case "modalities":
             guard value.elements?.allSatisfy({ $0.text == "text" }) == true else {
-                throw .invalid("`modalities` must be [\"text\"]: no seller speaks or draws.", param: name)
+                throw refused(name, "must be [\"text\"]: no seller speaks or draws.")
             }
         default: break
         }
@@ -121,8 +131,18 @@ public struct RequestRules {
         .invalid("`\(path)` \(words)", param: path, code: "unsupported_value")
     }
 
-    private func over(_ path: String, _ words: String) -> ErrorBody {
-        .invalid("`\(path)` \(words)", param: path, code: "limit_exceeded")
+    /// Text, token ids, or a list of either.
+    private func checkInput(_ value: JSONTree, _ name: String) throws(ErrorBody) {
+        func isIDs(_ value: JSONTree) -> Bool {
+            value.elements.map { !$0.isEmpty && $0.allSatisfy(\.isTokenID) } ?? false
+        }
+        if value.text != nil || isIDs(value) { return }
+        let list = value.elements ?? []
+        guard !list.isEmpty, list.allSatisfy({ $0.text != nil }) || list.allSatisfy(isIDs) else {
+            throw .invalid(
+                "`\(name)` must be text, token ids, or a list of either, and not empty.", param: name)
+        }
+        guard list.count <= Self.listMax else { throw .over(name, "holds more than \(Self.listMax) texts.") }
     }
 
     // MARK: Small fields
@@ -130,7 +150,7 @@ public struct RequestRules {
     private mutating func checkBiases(_ value: JSONTree) throws(ErrorBody) {
         guard let biases = value.members, !biases.isEmpty else { return }
         guard biases.count <= limits.logitBiases else {
-            throw over(
+            throw .over(
                 "logit_bias", "holds \(biases.count) tokens; at most \(limits.logitBiases) are allowed.")
         }
         for bias in biases {
@@ -149,7 +169,7 @@ public struct RequestRules {
         else { throw .invalid("`stop` must be text or a list of texts.", param: "stop") }
         let bytes = stops.reduce(0) { $0 + $1.utf8.count }
         guard stops.count <= limits.stops, bytes <= limits.stopBytes else {
-            throw over(
+            throw .over(
                 "stop",
                 "holds \(stops.count) texts of \(bytes) bytes; at most \(limits.stops) of \(limits.stopBytes) together are allowed."
             )
@@ -183,7 +203,7 @@ public struct RequestRules {
             throw .invalid("`messages` is empty: there is nothing to answer.", param: "messages")
         }
         guard messages.count <= Self.listMax else {
-            throw .invalid("`messages` holds more than \(Self.listMax) messages.", param: "messages")
+            throw .over("messages", "holds more than \(Self.listMax) messages.")
         }
         for (index, message) in messages.enumerated() {
             try checkMessage(message, "messages[\(index)]")
@@ -246,7 +266,7 @@ public struct RequestRules {
         case .null, .string: return
         case .array(let parts):
             guard parts.count <= Self.listMax else {
-                throw .invalid("`\(path)` holds more than \(Self.listMax) parts.", param: path)
+                throw .over(path, "holds more than \(Self.listMax) parts.")
             }
             for (index, part) in parts.enumerated() { try checkPart(part, "\(path)[\(index)]") }
         case .bool, .number, .object:
@@ -275,7 +295,7 @@ public struct RequestRules {
             images += 1
             imageBytes += url.utf8.count
             guard images <= limits.images, imageBytes <= limits.imageBytes else {
-                throw over(
+                throw .over(
                     "\(path).image_url",
                     "is one image too many or too large; at most \(limits.images) of \(limits.imageBytes) bytes together are allowed."
                 )
@@ -292,7 +312,7 @@ public struct RequestRules {
     private mutating func checkTools(_ value: JSONTree) throws(ErrorBody) {
         guard let tools = value.elements, !tools.isEmpty else { return }
         guard tools.count <= Self.toolsMax else {
-            throw over("tools", "holds \(tools.count) tools; at most \(Self.toolsMax) are allowed.")
+            throw .over("tools", "holds \(tools.count) tools; at most \(Self.toolsMax) are allowed.")
         }
         for (index, tool) in tools.enumerated() {
             let path = "tools[\(index)]"
@@ -309,10 +329,19 @@ public struct RequestRules {
         needs.insert(.tools)
     }
 
-    private func checkToolChoice(_ value: JSONTree) throws(ErrorBody) {
-        if let word = value.text, ["none", "auto", "required"].contains(word) { return }
-        guard value["type"]?.text == "function", value["function"]?["name"]?.text != nil else {
-            throw refused("tool_choice", "must be none, auto, required, or one function.")
+    private func checkToolChoice(_ value: JSONTree, of request: JSONTree) throws(ErrorBody) {
+        if let word = value.text, ["none", "auto"].contains(word) { return }
+        let name = value["function"]?["name"]?.text
+        guard value.text == "required" || value["type"]?.text == "function" && name != nil else {
+            let words = "must be none, auto, required, or one function."
+            guard value.text != nil || value["type"]?.text != nil else {
+                throw .invalid("`tool_choice` \(words)", param: "tool_choice")
+            }
+            throw refused("tool_choice", words)
+        }
+        let names = (request["tools"]?.elements ?? []).map { $0["function"]?["name"]?.text }
+        guard name.map({ names.contains($0) }) ?? !names.isEmpty else {
+            throw refused("tool_choice", "asks for a function that isn't in `tools`.")
         }
     }
 
@@ -346,7 +375,7 @@ public struct RequestRules {
         }
         let bytes = schema.bytes.count
         guard bytes <= limits.schemaBytes else {
-            throw over(path, "has \(bytes) bytes; at most \(limits.schemaBytes) are allowed.")
+            throw .over(path, "has \(bytes) bytes; at most \(limits.schemaBytes) are allowed.")
         }
         let cost = SchemaCost(schema)
         if let target = cost.remote {
@@ -356,17 +385,17 @@ public struct RequestRules {
             )
         }
         guard cost.depth <= limits.schemaDepth else {
-            throw over(path, "is \(cost.depth) levels deep; at most \(limits.schemaDepth) are allowed.")
+            throw .over(path, "is \(cost.depth) levels deep; at most \(limits.schemaDepth) are allowed.")
         }
         schemaValues += min(cost.values, limits.schemaValues + 1)
         guard schemaValues <= Self.schemasTogether * limits.schemaValues else {
-            throw over(
+            throw .over(
                 path,
                 "and the schemas before it have \(schemaValues) values, branches and repetitions; at most \(Self.schemasTogether * limits.schemaValues) are allowed together."
             )
         }
         guard cost.values <= limits.schemaValues else {
-            throw over(
+            throw .over(
                 path,
                 "has \(cost.values) values, branches and repetitions; at most \(limits.schemaValues) are allowed."
             )

@@ -90,16 +90,9 @@ public struct WorkerRequest: Sendable {
                 out.append(field)
             }
         }
-        let subject =
-            switch kind {
-            case .chat: "messages"
-            case .completion: "prompt"
-            case .embedding: "input"
-            }
-        guard let asked = out.first(where: { $0.key == subject })?.value else {
-            throw .malformed("`\(subject)` is missing.")
+        guard let asked = out.first(where: { $0.key == kind.subject })?.value else {
+            throw .malformed("`\(kind.subject)` is missing.")
         }
-        if kind != .chat { try Self.checkInput(asked, named: subject) }
         if kind == .embedding {
             guard delivered.isEmpty else { throw .cannotContinue("An embedding can't be continued.") }
             out.append(.init("encoding_format", .string("float")))
@@ -157,15 +150,6 @@ public struct WorkerRequest: Sendable {
         out[index].value = .number("0.01")
         out.removeAll { $0.key == "top_k" }
         out.append(.init("top_k", .number("1")))
-    }
-
-    /// Text, token ids, or a list of either.
-    private static func checkInput(_ value: JSONTree, named name: String) throws(WorkerRequestError) {
-        func isIDs(_ value: JSONTree) -> Bool { value.elements?.allSatisfy { $0.whole != nil } ?? false }
-        if value.text != nil || isIDs(value) { return }
-        guard let list = value.elements, list.count <= RequestRules.listMax,
-            list.allSatisfy({ $0.text != nil }) || list.allSatisfy(isIDs)
-        else { throw .malformed("`\(name)` must be text, token ids or a list of them.") }
     }
 
     private static func limit(

@@ -69,9 +69,8 @@ enum AuctionText {
             let gap = next.gapMilliseconds.map { " after \(seconds($0))" } ?? ""
             lines.append(ended(lost) + "; \(called(next)) continued\(gap)")
         }
-        if let last = task.assignments.last, last.why != nil, task.state != "delivered" {
-            lines.append(ended(last))
-        }
+        // Of a delivered task too: nobody had a word to say.
+        if let last = task.assignments.last, last.why != nil { lines.append(ended(last)) }
         if task.assignments.count > 1 {
             lines.append(
                 "bill: " + task.assignments.map { "\(called($0)) \($0.cost) µcr" }.joined(separator: ", "))

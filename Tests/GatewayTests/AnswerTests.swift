@@ -123,10 +123,7 @@ import Wire
     @Test func nothingIsSentBeforeTheAwardNorBeforeTheFirstDelta() async throws {
         let node = FakeNode()
         try await withGateway(node) { port in
-            let client = try RawClient(port: port)
-            await client.send("POST", "/v1/chat/completions", body: streamBody)
-            let task = await node.nextTask()
-            task.award()
+            let (client, task) = try await awarded(port, node)
             task.fail(.backendError, "ada's model server answered 500.")
             let response = try await client.response()
             #expect(response.status == 502)
@@ -144,9 +141,7 @@ import Wire
                 $0.signOfLifeEvery = .milliseconds(50)
             }
         ) { port in
-            let client = try RawClient(port: port)
-            await client.send("POST", "/v1/chat/completions", body: streamBody)
-            let task = await node.nextTask()
+            let (client, task) = try await asked(port, node)
             task.award(name: "ada\u{1b}[31m")
             let early = await client.receive { bytes in
                 String(decoding: bytes, as: UTF8.self).components(
@@ -166,12 +161,7 @@ import Wire
     @Test func aFailureInMidStreamIsAnErrorEventAndTheEnd() async throws {
         let node = FakeNode()
         try await withGateway(node) { port in
-            let client = try RawClient(port: port)
-            await client.send("POST", "/v1/chat/completions", body: streamBody)
-            let task = await node.nextTask()
-            task.award()
-            task.say("begun")
-            _ = await client.receive(untilText: "begun")
+            let (client, task) = try await begun(port, node)
             task.fail(.workerLost, "ada fell silent, and nobody can go on.") {
                 $0.delivered = TaskSummary(
                     reason: "", promptTokens: 8, cachedTokens: 0, completionTokens: 1,
@@ -279,10 +269,7 @@ import Wire
     @Test func aSlowClientHoldsTheSourceBackAndLosesNothing() async throws {
         let node = FakeNode()
         try await withGateway(node) { port in
-            let client = try RawClient(port: port)
-            await client.send("POST", "/v1/chat/completions", body: streamBody)
-            let task = await node.nextTask()
-            task.award()
+            let (client, task) = try await awarded(port, node)
             let piece = String(repeating: "x", count: 32_768)
             var sent = 0
             // The client doesn't read: the socket fills, then the pipe.

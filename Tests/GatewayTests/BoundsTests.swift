@@ -21,12 +21,7 @@ import Testing
     @Test func idleConnectionsMakeRoomAndRunningAnswersStay() async throws {
         let node = FakeNode()
         try await withGateway(node, { $0.connectionsMax = 3 }) { port in
-            let client = try RawClient(port: port)
-            await client.send("POST", "/v1/chat/completions", body: streamBody)
-            let task = await node.nextTask()
-            task.award()
-            task.say("begun")
-            _ = await client.receive(untilText: "begun")
+            let (client, task) = try await begun(port, node)
             let idle = try (0..<6).map { _ in try RawClient(port: port) }
             let status = try await ask(port, "GET", "/health").status
             #expect(status == 200)
@@ -48,9 +43,7 @@ import Testing
     @Test func whereEveryConnectionIsAnsweredANewOneIsClosedAtOnce() async throws {
         let node = FakeNode()
         try await withGateway(node, { $0.connectionsMax = 1 }) { port in
-            let client = try RawClient(port: port)
-            await client.send("POST", "/v1/chat/completions", body: chatBody)
-            let task = await node.nextTask()
+            let (client, task) = try await asked(port, node, body: chatBody)
             let refused = try RawClient(port: port)
             let silence = await refused.receive { _ in false }
             #expect(silence.isEmpty)

@@ -169,6 +169,28 @@ import Testing
         }
     }
 
+    /// None waits for the rest of its body, and what came before the odd chunk doesn't matter.
+    @Test(arguments: [
+        "\r\n", " 5\r\nabcde\r\n", "5 \r\nabcde\r\n", "0x5\r\nabcde\r\n", "-5\r\nabcde\r\n",
+        "+5\r\nabcde\r\n",
+        "5\r\nabcdefgh", "5\r\nabcde0\r\n", "5\rabcde\r\n", "5\nabcde\n", "5g", "FFFFFFFFFFFFFFFFF\r\nabc",
+        "5;x=\"\r\nabcde", "0\r\nno trailer\r\n\r\n",
+    ])
+    func anOddChunkIsRefusedAtOnce(chunk: String) async throws {
+        try await withGateway(quick) { port in
+            for before in ["", "5\r\n{\"mod\r\n"] {
+                let client = try RawClient(port: port)
+                await client.send(
+                    raw("POST /v1/chat/completions HTTP/1.1\nHost: localhost\nTransfer-Encoding: chunked\n\n")
+                )
+                await client.send(Array((before + chunk).utf8))
+                let response = try await client.response()
+                #expect(response.status == 400 && response["connection"] == "close")
+                #expect(try response.error()["code"] as? String == "malformed_request")
+            }
+        }
+    }
+
     @Test func whatCannotBeReadIsRefusedAfterTheAnswersBefore() async throws {
         let node = FakeNode()
         try await withGateway(node) { port in
@@ -360,12 +382,7 @@ import Testing
     @Test func aStreamThatCannotGoOnIsCutNotEnded() async throws {
         let node = FakeNode()
         try await withGateway(node) { port in
-            let client = try RawClient(port: port)
-            await client.send("POST", "/v1/chat/completions", body: streamBody)
-            let task = await node.nextTask()
-            task.award()
-            task.say("begun")
-            _ = await client.receive(untilText: "begun")
+            let (client, task) = try await begun(port, node)
             task.stream.cancel()
             let rest = await all(client)
             #expect(!rest.contains("0\r\n\r\n") && !rest.contains("[DONE]"))

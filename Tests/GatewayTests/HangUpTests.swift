@@ -9,9 +9,7 @@ import Testing
     func whileTheAuctionRuns(body: String) async throws {
         let node = FakeNode()
         try await withGateway(node) { [limit] port in
-            let client = try RawClient(port: port)
-            await client.send("POST", "/v1/chat/completions", body: body)
-            let task = await node.nextTask()
+            let (client, task) = try await asked(port, node, body: body)
             client.hangUp()
             #expect(await task.cancelled.happens(within: limit))
         }
@@ -21,10 +19,7 @@ import Testing
     func whileItWaitsForTheFirstToken(body: String) async throws {
         let node = FakeNode()
         try await withGateway(node) { [limit] port in
-            let client = try RawClient(port: port)
-            await client.send("POST", "/v1/chat/completions", body: body)
-            let task = await node.nextTask()
-            task.award()
+            let (client, task) = try await awarded(port, node, body: body)
             client.hangUp()
             #expect(await task.cancelled.happens(within: limit))
         }
@@ -33,12 +28,7 @@ import Testing
     @Test func inMidStreamWhileNothingIsWritten() async throws {
         let node = FakeNode()
         try await withGateway(node) { [limit] port in
-            let client = try RawClient(port: port)
-            await client.send("POST", "/v1/chat/completions", body: streamBody)
-            let task = await node.nextTask()
-            task.award()
-            task.say("begun")
-            _ = await client.receive(untilText: "begun")
+            let (client, task) = try await begun(port, node)
             client.hangUp()
             #expect(await task.cancelled.happens(within: limit))
         }
@@ -47,10 +37,7 @@ import Testing
     @Test func inMidStreamWhileItsSocketIsFull() async throws {
         let node = FakeNode()
         try await withGateway(node) { [limit] port in
-            let client = try RawClient(port: port)
-            await client.send("POST", "/v1/chat/completions", body: streamBody)
-            let task = await node.nextTask()
-            task.award()
+            let (client, task) = try await awarded(port, node)
             let piece = String(repeating: "x", count: 32_768)
             var sent = 0
             while sent < 4_096, task.say(piece) { sent += 1 }
@@ -99,12 +86,7 @@ import Testing
     @Test func aHalfClosedStreamGoesOnAndEndsWithItsClient() async throws {
         let node = FakeNode()
         try await withGateway(node) { [limit] port in
-            let client = try RawClient(port: port)
-            await client.send("POST", "/v1/chat/completions", body: streamBody)
-            let task = await node.nextTask()
-            task.award()
-            task.say("begun")
-            _ = await client.receive(untilText: "begun")
+            let (client, task) = try await begun(port, node)
             client.endSending()
             _ = await client.receive(untilText: ":\n\n")
             task.say("more")
@@ -134,10 +116,7 @@ import Testing
         let node = FakeNode()
         try await withGateway(node) { port in
             for body in [chatBody, streamBody] {
-                let client = try RawClient(port: port)
-                await client.send("POST", "/v1/chat/completions", body: body)
-                let task = await node.nextTask()
-                task.award()
+                let (client, task) = try await awarded(port, node, body: body)
                 client.hangUp()
                 #expect(await task.cancelled.happens(within: limit))
             }

@@ -218,3 +218,29 @@ func ask(
 
 let chatBody = #"{"model":"wren-m","messages":[{"role":"user","content":"Hello"}]}"#
 let streamBody = #"{"model":"wren-m","stream":true,"messages":[{"role":"user","content":"Hello"}]}"#
+
+/// A client and its task, which no worker has yet.
+func asked(
+    _ port: Int, _ node: FakeNode, body: String = streamBody
+) async throws -> (RawClient, FakeTask) {
+    let client = try RawClient(port: port)
+    await client.send("POST", "/v1/chat/completions", body: body)
+    return (client, await node.nextTask())
+}
+
+/// The same with its award.
+func awarded(
+    _ port: Int, _ node: FakeNode, body: String = streamBody
+) async throws -> (RawClient, FakeTask) {
+    let (client, task) = try await asked(port, node, body: body)
+    task.award()
+    return (client, task)
+}
+
+/// A streamed answer of which the client has received the first word.
+func begun(_ port: Int, _ node: FakeNode) async throws -> (RawClient, FakeTask) {
+    let (client, task) = try await awarded(port, node)
+    task.say("begun")
+    _ = await client.receive(untilText: "begun")
+    return (client, task)
+}

@@ -157,7 +157,8 @@ import Testing
             let error = try response.error()
             #expect(error["type"] as? String == "invalid_request_error")
             #expect(error["param"] as? String == param)
-            #expect(quick.requests.isEmpty)
+            #expect((error["code"] as? String == "invalid_json") == (param == nil))
+            #expect(error["code"] as? String != nil && quick.requests.isEmpty)
         }
     }
 
@@ -168,6 +169,7 @@ import Testing
             let response = try await ask(port, "POST", "/v1/chat/completions", body: body)
             let error = try response.error()
             #expect(response.status == 400 && error["param"] as? String == "provider.order[1]")
+            #expect((error["code"] as? String)?.hasPrefix("node_") == true)
             return error["message"] as? String ?? ""
         }
         try await withGateway(quick) { port in

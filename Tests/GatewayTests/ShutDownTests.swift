@@ -20,12 +20,7 @@ import Testing
     @Test func aRunningAnswerIsFinishedAndNobodyElseGetsIn() async throws {
         let node = FakeNode()
         let (gateway, port, running) = try await start(node)
-        let client = try RawClient(port: port)
-        await client.send("POST", "/v1/chat/completions", body: streamBody)
-        let task = await node.nextTask()
-        task.award()
-        task.say("begun")
-        _ = await client.receive(untilText: "begun")
+        let (client, task) = try await begun(port, node)
         await gateway.shutDown()
         task.say("ended")
         task.finish()

@@ -65,6 +65,48 @@ import Testing
         #expect(ModelServerCheck.run("http://127.0.0.1:1", timeout: .seconds(5)) == nil)
     }
 
+    /// Each names one model once, in whatever form the server lists it.
+    @Test(arguments: [
+        #"{"object":"list","data":[{"id":"a"},{"id":"a","owned_by":"x"}]}"#, #"[{"id":"a","type":"chat"}]"#,
+        #"{"models":[{"name":"a","model":"a"}]}"#, #"{"data":["a",{"id":""},{"object":"model"},5,null]}"#,
+        #"{"models":[{"name":"x"}],"data":[{"id":"a"}]}"#,
+    ])
+    func anOddListOfModelsIsRead(_ list: String) throws {
+        let check = try #require(
+            ModelServerCheck.run(Servers.serve(["/v1/models": list]), model: "a", timeout: .seconds(5)))
+        #expect(check.server.models.map(\.name) == ["a"] && check.server.problem == nil)
+    }
+
+    @Test(
+        arguments: [
+            (nil, "has no /v1/models"), ("<html>hello</html>", "is no JSON"), ("", "is no JSON"),
+            (#"{"object":"list"}"#, "has no `data`"), (#"{"data":null}"#, "has no `data`"),
+            ("5", "has no `data`"),
+        ] as [(String?, String)])
+    func whatListsNoModelsIsExplainedWhenItIsChecked(_ list: String?, _ words: String) throws {
+        let url = Servers.serve(list.map { ["/v1/models": $0] } ?? [:])
+        let check = try #require(ModelServerCheck.run(url, timeout: .seconds(5)))
+        #expect(check.server.problem?.message.contains(words) == true && check.results.isEmpty)
+        #expect(
+            detectModelServers(at: [url], timeout: .seconds(5)).isEmpty, "looked for, it is no model server")
+    }
+
+    @Test func aServerWithoutAModelHasNoProblem() throws {
+        for list in [#"{"data":[]}"#, "[]"] {
+            let check = try #require(
+                ModelServerCheck.run(Servers.serve(["/v1/models": list]), timeout: .seconds(5)))
+            #expect(check.server.models.isEmpty && check.model == nil && check.server.problem == nil)
+        }
+    }
+
+    @Test func slotsThatPropsDoesNotStateAreCounted() throws {
+        let url = Servers.serve([
+            "/v1/models": #"{"data":[{"id":"m","owned_by":"llamacpp"}]}"#, "/props": "{}",
+            "/slots": #"[{"id":0},{"id":1},{"id":2}]"#,
+        ])
+        #expect(detectModelServers(at: [url], timeout: .seconds(5)).first?.models.map(\.slots) == [3])
+    }
+
     @Test func errorsAreToldApart() {
         func answer(_ status: Int, _ body: String) -> ServerTests.Answer {
             ServerTests.Answer(.answer(status: status, body: Array(body.utf8)))

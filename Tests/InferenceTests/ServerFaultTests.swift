@@ -460,7 +460,9 @@ import Testing
             var answers = 1
             if body["n"]?.whole == 2, does.contains(.choices) { answers = 2 }
             if body["prompt"]?.elements?.count == 2, does.contains(.prompts) { answers = 2 }
-            let logprobs = body["logprobs"] != nil && does.contains(.logprobs) ? #"{"content":[]}"# : "null"
+            let logprobs =
+                body["logprobs"] != nil && does.contains(.logprobs)
+                ? #"{"content":[{"token":"x","logprob":-1,"top_logprobs":[]}]}"# : "null"
             connection.head()
             for index in 0..<answers {
                 let said = isChat ? #""delta":{"content":"\#(text)"}"# : #""text":"\#(text)""#
@@ -471,6 +473,65 @@ import Testing
             connection.write("data: [DONE]\n\n")
             connection.close()
         }
+    }
+
+    /// Ollama had no log-probabilities before 0.12.
+    @Test func aServerThatComesBackInAnotherVersionIsTriedAgain() {
+        var (version, does) = ("0.11", Abilities.completion)
+        let server = ScriptedServer(loop) { [self] connection in
+            switch connection.path {
+            case "/api/version": connection.answer(200, "{\"version\":\"\(version)\"}")
+            case "/api/tags": connection.answer(200, #"{"models":[{"name":"m"}]}"#)
+            case "/api/ps", "/api/show": connection.answer(200, "{}")
+            default: able(does)(connection)
+            }
+        }
+        let http = HTTPStreams(loop: loop.uv)
+        let configuration = BackendConfiguration(id: 0, dialect: .ollama, place: .url(server.url))
+        let backend = Backend(configuration, http: http, loop: loop.uv)
+        backend.run()
+        #expect(loop.run { backend.status.tested != nil })
+        #expect(!backend.status.abilities.contains(.logprobs))
+        (version, does) = ("0.12", [.completion, .logprobs])
+        backend.check()
+        #expect(loop.run { backend.status.abilities.contains(.logprobs) })
+        #expect(backend.status.description?.version == "0.12")
+        backend.close()
+
+        // What was kept from an earlier run counts for that version alone.
+        for (remembered, isTried) in [("0.12", false), ("0.11", true), (nil, true)] {
+            let asked = server.requests.count
+            var meter = SpeedMeter()
+            (meter.tokensPerSecond, meter.warmFirstTokenSeconds) = (1, 1)
+            let again = Backend(
+                configuration, http: http, loop: loop.uv, meter: meter, continues: false, tested: [],
+                version: remembered)
+            again.run()
+            #expect(loop.run { again.status.isUp && again.tests == nil })
+            #expect(again.status.abilities.contains(.logprobs) == isTried)
+            let questions = server.requests[asked...].contains { $0.path.hasPrefix("/v1/") }
+            #expect(questions == isTried)
+            again.close()
+        }
+        http.close()
+        server.close()
+    }
+
+    @Test func aContextBeyondTheServersIsNotOffered() {
+        let server = ScriptedServer(loop, handler: Script.llama { _ in })
+        let http = HTTPStreams(loop: loop.uv)
+        for (stated, offered) in [(nil, 512), (100_000, 512), (512, 512), (256, 256)] as [(UInt32?, UInt32)] {
+            let backend = Backend(
+                BackendConfiguration(
+                    id: 0, dialect: .llamaCpp, place: .url(server.url), context: stated, measures: false),
+                http: http, loop: loop.uv)
+            backend.run()
+            #expect(loop.run { backend.status.isUp })
+            #expect(backend.status.description?.context == offered)
+            backend.close()
+        }
+        http.close()
+        server.close()
     }
 
     @Test(

@@ -318,6 +318,18 @@ import Wire
         #expect(buyer.auctioneer.transcript(task)?.model == "wren-s")
     }
 
+    @Test func ifAllModelsFailTheErrorIsTheLastOnesAndNamesTheOthersTheLatestFirst() throws {
+        var buyer = Buyer()
+        let task = buyer.submit(request { $0.fallbackModels = ["wren-s", "wren-t"] })
+        for _ in 0..<3 where buyer.actions.failures.isEmpty { buyer.found(task, []) }
+        buyer.wait(task, with: [])
+        let failure = try #require(buyer.actions.failures.first)
+        #expect(failure.reason == .modelNotFound)
+        let parts = failure.message.split(separator: " Before that, ")
+        #expect(parts.count == 3 && parts[0].contains("wren-t"), "\(failure.message)")
+        #expect(parts.dropFirst().map { $0.prefix(8) } == ["wren-s: ", "wren-m: "])
+    }
+
     @Test func theNextModelFollowsALostWorkerBeforeTheFirstByteAndNotAfterIt() {
         for hasByte in [false, true] {
             var buyer = Buyer()
@@ -439,6 +451,10 @@ import Wire
             let failures = buyer.actions.failures
             #expect(failures.map(\.reason) == [.workerLost])
             #expect(failures.first?.message.contains("something else") == true)
+            // The error has what the client keeps and pays.
+            let delivered = try #require(failures.first?.delivered)
+            #expect(delivered.completionTokens >= 2 && delivered.discarded.tokens == 2)
+            #expect(delivered.cost > .zero && delivered.reason == "error")
         }
     }
 

@@ -46,6 +46,24 @@ import Wire
         #expect(buyer.auctioneer.outstanding == (0, 0, 0))
     }
 
+    /// Its model server's 400 is true, whoever asks it.
+    @Test func aClientThatRepeatsABadRequestBringsNoHonestSellerToComeLast() {
+        var buyer = Buyer()
+        let sellers = [ada, cyd, bob]
+        buyer.know(sellers)
+        var winners: [PublicKey] = []
+        for round in 0..<6 as Range<Int64> {
+            buyer.advance(to: 3_000 * round)
+            let says = failure("invalid_request", another: false)
+            let (task, first, other) = second(&buyer, sellers, says)
+            buyer.frame(task, 2, says, from: other, on: 6)
+            #expect(buyer.actions.failures.map(\.reason) == [.invalidRequest])
+            winners.append(first.key)
+            buyer.actions = []
+        }
+        #expect(Set(winners).count == 1, "the best offer wins again and again")
+    }
+
     @Test(arguments: ["invalid_request", "backend_error"])
     func whoeverIsRefutedByAnotherSellersAnswerIsBlamed(_ code: String) {
         var buyer = Buyer()
@@ -131,6 +149,10 @@ import Wire
             }
             #expect(buyer.actions.summaries.map(\.reason) == ["stop"])
             #expect(buyer.actions.summaries.first?.cost == .zero && buyer.actions.receipts.isEmpty)
+            let workers = buyer.auctioneer.transcript(task)?.assignments ?? []
+            #expect(workers.count == sellers.count)
+            #expect(
+                workers.allSatisfy { $0.why == "it ended its answer without a word" }, "for `starling why`")
             for seller in sellers { #expect(trust(buyer, seller) == 1_000) }
         }
     }

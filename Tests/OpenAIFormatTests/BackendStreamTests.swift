@@ -139,6 +139,15 @@ private func delta(_ content: String) -> String {
         #expect(throws: JSONError.tooDeep) { try JSONTree(parsing: Array(deep.utf8)) }
     }
 
+    @Test func aDocumentOfTooManyValuesIsRefused() throws {
+        func list(of count: Int) -> [UInt8] {
+            Array("[".utf8) + repeatElement(Array("0,".utf8), count: count - 1).joined() + Array("0]".utf8)
+        }
+        #expect(
+            try JSONTree(parsing: list(of: JSONTree.valuesMax - 1)).elements?.count == JSONTree.valuesMax - 1)
+        #expect(throws: JSONError.tooMany) { try JSONTree(parsing: list(of: JSONTree.valuesMax)) }
+    }
+
     @Test func noMutationOfAChunkCrashesAndTextAgreesWithTheTree() throws {
         var random = SeededRandom(seed: 7)
         let seeds = [

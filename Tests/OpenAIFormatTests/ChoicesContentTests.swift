@@ -34,7 +34,7 @@ import Testing
 
     @Test(arguments: [
         "[]", "[{}]", #"[{"index":0,"delta":{"role":"assistant","content":""}}]"#,
-        #"[{"index":0,"delta":{},"finish_reason":"stop","logprobs":{"content":[{"token":"a"}]}}]"#,
+        #"[{"index":0,"delta":{},"finish_reason":"stop","logprobs":{"content":[{"token":"a","logprob":-1}]}}]"#,
         #"[{"delta":{"junk":"a","tool_calls":[]}}]"#, #"[{"message":{"content":"a"}}]"#,
         "[{\"text\":null}]   \n", #"[{"delta":{"tool_calls":[{"id":"call_1","junk":"a"}]}}]"#,
     ])
@@ -52,6 +52,9 @@ import Testing
         #"[{"index":0,"delta":{"tool_calls":[{"index":0,"id":null,"type":null,"function":{"name":null,"arguments":" 1"}}]}}]"#,
         #"[{"index":0,"delta":{"role":"assistant","content":"","tool_calls":[{"id":"call_1","index":0,"type":"function","function":{"name":"f","arguments":"{}"}}]},"finish_reason":"tool_calls"}]"#,
         #"[{"index":0,"text":"a","logprobs":{"tokens":["a"],"token_logprobs":[-1],"top_logprobs":[null],"text_offset":[0]},"finish_reason":null,"stop_reason":null,"prompt_token_ids":null}]"#,
+        #"[{"index":0,"text":"a","logprobs":{"tokens":["a","b"],"token_logprobs":[null,-0.5],"top_logprobs":[{"a":-1,"":-2e0},null],"text_offset":[0,12]}}]"#,
+        #"[{"index":0,"text":"a","logprobs":{"content":[{"id":1,"token":"a","bytes":[97],"logprob":-1}]}}]"#,
+        #"[{"delta":{"content":"é"},"logprobs":{"content":[{"token":"\u00e9","logprob":0,"bytes":[195,169],"top_logprobs":[{"token":"e","logprob":-9999.0,"bytes":null}]}],"refusal":null}}]"#,
     ])
     func whatServersSendIsWellFormed(_ json: String) {
         #expect(content(json) != .malformed)
@@ -102,6 +105,37 @@ import Testing
             ChoicesContent(parsing: Array("[{\(member)}]".utf8), isChat: true, choices: 2) == .malformed)
     }
 
+    /// SDKs hand these on as lists of typed values.
+    @Test(
+        arguments: [
+            #""content":{}"#, #""content":["a"]"#, #""content":[{}]"#, #""content":[{"token":"a"}]"#,
+            #""content":[{"token":"a","logprob":null}]"#, #""content":[{"token":"a","logprob":"-1"}]"#,
+            #""content":[{"token":5,"logprob":-1}]"#, #""content":[{"token":null,"logprob":-1}]"#,
+            #""refusal":[{"logprob":-1}]"#, #""tokens":"a""#, #""tokens":[5]"#, #""tokens":[null]"#,
+            #""token_logprobs":-1"#, #""token_logprobs":["-1"]"#, #""text_offset":[-1]"#,
+            #""text_offset":[0.5]"#, #""text_offset":[null]"#, #""text_offset":[10000000000]"#,
+            #""top_logprobs":{"a":-1}"#, #""top_logprobs":[[]]"#, #""top_logprobs":[{"a":null}]"#,
+            #""top_logprobs":[{"a":"-1"}]"#,
+            "\"top_logprobs\":[{\((0..<33).map { "\"\($0)\":0" }.joined(separator: ","))}]",
+        ]
+            + [
+                #""bytes":"a""#, #""bytes":[256]"#, #""bytes":[-1]"#, #""bytes":[1.5]"#, #""bytes":[null]"#,
+                #""top_logprobs":{}"#, #""top_logprobs":["b"]"#, #""top_logprobs":[{"token":"b"}]"#,
+                #""top_logprobs":[{"token":"b","logprob":-1,"bytes":[1000]}]"#,
+                "\"top_logprobs\":[\(Array(repeating: #"{"token":"b","logprob":-1}"#, count: 33).joined(separator: ","))]",
+            ].map { #""content":[{"token":"a","logprob":-1,\#($0)}]"# })
+    func logprobsOfAnotherShapeAreMalformed(_ member: String) {
+        let json = "[{\"index\":0,\"text\":\"a\",\"logprobs\":{\(member)}}]"
+        for isChat in [true, false] {
+            #expect(content(json, isChat: isChat) == .malformed)
+            #expect(
+                ChoicesContent(parsing: Array(json.utf8), isChat: isChat, choices: 2) == .malformed)
+        }
+        #expect(throws: JSONError.self, "nor does a worker pass them on") {
+            try BackendChunk(scanning: Array(#"{"choices":\#(json)}"#.utf8))
+        }
+    }
+
     @Test func aWordThatIsEscapedIsTheSameWord() {
         #expect(
             content(#"[{"delta":{"r\u006fle":"assist\u0061nt"},"finish_reason":"st\u006fp"}]"#) == .none)
@@ -120,6 +154,8 @@ import Testing
             #"[{"text":"\ud800"},{"text":"\q"}]"#, #"[{"index":00},{"index":"7"},{"index":128}]"#,
             #"[{"delta":{"role":"assistant","content":"\u00e9\ud83d\ude00","refusal":null},"finish_reason":"stop"}]"#,
             #"[{"index":1,"delta":{"tool_calls":[{"index":0,"id":"a","type":"function","function":{"name":"f","arguments":"{\"x\":1}"}}]}}]"#,
+            #"[{"logprobs":{"content":[{"token":"a","logprob":-1,"bytes":[9,200],"top_logprobs":[{"token":"b","logprob":-2,"x":[{}]}]}],"refusal":null}}]"#,
+            #"[{"logprobs":{"tokens":["a","b"],"token_logprobs":[null,-1],"top_logprobs":[null,{"b":-1}],"text_offset":[0,7]}}]"#,
             #"[{"text":"a","logprobs":null},{"delta":{"content":[{"text":"b"}],"audio":{"id":"c"},"function_call":{"name":"d"}}}]"#,
         ]
         let palette = Array(#"[]{}:,"\ue0189.-+tfn "#.utf8) + [0x00, 0x1F, 0x7F, 0xC3, 0xA9, 0xFF]

@@ -120,7 +120,82 @@ private let hello = #""model":"m","messages":[{"role":"user","content":"Hello"}]
 
     @Test(arguments: ["{", "nul", "{\"a\":1,}", "\"text\"", "{} {}", #"{"model":"a","model":"b"}"#])
     func whatIsNoJSONObjectIsRefused(body: String) {
-        #expect(refusal(body) != nil)
+        #expect(refusal(body)?.code == "invalid_json")
+    }
+
+    /// The codes of `Protocol/http.md`, *When something fails*: programs tell errors apart by them.
+    @Test(
+        arguments: [
+            (.chat, #""messages":[{"role":"user","content":"a"}]"#, "model", "missing_required_parameter"),
+            (.chat, #""model":null,"messages":[]"#, "model", "missing_required_parameter"),
+            (.chat, #""model":7"#, "model", "invalid_value"),
+            (.chat, #""model":"""#, "model", "invalid_value"),
+            (.chat, #""model":"m""#, "messages", "missing_required_parameter"),
+            (.completion, #""model":"m","prompt":null"#, "prompt", "missing_required_parameter"),
+            (.embedding, #""model":"m""#, "input", "missing_required_parameter"),
+            (.completion, #""model":"m","prompt":{}"#, "prompt", "invalid_value"),
+            (.completion, #""model":"m","prompt":[]"#, "prompt", "invalid_value"),
+            (.embedding, #""model":"m","input":[1,"a"]"#, "input", "invalid_value"),
+            // What sellers would refuse, and be held to for it.
+            (.completion, #""model":"m","prompt":["a",[1]]"#, "prompt", "invalid_value"),
+            (.completion, #""model":"m","prompt":[[]]"#, "prompt", "invalid_value"),
+            (.embedding, #""model":"m","input":"""#, "input", "invalid_value"),
+            (.embedding, #""model":"m","input":["a",""]"#, "input", "invalid_value"),
+            (
+                .embedding, #""model":"m","input":\#([String](repeating: "a", count: 4_097))"#, "input",
+                "limit_exceeded"
+            ),
+            (.chat, hello + #","tool_choice":"required""#, "tool_choice", "unsupported_value"),
+            (
+                .chat,
+                hello
+                    + #","tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":{"type":"function","function":{"name":"g"}}"#,
+                "tool_choice", "unsupported_value"
+            ),
+            (.embedding, #""model":"m","input":"a","dimensions":0"#, "dimensions", "invalid_value"),
+            (.embedding, #""model":"m","input":"a","stream":true"#, "stream", "unknown_parameter"),
+            (.chat, #""model":"m","messages":{}"#, "messages", "invalid_value"),
+            (.chat, #""model":"m","messages":[5]"#, "messages[0]", "invalid_value"),
+            (.chat, #""model":"m","messages":[{"role":5}]"#, "messages[0].role", "invalid_value"),
+            (.chat, #""model":"m","messages":[{"role":"a"}]"#, "messages[0].role", "unsupported_value"),
+            (.chat, #""model":"m","models":[5]"#, "models[0]", "invalid_value"),
+            (.chat, hello + #","max_tokens":0"#, "max_tokens", "invalid_value"),
+            (.chat, hello + #","max_completion_tokens":"7""#, "max_completion_tokens", "invalid_value"),
+            (.chat, hello + #","temperature":3"#, "temperature", "invalid_value"),
+            (.chat, hello + #","n":129"#, "n", "invalid_value"),
+            (.chat, hello + #","stop":5"#, "stop", "invalid_value"),
+            (.chat, hello + #","stop":\#([String](repeating: "a", count: 65))"#, "stop", "limit_exceeded"),
+            (.chat, hello + #","logit_bias":{"a":1}"#, "logit_bias", "invalid_value"),
+            (.chat, hello + #","top_logprobs":2"#, "top_logprobs", "invalid_value"),
+            (.chat, hello + #","modalities":["audio"]"#, "modalities", "unsupported_value"),
+            (.chat, hello + #","verbosity":"low""#, "verbosity", "unsupported_value"),
+            (.chat, hello + #","service_tier":"flex""#, "service_tier", "unsupported_value"),
+            (.chat, hello + #","verbosity":5"#, "verbosity", "invalid_value"),
+            (.chat, hello + #","tool_choice":5"#, "tool_choice", "invalid_value"),
+            (.chat, hello + #","tool_choice":{"type":"custom"}"#, "tool_choice", "unsupported_value"),
+            (.chat, hello + #","tools":[{"type":"custom"}]"#, "tools[0].type", "unsupported_value"),
+            (.chat, hello + #","tools":[5]"#, "tools[0].type", "unsupported_value"),
+            (.chat, hello + #","response_format":5"#, "response_format.type", "invalid_value"),
+            (.chat, hello + #","response_format":{"type":"x"}"#, "response_format.type", "unsupported_value"),
+            (.chat, hello + #","stream_options":{"x":1}"#, "stream_options.x", "unknown_parameter"),
+            (.chat, hello + #","stream_options":5"#, "stream_options", "invalid_value"),
+            (.chat, hello + #","store":true"#, "store", "unsupported_parameter"),
+            (.chat, hello + #","temprature":1"#, "temprature", "unknown_parameter"),
+            (.chat, hello + #","provider":5"#, "provider", "invalid_value"),
+            (.chat, hello + #","provider":{"zdr":true}"#, "provider.zdr", "unsupported_value"),
+            (.chat, hello + #","provider":{"x":1}"#, "provider.x", "unknown_parameter"),
+            (.chat, hello + #","provider":{"only":[]}"#, "provider.only", "invalid_value"),
+            (
+                .chat, hello + #","provider":{"max_price":{"x":1}}"#, "provider.max_price.x",
+                "unknown_parameter"
+            ),
+        ] as [(ClientRequest.Kind, String, String, String)])
+    func everyWrongValueIsRefusedWithItsPathAndACode(
+        _ kind: ClientRequest.Kind, _ members: String, _ param: String, _ code: String
+    ) {
+        let error = refusal("{\(members)}", kind)
+        #expect(error?.param == param && error?.code == code, "\(error?.message ?? "accepted")")
+        #expect(error?.message.contains("`\(param)") == true)
     }
 }
 

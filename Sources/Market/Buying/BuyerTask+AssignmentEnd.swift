@@ -119,13 +119,16 @@ extension BuyerTask {
 
     static let saysOtherwise = "it began again and said something else than the client had got"
 
+    /// The only end of its own that is no failure.
+    static let saidNothing = "it ended its answer without a word"
+
     private func why(
         _ reason: Reason, _ parting: Parting, _ assignment: Assignment, _ now: MonotonicTime
     ) -> String {
         let quiet = "\(max(0, (now - assignment.quietSince).milliseconds)) ms"
         switch (reason, parting) {
         case (_, .gaveUp), (_, .turnedAway):
-            return lastFail.map { "\($0.code): \($0.message)" } ?? reason.code
+            return lastFail.map { "\($0.code): \($0.message)" } ?? Self.saidNothing
         case (.stalled, .broken): return "nothing came for \(quiet)"
         case (.stalled, _): return "no evidence of progress in the time that it promised"
         case (.workerLost, .gone): return "its channel closed"

@@ -162,6 +162,7 @@ extension BuyerTask {
         // It began again, and ended sooner than before.
         if delivery.isRepeating { return sayOtherwise(&desk, &turn) }
         if delivery.isEmpty, whole.isEmpty {
+            lastFail = nil
             return judge(.empty, finish.reason, &desk, &turn)
         }
         if !whole.isEmpty, EmbeddingContent(scanning: whole, inputs: Int(request.choices)) == nil {

@@ -21,6 +21,8 @@ struct Verdict: Sendable {
     let context: UInt32
     /// What it said: a failure's message, or a FINISH's reason.
     let words: String
+    /// What it weighs on its worker (`SellerTable`), until others confirm it.
+    var setback = 0
 
     /// Sellers of one model are equal in what a finding names, except that only one with at least as much context
     /// confirms that the context is too small.
@@ -50,8 +52,9 @@ extension BuyerTask {
     ) {
         guard let assignment else { return }
         let parameters = desk.parameters
-        let verdict = Verdict(
-            worker: assignment.worker.key, name: assignment.name, finding: finding,
+        let worker = assignment.worker.key
+        var verdict = Verdict(
+            worker: worker, name: assignment.name, finding: finding,
             position: delivery.position.bytes, context: assignment.bid.context, words: words)
         let reason: Reason = if case .failed(let reason) = finding { reason } else { .backendError }
         // It had begun, and its finding ends the client's answer: that can't be checked, and is no better than falling silent.
@@ -59,7 +62,9 @@ extension BuyerTask {
         let isFatal =
             assignment.hasContent && request.streams && !delivery.isEmpty && !delivery.isResumable
         let trust = isFatal ? parameters.trustAfterLoss : 1_000
+        let before = desk.sellers.setbacks(worker)
         endAssignment(.failed(reason, .gaveUp(trust: trust)), &desk, &turn)
+        verdict.setback = desk.sellers.setbacks(worker) - before
         exclusions.readmit()
         exclusions.add(.init(key: verdict.worker, reason: reason, retryAfter: nil))
         delivery.dropWhole()
@@ -106,9 +111,24 @@ extension BuyerTask {
 
     var hasVerdict: Bool { standingVerdict != nil }
 
+    /// Takes back what confirmed findings weigh on their workers: the request was at fault, and a client that repeats it
+    /// must not bring honest sellers to come last. Where nobody has finished a task for this node, three liars could
+    /// confirm one another for ever.
+    private mutating func forgiveConfirmed(_ desk: inout AuctionDesk) {
+        guard bestRecord > 0, isSettled(desk) else { return }
+        let standing = standingVerdicts
+        for index in verdicts.indices {
+            let verdict = verdicts[index]
+            guard standing.contains(where: { $0.confirms(verdict) || verdict.confirms($0) }) else { continue }
+            desk.sellers.confirmed(verdict.worker, verdict.setback)
+            verdicts[index].setback = 0
+        }
+    }
+
     /// Ends the task as the workers found it.
     mutating func conclude(_ desk: inout AuctionDesk, _ now: Now) {
         guard let verdict = standingVerdict else { return failWorkersLost(&desk, now.monotonic) }
+        forgiveConfirmed(&desk)
         if verdict.position > 0, !verdictsAgree {
             // Nobody could go on where it broke off, and nobody has confirmed why.
             desk.blame(verdict.worker, factor: desk.parameters.trustAfterLoss, now)

@@ -116,7 +116,7 @@ struct BuyerTask: Sendable {
 
     /// The same failure, with why the client's other models didn't answer.
     func withEarlierModels(_ message: String) -> String {
-        earlier.reduce(message) { "\($0) Before that, \($1.model): \($1.why)" }
+        earlier.reversed().reduce(message) { "\($0) Before that, \($1.model): \($1.why)" }
     }
 
     /// What the client's limit on the cost leaves; nil: no limit.

@@ -210,6 +210,14 @@ struct SellerTable: Sendable {
         change(key, now) { $0.setBack(.finding, now, every) }
     }
 
+    /// What weighs on it: see `Setback`.
+    func setbacks(_ key: PublicKey) -> Int { table[key]?.setbacks ?? 0 }
+
+    /// What it found is what others found too: `setback`, which that had cost, is taken back.
+    mutating func confirmed(_ key: PublicKey, _ setback: Int) {
+        table.change(key) { $0.setbacks = max(0, $0.setbacks - setback) }
+    }
+
     /// It finished its task: a tenth of the missing trust comes back.
     mutating func finished(_ key: PublicKey, wasMet: Bool, _ now: MonotonicTime) {
         if !wasMet { newcomers.finished() }

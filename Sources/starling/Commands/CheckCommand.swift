@@ -3,6 +3,7 @@ import FoundationEssentials
 import Glibc
 import Inference
 import NodeConfiguration
+import NodeRuntime
 import OpenAIFormat
 import Primitives
 
@@ -14,8 +15,9 @@ struct CheckCommand: AsyncParsableCommand {
             Finds out which server answers at URL, and asks it some thirty short \
             questions: what it lists, whether it streams, counts, stops, keeps its \
             limit, and which fields of Protocol/http.md it takes. Then it prints \
-            for what a node would offer it. It loads the model and makes a few \
-            hundred tokens.
+            for what a node would offer it, and what the configuration says \
+            otherwise of the server. It loads the model and makes a few hundred \
+            tokens.
 
               starling check http://127.0.0.1:8080
               starling check https://gpu.example:8000 --api-key KEY --ca-file ca.pem
@@ -30,6 +32,11 @@ struct CheckCommand: AsyncParsableCommand {
     )
     var caFile: String?
     @Option(help: ArgumentHelp("Seconds that one answer may take.", valueName: "S")) var timeout = 60
+    @Option(
+        help: ArgumentHelp(
+            "The configuration whose `serve` entries of URL are compared. Default: ~/.config/starling/node.yaml",
+            valueName: "FILE")
+    ) var config: String?
     @Flag(help: "Print one JSON document.") var json = false
 
     func validate() throws {
@@ -41,6 +48,7 @@ struct CheckCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await reporting {
+            let entries = try entries()
             let key = apiKey ?? ProcessInfo.processInfo.environment["STARLING_API_KEY"]
             let checked = ModelServerCheck.run(
                 url, model: model, apiKey: key, certificates: caFile, timeout: .seconds(Int64(timeout)))
@@ -63,13 +71,54 @@ struct CheckCommand: AsyncParsableCommand {
                     model.map { "\(url) doesn't have \($0)" } ?? "\(url) lists no model",
                     fix: names.isEmpty ? "load a model there" : "it has \(Nearest.list(names))", .unavailable)
             }
+            let differences = differences(entries, check)
             json
-                ? emit(json: String(decoding: document(check, found).bytes, as: UTF8.self))
-                : show(check, found)
+                ? emit(json: String(decoding: document(check, found, differences).bytes, as: UTF8.self))
+                : show(check, found, differences)
         }
     }
 
-    private func show(_ check: ModelServerCheck, _ found: ModelDescription) {
+    /// The configuration's entries for this server. Without a configuration there are none.
+    private func entries() throws -> [ServeSettings] {
+        let path = config ?? NodeCommand.defaultConfigPath
+        guard let data = FileManager.default.contents(atPath: path) else {
+            guard config == nil else {
+                throw fail(
+                    "the configuration \(path) can't be read", fix: "name one that exists", .configuration)
+            }
+            return []
+        }
+        do {
+            let settings = try NodeSettings(
+                parsing: YAMLReader.text(of: data, file: path),
+                source: .init(file: path, environment: ProcessInfo.processInfo.environment), home: homeFolder)
+            return settings.serve.filter { $0.backend != .managed && Self.base($0.url) == Self.base(url) }
+        } catch  where config == nil {
+            // `starling node` says what is wrong with it.
+            return []
+        }
+    }
+
+    /// A URL without what doesn't tell servers apart.
+    private static func base(_ url: String) -> String {
+        var base = Substring(url.lowercased())
+        while base.hasSuffix("/") { base.removeLast() }
+        return base.hasSuffix("/v1") ? String(base.dropLast(3)) : String(base)
+    }
+
+    private func differences(_ entries: [ServeSettings], _ check: ModelServerCheck) -> [String] {
+        entries.flatMap { entry in
+            let found = check.server.models.first {
+                $0.name == entry.model || $0.name == entry.model + ":latest"
+            }
+            guard let found = found ?? (entry.backend == .llamaCpp ? check.server.models.first : nil) else {
+                return ["`model` is \(entry.model), which the server doesn't have"]
+            }
+            return entry.differences(from: found)
+        }
+    }
+
+    private func show(_ check: ModelServerCheck, _ found: ModelDescription, _ differences: [String]) {
         let others = check.server.models.count - 1
         var facts = [Printable.line(found.name)]
         if let quantization = found.quantization { facts.append(Printable.line(quantization)) }
@@ -86,6 +135,8 @@ struct CheckCommand: AsyncParsableCommand {
         emit(
             "\(facts.joined(separator: ", "))\(others > 0 ? " (and \(others) more model\(others == 1 ? "" : "s"))" : "")\n\n"
         )
+        for difference in differences { emit("The configuration differs: \(Printable.line(difference))\n") }
+        if !differences.isEmpty { emit("\n") }
         let width = check.results.map(\.name.count).max() ?? 0
         for result in check.results {
             let name = result.name + String(repeating: " ", count: width - result.name.count)
@@ -102,7 +153,9 @@ struct CheckCommand: AsyncParsableCommand {
         }
     }
 
-    private func document(_ check: ModelServerCheck, _ found: ModelDescription) -> JSONTree {
+    private func document(
+        _ check: ModelServerCheck, _ found: ModelDescription, _ differences: [String]
+    ) -> JSONTree {
         func number(_ value: UInt32?) -> JSONTree { value.map { .number(String($0)) } ?? .null }
         func text(_ value: String?) -> JSONTree { value.map { .string($0) } ?? .null }
         let tests = check.results.map { result in
@@ -118,7 +171,7 @@ struct CheckCommand: AsyncParsableCommand {
             .init("context_assumed", .bool(found.isContextAssumed)), .init("slots", number(found.slots)),
             .init("quantization", text(found.quantization)),
             .init("reports", found.reports.map { .array($0.names.map { .string($0) }) } ?? .null),
-            .init("tests", .array(tests)),
+            .init("tests", .array(tests)), .init("differences", .array(differences.map { .string($0) })),
             .init("features", .array(check.abilities.names.map { .string($0) })),
         ])
     }
