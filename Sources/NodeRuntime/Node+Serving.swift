@@ -124,9 +124,9 @@ extension Node {
             log.notice(
                 "backend up",
                 metadata: [
-                    "model": "\(model)", "tokens_per_s": "\(Int(speed.tokensPerSecond))",
-                    "first_token_ms": "\(Int(speed.firstTokenSeconds * 1000))",
-                    "continues": "\(status.continues)",
+                    "model": "\(model)", "tokens_per_s": .stringConvertible(Int(speed.tokensPerSecond)),
+                    "first_token_ms": .stringConvertible(Int(speed.firstTokenSeconds * 1000)),
+                    "continues": .stringConvertible(status.continues),
                 ])
         case .down(let failure) where before?.state != status.state:
             log.warning(

@@ -351,7 +351,7 @@ public actor Node {
     private func note(_ notice: Notice) {
         switch notice {
         case .joined(let contacts):
-            log.notice("joined", metadata: ["contacts": "\(contacts)"])
+            log.notice("joined", metadata: ["contacts": .stringConvertible(contacts)])
             anchorTimer?.arm(after: Self.anchorsEvery.first)
         case .alone(let tried):
             log.warning(
@@ -366,7 +366,7 @@ public actor Node {
         case .reachability(let finding, let stated):
             let details: Logger.Metadata = [
                 "at": "\(finding.endpoint)", "datagrams": "\(finding.datagrams.rawValue)",
-                "channels": "\(finding.channels.rawValue)", "networks": "\(finding.networks)",
+                "channels": "\(finding.channels.rawValue)", "networks": .stringConvertible(finding.networks),
                 "stated": "\(stated.name)",
             ]
             if let fix = fix(of: finding) {

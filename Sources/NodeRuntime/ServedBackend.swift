@@ -139,26 +139,33 @@ struct ServedBackend {
     }
 
     /// Its line in `starling status`.
-    func document(_ record: BidderRecord, busy: Int) -> ServedModelDocument {
+    func document(_ record: BidderRecord, busy: Int, _ now: Now) -> ServedModelDocument {
         let state: String
-        var problem: String?
+        var (problem, busyWall): (String?, String?)
         switch status?.state {
-        case .up: state = "ok"
+        case .up:
+            let left = busyUntil.map { $0 - now.monotonic } ?? .zero
+            state = left > .zero ? "busy" : "ok"
+            if left > .zero { busyWall = Timestamp.text(milliseconds: (now.wall + left).milliseconds) }
         case .down(let failure):
             state = "down"
             problem = failure.message
         case .starting, nil: state = "starting"
         }
+        let counts = record.models[model] ?? CallCounts()
         return ServedModelDocument(
             model: model, slots: settings.slots, slotsBusy: busy,
-            backend: .init(kind: settings.backend.rawValue, url: settings.url, state: state, error: problem),
+            backend: .init(
+                kind: settings.backend.rawValue, url: settings.url, state: state, busyUntil: busyWall,
+                error: problem),
             tokensPerSecond: status.map(\.announced.tokensPerSecond),
             firstTokenMilliseconds: status.map { Int(Self.milliseconds($0.announced.firstTokenSeconds)) },
             price: PriceDocument(
                 input: settings.inputPrice, cachedInput: settings.cachedInputPrice,
                 output: settings.outputPrice),
             bids: .init(
-                made: record.bids, won: record.won, lost: record.lost))
+                calls: counts.calls, declined: counts.declines, made: counts.bids, won: counts.won,
+                lost: counts.lost))
     }
 }
 

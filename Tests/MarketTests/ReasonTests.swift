@@ -52,7 +52,7 @@ import Wire
         #expect(
             Reason.filters.map(\.key) == [
                 "other_model", "excluded", "lacks_parameter", "context_too_small", "over_max_price",
-                "too_slow", "untrusted", "busy", "unreachable", "not_asked", "not_sampled",
+                "too_slow", "untrusted", "busy", "unreachable", "not_asked", "not_sampled", "asked",
             ])
         for (position, filter) in Reason.filters.enumerated() {
             #expect(filter.filter == filter && filter.position == position)

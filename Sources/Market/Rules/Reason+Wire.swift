@@ -34,7 +34,7 @@ extension Reason {
         case .leaving: .leaving
         case .untrusted: .untrusted
         case .holdLimit: .holdLimit
-        case .unspecified, .excluded, .unreachable, .notAsked, .notSampled, .unknownBid, .workerLost,
+        case .unspecified, .excluded, .unreachable, .notAsked, .notSampled, .asked, .unknownBid, .workerLost,
             .stalled,
             .protocolViolation, .backendError, .invalidRequest, .contentFilter, .modelNotFound, .noBid,
             .deadlineExceeded, .tooManyTasks, .cancelled:
@@ -57,7 +57,7 @@ extension Reason {
         case .unknownBid: .unknown
         case .busy, .notServed, .excluded, .lacksParameter, .contextTooSmall, .overMaxPrice, .tooSlow,
             .untrusted,
-            .unreachable, .notAsked, .notSampled, .paused, .backendDown, .leaving, .holdLimit, .unspecified,
+            .unreachable, .notAsked, .notSampled, .asked, .paused, .backendDown, .leaving, .holdLimit, .unspecified,
             .workerLost,
             .stalled, .protocolViolation, .backendError, .invalidRequest, .contentFilter, .modelNotFound,
             .noBid, .deadlineExceeded, .tooManyTasks, .cancelled:

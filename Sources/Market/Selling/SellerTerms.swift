@@ -23,6 +23,8 @@ struct SellerTerms: Sendable {
     mutating func resume() { isPaused = false }
     mutating func leave() { isLeaving = true }
 
+    func sells(_ name: String) -> Bool { model(name) != nil }
+
     private func model(_ name: String) -> ServedModel? { models.first { $0.model == name } }
 
     /// How many slots of the model may be taken for a late award; 0 when the model is not for sale now.
