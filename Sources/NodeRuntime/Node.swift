@@ -359,7 +359,9 @@ public actor Node {
                 metadata: ["tried": "\(tried.map(\.description).joined(separator: ", "))"])
         case .admitted(let key, let endpoint):
             log.debug("peer", metadata: ["node": "\(NodeID(of: key).short)", "at": "\(endpoint)"])
-        case .evicted(let key): log.info("peer gone", metadata: ["node": "\(NodeID(of: key).short)"])
+        case .evicted(let key):
+            log.info("peer gone", metadata: ["node": "\(NodeID(of: key).short)"])
+            joinLeft(key)
         case .ownKeyUsed: log.error("\(ownKeyProblem ?? "")")
         case .declined(let buyer, let model, let reason): refused(buyer, model, reason)
         case .observed(let endpoint): log.info("others see us", metadata: ["at": "\(endpoint)"])

@@ -116,12 +116,12 @@ struct ServedBackend {
         case .down(let failure): availability = .down(failure.message)
         }
         let speed = status.announced
-        let features = Features(rawValue: status.abilities.rawValue)
         return ServedModel(
             model: model,
             price: price,
             slots: settings.slots,
-            context: description.context ?? UInt32(clamping: settings.context ?? 4_096), features: features,
+            context: description.context ?? UInt32(clamping: settings.context ?? 4_096),
+            features: status.abilities,
             continues: status.continues, digest: description.digest,
             digestSource: description.digest == nil
                 ? .none : description.digestOrigin == .file ? .file : .backend,

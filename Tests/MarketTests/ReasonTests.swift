@@ -93,13 +93,3 @@ import Wire
                 == ["lost", "stalled", "failed", "refused", "cancelled", "left"])
     }
 }
-
-/// What a request needs and what an offer states are the same bits under the same names.
-@Suite struct FeatureTests {
-    @Test func theFeaturesOfOffersAreTheAbilitiesOfServers() {
-        for bit in 0..<16 {
-            #expect(Features(rawValue: 1 << bit).names == Abilities(rawValue: 1 << bit).names)
-        }
-        #expect(Features.dimensions.rawValue == Abilities.dimensions.rawValue)
-    }
-}

@@ -32,4 +32,25 @@ import Testing
         mesh.run(for: .seconds(40))
         #expect(providers() == nil && asker.peer.offers(model: RestartTests.model).count == 3)
     }
+
+    @Test func aNodeThatAsksAndProbesNobodyStillMissesTheirRefreshes() {
+        var mesh = PeerMesh()
+        for index in 0..<6 {
+            mesh.add { settings in
+                settings.bootstrap = RestartTests.sellers.filter { $0 != index }.map(PeerMesh.address)
+                if RestartTests.sellers.contains(index) { settings.models = [RestartTests.model] }
+                settings.discovery.livenessMin = .seconds(3_600)
+                settings.discovery.livenessMax = .seconds(3_600)
+            }
+        }
+        for seller in RestartTests.sellers { RestartTests.serve(seller, in: &mesh) }
+        let asker = mesh.nodes[5]
+        for _ in 0..<20 {
+            mesh.run(for: .seconds(10))
+            #expect(asker.peer.catalogue.first?.providers == 3)
+        }
+        for seller in RestartTests.sellers { mesh.nodes[seller].isDown = true }
+        mesh.run(for: .seconds(122))
+        #expect(asker.peer.catalogue.isEmpty && !asker.peer.offers(model: RestartTests.model).isEmpty)
+    }
 }

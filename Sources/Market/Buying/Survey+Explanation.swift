@@ -9,7 +9,8 @@ extension Survey {
         guard sellers > 0 else { return noneSells() }
         var commonest = Reason.busy
         var most = 0
-        for reason in Reason.filters where ![.notSampled, .asked].contains(reason) && (reason != .excluded || allowed == 0) {
+        for reason in Reason.filters
+        where ![.notSampled, .asked].contains(reason) && (reason != .excluded || allowed == 0) {
             let nodes = reason == .notServed ? self.nodes(reason) - (known - sellers) : self.nodes(reason)
             if nodes > most { (commonest, most) = (reason, nodes) }
         }

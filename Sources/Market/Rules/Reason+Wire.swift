@@ -57,7 +57,8 @@ extension Reason {
         case .unknownBid: .unknown
         case .busy, .notServed, .excluded, .lacksParameter, .contextTooSmall, .overMaxPrice, .tooSlow,
             .untrusted,
-            .unreachable, .notAsked, .notSampled, .asked, .paused, .backendDown, .leaving, .holdLimit, .unspecified,
+            .unreachable, .notAsked, .notSampled, .asked, .paused, .backendDown, .leaving, .holdLimit,
+            .unspecified,
             .workerLost,
             .stalled, .protocolViolation, .backendError, .invalidRequest, .contentFilter, .modelNotFound,
             .noBid, .deadlineExceeded, .tooManyTasks, .cancelled:
