@@ -85,6 +85,7 @@ extension Peer {
         ownKeyUse = OwnKeyUse(endpoint: endpoint ?? ownKeyUse?.endpoint, at: turn.monotonic)
         // Of two records with one key only the later one tells: the process that began later sees no later one until the
         // earlier process signs again.
+        if leaving != .no { return }
         if let at = ownKeyAnsweredAt, turn.monotonic - at < .minutes(10) { return }
         ownKeyAnsweredAt = turn.monotonic
         stateContact(isNews: true)
