@@ -29,8 +29,8 @@ extension Peer {
     public func offers(model: String) -> [Verified<Offer>] { gossip.offers(model: model) }
     /// The models on offer, without the offers of sellers that are known to be gone: those don't answer Discovery's probes,
     /// left this node's last call for bids unanswered, or have missed two refreshes. Their offers stay until they expire.
-    public var catalogue: [ModelSummary] {
-        gossip.models(turn.monotonic) { key in
+    public func catalogue(now: Now) -> [ModelSummary] {
+        gossip.models(now.monotonic) { key in
             !discovery.isGone(key) && auctioneer.experience(of: key)?.isSilent != true
         }
     }

@@ -21,7 +21,7 @@ import Testing
         mesh.run(for: .seconds(20))
         let asker = mesh.nodes[5]
         func providers() -> Int? {
-            asker.peer.catalogue.first { $0.name == RestartTests.model }?.providers
+            asker.peer.catalogue(now: mesh.now).first { $0.name == RestartTests.model }?.providers
         }
         #expect(providers() == 3)
         mesh.nodes[0].isDown = true
@@ -47,10 +47,10 @@ import Testing
         let asker = mesh.nodes[5]
         for _ in 0..<20 {
             mesh.run(for: .seconds(10))
-            #expect(asker.peer.catalogue.first?.providers == 3)
+            #expect(asker.peer.catalogue(now: mesh.now).first?.providers == 3)
         }
         for seller in RestartTests.sellers { mesh.nodes[seller].isDown = true }
         mesh.run(for: .seconds(122))
-        #expect(asker.peer.catalogue.isEmpty && !asker.peer.offers(model: RestartTests.model).isEmpty)
+        #expect(asker.peer.catalogue(now: mesh.now).isEmpty && !asker.peer.offers(model: RestartTests.model).isEmpty)
     }
 }
