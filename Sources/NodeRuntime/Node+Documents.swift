@@ -160,9 +160,8 @@ extension Node: MeshNode {
         let sold = await soldUntilNow()
         let record = peer.bidderRecord
         let counts = peer.taskCounts
-        let now = SystemClock.now()
         let models = backends.map { backend in
-            backend.document(record, busy: peer.slotsTaken(backend.model), now)
+            backend.document(record, busy: peer.slotsTaken(backend.model), SystemClock.monotonic)
         }
         let state: StatusDocument.State =
             isLeaving ? .leaving : isPaused ? .paused : backends.isEmpty ? .asking : .serving

@@ -105,7 +105,7 @@ extension Node {
             peer.job(job, .finished(finish.wire), now: now)
         case .failed(let failure):
             if let index = jobs.removeValue(forKey: job), failure.code == .busy {
-                backends[index].wasRefused(retryAfter: failure.retryAfter, now.monotonic)
+                backends[index].wasRefused(retryAfter: failure.retryAfter, now)
                 updateServed()
             }
             jobEnded(job, usage: nil, failure.code.rawValue, failure.message)

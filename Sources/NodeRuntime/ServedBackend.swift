@@ -29,6 +29,8 @@ struct ServedBackend {
     let remembered: SpeedRecord?
     /// When the model server takes requests again, by its own word; and how often it said so in a row.
     private var busyUntil: MonotonicTime?
+    /// The same, for people.
+    private var busyUntilWall = WallTime(milliseconds: 0)
     private var busyInRow: Int64 = 0
 
     init(settings: ServeSettings, id: Int, memory: Node.Memory) {
@@ -92,12 +94,13 @@ struct ServedBackend {
     private static let busyMax = Interval.minutes(5)
 
     /// The model server refused a job because it has too much to do.
-    mutating func wasRefused(retryAfter: Interval?, _ now: MonotonicTime) {
+    mutating func wasRefused(retryAfter: Interval?, _ now: Now) {
         // What ran together was refused together.
-        if let busyUntil, now < busyUntil { return }
+        if let busyUntil, now.monotonic < busyUntil { return }
         let usual = Self.busyMin * (1 << min(busyInRow, 8))
         busyInRow += 1
-        busyUntil = now + max(Self.busyMin, min(retryAfter ?? usual, Self.busyMax))
+        let wait = max(Self.busyMin, min(retryAfter ?? usual, Self.busyMax))
+        (busyUntil, busyUntilWall) = (now.monotonic + wait, now.wall + wait)
     }
 
     /// The model server answered.
@@ -139,14 +142,14 @@ struct ServedBackend {
     }
 
     /// Its line in `starling status`.
-    func document(_ record: BidderRecord, busy: Int, _ now: Now) -> ServedModelDocument {
+    func document(_ record: BidderRecord, busy: Int, _ now: MonotonicTime) -> ServedModelDocument {
         let state: String
         var (problem, busyWall): (String?, String?)
         switch status?.state {
         case .up:
-            let left = busyUntil.map { $0 - now.monotonic } ?? .zero
-            state = left > .zero ? "busy" : "ok"
-            if left > .zero { busyWall = Timestamp.text(milliseconds: (now.wall + left).milliseconds) }
+            let isBusy = busyUntil.map { now < $0 } ?? false
+            state = isBusy ? "busy" : "ok"
+            if isBusy { busyWall = Timestamp.text(milliseconds: busyUntilWall.milliseconds) }
         case .down(let failure):
             state = "down"
             problem = failure.message

@@ -51,6 +51,8 @@ import Testing
         }
         for seller in RestartTests.sellers { mesh.nodes[seller].isDown = true }
         mesh.run(for: .seconds(122))
-        #expect(asker.peer.catalogue(now: mesh.now).isEmpty && !asker.peer.offers(model: RestartTests.model).isEmpty)
+        #expect(
+            asker.peer.catalogue(now: mesh.now).isEmpty
+                && !asker.peer.offers(model: RestartTests.model).isEmpty)
     }
 }

@@ -129,6 +129,9 @@ struct AskCommand: AsyncParsableCommand {
                 emit(json: String(decoding: answer.document.bytes, as: UTF8.self))
             } else if let document {
                 remark((auction ? "\n" : "") + AuctionText.end(document, why: why(document)))
+                if models != nil, document.state == "delivered" {
+                    remark("model: \(Printable.line(document.model))")
+                }
             }
             if let error = answer.error {
                 if document == nil || document?.state == "delivered" {

@@ -68,7 +68,10 @@ struct InitCommand: AsyncParsableCommand {
 
     func validate() throws {
         for text in join where PeerURL(text) == nil {
-            throw ValidationError("--join \(text): write starling://PUBLICKEY@address:port")
+            throw ValidationError(
+                text.contains("@ADDRESS:")
+                    ? "--join \(text): that node doesn't know its address yet; write the one at which this machine reaches it for ADDRESS, and its mesh port, usually 7827"
+                    : "--join \(text): write starling://PUBLICKEY@address:port")
         }
         for url in at where !YAMLReader.isServerURL(url) {
             throw ValidationError("--at \(url): write http://host:port")
