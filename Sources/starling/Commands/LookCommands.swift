@@ -30,7 +30,7 @@ struct StatusCommand: AsyncParsableCommand {
             for model in status.models {
                 let detail =
                     model.backend.error.map { ": \($0)" } ?? model.backend.busyUntil.map {
-                        " until \($0) (it refused a request: too many at once)"
+                        " until \($0) (its server answered 429 or 503)"
                     } ?? ""
                 let backend = "backend \(model.backend.state)\(detail)"
                 let speed = model.tokensPerSecond.map { " · \($0.text(decimals: 0)) tok/s" } ?? ""
