@@ -192,7 +192,7 @@ struct NodeCommand: AsyncParsableCommand {
         remark(
             settings.serve.isEmpty
                 ? "  serving nothing: this node only asks. Ctrl-C leaves."
-                : "  serving \(settings.serve.map(\.soldAs).joined(separator: ", ")). Ctrl-C finishes running answers, then leaves; again, at once."
+                : "  serving \(settings.serve.map(\.soldAs).joined(separator: ", ")) while \(settings.serve.count == 1 ? "its model server is" : "their model servers are") up. Ctrl-C finishes running answers, then leaves; again, at once."
         )
     }
 }
