@@ -68,7 +68,8 @@ final class Connections: Sendable {
             logger.warning(
                 "HTTP connections reach their bound: those that have waited longest are closed for new ones",
                 metadata: [
-                    "bound": "\(countMax)", "per_address": "\(ConnectionTable.perSourceMax(of: countMax))",
+                    "bound": .stringConvertible(countMax),
+                    "per_address": .stringConvertible(ConnectionTable.perSourceMax(of: countMax)),
                 ])
         }
         return id

@@ -53,7 +53,7 @@ struct ExplainedFailure {
             case .modelNotFound: self.init(.notFound, "invalid_request_error", "model")
             case .contextTooSmall, .invalidRequest, .contentFilter:
                 self.init(.badRequest, "invalid_request_error")
-            case .noBid, .notServed, .notSampled, .lacksParameter:
+            case .noBid, .notServed, .notSampled, .asked, .lacksParameter:
                 self.init(.serviceUnavailable, "no_bid")
             case .overMaxPrice: self.init(.serviceUnavailable, "no_bid", "provider.max_price")
             case .tooSlow: self.init(.serviceUnavailable, "no_bid", "provider.preferred_min_throughput")

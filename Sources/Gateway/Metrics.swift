@@ -72,7 +72,9 @@ extension GatewayResponder {
         text.family("starling_slots_busy", "gauge", "Answers in progress.")
         for model in models { text.sample(model.slotsBusy, ["model": model.model]) }
         text.family("starling_backend_up", "gauge", "Whether the model server is up.")
-        for model in models { text.sample(model.backend.state == "ok" ? 1 : 0, ["model": model.model]) }
+        for model in models {
+            text.sample(["ok", "busy"].contains(model.backend.state) ? 1 : 0, ["model": model.model])
+        }
         text.family("starling_bids_total", "counter", "Bids made, by outcome.")
         for model in models {
             let bids = model.bids

@@ -108,10 +108,10 @@ public struct Gossip: Sendable {
     /// All live offers, our own included, by short id.
     public var allOffers: [Verified<Offer>] { book.live }
     /// One summary for each model, by name.
-    public var models: [ModelSummary] { models { _ in true } }
-    /// The same, of the offers whose sellers `isAlive` admits.
-    public func models(where isAlive: (PublicKey) -> Bool) -> [ModelSummary] {
-        book.summaries(where: isAlive)
+    public var models: [ModelSummary] { book.summaries { _ in true } }
+    /// The same, of the offers whose sellers `isAlive` admits, and that were refreshed lately.
+    public func models(_ now: MonotonicTime, where isAlive: (PublicKey) -> Bool) -> [ModelSummary] {
+        book.summaries { !$0.isOverdue(now) && isAlive($0.offer.record.publicKey) }
     }
     /// Nodes with a live offer of any model, this one included.
     public var sellerCount: Int { book.sellerCount }

@@ -51,7 +51,7 @@ public struct ModelSummary: Hashable, Sendable {
 extension OfferBook {
     /// By name, ascending: at most `GossipLimits.modelsMax`, those that this node sells or asks for and those
     /// with most sellers.
-    func summaries(where isAlive: (PublicKey) -> Bool) -> [ModelSummary] {
+    func summaries(where isCounted: (Entry) -> Bool) -> [ModelSummary] {
         var listed = Array(byModel.keys)
         if listed.count > GossipLimits.modelsMax {
             func rank(_ model: String) -> (Int, Int, String) {
@@ -60,7 +60,8 @@ extension OfferBook {
             listed = Array(listed.map(rank).sorted(by: <).prefix(GossipLimits.modelsMax)).map(\.2)
         }
         return listed.sorted().compactMap { model in
-            ModelSummary(name: model, offers: offers(model: model).filter { isAlive($0.record.publicKey) })
+            let counted = (byModel[model] ?? []).compactMap { self[$0] }.filter(isCounted)
+            return ModelSummary(name: model, offers: counted.map(\.offer))
         }
     }
 

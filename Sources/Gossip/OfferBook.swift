@@ -19,6 +19,12 @@ struct OfferBook: Sendable {
         var groups: Groups
         let isOwn: Bool
         var isTombstone: Bool { offer.record.withdrawn }
+
+        /// Two of the three refreshes within its validity haven't come: its seller is gone, or this node was left out twice.
+        func isOverdue(_ now: MonotonicTime) -> Bool {
+            let validity = offer.record.notAfter.milliseconds &- offer.record.issuedAt.milliseconds
+            return (expiresAt - now) * 3 < .milliseconds(validity)
+        }
     }
 
     /// The address groups that an entry counts for: the one that its seller states, which may be a lie, and

@@ -100,22 +100,37 @@ public struct ServedModelDocument: Codable, Sendable, Equatable {
         /// `llama.cpp`, `ollama`, `vllm`, `openai`, `managed`.
         public var kind: String
         public var url: String
-        /// `ok`, `starting`, `down`.
+        /// `ok`, `busy` (it refused a request because it has too much to do), `starting`, `down`.
         public var state: String
+        /// When a busy one is asked again.
+        @Nullable public var busyUntil: String?
         @Nullable public var error: String?
-        public init(kind: String, url: String, state: String, error: String? = nil) {
+        public init(
+            kind: String, url: String, state: String, busyUntil: String? = nil, error: String? = nil
+        ) {
             self.kind = kind
             self.url = url
             self.state = state
+            self.busyUntil = busyUntil
             self.error = error
+        }
+
+        enum CodingKeys: String, CodingKey {
+            case kind, url, state
+            case busyUntil = "busy_until"
+            case error
         }
     }
 
+    /// Calls for bids since the start: those made and those declined are all of them.
     public struct Bids: Codable, Sendable, Equatable {
+        public var calls: Int
+        public var declined: Int
         public var made: Int
         public var won: Int
         public var lost: Int
-        public init(made: Int = 0, won: Int = 0, lost: Int = 0) {
+        public init(calls: Int = 0, declined: Int = 0, made: Int = 0, won: Int = 0, lost: Int = 0) {
+            (self.calls, self.declined) = (calls, declined)
             self.made = made
             self.won = won
             self.lost = lost

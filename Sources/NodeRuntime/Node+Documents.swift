@@ -11,7 +11,7 @@ import Wire
 // What a node reports about itself: the core's state, converted to the documents of `MeshDocuments`.
 extension Node: MeshNode {
     public func catalogue() async -> [ModelSummaryDocument] {
-        peer.catalogue.map { model in
+        peer.catalogue(now: SystemClock.now()).map { model in
             ModelSummaryDocument(
                 model: model.name, context: Int(model.context), providers: model.providers,
                 quantizations: model.quantizations,
@@ -161,7 +161,7 @@ extension Node: MeshNode {
         let record = peer.bidderRecord
         let counts = peer.taskCounts
         let models = backends.map { backend in
-            backend.document(record, busy: peer.slotsTaken(backend.model))
+            backend.document(record, busy: peer.slotsTaken(backend.model), SystemClock.monotonic)
         }
         let state: StatusDocument.State =
             isLeaving ? .leaving : isPaused ? .paused : backends.isEmpty ? .asking : .serving

@@ -35,6 +35,14 @@ extension Node {
             })
     }
 
+    /// A contact is gone. If it is a node of `mesh.join`, the operator hears of it, unless it is back at once.
+    func joinLeft(_ key: PublicKey) {
+        let urls = settings.mesh.join.filter { $0.key == key }
+        guard !urls.isEmpty else { return }
+        joinsReachedOnce.formUnion(urls)
+        joinTimer?.arm(after: Self.joinLooks.first)
+    }
+
     func lookAtJoins() {
         joinTimer?.arm(after: Self.joinLooks.then)
         let reached = reachedJoins
@@ -81,7 +89,8 @@ extension Node {
         let knowsUs = isAnswered.first ?? false
         let problem: String
         if joinsReachedOnce.contains(url) {
-            problem = "\(url) was reached before, and doesn't answer now"
+            problem =
+                "\(url) was reached before, and doesn't answer now: see whether its node runs; this one tries it again by itself"
         } else if url.key == identity.publicKey {
             if knowsUs, !isOwn(url.endpoint) {
                 ownKeySeen = OwnKeyUse(endpoint: url.endpoint, at: SystemClock.monotonic)

@@ -23,7 +23,7 @@ extension Node {
     func jobEnded(_ id: JobID, usage: BackendUsage?, _ how: String, _ message: String = "") {
         guard let job = sales.ended(id, usage: usage, at: SystemClock.wall) else { return }
         armSales()
-        let seconds = (SystemClock.monotonic - job.startedAt).seconds
+        let duration = SystemClock.monotonic - job.startedAt
         let price = backends.first { $0.model == job.model }?.price
         let prompt = Int(clamping: usage?.promptTokens ?? 0)
         let cached = Int(clamping: usage?.cachedTokens ?? 0)
@@ -33,9 +33,11 @@ extension Node {
             metadata: [
                 "model": "\(job.model)", "buyer": "\(NodeID(of: job.buyer).short)",
                 "task": "\(job.task.description.prefix(12))", "end": "\(how)",
-                "prompt_tokens": "\(prompt)", "completion_tokens": "\(completion)",
-                "seconds": "\(seconds.text(decimals: 2))",
-                "price_ucr": "\(price.map { Self.cost($0, prompt, cached, completion) } ?? .zero)",
+                "prompt_tokens": .stringConvertible(prompt),
+                "completion_tokens": .stringConvertible(completion),
+                "duration_ms": .stringConvertible(duration.milliseconds),
+                "price_ucr": .stringConvertible(
+                    (price.map { Self.cost($0, prompt, cached, completion) } ?? .zero).microCredits),
             ].merging(message.isEmpty ? [:] : ["why": "\(message)"]) { $1 })
     }
 
@@ -55,7 +57,7 @@ extension Node {
         var details: Logger.Metadata = [
             "model": "\(model)", "buyer": "\(NodeID(of: buyer).short)", "reason": "\(reason.refusal)",
         ]
-        if refusalsUnlogged > 0 { details["and_more_before"] = "\(refusalsUnlogged)" }
+        if refusalsUnlogged > 0 { details["and_more_before"] = .stringConvertible(refusalsUnlogged) }
         refusalsUnlogged = 0
         log.info("refused a call for bids", metadata: details)
     }

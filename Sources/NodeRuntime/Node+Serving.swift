@@ -105,7 +105,7 @@ extension Node {
             peer.job(job, .finished(finish.wire), now: now)
         case .failed(let failure):
             if let index = jobs.removeValue(forKey: job), failure.code == .busy {
-                backends[index].wasRefused(retryAfter: failure.retryAfter, now.monotonic)
+                backends[index].wasRefused(retryAfter: failure.retryAfter, now)
                 updateServed()
             }
             jobEnded(job, usage: nil, failure.code.rawValue, failure.message)
@@ -124,9 +124,9 @@ extension Node {
             log.notice(
                 "backend up",
                 metadata: [
-                    "model": "\(model)", "tokens_per_s": "\(Int(speed.tokensPerSecond))",
-                    "first_token_ms": "\(Int(speed.firstTokenSeconds * 1000))",
-                    "continues": "\(status.continues)",
+                    "model": "\(model)", "tokens_per_s": .stringConvertible(Int(speed.tokensPerSecond)),
+                    "first_token_ms": .stringConvertible(Int(speed.firstTokenSeconds * 1000)),
+                    "continues": .stringConvertible(status.continues),
                 ])
             for difference in status.description.map(backends[id].settings.differences) ?? [] {
                 log.warning(

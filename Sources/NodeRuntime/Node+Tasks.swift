@@ -69,7 +69,7 @@ extension Node {
                 "task": "\(task)", "model": "\(award.model)",
                 "from": "\(inWords(lost.worker, label: lost.name))",
                 "to": "\(inWords(award.worker, label: award.workerName))",
-                "why": "\(Printable.line(lost.why))", "delivered_tokens": "\(lost.tokens)",
+                "why": "\(Printable.line(lost.why))", "delivered_tokens": .stringConvertible(lost.tokens),
             ])
     }
 

@@ -351,7 +351,7 @@ public actor Node {
     private func note(_ notice: Notice) {
         switch notice {
         case .joined(let contacts):
-            log.notice("joined", metadata: ["contacts": "\(contacts)"])
+            log.notice("joined", metadata: ["contacts": .stringConvertible(contacts)])
             anchorTimer?.arm(after: Self.anchorsEvery.first)
         case .alone(let tried):
             log.warning(
@@ -359,14 +359,16 @@ public actor Node {
                 metadata: ["tried": "\(tried.map(\.description).joined(separator: ", "))"])
         case .admitted(let key, let endpoint):
             log.debug("peer", metadata: ["node": "\(NodeID(of: key).short)", "at": "\(endpoint)"])
-        case .evicted(let key): log.info("peer gone", metadata: ["node": "\(NodeID(of: key).short)"])
+        case .evicted(let key):
+            log.info("peer gone", metadata: ["node": "\(NodeID(of: key).short)"])
+            joinLeft(key)
         case .ownKeyUsed: log.error("\(ownKeyProblem ?? "")")
         case .declined(let buyer, let model, let reason): refused(buyer, model, reason)
         case .observed(let endpoint): log.info("others see us", metadata: ["at": "\(endpoint)"])
         case .reachability(let finding, let stated):
             let details: Logger.Metadata = [
                 "at": "\(finding.endpoint)", "datagrams": "\(finding.datagrams.rawValue)",
-                "channels": "\(finding.channels.rawValue)", "networks": "\(finding.networks)",
+                "channels": "\(finding.channels.rawValue)", "networks": .stringConvertible(finding.networks),
                 "stated": "\(stated.name)",
             ]
             if let fix = fix(of: finding) {

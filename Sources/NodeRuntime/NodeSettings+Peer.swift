@@ -12,11 +12,10 @@ extension NodeSettings {
     /// The identity that this configuration selects: a testnet's seed, or the key file in `data`.
     public func identity() throws -> Identity {
         if let seed = mesh.seed { return Identity(testnetSeed: seed) }
-        return try KeyFile.loadOrCreate(keyPath)
+        return try KeyFile.loadOrCreate(in: data)
     }
 
-    public var keyPath: String { "\(data)/key" }
-    public var databasePath: String { "\(data)/starling.sqlite" }
+    public var databasePath: String { DataFolder.databasePath(in: data) }
 
     /// - Parameter descriptors: the process's limit of open files, of which channels have their share.
     func peerSettings(memory: Node.Memory, descriptors: Int) -> PeerSettings {

@@ -32,6 +32,8 @@ struct ServedBackend {
     let remembered: SpeedRecord?
     /// When the model server takes requests again, by its own word; and how often it said so in a row.
     private var busyUntil: MonotonicTime?
+    /// The same, for people.
+    private var busyUntilWall = WallTime(milliseconds: 0)
     private var busyInRow: Int64 = 0
 
     init(settings: ServeSettings, id: Int, memory: Node.Memory) {
@@ -95,12 +97,13 @@ struct ServedBackend {
     private static let busyMax = Interval.minutes(5)
 
     /// The model server refused a job because it has too much to do.
-    mutating func wasRefused(retryAfter: Interval?, _ now: MonotonicTime) {
+    mutating func wasRefused(retryAfter: Interval?, _ now: Now) {
         // What ran together was refused together.
-        if let busyUntil, now < busyUntil { return }
+        if let busyUntil, now.monotonic < busyUntil { return }
         let usual = Self.busyMin * (1 << min(busyInRow, 8))
         busyInRow += 1
-        busyUntil = now + max(Self.busyMin, min(retryAfter ?? usual, Self.busyMax))
+        let wait = max(Self.busyMin, min(retryAfter ?? usual, Self.busyMax))
+        (busyUntil, busyUntilWall) = (now.monotonic + wait, now.wall + wait)
     }
 
     /// The model server answered.
@@ -119,12 +122,12 @@ struct ServedBackend {
         case .down(let failure): availability = .down(failure.message)
         }
         let speed = status.announced
-        let features = Features(rawValue: status.abilities.rawValue)
         return ServedModel(
             model: model,
             price: price,
             slots: settings.slots,
-            context: description.context ?? UInt32(clamping: settings.context ?? 4_096), features: features,
+            context: description.context ?? UInt32(clamping: settings.context ?? 4_096),
+            features: status.abilities,
             continues: status.continues, digest: description.digest,
             digestSource: description.digest == nil
                 ? .none : description.digestOrigin == .file ? .file : .backend,
@@ -142,26 +145,33 @@ struct ServedBackend {
     }
 
     /// Its line in `starling status`.
-    func document(_ record: BidderRecord, busy: Int) -> ServedModelDocument {
+    func document(_ record: BidderRecord, busy: Int, _ now: MonotonicTime) -> ServedModelDocument {
         let state: String
-        var problem: String?
+        var (problem, busyWall): (String?, String?)
         switch status?.state {
-        case .up: state = "ok"
+        case .up:
+            let isBusy = busyUntil.map { now < $0 } ?? false
+            state = isBusy ? "busy" : "ok"
+            if isBusy { busyWall = Timestamp.text(milliseconds: busyUntilWall.milliseconds) }
         case .down(let failure):
             state = "down"
             problem = failure.message
         case .starting, nil: state = "starting"
         }
+        let counts = record.models[model] ?? CallCounts()
         return ServedModelDocument(
             model: model, slots: settings.slots, slotsBusy: busy,
-            backend: .init(kind: settings.backend.rawValue, url: settings.url, state: state, error: problem),
+            backend: .init(
+                kind: settings.backend.rawValue, url: settings.url, state: state, busyUntil: busyWall,
+                error: problem),
             tokensPerSecond: status.map(\.announced.tokensPerSecond),
             firstTokenMilliseconds: status.map { Int(Self.milliseconds($0.announced.firstTokenSeconds)) },
             price: PriceDocument(
                 input: settings.inputPrice, cachedInput: settings.cachedInputPrice,
                 output: settings.outputPrice),
             bids: .init(
-                made: record.bids, won: record.won, lost: record.lost))
+                calls: counts.calls, declined: counts.declines, made: counts.bids, won: counts.won,
+                lost: counts.lost))
     }
 }
 

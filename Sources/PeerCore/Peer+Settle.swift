@@ -83,6 +83,12 @@ extension Peer {
         guard age > .zero - tolerance, age < turn.monotonic - startedAt - tolerance else { return }
         if ownKeyUse == nil { effects.append(.log(.ownKeyUsed(at: endpoint))) }
         ownKeyUse = OwnKeyUse(endpoint: endpoint ?? ownKeyUse?.endpoint, at: turn.monotonic)
+        // Of two records with one key only the later one tells: the process that began later sees no later one until the
+        // earlier process signs again.
+        if leaving != .no { return }
+        if let at = ownKeyAnsweredAt, turn.monotonic - at < .minutes(10) { return }
+        ownKeyAnsweredAt = turn.monotonic
+        stateContact(isNews: true)
     }
 
     private mutating func count(_ event: ClientEvent) {

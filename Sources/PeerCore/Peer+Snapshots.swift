@@ -28,9 +28,11 @@ extension Peer {
     public var allOffers: [Verified<Offer>] { gossip.allOffers }
     public func offers(model: String) -> [Verified<Offer>] { gossip.offers(model: model) }
     /// The models on offer, without the offers of sellers that are known to be gone: those don't answer Discovery's probes,
-    /// or left this node's last call for bids unanswered. Their offers stay until they expire.
-    public var catalogue: [ModelSummary] {
-        gossip.models { key in !discovery.isGone(key) && auctioneer.experience(of: key)?.isSilent != true }
+    /// left this node's last call for bids unanswered, or have missed two refreshes. Their offers stay until they expire.
+    public func catalogue(now: Now) -> [ModelSummary] {
+        gossip.models(now.monotonic) { key in
+            !discovery.isGone(key) && auctioneer.experience(of: key)?.isSilent != true
+        }
     }
 
     public func transcript(_ task: TaskID) -> TaskTranscript? { auctioneer.transcript(task) }

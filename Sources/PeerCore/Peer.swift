@@ -71,6 +71,8 @@ public struct Peer: ~Copyable {
     let startedAt: MonotonicTime
     /// The last sign of another process with our key.
     public internal(set) var ownKeyUse: OwnKeyUse?
+    /// When this node last stated its contact anew, so that the other process learns of this one.
+    var ownKeyAnsweredAt: MonotonicTime?
 
     enum Dialler {
         case auctioneer(TaskID, attempt: UInt32, PeerAddress), bidder(TaskID, attempt: UInt32, PeerAddress)

@@ -29,6 +29,10 @@ public final class DataFolder: Sendable {
     }
 
     deinit { close(descriptor) }
+
+    /// Where a node's key and its database are.
+    public static func keyPath(in folder: String) -> String { folder + "/key" }
+    public static func databasePath(in folder: String) -> String { folder + "/starling.sqlite" }
 }
 
 /// Why a data folder can't be used, and the fix.

@@ -10,12 +10,13 @@ import Primitives
 public enum KeyFile {
     private static let header = "starling-key-1 "
 
-    /// Reads the identity in `path`. If the file doesn't exist, creates one with a new identity (mode 0600,
-    /// parent folders 0700). Throws when the file can't be read or made, is readable by others, or isn't a
+    /// Reads the identity in a node's data folder. If there is no key, makes a new one (mode 0600,
+    /// folders 0700). Throws when the file can't be read or made, is readable by others, or isn't a
     /// key; and when it is missing beside a database, whose receipts would belong to nobody.
-    public static func loadOrCreate(_ path: String) throws(KeyFileError) -> Identity {
+    public static func loadOrCreate(in folder: String) throws(KeyFileError) -> Identity {
+        let path = DataFolder.keyPath(in: folder)
         if access(path, F_OK) == 0 || errno != ENOENT { return try load(path) }
-        let database = (path.parentPath.isEmpty ? "." : path.parentPath) + "/starling.sqlite"
+        let database = DataFolder.databasePath(in: folder)
         guard access(database, F_OK) != 0 else {
             throw KeyFileError(
                 path: path, problem: "is missing, and \(database) holds what its node earned",

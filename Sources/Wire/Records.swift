@@ -70,30 +70,6 @@ public struct Price: Hashable, Sendable {
 /// Where a model digest comes from.
 public enum DigestSource: UInt32, Sendable { case none = 0, file, backend }
 
-/// What a backend can do for a request, as bits.
-public struct Features: OptionSet, Hashable, Sendable {
-    public var rawValue: UInt32
-    public init(rawValue: UInt32) { self.rawValue = rawValue }
-    public static let chat = Features(rawValue: 1)
-    public static let completion = Features(rawValue: 2)
-    public static let embedding = Features(rawValue: 4)
-    public static let tools = Features(rawValue: 8)
-    public static let logprobs = Features(rawValue: 16)
-    public static let jsonSchema = Features(rawValue: 32)
-    public static let images = Features(rawValue: 64)
-    /// Several answers to one question (`n`).
-    public static let choices = Features(rawValue: 128)
-    /// Several prompts in one completion.
-    public static let prompts = Features(rawValue: 256)
-    /// A last message of the assistant is continued, not answered.
-    public static let assistantLast = Features(rawValue: 512)
-    public static let logitBias = Features(rawValue: 1_024)
-    /// `top_k`, `min_p` and `repetition_penalty`.
-    public static let sampling = Features(rawValue: 2_048)
-    /// Embeddings of a stated length.
-    public static let dimensions = Features(rawValue: 4_096)
-}
-
 /// A backend's speed, measured by its node on one answer at a time.
 public struct Speed: Hashable, Sendable {
     public var firstTokenMilliseconds: UInt32

@@ -17,7 +17,8 @@ struct DoorOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "API key, for a node that requires one. Default: STARLING_API_KEY.", valueName: "KEY"))
+            "API key, for a node that requires one. Default: STARLING_API_KEY; for your own node the first in its file.",
+            valueName: "KEY"))
     var apiKey: String?
 
     @Flag(help: "Print one JSON document instead of text.")
@@ -26,22 +27,22 @@ struct DoorOptions: ParsableArguments {
     /// A client for the chosen node.
     func client() throws -> MeshClient {
         let environment = ProcessInfo.processInfo.environment
-        return MeshClient(
-            base: try base(via ?? environment["STARLING_VIA"]),
-            apiKey: apiKey ?? environment["STARLING_API_KEY"])
+        let key = apiKey ?? environment["STARLING_API_KEY"]
+        if let via = via ?? environment["STARLING_VIA"] {
+            return MeshClient(base: try base(via), apiKey: key)
+        }
+        let path = NodeCommand.defaultConfigPath
+        guard let data = FileManager.default.contents(atPath: path) else {
+            return MeshClient(base: "http://127.0.0.1:7828", apiKey: key)
+        }
+        let http = try NodeSettings(
+            parsing: YAMLReader.text(of: data, file: path), source: .init(file: path), home: homeFolder
+        ).http
+        let listen = http.listen.isUnicast ? http.listen : .loopback(http.listen.port)
+        return MeshClient(base: "http://\(listen)", apiKey: key ?? http.apiKeys.first)
     }
 
-    private func base(_ via: String?) throws -> String {
-        guard let via else {
-            let path = NodeCommand.defaultConfigPath
-            guard let data = FileManager.default.contents(atPath: path) else {
-                return "http://127.0.0.1:7828"
-            }
-            let settings = try NodeSettings(
-                parsing: YAMLReader.text(of: data, file: path), source: .init(file: path),
-                home: homeFolder)
-            return "http://\(settings.http.listen)"
-        }
+    private func base(_ via: String) throws -> String {
         if via.hasPrefix("http://") || via.hasPrefix("https://"), YAMLReader.isServerURL(via) {
             let trimmed = via.hasSuffix("/") ? String(via.dropLast()) : via
             return trimmed.hasSuffix("/v1") ? String(trimmed.dropLast(3)) : trimmed

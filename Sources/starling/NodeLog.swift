@@ -33,12 +33,22 @@ enum NodeLog {
                 let rest = ordered.map { " \($0.key)=\($0.value)" }.joined()
                 remark(Printable.line("\(time) \(event.level) \(event.message)\(rest)"))
             case .json:
-                var object = ["t": time, "level": event.level.rawValue, "event": "\(event.message)"]
-                for (key, value) in ordered { object[key] = "\(value)" }
-                let members = object.sorted { $0.key < $1.key }.map {
-                    JSONTree.Member($0.key, .string($0.value))
-                }
+                let first: [JSONTree.Member] = [
+                    .init("t", .string(time)), .init("level", .string(event.level.rawValue)),
+                    .init("event", .string("\(event.message)")),
+                ]
+                let members = first + ordered.map { .init($0.key, Self.json($0.value)) }
                 remark(Printable.json(String(decoding: JSONTree.object(members).bytes, as: UTF8.self)))
+            }
+        }
+
+        /// Numbers and flags as such: they were given as `.stringConvertible`.
+        private static func json(_ value: Logger.MetadataValue) -> JSONTree {
+            switch value {
+            case .stringConvertible(let flag as Bool): .bool(flag)
+            case .stringConvertible(let number as any BinaryInteger): .number("\(number)")
+            case .array(let values): .array(values.map(json))
+            default: .string("\(value)")
             }
         }
     }

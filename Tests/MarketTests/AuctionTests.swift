@@ -224,6 +224,25 @@ import Wire
         #expect(buyer.auctioneer.running.isEmpty)
     }
 
+    @Test func aTaskThatEndsInTheMiddleCountsTheSellersThatItAsked() throws {
+        var parameters = MarketParameters()
+        parameters.candidatesMax = 2
+        for isStreaming in [false, true] {
+            var buyer = Buyer(parameters: parameters)
+            let task = buyer.submit(request { $0.deadline = .milliseconds(isStreaming ? 800 : 5) })
+            buyer.found(task, [ada, bob, cyd], known: 5)
+            if isStreaming { _ = buyer.start(task, [ada, bob, cyd], channel: 5) }
+            buyer.advance(to: 900)
+            let failure = try #require(buyer.actions.failures.first)
+            let counts = Dictionary(uniqueKeysWithValues: failure.reasons.map { ($0.reason, $0.nodes) })
+            #expect(failure.reason == .deadlineExceeded && failure.known == 5)
+            #expect(counts[.notServed] == 2 && counts[.notSampled] == 1 && counts[.asked] == 2)
+            #expect(counts.values.reduce(0, +) == 5)
+            let transcript = try #require(buyer.auctioneer.transcript(task))
+            #expect(transcript.skipped.map(\.nodes).reduce(0, +) + transcript.bids.count == 5)
+        }
+    }
+
     @Test func waitingForDeadSellersDoesNotUseUpThePatienceWithABusyOne() {
         var buyer = Buyer()
         let task = buyer.submit()

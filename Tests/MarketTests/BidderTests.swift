@@ -210,6 +210,19 @@ extension [BidderAction] {
         #expect(worker.bidder.outstanding == (0, 0, 0, 0))
     }
 
+    @Test func eachModelsCallsAreBidOnOrDeclinedAndOthersAreNotCounted() {
+        var worker = Worker()
+        _ = worker.handle(.callForBids(call(1)), from: one)
+        _ = worker.handle(.callForBids(call(1)), from: one)
+        _ = worker.handle(
+            .award(Award(task: TaskID(high: 1, low: 1), attempt: 1, workerDials: false)), from: one)
+        _ = worker.handle(.callForBids(call(2) { $0.tokensIn = 1_000_000 }), from: two)
+        _ = worker.handle(.callForBids(call(3) { $0.model = "another" }), from: two)
+        var counts = CallCounts()
+        (counts.calls, counts.bids, counts.declines, counts.won) = (2, 1, 1, 1)
+        #expect(worker.bidder.record.models == ["wren-m": counts])
+    }
+
     @Test func aBusyDeclineSaysWhenToAskAgain() {
         var worker = Worker()
         _ = worker.handle(.callForBids(call(1)), from: one)

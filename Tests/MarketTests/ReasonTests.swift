@@ -52,7 +52,7 @@ import Wire
         #expect(
             Reason.filters.map(\.key) == [
                 "other_model", "excluded", "lacks_parameter", "context_too_small", "over_max_price",
-                "too_slow", "untrusted", "busy", "unreachable", "not_asked", "not_sampled",
+                "too_slow", "untrusted", "busy", "unreachable", "not_asked", "not_sampled", "asked",
             ])
         for (position, filter) in Reason.filters.enumerated() {
             #expect(filter.filter == filter && filter.position == position)
@@ -91,15 +91,5 @@ import Wire
         #expect(
             [Reason.workerLost, .stalled, .backendError, .busy, .cancelled, .leaving].map(\.ending.rawValue)
                 == ["lost", "stalled", "failed", "refused", "cancelled", "left"])
-    }
-}
-
-/// What a request needs and what an offer states are the same bits under the same names.
-@Suite struct FeatureTests {
-    @Test func theFeaturesOfOffersAreTheAbilitiesOfServers() {
-        for bit in 0..<16 {
-            #expect(Features(rawValue: 1 << bit).names == Abilities(rawValue: 1 << bit).names)
-        }
-        #expect(Features.dimensions.rawValue == Abilities.dimensions.rawValue)
     }
 }

@@ -28,6 +28,17 @@ import Wire
         for task in world.order {
             let client = try #require(world.clients[task])
             let lives = world.nodes[client.node].epoch == client.epoch
+            if let transcript = world.nodes[client.node].auctioneer.transcript(task) {
+                let skipped = transcript.skipped.map(\.nodes).reduce(0, +)
+                #expect(
+                    skipped + transcript.bids.count == transcript.known,
+                    "seed \(seed): \(task) doesn't count each node once")
+            }
+            if let failure = client.failure {
+                #expect(
+                    failure.reasons.map(\.nodes).reduce(0, +) == failure.known,
+                    "seed \(seed): the reasons of \(task) don't add up: \(failure.reasons)")
+            }
             #expect(client.eventsAfterEnd == 0, "seed \(seed): events after the end of \(task)")
             #expect(
                 client.ends == 1 || (!lives && client.ends == 0),

@@ -21,7 +21,7 @@ import Testing
         mesh.run(for: .seconds(20))
         let asker = mesh.nodes[5]
         func providers() -> Int? {
-            asker.peer.catalogue.first { $0.name == RestartTests.model }?.providers
+            asker.peer.catalogue(now: mesh.now).first { $0.name == RestartTests.model }?.providers
         }
         #expect(providers() == 3)
         mesh.nodes[0].isDown = true
@@ -31,5 +31,28 @@ import Testing
         mesh.nodes[2].isDown = true
         mesh.run(for: .seconds(40))
         #expect(providers() == nil && asker.peer.offers(model: RestartTests.model).count == 3)
+    }
+
+    @Test func aNodeThatAsksAndProbesNobodyStillMissesTheirRefreshes() {
+        var mesh = PeerMesh()
+        for index in 0..<6 {
+            mesh.add { settings in
+                settings.bootstrap = RestartTests.sellers.filter { $0 != index }.map(PeerMesh.address)
+                if RestartTests.sellers.contains(index) { settings.models = [RestartTests.model] }
+                settings.discovery.livenessMin = .seconds(3_600)
+                settings.discovery.livenessMax = .seconds(3_600)
+            }
+        }
+        for seller in RestartTests.sellers { RestartTests.serve(seller, in: &mesh) }
+        let asker = mesh.nodes[5]
+        for _ in 0..<20 {
+            mesh.run(for: .seconds(10))
+            #expect(asker.peer.catalogue(now: mesh.now).first?.providers == 3)
+        }
+        for seller in RestartTests.sellers { mesh.nodes[seller].isDown = true }
+        mesh.run(for: .seconds(122))
+        #expect(
+            asker.peer.catalogue(now: mesh.now).isEmpty
+                && !asker.peer.offers(model: RestartTests.model).isEmpty)
     }
 }

@@ -289,6 +289,38 @@ extension ProcessTests {
             #expect(try await node.finished().status == 0)
         }
 
+        @Test func theCommandsThatInitPrintsWorkAsPrintedFromAnyFolder() async throws {
+            let home = try Project.folder("home")
+            defer { Project.remove(home) }
+            let ((first, port), (second, http)) = (try Socket.holding(), try Socket.holding())
+            first.close()
+            second.close()
+            let made = try await Spawned(
+                Project.program,
+                [
+                    "init", "--no-detect", "--data", "second node", "--port", "\(port)", "--listen",
+                    "0.0.0.0:\(http)",
+                ], environment: ["HOME": home], folder: home
+            ).finished()
+            #expect(made.status == 0, "\(made.err)")
+            func printed(_ command: String) throws -> Spawned {
+                let line = try #require(
+                    made.err.split(separator: "\n").map { $0.trimmingCharacters(in: .whitespaces) }
+                        .first { $0.hasPrefix("starling \(command)") })
+                return try Spawned(
+                    "/bin/sh", ["-c", "cd / && exec '\(Project.program)'\(line.dropFirst(8))"],
+                    environment: ["HOME": home], folder: home)
+            }
+            let node = try printed("node --config '")
+            defer { node.stop() }
+            try await until("it is up") { try await printed("status --via ").finished().status == 0 }
+            #expect(FileManager.default.fileExists(atPath: "\(home)/second node/key"))
+            #expect(FileManager.default.fileExists(atPath: "\(home)/second node/node.yaml"))
+            #expect(!FileManager.default.fileExists(atPath: "\(home)/.config"))
+            node.send(SIGTERM)
+            #expect(try await node.finished().status == 0)
+        }
+
         @Test func aNodeWhoseOutputCannotBeWrittenGoesOn() async throws {
             let home = try Project.folder("home")
             defer { Project.remove(home) }

@@ -202,6 +202,73 @@ extension ProcessTests {
             }
         }
 
+        @Test func aNodeOfMeshJoinThatLeavesIsInLogAndStatus() async throws {
+            try await withFolder { folder in
+                let ada = try Solo(folder, "ada", mesh: "name: testnet-left")
+                defer { ada.process.stop() }
+                try await ada.isUp()
+                let status = try await ada.status()
+                let url =
+                    "starling://\(status["public_key"].text ?? "")@\(status["reach"]["endpoint"].text ?? "")"
+                let eve = try Solo(folder, "eve", mesh: "name: testnet-left, join: [\(url)]")
+                defer { eve.process.stop() }
+                try await until("it has joined", within: 20) {
+                    try await eve.status()["join"][0]["reached"].flag == true
+                }
+                ada.process.send(SIGTERM)
+                #expect(try await ada.process.finished().status == 0)
+                let words = "\(url) was reached before, and doesn't answer now"
+                try await until("it says so", within: 30) {
+                    eve.log.contains { $0["event"].text?.hasPrefix(words) == true && $0["join"].text == url }
+                }
+                #expect(try await eve.starling("status").out.contains(words))
+            }
+        }
+
+        /// One node that sells to itself.
+        @Test func theLogIsJSONWithNumbersAsNumbersAndABusyModelServerIsNamedInStatus() async throws {
+            try await ScriptedBackend.with(#"{"tokens": 5}"#) { backend in
+                try await withFolder { folder in
+                    let ada = try Solo(
+                        folder, "ada", mesh: "name: testnet-log",
+                        more: """
+                            serve:
+                            - {backend: openai, url: "\(backend.url)", model: parrot, slots: 1, price: {input: 0.1, output: 1}}
+                            """)
+                    defer { ada.process.stop() }
+                    try await ada.isUp()
+                    try await until("it sells", within: 20) {
+                        try await ada.status()["models"][0]["backend"]["state"].text == "ok"
+                    }
+                    let answer = try await ada.starling("ask", "--models", "macaw,parrot", "--json", "Hello")
+                    #expect(answer.json["model"].text == "parrot", "\(answer.out) \(answer.err)")
+                    try await backend.play(#"{"mode": "status", "status": 429, "retry_after": 60}"#)
+                    let refused = try await ada.starling("ask", "--model", "parrot", "Hello")
+                    #expect(refused.status == 75, "\(refused.err)")
+
+                    let model = try await ada.status()["models"][0]
+                    #expect(model["backend"]["state"].text == "busy", "\(model)")
+                    let until = try #require(model["backend"]["busy_until"].text)
+                    #expect(try await ada.starling("status").out.contains("backend busy until \(until)"))
+                    let bids = model["bids"]
+                    #expect(bids["won"].int == 2 && bids["made"].int == 2, "\(bids)")
+                    #expect(bids["calls"].int == (bids["made"].int ?? 0) + (bids["declined"].int ?? 0))
+
+                    let log = ada.log
+                    #expect(log.allSatisfy { $0["t"].text != nil && $0["event"].text != nil })
+                    #expect(log.first { $0["event"].text == "started" }?["serving"][0].text == "parrot")
+                    let up = log.first { $0["event"].text == "backend up" }
+                    #expect(up?["first_token_ms"].number != nil && up?["continues"].flag == false)
+                    let sold = log.first { $0["event"].text == "answered" }
+                    #expect(sold?["completion_tokens"].int == 5 && sold?["duration_ms"].number != nil)
+                    #expect(sold?["price_ucr"].number != nil, "\(String(describing: sold))")
+                    let failed = log.first { $0["event"].text == "a task failed" }
+                    #expect(failed?["code"].text == "busy", "\(log)")
+                    #expect(failed?["why"].text?.isEmpty == false && failed?["task"].text != nil)
+                }
+            }
+        }
+
         @Test func aNodeThatLeavesSaysSoUntilItsLastAnswerHasEnded() async throws {
             try await ScriptedBackend.with(#"{"tokens": 300, "every": 0.01}"#) { backend in
                 try await TestMesh.with(backend.seller("ada") + "\nfay: {}") { mesh in

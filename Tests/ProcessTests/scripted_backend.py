@@ -28,6 +28,9 @@ script = {
     "after": 0,
     # How many requests meet the fault; the later ones are answered. -1: all.
     "times": -1,
+    # Only every other request meets it, the first one first.
+    "flaps": False,
+    "met": False,  # by the last request, where it flaps
     "spares_trials": False,
     "status": 500,
     "error": {"message": "out of memory", "type": "server_error"},
@@ -86,6 +89,9 @@ def fault(is_trial):
     """The fault that this request meets."""
     if is_trial and script["spares_trials"] or script["times"] == 0:
         return "answer"
+    if script["flaps"] and not is_trial:
+        script["met"] = not script["met"]
+        return script["mode"] if script["met"] else "answer"
     if script["times"] > 0 and script["mode"] != "answer" and not is_trial:
         script["times"] -= 1
     return script["mode"]

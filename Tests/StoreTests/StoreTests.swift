@@ -21,18 +21,18 @@ extension Money: ExpressibleByIntegerLiteral {
     @Test func aNewKeyIsReadableByItsOwnerAloneAndStaysTheSame() throws {
         let folder = temporaryFolder()
         defer { try? FileManager.default.removeItem(atPath: folder) }
-        let path = folder + "/deep/key"
-        let made = try KeyFile.loadOrCreate(path)
-        let mode = try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? Int
+        let made = try KeyFile.loadOrCreate(in: folder + "/deep")
+        let mode =
+            try FileManager.default.attributesOfItem(atPath: folder + "/deep/key")[.posixPermissions] as? Int
         #expect(mode == 0o600)
-        #expect(try KeyFile.loadOrCreate(path).publicKey == made.publicKey)
+        #expect(try KeyFile.loadOrCreate(in: folder + "/deep").publicKey == made.publicKey)
     }
 
     @Test func aKeyThatOthersMayReadIsRefusedWithTheFix() throws {
         let folder = temporaryFolder()
         defer { try? FileManager.default.removeItem(atPath: folder) }
         let path = folder + "/key"
-        _ = try KeyFile.loadOrCreate(path)
+        _ = try KeyFile.loadOrCreate(in: folder)
         try FileManager.default.setAttributes([.posixPermissions: 0o644], ofItemAtPath: path)
         let error = try #require(throws: KeyFileError.self) { _ = try KeyFile.load(path) }
         #expect(error.fix == "chmod 600 \(path)")
@@ -42,16 +42,16 @@ extension Money: ExpressibleByIntegerLiteral {
     @Test func aKeyThatIsMissingBesideItsDatabaseIsNotMadeAnew() throws {
         let folder = temporaryFolder()
         defer { try? FileManager.default.removeItem(atPath: folder) }
-        _ = try KeyFile.loadOrCreate(folder + "/key")
+        _ = try KeyFile.loadOrCreate(in: folder)
         try FileManager.default.removeItem(atPath: folder + "/key")
-        try Data([1]).write(to: URL(fileURLWithPath: folder + "/starling.sqlite"))
-        let error = try #require(throws: KeyFileError.self) { _ = try KeyFile.loadOrCreate(folder + "/key") }
+        try Data([1]).write(to: URL(fileURLWithPath: DataFolder.databasePath(in: folder)))
+        let error = try #require(throws: KeyFileError.self) { _ = try KeyFile.loadOrCreate(in: folder) }
         #expect(error.problem.hasPrefix("is missing") && error.fix.contains("backup"))
         #expect(!FileManager.default.fileExists(atPath: folder + "/key"))
     }
 
     @Test func aFolderThatCannotBeMadeIsTheProblem() throws {
-        let error = try #require(throws: KeyFileError.self) { try KeyFile.loadOrCreate("/proc/nope/key") }
+        let error = try #require(throws: KeyFileError.self) { try KeyFile.loadOrCreate(in: "/proc/nope") }
         #expect(error.problem == "can't be made, because its folder can't: No such file or directory")
     }
 
@@ -75,7 +75,7 @@ extension Money: ExpressibleByIntegerLiteral {
         let path = folder + "/key"
         try Data().write(to: URL(fileURLWithPath: path))
         try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: path)
-        let error = try #require(throws: KeyFileError.self) { _ = try KeyFile.loadOrCreate(path) }
+        let error = try #require(throws: KeyFileError.self) { _ = try KeyFile.loadOrCreate(in: folder) }
         #expect(error.problem == "is empty: it holds no key" && error.fix.contains("rm \(path)"))
     }
 }

@@ -77,14 +77,11 @@ extension BuyerTask {
         if tryNextModel(failure.message, &desk, now.monotonic) { return }
         failure.message = withEarlierModels(failure.message)
         count(&failure)
-        if transcript.bids.isEmpty {
-            transcript.known = survey.known
-            transcript.skipped = survey.skipped
-        }
         end(.refused, failure, &desk)
     }
 
-    private func count(_ failure: inout TaskFailure) {
+    private mutating func count(_ failure: inout TaskFailure) {
+        survey.close(asked: auction?.transcripts().count ?? 0)
         survey.fill(&failure, retryAfter: exclusions.soonestAdvice)
         failure.asked = asked.count
         failure.bids = bids
@@ -134,7 +131,13 @@ extension BuyerTask {
     private mutating func end(_ state: TaskState, _ failure: TaskFailure?, _ desk: inout AuctionDesk) {
         precondition(assignment == nil, "task \(id) ends with a running assignment")
         enter(.ended(state))
-        if let auction, transcript.bids.isEmpty { transcript.bids = auction.transcripts() }
+        if let auction {
+            transcript.bids = auction.transcripts()
+        } else if transcript.bids.isEmpty {
+            survey.close(asked: 0)
+            transcript.known = survey.known
+            transcript.skipped = survey.skipped
+        }
         auction = nil
         for kind in TaskTimer.Kind.allCases { desk.cancel(id, kind) }
         transcript.failure = failure

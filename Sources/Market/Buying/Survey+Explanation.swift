@@ -9,7 +9,8 @@ extension Survey {
         guard sellers > 0 else { return noneSells() }
         var commonest = Reason.busy
         var most = 0
-        for reason in Reason.filters where reason != .notSampled && (reason != .excluded || allowed == 0) {
+        for reason in Reason.filters
+        where ![.notSampled, .asked].contains(reason) && (reason != .excluded || allowed == 0) {
             let nodes = reason == .notServed ? self.nodes(reason) - (known - sellers) : self.nodes(reason)
             if nodes > most { (commonest, most) = (reason, nodes) }
         }
@@ -80,7 +81,7 @@ extension Survey {
                 + " Try again in a moment."
         case .notServed, .modelNotFound:
             return "\(sell), and \(one ? "it is not" : "none is") ready to serve it now."
-        case .busy, .notSampled, .paused, .holdLimit, .tooLate, .unknownBid:
+        case .busy, .notSampled, .asked, .paused, .holdLimit, .tooLate, .unknownBid:
             if paused > 0, paused == nodes(.busy) {
                 return "\(sell), and \(one ? "it is paused" : "none takes new work now: \(paused) paused")."
             }

@@ -102,6 +102,12 @@ struct Survey: Sendable {
         counts[reason.position] + (reason == .notSampled ? notSampled : 0)
     }
 
+    /// Counts the sellers that no filter holds back: `asked` of them, none or all, were called in the task's last auction.
+    mutating func close(asked: Int) {
+        counts[Reason.asked.position] = asked
+        notSampled += max(0, known - notSampled - counts.reduce(0, +))
+    }
+
     /// Filters with at least one node, in their order.
     var skipped: [(reason: Reason, nodes: Int)] {
         Reason.filters.map { ($0, nodes($0)) }.filter { $0.1 > 0 }

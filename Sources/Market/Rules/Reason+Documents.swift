@@ -5,7 +5,7 @@ extension Reason {
     /// The code of a failure, in HTTP errors, in task documents and in a worker's `Fail`.
     public var code: String {
         switch self {
-        case .notServed, .notSampled, .noBid: "no_bid"
+        case .notServed, .notSampled, .asked, .noBid: "no_bid"
         case .excluded: "excluded"
         case .lacksParameter: "lacks_parameter"
         case .contextTooSmall: "context_length_exceeded"
@@ -42,6 +42,7 @@ extension Reason {
             "unreachable"
         case .notAsked: "not_asked"
         case .notSampled: "not_sampled"
+        case .asked: "asked"
         }
     }
 
@@ -52,7 +53,7 @@ extension Reason {
         case .stalled: .stalled
         case .busy, .paused, .holdLimit, .tooLate, .unknownBid, .unspecified, .notServed, .excluded, .overMaxPrice,
             .tooSlow,
-            .lacksParameter, .notSampled, .backendDown:
+            .lacksParameter, .notSampled, .asked, .backendDown:
             .refused
         case .leaving: .left
         case .cancelled, .deadlineExceeded, .notAsked: .cancelled

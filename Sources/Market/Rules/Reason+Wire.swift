@@ -36,7 +36,7 @@ extension Reason {
         case .untrusted: .untrusted
         case .holdLimit: .holdLimit
         case .tooLate: .tooLate
-        case .unspecified, .excluded, .unreachable, .notAsked, .notSampled, .unknownBid, .workerLost,
+        case .unspecified, .excluded, .unreachable, .notAsked, .notSampled, .asked, .unknownBid, .workerLost,
             .stalled,
             .protocolViolation, .backendError, .invalidRequest, .contentFilter, .modelNotFound, .noBid,
             .deadlineExceeded, .tooManyTasks, .cancelled:
@@ -59,7 +59,8 @@ extension Reason {
         case .unknownBid: .unknown
         case .busy, .notServed, .excluded, .lacksParameter, .contextTooSmall, .overMaxPrice, .tooSlow,
             .untrusted,
-            .unreachable, .notAsked, .notSampled, .paused, .backendDown, .leaving, .holdLimit, .tooLate, .unspecified,
+            .unreachable, .notAsked, .notSampled, .asked, .paused, .backendDown, .leaving, .holdLimit,
+            .tooLate, .unspecified,
             .workerLost,
             .stalled, .protocolViolation, .backendError, .invalidRequest, .contentFilter, .modelNotFound,
             .noBid, .deadlineExceeded, .tooManyTasks, .cancelled:

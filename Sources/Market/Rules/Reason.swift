@@ -22,6 +22,8 @@ public enum Reason: String, CaseIterable, Sendable {
     case notAsked
     /// Acceptable, but not drawn.
     case notSampled
+    /// It was called in the auction that was the task's last.
+    case asked
 
     // MARK: Stated by a seller
 
@@ -64,14 +66,14 @@ extension Reason {
     /// under the first filter that it fails.
     public static let filters: [Reason] = [
         .notServed, .excluded, .lacksParameter, .contextTooSmall, .overMaxPrice, .tooSlow, .untrusted, .busy,
-        .unreachable, .notAsked, .notSampled,
+        .unreachable, .notAsked, .notSampled, .asked,
     ]
 
     /// The filter under which a node excluded for this reason is counted.
     var filter: Reason {
         switch self {
         case .notServed, .excluded, .lacksParameter, .contextTooSmall, .overMaxPrice, .tooSlow, .untrusted,
-            .busy, .unreachable, .notAsked, .notSampled:
+            .busy, .unreachable, .notAsked, .notSampled, .asked:
             self
         case .paused, .holdLimit, .tooLate, .unknownBid: .busy
         case .protocolViolation: .untrusted

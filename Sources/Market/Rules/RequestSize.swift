@@ -1,3 +1,4 @@
+import Primitives
 import Wire
 
 /// How many bytes a task's request may have, with the delivered text, for the input tokens that its call states

@@ -98,7 +98,7 @@ public struct Bidder: Sendable {
         let key = SlotKey(buyer: buyer, task: call.task, attempt: call.attempt)
         // A repeated call gets the same bid.
         if let claim = gate.claim(of: key) { return .bid(claim.bid.signed) }
-        record.calls &+= 1
+        count(\.calls, of: call.model)
         let model: ServedModel
         switch terms.judge(call, from: buyer, now) {
         case .fits(let found): model = found
@@ -124,7 +124,7 @@ public struct Bidder: Sendable {
             party: party, model: model.model, bid: bid, call: CalledFor(call, parameters, now), tokens: tokens)
         gate.hold(key, claim, model, until: until, now)
         timers.set(.slot(key), at: until)
-        record.bids &+= 1
+        count(\.bids, of: call.model)
         return .bid(bid.signed)
     }
 
@@ -144,7 +144,7 @@ public struct Bidder: Sendable {
         _ call: CallForBids, from buyer: PublicKey, _ reason: Reason, retryAfter: Interval = .zero,
         _ out: inout [BidderAction]
     ) -> MarketMessage {
-        record.declines &+= 1
+        count(\.declines, of: call.model)
         out.append(.declined(buyer: buyer, model: call.model, reason))
         let retry = UInt32(clamping: max(.zero, min(retryAfter, parameters.busyRetryMax)).milliseconds)
         return .decline(
@@ -159,7 +159,7 @@ public struct Bidder: Sendable {
         let key = SlotKey(buyer: buyer, task: release.task, attempt: release.attempt)
         switch gate.standing(of: key) {
         case .held:
-            if release.winningScore > 0 { record.lost &+= 1 }
+            if release.winningScore > 0, let claim = gate.claim(of: key) { count(\.lost, of: claim.model) }
             end(key, .released, &out)
         // A lost-auction notice that the award overtook is ignored; a buyer that gives up names no winning
         // score.
@@ -167,6 +167,10 @@ public struct Bidder: Sendable {
         case .running: if release.winningScore == 0 { cancelTask(key, now, &out) }
         case .ended, nil: break
         }
+    }
+
+    private mutating func count(_ what: WritableKeyPath<CallCounts, Int>, of model: String) {
+        if terms.sells(model) { record.models[model, default: CallCounts()][keyPath: what] &+= 1 }
     }
 
     /// Why the award is refused; nil: it is accepted.
@@ -191,7 +195,7 @@ public struct Bidder: Sendable {
         let until = now + parameters.leaseTime
         switch gate.lease(key, until: until, terms, now) {
         case .taken:
-            record.won &+= 1
+            if let claim = gate.claim(of: key) { count(\.won, of: claim.model) }
             timers.set(.slot(key), at: until)
             return true
         case .standing: return true

@@ -24,13 +24,21 @@ public enum BidderAction: Sendable {
     case buyerJudged(BuyerRecord)
 }
 
-/// What this node has done as a seller since it started.
-public struct BidderRecord: Hashable, Sendable {
+/// The calls for bids that a model had since this node started, and what became of them.
+public struct CallCounts: Hashable, Sendable {
+    /// Bids and declines.
     public var calls = 0
     public var bids = 0
     public var declines = 0
     public var won = 0
     public var lost = 0
+    public init() {}
+}
+
+/// What this node has done as a seller since it started.
+public struct BidderRecord: Hashable, Sendable {
+    /// By model; calls for models that it doesn't sell aren't counted.
+    public var models: [String: CallCounts] = [:]
     public var finished = 0
     public var failed = 0
     public var cancelled = 0

@@ -23,6 +23,8 @@ struct SellerTerms: Sendable {
     mutating func resume() { isPaused = false }
     mutating func leave() { isLeaving = true }
 
+    func sells(_ name: String) -> Bool { model(name) != nil }
+
     private func model(_ name: String) -> ServedModel? { models.first { $0.model == name } }
 
     /// What may be taken of the model for a late award, and by those that wait; nothing when it is not for sale now.

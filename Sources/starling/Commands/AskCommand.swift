@@ -19,6 +19,7 @@ struct AskCommand: AsyncParsableCommand {
               starling ask --model wren-m "What can you do?"
               starling ask --model wren-m --max-price 2.00 --auction "What is 3 + 4?"
               starling ask --via fay --deadline 10s --model wren-m "What is 3 + 4?"
+              starling ask --models wren-l,wren-m "What is 3 + 4?"
               cat question.txt | starling ask --model wren-m - > answer.txt
             """)
 
@@ -26,6 +27,12 @@ struct AskCommand: AsyncParsableCommand {
 
     @Option(help: "The model to ask (see `starling offers`). Default: the only one there is.")
     var model: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Models to ask for in this order, where nobody answers with the one before; up to 8, after --model.",
+            valueName: "A,B"))
+    var models: String?
 
     @Option(
         parsing: .unconditional,
@@ -86,6 +93,9 @@ struct AskCommand: AsyncParsableCommand {
         if let maxTokens, maxTokens < 1 {
             throw ValidationError("--max-tokens is \(maxTokens): give at least 1")
         }
+        if let models, models.split(separator: ",", omittingEmptySubsequences: false).contains("") {
+            throw ValidationError("--models is \(models): name models with commas between them, such as a,b")
+        }
         if prompt.allSatisfy(\.isWhitespace) { throw ValidationError("the question is empty") }
     }
 
@@ -119,6 +129,9 @@ struct AskCommand: AsyncParsableCommand {
                 emit(json: String(decoding: answer.document.bytes, as: UTF8.self))
             } else if let document {
                 remark((auction ? "\n" : "") + AuctionText.end(document, why: why(document)))
+                if models != nil, document.state == "delivered" {
+                    remark("model: \(Printable.line(document.model))")
+                }
             }
             if let error = answer.error {
                 if document == nil || document?.state == "delivered" {
@@ -153,10 +166,16 @@ struct AskCommand: AsyncParsableCommand {
 
     private func body(_ text: String, client: MeshClient) throws -> JSONTree {
         var body: [JSONTree.Member] = [
-            .init("model", .string(try model ?? onlyModel(client))), .init("stream", true),
+            .init("stream", true),
             .init("stream_options", ["include_usage": true]),
             .init("messages", [["role": "user", "content": .string(text)]]),
         ]
+        if let models {
+            body.append(.init("models", .array(models.split(separator: ",").map { .string(String($0)) })))
+        }
+        if models == nil || model != nil {
+            body.append(.init("model", .string(try model ?? onlyModel(client))))
+        }
         var provider: [JSONTree.Member] = []
         if let maxPrice, let prices = Self.prices(maxPrice) {
             var limits: [JSONTree.Member] = [.init("completion", JSONTree(prices.output))]
@@ -236,6 +255,8 @@ private final class Answer {
     private(set) var isLate = false
     private var text = ""
     private var usage = JSONTree.null
+    /// The one that was sold.
+    private var model = JSONTree.null
     private var reason = JSONTree.null
     private var pending: [UInt8] = []
     /// Of one event. Longer than any that a node sends.
@@ -266,6 +287,7 @@ private final class Answer {
             isLate = problem["code"]?.text == "deadline_exceeded"
         }
         if let used = chunk["usage"], !used.isNull { usage = used }
+        if let name = chunk["model"], !name.isNull { model = name }
         guard let choice = chunk["choices"]?.elements?.first else { return }
         if let end = choice["finish_reason"], !end.isNull { reason = end }
         guard let piece = choice["delta"]?["content"]?.text else { return }
@@ -280,7 +302,8 @@ private final class Answer {
 
     var document: JSONTree {
         [
-            "error": JSONTree(error), "finish_reason": reason, "task": JSONTree(task), "text": .string(text),
+            "error": JSONTree(error), "finish_reason": reason, "model": model, "task": JSONTree(task),
+            "text": .string(text),
             "usage": usage,
         ]
     }

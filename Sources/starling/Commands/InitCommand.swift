@@ -22,14 +22,15 @@ struct InitCommand: AsyncParsableCommand {
 
               starling init --join starling://PUBLICKEY@203.0.113.7:7827
               starling init --model qwen3:8b --price 0.10/0.40
-              starling init --config b.yaml --data b --port 7837     # a second node
+              starling init --data ~/second --port 7837     # a second node
 
             `starling status` of a running node shows its address in this form.
             """)
 
     @Option(
         help: ArgumentHelp(
-            "Write the configuration here. Default: ~/.config/starling/node.yaml", valueName: "FILE"))
+            "Write the configuration here. Default: node.yaml in the folder of --data, else ~/.config/starling/node.yaml.",
+            valueName: "FILE"))
     var config: String?
     @Option(
         help: ArgumentHelp(
@@ -67,7 +68,10 @@ struct InitCommand: AsyncParsableCommand {
 
     func validate() throws {
         for text in join where PeerURL(text) == nil {
-            throw ValidationError("--join \(text): write starling://PUBLICKEY@address:port")
+            throw ValidationError(
+                text.contains("@ADDRESS:")
+                    ? "--join \(text): that node doesn't know its address yet; write the one at which this machine reaches it for ADDRESS, and its mesh port, usually 7827"
+                    : "--join \(text): write starling://PUBLICKEY@address:port")
         }
         for url in at where !YAMLReader.isServerURL(url) {
             throw ValidationError("--at \(url): write http://host:port")
@@ -87,14 +91,15 @@ struct InitCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await reporting {
-            let path = config ?? NodeCommand.defaultConfigPath
+            let path = absolute(
+                config ?? data.map { $0 + "/node.yaml" } ?? NodeCommand.defaultConfigPath)
             if FileManager.default.fileExists(atPath: path), !force {
                 throw fail("\(path) exists", fix: "edit it, or replace it with --force", .configuration)
             }
-            let folder =
+            let folder = absolute(
                 data
-                ?? (ProcessInfo.processInfo.environment["XDG_DATA_HOME"] ?? homeFolder + "/.local/share")
-                + "/starling"
+                    ?? (ProcessInfo.processInfo.environment["XDG_DATA_HOME"] ?? homeFolder + "/.local/share")
+                    + "/starling")
             let servers = detect ? detectModelServers(at: at.isEmpty ? usualModelServerURLs : at) : []
             for server in servers {
                 let problem = server.problem.map { Printable.line($0.message) }
@@ -115,7 +120,7 @@ struct InitCommand: AsyncParsableCommand {
             let sold = try chosen(servers)
             // Other machines can reach it.
             let apiKey = api.isLoopback ? nil : Base32.encode(Array(SecureRandom.bytes32().bytes.prefix(20)))
-            let identity = try KeyFile.loadOrCreate(folder + "/key")
+            let identity = try KeyFile.loadOrCreate(in: folder)
             let text = document(servers, sold, apiKey, folder: folder)
             _ = try NodeSettings(parsing: text, source: .init(file: path), home: homeFolder)
             let parent = path.parentPath
@@ -141,10 +146,18 @@ struct InitCommand: AsyncParsableCommand {
                 remark("           \(counted(others, "other model")) found: --model NAME sells another")
             }
             if let apiKey { remark("  api key  \(apiKey)    (in the file; your clients send it)") }
-            remark("  wrote    \(path)    key in \(folder)/key (0600; back it up, it is you)")
-            remark(
-                "  node     \(identity.nodeID.short)    next: read the file, then `starling node\(config == nil ? "" : " --config \(path)")`"
-            )
+            remark("  wrote    \(path)")
+            remark("  key      \(DataFolder.keyPath(in: folder)) (0600; back it up, it is you)")
+            let isUsual = path == absolute(NodeCommand.defaultConfigPath)
+            remark("  node     \(identity.nodeID.short)    next: read the file, then")
+            remark("             starling node\(isUsual ? "" : " --config \(shellQuoted(path))")")
+            // Without --via a command talks to the node of the usual file.
+            if !isUsual {
+                let door = api.isUnicast ? api : .loopback(api.port)
+                remark(
+                    "             starling status --via http://\(door)\(apiKey.map { " --api-key \($0)" } ?? "")"
+                )
+            }
         }
     }
 
@@ -280,6 +293,19 @@ struct InitCommand: AsyncParsableCommand {
 
     private func hostName() -> String {
         String(ProcessInfo.processInfo.hostName.split(separator: ".").first ?? "node").lowercased()
+    }
+
+    /// What the file and the printed commands say holds in every folder.
+    private func absolute(_ path: String) -> String {
+        if path.hasPrefix("/") { return path }
+        let below = path.hasPrefix("./") ? String(path.dropFirst(2)) : path
+        return FileManager.default.currentDirectoryPath + "/" + below
+    }
+
+    /// As one word of a shell's command.
+    private func shellQuoted(_ text: String) -> String {
+        text.wholeMatch(of: /[A-Za-z0-9\/._+:@%-]+/) != nil
+            ? text : "'" + text.replacing("'", with: "'\\''") + "'"
     }
 
     private func quoted(_ text: String) -> String {

@@ -28,14 +28,16 @@ struct StatusCommand: AsyncParsableCommand {
                 "join with   starling://\(status.publicKey)@\(status.reach.endpoint ?? "ADDRESS:PORT")",
             ]
             for model in status.models {
-                let backend =
-                    model.backend.error.map { "backend \(model.backend.state): \($0)" }
-                    ?? "backend \(model.backend.state)"
+                let detail =
+                    model.backend.error.map { ": \($0)" } ?? model.backend.busyUntil.map {
+                        " until \($0) (its server answered 429 or 503)"
+                    } ?? ""
+                let backend = "backend \(model.backend.state)\(detail)"
                 let speed = model.tokensPerSecond.map { " · \($0.text(decimals: 0)) tok/s" } ?? ""
                 let won = Double(model.bids.won) / Double(model.bids.made) * 100
                 let share = model.bids.made > 0 ? " (\(won.text(decimals: 0)) %)" : ""
                 lines.append(
-                    "\(model.model)  \(model.slotsBusy) of \(model.slots) slots busy · \(backend)\(speed) · bid in \(counted(model.bids.made, "auction")): won \(model.bids.won)\(share), lost \(model.bids.lost)"
+                    "\(model.model)  \(model.slotsBusy) of \(model.slots) slots busy · \(backend)\(speed) · \(counted(model.bids.calls, "call")) for bids: \(model.bids.declined) declined, \(model.bids.made) bid on: won \(model.bids.won)\(share), lost \(model.bids.lost)"
                 )
             }
             lines += [

@@ -92,7 +92,7 @@ struct NodeCommand: AsyncParsableCommand {
             let serving = Task {
                 do {
                     try await gateway.run { port in
-                        if !isQuiet { await Self.summary(settings, node, httpPort: port) }
+                        if !isQuiet { await Self.summary(settings, node, httpPort: port, log) }
                     }
                 } catch is CancellationError {
                 } catch {
@@ -102,7 +102,14 @@ struct NodeCommand: AsyncParsableCommand {
                 }
             }
             _ = await signals.next()
-            if !quiet { remark("leaving: finishing running answers (Ctrl-C again ends at once)") }
+            if !quiet {
+                let words = "leaving: finishing running answers"
+                if settings.log.format == .json {
+                    log.atLeast(.notice).notice("\(words)")
+                } else {
+                    remark("\(words) (Ctrl-C again ends at once)")
+                }
+            }
             let second = Task {
                 // A terminal that closes may send SIGHUP twice: by its shell, and by the system.
                 while let number = await signals.next() {
@@ -150,13 +157,24 @@ struct NodeCommand: AsyncParsableCommand {
             home: homeFolder)
     }
 
-    private static func summary(_ settings: NodeSettings, _ node: Node, httpPort: Int) async {
+    private static func summary(
+        _ settings: NodeSettings, _ node: Node, httpPort: Int, _ log: Logger
+    ) async {
         let endpoint = await node.meshEndpoint
         // Unless its operator states it, a node learns its address from others.
         let known = await node.peers().own.reach.endpoint
         let join = "starling://\(node.identity.publicKey)@\(known ?? "ADDRESS:\(endpoint.port)")"
         var http = settings.http.listen
         http.port = UInt16(clamping: httpPort)
+        if settings.log.format == .json {
+            return log.atLeast(.notice).notice(
+                "started",
+                metadata: [
+                    "node": "\(node.identity.nodeID.short)", "name": "\(settings.name)",
+                    "mesh": "\(settings.mesh.name)", "at": "\(endpoint)", "join": "\(join)",
+                    "api": "http://\(http)/v1", "serving": .array(settings.serve.map { "\($0.soldAs)" }),
+                ])
+        }
         remark(
             "  node     \(node.identity.nodeID.short)  \"\(settings.name)\"   mesh \"\(settings.mesh.name)\"")
         remark("  mesh     \(endpoint) (UDP and TCP); others join with \(join)")
@@ -174,8 +192,17 @@ struct NodeCommand: AsyncParsableCommand {
         remark(
             settings.serve.isEmpty
                 ? "  serving nothing: this node only asks. Ctrl-C leaves."
-                : "  serving \(settings.serve.map(\.soldAs).joined(separator: ", ")). Ctrl-C finishes running answers, then leaves; again, at once."
+                : "  serving \(settings.serve.map(\.soldAs).joined(separator: ", ")) while \(settings.serve.count == 1 ? "its model server is" : "their model servers are") up. Ctrl-C finishes running answers, then leaves; again, at once."
         )
+    }
+}
+
+extension Logger {
+    /// The same log, which also has what is at least as important as `level`.
+    fileprivate func atLeast(_ level: Logger.Level) -> Logger {
+        var log = self
+        log.logLevel = min(logLevel, level)
+        return log
     }
 }
 
