@@ -101,7 +101,12 @@ struct NodeCommand: AsyncParsableCommand {
                     Glibc.exit(ExitStatus.unavailable.rawValue)
                 }
             }
+            let trimming = Task {
+                try await Task.sleep(for: .seconds(5))
+                StartPages.release()
+            }
             _ = await signals.next()
+            trimming.cancel()
             if !quiet { remark("leaving: finishing running answers (Ctrl-C again ends at once)") }
             let second = Task {
                 // A terminal that closes may send SIGHUP twice: by its shell, and by the system.
