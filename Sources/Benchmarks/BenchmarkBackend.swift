@@ -10,6 +10,8 @@ struct AnswerScript: Sendable {
     var tokens: Int
     var interval: Interval
     var first: Interval
+    /// Without an interval, each token is a write of its own, in a turn of its own.
+    var isApart: Bool
 }
 
 /// All connections, and the counts that `GET /stats` shows. Lives on the loop's thread.
@@ -86,7 +88,7 @@ final class BenchmarkBackend {
     }
 
     static let streamHead =
-        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+        "HTTP/1.1 200 OK\r\nServer: starling-bench\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
     /// A complete streamed answer, built once for each length and kind.
     func streamAtOnce(_ tokens: Int, _ request: AnswerRequest) -> [UInt8] {

@@ -89,7 +89,7 @@ final class Conversation {
                 status: "500 Internal Server Error")
         }
         let tokens = min(max(0, script.tokens - request.delivered), request.tokensMax)
-        if script.interval == .zero, script.first == .zero {
+        if script.interval == .zero, script.first == .zero, !(script.isApart && request.isStreamed) {
             backend.finished += 1
             if request.isStreamed {
                 connection.write(backend.streamAtOnce(tokens, request))
@@ -121,8 +121,9 @@ final class Conversation {
             sendJSON(backend.whole(total, request))
             return readRequests()
         }
+        let isApart = backend.script.isApart
         var due = ""
-        while said < total, nextAt <= now {
+        while said < total, nextAt <= now, !isApart || due.isEmpty {
             due += backend.event(request.delivered + said, isChat: request.isChat)
             said += 1
             nextAt = nextAt + backend.script.interval
@@ -135,7 +136,14 @@ final class Conversation {
         readRequests()
     }
 
-    private func arm() { timer?.arm(at: nextAt) }
+    private func arm() {
+        if nextAt > SystemClock.monotonic {
+            timer?.arm(at: nextAt)
+            return
+        }
+        nonisolated(unsafe) let conversation = self
+        connection.loop.post { conversation.goOn() }
+    }
 
     private func finish() {
         request = nil

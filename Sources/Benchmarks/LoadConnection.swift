@@ -73,6 +73,7 @@ final class LoadConnection {
             self.head = head
             if head.headers["transfer-encoding"] == "chunked" { chunks = ChunkReader() }
             length = head.headers["content-length"].flatMap { Int($0) } ?? 0
+            if generator.plan.isStalled { connection?.pauseReading() }
             let rest = Array(buffer[end.upperBound...])
             rest.withUnsafeBytes { take($0, now) }
         } else {

@@ -13,7 +13,10 @@ struct LoadSettings: Sendable {
     var seconds: Double
     var tokens: Int
     var promptBytes: Int
+    var key: String
     var isStreamed: Bool
+    /// Clients stop reading when an answer begins.
+    var isStalled: Bool
 
     func request(host: String) -> [UInt8] {
         let prompt = String(repeating: "word ", count: max(1, promptBytes / 5))
@@ -22,8 +25,9 @@ struct LoadSettings: Sendable {
         if tokens > 0 { body += ",\"max_tokens\":\(tokens)" }
         if isStreamed { body += ",\"stream\":true,\"stream_options\":{\"include_usage\":true}" }
         body += "}"
+        let key = key.isEmpty ? "" : "Authorization: Bearer \(key)\r\n"
         return Array(
-            "POST /v1/chat/completions HTTP/1.1\r\nHost: \(host)\r\nContent-Type: application/json\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)"
+            "POST /v1/chat/completions HTTP/1.1\r\nHost: \(host)\r\n\(key)Content-Type: application/json\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)"
                 .utf8)
     }
 }

@@ -3,6 +3,7 @@
 
 import ArgumentParser
 import Primitives
+import UVLoop
 
 @main
 struct StarlingBench: ParsableCommand {
@@ -33,12 +34,14 @@ struct BackendCommand: ParsableCommand {
     @Option(help: "Tokens of an answer; the request's limit may be lower.") var tokens = 16
     @Option(help: "Milliseconds between two tokens; 0 sends all in one write.") var interval = 0.0
     @Option(help: "Milliseconds before the first token.") var first = 0.0
+    @Flag(help: "Write each token by itself, as fast as the loop turns, not all at once.") var apart = false
     @Option(help: "The model's name.") var model = "bench"
 
     func run() throws {
+        _ = FileDescriptors.raiseLimit()
         let script = AnswerScript(
             model: model, tokens: tokens, interval: .microseconds(Int64(interval * 1_000)),
-            first: .microseconds(Int64(first * 1_000)))
+            first: .microseconds(Int64(first * 1_000)), isApart: apart)
         try BenchmarkBackend.serve(script, port: port)
     }
 }
@@ -58,14 +61,17 @@ struct LoadCommand: ParsableCommand {
     @Option(help: "Stop after this many seconds.") var seconds = 60.0
     @Option(help: "The token limit in the request; 0 means none.") var tokens = 0
     @Option(help: "Bytes of the question.") var promptBytes = 300
+    @Option(help: "A key of the servers'.") var key = ""
     @Flag(help: "Ask for answers that are not streamed.") var whole = false
+    @Flag(help: "Read the beginning of each answer, and then nothing.") var stalled = false
 
     func run() throws {
+        _ = FileDescriptors.raiseLimit()
         try LoadGenerator.run(
             .init(
                 targets: to, model: model, clients: clients, requests: requests, seconds: seconds,
                 tokens: tokens,
-                promptBytes: promptBytes, isStreamed: !whole))
+                promptBytes: promptBytes, key: key, isStreamed: !whole, isStalled: stalled))
     }
 }
 

@@ -10,6 +10,7 @@ struct GatewayResponder: Sendable {
     let configuration: GatewayConfiguration
     let admission: Admission
     let counters = GatewayCounters()
+    let heartbeat: Heartbeat
     let connections: Connections
     let bodies: BodyBudget
 
@@ -19,6 +20,7 @@ struct GatewayResponder: Sendable {
         connections = Connections(countMax: configuration.connectionsMax, logger: logger)
         bodies = BodyBudget(bytesMax: configuration.bodiesBytesMax)
         admission = Admission(configuration)
+        heartbeat = Heartbeat(first: configuration.firstSignOfLife, every: configuration.signOfLifeEvery)
     }
 
     /// The response to a request that is refused, or answered, by its head; nil: its body is awaited.

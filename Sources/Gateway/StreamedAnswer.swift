@@ -10,22 +10,30 @@ import Primitives
 /// What a stream has sent so far, and what it sends next.
 struct StreamProgress: Sendable {
     private(set) var chunks: StreamChunks
+    /// The model that the chunks name.
+    private(set) var model: String
     /// Output that is to be written at once.
     var out: [UInt8] = []
     /// The part of `out` that counts in the pipe's flow control.
     var bytes = 0
     var award: AwardSummary?
-    var awardedAt: ContinuousClock.Instant?
     var summary: TaskSummary?
     var failure: TaskFailure?
     var tokens: UInt32 = 0
     private var quiet = true
     private var hasBegun = false
 
-    init(chunks: StreamChunks) { self.chunks = chunks }
+    init(_ identity: AnswerIdentity, includeUsage: Bool) {
+        model = identity.model
+        chunks = StreamChunks(identity, includeUsage: includeUsage)
+    }
 
     /// The award says which of the client's models answers; once the answer has begun that can't change.
-    mutating func begin(_ chunks: StreamChunks) { if !hasBegun { self.chunks = chunks } }
+    mutating func begin(_ identity: AnswerIdentity, includeUsage: Bool) {
+        guard !hasBegun, identity.model != model else { return }
+        model = identity.model
+        chunks = StreamChunks(identity, includeUsage: includeUsage)
+    }
 
     mutating func finish(reason: String, usage: Usage) {
         chunks.finish(reason: reason, usage: usage, to: &out)
@@ -35,9 +43,7 @@ struct StreamProgress: Sendable {
 
     mutating func take(_ event: ClientEvent) {
         switch event {
-        case .awarded(let award):
-            self.award = award
-            if awardedAt == nil { awardedAt = .now }
+        case .awarded(let award): self.award = award
         // A task that streams never begins again.
         case .progress, .restarted: break
         case .delta(let text, let tokens, let extra):
@@ -66,36 +72,35 @@ struct StreamProgress: Sendable {
 
 extension TaskAnswer {
     func streamed() async -> Response {
-        var progress = StreamProgress(chunks: StreamChunks(identity, includeUsage: client.includeUsage))
-        var timer: RepeatedTask?
+        var progress = StreamProgress(identity, includeUsage: client.includeUsage)
+        responder.heartbeat.add(stream, on: loop)
         while progress.out.isEmpty, progress.summary == nil {
             guard let events = await stream.next() else {
-                end(timer)
+                end()
                 return Reply.gone
             }
             take(events, into: &progress)
             if let failed = progress.failure {
-                end(timer)
+                end()
                 return await failure(failed)
             }
-            if progress.award != nil, timer == nil { timer = startTimer() }
         }
         var response = Response(
             status: .ok,
             headers: ["content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store"],
-            body: body(progress, timer))
-        let first = progress.awardedAt.map { ContinuousClock.now - $0 }
-        describe(
-            progress.award,
-            firstToken: first.map { Interval(nanoseconds: Int64($0 / .nanoseconds(1))) },
-            in: &response.headers)
+            body: body(progress))
+        let first = progress.award.map {
+            Interval(nanoseconds: Int64((ContinuousClock.now - started) / .nanoseconds(1)))
+                - ($0.choose + $0.collect + $0.award)
+        }
+        describe(progress.award, firstToken: first, in: &response.headers)
         return response
     }
 
-    private func body(_ begun: StreamProgress, _ timer: RepeatedTask?) -> Response.Body {
+    private func body(_ begun: StreamProgress) -> Response.Body {
         .stream { writer in
             var progress = begun
-            defer { end(timer) }
+            defer { end() }
             do {
                 while true {
                     finish(&progress)
@@ -118,8 +123,8 @@ extension TaskAnswer {
         }
     }
 
-    private func end(_ timer: RepeatedTask?) {
-        timer?.cancel()
+    private func end() {
+        responder.heartbeat.remove(stream.id)
         responder.counters.closed()
     }
 
@@ -127,7 +132,7 @@ extension TaskAnswer {
         if events.isEmpty { progress.signOfLife() }
         for event in events {
             if case .awarded(let award) = event {
-                progress.begin(StreamChunks(identity(award), includeUsage: client.includeUsage))
+                progress.begin(identity(award), includeUsage: client.includeUsage)
             }
             progress.take(event)
         }
@@ -143,13 +148,5 @@ extension TaskAnswer {
                 isOneOfSeveral: models.count > 1, catalogue: [])
             StreamChunks.error(explained.body, to: &progress.out)
         }
-    }
-
-    private func startTimer() -> RepeatedTask {
-        let configuration = responder.configuration
-        return loop.scheduleRepeatedTask(
-            initialDelay: .nanoseconds(configuration.firstSignOfLife.nanoseconds),
-            delay: .nanoseconds(configuration.signOfLifeEvery.nanoseconds)
-        ) { [stream] _ in stream.wake() }
     }
 }

@@ -6,7 +6,7 @@ public struct DescriptorShares: Sendable, Hashable {
 
     /// The mesh's channels, at most: half of what the reserve leaves.
     public let channels: Int
-    /// Connections of HTTP clients: a quarter, and 2,048 at most, twice the channels of a node with plenty. Without the
+    /// Connections of HTTP clients: a quarter, and 2,048 at most, half the channels of a node with plenty. Without the
     /// bound, strangers who connect and say nothing would take what the mesh and the model servers need.
     public let clients: Int
 

@@ -90,7 +90,7 @@ extension Node {
         }
     }
 
-    /// Peers are judged with every task, so the latest judgements are stored together.
+    /// Peers are judged, and speeds measured, with every task, so the latest are stored together.
     func keep(_ record: SellerRecord) {
         armJudgements()
         pendingSellers[record.key] = record
@@ -101,11 +101,15 @@ extension Node {
         pendingBuyers[record.party] = record
     }
 
-    private func armJudgements() {
-        if pendingSellers.isEmpty, pendingBuyers.isEmpty { judgementTimer?.arm(after: .seconds(5)) }
+    func armJudgements() {
+        if pendingSellers.isEmpty, pendingBuyers.isEmpty, pendingSpeeds.isEmpty {
+            judgementTimer?.arm(after: .seconds(5))
+        }
     }
 
     func saveJudgements() {
+        for id in pendingSpeeds { rememberSpeed(id) }
+        pendingSpeeds = []
         let (sellers, buyers) = takeJudgements()
         guard !sellers.isEmpty || !buyers.isEmpty else { return }
         Task { [ledger] in
@@ -180,6 +184,11 @@ extension Node {
         await store { try await $0.saveAnchors(anchors.map(\.signed), keys: anchors.map(\.record.publicKey)) }
         await store { try await $0.keep(sellers) }
         await store { try await $0.keep(buyers) }
+        for id in pendingSpeeds {
+            guard let speed = speed(of: id) else { continue }
+            let name = backends[id].settings.memoryName
+            await store { try await $0.set(name, speed) }
+        }
         let (sales, today) = (self.sales.take(), SalesJournal.day(of: SystemClock.wall))
         await store { try await $0.add(sales, today: today) }
         let transcripts = await Self.encoded(takeTranscripts())

@@ -143,29 +143,36 @@ extension Node {
                 ])
         default: break
         }
-        if status.isUp,
-            before?.meter != status.meter || before?.continues != status.continues
-                || before?.tested != status.tested
-        {
-            rememberSpeed(id)
+        if status.isUp {
+            if before?.continues != status.continues || before?.tested != status.tested {
+                rememberSpeed(id)
+            } else if before?.meter != status.meter {
+                // With each answer.
+                armJudgements()
+                pendingSpeeds.insert(id)
+            }
         }
         updateServed()
         flush()
     }
 
-    private func rememberSpeed(_ id: Int) {
-        guard let status = backends[id].status, status.meter.isMeasured,
-            let data = try? JSONEncoder().encode(
-                SpeedRecord(
-                    meter: status.meter, continues: status.continues, abilities: status.tested,
-                    version: status.description?.version))
-        else { return }
+    func rememberSpeed(_ id: Int) {
+        guard let speed = speed(of: id) else { return }
         let name = backends[id].settings.memoryName
         Task { [ledger] in
-            do { try await ledger.set(name, Array(data)) } catch {
+            do { try await ledger.set(name, speed) } catch {
                 self.complain("the database failed to store a speed", error)
             }
         }
+    }
+
+    /// What is stored of a model server's speed; nil before it has answered.
+    func speed(of id: Int) -> [UInt8]? {
+        guard let status = backends[id].status, status.meter.isMeasured else { return nil }
+        let record = SpeedRecord(
+            meter: status.meter, continues: status.continues, abilities: status.tested,
+            version: status.description?.version)
+        return (try? JSONEncoder().encode(record)).map(Array.init)
     }
 }
 

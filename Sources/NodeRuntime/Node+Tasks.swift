@@ -52,7 +52,8 @@ extension Node {
             ended(task)
             checkLeft()
         }
-        let hasRoom = client.stream.append(event)
+        let hasRoom = client.stream.buffer(event)
+        if told.last !== client.stream { told.append(client.stream) }
         let bytes = event.bytes
         guard bytes > 0, !event.isFinal else { return }
         if hasRoom {

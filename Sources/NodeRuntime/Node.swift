@@ -54,6 +54,8 @@ public actor Node {
     /// Sockets of ended channels that still send what was queued, or wait for the peer's end.
     var closing = 0
     var streams: [TaskID: ClientStream] = [:]
+    /// Streams that have got events in this turn.
+    var told: [TaskStream] = []
     var backends: [ServedBackend] = []
     var http: HTTPStreams?
     var jobs: [JobID: Int] = [:]
@@ -64,6 +66,8 @@ public actor Node {
     var receiptTimer: UVLoop.Timer?
     var pendingSellers: [PublicKey: SellerRecord] = [:]
     var pendingBuyers: [BuyerRecord.Party: BuyerRecord] = [:]
+    /// Model servers whose speed has changed.
+    var pendingSpeeds: Set<Int> = []
     var judgementTimer: UVLoop.Timer?
     var anchorTimer: UVLoop.Timer?
     var sales = SalesJournal()
@@ -249,6 +253,8 @@ public actor Node {
             if isDone { break }
         }
         isFlushing = false
+        for stream in told { stream.handOver() }
+        told.removeAll(keepingCapacity: true)
         if let udp {
             peer.takeDatagrams { datagrams in
                 let entries = datagrams.entries

@@ -33,6 +33,8 @@ public final class TaskStream: TaskStreaming {
 
     private struct State {
         var buffered: [ClientEvent] = []
+        /// Something is buffered that the reader waits for.
+        var hasNews = false
         /// The latest report since the reader took its events; it is handed over after them.
         var progress: Phase?
         var bytesInFlight = 0
@@ -47,6 +49,10 @@ public final class TaskStream: TaskStreaming {
         var isEmpty: Bool { buffered.isEmpty && progress == nil }
 
         mutating func add(_ event: ClientEvent) {
+            switch event {
+            case .progress, .awarded: break
+            case .delta, .restarted, .finished, .failed: hasNews = true
+            }
             switch event {
             case .progress(let phase): progress = phase
             case .delta(let text, let tokens, let extra) where extra.isEmpty: add(text, tokens)
@@ -82,25 +88,36 @@ public final class TaskStream: TaskStreaming {
         self.onCancel = onCancel
     }
 
-    /// Appends an event for the reader. Returns false when the source should stop until `onResume`. Events
-    /// after the final one, or after a cancel, are dropped.
+    /// Appends an event and hands it over. Returns false when the source should stop until `onResume`. Events after the
+    /// final one, or after a cancel, are dropped.
     @discardableResult
     public func append(_ event: ClientEvent) -> Bool {
-        let (waiter, taken, room) = state.withLock {
-            state -> (CheckedContinuation<[ClientEvent]?, Never>?, [ClientEvent], Bool) in
-            guard !state.ended, !state.closed else { return (nil, [], true) }
+        defer { handOver() }
+        return buffer(event)
+    }
+
+    /// The same, but the reader is not woken before the next `handOver`.
+    func buffer(_ event: ClientEvent) -> Bool {
+        state.withLock { state in
+            guard !state.ended, !state.closed else { return true }
             state.ended = event.isFinal
             state.bytesInFlight += event.bytes
             if state.bytesInFlight > highWater { state.full = true }
             state.add(event)
-            // A report wakes nobody: it is handed over with the next event.
-            if case .progress = event { return (nil, [], !state.full) }
-            guard let waiter = state.waiter else { return (nil, [], !state.full) }
+            return !state.full
+        }
+    }
+
+    /// Wakes a waiting reader if something is new: once for all events of a turn of the loop, because to wake another
+    /// thread costs more than the rest. Reports and an award wake nobody; they are handed over with what follows.
+    func handOver() {
+        let (waiter, taken) = state.withLock {
+            state -> (CheckedContinuation<[ClientEvent]?, Never>?, [ClientEvent]) in
+            guard state.hasNews, let waiter = state.waiter else { return (nil, []) }
             state.waiter = nil
-            return (waiter, Self.take(&state), !state.full)
+            return (waiter, Self.take(&state))
         }
         waiter?.resume(returning: taken)
-        return room
     }
 
     public func next() async -> [ClientEvent]? {
@@ -112,7 +129,8 @@ public final class TaskStream: TaskStreaming {
                         state.closed = true
                         return .some(nil)
                     }
-                    if !state.isEmpty || state.woken { return Self.take(&state) }
+                    if state.hasNews || state.progress != nil { return Self.take(&state) }
+                    if state.woken { return Self.takeWoken(&state) }
                     state.waiter = continuation
                     return nil
                 }
@@ -134,15 +152,16 @@ public final class TaskStream: TaskStreaming {
     }
 
     public func wake() {
-        let waiter = state.withLock { state in
+        let (waiter, taken) = state.withLock {
+            state -> (CheckedContinuation<[ClientEvent]?, Never>?, [ClientEvent]) in
             guard let waiter = state.waiter else {
                 state.woken = true
-                return nil as CheckedContinuation<[ClientEvent]?, Never>?
+                return (nil, [])
             }
             state.waiter = nil
-            return waiter
+            return (waiter, Self.takeWoken(&state))
         }
-        waiter?.resume(returning: [])
+        waiter?.resume(returning: taken)
     }
 
     public func cancel() {
@@ -159,8 +178,16 @@ public final class TaskStream: TaskStreaming {
         if first { onCancel() }
     }
 
+    /// What is buffered, and then nothing, which is what a woken reader looks for.
+    private static func takeWoken(_ state: inout State) -> [ClientEvent] {
+        let taken = take(&state)
+        state.woken = !taken.isEmpty
+        return taken
+    }
+
     private static func take(_ state: inout State) -> [ClientEvent] {
         state.woken = false
+        state.hasNews = false
         var taken = state.buffered
         // After the last event nothing is reported.
         if let phase = state.progress, !state.ended { taken.append(.progress(phase)) }

@@ -93,7 +93,9 @@ public struct Endpoint: Hashable, Comparable, Sendable, CustomStringConvertible 
     }
 
     /// Parses `a.b.c.d:port` or `[v6]:port`; nil for anything else, including host names.
-    public init?(_ text: some StringProtocol) {
+    @_specialize(where Text == String)
+    @_specialize(where Text == Substring)
+    public init?<Text: StringProtocol>(_ text: Text) {
         guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]) else {
             return nil
         }

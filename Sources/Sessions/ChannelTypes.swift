@@ -31,9 +31,9 @@ public enum ChannelAction: Sendable {
 }
 
 public struct ChannelLimits: Sendable {
-    public var channels = 1_024
+    public var channels = 4_096
     /// Of those, accepted ones: the rest is kept for our own dials.
-    public var accepted = 768
+    public var accepted = 3_072
     /// Inbound channels whose handshake isn't complete, in total and per source prefix. At the first bound one
     /// of the most crowded prefix gives way, at the second the newcomer is refused.
     public var handshaking = 512

@@ -29,7 +29,7 @@ import Testing
     }
 
     /// Half the descriptors beyond a reserve; the default table where there are plenty.
-    @Test(arguments: [(100, 32), (1_024, 448), (4_096, 1_024), (1 << 20, 1_024)])
+    @Test(arguments: [(100, 32), (1_024, 448), (4_096, 1_984), (1 << 20, 4_096)])
     func channelsTakeTheirShareOfTheFileDescriptors(descriptors: Int, channels: Int) throws {
         let peer = try settings("name: m").peerSettings(memory: Node.Memory(), descriptors: descriptors)
         #expect(peer.channels.channels == channels && peer.channels.accepted == channels * 3 / 4)

@@ -1,8 +1,10 @@
+import Cryptography
 import Market
 import NodeRuntime
 import Primitives
 import Synchronization
 import Testing
+import Wire
 
 private final class Counter: Sendable {
     private let value = Mutex(0)
@@ -119,4 +121,27 @@ private let someTask = TaskID(high: 1, low: 2)
     #expect(tokens == 20_002)
     let all = (0..<20_000).map { String($0 % 10) }.joined()
     #expect(text(events)?.joined() == all + "zfailed worker_lost")
+}
+
+private let award = ClientEvent.awarded(
+    AwardSummary(
+        attempt: 1, worker: PublicKey(.zero), workerName: "", quantization: "", digest: nil,
+        price: Price(), known: 1, asked: 1, bids: 1, choose: .zero,
+        collect: .zero, award: .zero, resume: .none))
+
+@Test func anAwardWakesNobodyAndComesWithWhatFollows() async {
+    let stream = TaskStream(id: someTask, onCancel: {})
+    stream.append(award)
+    async let waiting = stream.next()
+    stream.append(delta("a"))
+    #expect(text(await waiting) == ["other", "a"])
+}
+
+@Test func aWokenReaderGetsTheAwardAndThenNothing() async {
+    let stream = TaskStream(id: someTask, onCancel: {})
+    let reader = Task { [await stream.next(), await stream.next()] }
+    stream.append(award)
+    stream.wake()
+    let taken = await reader.value.map { text($0) ?? [] }
+    #expect(taken == [["other"], []])
 }

@@ -91,8 +91,8 @@ class Bench:
     @contextlib.contextmanager
     def backend(self, **options):
         """A scripted model server: {"url", "pid"}. Options are those of `starling-bench backend`."""
-        words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
-        process = subprocess.Popen([self.program("starling-bench"), "backend", *words], stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            [self.program("starling-bench"), "backend", *arguments(options)], stdout=subprocess.PIPE, text=True)
         try:
             line = process.stdout.readline()
             if not line:
@@ -104,8 +104,7 @@ class Bench:
 
     def load(self, targets, **options):
         """Runs `starling-bench load` against `targets` (base URLs, asked in turn) and returns its document."""
-        words = [word for url in targets for word in ("--to", url)]
-        words += [word for key, value in options.items() for word in (f"--{key.replace('_', '-')}", str(value))]
+        words = [word for url in targets for word in ("--to", url)] + arguments(options)
         done = subprocess.run([self.program("starling-bench"), "load", *words], capture_output=True, text=True, timeout=600)
         if done.returncode != 0:
             raise CannotMeasure(f"load: {done.stderr.strip()}")
@@ -116,6 +115,17 @@ class Bench:
             if not target["total_us"]:
                 raise CannotMeasure(f"{target['url']} answered nothing: {target['first_error']}")
         return document
+
+    @contextlib.contextmanager
+    def loading(self, target, **options):
+        """The same load on one server, as long as the context lasts; nothing is measured."""
+        words = ["--to", target, "--seconds", "3600", *arguments(options)]
+        process = subprocess.Popen([self.program("starling-bench"), "load", *words], stdout=subprocess.DEVNULL)
+        try:
+            yield
+        finally:
+            process.kill()
+            process.wait()
 
     @contextlib.contextmanager
     def testnet(self, nodes, mesh="testnet-bench", timeout=120):
@@ -208,6 +218,16 @@ def scripted_servers(*models):
             server.stop()
 
 
+def arguments(options):
+    """Command line options; True is a flag."""
+    words = []
+    for key, value in options.items():
+        words.append(f"--{key.replace('_', '-')}")
+        if value is not True:
+            words.append(str(value))
+    return words
+
+
 # HTTP
 
 
@@ -281,6 +301,16 @@ def memory(pid):
             if rest.strip().endswith("kB"):
                 fields[key] = int(rest.split()[0]) / 1024
     return {"rss": fields["Rss"], "private": fields["Private_Clean"] + fields["Private_Dirty"], "dirty": fields["Private_Dirty"]}
+
+
+def thread_seconds(pid):
+    """CPU of a live process by its threads' names."""
+    seconds = {}
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            name = (task / "comm").read_text().strip()
+            seconds[name] = seconds.get(name, 0) + int((task / "schedstat").read_text().split()[0]) / 1e9
+    return seconds
 
 
 def cpu_seconds(pid):

@@ -95,7 +95,8 @@ public struct MarketParameters: Sendable {
 
     // MARK: - Tables
 
-    public var tasksMax = 1_024
+    /// Open tasks of this node, each with a channel; some 40 kB each.
+    public var tasksMax = 4_096
     public var transcriptsMax = 1_000
     public var transcriptAge = Interval.minutes(60)
     /// Sellers whose reply times, speeds and failures are remembered.

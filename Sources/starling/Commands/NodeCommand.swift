@@ -101,7 +101,12 @@ struct NodeCommand: AsyncParsableCommand {
                     Glibc.exit(ExitStatus.unavailable.rawValue)
                 }
             }
+            let trimming = Task {
+                try await Task.sleep(for: .seconds(5))
+                StartPages.release()
+            }
             _ = await signals.next()
+            trimming.cancel()
             if !quiet {
                 let words = "leaving: finishing running answers"
                 if settings.log.format == .json {

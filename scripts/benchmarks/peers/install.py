@@ -1,4 +1,4 @@
-"""Fetches the systems that we compare ourselves with into .cache/peers: OpenDHT from Debian, libtorrent from PyPI.
+"""Fetches the systems that we compare ourselves with into .cache/peers: OpenDHT from Debian, libtorrent and LiteLLM from PyPI.
 
 Nothing is installed into the system: Debian's packages are unpacked in the folder, together with missing dependencies,
 and Python's go to their own target folder.
@@ -13,6 +13,7 @@ import harness
 FOLDER = harness.ROOT / ".cache" / "peers"
 SOURCES = pathlib.Path(__file__).resolve().parent
 LIBTORRENT = ["libtorrent==2.1.1", "cryptography"]
+LITELLM = "litellm[proxy]==1.106.2"
 
 
 def call(*words, **options):
@@ -55,6 +56,19 @@ def libtorrent():
         call(sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--target", target, *LIBTORRENT)
     sys.path.insert(0, str(target))
     return ["env", f"PYTHONPATH={target}", sys.executable, "-S", str(SOURCES / "libtorrent_node.py")]
+
+
+def litellm():
+    """The path of LiteLLM's proxy, in an environment of its own."""
+    folder = FOLDER / "litellm"
+    program = folder / "bin" / "litellm"
+    done = folder / LITELLM.rpartition("==")[2]
+    if not done.exists():
+        harness.remark("fetching LiteLLM from PyPI …")
+        call(sys.executable, "-m", "venv", folder)
+        call(folder / "bin" / "pip", "install", "-q", "--disable-pip-version-check", LITELLM)
+        done.touch()
+    return str(program)
 
 
 def versions():
