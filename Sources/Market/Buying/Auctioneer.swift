@@ -94,17 +94,19 @@ public struct Auctioneer: Sendable {
         case .call where tasks[request.task]?.isCalling(request.attempt) == true:
             change(request.task, &turn) { $0.callAnswered(message, from: key, &$1, &$2) }
         case .call:
-            calledLate(request, message)
+            calledLate(request, message, turn.monotonic)
         }
     }
 
     /// A call's answer after the close. Its bid holds a slot for nothing.
-    private mutating func calledLate(_ request: AuctionDesk.PendingRequest, _ message: MarketMessage?) {
+    private mutating func calledLate(
+        _ request: AuctionDesk.PendingRequest, _ message: MarketMessage?, _ now: MonotonicTime
+    ) {
         var score: UInt64 = 0
         if let index = tasks.index(forKey: request.task),
             tasks.values[index].attempt == request.attempt
         {
-            tasks.values[index].answeredLate(message, from: request.to.key, &desk)
+            tasks.values[index].answeredLate(message, from: request.to.key, &desk, now)
             score = tasks.values[index].auction?.winningScore ?? 0
         }
         guard case .bid = message else { return }

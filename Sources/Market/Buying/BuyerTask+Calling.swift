@@ -62,23 +62,27 @@ extension BuyerTask {
     mutating func callAnswered(
         _ message: MarketMessage?, from key: PublicKey, _ desk: inout AuctionDesk, _ turn: inout Turn
     ) {
-        note(message, from: key, &desk)
+        note(message, from: key, &desk, turn.monotonic)
         closeIfDecided(&desk, &turn)
     }
 
     /// An answer after the close: for the transcript, and as the next bid if the winner fails before it begins.
-    mutating func answeredLate(_ message: MarketMessage?, from key: PublicKey, _ desk: inout AuctionDesk) {
-        note(message, from: key, &desk)
+    mutating func answeredLate(
+        _ message: MarketMessage?, from key: PublicKey, _ desk: inout AuctionDesk, _ now: MonotonicTime
+    ) {
+        note(message, from: key, &desk, now)
         if let auction { transcript.bids = auction.transcripts() }
     }
 
     private mutating func note(
-        _ message: MarketMessage?, from key: PublicKey, _ desk: inout AuctionDesk
+        _ message: MarketMessage?, from key: PublicKey, _ desk: inout AuctionDesk, _ now: MonotonicTime
     ) {
         switch message {
         case .bid(let signed):
             bids += 1
-            desk.sellers.bid(key)
+            if let bid = try? Bid(decoding: signed.body) {
+                desk.sellers.bid(key, queue: .milliseconds(Int64(bid.queueMilliseconds)), now)
+            }
             auction?.receive(signed, from: key, task: id, buyer: desk.identity.publicKey)
         case .decline(let decline) where decline.task == id && decline.attempt == attempt:
             desk.sellers.declined(key)

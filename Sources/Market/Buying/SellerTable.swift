@@ -26,6 +26,9 @@ public struct SellerExperience: Sendable {
     fileprivate var setBackAt: MonotonicTime?
     /// Our own tasks that it is answering now: its offer can't say that.
     fileprivate(set) var inFlight = 0
+    /// When the queue was to end that it stated last.
+    fileprivate(set) var queueEnds = MonotonicTime.zero
+    fileprivate(set) var queueSeen = MonotonicTime.zero
     /// Tasks that it may answer at a time while another seller has room: see `Standing`.
     fileprivate var window = 1
 
@@ -175,7 +178,14 @@ struct SellerTable: Sendable {
         change(key, now) { $0.leftWith = sequence }
     }
 
-    mutating func bid(_ key: PublicKey) { table.change(key) { $0.declines = 0 } }
+    /// It bid, with a queue of that length.
+    mutating func bid(_ key: PublicKey, queue: Interval, _ now: MonotonicTime) {
+        table.change(key) {
+            $0.declines = 0
+            $0.queueEnds = now + queue
+            $0.queueSeen = now
+        }
+    }
 
     mutating func declined(_ key: PublicKey) { table.change(key) { $0.declines &+= 1 } }
 

@@ -43,7 +43,8 @@ enum Sampling {
         let free = min(max(1, Int64(slots) - Int64(inFlight)), isMet ? slotsMetMax : slotsClaimedMax)
         let bounded = min(score, 1 << 40)
         let ratio = (min(best, bounded) + 1) * scale / (bounded + 1)
-        let squared = ratio * ratio / scale
+        var squared = ratio
+        for _ in 1..<Int(Tuning.get("power", 2)) { squared = squared * ratio / scale }
         let weight = squared * UInt64(free) * (hasSession ? sessionFactor : 1)
         return max(1, weight >> UInt64(min(max(0, declines), halvingsMax)))
     }

@@ -68,14 +68,17 @@ struct ScoringBasis: Sendable {
 
     func judge(_ bid: Bid, millitrust: UInt32, _ belief: SpeedBelief) -> Result {
         result(
-            bid.price, cached: bid.cachedTokens, queue: bid.queueMilliseconds,
+            bid.price, cached: bid.cachedTokens, queue: UInt32(Double(bid.queueMilliseconds) * Tuning.get("qw", 1)),
             first: belief.firstToken(bid.firstTokenMilliseconds),
             speed: belief.rate(bid.millitokensPerSecond), millitrust: millitrust)
     }
 
     /// The expected score of an offer: nothing cached, no queue.
-    func expect(_ offer: Offer, millitrust: UInt32, _ belief: SpeedBelief) -> Result {
-        result(offer.price, cached: 0, offer.speed, millitrust: millitrust, belief)
+    func expect(_ offer: Offer, millitrust: UInt32, _ belief: SpeedBelief, queue: Interval = .zero) -> Result {
+        result(
+            offer.price, cached: 0, queue: UInt32(clamping: queue.milliseconds),
+            first: belief.firstToken(offer.speed.firstTokenMilliseconds),
+            speed: belief.rate(offer.speed.millitokensPerSecond), millitrust: millitrust)
     }
 
     /// The best possible score of a bid on this offer: all input cached, no queue.
