@@ -91,7 +91,7 @@ def run(bench):
             for seed in seeds:
                 jobs[kind, load, seed] = MARKET + words + length + ("--load", load, "--seed", seed) + policies(*POLICIES)
     for calls in CALLS:
-        words = MARKET + LENGTHS["exponential"] + ("--warm-up", 45, "--seconds", 30, "--load", 80, "--calls", calls)
+        words = MARKET + LENGTHS["exponential"] + ("--warm-up", 40, "--seconds", 30, "--load", 80, "--calls", calls)
         jobs["calls", calls, 1] = words + policies("omniscient")
     jobs["strangers", 80, 1] = STRANGERS + LENGTHS["exponential"] + length + ("--load", 80) + policies("omniscient")
     if bench.full:

@@ -68,6 +68,7 @@ extension BuyerTask {
         // that a dead node costs one call; before them those that failed again and again. Sellers that must dial us
         // wait until we know that they can.
         var (pool, dialling, suspended, overdue): (Pool, Pool, Pool, Pool) = ([], [], [], [])
+        pool.reserveCapacity(found.sellers.count)
         for candidate in found.sellers {
             let offer = candidate.offer.record
             let seller = desk.sellers[candidate.key]

@@ -52,13 +52,12 @@ enum Sampling {
     static func choose(_ pool: [Eligible], most: Int, random: inout SeededRandom) -> [Eligible] {
         guard pool.count > most else { return pool }
         var chosen: [Eligible] = []
-        var rest: [Eligible] = []
-        for eligible in pool.sorted(by: { $0.rank < $1.rank }) {
-            if eligible.rank != .max && chosen.count < most {
-                chosen.append(eligible)
-            } else {
-                rest.append(eligible)
-            }
+        var rest = pool
+        // Few clients have an order, and a thousand offers take long to sort.
+        if pool.contains(where: { $0.rank != .max }) {
+            rest = pool.sorted { $0.rank < $1.rank }
+            chosen = Array(rest.prefix { $0.rank != .max }.prefix(most))
+            rest.removeFirst(chosen.count)
         }
         var total = rest.reduce(UInt64(0)) { $0 &+ $1.weight }
         let hasMet = rest.contains(where: \.isMet) || chosen.contains(where: \.isMet)
