@@ -57,7 +57,8 @@ import Testing
         let (other, _) = try certificate("other", in: folder)
         let (server, output) = try start("python3", ["-c", Self.server, own, key])
         defer {
-            server.terminate()
+            // A mask of signals that it inherits may hold back any other.
+            kill(server.processIdentifier, SIGKILL)
             server.waitUntilExit()
         }
         let port = String(decoding: output.fileHandleForReading.availableData, as: UTF8.self)

@@ -80,23 +80,19 @@ struct CheckCommand: AsyncParsableCommand {
 
     /// The configuration's entries for this server. Without a configuration there are none.
     private func entries() throws -> [ServeSettings] {
-        let path = config ?? NodeCommand.defaultConfigPath
+        // What is wrong with the usual one is for `starling node` to say.
+        guard let path = config else { return (try? entries(at: NodeCommand.defaultConfigPath)) ?? [] }
+        return try entries(at: path)
+    }
+
+    private func entries(at path: String) throws -> [ServeSettings] {
         guard let data = FileManager.default.contents(atPath: path) else {
-            guard config == nil else {
-                throw fail(
-                    "the configuration \(path) can't be read", fix: "name one that exists", .configuration)
-            }
-            return []
+            throw fail("the configuration \(path) can't be read", fix: "name one that exists", .configuration)
         }
-        do {
-            let settings = try NodeSettings(
-                parsing: YAMLReader.text(of: data, file: path),
-                source: .init(file: path, environment: ProcessInfo.processInfo.environment), home: homeFolder)
-            return settings.serve.filter { $0.backend != .managed && Self.base($0.url) == Self.base(url) }
-        } catch  where config == nil {
-            // `starling node` says what is wrong with it.
-            return []
-        }
+        let settings = try NodeSettings(
+            parsing: YAMLReader.text(of: data, file: path),
+            source: .init(file: path, environment: ProcessInfo.processInfo.environment), home: homeFolder)
+        return settings.serve.filter { $0.backend != .managed && Self.base($0.url) == Self.base(url) }
     }
 
     /// A URL without what doesn't tell servers apart.
