@@ -18,7 +18,7 @@ import Wire
             if twinSells { settings.models = [RestartTests.model] }
         }
         if twinSells { RestartTests.serve(8, in: &mesh) }
-        mesh.run(for: .minutes(1))
+        mesh.run(for: .minutes(5))
         return mesh
     }
 
