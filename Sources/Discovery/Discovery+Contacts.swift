@@ -10,7 +10,12 @@ extension Discovery {
         _ peer: PeerAddress, contact record: SignedRecord? = nil, turn: inout Turn,
         out: inout [DiscoveryAction]
     ) {
-        guard peer.key != selfKey else { return }
+        guard peer.key != selfKey else {
+            if let record, let stated = try? Contact(decoding: record.body), stated.publicKey == selfKey {
+                noteForeign(stated, record)
+            }
+            return
+        }
         if let place = table.place(of: peer.key) {
             if table[place].endpoint == peer.endpoint { table[place].lastHeard = turn.monotonic }
             guard let record, table[place].contact.signed != record else { return }

@@ -16,17 +16,17 @@ struct LostContact: Sendable {
 /// Keeps the table true. Eviction happens on our own schedule only (discv5's rule): nothing that others say
 /// or send removes a contact, and a stranger can neither hasten nor delay it.
 extension Discovery {
-    /// Sets our own contact. A changed endpoint or reachability, and what `isNews`, is announced to every contact within
-    /// ten seconds; any other change goes along in the next probe.
+    /// Sets our own contact. A changed endpoint or reachability is announced to every contact within ten
+    /// seconds; any other change goes along in the next probe.
     public mutating func setSelf(
-        _ contact: Verified<Contact>, isNews: Bool = false, turn: inout Turn, out: inout [DiscoveryAction]
+        _ contact: Verified<Contact>, turn: inout Turn, out: inout [DiscoveryAction]
     ) {
         precondition(contact.record.publicKey == selfKey, "own contact under another key")
         let old = selfContact?.record
         let moved =
             old?.endpoints != contact.record.endpoints || old?.reachability != contact.record.reachability
         selfContact = contact
-        guard moved || isNews else { return }
+        guard moved else { return }
         if old?.endpoints != contact.record.endpoints { endpointMoved(&turn) }
         for entry in table.entries where !entry.isProbed && entry.failures == 0 {
             timers.set(
@@ -43,6 +43,11 @@ extension Discovery {
         for entry in table.entries where entry.failures == 0 {
             ping(entry.address, for: .withdraw, knowing: entry.contact, introducing: true, &out)
         }
+    }
+
+    /// Sends `peer` our contact, whoever it is.
+    public mutating func introduce(to peer: PeerAddress, out: inout [DiscoveryAction]) {
+        ping(peer, for: .withdraw, knowing: nil, introducing: true, &out)
     }
 
     /// The peer left an important message unanswered: probe it now. Only our probes count as failures.

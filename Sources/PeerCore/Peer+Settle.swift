@@ -82,13 +82,23 @@ extension Peer {
         let tolerance = Interval.seconds(10)
         guard age > .zero - tolerance, age < turn.monotonic - startedAt - tolerance else { return }
         if ownKeyUse == nil { effects.append(.log(.ownKeyUsed(at: endpoint))) }
+        let isNews = ownKeyUse.map { turn.monotonic - $0.at > .minutes(10) } ?? true
         ownKeyUse = OwnKeyUse(endpoint: endpoint ?? ownKeyUse?.endpoint, at: turn.monotonic)
-        // Of two records with one key only the later one tells: the process that began later sees no later one until the
-        // earlier process signs again.
-        if leaving != .no { return }
-        if let at = ownKeyAnsweredAt, turn.monotonic - at < .minutes(10) { return }
-        ownKeyAnsweredAt = turn.monotonic
-        stateContact(isNews: true)
+        if isNews { (ownKeyAnswerAt, ownKeyAnswersLeft) = (turn.monotonic + tolerance * 2, 2) }
+    }
+
+    /// Of two records with one key only the later one tells, if the process that reads it had begun. So the process that
+    /// began later learns of the other only when that signs again, some time after it has noticed. It is told twice,
+    /// since the first message opens the session and so proves nothing.
+    mutating func answerOwnKey() {
+        ownKeyAnswersLeft -= 1
+        ownKeyAnswerAt = ownKeyAnswersLeft > 0 ? turn.monotonic + .seconds(2) : .never
+        guard leaving == .no else { return }
+        stateContact()
+        if let endpoint = ownKeyUse?.endpoint, profile.accepts(endpoint) {
+            let other = PeerAddress(key: identity.publicKey, endpoint: endpoint)
+            discovery.introduce(to: other, out: &discoveryActions)
+        }
     }
 
     private mutating func count(_ event: ClientEvent) {

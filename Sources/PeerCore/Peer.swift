@@ -71,8 +71,9 @@ public struct Peer: ~Copyable {
     let startedAt: MonotonicTime
     /// The last sign of another process with our key.
     public internal(set) var ownKeyUse: OwnKeyUse?
-    /// When this node last stated its contact anew, so that the other process learns of this one.
-    var ownKeyAnsweredAt: MonotonicTime?
+    /// When this node states its contact anew, so that the other process learns of this one.
+    var ownKeyAnswerAt = MonotonicTime.never
+    var ownKeyAnswersLeft = 0
 
     enum Dialler {
         case auctioneer(TaskID, attempt: UInt32, PeerAddress), bidder(TaskID, attempt: UInt32, PeerAddress)
@@ -128,7 +129,9 @@ public struct Peer: ~Copyable {
             min(
                 min(sessions.nextDeadline(), channels.nextDeadline()),
                 min(discovery.nextDeadline(), gossip.nextDeadline())),
-            min(min(auctioneer.nextDeadline(), bidder.nextDeadline()), searches.timers.next()))
+            min(
+                min(auctioneer.nextDeadline(), bidder.nextDeadline()),
+                min(searches.timers.next(), ownKeyAnswerAt)))
     }
 
     /// Does everything that is due, including what becomes due at once as a result.
@@ -154,6 +157,7 @@ public struct Peer: ~Copyable {
         auctioneer.tick(turn: &turn, out: &auctioneerActions)
         if bidder.nextDeadline() <= time { bidder.tick(turn: &turn, out: &bidderActions) }
         tickSearches()
+        if ownKeyAnswerAt <= time { answerOwnKey() }
         settle()
     }
 

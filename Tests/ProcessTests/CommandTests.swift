@@ -295,21 +295,20 @@ extension ProcessTests {
             let ((first, port), (second, http)) = (try Socket.holding(), try Socket.holding())
             first.close()
             second.close()
-            let made = try await Spawned(
-                Project.program,
-                [
-                    "init", "--no-detect", "--data", "second node", "--port", "\(port)", "--listen",
-                    "0.0.0.0:\(http)",
-                ], environment: ["HOME": home], folder: home
+            func shell(_ folder: String, _ arguments: String) throws -> Spawned {
+                try Spawned(
+                    "/bin/sh", ["-c", "cd '\(folder)' && exec '\(Project.program)' \(arguments)"],
+                    environment: ["HOME": home], folder: home)
+            }
+            let made = try await shell(
+                home, "init --no-detect --data 'second node' --port \(port) --listen 0.0.0.0:\(http)"
             ).finished()
             #expect(made.status == 0, "\(made.err)")
             func printed(_ command: String) throws -> Spawned {
                 let line = try #require(
                     made.err.split(separator: "\n").map { $0.trimmingCharacters(in: .whitespaces) }
                         .first { $0.hasPrefix("starling \(command)") })
-                return try Spawned(
-                    "/bin/sh", ["-c", "cd / && exec '\(Project.program)'\(line.dropFirst(8))"],
-                    environment: ["HOME": home], folder: home)
+                return try shell("/", String(line.dropFirst("starling ".count)))
             }
             let node = try printed("node --config '")
             defer { node.stop() }

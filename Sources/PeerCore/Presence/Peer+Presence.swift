@@ -10,10 +10,9 @@ import Wire
 extension Peer {
     // MARK: Statements
 
-    /// Publishes our contact under a new sequence. `isNews`: every contact hears of it soon, though nothing in it changed.
-    mutating func stateContact(isNews: Bool = false) {
-        discovery.setSelf(
-            presence.contact(at: turn.wall), isNews: isNews, turn: &turn, out: &discoveryActions)
+    /// Publishes our contact under a new sequence.
+    mutating func stateContact() {
+        discovery.setSelf(presence.contact(at: turn.wall), turn: &turn, out: &discoveryActions)
     }
 
     mutating func announceServed() {
