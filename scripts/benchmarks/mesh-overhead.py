@@ -7,7 +7,7 @@ transcript's choose and bids. tokens/s is that of a paced backend (100 tokens at
 At 1, 16 and 256 streams the backend writes each of 16 tokens by itself, as fast as its loop turns. CPU is that of each
 process, and of each thread of the nodes: `mesh` is the loop, `http` the gateway, `pool` the database and large documents.
 LiteLLM's proxy (PyPI) stands before the same backend in the same run. `rss_2000_streams` is that of
-the asker with 2,000 answers of a token a second open; each of four sellers has a quarter of them.
+the asker with 2,000 answers of a token a second open; six sellers have a sixth of them each.
 """
 import contextlib
 import json
@@ -172,7 +172,7 @@ def litellm(bench, backend, mesh):
 def open_streams(bench, count=2_000):
     """Memory of both nodes with `count` answers open. Strangers may use half of a seller's slots."""
     with bench.backend(tokens=3_600, interval=1_000) as backend, bench.testnet(
-            nodes(backend["url"], 4, slots=1_024)) as testnet:
+            nodes(backend["url"], 6, slots=1_024)) as testnet:
         url, door = testnet.http("asker"), harness.Door(backend["url"])
         with bench.loading(url, clients=count):
             opened = 0
