@@ -7,8 +7,9 @@ import NodeRuntime
 import OpenAIFormat
 import Primitives
 
-/// What a stream has sent so far, and what it sends next.
-struct StreamProgress: Sendable {
+/// What a stream has sent so far, and what it sends next. A class, because the frames of the request's task would hold
+/// several copies of a value: 20 kB for each open answer.
+final class StreamProgress {
     private(set) var chunks: StreamChunks
     /// The model that the chunks name.
     private(set) var model: String
@@ -29,19 +30,19 @@ struct StreamProgress: Sendable {
     }
 
     /// The award says which of the client's models answers; once the answer has begun that can't change.
-    mutating func begin(_ identity: AnswerIdentity, includeUsage: Bool) {
+    func begin(_ identity: AnswerIdentity, includeUsage: Bool) {
         guard !hasBegun, identity.model != model else { return }
         model = identity.model
         chunks = StreamChunks(identity, includeUsage: includeUsage)
     }
 
-    mutating func finish(reason: String, usage: Usage) {
+    func finish(reason: String, usage: Usage) {
         chunks.finish(reason: reason, usage: usage, to: &out)
     }
 
     var isOver: Bool { summary != nil || failure != nil }
 
-    mutating func take(_ event: ClientEvent) {
+    func take(_ event: ClientEvent) {
         switch event {
         case .awarded(let award): self.award = award
         // A task that streams never begins again.
@@ -64,7 +65,7 @@ struct StreamProgress: Sendable {
     }
 
     /// Called by the timer: adds a comment if nothing was sent since the last call.
-    mutating func signOfLife() {
+    func signOfLife() {
         if quiet, let award { StreamChunks.comment("waiting for \(award.workerName)", to: &out) }
         quiet = true
     }
@@ -72,14 +73,14 @@ struct StreamProgress: Sendable {
 
 extension TaskAnswer {
     func streamed() async -> Response {
-        var progress = StreamProgress(identity, includeUsage: client.includeUsage)
+        let progress = StreamProgress(identity, includeUsage: client.includeUsage)
         responder.heartbeat.add(stream, on: loop)
         while progress.out.isEmpty, progress.summary == nil {
             guard let events = await stream.next() else {
                 end()
                 return Reply.gone
             }
-            take(events, into: &progress)
+            take(events, into: progress)
             if let failed = progress.failure {
                 end()
                 return await failure(failed)
@@ -98,12 +99,13 @@ extension TaskAnswer {
     }
 
     private func body(_ begun: StreamProgress) -> Response.Body {
-        .stream { writer in
-            var progress = begun
+        // Only the request's task has it.
+        nonisolated(unsafe) let progress = begun
+        return .stream { writer in
             defer { end() }
             do {
                 while true {
-                    finish(&progress)
+                    finish(progress)
                     if !progress.out.isEmpty {
                         try await writer.write(progress.out, isLast: progress.isOver)
                         progress.out.removeAll(keepingCapacity: true)
@@ -114,7 +116,7 @@ extension TaskAnswer {
                     }
                     if progress.isOver { return }
                     guard let events = await stream.next() else { throw CancellationError() }
-                    take(events, into: &progress)
+                    take(events, into: progress)
                 }
             } catch {
                 stream.cancel()
@@ -128,7 +130,9 @@ extension TaskAnswer {
         responder.counters.closed()
     }
 
-    private func take(_ events: [ClientEvent], into progress: inout StreamProgress) {
+    /// Not inlined: an event is large, and would be part of the task's frame.
+    @inline(never)
+    private func take(_ events: [ClientEvent], into progress: StreamProgress) {
         if events.isEmpty { progress.signOfLife() }
         for event in events {
             if case .awarded(let award) = event {
@@ -139,7 +143,8 @@ extension TaskAnswer {
     }
 
     /// Writes the end of the stream, if the task is over.
-    private func finish(_ progress: inout StreamProgress) {
+    @inline(never)
+    private func finish(_ progress: StreamProgress) {
         if let summary = progress.summary {
             progress.finish(reason: summary.reason, usage: usage(summary))
         } else if let failed = progress.failure {

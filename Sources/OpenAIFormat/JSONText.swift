@@ -43,13 +43,12 @@ public enum Credits {
 
     private static func decimal(_ microcredits: Int64, atLeast decimals: Int) -> String {
         let magnitude = microcredits.magnitude
-        let digits = String(magnitude % 1_000_000)
-        var fraction = String(repeating: "0", count: 6 - digits.utf8.count) + digits
-        while fraction.utf8.count > decimals, fraction.utf8.last == UInt8(ascii: "0") {
-            fraction.removeLast()
-        }
-        return (microcredits < 0 ? "-" : "") + "\(magnitude / 1_000_000)"
-            + (fraction.isEmpty ? "" : "." + fraction)
+        var (fraction, places) = (magnitude % 1_000_000, 6)
+        while places > decimals, fraction % 10 == 0 { (fraction, places) = (fraction / 10, places - 1) }
+        let whole = (microcredits < 0 ? "-" : "") + "\(magnitude / 1_000_000)"
+        if places == 0 { return whole }
+        let digits = String(fraction)
+        return whole + "." + String(repeating: "0", count: places - digits.utf8.count) + digits
     }
 
     /// Credits as micro-credits, rounded; nil when negative, not a number or over 10^9 credits.

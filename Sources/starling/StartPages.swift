@@ -13,7 +13,7 @@ enum StartPages {
             // START-END PERMISSIONS …: code is never written to, so the file has all of it.
             let words = String(cString: line).split(separator: " ", maxSplits: 5)
             let ends = words[0].split(separator: "-").compactMap { UInt($0, radix: 16) }
-            guard words.count == 6, words[1] == "r-xp", words[5].hasPrefix("/"), ends.count == 2 else {
+            guard words.count == 6, words[1] == "r-xp", words[5].contains("/"), ends.count == 2 else {
                 continue
             }
             madvise(UnsafeMutableRawPointer(bitPattern: ends[0]), Int(ends[1] - ends[0]), MADV_DONTNEED)

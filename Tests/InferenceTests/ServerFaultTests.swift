@@ -58,6 +58,47 @@ import Testing
         server.close()
     }
 
+    @Test func aServerThatNamesItselfAsAnotherKeepsItsConnection() {
+        let (server, rig) = rig { connection in
+            connection.write("HTTP/1.1 200 OK\r\nServer: uvicorn\r\nTransfer-Encoding: chunked\r\n\r\n")
+            let answer = Script.answer(["well"])
+            connection.write(String(answer.utf8.count, radix: 16) + "\r\n\(answer)\r\n0\r\n\r\n")
+        }
+        for id in 1..<20 {
+            run(rig, JobID(rawValue: UInt64(id)))
+            #expect(rig.text(JobID(rawValue: UInt64(id))) == "well")
+        }
+        #expect(server.connections.count < 10)
+        rig.close()
+        server.close()
+    }
+
+    /// A server that writes token by token is not read at each of them.
+    @Test(arguments: [true, false])
+    func anAnswerOfManyWritesIsReadToItsEndOrUntilItIsCancelled(isCancelled: Bool) {
+        var answering: ScriptedServer.Connection?
+        let (server, rig) = rig { connection in
+            connection.head()
+            answering = connection
+        }
+        #expect(rig.ask(1) == nil)
+        #expect(loop.run { answering != nil })
+        for tokens in 1...20 {
+            answering?.write(Script.chunk("a"))
+            #expect(loop.run { rig.tokens(1) == tokens })
+        }
+        if isCancelled {
+            rig.backend.cancel(1)
+            #expect(loop.run { answering?.leftAt != nil })
+        } else {
+            answering?.write(Script.end(20))
+            #expect(loop.run { rig.isOver(1) })
+            #expect(rig.text(1) == String(repeating: "a", count: 20))
+        }
+        rig.close()
+        server.close()
+    }
+
     @Test(arguments: [429, 503], ["Retry-After: 7\r\n", ""])
     func aBusyServerSaysWhenItMayBeAskedAgain(_ status: Int, _ header: String) {
         let (server, rig) = rig { connection in

@@ -57,6 +57,7 @@ struct NodeCommand: AsyncParsableCommand {
     func run() async throws {
         // A node outlives whoever reads its output.
         signal(SIGPIPE, SIG_IGN)
+        ProcessMemory.returnLargeBlocks()
         try await reporting {
             let settings = try load()
             let log = NodeLog.logger(settings.log)

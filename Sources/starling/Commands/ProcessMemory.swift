@@ -19,6 +19,17 @@ enum ProcessMemory {
         return resident()
     }
 
+    /// Blocks of 256 KiB or more are mapped by themselves, and go back to the system when they are freed. Otherwise glibc
+    /// raises that bound to the largest block that it ever got back, and keeps the holes that growing tables leave.
+    static func returnLargeBlocks() {
+        typealias Option = @convention(c) (Int32, Int32) -> Int32
+        guard let symbol = dlsym(nil, "mallopt") else { return }
+        let option = unsafeBitCast(symbol, to: Option.self)
+        // M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
+        _ = option(-3, 256 << 10)
+        _ = option(-1, 1 << 20)
+    }
+
     /// Restarts the program with large pages. Thousands of peers are gigabytes of small objects, and every
     /// event finds its peer far from the last one's: pages of 2 MiB avoid most TLB misses. glibc uses them
     /// only if a variable says so at program start, and only in its main arena (other threads' arenas are too
