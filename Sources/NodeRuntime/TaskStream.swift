@@ -36,7 +36,7 @@ public final class TaskStream: TaskStreaming {
         /// Something is buffered that the reader waits for.
         var hasNews = false
         /// The latest report since the reader took its events; it is handed over after them.
-        var progress: Phase?
+        var progress: Progress?
         var bytesInFlight = 0
         var full = false
         var woken = false
@@ -54,7 +54,7 @@ public final class TaskStream: TaskStreaming {
             case .delta, .restarted, .finished, .failed: hasNews = true
             }
             switch event {
-            case .progress(let phase): progress = phase
+            case .progress(let latest): progress = latest
             case .delta(let text, let tokens, let extra) where extra.isEmpty: add(text, tokens)
             case .awarded, .delta, .restarted, .finished, .failed: buffered.append(event)
             }
@@ -190,7 +190,7 @@ public final class TaskStream: TaskStreaming {
         state.hasNews = false
         var taken = state.buffered
         // After the last event nothing is reported.
-        if let phase = state.progress, !state.ended { taken.append(.progress(phase)) }
+        if let progress = state.progress, !state.ended { taken.append(.progress(progress)) }
         state.buffered = []
         state.progress = nil
         return taken

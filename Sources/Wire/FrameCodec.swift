@@ -79,6 +79,7 @@ extension FrameBody {
             w.message(field) {
                 $0.uint(1, progress.phase.rawValue)
                 $0.uint(2, progress.tokens)
+                $0.uint(3, progress.place)
             }
         case .finish(let finish): w.message(field, expecting: finish.extra.count + 16) { finish.write(&$0) }
         case .fail(let fail):
@@ -182,6 +183,7 @@ extension Progress {
             switch r.field {
             case 1: r.read(&phase, unknown: .unspecified)
             case 2: r.read(&tokens, clampedTo: WireLimits.tokensMax)
+            case 3: r.read(&place, clampedTo: WireLimits.tokensMax)
             default: break
             }
         }

@@ -69,9 +69,12 @@ public enum Phase: UInt32, Sendable { case unspecified = 0, queued, loading, pre
 public struct Progress: Hashable, Sendable {
     public var phase: Phase
     public var tokens: UInt32
-    public init(phase: Phase, tokens: UInt32) {
+    /// In a queue: tasks before it and itself; 0: unknown.
+    public var place: UInt32
+    public init(phase: Phase, tokens: UInt32, place: UInt32 = 0) {
         self.phase = phase
         self.tokens = tokens
+        self.place = place
     }
 }
 

@@ -95,12 +95,12 @@ private let someTask = TaskID(high: 1, low: 2)
 @Test func progressWithoutEndIsOneEventForAClientThatDoesNotRead() async throws {
     let stream = TaskStream(id: someTask, onCancel: {})
     for _ in 0..<10_000 {
-        stream.append(.progress(.prefill))
-        stream.append(.progress(.generating))
+        stream.append(.progress(Progress(phase: .prefill, tokens: 0)))
+        stream.append(.progress(Progress(phase: .generating, tokens: 0)))
     }
     let events = try #require(await stream.next())
     #expect(events.count == 1)
-    guard case .progress(.generating)? = events.first else {
+    guard case .progress(let progress)? = events.first, progress.phase == .generating else {
         return #expect(Bool(false), "not the latest report: \(events)")
     }
 }
@@ -109,7 +109,7 @@ private let someTask = TaskID(high: 1, low: 2)
     let stream = TaskStream(id: someTask, onCancel: {})
     for index in 0..<20_000 {
         stream.append(delta(String(index % 10)))
-        stream.append(.progress(.generating))
+        stream.append(.progress(Progress(phase: .generating, tokens: 0)))
     }
     stream.append(.delta(text: [], tokens: 1, extra: Array("[{}]".utf8)))
     stream.append(delta("z"))

@@ -166,6 +166,9 @@ struct Assignment: Sendable {
         clock.hasLied || clock.isSilent(parameters, now)
     }
 
+    /// Whether the task waits for a slot there, by the worker's word.
+    var isQueued: Bool { clock.isQueued && !hasContent }
+
     /// Whether it has shown no evidence of progress for longer than it promised.
     func isOverdue(_ parameters: MarketParameters, _ now: MonotonicTime) -> Bool {
         isAccepted && channel != nil && !isHeldBack(parameters) && clock.isOverdue(parameters, now)
@@ -200,9 +203,9 @@ struct Assignment: Sendable {
     func speed(_ now: MonotonicTime) -> SpeedSample? {
         guard channel != nil, isAccepted else { return nil }
         guard let first = clock.firstByteAt, let last = clock.lastByteAt else {
-            return SpeedSample(first: Self.milliseconds(now - openedAt), isComplete: false, rate: nil)
+            return SpeedSample(first: Self.milliseconds(beginning(by: now)), isComplete: false, rate: nil)
         }
-        var sample = SpeedSample(first: Self.milliseconds(first - openedAt), isComplete: true, rate: nil)
+        var sample = SpeedSample(first: Self.milliseconds(beginning(by: first)), isComplete: true, rate: nil)
         // Of one that fell silent the silence counts, or it would be as fast as before.
         let hasStopped = now - last >= Self.measuredStop
         let later = tokens - min(firstTokens, tokens)
@@ -213,6 +216,11 @@ struct Assignment: Sendable {
             sample.rate = UInt32(clamping: max(1, rate))
         }
         return sample
+    }
+
+    /// How long it took to begin, without the queue that its bid stated: a longer one is its own slowness.
+    private func beginning(by time: MonotonicTime) -> Interval {
+        max(.milliseconds(1), time - openedAt - .milliseconds(Int64(bid.queueMilliseconds)))
     }
 
     /// Fewer tokens, or a shorter time, measure the network; over a long time any number shows how slow it was.

@@ -121,9 +121,13 @@ struct Auction: Sendable {
 
     // MARK: - Replies
 
-    /// Notes a sealed bid; its signature is checked only when it is about to win.
-    mutating func receive(_ signed: SignedRecord, from key: PublicKey, task: TaskID, buyer: PublicKey) {
-        guard let index = outstanding(key) else { return }
+    /// Notes a sealed bid; its signature is checked only when it is about to win. A queue longer than `queueMax` is more than
+    /// its seller is believed: it counts as busy until the rest of it is over. Returns the queue that it states.
+    mutating func receive(
+        _ signed: SignedRecord, from key: PublicKey, task: TaskID, buyer: PublicKey, queueMax: Interval,
+        _ parameters: MarketParameters
+    ) -> Interval? {
+        guard let index = outstanding(key) else { return nil }
         let offer = entries[index].candidate.offer.record
         guard let bid = try? Bid(decoding: signed.body), bid.task == task, bid.attempt == attempt,
             bid.bidder == key, bid.buyer == buyer, bid.price.input <= offer.price.input,
@@ -132,13 +136,20 @@ struct Auction: Sendable {
             !(bid.workerDials && !requirements.selfReachable)
         else {
             entries[index].reply = .refused
-            return
+            return nil
+        }
+        let queue = Interval.milliseconds(Int64(bid.queueMilliseconds))
+        guard queue <= queueMax else {
+            let rest = min(max(queue - queueMax, parameters.holdMax), parameters.busyRetryMax)
+            entries[index].reply = .declined(.busy, retryAfter: rest)
+            return queue
         }
         arrivals += 1
         entries[index].arrival = arrivals
         entries[index].reply = .bid(
             signed, bid,
             requirements.basis.judge(bid, millitrust: entries[index].millitrust, entries[index].belief))
+        return queue
     }
 
     mutating func decline(_ key: PublicKey, _ reason: Reason, retryAfter: Interval) {

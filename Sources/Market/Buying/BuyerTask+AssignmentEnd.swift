@@ -51,7 +51,7 @@ extension BuyerTask {
             desk.sellers.lost(worker, wasMet: assignment.wasMet, turn.monotonic)
         } else if case .failed(let reason, .gaveUp) = end, reason != .deadlineExceeded {
             desk.sellers.found(worker, turn.monotonic)
-        } else if case .failed(_, .turnedAway) = end {
+        } else if Self.isNoLoss(end) {
             desk.sellers.found(worker, turn.monotonic)
         }
         if let factor = trustLeft(in: assignment, end, desk) {
@@ -130,6 +130,7 @@ extension BuyerTask {
         case (_, .gaveUp), (_, .turnedAway):
             return lastFail.map { "\($0.code): \($0.message)" } ?? Self.saidNothing
         case (.stalled, .broken): return "nothing came for \(quiet)"
+        case (.busy, .stopped): return "its queue moved more slowly than it had said"
         case (.stalled, _): return "no evidence of progress in the time that it promised"
         case (.workerLost, .gone): return "its channel closed"
         case (.workerLost, _) where !assignment.isAccepted: return "its award was not answered for \(quiet)"
@@ -170,7 +171,8 @@ extension BuyerTask {
     private func isLoss(
         _ assignment: Assignment, _ end: AssignmentEnd, _ desk: AuctionDesk, _ now: MonotonicTime
     ) -> Bool {
-        switch end {
+        if Self.isNoLoss(end) { return false }
+        return switch end {
         case .finished, .failed(_, .declined), .failed(_, .turnedAway), .failed(.notAsked, _): false
         // It went on to the end of its context, where only its own word was a limit.
         case .limited: request.tokensOutMax == nil && assignment.hasAllTokens
@@ -184,6 +186,14 @@ extension BuyerTask {
         case .failed(_, .gaveUp): !assignment.wasMet || assignment.hasContent
         case .failed(_, .stopped): true
         case .failed(let reason, .broken), .failed(let reason, .gone): !isDoubtful(reason, assignment, desk)
+        }
+    }
+
+    /// Whether the task had not begun there: its model server had too much to do, or its queue moved too slowly.
+    private static func isNoLoss(_ end: AssignmentEnd) -> Bool {
+        switch end {
+        case .failed(_, .turnedAway), .failed(.busy, .stopped): true
+        case .finished, .limited, .failed: false
         }
     }
 

@@ -41,7 +41,7 @@ extension BuyerTask {
         return max(1, min(left, delivery.tokensLeft ?? left))
     }
 
-    private func belief(in worker: PublicKey, _ desk: AuctionDesk) -> StallClock.Belief {
+    func belief(in worker: PublicKey, _ desk: AuctionDesk) -> StallClock.Belief {
         if desk.isMet(worker) { return .met(desk.sellers.window(worker) - 1) }
         // A client that names a seller wants it, however slow it is.
         let isNamed = request.preferences.order.contains(worker)

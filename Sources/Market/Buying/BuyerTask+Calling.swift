@@ -80,10 +80,11 @@ extension BuyerTask {
         switch message {
         case .bid(let signed):
             bids += 1
-            if let bid = try? Bid(decoding: signed.body) {
-                desk.sellers.bid(key, queue: .milliseconds(Int64(bid.queueMilliseconds)), now)
-            }
-            auction?.receive(signed, from: key, task: id, buyer: desk.identity.publicKey)
+            let most = StallClock.queueMax(
+                belief(in: key, desk), tokensIn: calledTokensIn, slowness: slowness, desk.parameters)
+            let queue = auction?.receive(
+                signed, from: key, task: id, buyer: desk.identity.publicKey, queueMax: most, desk.parameters)
+            if let queue { desk.sellers.bid(key, queue: queue, now) }
         case .decline(let decline) where decline.task == id && decline.attempt == attempt:
             desk.sellers.declined(key)
             let retry = Interval.milliseconds(Int64(decline.retryAfterMilliseconds))

@@ -85,7 +85,9 @@ extension BuyerTask {
                 isKnown: candidate.hasSession || seller?.reply != nil,
                 finished: candidate.key == desk.identity.publicKey ? .max : seller?.finished ?? 0,
                 inFlight: seller?.inFlight ?? 0, declines: seller?.declines ?? 0, weight: 1)
-            let entry = (eligible, basis.expect(offer, millitrust: trust, belief, queue: expectedQueue(seller, now)).score)
+            let expected = basis.expect(
+                offer, millitrust: trust, belief, queue: seller?.queue(now) ?? .zero)
+            let entry = (eligible, expected.score)
             if desk.sellers.isOverdue(seller, now) {
                 overdue.append(entry)
             } else if rank == .max, desk.sellers.isSuspended(seller, now) {
@@ -120,11 +122,6 @@ extension BuyerTask {
             return eligible
         }
         return (weighed, comesLast)
-    }
-
-    private func expectedQueue(_ seller: SellerExperience?, _ now: MonotonicTime) -> Interval {
-        guard let seller, seller.queueEnds > now, Tuning.get("memory", 1) > 0 else { return .zero }
-        return seller.queueEnds - now
     }
 
     /// The first filter that it fails, because of its offer, of this task, or of this node's experience.

@@ -22,7 +22,7 @@ extension BuyerTask {
             acceptIfNew(&desk, turn.monotonic)
             assignment?.receive(progress, desk.parameters, turn.monotonic)
             armStall(&desk)
-            desk.emit(.client(id, .progress(progress.phase)))
+            desk.emit(.client(id, .progress(progress)))
         case .finish(let finish):
             acceptIfNew(&desk, turn.monotonic)
             take(finish, &desk, &turn)
@@ -259,6 +259,9 @@ extension BuyerTask {
             desk.set(id, .stall, at: at)
         } else if assignment.isAtFault(desk.parameters, turn.monotonic) {
             failAssignment(.stalled, .broken, &desk, &turn)
+        } else if assignment.isQueued {
+            // Its queue moves slower than it said: the place is given up for a better one.
+            failAssignment(.busy, .stopped(trust: 1_000), &desk, &turn)
         } else {
             slowness += 1
             failAssignment(.stalled, .stopped(trust: 1_000), &desk, &turn)

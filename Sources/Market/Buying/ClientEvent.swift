@@ -7,7 +7,7 @@ public enum ClientEvent: Sendable {
     case awarded(AwardSummary)
     case delta(text: [UInt8], tokens: UInt32, extra: [UInt8])
     /// Nothing new for a while: the award stands, and the worker reports its phase.
-    case progress(Phase)
+    case progress(Progress)
     /// The deltas so far are void: the answer begins again, with other weights. Only for a task that doesn't
     /// stream.
     case restarted

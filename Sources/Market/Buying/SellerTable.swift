@@ -26,9 +26,10 @@ public struct SellerExperience: Sendable {
     fileprivate var setBackAt: MonotonicTime?
     /// Our own tasks that it is answering now: its offer can't say that.
     fileprivate(set) var inFlight = 0
-    /// When the queue was to end that it stated last.
-    fileprivate(set) var queueEnds = MonotonicTime.zero
-    fileprivate(set) var queueSeen = MonotonicTime.zero
+    /// When the queue ends that its last bid stated.
+    fileprivate var queueEndsAt = MonotonicTime.zero
+
+    func queue(_ now: MonotonicTime) -> Interval { max(.zero, queueEndsAt - now) }
     /// Tasks that it may answer at a time while another seller has room: see `Standing`.
     fileprivate var window = 1
 
@@ -182,8 +183,7 @@ struct SellerTable: Sendable {
     mutating func bid(_ key: PublicKey, queue: Interval, _ now: MonotonicTime) {
         table.change(key) {
             $0.declines = 0
-            $0.queueEnds = now + queue
-            $0.queueSeen = now
+            $0.queueEndsAt = now + queue
         }
     }
 

@@ -36,6 +36,8 @@ struct StallClock: Sendable {
     private var promptRead: UInt32 = 0
     private var made: UInt32 = 0
     private var queueLeft = UInt32.max
+    /// It said last that the task waits for a slot.
+    private(set) var isQueued = false
     /// It claimed tokens that never showed up.
     private(set) var hasLied = false
     private var gaps = GapMedian()
@@ -66,19 +68,8 @@ struct StallClock: Sendable {
         let first = Interval.milliseconds(Int64(bid.firstTokenMilliseconds))
         let queue = Interval.milliseconds(Int64(bid.queueMilliseconds))
         let doubled: Int64 = 1 << Int64(min(slowness, 3))
-        let believed =
-            switch belief {
-            case .met(let finished):
-                min(
-                    (parameters.strangersWordsMax + parameters.wordsForEach * Int64(min(max(0, finished), 64)))
-                        * doubled,
-                    parameters.preparingMax)
-            case .stranger: min(parameters.strangersWordsMax * doubled, parameters.preparingMax)
-            case .replaceable:
-                min(
-                    max(parameters.newcomersQuietMax, .milliseconds(Int64(tokensIn))) * doubled,
-                    parameters.preparingMax)
-            }
+        let queueMax = Self.queueMax(belief, tokensIn: tokensIn, slowness: slowness, parameters)
+        let believed = queueMax + min(queue, queueMax)
         let reading = Self.reading(bid, tokensIn, parameters)
         promise = max(parameters.stallMin, min(first * parameters.stallFactor + queue, believed))
         due = max(
@@ -110,6 +101,20 @@ struct StallClock: Sendable {
         contentAt = now
     }
 
+    /// How long words alone are believed, beside a queue; and how long a queue is.
+    static func queueMax(
+        _ belief: Belief, tokensIn: UInt32, slowness: Int, _ parameters: MarketParameters
+    ) -> Interval {
+        let once =
+            switch belief {
+            case .met(let finished):
+                parameters.strangersWordsMax + parameters.wordsForEach * Int64(min(max(0, finished), 64))
+            case .stranger: parameters.strangersWordsMax
+            case .replaceable: max(parameters.newcomersQuietMax, .milliseconds(Int64(tokensIn)))
+            }
+        return min(once * (1 << Int64(min(slowness, 3))), parameters.preparingMax)
+    }
+
     /// How long the prompt takes to read by the bid; where that doesn't say how fast, at the speed of a slow CPU.
     static func reading(_ bid: Bid, _ tokensIn: UInt32, _ parameters: MarketParameters) -> Interval {
         let stated =
@@ -132,6 +137,7 @@ struct StallClock: Sendable {
     ) {
         heardAt = now
         hasProgress = true
+        isQueued = progress.phase == .queued
         var isEvidence = false
         switch progress.phase {
         case .loading: isEvidence = true

@@ -35,7 +35,8 @@ enum Sampling {
     /// Each decline in a row halves the weight, up to 1/64.
     private static let halvingsMax = 6
 
-    /// Slots not taken by this node's own tasks × (best score ÷ score)² ÷ 2^declines, at least 1.
+    /// Slots not taken by this node's own tasks × (best score ÷ score)⁴ ÷ 2^declines, at least 1. The power is as high as
+    /// it is because scores count the queues that sellers stated last: a lower one asks slow sellers in vain.
     static func weight(
         score: UInt64, best: UInt64, slots: UInt32, inFlight: Int, hasSession: Bool, isMet: Bool,
         declines: Int
@@ -43,9 +44,8 @@ enum Sampling {
         let free = min(max(1, Int64(slots) - Int64(inFlight)), isMet ? slotsMetMax : slotsClaimedMax)
         let bounded = min(score, 1 << 40)
         let ratio = (min(best, bounded) + 1) * scale / (bounded + 1)
-        var squared = ratio
-        for _ in 1..<Int(Tuning.get("power", 2)) { squared = squared * ratio / scale }
-        let weight = squared * UInt64(free) * (hasSession ? sessionFactor : 1)
+        let squared = ratio * ratio / scale
+        let weight = squared * squared / scale * UInt64(free) * (hasSession ? sessionFactor : 1)
         return max(1, weight >> UInt64(min(max(0, declines), halvingsMax)))
     }
 

@@ -6,7 +6,10 @@ import Wire
 ///
 ///     estimate   = ⌈(input − cached) · price.input + cached · min(price.cached_input, price.input) + output · price.output⌉ / 10⁶  µcr
 ///     completion = queue + first token + output ÷ speed
-///     score      = (estimate + weight · completion) ÷ trust ^ power, rounded to whole µcr; the lowest wins
+///     score      = (estimate + weight · (completion + queue)) ÷ trust ^ power, rounded to whole µcr; the lowest wins
+///
+/// A queue counts twice: whoever joins it delays those behind, and a buyer that always takes the earliest end takes the
+/// quick sellers' time from tasks that would gain more by it. If all do so, all are done sooner.
 ///
 /// For equal scores, the shorter completion wins, then the bid that arrived first.
 public enum Scoring {
@@ -40,10 +43,14 @@ public enum Scoring {
     }
 
     /// The score, in micro-credits; trust is × 1000 and never counts as less than 1.
-    public static func score(estimate: Money, completion: Interval, weights: Weights, millitrust: UInt32)
-        -> UInt64
-    {
-        let time = UInt128(weights.timePerSecond) * UInt128(max(0, completion.nanoseconds))
+    public static func score(
+        estimate: Money, completion: Interval, queueMilliseconds: UInt32 = 0, weights: Weights,
+        millitrust: UInt32
+    ) -> UInt64 {
+        let queue = min(Interval.milliseconds(Int64(queueMilliseconds)), completionMax)
+        let time =
+            UInt128(weights.timePerSecond)
+            * (UInt128(max(0, completion.nanoseconds)) + UInt128(queue.nanoseconds))
         var milli = UInt128(max(0, estimate.microCredits)) * 1_000 + time / 1_000_000
         for _ in 0..<min(weights.trustPower, trustPowerMax) {
             milli = milli * 1_000 / UInt128(max(1, millitrust))
@@ -68,13 +75,15 @@ struct ScoringBasis: Sendable {
 
     func judge(_ bid: Bid, millitrust: UInt32, _ belief: SpeedBelief) -> Result {
         result(
-            bid.price, cached: bid.cachedTokens, queue: UInt32(Double(bid.queueMilliseconds) * Tuning.get("qw", 1)),
+            bid.price, cached: bid.cachedTokens, queue: bid.queueMilliseconds,
             first: belief.firstToken(bid.firstTokenMilliseconds),
             speed: belief.rate(bid.millitokensPerSecond), millitrust: millitrust)
     }
 
-    /// The expected score of an offer: nothing cached, no queue.
-    func expect(_ offer: Offer, millitrust: UInt32, _ belief: SpeedBelief, queue: Interval = .zero) -> Result {
+    /// The expected score of an offer: nothing cached, and the queue that is left of what its seller stated last.
+    func expect(
+        _ offer: Offer, millitrust: UInt32, _ belief: SpeedBelief, queue: Interval = .zero
+    ) -> Result {
         result(
             offer.price, cached: 0, queue: UInt32(clamping: queue.milliseconds),
             first: belief.firstToken(offer.speed.firstTokenMilliseconds),
@@ -105,7 +114,8 @@ struct ScoringBasis: Sendable {
             queueMilliseconds: queue, firstTokenMilliseconds: first, millitokensPerSecond: speed,
             tokens: tokensOut)
         let score = Scoring.score(
-            estimate: estimate, completion: completion, weights: weights, millitrust: millitrust)
+            estimate: estimate, completion: completion, queueMilliseconds: queue, weights: weights,
+            millitrust: millitrust)
         return Result(estimate: estimate, completion: completion, score: score)
     }
 }

@@ -214,7 +214,7 @@ extension Bidder {
             let place = gate.place(of: key, model, now)
         else { return }
         let wait = UInt32(clamping: max(1, place.wait.milliseconds))
-        _ = gate.change(key) { $0.note(.queued, wait) }
+        _ = gate.change(key) { $0.note(.queued, wait, place: UInt32(clamping: place.before + 1)) }
     }
 
     /// The model is not for sale any more: those that wait for it find another seller. Nobody is to blame.

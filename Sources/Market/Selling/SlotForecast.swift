@@ -11,8 +11,8 @@ struct SlotForecast: Sendable {
     /// When one of the slots is likely to be free, and one of those that strangers use.
     let anyFree: MonotonicTime
     let strangersFree: MonotonicTime
-    /// For a new call of each rank: when each slot is free once all before it are done; ascending.
-    private var free: [[MonotonicTime]] = []
+    /// When each slot is free once all that wait before a new call are done, of this node's own and of others; ascending.
+    private var free: (own: [MonotonicTime], others: [MonotonicTime])
     /// When each place gets its slot.
     private(set) var starts: [SlotQueue.Ticket: MonotonicTime] = [:]
 
@@ -28,24 +28,23 @@ struct SlotForecast: Sendable {
         self.strangersFree = strangersFree
         var free = busy.map { max($0, now) } + Array(repeating: now, count: max(0, slots - busy.count))
         free.sort()
-        var next = 0
-        for rank in SlotQueue.Rank.allCases {
-            while next < waiting.count, waiting[next].ticket.at <= SlotQueue.turn(rank, now) {
-                starts[waiting[next].ticket] = free.first
-                Self.take(&free, waiting[next].uses)
-                next += 1
-            }
-            self.free.append(free)
+        var own = free
+        for place in waiting {
+            if place.ticket.rank == .own { Self.take(&own, place.uses) }
+            starts[place.ticket] = free.first
+            Self.take(&free, place.uses)
         }
+        self.free = (own, free)
     }
 
     /// When a new call of this rank would get a slot; nil: there are none.
-    func next(_ rank: SlotQueue.Rank) -> MonotonicTime? { free[Int(rank.rawValue)].first }
+    func next(_ rank: SlotQueue.Rank) -> MonotonicTime? { (rank == .own ? free.own : free.others).first }
 
     /// Another has joined the queue, or taken a slot.
     mutating func add(_ ticket: SlotQueue.Ticket, uses: Interval) {
         starts[ticket] = next(ticket.rank)
-        for rank in Int(ticket.rank.rawValue)..<free.count { Self.take(&free[rank], uses) }
+        if ticket.rank == .own { Self.take(&free.own, uses) }
+        Self.take(&free.others, uses)
     }
 
     /// The slot that is free first is used for so long.

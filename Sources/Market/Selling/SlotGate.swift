@@ -251,8 +251,8 @@ struct SlotGate: Sendable {
         var latest: Int?
         for index in slots.values.indices {
             let slot = slots.values[index]
-            guard slot.use.isHeld, !slot.waits, slot.claim.model == model, slot.ticket.rank >= ticket.rank,
-                mayHave || slot.isStranger
+            guard slot.use.isHeld, !slot.waits, slot.claim.model == model, mayHave || slot.isStranger,
+                ticket.rank == .own || slot.ticket.rank != .own
             else { continue }
             if latest.map({ slots.values[$0].ticket < slot.ticket }) ?? true { latest = index }
         }

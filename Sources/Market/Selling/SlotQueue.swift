@@ -1,14 +1,11 @@
 import Primitives
 
-/// The order in which attempts wait for slots, for each model: the seller's own first, then buyers with slots of their
-/// own, then strangers; each by arrival.
+/// The order in which attempts wait for slots, for each model: the seller's own first, then by arrival. Strangers are
+/// passed over while they use their share of the slots (`SlotGate`), and not always: behind all others they would wait for
+/// ever at a seller that others keep busy.
 struct SlotQueue: Sendable {
     /// What a place's buyer is to the seller.
-    enum Rank: UInt8, Comparable, Sendable, CaseIterable {
-        case own, known, stranger
-
-        static func < (a: Rank, b: Rank) -> Bool { a.rawValue < b.rawValue }
-    }
+    enum Rank: Sendable { case own, known, stranger }
 
     /// The position of an attempt, for as long as it has a slot or waits for one.
     struct Ticket: Hashable, Comparable, Sendable {
@@ -40,8 +37,7 @@ struct SlotQueue: Sendable {
     static func turn(_ rank: Rank, _ now: MonotonicTime) -> MonotonicTime {
         switch rank {
         case .own: .zero
-        case .known: now
-        case .stranger: now + Interval(nanoseconds: Int64(Tuning.get("handicap", 0) * 1e9))
+        case .known, .stranger: now
         }
     }
 

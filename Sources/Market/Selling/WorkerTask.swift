@@ -30,6 +30,8 @@ struct WorkerTask: Sendable {
     private var phase = Phase.prefill
     /// Prompt tokens read, or milliseconds until its turn.
     private var amount: UInt32 = 0
+    /// In the queue, with itself.
+    private var place: UInt32 = 0
     private var lastFrameAt: MonotonicTime
 
     init(
@@ -75,7 +77,7 @@ struct WorkerTask: Sendable {
     mutating func start(_ now: MonotonicTime) -> Job? {
         guard isComplete else { return nil }
         hasStarted = true
-        if phase == .queued { (phase, amount) = (.prefill, 0) }
+        if phase == .queued { note(.prefill, 0) }
         let delivered = Array(request.prefix(Int(open.deliveredBytes)))
         let body = delivered.isEmpty ? request : Array(request.dropFirst(delivered.count))
         request = []
@@ -86,7 +88,9 @@ struct WorkerTask: Sendable {
 
     // MARK: - The answer
 
-    mutating func note(_ phase: Phase, _ amount: UInt32) { (self.phase, self.amount) = (phase, amount) }
+    mutating func note(_ phase: Phase, _ amount: UInt32, place: UInt32 = 0) {
+        (self.phase, self.amount, self.place) = (phase, amount, place)
+    }
 
     /// Sends what the backend produced as deltas of at most `most` bytes of text, cut between UTF-8
     /// characters; the last delta carries the token count. False: `extra` doesn't fit a frame.
@@ -146,7 +150,8 @@ struct WorkerTask: Sendable {
     ) -> MonotonicTime {
         if lastFrameAt + interval <= now {
             let isGenerating = phase == .generating || phase == .unspecified
-            send(.progress(Progress(phase: phase, tokens: isGenerating ? tokens : amount)), &out)
+            send(
+                .progress(Progress(phase: phase, tokens: isGenerating ? tokens : amount, place: place)), &out)
             lastFrameAt = now
         }
         return lastFrameAt + interval
