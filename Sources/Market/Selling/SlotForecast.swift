@@ -11,40 +11,60 @@ struct SlotForecast: Sendable {
     /// When one of the slots is likely to be free, and one of those that strangers use.
     let anyFree: MonotonicTime
     let strangersFree: MonotonicTime
-    /// When each slot is free once all that wait before a new call are done, of this node's own and of others; ascending.
-    private var free: (own: [MonotonicTime], others: [MonotonicTime])
+    /// When each slot is free once all are done that wait before a new task of this node, or of others; and each of those that
+    /// strangers may use, after the strangers that wait. Ascending.
+    private var own: [MonotonicTime]
+    private var others: [MonotonicTime]
+    private var strangers: [MonotonicTime]
     /// When each place gets its slot.
     private(set) var starts: [SlotQueue.Ticket: MonotonicTime] = [:]
 
     /// - Parameters:
+    ///   - strangerSlots: of the slots, how many strangers may use.
     ///   - busy: when the slots that are taken are likely to be free.
     ///   - waiting: in order, with how long each is likely to use a slot.
     init(
-        slots: Int, busy: [MonotonicTime], waiting: [(ticket: SlotQueue.Ticket, uses: Interval)],
-        anyFree: MonotonicTime, strangersFree: MonotonicTime, _ now: MonotonicTime
+        slots: Int, strangerSlots: Int, busy: [(until: MonotonicTime, isStranger: Bool)],
+        waiting: [(ticket: SlotQueue.Ticket, uses: Interval)], anyFree: MonotonicTime,
+        strangersFree: MonotonicTime, _ now: MonotonicTime
     ) {
         madeAt = now
         self.anyFree = anyFree
         self.strangersFree = strangersFree
-        var free = busy.map { max($0, now) } + Array(repeating: now, count: max(0, slots - busy.count))
-        free.sort()
-        var own = free
-        for place in waiting {
-            if place.ticket.rank == .own { Self.take(&own, place.uses) }
-            starts[place.ticket] = free.first
-            Self.take(&free, place.uses)
+        func lane(_ slots: Int, _ busy: [MonotonicTime]) -> [MonotonicTime] {
+            (busy.map { max($0, now) } + Array(repeating: now, count: max(0, slots - busy.count))).sorted()
         }
-        self.free = (own, free)
+        own = lane(slots, busy.map(\.until))
+        others = own
+        strangers = strangerSlots == 0 ? [] : lane(strangerSlots, busy.filter(\.isStranger).map(\.until))
+        for place in waiting { add(place.ticket, uses: place.uses) }
     }
 
-    /// When a new call of this rank would get a slot; nil: there are none.
-    func next(_ rank: SlotQueue.Rank) -> MonotonicTime? { (rank == .own ? free.own : free.others).first }
+    /// When a new call of this rank would get a slot; nil: never.
+    func next(_ rank: SlotQueue.Rank) -> MonotonicTime? {
+        switch rank {
+        case .own: return own.first
+        case .known: return others.first
+        case .stranger:
+            guard let any = others.first, let lent = strangers.first else { return nil }
+            return max(any, lent)
+        }
+    }
 
     /// Another has joined the queue, or taken a slot.
     mutating func add(_ ticket: SlotQueue.Ticket, uses: Interval) {
-        starts[ticket] = next(ticket.rank)
-        if ticket.rank == .own { Self.take(&free.own, uses) }
-        Self.take(&free.others, uses)
+        guard let start = next(ticket.rank) else { return }
+        starts[ticket] = start
+        switch ticket.rank {
+        case .own:
+            Self.take(&own, uses)
+            Self.take(&others, uses)
+        case .known: Self.take(&others, uses)
+        case .stranger:
+            // One that has to wait for a stranger's slot is passed over by others.
+            if others.first == start { Self.take(&others, uses) }
+            if let lent = strangers.first { Self.take(&strangers, start - lent + uses) }
+        }
     }
 
     /// The slot that is free first is used for so long.

@@ -233,7 +233,9 @@ struct SlotGate: Sendable {
         for place in queue[model] {
             guard let index = slots.index(forKey: place.key) else { continue }
             let slot = slots.values[index]
-            let mayHave = shares.maySeat(isStranger: slot.isStranger, model, slots: most)
+            let mayHave =
+                shares.maySeat(isStranger: slot.isStranger, model, slots: most)
+                || shares.isNew && !hasSlot(slot.claim.party)
             switch slot.use {
             case .running where slot.task?.isComplete == true:
                 if isFree, mayHave { return (index, true) }
@@ -244,6 +246,13 @@ struct SlotGate: Sendable {
         }
         guard isFree, let index = award ?? bid else { return nil }
         return (index, false)
+    }
+
+    /// Whether the party, or another of its network, has a slot.
+    private func hasSlot(_ party: SlotShares.Party) -> Bool {
+        slots.values.contains {
+            !$0.waits && ($0.claim.party.buyer == party.buyer || $0.claim.party.group == party.group)
+        }
     }
 
     /// Sends the latest bid that has a slot back to the queue, for one with a right as good; false: there is none.
@@ -285,9 +294,9 @@ struct SlotGate: Sendable {
         if let made = forecasts[model.model], now < made.madeAt + SlotForecast.age { return made }
         let last = now + parameters.busyRetryMax
         var (anyFree, strangersFree) = (last, last)
-        var busy: [MonotonicTime] = []
+        var busy: [(until: MonotonicTime, isStranger: Bool)] = []
         for slot in slots.values where slot.claim.model == model.model && !slot.waits {
-            busy.append(now + uses(slot, model, now))
+            busy.append((now + uses(slot, model, now), slot.isStranger))
             // Of a bid: when it ends at the latest.
             let free = if case .held(let until) = slot.use { until } else { now + uses(slot, model, now) }
             anyFree = min(anyFree, free)
@@ -297,8 +306,8 @@ struct SlotGate: Sendable {
             slots[place.key].map { (ticket: place.ticket, uses: uses($0, model, now)) }
         }
         let forecast = SlotForecast(
-            slots: model.slots, busy: busy, waiting: waiting, anyFree: anyFree, strangersFree: strangersFree,
-            now)
+            slots: model.slots, strangerSlots: shares.strangerSlots(of: model.slots), busy: busy,
+            waiting: waiting, anyFree: anyFree, strangersFree: strangersFree, now)
         forecasts[model.model] = forecast
         return forecast
     }

@@ -98,10 +98,15 @@ struct SlotShares: Sendable {
         verdict(party, byModel[model]?.places ?? Count(), price, of: places, now)
     }
 
-    /// Whether one that waits may have a free slot: strangers use no more than their share of them, once there is anybody
-    /// to keep the others for.
+    /// Whether nobody has paid here yet: then each key may have a first slot, of all.
+    var isNew: Bool { paidByBuyer.isEmpty }
+
+    /// How many of the slots strangers use at most.
+    func strangerSlots(of slots: Int) -> Int { isNew ? slots : share(of: slots) }
+
+    /// Whether one that waits may have a free slot.
     func maySeat(isStranger: Bool, _ model: String, slots: Int) -> Bool {
-        !isStranger || paidByBuyer.isEmpty || strangers(model) < share(of: slots)
+        !isStranger || strangers(model) < share(of: slots)
     }
 
     private func share(of all: Int) -> Int { (all * strangersPercent + 99) / 100 }
