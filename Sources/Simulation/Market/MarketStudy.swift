@@ -131,8 +131,12 @@ extension MarketStudy.Plan {
         speeds: [Int] = [15, 30, 60, 120, 240], slots: Int = 4, tokens: ClosedRange<Int> = 20...200,
         lengths: Lengths = .uniform
     ) -> MarketStudy.Plan {
-        let serves = (0..<sellers).map { index in
-            ServePlan(model: "wren-m", slots: slots, tokensPerSecond: speeds[index % speeds.count])
+        let serves = (0..<sellers).map { index -> ServePlan in
+            var serve = ServePlan(
+                model: "wren-m", slots: slots, tokensPerSecond: speeds[index % speeds.count])
+            // The longest answer fits.
+            serve.context = max(serve.context, UInt32(clamping: 2 * tokens.upperBound))
+            return serve
         }
         var load = LoadPlan(tasks: tasks, from: .seconds(1), every: .zero, models: ["wren-m"])
         load.arrivals = .poisson
