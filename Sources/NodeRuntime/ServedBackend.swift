@@ -109,6 +109,9 @@ struct ServedBackend {
     /// The model server answered.
     mutating func hasAnswered() { (busyUntil, busyInRow) = (nil, 0) }
 
+    /// Tasks that may wait for a slot.
+    var places: Int { settings.queue ?? ServedModel.places(slots: settings.slots) }
+
     /// What the market may sell of it now.
     func served(isPaused: Bool, isLeaving: Bool) -> ServedModel? {
         // A backend that was never up has nothing to offer yet.
@@ -126,6 +129,7 @@ struct ServedBackend {
             model: model,
             price: price,
             slots: settings.slots,
+            places: places,
             context: description.context ?? UInt32(clamping: settings.context ?? 4_096),
             features: status.abilities,
             continues: status.continues, digest: description.digest,
