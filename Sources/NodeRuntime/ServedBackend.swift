@@ -149,7 +149,9 @@ struct ServedBackend {
     }
 
     /// Its line in `starling status`.
-    func document(_ record: BidderRecord, busy: Int, _ now: MonotonicTime) -> ServedModelDocument {
+    func document(
+        _ record: BidderRecord, busy: Int, waiting: Int, _ now: MonotonicTime
+    ) -> ServedModelDocument {
         let state: String
         var (problem, busyWall): (String?, String?)
         switch status?.state {
@@ -164,7 +166,7 @@ struct ServedBackend {
         }
         let counts = record.models[model] ?? CallCounts()
         return ServedModelDocument(
-            model: model, slots: settings.slots, slotsBusy: busy,
+            model: model, slots: settings.slots, slotsBusy: busy, places: places, waiting: waiting,
             backend: .init(
                 kind: settings.backend.rawValue, url: settings.url, state: state, busyUntil: busyWall,
                 error: problem),
