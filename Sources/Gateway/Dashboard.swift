@@ -80,9 +80,9 @@ enum Dashboard {
             const models = at("models");
             models.replaceChildren();
             if (s.models.length === 0) row(models, ["Nothing: this node only asks."]);
-            else row(models, ["model", "slots busy", "backend", "tokens/s", "bids won"], true);
+            else row(models, ["model", "slots busy", "waiting", "backend", "tokens/s", "bids won"], true);
             for (const m of s.models) {
-              row(models, [m.model, m.slots_busy + " of " + m.slots, m.backend.error || m.backend.state,
+              row(models, [m.model, m.slots_busy + " of " + m.slots, m.waiting + " of " + m.places, m.backend.error || m.backend.state,
                 m.tokens_per_s === null ? "?" : Math.round(m.tokens_per_s), m.bids.won + " of " + m.bids.made]);
             }
           } catch (error) {

@@ -71,6 +71,10 @@ extension GatewayResponder {
         for model in models { text.sample(model.slots, ["model": model.model]) }
         text.family("starling_slots_busy", "gauge", "Answers in progress.")
         for model in models { text.sample(model.slotsBusy, ["model": model.model]) }
+        text.family("starling_queue_places", "gauge", "Tasks that may wait for a slot.")
+        for model in models { text.sample(model.places, ["model": model.model]) }
+        text.family("starling_queue_waiting", "gauge", "Tasks that wait for a slot, bids included.")
+        for model in models { text.sample(model.waiting, ["model": model.model]) }
         text.family("starling_backend_up", "gauge", "Whether the model server is up.")
         for model in models {
             text.sample(["ok", "busy"].contains(model.backend.state) ? 1 : 0, ["model": model.model])

@@ -1,5 +1,6 @@
 // A streamed answer. Nothing is sent before the award. Nothing is sent before the first delta either, unless
-// that takes two seconds, so that failures keep their status codes. After the first byte, errors are events.
+// that takes two seconds, so that failures keep their status codes. After the first byte, errors are events, and comments
+// say where a task waits in a queue.
 
 import Market
 import NIOCore
@@ -23,6 +24,11 @@ final class StreamProgress {
     var tokens: UInt32 = 0
     private var quiet = true
     private var hasBegun = false
+    /// The status and headers are sent, so that comments may be.
+    var isOpen = false
+    private var queue = QueueNews()
+    /// Where the task waits for a slot; nil: it has one, or its worker doesn't say.
+    private var wait: String?
 
     init(_ identity: AnswerIdentity, includeUsage: Bool) {
         model = identity.model
@@ -44,12 +50,18 @@ final class StreamProgress {
 
     func take(_ event: ClientEvent) {
         switch event {
-        case .awarded(let award): self.award = award
-        // A task that streams never begins again.
-        case .progress, .restarted: break
-        case .delta(let text, let tokens, let extra):
+        case .awarded(let award):
+            self.award = award
+            (queue, wait) = (QueueNews(), nil)
+        case .progress(let latest):
+            wait = latest.queueInWords
+            guard queue.isNews(latest), isOpen, let wait else { return }
             quiet = false
-            hasBegun = true
+            StreamChunks.comment(wait, to: &out)
+        // A task that streams never begins again.
+        case .restarted: break
+        case .delta(let text, let tokens, let extra):
+            (quiet, hasBegun, wait) = (false, true, nil)
             bytes += event.bytes
             self.tokens &+= tokens
             if extra.isEmpty {
@@ -66,7 +78,7 @@ final class StreamProgress {
 
     /// Called by the timer: adds a comment if nothing was sent since the last call.
     func signOfLife() {
-        if quiet, let award { StreamChunks.comment("waiting for \(award.workerName)", to: &out) }
+        if quiet, let award { StreamChunks.comment(wait ?? "waiting for \(award.workerName)", to: &out) }
         quiet = true
     }
 }
@@ -86,6 +98,7 @@ extension TaskAnswer {
                 return await failure(failed)
             }
         }
+        progress.isOpen = true
         var response = Response(
             status: .ok,
             headers: ["content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store"],

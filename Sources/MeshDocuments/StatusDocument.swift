@@ -140,6 +140,9 @@ public struct ServedModelDocument: Codable, Sendable, Equatable {
     public var model: String
     public var slots: Int
     public var slotsBusy: Int
+    /// Tasks that may wait for a slot, and those that do now, bids and awards included.
+    public var places: Int
+    public var waiting: Int
     public var backend: Backend
     @Nullable public var tokensPerSecond: Double?
     @Nullable public var firstTokenMilliseconds: Int?
@@ -147,12 +150,15 @@ public struct ServedModelDocument: Codable, Sendable, Equatable {
     public var bids: Bids
 
     public init(
-        model: String, slots: Int, slotsBusy: Int, backend: Backend, tokensPerSecond: Double? = nil,
+        model: String, slots: Int, slotsBusy: Int, places: Int = 0, waiting: Int = 0, backend: Backend,
+        tokensPerSecond: Double? = nil,
         firstTokenMilliseconds: Int? = nil, price: PriceDocument? = nil, bids: Bids = Bids()
     ) {
         self.model = model
         self.slots = slots
         self.slotsBusy = slotsBusy
+        self.places = places
+        self.waiting = waiting
         self.backend = backend
         self.tokensPerSecond = tokensPerSecond
         self.firstTokenMilliseconds = firstTokenMilliseconds
@@ -163,7 +169,7 @@ public struct ServedModelDocument: Codable, Sendable, Equatable {
     enum CodingKeys: String, CodingKey {
         case model, slots
         case slotsBusy = "slots_busy"
-        case backend
+        case places, waiting, backend
         case tokensPerSecond = "tokens_per_s"
         case firstTokenMilliseconds = "first_token_ms"
         case price = "price_ucr_per_million"

@@ -61,6 +61,8 @@ public struct ServeSettings: Sendable {
     /// The name it is sold as.
     public var soldAs: String { sellAs ?? name.canonical }
     public var slots: Int
+    /// Tasks that may wait for a slot; nil: `ServedModel.places(slots:)`. 0: none wait.
+    public var queue: Int?
     public var threads: Int
     /// Micro-credits per million tokens.
     public var inputPrice: Int64
@@ -81,7 +83,7 @@ public struct ServeSettings: Sendable {
 
     init(_ reader: YAMLReader) throws(ConfigurationError) {
         try reader.allow([
-            "backend", "url", "file", "server", "model", "sell_as", "slots", "threads", "price", "context",
+            "backend", "url", "file", "server", "model", "sell_as", "slots", "queue", "threads", "price", "context",
             "speed", "measure",
             "allow_fields", "api_key", "ca_file", "features", "limits",
         ])
@@ -113,6 +115,7 @@ public struct ServeSettings: Sendable {
                 fix: "give it one: sell_as: family-size-variant (Protocol/models.md)")
         }
         slots = try reader.integer("slots", in: 1...1024) ?? 1
+        queue = try reader.integer("queue", in: 0...1024)
         threads = try reader.integer("threads", in: 1...1024) ?? 1
         let price = reader.child("price")
         try price.allow(["input", "cached_input", "output"])

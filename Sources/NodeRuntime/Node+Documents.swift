@@ -161,7 +161,9 @@ extension Node: MeshNode {
         let record = peer.bidderRecord
         let counts = peer.taskCounts
         let models = backends.map { backend in
-            backend.document(record, busy: peer.slotsTaken(backend.model), SystemClock.monotonic)
+            backend.document(
+                record, busy: peer.slotsTaken(backend.model), waiting: peer.tasksWaiting(backend.model),
+                SystemClock.monotonic)
         }
         let state: StatusDocument.State =
             isLeaving ? .leaving : isPaused ? .paused : backends.isEmpty ? .asking : .serving

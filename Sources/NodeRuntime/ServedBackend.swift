@@ -109,6 +109,9 @@ struct ServedBackend {
     /// The model server answered.
     mutating func hasAnswered() { (busyUntil, busyInRow) = (nil, 0) }
 
+    /// Tasks that may wait for a slot.
+    var places: Int { settings.queue ?? ServedModel.places(slots: settings.slots) }
+
     /// What the market may sell of it now.
     func served(isPaused: Bool, isLeaving: Bool) -> ServedModel? {
         // A backend that was never up has nothing to offer yet.
@@ -126,6 +129,7 @@ struct ServedBackend {
             model: model,
             price: price,
             slots: settings.slots,
+            places: places,
             context: description.context ?? UInt32(clamping: settings.context ?? 4_096),
             features: status.abilities,
             continues: status.continues, digest: description.digest,
@@ -145,7 +149,9 @@ struct ServedBackend {
     }
 
     /// Its line in `starling status`.
-    func document(_ record: BidderRecord, busy: Int, _ now: MonotonicTime) -> ServedModelDocument {
+    func document(
+        _ record: BidderRecord, busy: Int, waiting: Int, _ now: MonotonicTime
+    ) -> ServedModelDocument {
         let state: String
         var (problem, busyWall): (String?, String?)
         switch status?.state {
@@ -160,7 +166,7 @@ struct ServedBackend {
         }
         let counts = record.models[model] ?? CallCounts()
         return ServedModelDocument(
-            model: model, slots: settings.slots, slotsBusy: busy,
+            model: model, slots: settings.slots, slotsBusy: busy, places: places, waiting: waiting,
             backend: .init(
                 kind: settings.backend.rawValue, url: settings.url, state: state, busyUntil: busyWall,
                 error: problem),

@@ -37,6 +37,7 @@ public final class TaskStream: TaskStreaming {
         var hasNews = false
         /// The latest report since the reader took its events; it is handed over after them.
         var progress: Progress?
+        var queue = QueueNews()
         var bytesInFlight = 0
         var full = false
         var woken = false
@@ -50,7 +51,8 @@ public final class TaskStream: TaskStreaming {
 
         mutating func add(_ event: ClientEvent) {
             switch event {
-            case .progress, .awarded: break
+            case .progress(let latest): if queue.isNews(latest) { hasNews = true }
+            case .awarded: queue = QueueNews()
             case .delta, .restarted, .finished, .failed: hasNews = true
             }
             switch event {
@@ -109,7 +111,8 @@ public final class TaskStream: TaskStreaming {
     }
 
     /// Wakes a waiting reader if something is new: once for all events of a turn of the loop, because to wake another
-    /// thread costs more than the rest. Reports and an award wake nobody; they are handed over with what follows.
+    /// thread costs more than the rest. An award and reports wake nobody, but for news of the queue; they are handed over with
+    /// what follows.
     func handOver() {
         let (waiter, taken) = state.withLock {
             state -> (CheckedContinuation<[ClientEvent]?, Never>?, [ClientEvent]) in

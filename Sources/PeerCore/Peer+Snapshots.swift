@@ -50,6 +50,8 @@ extension Peer {
     public func millitrust(_ key: PublicKey, now: Now) -> UInt32 { auctioneer.trust(of: key, now: now) }
     public func experience(of key: PublicKey) -> SellerExperience? { auctioneer.experience(of: key) }
     public var bidderRecord: BidderRecord { bidder.record }
+    /// Tasks of a model that wait for a slot.
+    public func tasksWaiting(_ model: String) -> Int { bidder.waiting(model) }
     public func slotsTaken(_ model: String) -> Int { bidder.slotsTaken(model) }
     /// What must be zero when nothing runs. For checkers.
     public var outstanding:

@@ -158,6 +158,46 @@ import Wire
         }
     }
 
+    @Test func aStreamThatWaitsInAQueueSaysWhereAndWhenThatChanges() async throws {
+        let node = FakeNode()
+        try await withGateway(
+            node,
+            {
+                $0.firstSignOfLife = .milliseconds(50)
+                $0.signOfLifeEvery = .minutes(1)
+            }
+        ) { port in
+            let (client, task) = try await asked(port, node)
+            task.award()
+            task.queued(place: 3, milliseconds: 11_200)
+            func comments(_ last: String) async -> [String] {
+                let bytes = await client.receive { String(decoding: $0, as: UTF8.self).contains(last) }
+                return String(decoding: bytes, as: UTF8.self).split(separator: "\n").map(String.init)
+                    .filter { $0.hasPrefix(": ") }
+            }
+            #expect(await comments("about 12 s") == [": queued, place 3, about 12 s"])
+            task.queued(place: 3, milliseconds: 11_100)
+            task.queued(place: 3, milliseconds: 9_000)
+            #expect(await comments("about 9 s").last == ": queued, place 3, about 9 s")
+            task.queued(place: 2, milliseconds: 9_000)
+            let all = await comments("place 2")
+            #expect(all.last == ": queued, place 2, about 9 s" && all.count <= 3)
+            task.say("at last")
+            task.finish()
+            #expect(try await client.response().body.contains("at last"))
+        }
+    }
+
+    @Test func aTaskThatFailsInTheQueueBeforeItsStreamBeganHasAStatus() async throws {
+        let node = FakeNode()
+        try await withGateway(node) { port in
+            let (client, task) = try await awarded(port, node)
+            task.queued(place: 1, milliseconds: 500)
+            task.fail(.backendDown)
+            #expect(try await client.response().status == 503)
+        }
+    }
+
     @Test func aFailureInMidStreamIsAnErrorEventAndTheEnd() async throws {
         let node = FakeNode()
         try await withGateway(node) { port in

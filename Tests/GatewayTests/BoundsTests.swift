@@ -31,6 +31,8 @@ import Testing
             let metrics = try await ask(port, "GET", "/metrics").body
             let held = metrics.firstMatch(of: /starling_http_connections (\d+)\n/).flatMap { Int($0.1) }
             #expect((1...3).contains(held ?? 0))
+            #expect(metrics.contains("starling_queue_places{model=\"wren-m\"} 32\n"))
+            #expect(metrics.contains("starling_queue_waiting{model=\"wren-m\"} 3\n"))
             #expect(metrics.contains("starling_http_connections_dropped_total{as=\"replaced\"} "))
             task.say("ended")
             task.finish()

@@ -75,6 +75,10 @@ struct FakeTask: Sendable {
                     resume: .stream, model: model)))
     }
 
+    func queued(place: UInt32, milliseconds: UInt32) {
+        stream.append(.progress(Progress(phase: .queued, tokens: milliseconds, place: place)))
+    }
+
     @discardableResult
     func say(_ text: String, extra: String = "") -> Bool {
         stream.append(.delta(text: Array(text.utf8), tokens: 1, extra: Array(extra.utf8)))
@@ -199,7 +203,7 @@ final class FakeNode: MeshNode {
             peers: 7,
             models: [
                 ServedModelDocument(
-                    model: "wren-m", slots: 2, slotsBusy: 1,
+                    model: "wren-m", slots: 2, slotsBusy: 2, places: 32, waiting: 3,
                     backend: .init(kind: "managed", url: "http://127.0.0.1:1", state: "ok"),
                     bids: .init(made: 5, won: 3, lost: 2))
             ], earned: Money(microCredits: 418))

@@ -141,6 +141,9 @@ private let oneKey = PublicKey(Bytes32(1, 2, 3, 4)).description
         ("serve: {backend: ollama}", "`serve` must be a list"),
         ("serve: [{model: a}]", "a `serve` entry has no `backend`"),
         ("serve: [{backend: olama, model: a}]", "`serve[0].backend` is olama"),
+        ("serve: [{backend: vllm, model: a, queue: 1025}]", "`serve[0].queue` is 1025"),
+        ("serve: [{backend: vllm, model: a, queue: -1}]", "`serve[0].queue` is -1"),
+        ("serve: [{backend: vllm, model: a, queue: long}]", "`serve[0].queue` is long"),
         ("serve: [{backend: managed}]", "a managed `serve` entry has no `file`"),
         ("serve: [{backend: vllm, model: a, features: [tool]}]", "`features` holds tool"),
         (
@@ -225,6 +228,12 @@ private let oneKey = PublicKey(Bytes32(1, 2, 3, 4)).description
         #expect(try settings("mesh: {}", flags: ["sell.strangers_share": "100"]).sell.strangersShare == 100)
         let environment = ["STARLING_SELL_STRANGERS_SHARE": "25"]
         #expect(try settings("mesh: {}", environment: environment).sell.strangersShare == 25)
+    }
+
+    @Test func howManyTasksMayWaitForASlotIsStatedOrLeftToTheNumberOfSlots() throws {
+        let file = "serve: [{backend: vllm, model: a, slots: 2}, {backend: vllm, model: b, queue: 0}]"
+        #expect(try settings(file).serve.map(\.queue) == [nil, 0])
+        #expect(try settings(file, flags: ["serve[0].queue": "1024"]).serve.map(\.queue) == [1_024, 0])
     }
 
     @Test func aListOutsideTheFileHasCommasOrBracketsAndReplacesTheFiles() throws {

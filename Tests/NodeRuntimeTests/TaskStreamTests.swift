@@ -137,6 +137,33 @@ private let award = ClientEvent.awarded(
     #expect(text(await waiting) == ["other", "a"])
 }
 
+@Test func newsOfTheQueueWakesTheReaderAndTheSameNewsDoesNot() async throws {
+    let stream = TaskStream(id: someTask, onCancel: {})
+    async let waiting = stream.next()
+    stream.append(.progress(Progress(phase: .queued, tokens: 12_000, place: 3)))
+    #expect(await waiting?.count == 1)
+    async let more = stream.next()
+    stream.append(.progress(Progress(phase: .queued, tokens: 11_900, place: 3)))
+    stream.append(delta("a"))
+    #expect(text(await more) == ["a", "other"])
+}
+
+@Test func aWaitIsNewsIfThePlaceOrATenthOfItChanges() {
+    var news = QueueNews()
+    func isNews(_ place: UInt32, _ milliseconds: UInt32, _ phase: Phase = .queued) -> Bool {
+        news.isNews(Progress(phase: phase, tokens: milliseconds, place: place))
+    }
+    #expect(isNews(3, 60_000))
+    #expect(!isNews(3, 60_000) && !isNews(3, 55_000) && isNews(3, 54_000), "a tenth")
+    #expect(isNews(2, 54_000) && isNews(2, 5_000))
+    #expect(!isNews(2, 4_500) && isNews(2, 4_000), "a second")
+    #expect(isNews(1, .max) && isNews(1, 0))
+    #expect(!isNews(1, 7, .prefill) && isNews(1, 0), "it waits again")
+    #expect(Progress(phase: .queued, tokens: .max).queueInWords == "queued, about 4294968 s")
+    #expect(Progress(phase: .queued, tokens: 0, place: 2).queueInWords == "queued, place 2")
+    #expect(Progress(phase: .loading, tokens: 9, place: 2).queueInWords == nil)
+}
+
 @Test func aWokenReaderGetsTheAwardAndThenNothing() async {
     let stream = TaskStream(id: someTask, onCancel: {})
     let reader = Task { [await stream.next(), await stream.next()] }

@@ -12,7 +12,8 @@ struct AskCommand: AsyncParsableCommand {
         discussion: """
             The node that you ask runs an auction among the sellers that it knows \
             and streams the winner's answer. If the winner dies, another continues; \
-            you see a pause. The last line on stderr is the bill.
+            you see a pause. While the task waits for a slot, a terminal shows its place. \
+            The last line on stderr is the bill.
 
             The node that answers sees your prompt. Choose the nodes with --only.
 
@@ -117,6 +118,7 @@ struct AskCommand: AsyncParsableCommand {
                     }
                 },
                 onBytes: { answer.receive($0) })
+            answer.clearWait()
             guard response.status == 200 else {
                 if auction, let document = transcript(client, response.headers["x-request-id"]) {
                     output(AuctionText.table(document), to: STDERR_FILENO)
@@ -259,6 +261,8 @@ private final class Answer {
     private var model = JSONTree.null
     private var reason = JSONTree.null
     private var pending: [UInt8] = []
+    /// A line on the terminal says where the task waits.
+    private var showsWait = false
     /// Of one event. Longer than any that a node sends.
     private static let lineBytesMax = 4 << 20
 
@@ -269,7 +273,12 @@ private final class Answer {
         var start = 0
         while let end = pending[start...].firstIndex(of: 10) {
             let line = pending[start..<end]
-            if line.starts(with: "data: {".utf8) { read(Array(line.dropFirst(6))) }
+            if line.starts(with: "data: {".utf8) {
+                clearWait()
+                read(Array(line.dropFirst(6)))
+            } else if line.starts(with: ": queued".utf8) {
+                show(wait: String(decoding: line.dropFirst(2), as: UTF8.self))
+            }
             start = end + 1
         }
         pending.removeFirst(start)
@@ -278,6 +287,18 @@ private final class Answer {
             return false
         }
         return true
+    }
+
+    /// One line on a terminal's stderr, which the next one replaces.
+    private func show(wait: String) {
+        guard !json, isatty(STDERR_FILENO) == 1 else { return }
+        showsWait = true
+        output("\r\u{1b}[K" + Printable.line(wait), to: STDERR_FILENO)
+    }
+
+    func clearWait() {
+        if showsWait { output("\r\u{1b}[K", to: STDERR_FILENO) }
+        showsWait = false
     }
 
     private func read(_ data: [UInt8]) {
