@@ -195,7 +195,7 @@ envelopes = {
     "padded ping": dict(request=1, ping=M["Ping"](), padding=bytes(40)),
     "padded call": dict(request=1, call_for_bids=M["CallForBids"](task=TASK, attempt=1, model="m"), padding=bytes(200)),
 }
-for number in range(1, 11):
+for number in (*range(1, 11), 12):
     envelopes[f"decline {number}"] = dict(reply=5, decline=M["Decline"](task=TASK, attempt=1, reason=number))
 for number in range(2, 4):
     envelopes[f"award reply {number}"] = dict(reply=6, award_reply=M["AwardReply"](task=TASK, attempt=1, status=number))
@@ -214,6 +214,7 @@ frames = {
     "delta with extra": dict(delta=M["Delta"](offset=2**40, extra=b'[{"index":0,"delta":{"tool_calls":[]}}]', tokens=1)),
     "first delta": dict(delta=M["Delta"](text=b"a", tokens=1)),
     "progress": dict(progress=M["Progress"](phase=3, tokens=40)),
+    "queued": dict(progress=M["Progress"](phase=1, tokens=4_200, place=3)),
     "finish": dict(finish=M["Finish"](reason="stop", prompt_tokens=12, cached_tokens=4, completion_tokens=30, cache_handle=b"\0\1\2",
                                       dropped_fields=["chat_template", "keep_alive"])),
     "finish of an embedding": dict(finish=M["Finish"](reason="stop", prompt_tokens=5, extra=b'{"data":[]}')),

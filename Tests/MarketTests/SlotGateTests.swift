@@ -8,34 +8,53 @@ import Wire
 /// The gate against a plain list of bids, moved by the same random operations.
 @Suite struct SlotGateTests {
     private struct Reference {
-        enum State { case held(until: Int64), leased(until: Int64), running, ended(SlotGate.End) }
+        enum State {
+            case held(until: Int64), leased(until: Int64)
+            case running(isComplete: Bool)
+            case ended(SlotGate.End)
+        }
         struct Entry {
             let key: SlotKey
             let party: SlotShares.Party
             var state: State
             var isStranger: Bool
+            /// It has a place, and no slot yet.
+            var waits: Bool
+            let number: Int
+
+            var isHeld: Bool { if case .held = state { true } else { false } }
+            var isComplete: Bool { if case .running(true) = state { true } else { false } }
+            func isBefore(_ other: Entry) -> Bool {
+                party.isOwn == other.party.isOwn ? number < other.number : party.isOwn
+            }
         }
 
         let slots: Int
+        let places: Int
         var bids: [Entry] = []
         /// Who paid, once for each task.
         var payments: [SlotShares.Party] = []
         /// Networks whose last lease has been followed by no receipt, and until when that counts.
         var open: [UInt64: Int64] = [:]
         var now: Int64 = 0
+        private var arrivals = 0
 
-        func state(_ key: SlotKey) -> State? { bids.first { $0.key == key }?.state }
+        init(slots: Int, places: Int) { (self.slots, self.places) = (slots, places) }
+
+        func entry(_ key: SlotKey) -> Entry? { bids.first { $0.key == key } }
+        func state(_ key: SlotKey) -> State? { entry(key)?.state }
 
         private var inUse: [Entry] { bids.filter { if case .ended = $0.state { false } else { true } } }
-        var taken: Int { inUse.count }
-        var strangers: Int { inUse.count(where: \.isStranger) }
+        var taken: Int { inUse.count { !$0.waits } }
+        var strangers: Int { inUse.count { !$0.waits && $0.isStranger } }
         var running: Int { bids.count { if case .running = $0.state { true } else { false } } }
+        var waiting: [Entry] { inUse.filter(\.waits).sorted { $0.isBefore($1) } }
 
         /// Each task paid 24 tokens, and a slot is worth 16.
         private func own(_ paid: Int) -> Int { paid == 0 ? 0 : min(1 + paid, 24 * paid / 16) }
 
         /// nil: it may not; else whether it counts as a stranger.
-        func slot(for party: SlotShares.Party) -> Bool? {
+        private func share(for party: SlotShares.Party, waits: Bool) -> Bool? {
             if party.isOwn { return false }
             let paid = own(payments.count { $0.buyer == party.buyer })
             let paidAround = max(paid, own(payments.count { $0.group == party.group }))
@@ -45,34 +64,92 @@ import Wire
             let owes = paid == 0 && open[party.group] ?? 0 > now
             let mayUseOwn = !owes && own < max(1, paid) && around < max(1, paidAround)
             if mayUseOwn && (paid > 0 || payments.isEmpty) { return paid == 0 }
-            return strangers < (slots + 1) / 2 ? true : nil
+            let strangers = inUse.count { $0.waits == waits && $0.isStranger }
+            return strangers < ((waits ? places : slots) + 1) / 2 ? true : nil
         }
 
-        /// What a new call is refused for.
-        func refusal(_ key: SlotKey, _ party: SlotShares.Party) -> Reason? {
+        /// What it gets: a slot, or else a place; nil: neither.
+        private func admission(_ party: SlotShares.Party) -> (waits: Bool, isStranger: Bool)? {
+            if taken < slots, let isStranger = share(for: party, waits: false) { return (false, isStranger) }
+            if waiting.count < places, let isStranger = share(for: party, waits: true) {
+                return (true, isStranger)
+            }
+            return nil
+        }
+
+        enum Answer: Equatable { case slot, place, refused(Reason) }
+
+        /// What a new call gets.
+        func answer(_ key: SlotKey, _ party: SlotShares.Party) -> Answer {
             switch state(key) {
-            case .ended(.spent), .ended(.ran): return .unspecified
+            case .ended(.spent), .ended(.ran): return .refused(.unspecified)
             case .held, .leased, .running, .ended(.lapsed), .ended(.released), nil: break
             }
-            if taken >= slots { return .busy }
-            return slot(for: party) == nil ? .holdLimit : nil
+            if let admission = admission(party) { return admission.waits ? .place : .slot }
+            return .refused(taken < slots || waiting.count < places ? .holdLimit : .busy)
         }
 
         func mayLease(_ key: SlotKey) -> Bool {
             switch state(key) {
             case .held, .leased, .running: return true
-            case .ended(.lapsed), .ended(.released):
-                guard let party = bids.first(where: { $0.key == key })?.party else { return false }
-                return taken < slots && slot(for: party) != nil
+            case .ended(.lapsed), .ended(.released): return entry(key).map { admission($0.party) != nil } ?? false
             case .ended(.spent), .ended(.ran), nil: return false
             }
         }
 
         mutating func take(_ key: SlotKey, _ party: SlotShares.Party, _ state: State) {
-            let isStranger = slot(for: party) ?? true
+            guard let (waits, isStranger) = admission(party) else { return }
             bids.removeAll { $0.key == key }
-            bids.append(Entry(key: key, party: party, state: state, isStranger: isStranger))
+            arrivals += 1
+            bids.append(
+                Entry(
+                    key: key, party: party, state: state, isStranger: isStranger, waits: waits, number: arrivals)
+            )
         }
+
+        private func maySeat(_ entry: Entry) -> Bool {
+            !entry.isStranger || payments.isEmpty || strangers < (slots + 1) / 2
+        }
+
+        /// The bid that gives its slot back to a complete request.
+        private func bid(for entry: Entry) -> Entry? {
+            inUse.filter {
+                $0.isHeld && !$0.waits && (maySeat(entry) || $0.isStranger)
+                    && (entry.party.isOwn || !$0.party.isOwn)
+            }.max { $0.isBefore($1) }
+        }
+
+        /// Whether a complete request waits although there is a slot that it may have.
+        var keepsReadyWaiting: Bool {
+            waiting.contains { $0.isComplete && (taken < slots ? maySeat($0) : bid(for: $0) != nil) }
+        }
+
+        /// Hands out the free slots; returns whose requests may start.
+        mutating func fill() -> [SlotKey] {
+            var ready: [SlotKey] = []
+            func move(_ entry: Entry, waits: Bool) {
+                bids.firstIndex { $0.key == entry.key }.map { bids[$0].waits = waits }
+            }
+            while true {
+                let isFree = taken < slots
+                if let first = waiting.first(where: {
+                    $0.isComplete && (isFree ? maySeat($0) : bid(for: $0) != nil)
+                }) {
+                    if !isFree, let bid = bid(for: first) { move(bid, waits: true) }
+                    move(first, waits: false)
+                    ready.append(first.key)
+                } else if isFree,
+                    let next = waiting.first(where: { !$0.isHeld && maySeat($0) })
+                        ?? waiting.first(where: maySeat)
+                {
+                    move(next, waits: false)
+                } else {
+                    return ready
+                }
+            }
+        }
+
+        func isWaiting(_ key: SlotKey) -> Bool { waiting.contains { $0.key == key } }
 
         mutating func set(_ key: SlotKey, _ state: State) {
             if let index = bids.firstIndex(where: { $0.key == key }) { bids[index].state = state }
@@ -109,42 +186,55 @@ import Wire
             buyer: asker(UInt64(2_000 + number % 6)).key, group: UInt64(number % 3), isOwn: number % 6 == 5)
     }
 
-    @Test(arguments: 1...16) func randomOperationsAgreeWithAPlainList(_ seed: UInt64) {
+    @Test(arguments: 1...24) func randomOperationsAgreeWithAPlainList(_ seed: UInt64) {
         var random = SeededRandom(seed: seed)
-        let slots = 1 + Int(seed) % 6
+        let (slots, places) = (1 + Int(seed) % 6, Int(seed) % 9)
         let seller = Seller(1, slots: UInt32(slots))
+        var served = seller.served
+        served.places = places
         var terms = SellerTerms(key: seller.key)
-        terms.serve([seller.served])
+        terms.serve([served])
         let parameters = MarketParameters()
         let bid = Verified(signing: Self.bid, with: ada.identity)
         let parties = (0..<24).map(party)
-        let keys = parties.indices.map { number in
+        var keys = parties.indices.map { number in
             SlotKey(buyer: parties[number].buyer, task: TaskID(high: 2, low: UInt64(number)), attempt: 1)
         }
         var gate = SlotGate(parameters)
-        var plain = Reference(slots: slots)
-        var now: Int64 = 0
-        var jobs: UInt64 = 0
-        for step in 0..<800 {
+        var plain = Reference(slots: slots, places: places)
+        var (now, jobs): (Int64, UInt64) = (0, 0)
+        var waited = 0
+        func start(_ key: SlotKey) {
+            var out: [BidderAction] = []
+            _ = gate.change(key) { task in
+                _ = task.start(.zero + .milliseconds(now))
+                return task.deliver([UInt8](repeating: 65, count: 64), 24, [], most: 100, .zero, &out)
+            }
+        }
+        for step in 0..<1_200 {
             let number = random.below(keys.count)
+            if case .ended(let end) = plain.state(keys[number]), end == .ran || end == .spent,
+                random.chance(1, in: 2)
+            {
+                keys[number].attempt += 1
+            }
             let (key, party) = (keys[number], parties[number])
             let until = now + Int64(random.below(40)) + 1
-            let time = MonotonicTime.zero + .milliseconds(until)
+            let (time, at) = (MonotonicTime.zero + .milliseconds(until), MonotonicTime.zero + .milliseconds(now))
             let place: Comment = "seed \(seed), step \(step)"
-            switch random.below(6) {
+            switch random.below(7) {
             case 0, 1:
                 if gate.claim(of: key) != nil { break }
-                let refused = gate.refusal(
-                    of: key, party, seller.served, .zero + .milliseconds(now))?.reason
-                #expect(refused == plain.refusal(key, party), place)
-                guard refused == nil else { break }
+                let admission = gate.admission(of: key, party, served, at)
+                #expect(Self.answer(admission) == plain.answer(key, party), place)
+                if case .refused = admission { break }
                 let claim = SlotGate.Claim(
                     party: party, model: "wren-m", bid: bid, call: CalledFor(call(1), parameters, .zero))
-                gate.hold(key, claim, slots: slots, until: time, .zero + .milliseconds(now))
+                gate.hold(key, claim, served, until: time, at)
                 plain.take(key, party, .held(until: until))
             case 2:
                 let isAllowed = plain.mayLease(key)
-                switch gate.lease(key, until: time, terms, .zero + .milliseconds(now)) {
+                switch gate.lease(key, until: time, terms, at) {
                 case .taken:
                     #expect(isAllowed, place)
                     if case .held = plain.state(key) {
@@ -159,16 +249,19 @@ import Wire
             case 3:
                 guard case .leased = plain.state(key) else { break }
                 jobs += 1
-                var task = WorkerTask(
-                    id: JobID(rawValue: jobs), key: key, channel: 1, model: "wren-m",
-                    open: TaskOpen(kind: .chat, bodyBytes: 2), call: CalledFor(call(1), parameters, .zero),
-                    parameters: parameters, now: .zero + .milliseconds(now))
-                var out: [BidderAction] = []
-                _ = task.deliver([UInt8](repeating: 65, count: 64), 24, [], most: 100, .zero, &out)
-                gate.run(task)
-                plain.set(key, .running)
+                gate.run(
+                    WorkerTask(
+                        id: JobID(rawValue: jobs), key: key, channel: 1, model: "wren-m",
+                        open: TaskOpen(kind: .chat, bodyBytes: 2),
+                        call: CalledFor(call(1), parameters, .zero), parameters: parameters, now: at))
+                plain.set(key, .running(isComplete: false))
                 #expect(gate.key(of: JobID(rawValue: jobs)) == key)
             case 4:
+                guard case .running(false) = plain.state(key) else { break }
+                #expect(gate.change(key) { $0.add([123, 125]) } == true)
+                plain.set(key, .running(isComplete: true))
+                if gate.waits(key) { gate.isReady(key) } else { start(key) }
+            case 5:
                 guard let standing = gate.standing(of: key) else { break }
                 let ends: [SlotGate.End]
                 switch standing {
@@ -178,13 +271,14 @@ import Wire
                 case .ended: ends = [.ran]
                 }
                 let end = ends[random.below(ends.count)]
+                let hadStarted = gate.change(key) { $0.hasStarted } ?? false
                 guard gate.end(key, end) != nil else { break }
                 plain.set(key, .ended(end))
-                guard end == .ran, random.chance(1, in: 2) else { break }
+                guard hadStarted, random.chance(1, in: 2) else { break }
                 let receipt = Receipt(
-                    task: key.task, attempt: 1, buyer: key.buyer, worker: seller.key, sequence: 1,
+                    task: key.task, attempt: key.attempt, buyer: key.buyer, worker: seller.key, sequence: 1,
                     completionTokens: 24, cost: 48, final: true)
-                #expect(gate.wants(receipt, for: key, .zero + .milliseconds(now)), place)
+                #expect(gate.wants(receipt, for: key, at), place)
                 let changes = gate.accepted(receipt, for: key, moment(now))
                 #expect(changes.isEmpty == party.isOwn, place)
                 plain.open[party.group] = nil
@@ -196,11 +290,33 @@ import Wire
                 }
                 plain.advance(to: now)
             }
-            #expect(gate.count == plain.taken && gate.taken("wren-m") == plain.taken, place)
+            for model in gate.takeFreed() {
+                let ready = gate.advance(model, slots: slots)
+                #expect(ready == plain.fill(), place)
+                for key in ready { start(key) }
+            }
+            waited += plain.waiting.count
+            #expect(gate.count == plain.taken + plain.waiting.count, place)
+            #expect(gate.taken("wren-m") == plain.taken && plain.taken <= slots, place)
+            #expect(gate.waiting("wren-m") == plain.waiting.count && plain.waiting.count <= places, place)
             #expect(gate.shares.strangers("wren-m") == plain.strangers, place)
-            #expect(gate.count <= slots, place)
+            #expect(!plain.keepsReadyWaiting, place)
             #expect(gate.running == plain.running && gate.runningJobs.count == plain.running)
             #expect(keys.allSatisfy { agree(gate.standing(of: $0), plain.state($0)) }, place)
+            #expect(keys.allSatisfy { gate.waits($0) == plain.isWaiting($0) }, place)
+            for (before, entry) in plain.waiting.enumerated() {
+                let found = gate.place(of: entry.key, served, .zero + .milliseconds(now))
+                #expect(found?.before == before, place)
+            }
+        }
+        #expect(waited > 100 || places == 0)
+    }
+
+    private static func answer(_ admission: SlotGate.Admission) -> Reference.Answer {
+        switch admission {
+        case .slot: .slot
+        case .place: .place
+        case .refused(let reason, _): .refused(reason)
         }
     }
 

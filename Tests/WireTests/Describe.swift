@@ -48,7 +48,7 @@ private let reachabilities =
 private let declines = """
     DECLINE_UNSPECIFIED DECLINE_BUSY DECLINE_PAUSED DECLINE_BACKEND_DOWN DECLINE_OVER_MAX_PRICE DECLINE_TOO_SLOW \
     DECLINE_LACKS_PARAMETER DECLINE_NOT_SERVED DECLINE_CONTEXT_TOO_SMALL DECLINE_LEAVING DECLINE_UNTRUSTED \
-    DECLINE_HOLD_LIMIT
+    DECLINE_HOLD_LIMIT DECLINE_TOO_LATE
     """
 
 func describe(_ record: SignedRecord) -> JSONValue {
@@ -389,6 +389,7 @@ private func describe(_ body: FrameBody) -> (String, JSONValue) {
                     "phase", progress.phase,
                     names: "PHASE_UNSPECIFIED PHASE_QUEUED PHASE_LOADING PHASE_PREFILL PHASE_GENERATING")
                 $0.put("tokens", progress.tokens)
+                $0.put("place", progress.place)
             }
         )
     case .finish(let finish):

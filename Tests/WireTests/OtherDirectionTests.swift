@@ -100,7 +100,7 @@ import Testing
                 .decline(
                     Decline(
                         task: task, attempt: attempt,
-                        reason: DeclineReason(rawValue: UInt32(random.below(12))) ?? .busy,
+                        reason: DeclineReason(rawValue: UInt32(random.below(13))) ?? .busy,
                         retryAfterMilliseconds: small(WireLimits.durationMax)))),
             .market(
                 .release(Release(task: task, attempt: attempt, winningScore: number(WireLimits.scoreMax)))),
@@ -144,7 +144,7 @@ import Testing
             .progress(
                 Progress(
                     phase: Phase(rawValue: UInt32(random.below(5))) ?? .queued,
-                    tokens: small(WireLimits.tokensMax))),
+                    tokens: small(WireLimits.tokensMax), place: small(WireLimits.tokensMax))),
             .finish(
                 Finish(
                     reason: text(32).filter { $0 != "\n" }, promptTokens: small(WireLimits.tokensMax),

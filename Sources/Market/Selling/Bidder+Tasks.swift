@@ -202,6 +202,8 @@ extension Bidder {
         guard let key = gate.key(of: id) else { return }
         if gate.waits(key), let model = gate.claim(of: key)?.model {
             guard forSale(model, now.monotonic) != nil else { return handBack(key, &out) }
+            // Slots that became free while the model was not for sale.
+            gate.isReady(key)
             note(placeOf: key, now.monotonic)
         }
         guard let next = gate.change(key, { $0.reportProgress(every: interval, now.monotonic, &out) })
