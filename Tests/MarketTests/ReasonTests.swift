@@ -80,7 +80,7 @@ import Wire
         #expect(
             Self.declines.map(\.rawValue) == [
                 "unspecified", "busy", "paused", "backendDown", "overMaxPrice", "tooSlow", "lacksParameter",
-                "notServed", "contextTooSmall", "leaving", "untrusted", "holdLimit",
+                "notServed", "contextTooSmall", "leaving", "untrusted", "holdLimit", "tooLate",
             ])
     }
 
