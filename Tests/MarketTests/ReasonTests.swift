@@ -10,7 +10,7 @@ import Wire
     /// A seller's reasons by the number in `messages.proto`.
     static let declines: [Reason] = [
         .unspecified, .busy, .paused, .backendDown, .overMaxPrice, .tooSlow, .lacksParameter, .notServed,
-        .contextTooSmall, .leaving, .untrusted, .holdLimit,
+        .contextTooSmall, .leaving, .untrusted, .holdLimit, .tooLate,
     ]
 
     @Test func declinesRoundTripUnderTheirNumbers() throws {
@@ -80,7 +80,7 @@ import Wire
         #expect(
             Self.declines.map(\.rawValue) == [
                 "unspecified", "busy", "paused", "backendDown", "overMaxPrice", "tooSlow", "lacksParameter",
-                "notServed", "contextTooSmall", "leaving", "untrusted", "holdLimit",
+                "notServed", "contextTooSmall", "leaving", "untrusted", "holdLimit", "tooLate",
             ])
     }
 

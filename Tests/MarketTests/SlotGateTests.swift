@@ -92,7 +92,8 @@ import Wire
         func mayLease(_ key: SlotKey) -> Bool {
             switch state(key) {
             case .held, .leased, .running: return true
-            case .ended(.lapsed), .ended(.released): return entry(key).map { admission($0.party) != nil } ?? false
+            case .ended(.lapsed), .ended(.released):
+                return entry(key).map { admission($0.party) != nil } ?? false
             case .ended(.spent), .ended(.ran), nil: return false
             }
         }
@@ -103,7 +104,8 @@ import Wire
             arrivals += 1
             bids.append(
                 Entry(
-                    key: key, party: party, state: state, isStranger: isStranger, waits: waits, number: arrivals)
+                    key: key, party: party, state: state, isStranger: isStranger, waits: waits,
+                    number: arrivals)
             )
         }
 
@@ -202,7 +204,7 @@ import Wire
         }
         var gate = SlotGate(parameters)
         var plain = Reference(slots: slots, places: places)
-        var (now, jobs): (Int64, UInt64) = (0, 0)
+        var (now, jobs): (Int64, UInt64) = (1, 0)
         var waited = 0
         func start(_ key: SlotKey) {
             var out: [BidderAction] = []
@@ -220,7 +222,9 @@ import Wire
             }
             let (key, party) = (keys[number], parties[number])
             let until = now + Int64(random.below(40)) + 1
-            let (time, at) = (MonotonicTime.zero + .milliseconds(until), MonotonicTime.zero + .milliseconds(now))
+            let (time, at) = (
+                MonotonicTime.zero + .milliseconds(until), MonotonicTime.zero + .milliseconds(now)
+            )
             let place: Comment = "seed \(seed), step \(step)"
             switch random.below(7) {
             case 0, 1:

@@ -70,6 +70,8 @@ final class World {
     var backends: [[UInt64]: Backend] = [:]
     var turn: Turn
     let faults: Faults
+    /// Of each model, in its seller's queue.
+    let places: Int
     var receiptsIssued = 0
     var receiptsAccepted = 0
     /// Plans everything, including alarms: a frozen node does all of it later. Requests are lost according to
@@ -79,10 +81,11 @@ final class World {
 
     static let tokenBytes = 5
 
-    init(seed: UInt64, sellers: Int, buyers: Int, faults: Faults) {
+    init(seed: UInt64, sellers: Int, buyers: Int, faults: Faults, places: Int = 0) {
         turn = Turn(now: moment(0), random: SeededRandom(seed: seed))
         network = VirtualNetwork(seed: seed, latency: .zero)
         self.faults = faults
+        self.places = places
         for number in 0..<sellers + buyers {
             let seller = Seller(
                 UInt64(10 + number), "n\(number)", price: price(20, 100 + Int64(random.below(200))),
@@ -112,7 +115,9 @@ final class World {
     private func make(_ seller: Seller, serves: Bool) -> Node {
         var bidder = Bidder(identity: seller.identity)
         bidder.acceptsChannels = seller.offer.reachability == .direct
-        if serves { bidder.setServed([seller.served]) }
+        var served = seller.served
+        served.places = places
+        if serves { bidder.setServed([served]) }
         return Node(
             seller: seller, serves: serves, auctioneer: Auctioneer(identity: seller.identity), bidder: bidder)
     }

@@ -8,8 +8,10 @@ import Wire
 /// correct answer, and all of it if told that it is complete; nothing leaks.
 @Suite struct WorldTests {
     /// Sends `tasks` tasks over 20 s, waits until all have ended, and checks.
-    func play(_ seed: UInt64, tasks: Int, faults: Faults, sellers: Int = 6, buyers: Int = 4) throws -> World {
-        let world = World(seed: seed, sellers: sellers, buyers: buyers, faults: faults)
+    func play(
+        _ seed: UInt64, tasks: Int, faults: Faults, sellers: Int = 6, buyers: Int = 4, places: Int = 0
+    ) throws -> World {
+        let world = World(seed: seed, sellers: sellers, buyers: buyers, faults: faults, places: places)
         for _ in 0..<tasks {
             let node = world.random.below(world.nodes.count)
             let tokens = 1 + world.random.below(80)
@@ -48,7 +50,9 @@ import Wire
                 #expect(client.text == client.expected, "seed \(seed): \(task) finished with a part")
                 #expect(
                     summary.completionTokens == client.tokens, "seed \(seed): \(task) counts other tokens")
-                #expect(summary.promptTokens == 8 || summary.reason == "length")
+                // The last worker may have found that nothing was left to say, and is owed nothing.
+                let saidNothing = summary.failovers > 0 && summary.promptTokens == 0
+                #expect(summary.promptTokens == 8 || summary.reason == "length" || saidNothing)
             }
         }
         for node in world.nodes where node.isAlive {
@@ -89,6 +93,33 @@ import Wire
         let failures = world.order.compactMap { world.clients[$0]?.failure }
         #expect(failures.isEmpty, "\(failures.map { "\($0.reason): \($0.message)" })")
         #expect(world.order.contains { (world.clients[$0]?.summary?.failovers ?? 0) > 0 })
+    }
+
+    @Test(arguments: [41, 42] as [UInt64])
+    func whatArrivesAtOnceWaitsInQueuesAndAllOfItIsDelivered(_ seed: UInt64) throws {
+        let world = World(seed: seed, sellers: 3, buyers: 6, faults: Faults(), places: 32)
+        var waited = 0
+        for _ in 0..<60 {
+            let (node, tokens) = (3 + world.random.below(6), 20 + world.random.below(60))
+            let start = world.random.interval(.zero, .seconds(1))
+            world.at(start) { world.ask(node, tokens: tokens) }
+            world.at(start + .milliseconds(900)) {
+                waited += world.nodes.reduce(0) { $0 + $1.bidder.waiting("wren-m") }
+            }
+        }
+        world.run(until: .seconds(120))
+        try check(world, seed)
+        let failures = world.order.compactMap { world.clients[$0]?.failure }
+        #expect(failures.isEmpty, "\(failures.map { "\($0.reason): \($0.message)" })")
+        #expect(world.order.count == 60 && waited > 0)
+    }
+
+    @Test(arguments: [51, 52, 53] as [UInt64])
+    func withQueuesAndFaultsTheGuaranteesHold(_ seed: UInt64) throws {
+        let faults = Faults(
+            loss: 20, backendFails: 30, backendHangs: 20, clientLeaves: 100, outageEvery: .milliseconds(1_500)
+        )
+        _ = try play(seed, tasks: 120, faults: faults, sellers: 3, places: 16)
     }
 
     @Test func theSameSeedPlaysTheSameRun() throws {

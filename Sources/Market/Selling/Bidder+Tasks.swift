@@ -201,9 +201,9 @@ extension Bidder {
         let interval = parameters.progressInterval
         guard let key = gate.key(of: id) else { return }
         if gate.waits(key), let model = gate.claim(of: key)?.model {
-            guard forSale(model, now.monotonic) != nil else { return handBack(key, &out) }
+            guard let served = forSale(model, now.monotonic) else { return handBack(key, &out) }
             // Slots that became free while the model was not for sale.
-            gate.isReady(key)
+            if gate.taken(model) < served.slots { gate.isReady(key) }
             note(placeOf: key, now.monotonic)
         }
         guard let next = gate.change(key, { $0.reportProgress(every: interval, now.monotonic, &out) })

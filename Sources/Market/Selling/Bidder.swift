@@ -132,11 +132,11 @@ public struct Bidder: Sendable {
     private func late(
         _ call: CallForBids, _ model: ServedModel, tokens: UInt32, after wait: Interval
     ) -> Interval? {
-        guard call.deadlineMilliseconds > 0 else { return nil }
         let takes = Scoring.completion(
             queueMilliseconds: 0, firstTokenMilliseconds: model.speed.firstTokenMilliseconds,
             millitokensPerSecond: model.speed.millitokensPerSecond, tokens: tokens)
-        let late = wait + takes - .milliseconds(Int64(call.deadlineMilliseconds))
+        let asked = Interval.milliseconds(Int64(call.deadlineMilliseconds))
+        let late = wait + takes - (asked == .zero ? parameters.deadlineDefault : asked)
         return late > .zero ? min(late, wait) : nil
     }
 
