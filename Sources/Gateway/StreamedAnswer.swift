@@ -59,7 +59,7 @@ final class StreamProgress {
             quiet = false
             StreamChunks.comment(wait, to: &out)
         // A task that streams never begins again.
-        case .restarted: break
+        case .restarted, .quoted: break
         case .delta(let text, let tokens, let extra):
             (quiet, hasBegun, wait) = (false, true, nil)
             bytes += event.bytes
