@@ -30,7 +30,7 @@ import Wire
         guard case .awardReply(let reply)? = worker.handle(award, from: asker(2_001)) else {
             return #expect(Bool(false), "no reply")
         }
-        #expect(reply.status == .unknownBid)
+        #expect(reply.status == .unknown)
     }
 
     @Test func aQuoteSaysHowLongTheQueueIs() throws {
