@@ -35,7 +35,7 @@ import Testing
         let node = FakeNode()
         try await withGateway(node) { port in
             let long = try await ask(port, "POST", "/mesh/quote?tokens_in=20000", body: body())
-            #expect(long.status == 400 && long.body.contains(#""code":"context_too_small""#))
+            #expect(long.status == 400 && long.body.contains(#""code":"context_length_exceeded""#))
             #expect(long.body.contains(#""known":5"#) && long.body.contains(#""task":null"#))
             let unknown = body().replacing("wren-m", with: "wren-x")
             let missing = try await ask(port, "POST", "/mesh/quote", body: unknown)

@@ -184,7 +184,9 @@ extension BuyerTask {
         soonest: Interval, until: MonotonicTime? = nil, _ desk: inout AuctionDesk, _ turn: inout Turn
     ) -> Bool {
         // Who asks for a quote wants to know now.
-        guard !request.isQuote, let at = patience.nextTry(soonest: soonest, until: until, desk.parameters, &turn) else {
+        guard !request.isQuote,
+            let at = patience.nextTry(soonest: soonest, until: until, desk.parameters, &turn)
+        else {
             return false
         }
         enter(.waiting)
