@@ -17,7 +17,7 @@ struct ExplainedFailure {
     let retryAfter: Interval?
 
     init(
-        _ failure: TaskFailure, task: String, kind request: InferenceKind, model: String,
+        _ failure: TaskFailure, task: String?, kind request: InferenceKind, model: String,
         isOneOfSeveral: Bool = false, catalogue: [ModelSummaryDocument]
     ) {
         let kind = Kind(failure.reason)
@@ -91,11 +91,12 @@ struct ExplainedFailure {
     // MARK: Metadata
 
     private static func metadata(
-        _ failure: TaskFailure, task: String, model: String, retryAfter: Interval?
+        _ failure: TaskFailure, task: String?, model: String, retryAfter: Interval?
     ) -> JSONTree {
         func number(_ value: some BinaryInteger) -> JSONTree { .number(String(value)) }
         var members: [JSONTree.Member] = [
-            .init("task", .string(task)), .init("model", .string(model)),
+            // A quote is no task.
+            .init("task", JSONTree(task)), .init("model", .string(model)),
             .init("known", number(failure.known)),
             .init("asked", number(failure.asked)), .init("bids", number(failure.bids)),
             .init("reasons", .object(failure.reasons.map { .init($0.reason.key, number($0.nodes)) })),

@@ -76,6 +76,7 @@ struct GatewayResponder: Sendable {
         case .chat: return await answer(.chat, request)
         case .completion: return await answer(.completion, request)
         case .embedding: return await answer(.embedding, request)
+        case .quote: return await quote(request)
         case .models: return await models()
         case .model(let name): return await model(name)
         case .page: return Dashboard.response()
@@ -109,7 +110,7 @@ struct GatewayResponder: Sendable {
                 "There is no \(shown) here. Did you mean /v1\(meant)? The base URL ends in /v1."
             } else {
                 "There is no \(shown) here. See /, /health, /metrics, /v1/chat/completions, /v1/completions,"
-                    + " /v1/embeddings, /v1/models, /mesh/status, /mesh/peers, /mesh/offers, /mesh/tasks/ID,"
+                    + " /v1/embeddings, /v1/models, /mesh/quote, /mesh/status, /mesh/peers, /mesh/offers, /mesh/tasks/ID,"
                     + " /mesh/pause and /mesh/resume."
             }
         return Reply.error(.invalid(message, code: "unknown_url"), status: .notFound)

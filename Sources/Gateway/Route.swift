@@ -6,6 +6,7 @@ enum Route: Equatable {
     case models
     case model(String)
     case chat, completion, embedding
+    case quote
     case peers, offers, status, pause, resume
     case task(String)
 
@@ -19,6 +20,7 @@ enum Route: Equatable {
         case "/v1/chat/completions": self = .chat
         case "/v1/completions": self = .completion
         case "/v1/embeddings": self = .embedding
+        case "/mesh/quote": self = .quote
         case "/mesh/peers": self = .peers
         case "/mesh/offers": self = .offers
         case "/mesh/status": self = .status
@@ -44,15 +46,21 @@ enum Route: Equatable {
     /// Allowed methods, without OPTIONS. HEAD is allowed wherever GET is.
     var methods: [HTTPMethod] {
         switch self {
-        case .chat, .completion, .embedding, .pause, .resume: [.POST]
+        case .chat, .completion, .embedding, .quote, .pause, .resume: [.POST]
         case .page, .health, .metrics, .models, .model, .peers, .offers, .status, .task: [.GET, .HEAD]
         }
     }
 
     var allow: String { (methods + [.OPTIONS]).map(\.rawValue).joined(separator: ", ") }
 
-    /// Whether it becomes a task, made from the request's body.
-    var takesTask: Bool { self == .chat || self == .completion || self == .embedding }
+    /// Whether it becomes a task, or the quote of one, made from the request's body.
+    var takesTask: Bool {
+        switch self {
+        case .chat, .completion, .embedding, .quote: true
+        case .page, .health, .metrics, .models, .model, .peers, .offers, .status, .pause, .resume, .task:
+            false
+        }
+    }
 
     /// Whether a configured API key is required. The page holds no data; what it fetches does.
     var needsKey: Bool { self != .page && self != .health }

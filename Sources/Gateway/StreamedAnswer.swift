@@ -24,8 +24,8 @@ final class StreamProgress {
     var tokens: UInt32 = 0
     private var quiet = true
     private var hasBegun = false
-    /// The status and headers are sent, so that comments may be.
-    var isOpen = false
+    /// The status is sent, or the time in which a failure would have had one is over.
+    var mayComment = false
     private var queue = QueueNews()
     /// Where the task waits for a slot; nil: it has one, or its worker doesn't say.
     private var wait: String?
@@ -55,11 +55,11 @@ final class StreamProgress {
             (queue, wait) = (QueueNews(), nil)
         case .progress(let latest):
             wait = latest.queueInWords
-            guard queue.isNews(latest), isOpen, let wait else { return }
+            guard queue.isNews(latest), mayComment, let wait else { return }
             quiet = false
             StreamChunks.comment(wait, to: &out)
         // A task that streams never begins again.
-        case .restarted: break
+        case .restarted, .quoted: break
         case .delta(let text, let tokens, let extra):
             (quiet, hasBegun, wait) = (false, true, nil)
             bytes += event.bytes
@@ -78,6 +78,7 @@ final class StreamProgress {
 
     /// Called by the timer: adds a comment if nothing was sent since the last call.
     func signOfLife() {
+        mayComment = true
         if quiet, let award { StreamChunks.comment(wait ?? "waiting for \(award.workerName)", to: &out) }
         quiet = true
     }
@@ -98,7 +99,7 @@ extension TaskAnswer {
                 return await failure(failed)
             }
         }
-        progress.isOpen = true
+        progress.mayComment = true
         var response = Response(
             status: .ok,
             headers: ["content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store"],

@@ -80,7 +80,7 @@ struct TaskAnswer: Sendable {
             for event in events {
                 switch event {
                 case .awarded(let summary): award = summary
-                case .progress: break
+                case .progress, .quoted: break
                 case .restarted: answer = WholeAnswer()
                 case .delta(let text, let tokens, let extra):
                     guard extra.isEmpty ? answer.append(text: text) : answer.append(choices: extra) else {

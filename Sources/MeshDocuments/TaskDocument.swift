@@ -155,7 +155,7 @@ public struct TaskBid: Codable, Sendable, Equatable {
     public var name: String
     public var isPinned: Bool
     /// `won`, `lost`, `declined`, `silent`, `late`, `refused`, `busy`, `asked`,
-    /// `not_asked` (this node's own bounds kept the call from it), `passed_over`.
+    /// `bid` (in a quote), `not_asked` (this node's own bounds kept the call from it), `passed_over`.
     public var outcome: String
     /// Why the node declined.
     @Nullable public var declined: String?

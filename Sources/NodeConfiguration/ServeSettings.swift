@@ -83,7 +83,8 @@ public struct ServeSettings: Sendable {
 
     init(_ reader: YAMLReader) throws(ConfigurationError) {
         try reader.allow([
-            "backend", "url", "file", "server", "model", "sell_as", "slots", "queue", "threads", "price", "context",
+            "backend", "url", "file", "server", "model", "sell_as", "slots", "queue", "threads", "price",
+            "context",
             "speed", "measure",
             "allow_fields", "api_key", "ca_file", "features", "limits",
         ])

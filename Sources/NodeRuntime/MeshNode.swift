@@ -9,6 +9,8 @@ import Primitives
 public protocol MeshNode: Sendable {
     /// Starts a task. Never throws: a refusal is the stream's only event.
     func submit(_ request: TaskRequest) async -> any TaskStreaming
+    /// What sellers would do the request's task for; nothing is awarded.
+    func quote(_ request: TaskRequest) async throws(TaskFailure) -> QuoteDocument
     /// Every model that this node has heard of, sorted by name.
     func catalogue() async -> [ModelSummaryDocument]
     func peers() async -> PeersDocument
@@ -49,14 +51,14 @@ extension ClientEvent {
     public var bytes: Int {
         switch self {
         case .delta(let text, _, let extra): text.count + extra.count
-        case .awarded, .progress, .restarted, .finished, .failed: 0
+        case .awarded, .progress, .restarted, .finished, .failed, .quoted: 0
         }
     }
 
     /// Whether it is the last event.
     public var isFinal: Bool {
         switch self {
-        case .finished, .failed: true
+        case .finished, .failed, .quoted: true
         case .awarded, .delta, .progress, .restarted: false
         }
     }

@@ -229,15 +229,44 @@ extension DigestSource {
     }
 }
 
+private func milliseconds(_ interval: Interval?) -> Double? {
+    interval.map { Double($0.microseconds) / 1000 }
+}
+
+extension TaskBid {
+    init(_ bid: BidTranscript, name: (PublicKey, String) -> (text: String, isPinned: Bool)) {
+        let name = name(bid.worker, bid.name)
+        let hasBid = bid.price != nil
+        self.init(
+            nodeID: NodeID(of: bid.worker).description, name: name.text, isPinned: name.isPinned,
+            outcome: bid.outcome.rawValue, declined: bid.declined?.rawValue.snakeCased,
+            price: bid.price?.document, queueMilliseconds: hasBid ? Int(bid.queueMilliseconds) : nil,
+            firstTokenMilliseconds: hasBid ? Int(bid.firstTokenMilliseconds) : nil,
+            tokensPerSecond: hasBid ? Double(bid.millitokensPerSecond) / 1000 : nil,
+            expectedFirstTokenMilliseconds: hasBid ? Int(bid.expectedFirstTokenMilliseconds) : nil,
+            expectedTokensPerSecond: hasBid ? Double(bid.expectedMillitokensPerSecond) / 1000 : nil,
+            trust: Double(bid.millitrust) / 1000, estimate: hasBid ? bid.estimate : nil,
+            completionMilliseconds: hasBid ? milliseconds(bid.completion) : nil,
+            score: hasBid ? bid.score : nil, signature: bid.signature.map { Base32.encode($0.bytes) })
+    }
+}
+
+extension QuoteDocument {
+    init(_ quote: Quote, name: (PublicKey, String) -> (text: String, isPinned: Bool)) {
+        let reasons = quote.reasons.map { ($0.reason.key, $0.nodes) }
+        self.init(
+            model: quote.model, tokensIn: Int(quote.tokensIn), tokensOut: Int(quote.tokensOut),
+            known: quote.known, reasons: Dictionary(reasons, uniquingKeysWith: +),
+            bids: quote.bids.map { TaskBid($0, name: name) })
+    }
+}
+
 extension TaskDocument {
     /// A transcript as a document. Holds neither the prompt nor the answer.
     init(
         _ transcript: TaskTranscript, via: String,
         name: (PublicKey, String) -> (text: String, isPinned: Bool)
     ) {
-        func milliseconds(_ interval: Interval?) -> Double? {
-            interval.map { Double($0.microseconds) / 1000 }
-        }
         let preferences = transcript.preferences
         let maxPrice =
             preferences.maxInputPrice == nil && preferences.maxOutputPrice == nil
@@ -262,25 +291,7 @@ extension TaskDocument {
             candidates: TaskCandidates(
                 known: transcript.known, asked: transcript.bids.count,
                 skipped: transcript.skipped.map { .init(reason: $0.reason.key, nodes: $0.nodes) }),
-            bids: transcript.bids.map { bid in
-                let name = name(bid.worker, bid.name)
-                return TaskBid(
-                    nodeID: NodeID(of: bid.worker).description, name: name.text, isPinned: name.isPinned,
-                    outcome: bid.outcome.rawValue,
-                    declined: bid.declined?.rawValue.snakeCased, price: bid.price?.document,
-                    queueMilliseconds: bid.price == nil ? nil : Int(bid.queueMilliseconds),
-                    firstTokenMilliseconds: bid.price == nil ? nil : Int(bid.firstTokenMilliseconds),
-                    tokensPerSecond: bid.price == nil ? nil : Double(bid.millitokensPerSecond) / 1000,
-                    expectedFirstTokenMilliseconds: bid.price == nil
-                        ? nil : Int(bid.expectedFirstTokenMilliseconds),
-                    expectedTokensPerSecond: bid.price == nil
-                        ? nil : Double(bid.expectedMillitokensPerSecond) / 1000,
-                    trust: Double(bid.millitrust) / 1000,
-                    estimate: bid.price == nil ? nil : bid.estimate,
-                    completionMilliseconds: bid.price == nil ? nil : milliseconds(bid.completion),
-                    score: bid.price == nil ? nil : bid.score,
-                    signature: bid.signature.map { Base32.encode($0.bytes) })
-            },
+            bids: transcript.bids.map { TaskBid($0, name: name) },
             phases: TaskPhaseTimes(
                 choose: milliseconds(transcript.phases.choose), bids: milliseconds(transcript.phases.collect),
                 award: milliseconds(transcript.phases.award),

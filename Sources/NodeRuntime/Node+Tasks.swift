@@ -1,5 +1,6 @@
 import Cryptography
 import Market
+import MeshDocuments
 import Primitives
 import UVLoop
 import Wire
@@ -16,6 +17,22 @@ extension Node {
         streams[id] = ClientStream(stream: stream)
         flush()
         return stream
+    }
+
+    public func quote(_ request: TaskRequest) async throws(TaskFailure) -> QuoteDocument {
+        var request = request
+        request.isQuote = true
+        let stream = await submit(request)
+        while let events = await stream.next() {
+            for event in events {
+                switch event {
+                case .quoted(.success(let quote)): return QuoteDocument(quote, name: name(of:label:))
+                case .quoted(.failure(let failure)), .failed(let failure): throw failure
+                case .awarded, .delta, .progress, .restarted, .finished: break
+                }
+            }
+        }
+        throw TaskFailure(.cancelled, message: "The client left.")
     }
 
     /// Of a task that comes while the node leaves.
@@ -49,7 +66,8 @@ extension Node {
         }
         if event.isFinal {
             streams[task] = nil
-            ended(task)
+            // A quote leaves no transcript.
+            if case .quoted = event {} else { ended(task) }
             checkLeft()
         }
         let hasRoom = client.stream.buffer(event)

@@ -53,12 +53,12 @@ public final class TaskStream: TaskStreaming {
             switch event {
             case .progress(let latest): if queue.isNews(latest) { hasNews = true }
             case .awarded: queue = QueueNews()
-            case .delta, .restarted, .finished, .failed: hasNews = true
+            case .delta, .restarted, .finished, .failed, .quoted: hasNews = true
             }
             switch event {
             case .progress(let latest): progress = latest
             case .delta(let text, let tokens, let extra) where extra.isEmpty: add(text, tokens)
-            case .awarded, .delta, .restarted, .finished, .failed: buffered.append(event)
+            case .awarded, .delta, .restarted, .finished, .failed, .quoted: buffered.append(event)
             }
         }
 

@@ -112,7 +112,8 @@ extension Peer {
             } else {
                 counts.refused += 1
             }
-        case .awarded, .delta, .progress, .restarted: break
+        // A quote is no task.
+        case .awarded, .delta, .progress, .restarted, .quoted: break
         }
     }
 

@@ -68,7 +68,7 @@ extension World {
             if clients[Int(id)].received > 0 { clients[Int(id)].isFailingOver = true }
         case .delta(let text, _, _):
             take(text, id, host, process, task)
-        case .progress: break
+        case .progress, .quoted: break
         case .restarted: violate(.exactText, host: host, "task \(task) streams and begins again")
         case .finished(let summary):
             clients[Int(id)].failovers = summary.failovers

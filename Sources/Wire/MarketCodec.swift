@@ -58,6 +58,7 @@ extension CallForBids {
         w.message(14, omitEmpty: true) { weights.write(&$0) }
         w.data(15, cacheHandle)
         w.bool(16, buyerUnreachable)
+        w.bool(17, isQuote)
     }
 
     init(_ reader: ProtoReader, _ bytes: RawSpan) throws(WireError) {
@@ -91,6 +92,7 @@ extension CallForBids {
             case 14: if let inner = r.message { try weights.read(inner, bytes) }
             case 15: try r.read(&cacheHandle, bytes, max: WireLimits.cacheHandleMax)
             case 16: r.read(&buyerUnreachable)
+            case 17: r.read(&isQuote)
             default: break
             }
         }

@@ -38,13 +38,16 @@ public struct CallForBids: Hashable, Sendable {
     public var weights: Weights
     public var cacheHandle: [UInt8]
     public var buyerUnreachable: Bool
+    /// The bid holds nothing and is not awarded.
+    public var isQuote: Bool
 
     public init(
         task: TaskID, attempt: UInt32, model: String, digest: Bytes32? = nil, quantizations: [String] = [],
         features: Features = [], mustContinue: Bool = false, tokensIn: UInt32 = 0, tokensOut: UInt32 = 0,
         tokensOutMax: UInt32 = 0, maxPrice: Price? = nil, closeMilliseconds: UInt32 = 0,
         deadlineMilliseconds: UInt32 = 0,
-        weights: Weights = Weights(), cacheHandle: [UInt8] = [], buyerUnreachable: Bool = false
+        weights: Weights = Weights(), cacheHandle: [UInt8] = [], buyerUnreachable: Bool = false,
+        isQuote: Bool = false
     ) {
         self.task = task
         self.attempt = attempt
@@ -62,6 +65,7 @@ public struct CallForBids: Hashable, Sendable {
         self.weights = weights
         self.cacheHandle = cacheHandle
         self.buyerUnreachable = buyerUnreachable
+        self.isQuote = isQuote
     }
 }
 

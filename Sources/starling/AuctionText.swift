@@ -12,27 +12,7 @@ enum AuctionText {
                 "\(task.via) asks for \(task.model) (\(counted(task.call.tokensIn, "token")) in, about \(task.call.tokensOutEstimate) out; at most \(seconds(Double(task.limits.deadlineMilliseconds))))"
             ) + "\n\n"
         if !task.bids.isEmpty {
-            var table = Table(
-                ["", "bidder", "price in/out", "estimate", "starts", "speed", "done in", "score", ""],
-                rightAligned: [3, 4, 5, 6, 7])
-            for bid in task.bids {
-                let price =
-                    bid.price.map { "\(MicroCredits.text($0.input)) / \(MicroCredits.text($0.output))" }
-                    ?? "-"
-                let starts =
-                    Double(bid.queueMilliseconds ?? 0) + Double(bid.expectedFirstTokenMilliseconds ?? 0)
-                table.add([
-                    bid.outcome == "won" ? "▸" : " ",
-                    called(bid), price,
-                    bid.price == nil ? "-" : "\(bid.estimate ?? .zero) µcr",
-                    bid.price == nil ? "-" : "\(starts.text(decimals: 0)) ms",
-                    bid.expectedTokensPerSecond.map { "\($0.text(decimals: 0)) tok/s" } ?? "-",
-                    bid.completionMilliseconds.map { "\(($0 / 1000).text(decimals: 2)) s" } ?? "-",
-                    bid.score.map { "\($0)" } ?? "-",
-                    (bid.outcome + (bid.declined.map { ": \($0)" } ?? "")).replacing("_", with: " "),
-                ])
-            }
-            text += table.text(aligned: true)
+            text += self.table(task.bids)
             text +=
                 "  score = (estimate + \(task.call.weights.timePerSecond) µcr per second) ÷ trust; the lowest wins.\n"
             if let comparison = comparison(task.bids) { text += "  \(comparison)\n" }
@@ -43,6 +23,36 @@ enum AuctionText {
             text += Printable.line("  Not asked: \(reasons.joined(separator: ", ")).") + "\n"
         }
         return text + "\n"
+    }
+
+    /// A quote's bids.
+    static func quote(_ quote: QuoteDocument) -> String {
+        Printable.line(
+            "\(quote.model) for \(counted(quote.tokensIn, "token")) in, about \(quote.tokensOut) out; nothing is reserved"
+        ) + "\n\n" + table(quote.bids)
+    }
+
+    private static func table(_ bids: [TaskBid]) -> String {
+        var table = Table(
+            ["", "bidder", "price in/out", "estimate", "waits", "starts", "speed", "done in", "score", ""],
+            rightAligned: [3, 4, 5, 6, 7, 8])
+        for bid in bids {
+            let price =
+                bid.price.map { "\(MicroCredits.text($0.input)) / \(MicroCredits.text($0.output))" } ?? "-"
+            let starts = Double(bid.queueMilliseconds ?? 0) + Double(bid.expectedFirstTokenMilliseconds ?? 0)
+            table.add([
+                bid.outcome == "won" ? "▸" : " ",
+                called(bid), price,
+                bid.price == nil ? "-" : "\(bid.estimate ?? .zero) µcr",
+                bid.queueMilliseconds.map { $0 == 0 ? "-" : seconds(Double($0)) } ?? "-",
+                bid.price == nil ? "-" : "\(starts.text(decimals: 0)) ms",
+                bid.expectedTokensPerSecond.map { "\($0.text(decimals: 0)) tok/s" } ?? "-",
+                bid.completionMilliseconds.map { "\(($0 / 1000).text(decimals: 2)) s" } ?? "-",
+                bid.score.map { "\($0)" } ?? "-",
+                (bid.outcome + (bid.declined.map { ": \($0)" } ?? "")).replacing("_", with: " "),
+            ])
+        }
+        return table.text(aligned: true)
     }
 
     /// By how much, and why, the winner beat the second.

@@ -73,6 +73,13 @@ struct DoorOptions: ParsableArguments {
     func document<Document: Decodable>(_ path: String, as type: Document.Type) throws -> Document? {
         let response = try client().get(path)
         guard response.status == 200 else { throw refused(response) }
+        return try read(response, as: type)
+    }
+
+    /// The same for an answer that is there.
+    func read<Document: Decodable>(_ response: MeshClient.Response, as type: Document.Type) throws
+        -> Document?
+    {
         if json {
             emit(json: String(decoding: response.body, as: UTF8.self))
             return nil

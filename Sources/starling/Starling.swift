@@ -34,7 +34,10 @@ struct Starling: AsyncParsableCommand {
                 ]),
             CommandGroup(
                 name: "Using the mesh:",
-                subcommands: [AskCommand.self, WhyCommand.self, PeersCommand.self, OffersCommand.self]),
+                subcommands: [
+                    AskCommand.self, WhyCommand.self, QuoteCommand.self, PeersCommand.self,
+                    OffersCommand.self,
+                ]),
             CommandGroup(
                 name: "Trying and breaking it:", subcommands: [TestnetCommand.self, SimCommand.self]),
         ])

@@ -225,6 +225,7 @@ package struct MessageMaker {
         call.deadlineMilliseconds = input.number32()
         call.weights = Weights(timePerSecond: input.number32(), trustPower: input.number32())
         call.buyerUnreachable = input.choice(8) == 1
+        call.isQuote = input.choice(8) == 1
         return call
     }
 

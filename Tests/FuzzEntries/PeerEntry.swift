@@ -323,7 +323,8 @@ package struct PeerWorld: ~Copyable {
         case .pauseJob, .resumeJob: break
         case .client(let task, let event):
             switch event {
-            case .finished, .failed: precondition(running.remove(task) != nil, "task \(task) ended twice")
+            case .finished, .failed, .quoted:
+                precondition(running.remove(task) != nil, "task \(task) ended twice")
             case .awarded, .delta, .progress, .restarted:
                 precondition(running.contains(task), "task \(task) goes on after its end")
             }
@@ -360,6 +361,7 @@ package struct PeerWorld: ~Copyable {
         case .client(_, .delta): "delta"
         case .client(_, .progress): "progress"
         case .client(_, .restarted): "restarted"
+        case .client(_, .quoted): "quoted"
         case .client(_, .finished): "finished"
         case .client(_, .failed): "failed"
         case .keep: "receipt"

@@ -172,8 +172,8 @@ import Wire
             task.queued(place: 3, milliseconds: 11_200)
             func comments(_ last: String) async -> [String] {
                 let bytes = await client.receive { String(decoding: $0, as: UTF8.self).contains(last) }
-                return String(decoding: bytes, as: UTF8.self).split(separator: "\n").map(String.init)
-                    .filter { $0.hasPrefix(": ") }
+                return String(decoding: bytes, as: UTF8.self).matches(of: /: queued[^\n]*/)
+                    .map { String($0.output) }
             }
             #expect(await comments("about 12 s") == [": queued, place 3, about 12 s"])
             task.queued(place: 3, milliseconds: 11_100)

@@ -147,6 +147,19 @@ final class FakeNode: MeshNode {
         return task.stream
     }
 
+    func quote(_ request: TaskRequest) async throws(TaskFailure) -> QuoteDocument {
+        guard request.model == "wren-m" else { throw TaskFailure(.modelNotFound, message: "") }
+        guard request.tokensIn < 10_000 else {
+            var failure = TaskFailure(.contextTooSmall, message: "No seller takes so many tokens.")
+            failure.known = 5
+            throw failure
+        }
+        return QuoteDocument(
+            model: request.model, tokensIn: Int(request.tokensIn), tokensOut: Int(request.tokensOutEstimate),
+            known: 5, reasons: ["other_model": 4, "asked": 1],
+            bids: [TaskBid(nodeID: "7qk4m2xa", name: "ada", outcome: "bid", queueMilliseconds: 40)])
+    }
+
     func nextTask() async -> FakeTask {
         await withCheckedContinuation { continuation in
             let ready = state.withLock { state -> FakeTask? in

@@ -283,7 +283,7 @@ final class World {
         guard var client = clients[task] else { return }
         if client.ends > 0 { client.eventsAfterEnd += 1 }
         switch event {
-        case .awarded, .progress, .restarted: break
+        case .awarded, .progress, .restarted, .quoted: break
         case .delta(let text, let tokens, _):
             client.text += text
             client.tokens += tokens

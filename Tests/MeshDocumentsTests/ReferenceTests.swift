@@ -44,7 +44,8 @@ import Testing
                     alternatives: [.init(model: "", completion: 1)])))
         let summary = ModelSummaryDocument(
             model: "", context: 1, providers: 1, lowestPrice: price, highestPrice: price)
-        return [task, OffersDocument(asOf: "", offers: [offer]), status, peers, error, summary]
+        let quote = QuoteDocument(model: "", tokensIn: 1, tokensOut: 1, known: 1, reasons: [:], bids: [])
+        return [quote, task, OffersDocument(asOf: "", offers: [offer]), status, peers, error, summary]
     }
 
     private func keys(_ value: Any) -> Set<String> {

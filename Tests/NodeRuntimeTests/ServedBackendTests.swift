@@ -9,7 +9,8 @@ import Testing
     func sixteenTasksASlotMayWaitUnlessTheOwnerSaysHowMany(entry: String, places: Int) throws {
         let yaml = "serve: [{backend: llama.cpp, model: wren-m, \(entry)}]\n"
         let settings = try NodeSettings(parsing: yaml, source: .init(file: "node.yaml"), home: "/home/ann")
-        let backend = ServedBackend(settings: try #require(settings.serve.first), id: 1, memory: Node.Memory())
+        let backend = ServedBackend(
+            settings: try #require(settings.serve.first), id: 1, memory: Node.Memory())
         #expect(backend.places == places)
     }
 }

@@ -108,6 +108,8 @@ extension ProcessTests.OnMarket {
                 (["ask", "--via", "fay", "--model", "wren-m", "Hello"], 0, "usage"),
                 (["ask", "--via", "fay", "--model", "wren-m", "--max-price", "1", "Hello"], 69, "error"),
                 (["why", "--via", "fay", "zzzzzzzz"], 1, "error"),
+                (["quote", "wren-m", "--via", "fay", "--tokens-in", "20"], 0, "bids"),
+                (["quote", "wren-x", "--via", "fay"], 69, "error"),
             ]
             for command in commands {
                 let finished = try await mesh.start(command.arguments + ["--json"]).finished()

@@ -85,7 +85,54 @@ extension ProcessTests {
             }
         }
 
-        @Test func aFullSellerIsWaitedForUntilTheDeadlineAndThenSaidToBeBusy() async throws {
+        @Test func aQuoteShowsTheBidsAndTakesNothingOfTheSellers() async throws {
+            try await ScriptedBackend.with(#"{"tokens": 3}"#) { backend in
+                let nodes = backend.seller("ada", output: 3) + "\n" + backend.seller("bob") + "\nfay: {}"
+                try await TestMesh.with(nodes) { mesh in
+                    let fay = try await mesh.node("fay")
+                    let quote = try await mesh.post(
+                        "/mesh/quote", chatBody("Hello", model: "parrot", more: #", "max_tokens": 50"#),
+                        at: fay)
+                    #expect(quote.status == 200, "\(quote.body)")
+                    let bids = quote.json["bids"].list
+                    #expect(bids.map { $0["name"].text } == ["bob", "ada"], "\(quote.body)")
+                    #expect(bids.allSatisfy { $0["outcome"].text == "bid" && $0["queue_ms"].int == 0 })
+                    let text = try await mesh.starling(
+                        "quote", "parrot", "--tokens-in", "200", "--via", "fay")
+                    #expect(text.status == 0 && text.out.contains("bob"), "\(text.out)\(text.err)")
+                    #expect(try await backend.requests().isEmpty)
+                    for name in ["ada", "bob"] {
+                        let node = try await mesh.node(name)
+                        let model = try await mesh.get("/mesh/status", at: node).json["models"][0]
+                        #expect(model["bids"]["calls"].int == 0 && model["slots_busy"].int == 0, "\(model)")
+                        #expect(model["places"].int == 16 && model["waiting"].int == 0)
+                    }
+                    #expect(try await mesh.get("/mesh/status", at: fay).json["tasks"]["delivered"].int == 0)
+                }
+            }
+        }
+
+        @Test func aStreamThatWaitsForTheOnlySlotSaysSo() async throws {
+            try await ScriptedBackend.with(#"{"tokens": 500, "every": 0.01}"#) { backend in
+                try await TestMesh.with(backend.seller("ada") + "\nfay: {}") { mesh in
+                    let (ada, fay) = (try await mesh.node("ada"), try await mesh.node("fay"))
+                    let long = Task { try await mesh.chat("Talk", model: "parrot", at: fay) }
+                    try await until("the slot is taken") { try await backend.requests().count == 1 }
+                    let body = chatBody("Hello", model: "parrot", more: #", "stream": true"#)
+                    let waits = Task { try await mesh.post("/v1/chat/completions", body, at: fay) }
+                    try await until("it waits") {
+                        try await mesh.get("/mesh/status", at: ada).json["models"][0]["waiting"].int == 1
+                    }
+                    let answer = try await waits.value
+                    #expect(
+                        answer.status == 200 && answer.body.contains(": queued, place 1"), "\(answer.body)")
+                    #expect(answer.body.hasSuffix("data: [DONE]\n\n"))
+                    #expect(try await long.value.status == 200)
+                }
+            }
+        }
+
+        @Test func aFullSellerIsWaitedForAsLongAsTheDeadlineAllows() async throws {
             try await ScriptedBackend.with(#"{"tokens": 400, "every": 0.01}"#) { backend in
                 try await TestMesh.with(backend.seller("ada") + "\nfay: {}") { mesh in
                     let fay = try await mesh.node("fay")
@@ -96,7 +143,9 @@ extension ProcessTests {
                         "Hello", model: "parrot", at: fay, more: #", "provider": {"deadline_ms": 500}"#)
                     // Whether a slot was expected before that is the seller's estimate.
                     #expect(refused.status == 503 || refused.status == 504, "\(refused.body)")
-                    #expect(refused.body.contains("free slot"), "\(refused.body)")
+                    #expect(
+                        refused.body.contains("queue is too long") || refused.body.contains("free slot"),
+                        "\(refused.body)")
                     #expect(
                         refused.headers["x-should-retry"] == "true" && refused.headers["retry-after"] != nil)
                     #expect(try await long.value.status == 200)

@@ -344,6 +344,7 @@ private func describe(_ call: CallForBids) -> JSONValue {
         $0.put(nonEmpty: "weights", weights)
         $0.put("cache_handle", call.cacheHandle)
         $0.put("buyer_unreachable", call.buyerUnreachable)
+        $0.put("quote", call.isQuote)
     }
 }
 

@@ -79,7 +79,7 @@ import Testing
             tokensOutMax: small(WireLimits.tokensMax), maxPrice: flag() ? price() : nil,
             closeMilliseconds: small(250), deadlineMilliseconds: small(WireLimits.durationMax),
             weights: Weights(timePerSecond: small(WireLimits.timeValueMax), trustPower: small(8)),
-            cacheHandle: random.bytes(random.below(33)), buyerUnreachable: flag())
+            cacheHandle: random.bytes(random.below(33)), buyerUnreachable: flag(), isQuote: flag())
         let versions = (0..<random.below(40)).map { _ in
             OfferVersion(id: number(.max), sequence: number(WireLimits.sequenceMax))
         }

@@ -207,6 +207,8 @@ struct Auction: Sendable {
         return ends
     }
 
+    var isComplete: Bool { !entries.contains(where: \.isOutstanding) }
+
     // MARK: - Awarding
 
     /// Makes the best bid whose signature is genuine the winner; nil: none is left. A forged one is refused.
@@ -302,6 +304,33 @@ struct Auction: Sendable {
                 < (b.outcome == .won ? 0 : 1, b.score, b.completion.nanoseconds, $1)
         }
         return (order + lines.indices.filter { lines[$0].signature == nil }).map { lines[$0] }
+    }
+
+    // MARK: - Quotes
+
+    /// For what is shown without an award, which would find them.
+    mutating func refuseForged() {
+        for index in entries.indices {
+            guard case .bid(let signed, _, _) = entries[index].reply else { continue }
+            if (try? Verified<Bid>(checking: signed)) == nil { entries[index].reply = .refused }
+        }
+    }
+
+    /// The indices of bids, in the order in which they would be awarded.
+    func ranked(_ standing: (PublicKey) -> Standing) -> [Int] {
+        var left = contenders(standing)
+        var order: [Int] = []
+        while let best = Contender.winner(of: left)?.index {
+            order.append(best)
+            left.removeAll { $0.index == best }
+        }
+        return order
+    }
+
+    func line(_ index: Int) -> BidTranscript { transcript(entries[index]) }
+
+    func others(than first: [Int]) -> [BidTranscript] {
+        entries.indices.filter { !first.contains($0) }.map(line)
     }
 
     private func transcript(_ entry: Entry) -> BidTranscript {

@@ -37,11 +37,11 @@ public struct Auctioneer: Sendable {
         if tasks.count >= parameters.tasksMax {
             let running = "This node runs \(tasks.count) tasks already"
             task.fail(.tooManyTasks, "\(running); try again in a moment.", &desk)
-            ended.insert(task.transcript, at: turn.monotonic)
+            remember(task, turn.monotonic)
         } else if request.body.count > parameters.bodyBytesMax {
             let size = "\(request.body.count) bytes; at most \(parameters.bodyBytesMax) are carried"
             task.fail(.invalidRequest, "The request has \(size).", &desk)
-            ended.insert(task.transcript, at: turn.monotonic)
+            remember(task, turn.monotonic)
         } else {
             task.start(&desk)
             tasks[id] = task
@@ -279,7 +279,12 @@ public struct Auctioneer: Sendable {
         guard let index = tasks.index(forKey: id) else { return }
         body(&tasks.values[index], &desk, &turn)
         guard tasks.values[index].isEnded else { return }
-        ended.insert(tasks.values[index].transcript, at: turn.monotonic)
+        remember(tasks.values[index], turn.monotonic)
         tasks.remove(at: index)
+    }
+
+    /// A quote is no task: it is forgotten.
+    private mutating func remember(_ task: BuyerTask, _ now: MonotonicTime) {
+        if !task.request.isQuote { ended.insert(task.transcript, at: now) }
     }
 }

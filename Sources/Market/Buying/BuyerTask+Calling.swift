@@ -52,7 +52,8 @@ extension BuyerTask {
             maxPrice: preferences.maxPrice,
             closeMilliseconds: UInt32(clamping: min(wait * 2, parameters.holdMax).milliseconds),
             deadlineMilliseconds: UInt32(clamping: (deadlineAt - now).milliseconds),
-            weights: preferences.weights, buyerUnreachable: !requirements.selfReachable)
+            weights: preferences.weights, buyerUnreachable: !requirements.selfReachable,
+            isQuote: request.isQuote)
     }
 
     // MARK: - Replies
@@ -86,7 +87,8 @@ extension BuyerTask {
                 signed, from: key, task: id, buyer: desk.identity.publicKey, queueMax: most, desk.parameters)
             if let queue { desk.sellers.bid(key, queue: queue, now) }
         case .decline(let decline) where decline.task == id && decline.attempt == attempt:
-            desk.sellers.declined(key)
+            // That it gives no more quotes says nothing of its slots.
+            if !request.isQuote { desk.sellers.declined(key) }
             let retry = Interval.milliseconds(Int64(decline.retryAfterMilliseconds))
             auction?.decline(
                 key, Reason(decline.reason), retryAfter: min(retry, desk.parameters.busyRetryMax))
@@ -119,7 +121,10 @@ extension BuyerTask {
 
     private mutating func closeIfDecided(_ desk: inout AuctionDesk, _ turn: inout Turn) {
         guard stage == .calling, let auction else { return }
-        if auction.canClose({ desk.standing($0, turn.monotonic) }) { closeAuction(&desk, &turn) }
+        let isDecided =
+            request.isQuote
+            ? auction.isComplete : auction.canClose { desk.standing($0, turn.monotonic) }
+        if isDecided { closeAuction(&desk, &turn) }
     }
 
     mutating func biddingTimedOut(_ desk: inout AuctionDesk, _ turn: inout Turn) {
@@ -141,7 +146,8 @@ extension BuyerTask {
 
     /// Awards the best bid that is left and genuine; without one, all that were asked are out and others are chosen.
     mutating func awardBest(_ desk: inout AuctionDesk, _ turn: inout Turn) {
-        let winner = auction?.awardBest { desk.standing($0, turn.monotonic) }
+        if quote(&desk, turn.monotonic) { return }
+        let winner = request.isQuote ? nil : auction?.awardBest { desk.standing($0, turn.monotonic) }
         if let auction { transcript.bids = auction.transcripts() }
         if let winner { return award(winner, &desk, turn.monotonic) }
         if let at = auction?.waitsUntil(turn.monotonic, desk.parameters) {

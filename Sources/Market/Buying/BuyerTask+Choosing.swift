@@ -37,7 +37,7 @@ extension BuyerTask {
         }
         survey.notSampled = all - pool.count
         guard !pool.isEmpty else { return noneLeft(&desk, &turn) }
-        guard attempt < UInt32(clamping: parameters.auctionsMax) else { return refuse(&desk, turn.now) }
+        guard attempt < auctionsMax(parameters) else { return refuse(&desk, turn.now) }
         if comesLast, waitForBusy(&desk, &turn) { return }
         let chosen = Sampling.choose(pool, most: parameters.candidatesMax, random: &turn.random)
         survey.notSampled += pool.count - chosen.count
@@ -154,7 +154,7 @@ extension BuyerTask {
     /// client has nothing yet, or gives up with the reason.
     private mutating func noneLeft(_ desk: inout AuctionDesk, _ turn: inout Turn) {
         let parameters = desk.parameters
-        guard attempt < UInt32(clamping: parameters.auctionsMax) else { return refuse(&desk, turn.now) }
+        guard attempt < auctionsMax(parameters) else { return refuse(&desk, turn.now) }
         if waitForBusy(until: queuesUntil, &desk, &turn) { return }
         if !hasNextModel, exclusions.readmitSlow() || restart(&desk) || beginAgain() {
             return askForOffers(&desk)
@@ -183,7 +183,10 @@ extension BuyerTask {
     private mutating func wait(
         soonest: Interval, until: MonotonicTime? = nil, _ desk: inout AuctionDesk, _ turn: inout Turn
     ) -> Bool {
-        guard let at = patience.nextTry(soonest: soonest, until: until, desk.parameters, &turn) else {
+        // Who asks for a quote wants to know now.
+        guard !request.isQuote,
+            let at = patience.nextTry(soonest: soonest, until: until, desk.parameters, &turn)
+        else {
             return false
         }
         enter(.waiting)

@@ -42,7 +42,7 @@ extension BuyerTask {
             let end = AssignmentEnd.failed(.cancelled, .stopped(trust: isOverdue ? trust : 1_000))
             endAssignment(end, &desk, &turn)
         }
-        if stage == .calling, let auction {
+        if stage == .calling, !request.isQuote, let auction {
             release(auction.losers, attempt: auction.attempt, score: 0, &desk)
         }
     }
@@ -118,6 +118,11 @@ extension BuyerTask {
         desk.emit(.client(id, .finished(summary)))
     }
 
+    mutating func finish(_ quote: Quote, _ desk: inout AuctionDesk) {
+        end(.delivered, nil, &desk)
+        desk.emit(.client(id, .quoted(.success(quote))))
+    }
+
     /// The bill so far.
     private func summary(reason: String) -> TaskSummary {
         TaskSummary(
@@ -141,7 +146,9 @@ extension BuyerTask {
         auction = nil
         for kind in TaskTimer.Kind.allCases { desk.cancel(id, kind) }
         transcript.failure = failure
-        if let failure { desk.emit(.client(id, .failed(failure))) }
+        if let failure {
+            desk.emit(.client(id, request.isQuote ? .quoted(.failure(failure)) : .failed(failure)))
+        }
     }
 }
 

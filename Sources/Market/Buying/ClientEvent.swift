@@ -2,7 +2,7 @@ import Primitives
 import Wire
 
 /// The events of a client's task, in order: `awarded` (again for each worker after a failover), deltas, then
-/// exactly one of `finished` and `failed`. A client that doesn't stream may see `restarted` in between.
+/// exactly one of `finished` and `failed`. A quote has one event alone. A client that doesn't stream may see `restarted` in between.
 public enum ClientEvent: Sendable {
     case awarded(AwardSummary)
     case delta(text: [UInt8], tokens: UInt32, extra: [UInt8])
@@ -13,6 +13,8 @@ public enum ClientEvent: Sendable {
     case restarted
     case finished(TaskSummary)
     case failed(TaskFailure)
+    /// The only event of a quote.
+    indirect case quoted(Result<Quote, TaskFailure>)
 }
 
 /// The answering node and its terms, for the response headers.

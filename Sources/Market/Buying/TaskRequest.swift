@@ -31,6 +31,8 @@ public struct TaskRequest: Sendable {
     public var choicesEach: UInt32
     public var deadline: Interval
     public var preferences: Preferences
+    /// Nothing is to be awarded: the bids are the answer.
+    public var isQuote = false
 
     public init(
         kind: TaskKind, model: String, fallbackModels: [String] = [], body: [UInt8], tokensIn: UInt32 = 0,

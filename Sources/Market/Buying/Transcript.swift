@@ -78,7 +78,8 @@ public struct TaskPhases: Sendable {
 /// One candidate's part in an auction.
 public struct BidTranscript: Sendable {
     public enum Outcome: String, Sendable {
-        case asked, won, lost, declined, silent, late, refused, busy
+        /// `bid` only in a quote: it is neither won nor lost.
+        case asked, bid, won, lost, declined, silent, late, refused, busy
         /// This node's own bounds kept the call from it.
         case notAsked = "not_asked"
         /// It scored better than the winner, and answers as many of our tasks as it has shown that it can: see `Standing`.

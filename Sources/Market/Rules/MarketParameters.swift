@@ -41,6 +41,9 @@ public struct MarketParameters: Sendable {
     public var auctionsMax = 8_192
     public var assignmentsMax = 8
 
+    /// Auctions of a quote in which nobody bids. A task goes on; a person waits for a quote, who can ask again.
+    public var quoteAuctionsMax = 4
+
     // MARK: - Awarding
 
     /// How long an award may be unanswered before the next bid is awarded: 4 × the worker's smoothed reply time
@@ -205,4 +208,11 @@ public struct MarketParameters: Sendable {
     /// Retry advice when a busy slot's end can't be predicted, and its upper bound.
     public var busyRetry = Interval.milliseconds(1_000)
     public var busyRetryMax = Interval.seconds(30)
+    /// Quotes a second, and saved up, of one buyer; its network may have `quotesNetworkFactor` times as many. A quote costs a
+    /// signature (25 µs). Fewer: people who compare models wait; more: others pay with the seller's CPU for nothing.
+    public var quotesPerSecond = 5
+    public var quotesBurst = 20
+    public var quotesNetworkFactor = 4
+    /// Buyers, and networks, whose quotes are counted. Fewer: whoever has more keys and networks gets more quotes.
+    public var quotingBuyersMax = 1_024
 }

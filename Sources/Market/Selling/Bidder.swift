@@ -21,6 +21,7 @@ public struct Bidder: Sendable {
     var channels: [ChannelID: SlotKey] = [:]
     var timers = DeadlineQueue<Timer>()
     var lastJob: UInt64 = 0
+    private var quotes: QuoteLimits
     public internal(set) var record = BidderRecord()
 
     public init(identity: Identity, parameters: MarketParameters = MarketParameters()) {
@@ -28,6 +29,7 @@ public struct Bidder: Sendable {
         self.parameters = parameters
         terms = SellerTerms(key: identity.publicKey)
         gate = SlotGate(parameters)
+        quotes = QuoteLimits(parameters)
     }
 
     // MARK: - The operator
@@ -96,36 +98,66 @@ public struct Bidder: Sendable {
         _ out: inout [BidderAction]
     ) -> MarketMessage {
         let key = SlotKey(buyer: buyer, task: call.task, attempt: call.attempt)
+        let party = SlotShares.Party(buyer: buyer, group: group, isOwn: buyer == identity.publicKey)
+        if call.isQuote { return quote(call, key, party, now) }
         // A repeated call gets the same bid.
         if let claim = gate.claim(of: key) { return .bid(claim.bid.signed) }
         count(\.calls, of: call.model)
-        let model: ServedModel
-        switch terms.judge(call, from: buyer, now) {
-        case .fits(let found): model = found
-        case .declined(let reason, let retryAfter):
-            return decline(call, from: buyer, reason, retryAfter: retryAfter, &out)
+        let (model, wait): (ServedModel, Interval)
+        switch judge(call, key, party, now) {
+        case .bids(let found, let time): (model, wait) = (found, time)
+        case .declines(let reason, let retryAfter):
+            count(\.declines, of: call.model)
+            out.append(.declined(buyer: buyer, model: call.model, reason))
+            return decline(call, reason, retryAfter: retryAfter)
         }
-        let party = SlotShares.Party(buyer: buyer, group: group, isOwn: buyer == identity.publicKey)
         let tokens = gate.tokens(of: call)
-        var wait = Interval.zero
-        switch gate.admission(of: key, party, model, now) {
-        case .slot: break
-        case .place(let time):
-            if let late = late(call, model, tokens: tokens, after: time) {
-                return decline(call, from: buyer, .tooLate, retryAfter: late, &out)
-            }
-            wait = time
-        case .refused(let reason, let retryAfter):
-            return decline(call, from: buyer, reason, retryAfter: retryAfter, &out)
-        }
         let bid = Verified(signing: terms.bid(for: call, model, buyer: buyer, wait: wait), with: identity)
         let until = now + min(Interval.milliseconds(Int64(call.closeMilliseconds)), parameters.holdMax)
         let claim = SlotGate.Claim(
-            party: party, model: model.model, bid: bid, call: CalledFor(call, parameters, now), tokens: tokens)
+            party: party, model: model.model, bid: bid, call: CalledFor(call, parameters, now), tokens: tokens
+        )
         gate.hold(key, claim, model, until: until, now)
         timers.set(.slot(key), at: until)
         count(\.bids, of: call.model)
         return .bid(bid.signed)
+    }
+
+    private enum Judgement {
+        case bids(ServedModel, wait: Interval)
+        case declines(Reason, retryAfter: Interval)
+    }
+
+    private mutating func judge(
+        _ call: CallForBids, _ key: SlotKey, _ party: SlotShares.Party, _ now: MonotonicTime
+    ) -> Judgement {
+        let model: ServedModel
+        switch terms.judge(call, from: key.buyer, now) {
+        case .fits(let found): model = found
+        case .declined(let reason, let retryAfter): return .declines(reason, retryAfter: retryAfter)
+        }
+        switch gate.admission(of: key, party, model, now) {
+        case .slot: return .bids(model, wait: .zero)
+        case .place(let wait):
+            if let late = late(call, model, tokens: gate.tokens(of: call), after: wait) {
+                return .declines(.tooLate, retryAfter: late)
+            }
+            return .bids(model, wait: wait)
+        case .refused(let reason, let retryAfter): return .declines(reason, retryAfter: retryAfter)
+        }
+    }
+
+    /// Answers as it would a call now, and takes and remembers nothing.
+    private mutating func quote(
+        _ call: CallForBids, _ key: SlotKey, _ party: SlotShares.Party, _ now: MonotonicTime
+    ) -> MarketMessage {
+        if let retryAfter = quotes.take(party, now) { return decline(call, .busy, retryAfter: retryAfter) }
+        switch judge(call, key, party, now) {
+        case .bids(let model, let wait):
+            let bid = terms.bid(for: call, model, buyer: key.buyer, wait: wait)
+            return .bid(Verified(signing: bid, with: identity).signed)
+        case .declines(let reason, let retryAfter): return decline(call, reason, retryAfter: retryAfter)
+        }
     }
 
     /// How much too late a task would be done whose turn comes after that time; nil: it can meet its deadline.
@@ -140,12 +172,7 @@ public struct Bidder: Sendable {
         return late > .zero ? min(late, wait) : nil
     }
 
-    private mutating func decline(
-        _ call: CallForBids, from buyer: PublicKey, _ reason: Reason, retryAfter: Interval = .zero,
-        _ out: inout [BidderAction]
-    ) -> MarketMessage {
-        count(\.declines, of: call.model)
-        out.append(.declined(buyer: buyer, model: call.model, reason))
+    private func decline(_ call: CallForBids, _ reason: Reason, retryAfter: Interval) -> MarketMessage {
         let retry = UInt32(clamping: max(.zero, min(retryAfter, parameters.busyRetryMax)).milliseconds)
         return .decline(
             Decline(
@@ -254,7 +281,7 @@ public struct Bidder: Sendable {
             + [
                 ("awaited receipts", gate.awaited.count, gate.awaited.capacity),
                 ("sold tasks", gate.sold.count, gate.sold.bound),
-            ]
+            ] + quotes.tables
     }
     /// Everything that must be zero when nothing runs. For checkers.
     public var outstanding: (holds: Int, jobs: Int, channels: Int, timers: Int) {

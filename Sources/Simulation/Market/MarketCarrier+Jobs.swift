@@ -35,7 +35,7 @@ extension MarketCarrier {
         case .delta(let text, _, let extra):
             if run.tasks[Int(index)].firstByteAt == nil { run.tasks[Int(index)].firstByteAt = clock }
             node.consumed(id, bytes: text.count + extra.count)
-        case .progress, .restarted: break
+        case .progress, .restarted, .quoted: break
         case .finished(let summary):
             run.tasks[Int(index)].cost = summary.cost
             end(id, index, .delivered, node)

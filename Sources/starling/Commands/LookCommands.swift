@@ -34,7 +34,8 @@ struct StatusCommand: AsyncParsableCommand {
                     } ?? ""
                 let backend = "backend \(model.backend.state)\(detail)"
                 let speed = model.tokensPerSecond.map { " · \($0.text(decimals: 0)) tok/s" } ?? ""
-                let queue = model.places > 0 ? " · \(model.waiting) of \(model.places) places in its queue taken" : ""
+                let queue =
+                    model.places > 0 ? " · \(model.waiting) of \(model.places) places in its queue taken" : ""
                 let won = Double(model.bids.won) / Double(model.bids.made) * 100
                 let share = model.bids.made > 0 ? " (\(won.text(decimals: 0)) %)" : ""
                 lines.append(
