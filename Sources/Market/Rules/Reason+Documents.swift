@@ -51,7 +51,8 @@ extension Reason {
         switch self {
         case .workerLost, .unreachable: .lost
         case .stalled: .stalled
-        case .busy, .paused, .holdLimit, .tooLate, .unknownBid, .unspecified, .notServed, .excluded, .overMaxPrice,
+        case .busy, .paused, .holdLimit, .tooLate, .unknownBid, .unspecified, .notServed, .excluded,
+            .overMaxPrice,
             .tooSlow,
             .lacksParameter, .notSampled, .asked, .backendDown:
             .refused

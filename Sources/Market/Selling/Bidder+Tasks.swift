@@ -226,7 +226,9 @@ extension Bidder {
     }
 
     mutating func bodyDue(_ id: JobID, _ now: Now, _ out: inout [BidderAction]) {
-        guard let key = gate.key(of: id), gate.change(key, { $0.hasStarted || $0.isComplete }) == false else { return }
+        guard let key = gate.key(of: id), gate.change(key, { $0.hasStarted || $0.isComplete }) == false else {
+            return
+        }
         let message = "The request did not arrive in time."
         failTask(key, Fail(.invalidRequest, message, anotherMaySucceed: true), now, &out)
     }

@@ -35,7 +35,9 @@ struct SellerTerms: Sendable {
 
     /// nil: it is not for sale now.
     func forSale(_ name: String, _ now: MonotonicTime) -> ServedModel? {
-        guard !isLeaving, !isPaused, let model = model(name), model.available.at(now) == .up else { return nil }
+        guard !isLeaving, !isPaused, let model = model(name), model.available.at(now) == .up else {
+            return nil
+        }
         return model
     }
 
@@ -72,7 +74,8 @@ struct SellerTerms: Sendable {
     func bid(for call: CallForBids, _ model: ServedModel, buyer: PublicKey, wait: Interval) -> Bid {
         Bid(
             task: call.task, attempt: call.attempt, bidder: key, buyer: buyer, price: model.price,
-            queueMilliseconds: UInt32(clamping: (wait.nanoseconds + 999_999) / 1_000_000), firstTokenMilliseconds: model.speed.firstTokenMilliseconds,
+            queueMilliseconds: UInt32(clamping: (wait.nanoseconds + 999_999) / 1_000_000),
+            firstTokenMilliseconds: model.speed.firstTokenMilliseconds,
             millitokensPerSecond: model.speed.millitokensPerSecond, workerDials: !canBeDialled(by: buyer),
             digest: model.digest, quantization: model.quantization, continues: model.continues,
             context: model.context, promptTokensPerSecond: model.speed.promptTokensPerSecond)

@@ -33,7 +33,8 @@ public struct ServedModel: Sendable {
     public static func places(slots: Int) -> Int { min(16 * max(0, slots), 1_024) }
 
     public init(
-        model: String, price: Price, slots: Int, places: Int = 0, context: UInt32, features: Features, continues: Bool,
+        model: String, price: Price, slots: Int, places: Int = 0, context: UInt32, features: Features,
+        continues: Bool,
         digest: Bytes32?, digestSource: DigestSource = .none, quantization: String, speed: Speed,
         available: Availability = .up
     ) {

@@ -239,7 +239,9 @@ struct SlotGate: Sendable {
             switch slot.use {
             case .running where slot.task?.isComplete == true:
                 if isFree, mayHave { return (index, true) }
-                if !isFree, most > 0, takeBack(model, for: place.ticket, mayHave: mayHave) { return (index, true) }
+                if !isFree, most > 0, takeBack(model, for: place.ticket, mayHave: mayHave) {
+                    return (index, true)
+                }
             case .running, .leased: if mayHave { award = award ?? index }
             case .held: if mayHave { bid = bid ?? index }
             }
@@ -284,7 +286,9 @@ struct SlotGate: Sendable {
     func waiting(_ model: String) -> Int { shares.waiting(model) }
 
     /// Where a task waits: how many are before it, and when it is likely to start; nil: it has a slot.
-    mutating func place(of key: SlotKey, _ model: ServedModel, _ now: MonotonicTime) -> (before: Int, wait: Interval)? {
+    mutating func place(of key: SlotKey, _ model: ServedModel, _ now: MonotonicTime) -> (
+        before: Int, wait: Interval
+    )? {
         guard let slot = slots[key], slot.waits else { return nil }
         let start = forecast(model, now).starts[slot.ticket] ?? now
         return (queue.position(of: slot.ticket, model.model), max(.zero, start - now))
@@ -473,5 +477,7 @@ private struct BidOdds: Sendable {
 
     mutating func note(won isWon: Bool) { won += ((isWon ? 4_096 : 0) - won) / 32 }
 
-    func part(of whole: Interval) -> Interval { Interval(nanoseconds: whole.nanoseconds / 4_096 * max(64, won)) }
+    func part(of whole: Interval) -> Interval {
+        Interval(nanoseconds: whole.nanoseconds / 4_096 * max(64, won))
+    }
 }

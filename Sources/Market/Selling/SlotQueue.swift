@@ -48,7 +48,9 @@ struct SlotQueue: Sendable {
 
     mutating func remove(_ ticket: Ticket, _ model: String) {
         let index = index(of: ticket, model)
-        guard let places = byModel[model], index < places.count, places[index].ticket == ticket else { return }
+        guard let places = byModel[model], index < places.count, places[index].ticket == ticket else {
+            return
+        }
         byModel[model]?.remove(at: index)
         if places.count == 1 { byModel[model] = nil }
     }
