@@ -46,7 +46,8 @@ extension Gossip {
             publish(id, isChange: true, &turn, &out)
             return .published
         }
-        // The seller's endpoint isn't a term of trade: it may change at once, as far as receivers accept it.
+        // The seller's endpoint, and what its model server does, aren't terms of trade: they may change at once, as far as
+        // receivers accept it.
         let mayMove = own.versions.has(2, turn.monotonic)
         let isMoved = own.published.map { !OwnOffer.sameReach($0, terms) } ?? false
         let isMovedOnly = own.published.map { OwnOffer.sameTerms(OwnOffer.at(terms, $0), terms) } ?? false

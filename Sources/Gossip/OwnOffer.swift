@@ -40,15 +40,19 @@ struct OwnOffer: Sendable {
     /// Whether two offers have the same terms, ignoring dates and sequence.
     static func sameTerms(_ a: Offer, _ b: Offer) -> Bool { bare(a) == bare(b) }
 
+    /// What isn't a term of trade: where the seller is, and what its model server was found to do.
     static func sameReach(_ a: Offer, _ b: Offer) -> Bool {
-        a.endpoints == b.endpoints && a.reachability == b.reachability
+        a.endpoints == b.endpoints && a.reachability == b.reachability && a.features == b.features
+            && a.continues == b.continues
     }
 
-    /// The terms of `offer`, with the endpoints and reachability of `other`.
+    /// The terms of `offer`, with what isn't a term of trade of `other`.
     static func at(_ other: Offer, _ offer: Offer) -> Offer {
         var offer = offer
         offer.endpoints = other.endpoints
         offer.reachability = other.reachability
+        offer.features = other.features
+        offer.continues = other.continues
         return offer
     }
 

@@ -169,6 +169,11 @@ struct Assignment: Sendable {
     /// Whether the task waits for a slot there, by the worker's word.
     var isQueued: Bool { clock.isQueued && !hasContent }
 
+    /// How long it will still wait there, by the worker's word; nil: it doesn't.
+    var queueLeft: Interval? {
+        isQueued ? min(.milliseconds(Int64(clock.queueLeft)), .seconds(30)) : nil
+    }
+
     /// Whether it has shown no evidence of progress for longer than it promised.
     func isOverdue(_ parameters: MarketParameters, _ now: MonotonicTime) -> Bool {
         isAccepted && channel != nil && !isHeldBack(parameters) && clock.isOverdue(parameters, now)

@@ -230,11 +230,20 @@ struct Auction: Sendable {
         return nil
     }
 
+    /// Of an interrupted task those that can begin at once, if there are any: its client has waited enough.
     private func contenders(_ standing: (PublicKey) -> Standing) -> [Contender] {
-        entries.indices.compactMap { index in
-            guard case .bid(_, _, let result) = entries[index].reply else { return nil }
+        let areFree = entries.map { requirements.isInterrupted && Self.isFree($0.reply) }
+        let skipsQueues = areFree.contains(true)
+        return entries.indices.compactMap { index in
+            guard case .bid(_, _, let result) = entries[index].reply, !skipsQueues || areFree[index] else {
+                return nil
+            }
             return contender(index, result, standing)
         }
+    }
+
+    private static func isFree(_ reply: Reply) -> Bool {
+        if case .bid(_, let bid, _) = reply { bid.queueMilliseconds == 0 } else { false }
     }
 
     private func contender(
@@ -281,7 +290,7 @@ struct Auction: Sendable {
             case .waiting, .silent:
                 return .init(
                     key: key, reason: .unreachable, retryAfter: nil,
-                    deadWith: entry.candidate.offer.record.sequence)
+                    deadWith: entry.candidate.offer.record.sequence, deadSince: openedAt)
             case .refused: return .init(key: key, reason: .untrusted, retryAfter: nil)
             case .busy: return .init(key: key, reason: .busy, retryAfter: parameters.retryMin)
             case .declined(let reason, let retry):

@@ -51,7 +51,8 @@ extension BuyerTask {
             desk.sellers.lost(worker, wasMet: assignment.wasMet, turn.monotonic)
         } else if case .failed(let reason, .gaveUp) = end, reason != .deadlineExceeded {
             desk.sellers.found(worker, turn.monotonic)
-        } else if Self.isNoLoss(end) {
+        } else if Self.isNoLoss(end, assignment) {
+            refusals += 1
             desk.sellers.found(worker, turn.monotonic)
         }
         if let factor = trustLeft(in: assignment, end, desk) {
@@ -171,7 +172,7 @@ extension BuyerTask {
     private func isLoss(
         _ assignment: Assignment, _ end: AssignmentEnd, _ desk: AuctionDesk, _ now: MonotonicTime
     ) -> Bool {
-        if Self.isNoLoss(end) { return false }
+        if Self.isNoLoss(end, assignment) { return false }
         return switch end {
         case .finished, .failed(_, .declined), .failed(_, .turnedAway), .failed(.notAsked, _): false
         // It went on to the end of its context, where only its own word was a limit.
@@ -189,10 +190,11 @@ extension BuyerTask {
         }
     }
 
-    /// Whether the task had not begun there: its model server had too much to do, or its queue moved too slowly.
-    private static func isNoLoss(_ end: AssignmentEnd) -> Bool {
+    /// Whether the task had not begun there: it or its model server had too much to do, or its queue moved too slowly.
+    private static func isNoLoss(_ end: AssignmentEnd, _ assignment: Assignment) -> Bool {
         switch end {
         case .failed(_, .turnedAway), .failed(.busy, .stopped): true
+        case .failed(.busy, .gaveUp): !assignment.hasContent
         case .finished, .limited, .failed: false
         }
     }
@@ -243,8 +245,12 @@ extension BuyerTask {
         delivery.dropWhole()
         let wasDeclined: Bool = if case .declined = parting { true } else { false }
         // Nothing was assigned: a refused award is no worker lost, and the next bid is there.
-        if reason == .notAsked || wasDeclined { assignments -= 1 }
+        if reason == .notAsked || wasDeclined || reason == .busy && !assignment.hasContent { assignments -= 1 }
         if reason != .notAsked {
+            let seemsDead: Bool =
+                if case .broken = parting { reason == .workerLost || reason == .stalled } else {
+                    reason == .workerLost
+                }
             let isSlow: Bool = if case .stopped = parting { reason == .stalled } else { false }
             // Others come first, even if they are only as good as this one.
             if hadBegun { exclusions.readmit() }
@@ -255,7 +261,7 @@ extension BuyerTask {
                 .init(
                     key: worker, reason: isDoubtful ? .notAsked : isBusy ? .busy : reason,
                     retryAfter: reason.filter == .busy || isDoubtful || isBusy ? parameters.retryMin : nil,
-                    isLastResort: isSlow, deadWith: reason == .workerLost ? sequence : nil))
+                    isLastResort: isSlow, deadWith: seemsDead ? sequence : nil, deadSince: turn.monotonic))
         }
         if isDoubtful { patience.forgiveOwnBounds(parameters, turn.monotonic) }
         guard hadBegun else {
@@ -285,7 +291,7 @@ extension BuyerTask {
         let parameters = desk.parameters
         failovers += 1
         // Else a model server that is busy for ever would be asked for ever.
-        if !hasNextModel, lastReason != .busy || turnedAway.count <= 1 {
+        if !hasNextModel, lastReason != .busy || turnedAway.count == 1 {
             patience.renewAfterLoss(parameters, turn.monotonic)
         }
         if delivery.tokensLeft == 0 { return finish(reason: "length", extra: [], &desk, turn.monotonic) }

@@ -30,7 +30,7 @@ extension BuyerTask {
         if exclusions.late >= parameters.lateMax {
             pool = []
         }
-        if verdictsAgree && roomier.isEmpty || losses >= parameters.lossesMax {
+        if verdictsAgree && roomier.isEmpty || losses - refusals >= parameters.lossesMax {
             pool.removeAll { $0.finished < Verdict.recordNeeded(bestRecord) }
         } else if couldAskMet, strangersLost >= parameters.strangersLostMax {
             pool.removeAll { !$0.isMet }
@@ -52,7 +52,7 @@ extension BuyerTask {
         return Requirements(
             request: request, tokensIn: max(request.tokensIn &+ tokens, least),
             tokensOutMax: delivery.tokensLeftEach, costMax: costLeft, continuing: continuing,
-            isRepeating: delivery.isRepeating, selfReachable: selfReachable)
+            isRepeating: delivery.isRepeating, isInterrupted: failovers > 0, selfReachable: selfReachable)
     }
 
     private typealias Pool = [(eligible: Eligible, score: UInt64)]
@@ -135,7 +135,10 @@ extension BuyerTask {
             if let first = reason, first.position <= other.position { return }
             reason = other
         }
-        if let out = exclusions.reason(of: candidate.key, sequence: offer.sequence) { consider(out) }
+        let out = exclusions.reason(of: candidate.key, sequence: offer.sequence) {
+            desk.sellers.wasHeard(candidate.key, since: $0)
+        }
+        if let out { consider(out) }
         if seller?.isSilent == true { consider(.unreachable) }
         if let left = seller?.leftWith, offer.sequence <= left { consider(.leaving) }
         // A node needs no connection to itself.

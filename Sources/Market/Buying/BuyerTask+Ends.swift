@@ -21,7 +21,13 @@ extension BuyerTask {
             retryAfter = exclusions.soonestAdvice
         case .choosing, .calling: doing = "while it looked for a node that sells \(request.model)"
         case .awarding: doing = "while it waited for a node to start"
-        case .streaming: doing = "before the answer was complete"
+        case .streaming:
+            if let left = assignment?.queueLeft {
+                doing = "while it waited for its turn at a node that is busy"
+                retryAfter = max(.seconds(1), left)
+            } else {
+                doing = "before the answer was complete"
+            }
         case .ended: return
         }
         abandon(blaming: desk.parameters.trustAfterLoss, &desk, &turn)

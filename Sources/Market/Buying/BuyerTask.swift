@@ -46,6 +46,8 @@ struct BuyerTask: Sendable {
     /// Assignments that came to nothing, and those of them by sellers that never finished a task of ours.
     var losses = 0
     var strangersLost = 0
+    /// Of the losses, those of workers that only had too much to do.
+    var refusals = 0
     /// The most tasks of ours that a seller finished which the latest choice could ask.
     var bestRecord = 0
     /// Whether a seller that is met could do the task: also one that was only slow, which is asked again.
@@ -107,7 +109,7 @@ struct BuyerTask: Sendable {
         exclusions = Exclusions()
         patience = Patience(desk.parameters, now)
         (verdicts, lastFail, lastReason, turnedAway) = ([], nil, nil, [])
-        (losses, strangersLost, slowness, leftMet) = (0, 0, 0, false)
+        (losses, refusals, strangersLost, slowness, leftMet) = (0, 0, 0, 0, false)
         if stage != .choosing { enter(.choosing) }
         auction = nil
         askForOffers(&desk)

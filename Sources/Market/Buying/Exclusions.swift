@@ -14,16 +14,19 @@ struct Exclusions: Sendable {
         var isLastResort = false
         /// It seems dead, and the sequence of the offer that it had then: a newer one shows that it is back.
         var deadWith: UInt64?
+        /// And since when: what comes from it later shows the same.
+        var deadSince = MonotonicTime.zero
     }
 
     private var entries: [Entry] = []
 
     func contains(_ key: PublicKey) -> Bool { entries.contains { $0.key == key } }
 
-    /// Why the seller is out; nil: it isn't, or the sequence of its offer shows that it is back.
-    func reason(of key: PublicKey, sequence: UInt64) -> Reason? {
+    /// Why the seller is out; nil: it isn't, or it is back: the sequence of its offer shows that, or that something came from
+    /// it since a time.
+    func reason(of key: PublicKey, sequence: UInt64, wasHeard: (MonotonicTime) -> Bool) -> Reason? {
         guard let entry = entries.first(where: { $0.key == key }) else { return nil }
-        if let dead = entry.deadWith, sequence > dead { return nil }
+        if let dead = entry.deadWith, sequence > dead || wasHeard(entry.deadSince) { return nil }
         return entry.reason
     }
 

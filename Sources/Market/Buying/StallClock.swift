@@ -35,7 +35,7 @@ struct StallClock: Sendable {
     /// The best that its frames claimed: tokens of the prompt read, tokens made, milliseconds left in a queue.
     private var promptRead: UInt32 = 0
     private var made: UInt32 = 0
-    private var queueLeft = UInt32.max
+    private(set) var queueLeft = UInt32.max
     /// It said last that the task waits for a slot.
     private(set) var isQueued = false
     /// It claimed tokens that never showed up.

@@ -193,6 +193,9 @@ public struct MarketParameters: Sendable {
     /// task that it paid, 0 to 100. At 100 strangers can take everything; at 0 a seller that was ever paid serves nobody
     /// new.
     public var strangersPercent = 50
+    /// How much later than they came strangers have their turn in a seller's queue. Longer: newcomers wait for ever at a seller
+    /// that others keep busy; shorter: whoever never paid delays those that did.
+    public var strangersDelay = Interval.seconds(5)
     /// A worker that reports the deadline at most this long before it is believed: its deadline runs on its own clock,
     /// in whole milliseconds.
     public var deadlineSlack = Interval.milliseconds(100)

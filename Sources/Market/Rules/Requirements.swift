@@ -19,6 +19,8 @@ struct Requirements: Sendable {
     /// If set, the worker continues delivered text, with exactly this model; or, `isRepeating`, begins it again with it.
     var continuing: ModelVersion?
     var isRepeating = false
+    /// Its worker was lost: a client waits in the middle of its answer, or has waited for its beginning.
+    var isInterrupted = false
     var selfReachable: Bool
 
     var basis: ScoringBasis {

@@ -11,10 +11,11 @@ struct SlotForecast: Sendable {
     /// When one of the slots is likely to be free, and one of those that strangers use.
     let anyFree: MonotonicTime
     let strangersFree: MonotonicTime
-    /// When each slot is free once all are done that wait before a new task of this node, or of others; and each of those that
-    /// strangers may use, after the strangers that wait. Ascending.
+    /// When each slot is free once all are done that wait before a new task of this node, of a buyer that is known, and of any;
+    /// and each of those that strangers may use, after the strangers that wait. Ascending.
     private var own: [MonotonicTime]
-    private var others: [MonotonicTime]
+    private var known: [MonotonicTime]
+    private var all: [MonotonicTime]
     private var strangers: [MonotonicTime]
     /// When each place gets its slot.
     private(set) var starts: [SlotQueue.Ticket: MonotonicTime] = [:]
@@ -35,36 +36,39 @@ struct SlotForecast: Sendable {
             (busy.map { max($0, now) } + Array(repeating: now, count: max(0, slots - busy.count))).sorted()
         }
         own = lane(slots, busy.map(\.until))
-        others = own
+        known = own
+        all = own
         strangers = strangerSlots == 0 ? [] : lane(strangerSlots, busy.filter(\.isStranger).map(\.until))
-        for place in waiting { add(place.ticket, uses: place.uses) }
+        for place in waiting { join(place.ticket, uses: place.uses, delaysKnown: place.ticket.at <= now) }
     }
 
     /// When a new call of this rank would get a slot; nil: never.
     func next(_ rank: SlotQueue.Rank) -> MonotonicTime? {
         switch rank {
         case .own: return own.first
-        case .known: return others.first
+        case .known: return known.first
         case .stranger:
-            guard let any = others.first, let lent = strangers.first else { return nil }
+            guard let any = all.first, let lent = strangers.first else { return nil }
             return max(any, lent)
         }
     }
 
     /// Another has joined the queue, or taken a slot.
     mutating func add(_ ticket: SlotQueue.Ticket, uses: Interval) {
-        guard let start = next(ticket.rank) else { return }
+        join(ticket, uses: uses, delaysKnown: ticket.rank != .stranger)
+    }
+
+    private mutating func join(_ ticket: SlotQueue.Ticket, uses: Interval, delaysKnown: Bool) {
+        guard let start = ticket.rank == .known ? all.first : next(ticket.rank) else { return }
         starts[ticket] = start
-        switch ticket.rank {
-        case .own:
-            Self.take(&own, uses)
-            Self.take(&others, uses)
-        case .known: Self.take(&others, uses)
-        case .stranger:
+        if ticket.rank == .stranger, let lent = strangers.first {
+            Self.take(&strangers, start - lent + uses)
             // One that has to wait for a stranger's slot is passed over by others.
-            if others.first == start { Self.take(&others, uses) }
-            if let lent = strangers.first { Self.take(&strangers, start - lent + uses) }
+            guard all.first == start else { return }
         }
+        if ticket.rank == .own { Self.take(&own, uses) }
+        if delaysKnown { Self.take(&known, uses) }
+        Self.take(&all, uses)
     }
 
     /// The slot that is free first is used for so long.

@@ -91,7 +91,7 @@ struct SlotGate: Sendable {
 
     let parameters: MarketParameters
     private(set) var slots: OrderedDictionary<SlotKey, Slot> = [:]
-    private var queue = SlotQueue()
+    private var queue: SlotQueue
     private var jobs: [JobID: SlotKey] = [:]
     var shares: SlotShares
     var ended: EndedClaims
@@ -107,6 +107,7 @@ struct SlotGate: Sendable {
     init(_ parameters: MarketParameters) {
         self.parameters = parameters
         shares = SlotShares(parameters)
+        queue = SlotQueue(parameters)
         ended = EndedClaims(capacity: parameters.rememberedMax)
         awaited = AwaitedReceipts(capacity: parameters.rememberedMax)
         sold = SoldTasks(capacity: parameters.soldMax)
@@ -204,8 +205,8 @@ struct SlotGate: Sendable {
     /// Gives the model's free slots to those that wait, and returns the tasks that may start.
     ///
     /// A slot goes to the first whose request is complete, so that none stands idle while there is one; else to the first
-    /// award, else to the first bid. A bid without an award keeps no slot from a request that is there: most bids
-    /// lose.
+    /// award, else to the first bid. A bid without an award, or a stranger without a request, keeps no slot from a request
+    /// that is there.
     mutating func advance(_ model: String, slots most: Int) -> [SlotKey] {
         var ready: [SlotKey] = []
         while let (index, isReady) = next(model, slots: most) {
@@ -257,12 +258,14 @@ struct SlotGate: Sendable {
         }
     }
 
-    /// Sends the latest bid that has a slot back to the queue, for one with a right as good; false: there is none.
+    /// Sends the latest that has a slot and no use for it yet back to the queue: a bid, or a stranger's award or task whose
+    /// request isn't here; false: there is none. Else strangers that send no request would keep the slots of those that do.
     private mutating func takeBack(_ model: String, for ticket: SlotQueue.Ticket, mayHave: Bool) -> Bool {
         var latest: Int?
         for index in slots.values.indices {
             let slot = slots.values[index]
-            guard slot.use.isHeld, !slot.waits, slot.claim.model == model, mayHave || slot.isStranger,
+            guard slot.use.isHeld || slot.isStranger && slot.task?.hasStarted != true, !slot.waits,
+                slot.claim.model == model, mayHave || slot.isStranger,
                 ticket.rank == .own || slot.ticket.rank != .own
             else { continue }
             if latest.map({ slots.values[$0].ticket < slot.ticket }) ?? true { latest = index }

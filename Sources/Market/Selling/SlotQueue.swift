@@ -1,8 +1,8 @@
 import Primitives
 
-/// The order in which attempts wait for slots, for each model: the seller's own first, then by arrival. Strangers are
-/// passed over while they use their share of the slots (`SlotGate`), and not always: behind all others they would wait for
-/// ever at a seller that others keep busy.
+/// The order in which attempts wait for slots, for each model: the seller's own first, then by arrival, strangers as if they
+/// had arrived later by `MarketParameters.strangersDelay`. Strictly behind all others they would wait for ever at a seller
+/// that others keep busy. They are passed over while they use their share of the slots (`SlotGate`).
 struct SlotQueue: Sendable {
     /// What a place's buyer is to the seller.
     enum Rank: Sendable { case own, known, stranger }
@@ -24,21 +24,22 @@ struct SlotQueue: Sendable {
     /// In order; no entry is empty.
     private var byModel: [String: [Place]] = [:]
     private var arrivals: UInt64 = 0
+    private let strangersDelay: Interval
+
+    init(_ parameters: MarketParameters) { strangersDelay = parameters.strangersDelay }
 
     /// Those that wait for a slot of the model, in order.
     subscript(model: String) -> [Place] { byModel[model] ?? [] }
 
     mutating func ticket(_ rank: Rank, _ now: MonotonicTime) -> Ticket {
         arrivals += 1
-        return Ticket(rank: rank, at: Self.turn(rank, now), number: arrivals)
-    }
-
-    /// The time by which one that arrives now is in order.
-    static func turn(_ rank: Rank, _ now: MonotonicTime) -> MonotonicTime {
-        switch rank {
-        case .own: .zero
-        case .known, .stranger: now
-        }
+        let at: MonotonicTime =
+            switch rank {
+            case .own: .zero
+            case .known: now
+            case .stranger: now + strangersDelay
+            }
+        return Ticket(rank: rank, at: at, number: arrivals)
     }
 
     mutating func insert(_ key: SlotKey, _ ticket: Ticket, _ model: String) {
