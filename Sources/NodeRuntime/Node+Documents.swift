@@ -296,7 +296,8 @@ extension TaskDocument {
                 choose: milliseconds(transcript.phases.choose), bids: milliseconds(transcript.phases.collect),
                 award: milliseconds(transcript.phases.award),
                 firstToken: milliseconds(transcript.phases.firstToken),
-                stream: milliseconds(transcript.phases.stream)),
+                stream: milliseconds(transcript.phases.stream),
+                total: milliseconds(transcript.phases.total)),
             assignments: transcript.assignments.map { assignment in
                 let name = name(assignment.worker, assignment.name)
                 return TaskAssignment(

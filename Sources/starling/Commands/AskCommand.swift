@@ -225,6 +225,7 @@ struct AskCommand: AsyncParsableCommand {
 
     private func why(_ task: TaskDocument) -> String {
         "starling why \(task.task.prefix(8))" + (door.via.map { " --via \($0)" } ?? "")
+            + (door.apiKey == nil ? "" : " --api-key \"$KEY\"")
     }
 
     static func prices(_ text: String) -> (input: Double?, output: Double)? {
@@ -306,6 +307,7 @@ private final class Answer {
         if let problem = chunk["error"], !problem.isNull {
             error = problem["message"]?.text ?? "the answer broke off"
             isLate = problem["code"]?.text == "deadline_exceeded"
+            if let used = problem["metadata"]?["usage"] { usage = used }
         }
         if let used = chunk["usage"], !used.isNull { usage = used }
         if let name = chunk["model"], !name.isNull { model = name }
