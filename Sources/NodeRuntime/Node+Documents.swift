@@ -193,6 +193,11 @@ extension Node: MeshNode {
             return
                 "fix the model server of \(down.model) (\(server.place)): \(down.backend.error ?? "it is down")"
         }
+        for backend in backends {
+            if let mistake = backend.status?.description.map(backend.settings.mistakes)?.first {
+                return "\(backend.model) at \(backend.place): \(mistake)"
+            }
+        }
         for model in models where model.bids.made >= 20 && model.bids.won * 10 < model.bids.made {
             return "\(model.model) wins few auctions: lower its price, or serve it faster"
         }
