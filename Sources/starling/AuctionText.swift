@@ -147,6 +147,7 @@ enum AuctionText {
 
     private static func seconds(_ milliseconds: Double, long: Int = 0) -> String {
         milliseconds >= 9_950
-            ? "\((milliseconds / 1000).text(decimals: long)) s" : "\((milliseconds / 1000).text(decimals: 2)) s"
+            ? "\((milliseconds / 1000).text(decimals: long)) s"
+            : "\((milliseconds / 1000).text(decimals: 2)) s"
     }
 }

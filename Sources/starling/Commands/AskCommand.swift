@@ -12,7 +12,8 @@ struct AskCommand: AsyncParsableCommand {
         discussion: """
             The node that you ask runs an auction among the sellers that it knows \
             and streams the winner's answer. If the winner dies, another continues; \
-            you see a pause. While the task waits for a slot, a terminal shows its place. \
+            you see a pause. While the task waits for a slot, a terminal shows its place; \
+            elsewhere stderr gets one line about it after five seconds. \
             The last line on stderr is the bill.
 
             The node that answers sees your prompt. Choose the nodes with --only.
@@ -264,6 +265,9 @@ private final class Answer {
     private var pending: [UInt8] = []
     /// A line on the terminal says where the task waits.
     private var showsWait = false
+    private var hasSaidWait = false
+    private let started = ContinuousClock.now
+    private static let silenceMax = Duration.seconds(5)
     /// Of one event. Longer than any that a node sends.
     private static let lineBytesMax = 4 << 20
 
@@ -290,9 +294,16 @@ private final class Answer {
         return true
     }
 
-    /// One line on a terminal's stderr, which the next one replaces.
+    /// One line on a terminal's stderr, which the next one replaces; elsewhere one in all, after some seconds.
     private func show(wait: String) {
-        guard !json, isatty(STDERR_FILENO) == 1 else { return }
+        guard isatty(STDERR_FILENO) == 1 else {
+            if !hasSaidWait, ContinuousClock.now - started >= Self.silenceMax {
+                hasSaidWait = true
+                remark("starling: \(Printable.line(wait))")
+            }
+            return
+        }
+        if json { return }
         showsWait = true
         output("\r\u{1b}[K" + Printable.line(wait), to: STDERR_FILENO)
     }
