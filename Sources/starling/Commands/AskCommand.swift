@@ -110,9 +110,15 @@ struct AskCommand: AsyncParsableCommand {
             }
             let request = try body(text, client: client).bytes
             let answer = Answer(json: door.json)
+            let silence = Task {
+                try await Task.sleep(for: Answer.silenceMax)
+                remark("starling: no node has the task yet; waiting")
+            }
+            defer { silence.cancel() }
             let response = try client.stream(
                 "/v1/chat/completions", json: request, timeout: 86_400,
                 onHeaders: { headers in
+                    silence.cancel()
                     answer.task = headers["x-request-id"]
                     if auction, let document = transcript(client, answer.task) {
                         output(AuctionText.table(document), to: STDERR_FILENO)
@@ -267,7 +273,7 @@ private final class Answer {
     private var showsWait = false
     private var hasSaidWait = false
     private let started = ContinuousClock.now
-    private static let silenceMax = Duration.seconds(5)
+    static let silenceMax = Duration.seconds(5)
     /// Of one event. Longer than any that a node sends.
     private static let lineBytesMax = 4 << 20
 
