@@ -21,6 +21,9 @@ final class ServerTests {
         var vectors: [Int] = []
 
         var text: String { texts[0] ?? "" }
+
+        /// There was no whole answer.
+        var broken: String? { status == 0 ? "the connection failed: \(problem ?? "no answer")" : nil }
     }
 
     struct Test {
@@ -287,7 +290,7 @@ final class ServerTests {
             .init(
                 "content",
                 .array([
-                    .object([.init("type", .string("text")), .init("text", .string("What is this?"))]),
+                    .object([.init("type", .string("text")), .init("text", .string("What color is this?"))]),
                     .object([
                         .init("type", .string("image_url")),
                         .init("image_url", .object([.init("url", .string(square))])),
@@ -316,12 +319,16 @@ final class ServerTests {
                     .init("tools", .array([tool])), .init("tool_choice", .string("required")), tokens: 60)
             ) { answer, _ in
                 answer.problem.map { .no($0) }
-                    ?? (answer.hasCalls ? .yes : .differs("accepted, and no tool is called"))
+                    ?? (answer.hasCalls ? .yes : .accepted("no error, and no tool is called"))
             },
             Test(
                 name: "images",
-                body: [.init("messages", .array([picture])), Self.number("max_tokens", 2)] + Self.stream
-            ) { answer, _ in answer.problem.map { .no($0) } ?? .yes },
+                body: [.init("messages", .array([picture])), Self.number("max_tokens", 16)] + Self.stream
+            ) { answer, _ in
+                if let problem = answer.problem { return .no(problem) }
+                return answer.text.lowercased().contains("red")
+                    ? .yes : .accepted("no error, and nothing of the red picture in the answer")
+            },
         ]
     }
 
@@ -350,7 +357,8 @@ final class ServerTests {
                 name: "errors: impossible field", body: [Self.question, .init("max_tokens", .string("many"))]
             ) {
                 answer, _ in
-                (400..<500).contains(answer.status) ? .yes : .differs("status \(answer.status)")
+                (400..<500).contains(answer.status)
+                    ? .yes : .differs(answer.broken ?? "status \(answer.status)")
             }
         ]
         if let context, context <= Self.longContextMax {
@@ -361,6 +369,7 @@ final class ServerTests {
                     body: [Self.messages(words), Self.number("max_tokens", 1)] + Self.stream
                 ) { answer, _ in
                     if answer.meaning == .contextExceeded { return .yes }
+                    if let broken = answer.broken { return .differs(broken) }
                     guard let problem = answer.problem else { return .differs("the prompt is cut") }
                     return .differs("not told apart from other errors: \(problem)")
                 })
@@ -374,6 +383,8 @@ final class ServerTests {
 /// What a test of a model server showed.
 public enum TestOutcome: Sendable, Hashable {
     case yes
+    /// The server takes the field, and its answer shows nothing of it.
+    case accepted(String)
     case no(String)
     case differs(String)
 }

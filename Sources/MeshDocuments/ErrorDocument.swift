@@ -66,11 +66,13 @@ public struct ErrorDocument: Codable, Sendable, Equatable {
         @Nullable public var nearest: Nearest?
         public var alternatives: [Alternative]?
         @Nullable public var retryAfterSeconds: Double?
+        /// What had been delivered, and its cost; omitted: nothing.
+        public var usage: TaskUsage?
 
         public init(
             task: String? = nil, model: String? = nil, known: Int? = nil, asked: Int? = nil, bids: Int? = nil,
             reasons: [String: Int]? = nil, nearest: Nearest? = nil, alternatives: [Alternative]? = nil,
-            retryAfterSeconds: Double? = nil
+            retryAfterSeconds: Double? = nil, usage: TaskUsage? = nil
         ) {
             self.task = task
             self.model = model
@@ -81,11 +83,13 @@ public struct ErrorDocument: Codable, Sendable, Equatable {
             self.nearest = nearest
             self.alternatives = alternatives
             self.retryAfterSeconds = retryAfterSeconds
+            self.usage = usage
         }
 
         enum CodingKeys: String, CodingKey {
             case task, model, known, asked, bids, reasons, nearest, alternatives
             case retryAfterSeconds = "retry_after_s"
+            case usage
         }
     }
 }

@@ -105,20 +105,24 @@ public struct ServedModelDocument: Codable, Sendable, Equatable {
         /// When a busy one is asked again.
         @Nullable public var busyUntil: String?
         @Nullable public var error: String?
+        /// What the configuration says otherwise than the server, each with the fix.
+        public var differences: [String]
         public init(
-            kind: String, url: String, state: String, busyUntil: String? = nil, error: String? = nil
+            kind: String, url: String, state: String, busyUntil: String? = nil, error: String? = nil,
+            differences: [String] = []
         ) {
             self.kind = kind
             self.url = url
             self.state = state
             self.busyUntil = busyUntil
             self.error = error
+            self.differences = differences
         }
 
         enum CodingKeys: String, CodingKey {
             case kind, url, state
             case busyUntil = "busy_until"
-            case error
+            case error, differences
         }
     }
 

@@ -219,29 +219,38 @@ public struct TaskBid: Codable, Sendable, Equatable {
     }
 }
 
-/// Milliseconds of the first attempt; nil for a phase that was not reached.
+/// Milliseconds: of each phase of the first attempt, and of the whole task; nil for a phase that was not reached.
 public struct TaskPhaseTimes: Codable, Sendable, Equatable {
     @Nullable public var choose: Double?
     @Nullable public var bids: Double?
     @Nullable public var award: Double?
     @Nullable public var firstToken: Double?
     @Nullable public var stream: Double?
+    /// From the submission to the end; nil: it runs.
+    @Nullable public var total: Double?
 
     public init(
         choose: Double? = nil, bids: Double? = nil, award: Double? = nil, firstToken: Double? = nil,
-        stream: Double? = nil
+        stream: Double? = nil, total: Double? = nil
     ) {
         self.choose = choose
         self.bids = bids
         self.award = award
         self.firstToken = firstToken
         self.stream = stream
+        self.total = total
+    }
+
+    /// How much of an answer's time lies between the phases: nobody had a slot, or workers came to nothing.
+    public var waited: Double? {
+        guard let total, let firstToken, let stream else { return nil }
+        return max(0, total - [choose, bids, award, firstToken, stream].reduce(0) { $0 + ($1 ?? 0) })
     }
 
     enum CodingKeys: String, CodingKey {
         case choose, bids, award
         case firstToken = "first_token"
-        case stream
+        case stream, total
     }
 }
 

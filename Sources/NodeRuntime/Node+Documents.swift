@@ -193,6 +193,11 @@ extension Node: MeshNode {
             return
                 "fix the model server of \(down.model) (\(server.place)): \(down.backend.error ?? "it is down")"
         }
+        for backend in backends {
+            if let mistake = backend.status?.description.map(backend.settings.mistakes)?.first {
+                return "\(backend.model) at \(backend.place): \(mistake)"
+            }
+        }
         for model in models where model.bids.made >= 20 && model.bids.won * 10 < model.bids.made {
             return "\(model.model) wins few auctions: lower its price, or serve it faster"
         }
@@ -296,7 +301,8 @@ extension TaskDocument {
                 choose: milliseconds(transcript.phases.choose), bids: milliseconds(transcript.phases.collect),
                 award: milliseconds(transcript.phases.award),
                 firstToken: milliseconds(transcript.phases.firstToken),
-                stream: milliseconds(transcript.phases.stream)),
+                stream: milliseconds(transcript.phases.stream),
+                total: milliseconds(transcript.phases.total)),
             assignments: transcript.assignments.map { assignment in
                 let name = name(assignment.worker, assignment.name)
                 return TaskAssignment(

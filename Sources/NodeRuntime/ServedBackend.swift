@@ -110,7 +110,7 @@ struct ServedBackend {
     mutating func hasAnswered() { (busyUntil, busyInRow) = (nil, 0) }
 
     /// Tasks that may wait for a slot.
-    var places: Int { settings.queue ?? ServedModel.places(slots: settings.slots) }
+    var places: Int { settings.queue ?? ServeSettings.usualQueue(slots: settings.slots) }
 
     /// What the market may sell of it now.
     func served(isPaused: Bool, isLeaving: Bool) -> ServedModel? {
@@ -169,7 +169,7 @@ struct ServedBackend {
             model: model, slots: settings.slots, slotsBusy: busy, places: places, waiting: waiting,
             backend: .init(
                 kind: settings.backend.rawValue, url: settings.url, state: state, busyUntil: busyWall,
-                error: problem),
+                error: problem, differences: status?.description.map(settings.differences) ?? []),
             tokensPerSecond: status.map(\.announced.tokensPerSecond),
             firstTokenMilliseconds: status.map { Int(Self.milliseconds($0.announced.firstTokenSeconds)) },
             price: PriceDocument(
@@ -182,6 +182,9 @@ struct ServedBackend {
 }
 
 extension ServeSettings {
+    /// `queue:` where the file doesn't state it.
+    public static func usualQueue(slots: Int) -> Int { ServedModel.places(slots: slots) }
+
     /// The name under which the ledger keeps the speed of this model at this server.
     var memoryName: String { "speed/\(backend.rawValue)/\(file ?? url)/\(model)/\(slots)" }
 

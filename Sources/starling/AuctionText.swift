@@ -90,23 +90,30 @@ enum AuctionText {
             ("first token", task.phases.firstToken),
         ].compactMap { name, value in value.map { "\(name) \($0.text(decimals: 1))" } }
         let times = phases.isEmpty ? "" : "   (ms: \(phases.joined(separator: " · ")))"
+        let delivered = task.usage.completionTokens
+        let bill = "\(counted(delivered, "token")), \(task.usage.cost) µcr"
+        let pace = pace(task.phases)
         switch task.state {
         case "delivered":
             let by =
                 task.assignments.last.map { " by \(called($0))" }
                 ?? ""
-            let pace = task.phases.stream.map { " in \(seconds($0 + (task.phases.firstToken ?? 0)))" } ?? ""
-            lines.append(
-                "\(counted(task.usage.completionTokens, "token")), \(task.usage.cost) µcr,\(by)\(pace)\(times)\(more)"
-            )
+            lines.append("\(bill),\(by)\(pace)\(times)\(more)")
         case "refused", "failed", "cancelled":
-            lines.append(
-                "\(task.state): \(task.message ?? task.reason ?? "no reason kept")\(times)\(more)"
-            )
+            lines.append("\(task.state): \(task.message ?? task.reason ?? "no reason kept")")
+            let costs = delivered > 0 || task.usage.cost > .zero
+            lines.append("\(costs ? bill : "no cost")\(pace.isEmpty ? "" : ",\(pace)")\(times)\(more)")
         default:
             lines.append("\(task.state)\(times)")
         }
         return lines.map { Printable.line($0) }.joined(separator: "\n")
+    }
+
+    /// From the submission to the end, and how much of it nobody worked on the task.
+    private static func pace(_ phases: TaskPhaseTimes) -> String {
+        guard let total = phases.total else { return "" }
+        let waited = phases.waited.flatMap { $0 < 1_000 ? nil : " (waited \(seconds($0, long: 1)))" } ?? ""
+        return " in \(seconds(total, long: 1))\(waited)"
     }
 
     private static func ended(_ lost: TaskAssignment) -> String {
@@ -138,8 +145,9 @@ enum AuctionText {
         }
     }
 
-    private static func seconds(_ milliseconds: Double) -> String {
+    private static func seconds(_ milliseconds: Double, long: Int = 0) -> String {
         milliseconds >= 9_950
-            ? "\((milliseconds / 1000).text(decimals: 0)) s" : "\((milliseconds / 1000).text(decimals: 2)) s"
+            ? "\((milliseconds / 1000).text(decimals: long)) s"
+            : "\((milliseconds / 1000).text(decimals: 2)) s"
     }
 }

@@ -114,6 +114,12 @@ struct DoorOptions: ParsableArguments {
         if !json {
             let words = Self.options.reduce(message) { $0.replacing($1.path, with: $1.words) }
             remark("starling: \(Printable.line(words))")
+            if let usage = body?.metadata?.usage {
+                remark("  cost: \(counted(usage.completionTokens, "token")), \(usage.cost) µcr")
+            }
+            if response.status == 401 {
+                remark("  fix: give one of its keys: --api-key KEY, or set STARLING_API_KEY")
+            }
             if let fix = body?.metadata?.nearest.flatMap({ Self.flag($0, maxPrice) }) {
                 remark("  fix: \(fix)")
             }

@@ -35,6 +35,10 @@ import Testing
         #expect(outcome(check, "logprobs") == .no("ignored"))
         #expect(outcome(check, "last assistant message") == .differs("answered anew"))
         #expect(check.abilities == [.chat, .completion, .jsonSchema, .tools])
+        guard case .accepted = outcome(check, "images") else {
+            Issue.record("an answer that tells nothing of a picture proves nothing")
+            return
+        }
     }
 
     @Test func lmStudioSaysMoreAboutItsModelsElsewhere() throws {

@@ -122,6 +122,33 @@ import Wire
         #expect(buyer.actions.calls.map(\.2) == [bob.key])
     }
 
+    @Test func aTasksTimeIsFromItsSubmissionToItsEndWithAllThatItWaited() throws {
+        var buyer = Buyer()
+        let task = buyer.submit()
+        buyer.advance(to: 2_000)
+        buyer.found(task, [ada])
+        _ = buyer.start(task, [ada], channel: 5)
+        buyer.delta(task, at: 0, "Hello", from: ada, on: 5)
+        buyer.advance(to: 2_300)
+        let finish = Finish(reason: "stop", promptTokens: 8, completionTokens: 1)
+        buyer.frame(task, 1, .finish(finish), from: ada, on: 5)
+        let phases = try #require(buyer.auctioneer.transcript(task)?.phases)
+        #expect(phases.total == .milliseconds(2_300) && phases.stream == .milliseconds(300))
+    }
+
+    @Test func aTaskWhoseOnlySellerLeftSaysThatItDid() throws {
+        var buyer = Buyer()
+        let task = buyer.submit()
+        buyer.found(task, [ada])
+        _ = buyer.start(task, [ada], channel: 5)
+        let fail = Fail(code: Fail.busyServer, message: "The node is leaving.", anotherMaySucceed: true)
+        buyer.frame(task, 1, .fail(fail), from: ada, on: 5)
+        buyer.found(task, [])
+        let failure = try #require(buyer.actions.failures.first)
+        #expect(failure.message.hasPrefix("The node that was asked has left"), "\(failure.message)")
+        #expect(failure.message.contains(": The node is leaving."), "\(failure.message)")
+    }
+
     @Test func theSpeedThatIsMeasuredLeavesOutTheQueueThatTheBidStated() throws {
         var buyer = Buyer()
         let task = buyer.submit()

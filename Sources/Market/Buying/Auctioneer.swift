@@ -285,6 +285,9 @@ public struct Auctioneer: Sendable {
 
     /// A quote is no task: it is forgotten.
     private mutating func remember(_ task: BuyerTask, _ now: MonotonicTime) {
-        if !task.request.isQuote { ended.insert(task.transcript, at: now) }
+        if task.request.isQuote { return }
+        var transcript = task.transcript
+        transcript.phases.total = now - task.startedAt
+        ended.insert(transcript, at: now)
     }
 }

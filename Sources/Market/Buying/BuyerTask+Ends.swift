@@ -80,10 +80,20 @@ extension BuyerTask {
             return failWorkersLost(&desk, now.monotonic)
         }
         var failure = survey.explanation()
+        if survey.sellers == 0, earlier.isEmpty, !asked.isEmpty {
+            failure.message = haveLeft + failure.message
+        }
         if tryNextModel(failure.message, &desk, now.monotonic) { return }
         failure.message = withEarlierModels(failure.message)
         count(&failure)
         end(.refused, failure, &desk)
+    }
+
+    /// Sellers were asked, and now there is none.
+    private var haveLeft: String {
+        let said = lastFail.map { ": \($0.message.asClause)" } ?? ""
+        let they = asked.count == 1 ? "The node that was asked has" : "The nodes that were asked have"
+        return "\(they) left or stopped offering \(request.model)\(said). "
     }
 
     private mutating func count(_ failure: inout TaskFailure) {

@@ -64,7 +64,7 @@ struct BuyerTask: Sendable {
     /// Workers whose model server was too busy for the task: their sellers can't know when that ends.
     var turnedAway: [PublicKey] = []
     /// The models that nobody answered with, and why.
-    private var earlier: [(model: String, why: String)] = []
+    private(set) var earlier: [(model: String, why: String)] = []
     /// What workers found of the task itself.
     var verdicts: [Verdict] = []
     /// Workers that lived and were too slow.

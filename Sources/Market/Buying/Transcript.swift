@@ -72,6 +72,8 @@ public struct TaskPhases: Sendable {
     public var award: Interval?
     public var firstToken: Interval?
     public var stream: Interval?
+    /// From the submission to the end, with what lies between the phases.
+    public var total: Interval?
     public init() {}
 }
 

@@ -221,7 +221,7 @@ extension Bidder {
 
     /// The model is not for sale any more: those that wait for it find another seller. Nobody is to blame.
     private mutating func handBack(_ key: SlotKey, _ out: inout [BidderAction]) {
-        let message = "The model is not for sale any more."
+        let message = terms.isLeaving ? "The node is leaving." : "The model is not for sale now."
         stopTask(key, Fail(code: Fail.busyServer, message: message, anotherMaySucceed: true), &out)
     }
 

@@ -15,7 +15,7 @@ public struct Bidder: Sendable {
 
     let identity: Identity
     let parameters: MarketParameters
-    private var terms: SellerTerms
+    private(set) var terms: SellerTerms
     var gate: SlotGate
     /// The slot that each channel carries the task of, or was dialled for.
     var channels: [ChannelID: SlotKey] = [:]

@@ -9,7 +9,7 @@ struct SellerTerms: Sendable {
     private let key: PublicKey
     private var models: [ServedModel] = []
     private var isPaused = false
-    private var isLeaving = false
+    private(set) var isLeaving = false
     /// Whether other nodes can open a channel to this one. If not, its bids say that the worker dials.
     var acceptsChannels = true
 

@@ -12,7 +12,8 @@ struct AskCommand: AsyncParsableCommand {
         discussion: """
             The node that you ask runs an auction among the sellers that it knows \
             and streams the winner's answer. If the winner dies, another continues; \
-            you see a pause. While the task waits for a slot, a terminal shows its place. \
+            you see a pause. While the task waits for a slot, a terminal shows its place; \
+            elsewhere stderr gets one line about it after five seconds. \
             The last line on stderr is the bill.
 
             The node that answers sees your prompt. Choose the nodes with --only.
@@ -109,9 +110,15 @@ struct AskCommand: AsyncParsableCommand {
             }
             let request = try body(text, client: client).bytes
             let answer = Answer(json: door.json)
+            let silence = Task {
+                try await Task.sleep(for: Answer.silenceMax)
+                remark("starling: no node has the task yet; waiting")
+            }
+            defer { silence.cancel() }
             let response = try client.stream(
                 "/v1/chat/completions", json: request, timeout: 86_400,
                 onHeaders: { headers in
+                    silence.cancel()
                     answer.task = headers["x-request-id"]
                     if auction, let document = transcript(client, answer.task) {
                         output(AuctionText.table(document), to: STDERR_FILENO)
@@ -225,6 +232,7 @@ struct AskCommand: AsyncParsableCommand {
 
     private func why(_ task: TaskDocument) -> String {
         "starling why \(task.task.prefix(8))" + (door.via.map { " --via \($0)" } ?? "")
+            + (door.apiKey == nil ? "" : " --api-key \"$KEY\"")
     }
 
     static func prices(_ text: String) -> (input: Double?, output: Double)? {
@@ -263,6 +271,9 @@ private final class Answer {
     private var pending: [UInt8] = []
     /// A line on the terminal says where the task waits.
     private var showsWait = false
+    private var hasSaidWait = false
+    private let started = ContinuousClock.now
+    static let silenceMax = Duration.seconds(5)
     /// Of one event. Longer than any that a node sends.
     private static let lineBytesMax = 4 << 20
 
@@ -289,9 +300,16 @@ private final class Answer {
         return true
     }
 
-    /// One line on a terminal's stderr, which the next one replaces.
+    /// One line on a terminal's stderr, which the next one replaces; elsewhere one in all, after some seconds.
     private func show(wait: String) {
-        guard !json, isatty(STDERR_FILENO) == 1 else { return }
+        guard isatty(STDERR_FILENO) == 1 else {
+            if !hasSaidWait, ContinuousClock.now - started >= Self.silenceMax {
+                hasSaidWait = true
+                remark("starling: \(Printable.line(wait))")
+            }
+            return
+        }
+        if json { return }
         showsWait = true
         output("\r\u{1b}[K" + Printable.line(wait), to: STDERR_FILENO)
     }
@@ -306,6 +324,7 @@ private final class Answer {
         if let problem = chunk["error"], !problem.isNull {
             error = problem["message"]?.text ?? "the answer broke off"
             isLate = problem["code"]?.text == "deadline_exceeded"
+            if let used = problem["metadata"]?["usage"] { usage = used }
         }
         if let used = chunk["usage"], !used.isNull { usage = used }
         if let name = chunk["model"], !name.isNull { model = name }

@@ -189,6 +189,7 @@ extension TestOutcome {
     var word: String {
         switch self {
         case .yes: "yes"
+        case .accepted: "accepted"
         case .no: "no"
         case .differs: "differs"
         }
@@ -197,7 +198,7 @@ extension TestOutcome {
     var why: String? {
         switch self {
         case .yes: nil
-        case .no(let why), .differs(let why): why
+        case .accepted(let why), .no(let why), .differs(let why): why
         }
     }
 

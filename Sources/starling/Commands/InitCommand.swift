@@ -4,6 +4,7 @@ import FoundationEssentials
 import Glibc
 import Inference
 import NodeConfiguration
+import NodeRuntime
 import Primitives
 import Store
 import UVLoop
@@ -223,13 +224,14 @@ struct InitCommand: AsyncParsableCommand {
     private func entry(_ backend: String, _ url: String, _ model: ModelDescription, live: Bool) -> String {
         let mark = live ? "" : "# "
         let price = prices ?? ("0.10", "0.01", "0.40")
+        let queue = ServeSettings.usualQueue(slots: Int(model.slots ?? 1))
         return [
             "- backend: \(backend)           # ollama | llama.cpp | vllm | openai | managed (starts llama.cpp for `file:`)",
             "  url: \(url)",
             "  model: \(quoted(model.name))           # its name there",
             "  # sell_as: \(quoted(ModelName(model.name, isOllama: backend == "ollama").canonical))       # the name it is sold under",
             "  slots: \(model.slots ?? 1)                 # answers at a time\(model.slots == nil ? "" : ", as the server has them")",
-            "  # queue: 16               # tasks that may wait for a slot; default 16 for each slot, at most 1024; 0: none waits",
+            "  # queue: \(queue)               # tasks that may wait for a slot; default 16 for each slot, at most 1024; 0: none waits",
             "  price: {input: \(price.input), cached_input: \(price.cached), output: \(price.output)}    # credits per million tokens",
             model.context.map { "  # context: \($0)          # found" } ?? "  # context: 8192",
             "  # speed: 0                # pace answers to tokens/s; 0: as fast as it goes",

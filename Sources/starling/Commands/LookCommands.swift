@@ -41,6 +41,7 @@ struct StatusCommand: AsyncParsableCommand {
                 lines.append(
                     "\(model.model)  \(model.slotsBusy) of \(model.slots) slots busy\(queue) · \(backend)\(speed) · \(counted(model.bids.calls, "call")) for bids: \(model.bids.declined) declined, \(model.bids.made) bid on: won \(model.bids.won)\(share), lost \(model.bids.lost)"
                 )
+                lines += model.backend.differences.map { "  differs   \($0)" }
             }
             lines += [
                 "asked here  \(status.tasks.running) running, \(status.tasks.delivered) delivered, \(status.tasks.refused) refused, \(status.tasks.failed) failed, \(status.tasks.cancelled) cancelled",

@@ -37,7 +37,7 @@ struct NodeCommand: AsyncParsableCommand {
         parsing: .unconditional,
         help: ArgumentHelp("Seconds that running answers may take to finish when leaving.", valueName: "S"))
     var grace = 10.0
-    @Flag(help: "Print no summary at the start and the end, only the log.") var quiet = false
+    @Flag(help: "Print no summary at the start, only the log.") var quiet = false
 
     /// The least time that the HTTP server gets to close.
     private static let closingTime = 0.5
