@@ -264,7 +264,7 @@ struct SlotGate: Sendable {
         var latest: Int?
         for index in slots.values.indices {
             let slot = slots.values[index]
-            guard slot.use.isHeld || slot.isStranger && slot.task?.hasStarted != true, !slot.waits,
+            guard slot.use.isHeld || slot.isStranger && slot.task?.isHere != true, !slot.waits,
                 slot.claim.model == model, mayHave || slot.isStranger,
                 ticket.rank == .own || slot.ticket.rank != .own
             else { continue }

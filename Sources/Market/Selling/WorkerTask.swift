@@ -60,8 +60,11 @@ struct WorkerTask: Sendable {
 
     private var announced: Int { Int(open.deliveredBytes) + Int(open.bodyBytes) }
 
-    /// The whole request is here.
+    /// The whole request is here, and hasn't been passed to the driver.
     var isComplete: Bool { !hasStarted && request.count == announced }
+
+    /// The whole request is here.
+    var isHere: Bool { hasStarted || isComplete }
 
     /// What the request holds in memory, or will, until it starts.
     var awaitedBytes: Int { hasStarted ? 0 : announced }
