@@ -318,7 +318,9 @@ extension TaskDocument {
             resume: transcript.resume.rawValue, failovers: max(0, transcript.assignments.count - 1),
             usage: TaskUsage(
                 promptTokens: Int(transcript.promptTokens),
-                completionTokens: Int(transcript.completionTokens),
+                // Of an answer that began again and failed, the client keeps what it had got.
+                completionTokens: Int(
+                    transcript.failure?.delivered?.completionTokens ?? transcript.completionTokens),
                 cachedTokens: Int(transcript.cachedTokens), cost: transcript.cost))
     }
 }

@@ -17,7 +17,7 @@ extension BuyerTask {
         switch stage {
         case .waiting:
             // Whoever waits longer may still get an answer.
-            doing = "while it waited for a node: \(survey.explanation().message.asClause)"
+            doing = "while it waited for a node: \(explanation().message.asClause)"
             retryAfter = exclusions.soonestAdvice
         case .choosing, .calling: doing = "while it looked for a node that sells \(request.model)"
         case .awarding: doing = "while it waited for a node to start"
@@ -79,21 +79,21 @@ extension BuyerTask {
         if assignments > 0, failovers > 0 || !delivery.isEmpty, !isTheServers {
             return failWorkersLost(&desk, now.monotonic)
         }
-        var failure = survey.explanation()
-        if survey.sellers == 0, earlier.isEmpty, !asked.isEmpty {
-            failure.message = haveLeft + failure.message
-        }
+        var failure = explanation()
         if tryNextModel(failure.message, &desk, now.monotonic) { return }
         failure.message = withEarlierModels(failure.message)
         count(&failure)
         end(.refused, failure, &desk)
     }
 
-    /// Sellers were asked, and now there is none.
-    private var haveLeft: String {
-        let said = lastFail.map { ": \($0.message.asClause)" } ?? ""
+    /// Why no seller takes the task; that those which were asked left, where there is none any more.
+    private func explanation() -> TaskFailure {
+        var failure = survey.explanation()
+        guard survey.sellers == 0, earlier.isEmpty, !asked.isEmpty else { return failure }
         let they = asked.count == 1 ? "The node that was asked has" : "The nodes that were asked have"
-        return "\(they) left or stopped offering \(request.model)\(said). "
+        let said = lastFail.map { ": \($0.message.asClause)" } ?? ""
+        failure.message = "\(they) left or stopped offering \(request.model)\(said). \(failure.message)"
+        return failure
     }
 
     private mutating func count(_ failure: inout TaskFailure) {
