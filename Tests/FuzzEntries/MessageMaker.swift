@@ -224,8 +224,9 @@ package struct MessageMaker {
         call.closeMilliseconds = input.number32()
         call.deadlineMilliseconds = input.number32()
         call.weights = Weights(timePerSecond: input.number32(), trustPower: input.number32())
-        call.buyerUnreachable = input.choice(8) == 1
-        call.isQuote = input.choice(8) == 1
+        let mark = input.choice(8)
+        call.buyerUnreachable = mark == 1
+        call.isQuote = mark == 2
         return call
     }
 

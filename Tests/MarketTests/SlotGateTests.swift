@@ -20,13 +20,13 @@ import Wire
             var isStranger: Bool
             /// It has a place, and no slot yet.
             var waits: Bool
+            /// When its turn is.
+            let at: Int64
             let number: Int
 
             var isHeld: Bool { if case .held = state { true } else { false } }
             var isComplete: Bool { if case .running(true) = state { true } else { false } }
-            func isBefore(_ other: Entry) -> Bool {
-                party.isOwn == other.party.isOwn ? number < other.number : party.isOwn
-            }
+            func isBefore(_ other: Entry) -> Bool { (at, number) < (other.at, other.number) }
         }
 
         let slots: Int
@@ -36,7 +36,7 @@ import Wire
         var payments: [SlotShares.Party] = []
         /// Networks whose last lease has been followed by no receipt, and until when that counts.
         var open: [UInt64: Int64] = [:]
-        var now: Int64 = 0
+        var now: Int64 = 1
         private var arrivals = 0
 
         init(slots: Int, places: Int) { (self.slots, self.places) = (slots, places) }
@@ -105,18 +105,22 @@ import Wire
             bids.append(
                 Entry(
                     key: key, party: party, state: state, isStranger: isStranger, waits: waits,
-                    number: arrivals)
-            )
+                    at: party.isOwn ? 0 : isStranger ? now + 5_000 : now, number: arrivals))
         }
 
         private func maySeat(_ entry: Entry) -> Bool {
-            !entry.isStranger || payments.isEmpty || strangers < (slots + 1) / 2
+            !entry.isStranger || strangers < (slots + 1) / 2
+                || payments.isEmpty
+                    && !inUse.contains {
+                        !$0.waits
+                            && ($0.party.buyer == entry.party.buyer || $0.party.group == entry.party.group)
+                    }
         }
 
-        /// The bid that gives its slot back to a complete request.
+        /// The bid, or the stranger without a request, that gives its slot back to a complete request.
         private func bid(for entry: Entry) -> Entry? {
             inUse.filter {
-                $0.isHeld && !$0.waits && (maySeat(entry) || $0.isStranger)
+                ($0.isHeld || $0.isStranger && !$0.isComplete) && !$0.waits && (maySeat(entry) || $0.isStranger)
                     && (entry.party.isOwn || !$0.party.isOwn)
             }.max { $0.isBefore($1) }
         }

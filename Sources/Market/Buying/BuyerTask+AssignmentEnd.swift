@@ -245,7 +245,10 @@ extension BuyerTask {
         delivery.dropWhole()
         let wasDeclined: Bool = if case .declined = parting { true } else { false }
         // Nothing was assigned: a refused award is no worker lost, and the next bid is there.
-        if reason == .notAsked || wasDeclined || reason == .busy && !assignment.hasContent { assignments -= 1 }
+        let wasTurnedAway: Bool = if case .turnedAway = parting { true } else { false }
+        if reason == .notAsked || wasDeclined || reason == .busy && !assignment.hasContent && !wasTurnedAway {
+            assignments -= 1
+        }
         if reason != .notAsked {
             let seemsDead: Bool =
                 if case .broken = parting { reason == .workerLost || reason == .stalled } else {
