@@ -120,7 +120,8 @@ import Wire
         /// The bid, or the stranger without a request, that gives its slot back to a complete request.
         private func bid(for entry: Entry) -> Entry? {
             inUse.filter {
-                ($0.isHeld || $0.isStranger && !$0.isComplete) && !$0.waits && (maySeat(entry) || $0.isStranger)
+                ($0.isHeld || $0.isStranger && !$0.isComplete) && !$0.waits
+                    && (maySeat(entry) || $0.isStranger)
                     && (entry.party.isOwn || !$0.party.isOwn)
             }.max { $0.isBefore($1) }
         }

@@ -196,7 +196,12 @@ struct SlotGate: Sendable {
         shares.took(party, claim.model, isStranger: isStranger, waits: waits)
         let ticket = queue.ticket(rank(party, isStranger), now)
         slots[key] = Slot(use: use, claim: claim, ticket: ticket, waits: waits)
-        if waits { queue.insert(key, ticket, claim.model) }
+        // One that waits may have the better right to the slot.
+        if waits {
+            queue.insert(key, ticket, claim.model)
+        } else if waiting(claim.model) > 0 {
+            free(claim.model)
+        }
         return true
     }
 
@@ -218,8 +223,10 @@ struct SlotGate: Sendable {
 
     /// The request of one that waits is complete: `advance` may have a slot for it.
     mutating func isReady(_ key: SlotKey) {
-        if let model = slots[key]?.claim.model, !freed.contains(model) { freed.append(model) }
+        if let model = slots[key]?.claim.model { free(model) }
     }
+
+    private mutating func free(_ model: String) { if !freed.contains(model) { freed.append(model) } }
 
     /// All models with something that has become free, once.
     mutating func takeFreed() -> [String] {
@@ -456,7 +463,7 @@ struct SlotGate: Sendable {
         let model = slot.claim.model
         shares.freed(slot.claim.party, model, isStranger: slot.isStranger, waits: slot.waits)
         if slot.waits { queue.remove(slot.ticket, model) }
-        if !freed.contains(model) { freed.append(model) }
+        free(model)
         if slot.use.isHeld { odds.note(won: false) }
         ended.insert(key, slot.claim, end, isStranger: slot.isStranger)
         return slot
