@@ -162,8 +162,8 @@ extension BuyerTask {
         if !hasNextModel, exclusions.readmitSlow() || restart(&desk) || beginAgain() {
             return askForOffers(&desk)
         }
-        delivery.stopRepeating()
         if failovers > 0, exclusions.hasDead, !hasNextModel, wait(soonest: .zero, &desk, &turn) { return }
+        delivery.stopRepeating()
         refuse(&desk, turn.now)
     }
 

@@ -92,10 +92,9 @@ struct Delivery: Sendable {
 
     var isRepeating: Bool { repeated != nil }
 
-    /// Lets a worker begin again, once; false: it was tried, or this answer can't be repeated.
+    /// Lets the next worker begin again; false: it does already, or this answer can't be repeated.
     mutating func beginAgain() -> Bool {
-        guard mayRepeat, !isEmpty, isResumable else { return false }
-        mayRepeat = false
+        guard mayRepeat, !isRepeating, !isEmpty, isResumable else { return false }
         repeated = 0
         return true
     }
@@ -103,7 +102,8 @@ struct Delivery: Sendable {
     /// The next worker repeats all of it.
     mutating func repeatAll() { if isRepeating { repeated = 0 } }
 
-    mutating func stopRepeating() { repeated = nil }
+    /// No worker can repeat it.
+    mutating func stopRepeating() { (repeated, mayRepeat) = (nil, false) }
 
     /// Takes what repeats the delivered text off a delta's; false: it says something else.
     mutating func takeRepeated(_ delta: inout Delta) -> Bool {
@@ -113,7 +113,7 @@ struct Delivery: Sendable {
         guard text[done..<done + count].elementsEqual(delta.text.prefix(count)) else { return false }
         delta.text.removeFirst(count)
         repeated = done + count
-        if done + count == text.count { stopRepeating() }
+        if done + count == text.count { repeated = nil }
         return true
     }
 
