@@ -81,7 +81,10 @@ struct CheckCommand: AsyncParsableCommand {
     /// The configuration's entries for this server. Without a configuration there are none.
     private func entries() throws -> [ServeSettings] {
         // What is wrong with the usual one is for `starling node` to say.
-        guard let path = config else { return (try? entries(at: NodeCommand.defaultConfigPath)) ?? [] }
+        guard let path = config else {
+            let usual = NodeCommand.defaultConfigPath
+            return FileManager.default.isReadableFile(atPath: usual) ? (try? entries(at: usual)) ?? [] : []
+        }
         return try entries(at: path)
     }
 
