@@ -26,10 +26,8 @@ extension BuyerTask {
             return conclude(&desk, turn.now)
         }
         if !roomier.isEmpty { pool = roomier }
-        // Whoever is asked after so many would say the same.
-        if exclusions.late >= parameters.lateMax {
-            pool = []
-        }
+        // Once that many sellers are too late for the task, the others most likely are too.
+        if exclusions.late >= parameters.lateMax { pool = [] }
         if verdictsAgree && roomier.isEmpty || losses - refusals >= parameters.lossesMax {
             pool.removeAll { $0.finished < Verdict.recordNeeded(bestRecord) }
         } else if couldAskMet, strangersLost >= parameters.strangersLostMax {
@@ -186,7 +184,7 @@ extension BuyerTask {
     private mutating func wait(
         soonest: Interval, until: MonotonicTime? = nil, _ desk: inout AuctionDesk, _ turn: inout Turn
     ) -> Bool {
-        // Who asks for a quote wants to know now.
+        // A quote is wanted now.
         guard !request.isQuote,
             let at = patience.nextTry(soonest: soonest, until: until, desk.parameters, &turn)
         else {

@@ -26,7 +26,6 @@ struct SlotGate: Sendable {
         case running
 
         var isHeld: Bool { if case .held = self { true } else { false } }
-        var isLeased: Bool { if case .leased = self { true } else { false } }
     }
 
     struct Slot: Sendable {
@@ -48,7 +47,7 @@ struct SlotGate: Sendable {
         let model: String
         let bid: Verified<Bid>
         let call: CalledFor
-        /// How many it is likely to be answered with.
+        /// Tokens that its answer is likely to have.
         var tokens: UInt32 = 1
         /// Set when the task has ended; until then the task counts.
         var work = Work()
