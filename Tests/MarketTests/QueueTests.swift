@@ -223,7 +223,7 @@ extension Worker {
         var worker = Worker(places: 0)
         worker.queue(1)
         #expect(try worker.bid(2) == nil)
-        #expect(ServedModel.places(slots: 4) == 64 && ServedModel.places(slots: 1 << 20) == 1_024)
+        #expect(ServedModel.places(slots: 4) == 256 && ServedModel.places(slots: 1 << 20) == 1_024)
         #expect(ServedModel.places(slots: -1) == 0)
     }
 }

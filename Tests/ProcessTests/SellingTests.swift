@@ -105,7 +105,7 @@ extension ProcessTests {
                         let node = try await mesh.node(name)
                         let model = try await mesh.get("/mesh/status", at: node).json["models"][0]
                         #expect(model["bids"]["calls"].int == 0 && model["slots_busy"].int == 0, "\(model)")
-                        #expect(model["places"].int == 16 && model["waiting"].int == 0)
+                        #expect(model["places"].int == 64 && model["waiting"].int == 0)
                     }
                     #expect(try await mesh.get("/mesh/status", at: fay).json["tasks"]["delivered"].int == 0)
                 }

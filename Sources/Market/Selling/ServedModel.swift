@@ -28,9 +28,9 @@ public struct ServedModel: Sendable {
         }
     }
 
-    /// How many tasks may wait for a slot by default: where the fastest seller answers 16 times as quickly as the slowest, it
-    /// is worth waiting there for 16 others.
-    public static func places(slots: Int) -> Int { min(16 * max(0, slots), 1_024) }
+    /// How many tasks may wait for a slot by default: so many that a task's deadline ends the queue, and not its length. Fewer:
+    /// whoever finds it full asks again until its deadline, instead of being refused at once; more: memory.
+    public static func places(slots: Int) -> Int { min(64 * max(0, slots), 1_024) }
 
     public init(
         model: String, price: Price, slots: Int, places: Int = 0, context: UInt32, features: Features,

@@ -231,7 +231,7 @@ struct InitCommand: AsyncParsableCommand {
             "  model: \(quoted(model.name))           # its name there",
             "  # sell_as: \(quoted(ModelName(model.name, isOllama: backend == "ollama").canonical))       # the name it is sold under",
             "  slots: \(model.slots ?? 1)                 # answers at a time\(model.slots == nil ? "" : ", as the server has them")",
-            "  # queue: \(queue)               # tasks that may wait for a slot; default 16 for each slot, at most 1024; 0: none waits",
+            "  # queue: \(queue)               # tasks that may wait for a slot; default 64 for each slot, at most 1024; 0: none waits",
             "  price: {input: \(price.input), cached_input: \(price.cached), output: \(price.output)}    # credits per million tokens",
             model.context.map { "  # context: \($0)          # found" } ?? "  # context: 8192",
             "  # speed: 0                # pace answers to tokens/s; 0: as fast as it goes",
