@@ -44,7 +44,7 @@ extension Peer {
     }
     public var taskCounts: TaskCounts {
         var counts = counts
-        counts.running = auctioneer.running.count
+        counts.running = auctioneer.runningCount
         return counts
     }
     public func millitrust(_ key: PublicKey, now: Now) -> UInt32 { auctioneer.trust(of: key, now: now) }
@@ -60,7 +60,7 @@ extension Peer {
         let asking = auctioneer.outstanding
         let serving = bidder.outstanding
         return (
-            auctioneer.running.count, asking.requests, asking.channels, serving.holds, serving.jobs,
+            auctioneer.runningCount, asking.requests, asking.channels, serving.holds, serving.jobs,
             serving.channels
         )
     }

@@ -6,7 +6,7 @@ before (`strangers`: none of them), over links of 5 to 40 ms; Poisson arrivals o
 shape 1.1). All policies serve the same tasks; those of the first 45 s, in which the empty market fills, and of the last 5 s
 don't count; all are served to their ends.
 
-The auctions are those that ship. The schedulers serve the tasks in a queueing model: each seller in the order in which it got
+The auctions are those that ship; a seller keeps a queue of at most 64 tasks a slot (256 here). The schedulers serve the tasks in a queueing model: each seller in the order in which it got
 them, in queues without bounds, and pay the same round trips as an auction. All but `random` know each seller's speed and
 slots, the task's length and the mean length; `least-loaded` has loads up to a minute old, `two-choices` the true loads of two
 random sellers, `jsq` those that a seller reports to an asker when it gets and when it ends a task of it. `omniscient` knows the

@@ -7,6 +7,8 @@ import Wire
 /// own offer: a bid may not cost more, and a bid that undercuts it is not worth the wait.
 struct Auction: Sendable {
     private enum Reply: Sendable {
+        /// It will be called if the one that was called alone doesn't bid well enough.
+        case uncalled
         case waiting
         case bid(SignedRecord, Bid, ScoringBasis.Result)
         case declined(Reason, retryAfter: Interval)
@@ -27,11 +29,23 @@ struct Auction: Sendable {
         let millitrust: UInt32
         let rank: Int
         let belief: SpeedBelief
+        let expected: ScoringBasis.Result
         let bound: ScoringBasis.Result
-        var reply = Reply.waiting
+        var reply: Reply
         /// Equal bids: the first to arrive wins.
         var arrival = 0
         var wasPassedOver = false
+
+        init(_ eligible: Eligible, _ basis: ScoringBasis, _ reply: Reply) {
+            self.reply = reply
+            candidate = eligible.candidate
+            millitrust = eligible.millitrust
+            rank = eligible.rank
+            belief = eligible.belief
+            expected = eligible.expected
+            bound = basis.bound(
+                eligible.candidate.offer.record, millitrust: eligible.millitrust, eligible.belief)
+        }
 
         var isOutstanding: Bool { if case .waiting = reply { true } else { false } }
         var isBid: Bool { if case .bid = reply { true } else { false } }
@@ -44,32 +58,54 @@ struct Auction: Sendable {
 
     let attempt: UInt32
     private(set) var openedAt: MonotonicTime
-    private let requirements: Requirements
-    private(set) var closesAt: MonotonicTime
+    let requirements: Requirements
+    var closesAt: MonotonicTime
     private var entries: [Entry]
     private var arrivals = 0
     /// The wait for bids ended without one: the first bid wins.
     private var isOvertime = false
     private var hasReleased = false
+    /// Of the fast path: one seller was called, and no others so far.
+    private(set) var isSole: Bool
     /// What losers are told; 0 before there is a winner.
     private(set) var winningScore: UInt64 = 0
 
     init(
-        attempt: UInt32, requirements: Requirements, chosen: [Eligible], now: MonotonicTime,
-        closesAt: MonotonicTime
+        attempt: UInt32, requirements: Requirements, called: [Eligible], later: [Eligible] = [],
+        now: MonotonicTime, closesAt: MonotonicTime
     ) {
         self.attempt = attempt
         self.requirements = requirements
         openedAt = now
         self.closesAt = closesAt
-        let basis = requirements.basis
-        entries = chosen.map { eligible in
-            Entry(
-                candidate: eligible.candidate, millitrust: eligible.millitrust, rank: eligible.rank,
-                belief: eligible.belief,
-                bound: basis.bound(
-                    eligible.candidate.offer.record, millitrust: eligible.millitrust, eligible.belief))
+        isSole = !later.isEmpty
+        entries =
+            called.map { Entry($0, requirements.basis, .waiting) }
+            + later.map { Entry($0, requirements.basis, .uncalled) }
+    }
+
+    // MARK: - The fast path
+
+    static func isClose(_ score: UInt64, to best: UInt64, _ parameters: MarketParameters) -> Bool {
+        score <= best &+ best / 100 &* parameters.soleMargin
+    }
+
+    /// Whether the seller that was called alone has a slot, on the terms that its offer and its past let expect.
+    func isGoodEnough(_ parameters: MarketParameters) -> Bool {
+        guard let entry = entries.first, case .bid(_, let bid, let result) = entry.reply else { return false }
+        return bid.queueMilliseconds == 0 && Self.isClose(result.score, to: entry.expected.score, parameters)
+    }
+
+    /// Makes it an auction among all that were chosen; returns those that are to be called now.
+    mutating func widen() -> [PeerAddress] {
+        isSole = false
+        var called: [PeerAddress] = []
+        for index in entries.indices {
+            guard case .uncalled = entries[index].reply else { continue }
+            entries[index].reply = .waiting
+            called.append(entries[index].candidate.address)
         }
+        return called
     }
 
     private func index(_ key: PublicKey) -> Int? { entries.firstIndex { $0.candidate.key == key } }
@@ -89,7 +125,8 @@ struct Auction: Sendable {
                 other.quantization == offer.quantization
             else { return false }
             switch entry.reply {
-            case .bid, .declined(.busy, _), .declined(.holdLimit, _), .declined(.tooLate, _): return true
+            case .uncalled, .bid, .declined(.busy, _), .declined(.holdLimit, _), .declined(.tooLate, _):
+                return true
             case .waiting, .declined, .silent, .overlooked, .notAsked, .refused, .busy, .awarded: return false
             }
         }
@@ -103,20 +140,35 @@ struct Auction: Sendable {
         guard let offer = offer(of: key) else { return nil }
         var soonest: (first: Interval, last: Interval)?
         for entry in entries where entry.candidate.key != key {
-            guard case .bid(_, let bid, let result) = entry.reply else { continue }
-            let goesOn =
-                (bid.continues || again) && bid.digest == offer.digest
-                && bid.quantization == offer.quantization
-            guard goesOn || !isEqual else { continue }
-            let reading = StallClock.reading(bid, requirements.tokensIn, parameters)
-            let first = Interval.milliseconds(
-                Int64(bid.queueMilliseconds) + Int64(entry.belief.firstToken(bid.firstTokenMilliseconds)))
-            soonest = (
-                min(soonest?.first ?? first + reading, first + reading),
-                min(soonest?.last ?? result.completion + reading, result.completion + reading)
-            )
+            let other = entry.candidate.offer.record
+            let isSame = other.digest == offer.digest && other.quantization == offer.quantization
+            guard !isEqual || isSame && (other.continues || again) else { continue }
+            guard let (first, last) = outlook(of: entry, parameters) else { continue }
+            soonest = (min(soonest?.first ?? first, first), min(soonest?.last ?? last, last))
         }
         return soonest
+    }
+
+    /// When its answer would begin and end, by its bid, or where it wasn't called by its offer; nil: it didn't bid.
+    private func outlook(
+        of entry: Entry, _ parameters: MarketParameters
+    ) -> (first: Interval, last: Interval)? {
+        let (queue, first, reads, completion): (UInt32, UInt32, UInt32, Interval)
+        switch entry.reply {
+        case .bid(_, let bid, let result):
+            (queue, first, reads) = (
+                bid.queueMilliseconds, bid.firstTokenMilliseconds, bid.promptTokensPerSecond
+            )
+            completion = result.completion
+        case .uncalled:
+            let speed = entry.candidate.offer.record.speed
+            (queue, first, reads) = (0, speed.firstTokenMilliseconds, speed.promptTokensPerSecond)
+            completion = entry.expected.completion
+        case .waiting, .declined, .silent, .overlooked, .notAsked, .refused, .busy, .awarded: return nil
+        }
+        let reading = StallClock.reading(requirements.tokensIn, at: reads, parameters)
+        let begins = Interval.milliseconds(Int64(queue) + Int64(entry.belief.firstToken(first)))
+        return (begins + reading, completion + reading)
     }
 
     // MARK: - Replies
@@ -296,7 +348,7 @@ struct Auction: Sendable {
             case .declined(let reason, let retry):
                 let comesBack = reason == .busy || reason == .holdLimit || reason == .tooLate
                 return .init(key: key, reason: reason, retryAfter: comesBack ? retry : nil)
-            case .bid, .awarded: return nil
+            case .uncalled, .bid, .awarded: return nil
             }
         }
     }
@@ -305,7 +357,10 @@ struct Auction: Sendable {
 
     /// For `starling why`: the awarded, then bids by score, then the rest.
     func transcripts() -> [BidTranscript] {
-        let lines = entries.map { transcript($0) }
+        let lines = entries.compactMap { entry -> BidTranscript? in
+            if case .uncalled = entry.reply { return nil }
+            return transcript(entry)
+        }
         let bids = lines.indices.filter { lines[$0].signature != nil }
         let order = bids.sorted {
             let (a, b) = (lines[$0], lines[$1])
@@ -347,6 +402,7 @@ struct Auction: Sendable {
             worker: entry.candidate.key, name: entry.candidate.offer.record.name, outcome: .asked)
         line.millitrust = entry.millitrust
         switch entry.reply {
+        case .uncalled: break
         case .waiting: line.outcome = winningScore == 0 ? .asked : .late
         case .silent, .overlooked: line.outcome = .silent
         case .notAsked: line.outcome = .notAsked

@@ -250,7 +250,11 @@ public struct Auctioneer: Sendable {
     // MARK: - Queries
 
     /// Tasks that have not ended, oldest first.
-    public var running: [TaskID] { Array(tasks.keys) }
+    public var running: [TaskID] {
+        tasks.elements.sorted { $0.value.startedAt < $1.value.startedAt }.map(\.key)
+    }
+
+    public var runningCount: Int { tasks.count }
 
     func isRunning(_ task: TaskID) -> Bool { tasks[task] != nil }
 
@@ -280,7 +284,9 @@ public struct Auctioneer: Sendable {
         body(&tasks.values[index], &desk, &turn)
         guard tasks.values[index].isEnded else { return }
         remember(tasks.values[index], turn.monotonic)
-        tasks.remove(at: index)
+        // The last task takes its place: a removal in the middle would move all that follow.
+        tasks.swapAt(index, tasks.count - 1)
+        tasks.removeLast()
     }
 
     /// A quote is no task: it is forgotten.

@@ -3,34 +3,57 @@ import Wire
 
 /// From the call to the award.
 extension BuyerTask {
+    /// `first` is called alone, and the others if it doesn't bid well enough.
     mutating func call(
-        _ chosen: [Eligible], _ requirements: Requirements, _ desk: inout AuctionDesk, _ now: MonotonicTime
+        _ chosen: [Eligible], first: Eligible?, _ requirements: Requirements, _ desk: inout AuctionDesk,
+        _ now: MonotonicTime
     ) {
         attempt += 1
         enter(.calling)
         calledTokensIn = requirements.tokensIn
-        let wait = bidWait(chosen, desk)
-        let message = MarketMessage.callForBids(callForBids(requirements, wait, desk.parameters, now))
+        let called = first.map { [$0] } ?? chosen
+        let wait = bidWait(called.map(\.candidate.key), desk)
         auction = Auction(
-            attempt: attempt, requirements: requirements, chosen: chosen, now: now, closesAt: now + wait)
-        for eligible in chosen {
-            let key = eligible.candidate.key
+            attempt: attempt, requirements: requirements, called: called, later: first == nil ? [] : chosen,
+            now: now, closesAt: now + wait)
+        if first != nil { survey.notSampled += chosen.count }
+        send(to: called.map(\.candidate.address), requirements, wait, &desk, now)
+        if transcript.phases.choose == nil { transcript.phases.choose = now - startedAt }
+    }
+
+    /// The seller that was called alone doesn't bid, or not well enough. What it says still counts.
+    private mutating func callOthers(_ desk: inout AuctionDesk, _ turn: inout Turn) {
+        guard let called = auction?.widen() else { return }
+        let now = turn.monotonic
+        let wait = bidWait(called.map(\.key), desk)
+        auction?.closesAt = now + wait
+        survey.notSampled -= called.count
+        if let requirements = auction?.requirements { send(to: called, requirements, wait, &desk, now) }
+        closeIfDecided(&desk, &turn)
+    }
+
+    private mutating func send(
+        to called: [PeerAddress], _ requirements: Requirements, _ wait: Interval, _ desk: inout AuctionDesk,
+        _ now: MonotonicTime
+    ) {
+        let message = MarketMessage.callForBids(callForBids(requirements, wait, desk.parameters, now))
+        for address in called {
+            let key = address.key
             if !asked.contains(key) { asked.append(key) }
             desk.sellers.called(key, now)
-            desk.request(.call, message, task: id, attempt: attempt, to: eligible.candidate.address, now)
+            desk.request(.call, message, task: id, attempt: attempt, to: address, now)
         }
         desk.set(id, .bids, at: now + wait)
         transcript.known = survey.known
         transcript.skipped = survey.skipped
-        if transcript.phases.choose == nil { transcript.phases.choose = now - startedAt }
     }
 
     /// Twice the slowest candidate's usual reply time; the longest wait while one of them is unknown.
-    private func bidWait(_ chosen: [Eligible], _ desk: AuctionDesk) -> Interval {
+    private func bidWait(_ called: [PublicKey], _ desk: AuctionDesk) -> Interval {
         let parameters = desk.parameters
         var wait = parameters.bidWaitMin
-        for eligible in chosen {
-            guard let reply = desk.sellers.replyTime(eligible.candidate.key) else {
+        for key in called {
+            guard let reply = desk.sellers.replyTime(key) else {
                 return parameters.bidWaitMax
             }
             wait = max(wait, reply * 2 + parameters.bidWaitMargin)
@@ -121,6 +144,11 @@ extension BuyerTask {
 
     private mutating func closeIfDecided(_ desk: inout AuctionDesk, _ turn: inout Turn) {
         guard stage == .calling, let auction else { return }
+        if auction.isSole {
+            guard !auction.isGoodEnough(desk.parameters) else { return closeAuction(&desk, &turn) }
+            if auction.isComplete { callOthers(&desk, &turn) }
+            return
+        }
         let isDecided =
             request.isQuote
             ? auction.isComplete : auction.canClose { desk.standing($0, turn.monotonic) }
@@ -129,6 +157,7 @@ extension BuyerTask {
 
     mutating func biddingTimedOut(_ desk: inout AuctionDesk, _ turn: inout Turn) {
         guard stage == .calling else { return }
+        if auction?.isSole == true { return callOthers(&desk, &turn) }
         if auction?.hasBid == false, let at = auction?.waitsUntil(turn.monotonic, desk.parameters) {
             desk.set(id, .bids, at: at)
         } else {

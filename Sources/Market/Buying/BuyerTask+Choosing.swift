@@ -37,9 +37,27 @@ extension BuyerTask {
         guard !pool.isEmpty else { return noneLeft(&desk, &turn) }
         guard attempt < auctionsMax(parameters) else { return refuse(&desk, turn.now) }
         if comesLast, waitForBusy(&desk, &turn) { return }
-        let chosen = Sampling.choose(pool, most: parameters.candidatesMax, random: &turn.random)
+        let sole = comesLast ? nil : sole(of: pool, desk, &turn)
+        if let key = sole?.candidate.key { pool.removeAll { $0.candidate.key == key } }
+        let most = parameters.candidatesMax - (sole == nil ? 0 : 1)
+        let chosen = Sampling.choose(pool, most: most, random: &turn.random)
         survey.notSampled += pool.count - chosen.count
-        call(chosen, requirements, &desk, turn.monotonic)
+        call(chosen, first: sole, requirements, &desk, turn.monotonic)
+    }
+
+    /// The fast path: the seller that is called alone; nil: none is so well known, and as good as any.
+    private func sole(of pool: [Eligible], _ desk: AuctionDesk, _ turn: inout Turn) -> Eligible? {
+        let parameters = desk.parameters
+        guard attempt == 0, !request.isQuote, request.preferences.order.isEmpty, pool.count > 1,
+            let best = pool.map(\.expected.score).min()
+        else { return nil }
+        let familiar = pool.filter {
+            Auction.isClose($0.expected.score, to: best, parameters) && $0.candidate.hasSession
+                && $0.inFlight < $0.candidate.offer.record.slots
+                && desk.sellers.isFamiliar($0.candidate.key, turn.monotonic)
+        }
+        guard !familiar.isEmpty, turn.random.below(parameters.soleTasks + 1) > 0 else { return nil }
+        return Sampling.draw(familiar, random: &turn.random)
     }
 
     private func requirements(selfReachable: Bool) -> Requirements {
@@ -53,8 +71,6 @@ extension BuyerTask {
             isRepeating: delivery.isRepeating, isInterrupted: failovers > 0, selfReachable: selfReachable)
     }
 
-    private typealias Pool = [(eligible: Eligible, score: UInt64)]
-
     /// Sorts each seller into the pool, or counts it under the first filter that it failed. Also says whether the pool
     /// holds only sellers that come last.
     private mutating func filter(
@@ -65,7 +81,8 @@ extension BuyerTask {
         // Each pool is used only if the one before it is empty. Sellers that owe us an answer come last, so
         // that a dead node costs one call; before them those that failed again and again. Sellers that must dial us
         // wait until we know that they can.
-        var (pool, dialling, suspended, overdue): (Pool, Pool, Pool, Pool) = ([], [], [], [])
+        var (pool, dialling, suspended, overdue): ([Eligible], [Eligible], [Eligible], [Eligible])
+        (pool, dialling, suspended, overdue) = ([], [], [], [])
         pool.reserveCapacity(found.sellers.count)
         for candidate in found.sellers {
             let offer = candidate.offer.record
@@ -78,24 +95,24 @@ extension BuyerTask {
                 continue
             }
             let rank = request.preferences.order.firstIndex(of: candidate.key) ?? .max
+            let expected = basis.expect(
+                offer, millitrust: trust, belief, queue: seller?.queue(now) ?? .zero)
             let eligible = Eligible(
                 candidate: candidate, millitrust: trust, belief: belief, rank: rank,
                 isKnown: candidate.hasSession || seller?.reply != nil,
                 finished: candidate.key == desk.identity.publicKey ? .max : seller?.finished ?? 0,
-                inFlight: seller?.inFlight ?? 0, declines: seller?.declines ?? 0, weight: 1)
-            let expected = basis.expect(
-                offer, millitrust: trust, belief, queue: seller?.queue(now) ?? .zero)
-            let entry = (eligible, expected.score)
+                inFlight: seller?.inFlight ?? 0, declines: seller?.declines ?? 0, expected: expected,
+                weight: 1)
             if desk.sellers.isOverdue(seller, now) {
-                overdue.append(entry)
+                overdue.append(eligible)
             } else if rank == .max, desk.sellers.isSuspended(seller, now) {
-                suspended.append(entry)
+                suspended.append(eligible)
             } else if found.isReachabilityUntested, !offer.reachability.acceptsChannels,
                 candidate.key != desk.identity.publicKey
             {
-                dialling.append(entry)
+                dialling.append(eligible)
             } else {
-                pool.append(entry)
+                pool.append(eligible)
             }
         }
         var comesLast = false
@@ -106,20 +123,19 @@ extension BuyerTask {
             if pool.isEmpty {
                 (pool, comesLast) = (second, isLast)
             } else {
-                for left in second { survey.count(left.eligible.candidate.offer.record, reason) }
+                for left in second { survey.count(left.candidate.offer.record, reason) }
             }
         }
-        let best = pool.reduce(UInt64.max) { min($0, $1.score) }
-        let weighed = pool.map { eligible, score in
-            var eligible = eligible
+        let best = pool.reduce(UInt64.max) { min($0, $1.expected.score) }
+        for index in pool.indices {
+            let eligible = pool[index]
             let candidate = eligible.candidate
-            eligible.weight = Sampling.weight(
-                score: score, best: best, slots: candidate.offer.record.slots,
+            pool[index].weight = Sampling.weight(
+                score: eligible.expected.score, best: best, slots: candidate.offer.record.slots,
                 inFlight: eligible.inFlight, hasSession: candidate.hasSession, isMet: eligible.isMet,
                 declines: eligible.declines)
-            return eligible
         }
-        return (weighed, comesLast)
+        return (pool, comesLast)
     }
 
     /// The first filter that it fails, because of its offer, of this task, or of this node's experience.

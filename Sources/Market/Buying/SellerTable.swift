@@ -26,7 +26,8 @@ public struct SellerExperience: Sendable {
     fileprivate var setBackAt: MonotonicTime?
     /// Our own tasks that it is answering now: its offer can't say that.
     fileprivate(set) var inFlight = 0
-    /// When the queue ends that its last bid stated.
+    /// When its last bid came, and when the queue ends that it stated.
+    fileprivate var bidAt: MonotonicTime?
     fileprivate var queueEndsAt = MonotonicTime.zero
 
     func queue(_ now: MonotonicTime) -> Interval { max(.zero, queueEndsAt - now) }
@@ -109,6 +110,14 @@ struct SellerTable: Sendable {
         return inFlight < window && newcomers.haveRoom(now) ? .newcomer : .unproven
     }
 
+    /// Whether it may be called alone, because what an auction would show of it is known. See `MarketParameters.soleAge`.
+    func isFamiliar(_ key: PublicKey, _ now: MonotonicTime) -> Bool {
+        guard let seller = table[key], let bidAt = seller.bidAt else { return false }
+        return now - bidAt < parameters.soleAge && seller.queueEndsAt <= bidAt && seller.declines == 0
+            && seller.finished >= parameters.provenTasks && seller.setbacks == 0
+            && standing(key, now) == .room
+    }
+
     /// Whether tasks came to nothing with it so often in a row that others are asked first for a while, be it without its
     /// fault. Trust alone, which makes a bid dearer, can't keep out one that costs nothing.
     func isSuspended(_ key: PublicKey, _ now: MonotonicTime) -> Bool { isSuspended(table[key], now) }
@@ -183,6 +192,7 @@ struct SellerTable: Sendable {
     mutating func bid(_ key: PublicKey, queue: Interval, _ now: MonotonicTime) {
         table.change(key) {
             $0.declines = 0
+            $0.bidAt = now
             $0.queueEndsAt = now + queue
         }
     }

@@ -70,7 +70,7 @@ struct StallClock: Sendable {
         let doubled: Int64 = 1 << Int64(min(slowness, 3))
         let queueMax = Self.queueMax(belief, tokensIn: tokensIn, slowness: slowness, parameters)
         let believed = queueMax + min(queue, queueMax)
-        let reading = Self.reading(bid, tokensIn, parameters)
+        let reading = Self.reading(tokensIn, at: bid.promptTokensPerSecond, parameters)
         promise = max(parameters.stallMin, min(first * parameters.stallFactor + queue, believed))
         due = max(
             parameters.stallMin,
@@ -116,9 +116,11 @@ struct StallClock: Sendable {
     }
 
     /// How long the prompt takes to read by the bid; where that doesn't say how fast, at the speed of a slow CPU.
-    static func reading(_ bid: Bid, _ tokensIn: UInt32, _ parameters: MarketParameters) -> Interval {
+    static func reading(
+        _ tokensIn: UInt32, at promptTokensPerSecond: UInt32, _ parameters: MarketParameters
+    ) -> Interval {
         let stated =
-            bid.promptTokensPerSecond == 0 ? parameters.promptTokensPerSecondMin : bid.promptTokensPerSecond
+            promptTokensPerSecond == 0 ? parameters.promptTokensPerSecondMin : promptTokensPerSecond
         return min(.milliseconds(Int64(tokensIn) * 1_000 / Int64(max(1, stated))), parameters.preparingMax)
     }
 

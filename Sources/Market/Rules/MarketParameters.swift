@@ -9,6 +9,13 @@ public struct MarketParameters: Sendable {
     /// Sellers asked in one auction. 8: seven drawn by weight and a newcomer came within 6 % of an omniscient
     /// scheduler. Fewer: worse winners; more: slots held in vain, and bursts of answers.
     public var candidatesMax = 8
+    /// The fast path: a seller that finished `provenTasks` and lost none since, that has a session, and whose last bid came
+    /// within this time and stated no queue, is called alone, if no other seller is expected to be better than by
+    /// `soleMargin` percent, and `soleTasks` of `soleTasks` + 1 times. Longer: calls to sellers that have no slot any more, each
+    /// of which costs a round trip; a larger margin or more tasks: worse winners, and newcomers wait.
+    public var soleAge = Interval.seconds(10)
+    public var soleMargin: UInt64 = 5
+    public var soleTasks = 7
     /// Sellers whose queues are too long for a task's deadline after which it is refused. Fewer: refusals while others have
     /// room; more: an overloaded market spends its time with declines.
     public var lateMax = 32

@@ -14,6 +14,8 @@ struct Eligible: Sendable {
     /// Tasks of this node that it is answering now, and calls that it declined in a row.
     var inFlight = 0
     var declines = 0
+    /// Expected, by its offer and what is known of it; lower is better.
+    var expected = ScoringBasis.Result()
     /// For drawing; see `Sampling`.
     var weight: UInt64
 
@@ -94,6 +96,12 @@ enum Sampling {
             rest.removeLast()
         }
         return chosen
+    }
+
+    /// One of them, by weight; nil: there are none.
+    static func draw(_ pool: [Eligible], random: inout SeededRandom) -> Eligible? {
+        let total = pool.reduce(UInt64(0)) { $0 &+ $1.weight }
+        return pool.isEmpty ? nil : pool[draw(pool, total, &random)]
     }
 
     private static func one(of rest: [Eligible], isMet: Bool, _ random: inout SeededRandom) -> Int? {

@@ -68,9 +68,9 @@ struct ScoringBasis: Sendable {
     var weights: Weights
 
     struct Result: Sendable {
-        var estimate: Money
-        var completion: Interval
-        var score: UInt64
+        var estimate = Money.zero
+        var completion = Interval.zero
+        var score: UInt64 = 0
     }
 
     func judge(_ bid: Bid, millitrust: UInt32, _ belief: SpeedBelief) -> Result {
