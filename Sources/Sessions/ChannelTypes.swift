@@ -38,18 +38,17 @@ public struct ChannelLimits: Sendable {
     /// of the most crowded prefix gives way, at the second the newcomer is refused.
     public var handshaking = 512
     public var handshakingPerPrefix = 256
-    /// Idle channels kept to one peer: as many as the tasks that one client or gateway usually has at one
-    /// seller at a time. A new channel costs both ends a handshake, 0.3 ms of CPU, as much as the rest of a
+    /// Idle channels kept to one peer: as many as the tasks that a busy gateway has at one seller at a time. A new channel costs both ends a handshake, 0.3 ms of CPU, as much as the rest of a
     /// short task.
-    public var idlePerPeer = 16
+    public var idlePerPeer = 64
     /// When this many are idle in total, a peer keeps only `idlePerPeerCrowded`: the table and the file
     /// descriptors are for tasks.
     public var idleInAll = 256
     public var idlePerPeerCrowded = 2
     /// Accepted channels without a task, of one key and of one source prefix (one key on a LAN). Above, a random
     /// one of them is closed. A key that pools as `idlePerPeer` says stays far below.
-    public var idlePerKey = 64
-    public var idlePerGroup = 128
+    public var idlePerKey = 128
+    public var idlePerGroup = 256
     /// Bytes handed to the carrier and not yet reported as written; above this `send` refuses.
     public var queuedBytes = 1 << 20
     /// The same over all channels. Above, the channel that has taken nothing for longest is closed. Several
