@@ -19,7 +19,7 @@ import Wire
             let channel = ChannelID(rawValue: UInt64(100 + index))
             let (task, _) = buyer.stream([seller], channel: channel)
             buyer.delta(task, at: 0, "x", from: seller, on: channel)
-            buyer.finish(task, 1, Finish(reason: "stop", tokens: 1), from: seller, on: channel)
+            buyer.finish(task, 1, Finish(reason: "stop", completionTokens: 1), from: seller, on: channel)
         }
         _ = buyer.take()
         return buyer
@@ -48,7 +48,7 @@ import Wire
         var buyer = familiarBuyer(with: [ada, bob, cyd])
         let (task, calls) = call(&buyer, [ada, bob, cyd])
         buyer.answer(
-            calls[0].0, ada.bid(calls[0].1, buyer: buyer.key) { $0.queueMilliseconds = 50 }, from: ada)
+            calls[0].0, ada.bid(calls[0].1, buyer: buyer.key) { $0.queueMilliseconds = 500 }, from: ada)
         let others = buyer.take().calls
         #expect(Set(others.map(\.2)) == [bob.key, cyd.key])
         #expect(others.allSatisfy { $0.1.attempt == 1 })
@@ -60,8 +60,17 @@ import Wire
         #expect(buyer.actions.awards.map(\.2) == [ada.key])
     }
 
-    @Test(arguments: 0..<4)
-    func othersAreCalledWhereItDeclinesIsSilentSlowOrDearer(_ kind: Int) throws {
+    @Test func nobodyElseIsCalledWhereNoOtherOfferCouldBeatItsBidWithItsQueue() {
+        var buyer = familiarBuyer(with: [ada, bob])
+        let (_, calls) = call(&buyer, [ada, bob])
+        buyer.answer(
+            calls[0].0, ada.bid(calls[0].1, buyer: buyer.key) { $0.queueMilliseconds = 50 }, from: ada)
+        #expect(buyer.actions.awards.map(\.2) == [ada.key])
+        #expect(buyer.actions.calls.isEmpty)
+    }
+
+    @Test(arguments: 0..<3)
+    func othersAreCalledWhereItDeclinesIsSilentOrSlow(_ kind: Int) throws {
         var buyer = familiarBuyer(with: [ada, bob])
         let (task, calls) = call(&buyer, [ada, bob])
         let (token, call, _) = calls[0]
@@ -70,10 +79,7 @@ import Wire
             let decline = Decline(task: task, attempt: 1, reason: .busy, retryAfterMilliseconds: 1_000)
             buyer.answer(token, .decline(decline), from: ada)
         case 1: buyer.unanswered(token)
-        case 2: buyer.advance(to: buyer.milliseconds + 20)
-        default:
-            buyer.answer(
-                token, ada.bid(call, buyer: buyer.key) { $0.firstTokenMilliseconds = 60_000 }, from: ada)
+        default: buyer.advance(to: buyer.milliseconds + 20)
         }
         let others = buyer.take().calls
         #expect(others.map(\.2) == [bob.key])
@@ -97,7 +103,8 @@ import Wire
 
         var lost = familiarBuyer(with: [ada, bob])
         let (task, worker) = lost.stream([ada], channel: 7)
-        lost.frame(task, .fail(Fail(.backendError, "broken", anotherMaySucceed: true)), from: worker, on: 7)
+        let fail = Fail(.backendError, "broken", anotherMaySucceed: true)
+        lost.frame(task, 1, .fail(fail), from: worker, on: 7)
         _ = lost.take()
         #expect(call(&lost, [ada, bob]).calls.count == 2)
     }

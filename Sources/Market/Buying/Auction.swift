@@ -48,6 +48,8 @@ struct Auction: Sendable {
         }
 
         var isOutstanding: Bool { if case .waiting = reply { true } else { false } }
+        /// It may still bid.
+        var isOpen: Bool { if case .uncalled = reply { true } else { isOutstanding } }
         var isBid: Bool { if case .bid = reply { true } else { false } }
     }
     struct Winner: Sendable {
@@ -92,7 +94,9 @@ struct Auction: Sendable {
 
     /// Whether the seller that was called alone has a slot, on the terms that its offer and its past let expect.
     func isGoodEnough(_ parameters: MarketParameters) -> Bool {
-        guard let entry = entries.first, case .bid(_, let bid, let result) = entry.reply else { return false }
+        guard isSole, let entry = entries.first, case .bid(_, let bid, let result) = entry.reply else {
+            return false
+        }
         return bid.queueMilliseconds == 0 && Self.isClose(result.score, to: entry.expected.score, parameters)
     }
 
@@ -238,12 +242,12 @@ struct Auction: Sendable {
 
     /// Whether waiting longer could not change the winner.
     func canClose(_ standing: (PublicKey) -> Standing) -> Bool {
-        guard entries.contains(where: \.isOutstanding) else { return true }
+        guard entries.contains(where: \.isOpen) else { return true }
         let bids = contenders(standing)
         guard let best = Contender.winner(of: bids)?.index else { return false }
         if isOvertime { return true }
         return entries.indices.allSatisfy { index in
-            guard entries[index].isOutstanding else { return true }
+            guard entries[index].isOpen else { return true }
             let bound = contender(index, entries[index].bound, standing)
             return Contender.winner(of: bids + [bound])?.index == best
         }

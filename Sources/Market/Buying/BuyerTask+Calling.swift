@@ -144,14 +144,11 @@ extension BuyerTask {
 
     private mutating func closeIfDecided(_ desk: inout AuctionDesk, _ turn: inout Turn) {
         guard stage == .calling, let auction else { return }
-        if auction.isSole {
-            guard !auction.isGoodEnough(desk.parameters) else { return closeAuction(&desk, &turn) }
-            if auction.isComplete { callOthers(&desk, &turn) }
-            return
-        }
         let isDecided =
             request.isQuote
-            ? auction.isComplete : auction.canClose { desk.standing($0, turn.monotonic) }
+            ? auction.isComplete
+            : auction.canClose { desk.standing($0, turn.monotonic) } || auction.isGoodEnough(desk.parameters)
+        if !isDecided, auction.isSole, auction.isComplete { return callOthers(&desk, &turn) }
         if isDecided { closeAuction(&desk, &turn) }
     }
 
