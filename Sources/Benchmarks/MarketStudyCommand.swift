@@ -140,12 +140,18 @@ struct OverloadStudyCommand: ParsableCommand {
             "[" + times.map { decimal(Double($0) / 1e9) }.joined(separator: ", ") + "]"
         }
         let retries = result.retries.map { retry in
-            "[\(retry.told.map(decimal) ?? "null"), \(retry.taken.map(decimal) ?? "null")]"
+            "["
+                + [retry.told, retry.taken, retry.takenOfAny].map { $0.map(decimal) ?? "null" }
+                .joined(separator: ", ") + "]"
         }
         let after = result.completionsAfter.map { list($0) }
         let fields = [
             "\"goodput\": \(decimal(result.goodput))", "\"refused\": \(decimal(result.refusedShare))",
+            "\"missed\": \(decimal(result.missedShare))",
+            "\"recovery\": \(decimal(Double(result.recovery) / 1e9))",
+            "\"backlog\": \(decimal(result.backlog))",
             "\"refusal_p50\": \(decimal(Double(result.refusals.percentile(50)) / 1e9))",
+            "\"refusal_p99\": \(decimal(Double(result.refusals.percentile(99)) / 1e9))",
             "\"retries\": [\(retries.joined(separator: ", "))]",
             "\"after\": [\(after.joined(separator: ", "))]", "\"normal\": \(list(result.normal))",
             "\"leaks\": \(result.leaks)", "\"events\": \(result.events)",

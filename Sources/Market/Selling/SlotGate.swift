@@ -320,7 +320,8 @@ struct SlotGate: Sendable {
         }
         let forecast = SlotForecast(
             slots: model.slots, strangerSlots: shares.strangerSlots(of: model.slots), busy: busy,
-            waiting: waiting, anyFree: anyFree, strangersFree: strangersFree, now)
+            waiting: waiting, strangersDelay: parameters.strangersDelay, anyFree: anyFree,
+            strangersFree: strangersFree, now)
         forecasts[model.model] = forecast
         return forecast
     }
