@@ -104,12 +104,14 @@ struct MarketStudyCommand: ParsableCommand {
                 + quantiles.joined(separator: ", ") + "}"
         }
         let times = run.completions
+        let list = burst ? times.sorted.map { decimal(Double($0) / 1e6) } : []
         let curve = Self.quantiles.map { decimal(Double(times.percentile($0)) / 1e6) }
         let fields = [
             milliseconds("completion", times), milliseconds("award", run.awards),
             milliseconds("first_byte", run.firstBytes),
             "\"quantiles\": {\"percent\": \(Self.quantiles), \"ms\": [\(curve.joined(separator: ", "))]}",
-            "\"counted\": \(run.countedTasks.count)", "\"tasks\": \(run.tasks.count)",
+            "\"times\": [\(list.joined(separator: ", "))]", "\"counted\": \(run.countedTasks.count)",
+            "\"tasks\": \(run.tasks.count)",
             "\"messages_per_task\": \(decimal(Double(run.messages) / Double(max(1, run.tasks.count))))",
             "\"share_max\": \(decimal(run.shareMax(of: plan.sellers.count)))",
             "\"refused\": \(run.refusedShare)", "\"events\": \(run.events)",

@@ -7,8 +7,8 @@ import Wire
 struct SlotForecast: Sendable {
     static let age = Interval.milliseconds(10)
 
-    /// A task that waits, and how long it is likely to use a slot.
-    typealias Place = (ticket: SlotQueue.Ticket, uses: Interval)
+    /// A task that waits, how long it is likely to use a slot, and when it is over in any case.
+    typealias Place = (ticket: SlotQueue.Ticket, uses: Interval, deadlineAt: MonotonicTime)
 
     let madeAt: MonotonicTime
     /// When one of the slots is likely to be free, and one of those that strangers use.
@@ -100,7 +100,8 @@ private struct Lanes: Sendable {
         return start
     }
 
-    /// Gives the slots to those that wait, in their order, strangers within their share; and returns when.
+    /// Gives the slots to those that wait, in their order, strangers within their share; and returns when. One whose turn
+    /// would come after its deadline has left by then.
     mutating func serve(_ waiting: [SlotForecast.Place]) -> [(SlotQueue.Ticket, MonotonicTime)] {
         var starts: [(SlotQueue.Ticket, MonotonicTime)] = []
         starts.reserveCapacity(waiting.count)
@@ -118,9 +119,12 @@ private struct Lanes: Sendable {
                 isStranger = other == nil || (stranger ?? first) < first
             }
             guard let next = isStranger ? strangers.popFirst() : others.popFirst(),
-                let start = take(isStranger: isStranger, next.uses)
+                let start = start(isStranger: isStranger)
             else { return starts }
             starts.append((next.ticket, start))
+            if start < next.deadlineAt {
+                _ = take(isStranger: isStranger, min(next.uses, next.deadlineAt - start))
+            }
         }
     }
 
