@@ -104,12 +104,14 @@ struct MarketStudyCommand: ParsableCommand {
                 + quantiles.joined(separator: ", ") + "}"
         }
         let times = run.completions
+        let list = burst ? times.sorted.map { decimal(Double($0) / 1e6) } : []
         let curve = Self.quantiles.map { decimal(Double(times.percentile($0)) / 1e6) }
         let fields = [
             milliseconds("completion", times), milliseconds("award", run.awards),
             milliseconds("first_byte", run.firstBytes),
             "\"quantiles\": {\"percent\": \(Self.quantiles), \"ms\": [\(curve.joined(separator: ", "))]}",
-            "\"counted\": \(run.countedTasks.count)", "\"tasks\": \(run.tasks.count)",
+            "\"times\": [\(list.joined(separator: ", "))]", "\"counted\": \(run.countedTasks.count)",
+            "\"tasks\": \(run.tasks.count)",
             "\"messages_per_task\": \(decimal(Double(run.messages) / Double(max(1, run.tasks.count))))",
             "\"share_max\": \(decimal(run.shareMax(of: plan.sellers.count)))",
             "\"refused\": \(run.refusedShare)", "\"events\": \(run.events)",
@@ -140,12 +142,18 @@ struct OverloadStudyCommand: ParsableCommand {
             "[" + times.map { decimal(Double($0) / 1e9) }.joined(separator: ", ") + "]"
         }
         let retries = result.retries.map { retry in
-            "[\(retry.told.map(decimal) ?? "null"), \(retry.taken.map(decimal) ?? "null")]"
+            "["
+                + [retry.told, retry.taken, retry.takenOfAny].map { $0.map(decimal) ?? "null" }
+                .joined(separator: ", ") + "]"
         }
         let after = result.completionsAfter.map { list($0) }
         let fields = [
             "\"goodput\": \(decimal(result.goodput))", "\"refused\": \(decimal(result.refusedShare))",
+            "\"missed\": \(decimal(result.missedShare))",
+            "\"recovery\": \(decimal(Double(result.recovery) / 1e9))",
+            "\"backlog\": \(decimal(result.backlog))",
             "\"refusal_p50\": \(decimal(Double(result.refusals.percentile(50)) / 1e9))",
+            "\"refusal_p99\": \(decimal(Double(result.refusals.percentile(99)) / 1e9))",
             "\"retries\": [\(retries.joined(separator: ", "))]",
             "\"after\": [\(after.joined(separator: ", "))]", "\"normal\": \(list(result.normal))",
             "\"leaks\": \(result.leaks)", "\"events\": \(result.events)",

@@ -2,10 +2,11 @@
 
 A seller with a scripted model server, another that is frozen while auctions are to stay open, and a node that asks, on loopback;
 streamed and not in turn. `waiting` and `stream`: until the model server's connection ended, by its own clock. `auction`: the
-client hangs up within 60 ms of its request, while the frozen seller's answer is awaited; `queued`: all slots are taken. There
-the model server may never be asked: the time is that until the asking node runs nothing for the client and its seller has no
-slot or place for it, asked every few milliseconds, or that until the model server's connection ended, whichever is later.
-`in_vain` counts queued requests that reached the model server after their client had gone. --full: 250 of each.
+client hangs up within 60 ms of its request, while the frozen seller's answer is awaited; `queued`: it has a place in the queue,
+because all slots are taken. There the model server may never be asked: the time is `free`, or that until the model server's
+connection ended, whichever is later. `…_free`: until the asking node runs nothing for the client, and its seller has neither
+slot nor place for it, by their status, asked every few milliseconds. `in_vain` counts queued requests that reached the model
+server after their client had gone. --full: 250 of each.
 """
 import contextlib
 import json
@@ -60,11 +61,18 @@ class Mesh:
     def running(self):
         return self.asker.get("/mesh/status")["tasks"]["running"]
 
-    def busy(self):
-        return sum(model["slots_busy"] for model in self.seller.get("/mesh/status")["models"])
+    def taken(self):
+        """Slots and places that the seller has given away, to bids too."""
+        models = self.seller.get("/mesh/status")["models"]
+        return sum(model["slots_busy"] for model in models), sum(model["waiting"] for model in models)
 
-    def is_quiet(self, tasks=0):
-        return self.running() == tasks and self.busy() == tasks
+    def is_quiet(self, slots=0):
+        return self.running() == slots and self.taken() == (slots, 0)
+
+    def free(self, at, slots=0):
+        """Seconds from that time on until only tasks in that number of slots are left."""
+        wait("slots and places are free", lambda: self.is_quiet(slots))
+        return time.time() - at
 
     def ended(self, count):
         """When the model server's request of this number ended, by its clock."""
@@ -78,7 +86,8 @@ def waiting(mesh, streams):
     wait("the model server works", lambda: mesh.server.asked() > before)
     connection.close()
     at = time.time()
-    return mesh.ended(before) - at
+    free = mesh.free(at)
+    return mesh.ended(before) - at, free
 
 
 def stream(mesh, streams):
@@ -92,7 +101,8 @@ def stream(mesh, streams):
         time.sleep(0.06)
     connection.close()
     at = time.time()
-    return mesh.ended(before) - at
+    free = mesh.free(at)
+    return mesh.ended(before) - at, free
 
 
 def auction(mesh, streams, chance):
@@ -102,29 +112,28 @@ def auction(mesh, streams, chance):
     time.sleep(chance.uniform(0, 0.06))
     connection.close()
     at = time.time()
-    wait("no task runs and no slot is taken", mesh.is_quiet)
-    quiet = time.time()
+    free = mesh.free(at)
     asked = mesh.server.requests()[before:]
-    return max([quiet - at] + [entry["ended"] - at for entry in asked if entry["ended"]])
+    return max([free] + [entry["ended"] - at for entry in asked if entry["ended"]]), free
 
 
 def queued(mesh, streams, chance):
-    """All slots are taken; returns the time, and how many requests reached the model server in vain."""
+    """All slots are taken; returns the times, and how many requests reached the model server in vain."""
     mesh.server.play(first=0, every=0.01, tokens=1_000)
     before = mesh.server.asked()
     holders = [send(mesh.url, True) for _ in range(SLOTS)]
     wait("the slots are taken", lambda: mesh.server.asked() == before + SLOTS)
     connection = send(mesh.url, streams)
-    wait("the request waits", lambda: mesh.running() == SLOTS + 1)
+    wait("the request has a place", lambda: mesh.running() == SLOTS + 1 and mesh.taken() == (SLOTS, 1))
     time.sleep(chance.uniform(0.05, 0.3))
     connection.close()
     at = time.time()
-    wait("only the others are left", lambda: mesh.is_quiet(SLOTS))
-    taken = time.time() - at
+    free = mesh.free(at, SLOTS)
     for holder in holders:
         holder.close()
     wait("the slots are free", mesh.is_quiet)
-    return taken, mesh.server.asked() - before - SLOTS
+    asked = mesh.server.requests()[before + SLOTS:]
+    return (max([free] + [entry["ended"] - at for entry in asked if entry["ended"]]), free), len(asked)
 
 
 @contextlib.contextmanager
@@ -173,9 +182,10 @@ def run(bench):
                 taken, vain = queued(mesh, streams, chance)
                 times.setdefault("queued", []).append(taken)
                 in_vain += vain
-    for phase, taken in times.items():
-        milliseconds = [seconds * 1_000 for seconds in taken]
-        bench.figure(f"{phase}_p50", harness.percentile(milliseconds, 50), "ms")
-        bench.figure(f"{phase}_p99", harness.percentile(milliseconds, 99), "ms", "<= 200")
+    for phase, pairs in times.items():
+        for name, taken in zip((phase, f"{phase}_free"), zip(*pairs)):
+            milliseconds = [seconds * 1_000 for seconds in taken]
+            bench.figure(f"{name}_p50", harness.percentile(milliseconds, 50), "ms")
+            bench.figure(f"{name}_p99", harness.percentile(milliseconds, 99), "ms", "<= 200")
     bench.figure("hang_ups", sum(map(len, times.values())))
     bench.figure("in_vain", in_vain, "", "<= 0")

@@ -30,7 +30,7 @@ class Bench:
 
     def __init__(self, name, full, builds):
         self.name, self.full, self.builds = name, full, builds
-        self.figures = []
+        self.figures, self.unmeasured = [], False
         busy = busy_share(0.5)
         if busy > 0.1:
             remark(f"the machine is {busy:.0%} busy with other work: latencies and rates will look worse than they are")
@@ -48,6 +48,13 @@ class Bench:
         shown = "-" if value is None else f"{value:,.10g}"
         verdict = "" if holds is None else f"   goal {goal} {unit}: {'holds' if holds else 'MISSED'}"
         print(f"  {name:<44} {shown:>12} {unit:<6}{verdict}".rstrip(), flush=True)
+
+    def cannot_measure(self, problem, **goals):
+        """Records figures (name=goal) without a value, where the others can be measured."""
+        self.unmeasured = True
+        for name, goal in goals.items():
+            self.figure(name, None, "", goal)
+        remark(f"scripts/bench {self.name}: {problem}")
 
     def finish(self):
         print(json.dumps({"bench": self.name, "figures": self.figures}), flush=True)

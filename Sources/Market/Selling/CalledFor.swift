@@ -8,7 +8,7 @@ struct CalledFor: Sendable {
     private let tokensOutMax: UInt32
     private let features: Features
     private let mustContinue: Bool
-    private let deadlineAt: MonotonicTime
+    let deadlineAt: MonotonicTime
 
     init(_ call: CallForBids, _ parameters: MarketParameters, _ now: MonotonicTime) {
         tokensIn = call.tokensIn

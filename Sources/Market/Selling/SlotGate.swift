@@ -309,20 +309,25 @@ struct SlotGate: Sendable {
         var (anyFree, strangersFree) = (last, last)
         var busy: [(until: MonotonicTime, isStranger: Bool)] = []
         for slot in slots.values where slot.claim.model == model.model && !slot.waits {
-            busy.append((now + uses(slot, model, now), slot.isStranger))
+            busy.append((min(now + uses(slot, model, now), deadline(slot)), slot.isStranger))
             // Of a bid: when it ends at the latest.
             let free = if case .held(let until) = slot.use { until } else { now + uses(slot, model, now) }
             anyFree = min(anyFree, free)
             if slot.isStranger { strangersFree = min(strangersFree, free) }
         }
         let waiting = queue[model.model].compactMap { place in
-            slots[place.key].map { (ticket: place.ticket, uses: uses($0, model, now)) }
+            slots[place.key].map { (place.ticket, uses($0, model, now), deadline($0)) }
         }
         let forecast = SlotForecast(
             slots: model.slots, strangerSlots: shares.strangerSlots(of: model.slots), busy: busy,
-            waiting: waiting, anyFree: anyFree, strangersFree: strangersFree, now)
+            waiting: waiting, strangersDelay: parameters.strangersDelay, anyFree: anyFree,
+            strangersFree: strangersFree, now)
         forecasts[model.model] = forecast
         return forecast
+    }
+
+    private func deadline(_ slot: Slot) -> MonotonicTime {
+        slot.task?.deadlineAt ?? slot.claim.call.deadlineAt
     }
 
     /// How long the answer of a call is likely to be: what it says, but no more than four times what answers here have.

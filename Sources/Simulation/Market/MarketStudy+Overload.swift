@@ -8,7 +8,7 @@ extension MarketStudy {
         public var market: Plan
         public var times = 3
         public var overload = Interval.seconds(60)
-        public var after = Interval.seconds(60)
+        public var after = Interval.seconds(90)
 
         public init(_ market: Plan) { self.market = market }
 
@@ -33,15 +33,21 @@ extension MarketStudy {
         /// Tokens of answers that ended in time while the overload lasted, less its first sixth, when queues and slots
         /// fill, as a share of what all slots can do.
         public var goodput = 0.0
+        /// Shares of the overload's tasks: not taken; and taken, and not ended in time.
         public var refusedShare = 0.0
-        /// Refused tasks: what they were told in seconds (nil: nothing), and after how many the market took a task
-        /// like it that came later (nil: it took none).
-        public var retries: [(told: Double?, taken: Double?)] = []
+        public var missedShare = 0.0
+        /// Refused tasks: what they were told in seconds (nil: nothing), and after how many the market took a task that
+        /// came later (nil: it took none), of the same asker and of any.
+        public var retries: [(told: Double?, taken: Double?, takenOfAny: Double?)] = []
         /// From submission to the refusal.
         public var refusals = Distribution([])
         /// Completion by the second of submission after the overload's end, refused tasks with their deadline.
         public var completionsAfter: [[Int64]] = []
-        /// Mean completion of the market at half load.
+        /// After the overload's end, until the last task came that was refused or not ended in time, in nanoseconds.
+        public var recovery: Int64 = 0
+        /// What was taken during the overload and is not done at its end, as seconds of what all slots can do.
+        public var backlog = 0.0
+        /// Completion in the market at half load.
         public var normal: [Int64] = []
         public var leaks = 0
         public var events = 0
@@ -62,16 +68,18 @@ extension MarketStudy {
         }
         let seconds = Interval(nanoseconds: until - filled).seconds
         result.goodput = Double(tokens) / (seconds * plan.capacity * Double(plan.meanTokens))
-        let during = run.tasks.filter { $0.submittedAt < until }
-        let refused = during.filter { $0.end != .delivered }
+        let deadline = plan.load.deadline.nanoseconds
+        let during = run.tasks.indices.filter { run.tasks[$0].submittedAt < until }
+        let undelivered = during.filter { run.tasks[$0].end != .delivered }
+        let refused = undelivered.filter { run.tasks[$0].endedAt - run.tasks[$0].submittedAt < deadline }
         result.refusedShare = Double(refused.count) / Double(max(1, during.count))
-        result.refusals = Distribution(refused.map { $0.endedAt - $0.submittedAt })
-        let taken = run.tasks.filter { $0.end == .delivered }.map(\.submittedAt).sorted()
-        for record in refused {
-            let next = taken[partition(taken, record.endedAt)...].first
-            result.retries.append(
-                (record.retryAfter?.seconds, next.map { Interval(nanoseconds: $0 - record.endedAt).seconds }))
-        }
+        result.missedShare = Double(undelivered.count - refused.count) / Double(max(1, during.count))
+        result.refusals = Distribution(refused.map { run.tasks[$0].endedAt - run.tasks[$0].submittedAt })
+        result.retries = retries(of: refused, run, plan)
+        let last = run.tasks.filter { $0.submittedAt >= until && $0.end != .delivered }.map(\.submittedAt)
+            .max()
+        result.recovery = last.map { $0 - until } ?? 0
+        result.backlog = backlog(run, plan, at: until)
         result.completionsAfter = Array(repeating: [], count: Int(overload.after.seconds))
         for record in run.tasks where record.submittedAt >= until {
             let second = Int((record.submittedAt - until) / 1_000_000_000)
@@ -82,6 +90,43 @@ extension MarketStudy {
         result.leaks = run.leaks.count + calm.leaks.count
         result.events = run.events + calm.events
         return result
+    }
+
+    private static func retries(of refused: [Int], _ run: Run, _ plan: Plan) -> [(
+        told: Double?, taken: Double?, takenOfAny: Double?
+    )] {
+        let planned = plan.tasks
+        var byAsker = Array(repeating: [Int64](), count: plan.askers)
+        for (task, record) in zip(planned, run.tasks) where record.end == .delivered {
+            byAsker[task.asker].append(record.submittedAt)
+        }
+        byAsker = byAsker.map { $0.sorted() }
+        let all = byAsker.joined().sorted()
+        return refused.map { index in
+            let record = run.tasks[index]
+            return (
+                record.retryAfter?.seconds, wait(from: record.endedAt, for: byAsker[planned[index].asker]),
+                wait(from: record.endedAt, for: all)
+            )
+        }
+    }
+
+    /// Seconds from a time to the first of those that are not before it; nil: there is none.
+    private static func wait(from time: Int64, for times: [Int64]) -> Double? {
+        times[partition(times, time)...].first.map { Interval(nanoseconds: $0 - time).seconds }
+    }
+
+    /// Tokens of answers that were asked for before that time and come after it, by what all slots can do in a second.
+    private static func backlog(_ run: Run, _ plan: Plan, at until: Int64) -> Double {
+        var tokens = 0.0
+        for (task, record) in zip(plan.tasks, run.tasks)
+        where record.end == .delivered && record.submittedAt < until && record.endedAt > until {
+            guard plan.sellers.indices.contains(Int(record.seller)) else { continue }
+            let seconds = Interval(nanoseconds: record.endedAt - until).seconds
+            let speed = Double(plan.sellers[Int(record.seller)].tokensPerSecond)
+            tokens += min(Double(task.tokens), seconds * speed)
+        }
+        return tokens / (plan.capacity * Double(plan.meanTokens))
     }
 
     private static func completion(_ record: TaskRecord, _ plan: Plan) -> Int64 {
