@@ -46,7 +46,7 @@ public struct MarketParameters: Sendable {
     /// Auctions and workers of one task: what a hostile market can cost it. Waiting for a slot takes an auction each
     /// `retryMax` to twice that, for at most `deadlineMax`.
     public var auctionsMax = 8_192
-    public var assignmentsMax = 8
+    public var assignmentsMax = 16
 
     /// Auctions of a quote in which nobody bids. A task goes on; a person waits for a quote, who can ask again.
     public var quoteAuctionsMax = 4
