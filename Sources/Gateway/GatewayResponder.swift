@@ -58,7 +58,7 @@ struct GatewayResponder: Sendable {
             return response
         }
         if request.contentLength > configuration.bodyBytesMax { return response(to: .tooLarge) }
-        if route.takesTask, let coding = request.coding {
+        if route.takesBody, let coding = request.coding {
             var response = Reply.error(
                 .invalid(
                     "The body has `\(coding.header): \(coding.value)`. This node takes bodies only as they are:"
@@ -92,7 +92,22 @@ struct GatewayResponder: Sendable {
         case .resume:
             await node.resume()
             return document(await node.status())
+        case .price: return await price(request)
         case nil: return unknown(request.path)
+        }
+    }
+
+    /// `POST /mesh/price`: new terms for a model that this node sells.
+    private func price(_ request: Request) async -> Response {
+        let text = String(decoding: request.body?.take()?.bytes ?? [], as: UTF8.self)
+        do throws(TermsRefusal) {
+            try await node.setTerms(text)
+            return document(await node.status())
+        } catch {
+            return Reply.error(
+                .invalid(
+                    "The terms stay as they are: \(error.problem). Fix: \(error.fix).", code: "invalid_terms")
+            )
         }
     }
 
@@ -111,7 +126,7 @@ struct GatewayResponder: Sendable {
             } else {
                 "There is no \(shown) here. See /, /health, /metrics, /v1/chat/completions, /v1/completions,"
                     + " /v1/embeddings, /v1/models, /mesh/quote, /mesh/status, /mesh/peers, /mesh/offers, /mesh/tasks/ID,"
-                    + " /mesh/pause and /mesh/resume."
+                    + " /mesh/pause, /mesh/resume and /mesh/price."
             }
         return Reply.error(.invalid(message, code: "unknown_url"), status: .notFound)
     }

@@ -186,7 +186,7 @@ final class HTTPConnection: ChannelDuplexHandler {
     private func receive(_ part: ByteBuffer) {
         let refusal = body.append(
             part, announced: request?.contentLength ?? 0, max: responder.configuration.bodyBytesMax,
-            isKept: request?.route?.takesTask ?? false)
+            isKept: request?.route?.takesBody ?? false)
         if let refusal { send(responder.response(to: refusal)) }
     }
 

@@ -7,7 +7,7 @@ enum Route: Equatable {
     case model(String)
     case chat, completion, embedding
     case quote
-    case peers, offers, status, pause, resume
+    case peers, offers, status, pause, resume, price
     case task(String)
 
     init?(path: String) {
@@ -26,6 +26,7 @@ enum Route: Equatable {
         case "/mesh/status": self = .status
         case "/mesh/pause": self = .pause
         case "/mesh/resume": self = .resume
+        case "/mesh/price": self = .price
         default:
             // A model's name may contain slashes.
             if let name = Self.rest(of: path, after: "/v1/models/") {
@@ -46,7 +47,7 @@ enum Route: Equatable {
     /// Allowed methods, without OPTIONS. HEAD is allowed wherever GET is.
     var methods: [HTTPMethod] {
         switch self {
-        case .chat, .completion, .embedding, .quote, .pause, .resume: [.POST]
+        case .chat, .completion, .embedding, .quote, .pause, .resume, .price: [.POST]
         case .page, .health, .metrics, .models, .model, .peers, .offers, .status, .task: [.GET, .HEAD]
         }
     }
@@ -57,10 +58,14 @@ enum Route: Equatable {
     var takesTask: Bool {
         switch self {
         case .chat, .completion, .embedding, .quote: true
-        case .page, .health, .metrics, .models, .model, .peers, .offers, .status, .pause, .resume, .task:
+        case .page, .health, .metrics, .models, .model, .peers, .offers, .status, .pause, .resume, .price,
+            .task:
             false
         }
     }
+
+    /// Whether the request's body is read; of others it is dropped.
+    var takesBody: Bool { takesTask || self == .price }
 
     /// Whether a configured API key is required. The page holds no data; what it fetches does.
     var needsKey: Bool { self != .page && self != .health }

@@ -14,10 +14,13 @@ public struct NodeSettings: Sendable {
     public var log: LogSettings
     /// The folder of the key and the database.
     public var data: String
+    /// What the file says, by path.
+    private let leaves: [String: String]
 
     /// Reads `text`. `home` replaces `~`. Throws an error that names the line and the fix.
     public init(parsing text: String, source: YAMLReader.Source, home: String) throws(ConfigurationError) {
         let root = try YAMLReader(parsing: text, source: source)
+        leaves = root.leaves
         try root.allow(["name", "mesh", "http", "serve", "sell", "deny", "names", "ask", "log", "data"])
         name = try root.string("name") ?? ""
         guard name.utf8.count <= 32 else {
@@ -29,8 +32,9 @@ public struct NodeSettings: Sendable {
         }
         mesh = try MeshSettings(root.child("mesh"))
         http = try HTTPSettings(root.child("http"))
+        names = try NodeNames(root.child("names"))
         serve = []
-        for entry in try root.list("serve") { serve.append(try ServeSettings(entry)) }
+        for entry in try root.list("serve") { serve.append(try ServeSettings(entry, names)) }
         if serve.count > 8 {
             throw root.child("serve").failure(
                 "`serve` has \(serve.count) entries",
@@ -38,7 +42,6 @@ public struct NodeSettings: Sendable {
         }
         sell = try SellSettings(root.child("sell"))
         deny = try Self.keys(root, "deny")
-        names = try NodeNames(root.child("names"))
         ask = try AskSettings(root.child("ask"))
         log = try LogSettings(root.child("log"))
         let folder = try root.string("data") ?? "~/.local/share/starling"
@@ -50,6 +53,18 @@ public struct NodeSettings: Sendable {
                 file: source.file, line: nil, problem: "the file is empty",
                 fix: "write one with `starling init --force`, or `mesh: {}` for a node with every default")
         }
+    }
+
+    /// The keys of which the two files say otherwise, by path.
+    public func changes(from other: NodeSettings) -> [String] {
+        Set(leaves.keys).union(other.leaves.keys).filter { leaves[$0] != other.leaves[$0] }.sorted()
+    }
+
+    /// Whether a running node takes a new value of this key from its file.
+    public static func canChange(_ path: String) -> Bool {
+        guard path.hasPrefix("serve["), let end = path.firstIndex(of: "]") else { return false }
+        let key = path[end...].dropFirst(2).prefix { $0 != "." && $0 != "[" }
+        return TermsSettings.keys.contains(String(key))
     }
 
     /// Variables for other commands, for tests and for scripts, which a node inherits and ignores.

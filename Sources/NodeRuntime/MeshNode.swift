@@ -23,6 +23,8 @@ public protocol MeshNode: Sendable {
     /// Stops taking new work; running tasks finish.
     func pause() async
     func resume() async
+    /// Changes a model's terms, stated in JSON as in a `serve` entry of the configuration, with its `model`.
+    func setTerms(_ text: String) async throws(TermsRefusal)
     /// Finds each node by its public key, its id, the first characters of that (at least `NodeID.shortCount`),
     /// or the name that the owner gave it.
     func resolve(nodes: [String]) async -> [NodeMatch]

@@ -24,7 +24,6 @@ extension Node {
         guard let job = sales.ended(id, usage: usage, at: SystemClock.wall) else { return }
         armSales()
         let duration = SystemClock.monotonic - job.startedAt
-        let price = backends.first { $0.model == job.model }?.price
         let prompt = Int(clamping: usage?.promptTokens ?? 0)
         let cached = Int(clamping: usage?.cachedTokens ?? 0)
         let completion = usage.map { Int(clamping: $0.completionTokens) } ?? job.tokens
@@ -37,7 +36,7 @@ extension Node {
                 "completion_tokens": .stringConvertible(completion),
                 "duration_ms": .stringConvertible(duration.milliseconds),
                 "price_ucr": .stringConvertible(
-                    (price.map { Self.cost($0, prompt, cached, completion) } ?? .zero).microCredits),
+                    Self.cost(job.price, prompt, cached, completion).microCredits),
             ].merging(message.isEmpty ? [:] : ["why": "\(message)"]) { $1 })
     }
 

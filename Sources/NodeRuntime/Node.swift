@@ -28,6 +28,8 @@ public actor Node {
 
     public nonisolated let identity: Identity
     nonisolated let settings: NodeSettings
+    /// As its file was read last.
+    var current: NodeSettings
     /// With this node's own name.
     nonisolated let names: NodeNames
     nonisolated let version: String
@@ -77,6 +79,7 @@ public actor Node {
     /// Own tasks that ended, whose transcripts are to be stored.
     var endedTasks: [TaskID] = []
     var salesTimer: UVLoop.Timer?
+    var quietTimer: UVLoop.Timer?
     /// Why a node of `mesh.join` isn't reached.
     var joinProblems: [PeerURL: String] = [:]
     /// Nodes of `mesh.join` that have been reached: nothing is wrong with how they are named.
@@ -128,6 +131,7 @@ public actor Node {
         log: Logger
     ) throws {
         self.settings = settings
+        current = settings
         var names = settings.names
         names.add(settings.name, identity.publicKey)
         self.names = names
@@ -159,6 +163,12 @@ public actor Node {
         }
         anchorTimer = try UVLoop.Timer(on: loop) { [weak self] in self?.assumeIsolated { $0.saveAnchors() } }
         salesTimer = try UVLoop.Timer(on: loop) { [weak self] in self?.assumeIsolated { $0.saveSales() } }
+        quietTimer = try UVLoop.Timer(on: loop) { [weak self] in
+            self?.assumeIsolated {
+                $0.updateServed()
+                $0.flush()
+            }
+        }
         joinTimer = try UVLoop.Timer(on: loop) { [weak self] in self?.assumeIsolated { $0.lookAtJoins() } }
         if !settings.mesh.join.isEmpty { joinTimer?.arm(after: Self.joinLooks.first) }
         startBackends()
@@ -231,6 +241,7 @@ public actor Node {
         judgementTimer?.close()
         anchorTimer?.close()
         salesTimer?.close()
+        quietTimer?.close()
         joinTimer?.close()
         let loop = loop
         // On another thread, because the loop can't join itself.

@@ -30,7 +30,7 @@ struct Starling: AsyncParsableCommand {
                 name: "Running a node:",
                 subcommands: [
                     InitCommand.self, CheckCommand.self, NodeCommand.self, StatusCommand.self,
-                    PauseCommand.self, ResumeCommand.self,
+                    PauseCommand.self, ResumeCommand.self, PriceCommand.self,
                 ]),
             CommandGroup(
                 name: "Using the mesh:",

@@ -110,6 +110,7 @@ final class FakeNode: MeshNode {
         var waiters: [CheckedContinuation<FakeTask, Never>] = []
         var taken = 0
         var paused = false
+        var terms: [String] = []
         var random = SeededRandom(seed: 7)
     }
     private let state = Mutex(State())
@@ -146,6 +147,15 @@ final class FakeNode: MeshNode {
         script?(task)
         return task.stream
     }
+
+    func setTerms(_ text: String) async throws(TermsRefusal) {
+        guard text.contains("wren-m") else {
+            throw TermsRefusal(problem: "this node does not sell it", fix: "it sells wren-m")
+        }
+        state.withLock { $0.terms.append(text) }
+    }
+
+    var terms: [String] { state.withLock { $0.terms } }
 
     func quote(_ request: TaskRequest) async throws(TaskFailure) -> QuoteDocument {
         guard request.model == "wren-m" else { throw TaskFailure(.modelNotFound, message: "") }

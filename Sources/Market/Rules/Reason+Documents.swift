@@ -9,10 +9,10 @@ extension Reason {
         case .excluded: "excluded"
         case .lacksParameter: "lacks_parameter"
         case .contextTooSmall: "context_length_exceeded"
-        case .overMaxPrice: "over_max_price"
+        case .overMaxPrice, .belowReserve: "over_max_price"
         case .tooSlow: "too_slow"
-        case .untrusted: "untrusted"
-        case .busy, .notAsked, .paused, .holdLimit, .tooLate, .unknownBid: "busy"
+        case .untrusted, .notAllowed: "untrusted"
+        case .busy, .notAsked, .paused, .holdLimit, .tooLate, .overRate, .unknownBid: "busy"
         case .unreachable, .backendDown, .unspecified: "unreachable"
         case .leaving: "leaving"
         case .workerLost, .stalled, .protocolViolation: "worker_lost"
@@ -33,10 +33,10 @@ extension Reason {
         case .excluded: "excluded"
         case .lacksParameter: "lacks_parameter"
         case .contextTooSmall: "context_too_small"
-        case .overMaxPrice: "over_max_price"
+        case .overMaxPrice, .belowReserve: "over_max_price"
         case .tooSlow: "too_slow"
-        case .untrusted, .protocolViolation: "untrusted"
-        case .busy, .paused, .holdLimit, .tooLate, .unknownBid: "busy"
+        case .untrusted, .notAllowed, .protocolViolation: "untrusted"
+        case .busy, .paused, .holdLimit, .tooLate, .overRate, .unknownBid: "busy"
         case .unreachable, .backendDown, .leaving, .unspecified, .workerLost, .stalled, .backendError,
             .invalidRequest, .contentFilter, .noBid, .deadlineExceeded, .tooManyTasks, .cancelled:
             "unreachable"
@@ -52,7 +52,7 @@ extension Reason {
         case .workerLost, .unreachable: .lost
         case .stalled: .stalled
         case .busy, .paused, .holdLimit, .tooLate, .unknownBid, .unspecified, .notServed, .excluded,
-            .overMaxPrice,
+            .overMaxPrice, .overRate, .belowReserve, .notAllowed,
             .tooSlow,
             .lacksParameter, .notSampled, .asked, .backendDown:
             .refused

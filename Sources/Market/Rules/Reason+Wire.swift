@@ -15,7 +15,7 @@ extension Reason {
         case .notServed: self = .notServed
         case .contextTooSmall: self = .contextTooSmall
         case .leaving: self = .leaving
-        case .untrusted: self = .untrusted
+        case .untrusted: self = .notAllowed
         case .holdLimit: self = .holdLimit
         case .tooLate: self = .tooLate
         }
@@ -36,6 +36,10 @@ extension Reason {
         case .untrusted: .untrusted
         case .holdLimit: .holdLimit
         case .tooLate: .tooLate
+        case .notAllowed: .untrusted
+        // A share of another kind, and a price of another kind.
+        case .overRate: .holdLimit
+        case .belowReserve: .overMaxPrice
         case .unspecified, .excluded, .unreachable, .notAsked, .notSampled, .asked, .unknownBid, .workerLost,
             .stalled,
             .protocolViolation, .backendError, .invalidRequest, .contentFilter, .modelNotFound, .noBid,
@@ -60,7 +64,7 @@ extension Reason {
         case .busy, .notServed, .excluded, .lacksParameter, .contextTooSmall, .overMaxPrice, .tooSlow,
             .untrusted,
             .unreachable, .notAsked, .notSampled, .asked, .paused, .backendDown, .leaving, .holdLimit,
-            .tooLate, .unspecified,
+            .tooLate, .overRate, .belowReserve, .notAllowed, .unspecified,
             .workerLost,
             .stalled, .protocolViolation, .backendError, .invalidRequest, .contentFilter, .modelNotFound,
             .noBid, .deadlineExceeded, .tooManyTasks, .cancelled:

@@ -22,10 +22,14 @@ struct NodeCommand: AsyncParsableCommand {
             `serve` is changed by its number: --set serve[0].slots=2, or \
             STARLING_SERVE_0_SLOTS=2.
 
-            Ctrl-C (or SIGTERM, or a terminal that closes: SIGHUP) lets running \
-            answers finish for up to --grace seconds, hands over the rest, and leaves \
-            the mesh; a second Ctrl-C or SIGTERM ends it at once. Under `nohup` it \
-            outlives its terminal.
+            Ctrl-C (or SIGTERM, or a terminal that closes) lets running answers finish \
+            for up to --grace seconds, hands over the rest, and leaves the mesh; a \
+            second Ctrl-C or SIGTERM ends it at once. Under `nohup` it outlives its \
+            terminal.
+
+            SIGHUP (kill -HUP) reads the file again, applies the terms of sale in it, \
+            and says in the log which other keys have changed and need a restart. A \
+            file with an error changes nothing.
             """)
 
     @Option(
@@ -78,7 +82,9 @@ struct NodeCommand: AsyncParsableCommand {
             let node = try Node(
                 settings: settings, identity: identity, ledger: ledger, memory: memory,
                 version: starlingVersion, log: log)
-            let signals = Signals([SIGTERM, SIGINT] + (Signals.isIgnored(SIGHUP) ? [] : [SIGHUP]))
+            let outlivesTerminal = Signals.isIgnored(SIGHUP)
+            var terminal = ControllingTerminal()
+            let signals = Signals([SIGTERM, SIGINT, SIGHUP])
             // Before anybody hears of this node.
             do throws(SocketError) {
                 try ThisMachine.checkListening(at: settings.http.listen)
@@ -106,7 +112,14 @@ struct NodeCommand: AsyncParsableCommand {
                 try await Task.sleep(for: .seconds(5))
                 StartPages.release()
             }
-            _ = await signals.next()
+            while let number = await signals.next() {
+                guard number == SIGHUP else { break }
+                guard terminal.hasClosed() else {
+                    await reload(node, log)
+                    continue
+                }
+                if !outlivesTerminal { break }
+            }
             trimming.cancel()
             if !quiet {
                 let words = "leaving: finishing running answers"
@@ -163,6 +176,28 @@ struct NodeCommand: AsyncParsableCommand {
             home: homeFolder)
     }
 
+    /// Reads the file again, and applies what can change.
+    private func reload(_ node: Node, _ log: Logger) async {
+        let settings: NodeSettings
+        do {
+            settings = try load()
+        } catch {
+            let known = error as? ConfigurationError
+            return log.error(
+                "the configuration stays as it was: \(known.map { "\($0)" } ?? "its file can't be read")",
+                metadata: known.map { ["fix": "\($0.fix)"] } ?? [:])
+        }
+        let reloaded = await node.reload(settings)
+        let applied =
+            reloaded.applied.isEmpty ? "nothing has changed in it" : reloaded.applied.joined(separator: ", ")
+        log.atLeast(.notice).notice("the configuration was read again", metadata: ["applied": "\(applied)"])
+        if !reloaded.needRestart.isEmpty {
+            log.warning(
+                "these keys of the configuration take effect when the node is started again",
+                metadata: ["keys": "\(reloaded.needRestart.joined(separator: ", "))"])
+        }
+    }
+
     private static func summary(
         _ settings: NodeSettings, _ node: Node, httpPort: Int, _ log: Logger
     ) async {
@@ -209,6 +244,24 @@ extension Logger {
         var log = self
         log.logLevel = min(logLevel, level)
         return log
+    }
+}
+
+/// The terminal from which this process was started, if it was. When it closes, the kernel takes it from the process.
+struct ControllingTerminal {
+    private var isOpen = Self.isThere
+
+    private static var isThere: Bool {
+        let descriptor = open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC)
+        if descriptor >= 0 { close(descriptor) }
+        return descriptor >= 0
+    }
+
+    /// Whether it has closed since the last look.
+    mutating func hasClosed() -> Bool {
+        guard isOpen else { return false }
+        isOpen = Self.isThere
+        return !isOpen
     }
 }
 
