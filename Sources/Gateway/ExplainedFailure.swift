@@ -64,6 +64,7 @@ struct ExplainedFailure {
                 self.init(.serviceUnavailable, "no_bid", mayHelp: true)
             case .leaving: self.init(.serviceUnavailable, "leaving", mayHelp: true)
             case .tooManyTasks: self.init(.tooManyRequests, "rate_limit_error", mayHelp: true)
+            case .overBudget: self.init(.paymentRequired, "insufficient_quota")
             case .deadlineExceeded: self.init(.gatewayTimeout, "deadline_exceeded", "provider.deadline_ms")
             case .workerLost, .stalled, .protocolViolation, .backendError:
                 self.init(.badGateway, "worker_error")

@@ -9,17 +9,21 @@ struct GatewayResponder: Sendable {
     let node: any MeshNode
     let configuration: GatewayConfiguration
     let admission: Admission
+    let terms: CurrentTerms
     let counters = GatewayCounters()
     let heartbeat: Heartbeat
     let connections: Connections
     let bodies: BodyBudget
+    let replays: Replays
 
     init(node: any MeshNode, configuration: GatewayConfiguration, logger: Logger) {
         self.node = node
         self.configuration = configuration
         connections = Connections(countMax: configuration.connectionsMax, logger: logger)
+        replays = Replays(keeps: configuration.replaysFor)
         bodies = BodyBudget(bytesMax: configuration.bodiesBytesMax)
-        admission = Admission(configuration)
+        terms = CurrentTerms(configuration)
+        admission = Admission(configuration, terms)
         heartbeat = Heartbeat(first: configuration.firstSignOfLife, every: configuration.signOfLifeEvery)
     }
 
@@ -73,9 +77,9 @@ struct GatewayResponder: Sendable {
     /// The response to a request that has arrived and isn't refused.
     func response(to request: Request) async -> Response {
         switch request.route {
-        case .chat: return await answer(.chat, request)
-        case .completion: return await answer(.completion, request)
-        case .embedding: return await answer(.embedding, request)
+        case .chat: return await answerOnce(.chat, request)
+        case .completion: return await answerOnce(.completion, request)
+        case .embedding: return await answerOnce(.embedding, request)
         case .quote: return await quote(request)
         case .models: return await models()
         case .model(let name): return await model(name)
@@ -93,6 +97,11 @@ struct GatewayResponder: Sendable {
             await node.resume()
             return document(await node.status())
         case .price: return await price(request)
+        case .usage:
+            guard case .client(let key)? = admission.caller(of: request) else {
+                return document(await node.usage(of: nil))
+            }
+            return document(await node.usage(of: key.name))
         case nil: return unknown(request.path)
         }
     }
@@ -126,7 +135,7 @@ struct GatewayResponder: Sendable {
             } else {
                 "There is no \(shown) here. See /, /health, /metrics, /v1/chat/completions, /v1/completions,"
                     + " /v1/embeddings, /v1/models, /mesh/quote, /mesh/status, /mesh/peers, /mesh/offers, /mesh/tasks/ID,"
-                    + " /mesh/pause, /mesh/resume and /mesh/price."
+                    + " /mesh/usage, /mesh/pause, /mesh/resume and /mesh/price."
             }
         return Reply.error(.invalid(message, code: "unknown_url"), status: .notFound)
     }

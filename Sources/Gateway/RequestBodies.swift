@@ -96,7 +96,7 @@ enum BodyRefusal {
 extension GatewayResponder {
     /// Reads the request; nil when the client has gone. Its body counts in the budget until it has been read.
     func read(_ kind: ClientRequest.Kind, _ request: Request) async -> Result<ClientRequest, ErrorBody>? {
-        let extraFields = configuration.extraFields
+        let extraFields = terms.now.extraFields
         let (channel, body) = (request.channel, request.body?.take())
         return await LargeWork.run(bytes: body?.bytes.count ?? 0) {
             // It may have waited long for its turn.

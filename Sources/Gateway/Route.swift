@@ -7,7 +7,7 @@ enum Route: Equatable {
     case model(String)
     case chat, completion, embedding
     case quote
-    case peers, offers, status, pause, resume, price
+    case peers, offers, status, pause, resume, price, usage
     case task(String)
 
     init?(path: String) {
@@ -27,6 +27,7 @@ enum Route: Equatable {
         case "/mesh/pause": self = .pause
         case "/mesh/resume": self = .resume
         case "/mesh/price": self = .price
+        case "/mesh/usage": self = .usage
         default:
             // A model's name may contain slashes.
             if let name = Self.rest(of: path, after: "/v1/models/") {
@@ -48,7 +49,8 @@ enum Route: Equatable {
     var methods: [HTTPMethod] {
         switch self {
         case .chat, .completion, .embedding, .quote, .pause, .resume, .price: [.POST]
-        case .page, .health, .metrics, .models, .model, .peers, .offers, .status, .task: [.GET, .HEAD]
+        case .page, .health, .metrics, .models, .model, .peers, .offers, .status, .task, .usage:
+            [.GET, .HEAD]
         }
     }
 
@@ -59,13 +61,21 @@ enum Route: Equatable {
         switch self {
         case .chat, .completion, .embedding, .quote: true
         case .page, .health, .metrics, .models, .model, .peers, .offers, .status, .pause, .resume, .price,
-            .task:
+            .task, .usage:
             false
         }
     }
 
     /// Whether the request's body is read; of others it is dropped.
     var takesBody: Bool { takesTask || self == .price }
+
+    /// Whether a client's key opens it, and not the owner's alone.
+    var isForClients: Bool {
+        switch self {
+        case .page, .health, .models, .model, .chat, .completion, .embedding, .quote, .usage: true
+        case .metrics, .peers, .offers, .status, .pause, .resume, .price, .task: false
+        }
+    }
 
     /// Whether a configured API key is required. The page holds no data; what it fetches does.
     var needsKey: Bool { self != .page && self != .health }

@@ -42,7 +42,7 @@ extension GatewayResponder {
 
     /// The owner's preferences, overridden by the request's.
     private func preferences(_ asked: ProviderPreferences) async throws(ErrorBody) -> Preferences {
-        var preferences = configuration.preferences
+        var preferences = terms.now.preferences
         if let price = asked.maxPromptPrice { preferences.maxInputPrice = price }
         if let price = asked.maxCompletionPrice { preferences.maxOutputPrice = price }
         if let cost = asked.maxCost { preferences.maxCost = cost }

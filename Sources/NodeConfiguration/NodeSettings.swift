@@ -43,6 +43,13 @@ public struct NodeSettings: Sendable {
         sell = try SellSettings(root.child("sell"))
         deny = try Self.keys(root, "deny")
         ask = try AskSettings(root.child("ask"))
+        if !ask.keys.isEmpty, http.apiKeys.isEmpty {
+            throw root.child("ask").child("keys").failure(
+                "`ask.keys` has keys for clients, and there is none for you in `http.api_keys`",
+                fix:
+                    "set http.api_keys: [a-long-random-text], which alone may change prices, pause the node and see"
+                    + " all usage")
+        }
         log = try LogSettings(root.child("log"))
         let folder = try root.string("data") ?? "~/.local/share/starling"
         data = folder.hasPrefix("~/") ? home + folder.dropFirst(1) : folder
@@ -62,6 +69,7 @@ public struct NodeSettings: Sendable {
 
     /// Whether a running node takes a new value of this key from its file.
     public static func canChange(_ path: String) -> Bool {
+        if path.hasPrefix("ask.") { return true }
         guard path.hasPrefix("serve["), let end = path.firstIndex(of: "]") else { return false }
         let key = path[end...].dropFirst(2).prefix { $0 != "." && $0 != "[" }
         return TermsSettings.keys.contains(String(key))
@@ -202,9 +210,15 @@ public struct AskSettings: Sendable {
     public var minTrust: Double
     /// Request fields beyond the table of `Protocol/http.md` that clients may send, to sellers that allow them.
     public var allowFields: [String]
+    /// What all of them may cost in a UTC day; nil: any amount.
+    public var creditsPerDay: Money?
+    /// API keys of clients, beside the owner's in `http.api_keys`.
+    public var keys: [ClientKeySettings]
 
     init(_ reader: YAMLReader) throws(ConfigurationError) {
-        try reader.allow(["max_price", "max_cost", "value_of_time", "min_trust", "allow_fields"])
+        try reader.allow([
+            "max_price", "max_cost", "value_of_time", "min_trust", "allow_fields", "credits_per_day", "keys",
+        ])
         let price = reader.child("max_price")
         try price.allow(["input", "output"])
         // A price is whatever a seller writes: without limits one answer could cost any amount.
@@ -214,6 +228,20 @@ public struct AskSettings: Sendable {
         timePerSecond = try reader.integer("value_of_time", in: 0...1_000_000_000) ?? 40
         minTrust = try reader.number("min_trust", in: 0...1) ?? 0
         allowFields = try reader.strings("allow_fields")
+        creditsPerDay = try reader.microCredits("credits_per_day").map { Money(microCredits: $0) }
+        keys = []
+        for entry in try reader.list("keys") {
+            let key = try ClientKeySettings(entry)
+            if keys.contains(where: { $0.name == key.name || $0.secret == key.secret }) {
+                throw entry.failure(
+                    "`\(entry.path)` has the name or the key of another", fix: "give each its own")
+            }
+            keys.append(key)
+        }
+        guard keys.count <= ClientKeySettings.countMax else {
+            throw reader.child("keys").failure(
+                "`ask.keys` has \(keys.count) entries", fix: "give at most \(ClientKeySettings.countMax)")
+        }
     }
 }
 

@@ -191,6 +191,8 @@ extension Node {
         }
         let (sales, today) = (self.sales.take(), SalesJournal.day(of: SystemClock.wall))
         await store { try await $0.add(sales, today: today) }
+        let usage = budgets.take()
+        await store { try await $0.add(usage, today: today) }
         let transcripts = await Self.encoded(takeTranscripts())
         await store { try await $0.keep(transcripts: transcripts, at: SystemClock.wall) }
     }
@@ -243,6 +245,7 @@ extension Ledger {
         memory.sellers = try sellers()
         memory.buyers = try buyers()
         memory.sold = try sold()
+        memory.usage = try usage()
         let kept = try balances()
         memory.balances = Balances(
             of: owner, byPeer: kept.byPeer.sorted { $0.value.magnitude > $1.value.magnitude },

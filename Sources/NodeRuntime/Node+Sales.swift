@@ -67,6 +67,7 @@ extension Node {
     private static let transcriptsMax = 64
 
     func ended(_ task: TaskID) {
+        budgets.ended(task, peer.transcript(task), at: SystemClock.wall)
         if endedTasks.count >= Self.transcriptsMax { endedTasks.removeFirst() }
         endedTasks.append(task)
         armSales()
@@ -101,8 +102,8 @@ extension Node {
     // MARK: Storing
 
     func saveSales() {
-        let (sales, documents) = (self.sales.take(), takeTranscripts())
-        guard !sales.isEmpty || !documents.isEmpty else { return }
+        let (sales, usage, documents) = (self.sales.take(), budgets.take(), takeTranscripts())
+        guard !sales.isEmpty || !usage.isEmpty || !documents.isEmpty else { return }
         let today = SalesJournal.day(of: SystemClock.wall)
         Task { [ledger] in
             do {
@@ -110,8 +111,16 @@ extension Node {
             } catch {
                 self.sales.giveBack(sales)
                 self.complain("the database refuses what was sold", error)
+                self.budgets.giveBack(usage)
                 self.salesTimer?.arm(after: .minutes(1))
                 return
+            }
+            do {
+                try await ledger.add(usage, today: today)
+            } catch {
+                self.budgets.giveBack(usage)
+                self.complain("the database refuses what clients used", error)
+                self.salesTimer?.arm(after: .minutes(1))
             }
             do {
                 try await ledger.keep(transcripts: Self.encoded(documents), at: SystemClock.wall)

@@ -64,6 +64,7 @@ extension Node {
         }
         updateServed()
         flush()
+        budgets.set(new.ask)
         defer { current = new }
         return Reloaded(
             applied: new.changes(from: current).filter(NodeSettings.canChange),

@@ -64,6 +64,7 @@ public actor Node {
     var isPaused = false
     var isLeaving = false
     var balances: Balances
+    var budgets: Budgets
     var unsaved = UnsavedReceipts()
     var receiptTimer: UVLoop.Timer?
     var pendingSellers: [PublicKey: SellerRecord] = [:]
@@ -121,6 +122,7 @@ public actor Node {
         public var buyers: [BuyerRecord] = []
         /// The oldest first.
         public var sold: [SoldTask] = []
+        public var usage = Usage()
         /// Nil: no receipts were kept.
         public var balances: Balances?
         public init() {}
@@ -140,6 +142,7 @@ public actor Node {
         self.version = version
         self.log = log
         balances = memory.balances ?? Balances(of: identity.publicKey)
+        budgets = Budgets(settings.ask, kept: memory.usage, at: SystemClock.wall)
         loop = try EventLoop(name: "starling")
         peer = Peer(
             identity: identity,

@@ -36,7 +36,7 @@ struct Starling: AsyncParsableCommand {
                 name: "Using the mesh:",
                 subcommands: [
                     AskCommand.self, WhyCommand.self, QuoteCommand.self, PeersCommand.self,
-                    OffersCommand.self,
+                    OffersCommand.self, UsageCommand.self,
                 ]),
             CommandGroup(
                 name: "Trying and breaking it:", subcommands: [TestnetCommand.self, SimCommand.self]),

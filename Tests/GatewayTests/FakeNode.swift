@@ -111,6 +111,7 @@ final class FakeNode: MeshNode {
         var taken = 0
         var paused = false
         var terms: [String] = []
+        var clients: [String] = []
         var random = SeededRandom(seed: 7)
     }
     private let state = Mutex(State())
@@ -130,7 +131,8 @@ final class FakeNode: MeshNode {
 
     var requests: [TaskRequest] { state.withLock { $0.tasks.map(\.request) } }
 
-    func submit(_ request: TaskRequest) async -> any TaskStreaming {
+    func submit(_ request: TaskRequest, by client: String) async -> any TaskStreaming {
+        state.withLock { $0.clients.append(client) }
         let (cancelled, drained) = (Moment(), Moment())
         let id = state.withLock { TaskID(random: &$0.random) }
         let stream = TaskStream(
@@ -156,6 +158,21 @@ final class FakeNode: MeshNode {
     }
 
     var terms: [String] { state.withLock { $0.terms } }
+    /// Who submitted the tasks.
+    var clients: [String] { state.withLock { $0.clients } }
+
+    func usage(of client: String?) async -> UsageDocument {
+        let used = UsageSumsDocument(
+            tasks: 1, promptTokens: 8, completionTokens: 22, cost: Money(microCredits: 46))
+        let names = client.map { [$0] } ?? ["", "laptop"]
+        return UsageDocument(
+            node: client == nil ? BudgetDocument() : nil,
+            clients: names.map {
+                .init(
+                    client: $0, budget: BudgetDocument(left: Money(microCredits: 9)),
+                    used: PeriodsDocument(today: used, week: used, all: used), models: [])
+            })
+    }
 
     func quote(_ request: TaskRequest) async throws(TaskFailure) -> QuoteDocument {
         guard request.model == "wren-m" else { throw TaskFailure(.modelNotFound, message: "") }

@@ -102,10 +102,10 @@ extension ProcessTests {
                     try text.write(toFile: config, atomically: true, encoding: .utf8)
                     node.send(SIGHUP)
                 }
-                try reload(before + "name: ann\n")
+                try reload(before + "\nname: ann\n")
                 try await until("it has read it") { node.err.contains("take effect when") }
                 #expect(node.err.contains("keys=name"), "\(node.err)")
-                try reload(before + "nam: ann\n")
+                try reload(before + "\nnam: ann\n")
                 try await until("it complains") { node.err.contains("stays as it was") }
                 #expect(node.err.contains("unknown key `nam`") && node.err.contains("`name`"), "\(node.err)")
                 let isHealthy = try healthOf(port)

@@ -186,6 +186,30 @@ import Wire
             kept.sales.values.allSatisfy { $0.earned.microCredits == 1 << 53 && $0.promptTokens == 1 << 53 })
     }
 
+    @Test func usageIsSummedByDayClientAndModelAndOldDaysTogether() async throws {
+        var limits = LedgerLimits()
+        limits.saleDaysMax = 10
+        let ledger = try Ledger(path: ":memory:", owner: owner, limits: limits)
+        for day: Int64 in 100...120 {
+            for _ in 0..<2 {
+                var usage = Usage()
+                for client in ["", "laptop"] {
+                    usage.sums[Usage.Key(day: day, client: client, model: "m")] = UsageSums(
+                        tasks: 1, promptTokens: 2, completionTokens: 3, cost: Money(microCredits: 4))
+                }
+                try await ledger.add(usage, today: day)
+            }
+        }
+        let kept = try await ledger.usage()
+        #expect(Set(kept.sums.keys.map(\.day)) == Set([0] + Array(111...120)))
+        let today = kept.sums[Usage.Key(day: 120, client: "laptop", model: "m")]
+        #expect(
+            today
+                == UsageSums(tasks: 2, promptTokens: 4, completionTokens: 6, cost: Money(microCredits: 8)))
+        let old = kept.sums[Usage.Key(day: 0, client: "", model: "m")]
+        #expect(old?.tasks == 22 && old?.cost == Money(microCredits: 88))
+    }
+
     @Test func theLatestTranscriptsAreKeptAndFoundByTheBeginningOfTheirIds() async throws {
         var limits = LedgerLimits()
         (limits.transcriptsMax, limits.transcriptBytesMax) = (3, 4)

@@ -74,7 +74,8 @@ extension Survey {
             }
             return "\(sell), \(one ? "which is not" : "none") trusted enough for this request."
         case .unreachable, .backendDown, .leaving, .unspecified, .workerLost, .stalled, .backendError,
-            .invalidRequest, .contentFilter, .noBid, .deadlineExceeded, .tooManyTasks, .cancelled:
+            .invalidRequest, .contentFilter, .noBid, .deadlineExceeded, .tooManyTasks, .overBudget,
+            .cancelled:
             if down > 0, down == nodes(.unreachable) {
                 return "\(sell), and \(one ? "its model server is" : "their model servers are") down."
             }

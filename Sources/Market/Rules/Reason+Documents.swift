@@ -22,6 +22,7 @@ extension Reason {
         case .modelNotFound: "model_not_found"
         case .deadlineExceeded: "deadline_exceeded"
         case .tooManyTasks: "rate_limited"
+        case .overBudget: "insufficient_quota"
         case .cancelled: "cancelled"
         }
     }
@@ -38,7 +39,8 @@ extension Reason {
         case .untrusted, .notAllowed, .protocolViolation: "untrusted"
         case .busy, .paused, .holdLimit, .tooLate, .overRate, .unknownBid: "busy"
         case .unreachable, .backendDown, .leaving, .unspecified, .workerLost, .stalled, .backendError,
-            .invalidRequest, .contentFilter, .noBid, .deadlineExceeded, .tooManyTasks, .cancelled:
+            .invalidRequest, .contentFilter, .noBid, .deadlineExceeded, .tooManyTasks, .overBudget,
+            .cancelled:
             "unreachable"
         case .notAsked: "not_asked"
         case .notSampled: "not_sampled"
@@ -60,7 +62,7 @@ extension Reason {
         case .cancelled, .deadlineExceeded, .notAsked: .cancelled
         case .backendError, .invalidRequest, .contentFilter, .contextTooSmall, .protocolViolation, .untrusted,
             .modelNotFound,
-            .noBid, .tooManyTasks:
+            .noBid, .tooManyTasks, .overBudget:
             .failed
         }
     }

@@ -33,17 +33,17 @@ extension Reason {
         case .notServed: .notServed
         case .contextTooSmall: .contextTooSmall
         case .leaving: .leaving
-        case .untrusted: .untrusted
         case .holdLimit: .holdLimit
         case .tooLate: .tooLate
         case .notAllowed: .untrusted
         // A share of another kind, and a price of another kind.
         case .overRate: .holdLimit
         case .belowReserve: .overMaxPrice
-        case .unspecified, .excluded, .unreachable, .notAsked, .notSampled, .asked, .unknownBid, .workerLost,
+        case .unspecified, .excluded, .untrusted, .unreachable, .notAsked, .notSampled, .asked, .unknownBid,
+            .workerLost,
             .stalled,
             .protocolViolation, .backendError, .invalidRequest, .contentFilter, .modelNotFound, .noBid,
-            .deadlineExceeded, .tooManyTasks, .cancelled:
+            .deadlineExceeded, .tooManyTasks, .overBudget, .cancelled:
             .unspecified
         }
     }
@@ -67,7 +67,7 @@ extension Reason {
             .tooLate, .overRate, .belowReserve, .notAllowed, .unspecified,
             .workerLost,
             .stalled, .protocolViolation, .backendError, .invalidRequest, .contentFilter, .modelNotFound,
-            .noBid, .deadlineExceeded, .tooManyTasks, .cancelled:
+            .noBid, .deadlineExceeded, .tooManyTasks, .overBudget, .cancelled:
             .busy
         }
     }

@@ -64,6 +64,8 @@ public enum Reason: String, CaseIterable, Sendable {
     case noBid
     case deadlineExceeded
     case tooManyTasks
+    /// What this node's client, or the node, may spend in a day leaves too little for it.
+    case overBudget
     case cancelled
 }
 
@@ -86,7 +88,7 @@ extension Reason {
         case .protocolViolation, .notAllowed: .untrusted
         case .modelNotFound: .notServed
         case .backendDown, .leaving, .unspecified, .workerLost, .stalled, .backendError, .invalidRequest,
-            .contentFilter, .noBid, .deadlineExceeded, .tooManyTasks, .cancelled:
+            .contentFilter, .noBid, .deadlineExceeded, .tooManyTasks, .overBudget, .cancelled:
             .unreachable
         }
     }

@@ -294,6 +294,9 @@ struct InitCommand: AsyncParsableCommand {
               value_of_time: 40           # µcr that a second of waiting is worth to you
               # min_trust: 0
               # allow_fields: []          # request fields beyond Protocol/http.md that your clients may send
+              # credits_per_day: 5.00     # what all of them may cost in a day (UTC); default: any amount
+              # keys:                     # one API key for each client, beside yours in http.api_keys
+              #   - {name: laptop, sha256: HASH OF THE KEY, credits_per_day: 0.50, models: [], expires: 2027-01-31}
             # log: {level: notice, format: text}
             data: \(quoted(folder))
 

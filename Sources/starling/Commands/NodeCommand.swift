@@ -115,7 +115,7 @@ struct NodeCommand: AsyncParsableCommand {
             while let number = await signals.next() {
                 guard number == SIGHUP else { break }
                 guard terminal.hasClosed() else {
-                    await reload(node, log)
+                    await reload(node, gateway, log)
                     continue
                 }
                 if !outlivesTerminal { break }
@@ -177,7 +177,7 @@ struct NodeCommand: AsyncParsableCommand {
     }
 
     /// Reads the file again, and applies what can change.
-    private func reload(_ node: Node, _ log: Logger) async {
+    private func reload(_ node: Node, _ gateway: Gateway, _ log: Logger) async {
         let settings: NodeSettings
         do {
             settings = try load()
@@ -188,6 +188,7 @@ struct NodeCommand: AsyncParsableCommand {
                 metadata: known.map { ["fix": "\($0.fix)"] } ?? [:])
         }
         let reloaded = await node.reload(settings)
+        gateway.reload(settings.gateway)
         let applied =
             reloaded.applied.isEmpty ? "nothing has changed in it" : reloaded.applied.joined(separator: ", ")
         log.atLeast(.notice).notice("the configuration was read again", metadata: ["applied": "\(applied)"])
@@ -306,6 +307,14 @@ extension NodeSettings {
         configuration.origins = http.origins
         configuration.hosts = http.hosts
         configuration.connectionsMax = DescriptorShares(limit: FileDescriptors.raiseLimit()).clients
+        configuration.clientKeys = ask.keys.map { key in
+            let digest =
+                switch key.secret {
+                case .text(let text): ClientKey.digest(of: text.utf8)
+                case .sha256(let bytes): Bytes32(bytes) ?? .zero
+                }
+            return ClientKey(name: key.name, digest: digest, models: key.models, expires: key.expires)
+        }
         configuration.extraFields = ask.allowFields
         configuration.preferences.maxInputPrice = ask.maxInputPrice
         configuration.preferences.maxOutputPrice = ask.maxOutputPrice
