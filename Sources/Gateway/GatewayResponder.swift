@@ -1,9 +1,11 @@
 // Routes a request: admission, path, method. The work of each route is in other files.
 
+import FoundationEssentials
 import Logging
 import NIOHTTP1
 import NodeRuntime
 import OpenAIFormat
+import Primitives
 
 struct GatewayResponder: Sendable {
     let node: any MeshNode
@@ -97,12 +99,48 @@ struct GatewayResponder: Sendable {
             await node.resume()
             return document(await node.status())
         case .price: return await price(request)
+        case .ledger: return await ledger(request)
+        case .settle: return await settle(request)
         case .usage:
             guard case .client(let key)? = admission.caller(of: request) else {
                 return document(await node.usage(of: nil))
             }
             return document(await node.usage(of: key.name))
         case nil: return unknown(request.path)
+        }
+    }
+
+    /// `GET /mesh/ledger?since=2026-11-01`
+    private func ledger(_ request: Request) async -> Response {
+        guard let text = request.parameter("since") else { return document(await node.accounts(since: nil)) }
+        guard let day = CivilDay.parse(text) else {
+            return Reply.error(
+                .invalid(
+                    "`since` in the query is \(text.prefix(40)): give a day (UTC), such as 2026-11-23.",
+                    param: "since", code: "invalid_value"))
+        }
+        return document(await node.accounts(since: day))
+    }
+
+    /// `POST /mesh/settle`: `{"node": "ada"}`
+    private func settle(_ request: Request) async -> Response {
+        struct Asked: Decodable { var node: String }
+        let body = Data(request.body?.take()?.bytes ?? [])
+        guard let asked = try? JSONDecoder().decode(Asked.self, from: body) else {
+            return Reply.error(
+                .invalid(
+                    #"The body is no JSON object that names a node: {"node": "ada"}."#, param: "node",
+                    code: "invalid_value"))
+        }
+        do throws(SettleRefusal) {
+            return document(try await node.settle(with: asked.node))
+        } catch {
+            let message = "Nothing is paid: \(error.problem). Fix: \(error.fix)."
+            return error.wasRun
+                ? Reply.error(
+                    ErrorBody(message: message, type: "server_error", code: "settlement_failed"),
+                    status: .internalServerError)
+                : Reply.error(.invalid(message, param: "node", code: "cannot_settle"))
         }
     }
 
@@ -135,7 +173,7 @@ struct GatewayResponder: Sendable {
             } else {
                 "There is no \(shown) here. See /, /health, /metrics, /v1/chat/completions, /v1/completions,"
                     + " /v1/embeddings, /v1/models, /mesh/quote, /mesh/status, /mesh/peers, /mesh/offers, /mesh/tasks/ID,"
-                    + " /mesh/usage, /mesh/pause, /mesh/resume and /mesh/price."
+                    + " /mesh/usage, /mesh/ledger, /mesh/pause, /mesh/resume, /mesh/settle and /mesh/price."
             }
         return Reply.error(.invalid(message, code: "unknown_url"), status: .notFound)
     }

@@ -7,7 +7,7 @@ enum Route: Equatable {
     case model(String)
     case chat, completion, embedding
     case quote
-    case peers, offers, status, pause, resume, price, usage
+    case peers, offers, status, pause, resume, price, usage, ledger, settle
     case task(String)
 
     init?(path: String) {
@@ -28,6 +28,8 @@ enum Route: Equatable {
         case "/mesh/resume": self = .resume
         case "/mesh/price": self = .price
         case "/mesh/usage": self = .usage
+        case "/mesh/ledger": self = .ledger
+        case "/mesh/settle": self = .settle
         default:
             // A model's name may contain slashes.
             if let name = Self.rest(of: path, after: "/v1/models/") {
@@ -48,8 +50,8 @@ enum Route: Equatable {
     /// Allowed methods, without OPTIONS. HEAD is allowed wherever GET is.
     var methods: [HTTPMethod] {
         switch self {
-        case .chat, .completion, .embedding, .quote, .pause, .resume, .price: [.POST]
-        case .page, .health, .metrics, .models, .model, .peers, .offers, .status, .task, .usage:
+        case .chat, .completion, .embedding, .quote, .pause, .resume, .price, .settle: [.POST]
+        case .page, .health, .metrics, .models, .model, .peers, .offers, .status, .task, .usage, .ledger:
             [.GET, .HEAD]
         }
     }
@@ -61,19 +63,19 @@ enum Route: Equatable {
         switch self {
         case .chat, .completion, .embedding, .quote: true
         case .page, .health, .metrics, .models, .model, .peers, .offers, .status, .pause, .resume, .price,
-            .task, .usage:
+            .task, .usage, .ledger, .settle:
             false
         }
     }
 
     /// Whether the request's body is read; of others it is dropped.
-    var takesBody: Bool { takesTask || self == .price }
+    var takesBody: Bool { takesTask || self == .price || self == .settle }
 
     /// Whether a client's key opens it, and not the owner's alone.
     var isForClients: Bool {
         switch self {
         case .page, .health, .models, .model, .chat, .completion, .embedding, .quote, .usage: true
-        case .metrics, .peers, .offers, .status, .pause, .resume, .price, .task: false
+        case .metrics, .peers, .offers, .status, .pause, .resume, .price, .task, .ledger, .settle: false
         }
     }
 

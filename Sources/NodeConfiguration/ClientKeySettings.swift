@@ -43,12 +43,12 @@ public struct ClientKeySettings: Hashable, Sendable {
                     ? "write \(meant)" : "write names as `starling offers` shows them")
         }
         if let text = try reader.string("expires") {
-            guard let day = Day(text) else {
+            guard let day = CivilDay.parse(text) else {
                 throw reader.child("expires").failure(
                     "`\(reader.child("expires").path)` is \(text)",
                     fix: "give the last day on which it is valid (UTC), such as 2027-01-31")
             }
-            expires = day.end
+            expires = CivilDay.start(day + 1)
         }
     }
 
@@ -80,26 +80,5 @@ public struct ClientKeySettings: Hashable, Sendable {
         let digits = hex.compactMap(\.hexDigitValue)
         guard hex.count == 64, digits.count == 64 else { return nil }
         return stride(from: 0, to: 64, by: 2).map { UInt8(digits[$0] * 16 + digits[$0 + 1]) }
-    }
-
-    /// A day of the calendar, `YYYY-MM-DD`, UTC.
-    struct Day {
-        /// The first moment of the next day.
-        let end: WallTime
-
-        init?(_ text: String) {
-            let parts = text.split(separator: "-", omittingEmptySubsequences: false)
-            guard parts.map(\.count) == [4, 2, 2], let year = Int64(parts[0]), let month = Int64(parts[1]),
-                let day = Int64(parts[2]), year >= 1970, (1...12).contains(month)
-            else { return nil }
-            let isLeap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
-            let days: [Int64] = [31, isLeap ? 29 : 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
-            guard day >= 1, day <= days[Int(month) - 1] else { return nil }
-            let before = year - 1
-            let leaps = before / 4 - before / 100 + before / 400 - 477
-            let count =
-                (year - 1970) * 365 + leaps + days.prefix(Int(month) - 1).reduce(0, +) + day
-            end = WallTime(milliseconds: count * 86_400_000)
-        }
     }
 }

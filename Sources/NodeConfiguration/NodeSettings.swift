@@ -11,6 +11,7 @@ public struct NodeSettings: Sendable {
     /// The owner's names for other nodes.
     public var names: NodeNames
     public var ask: AskSettings
+    public var settle: SettleSettings
     public var log: LogSettings
     /// The folder of the key and the database.
     public var data: String
@@ -21,7 +22,9 @@ public struct NodeSettings: Sendable {
     public init(parsing text: String, source: YAMLReader.Source, home: String) throws(ConfigurationError) {
         let root = try YAMLReader(parsing: text, source: source)
         leaves = root.leaves
-        try root.allow(["name", "mesh", "http", "serve", "sell", "deny", "names", "ask", "log", "data"])
+        try root.allow([
+            "name", "mesh", "http", "serve", "sell", "deny", "names", "ask", "settle", "log", "data",
+        ])
         name = try root.string("name") ?? ""
         guard name.utf8.count <= 32 else {
             throw root.child("name").failure("`name` is longer than 32 bytes", fix: "shorten it")
@@ -50,6 +53,7 @@ public struct NodeSettings: Sendable {
                     "set http.api_keys: [a-long-random-text], which alone may change prices, pause the node and see"
                     + " all usage")
         }
+        settle = try SettleSettings(root.child("settle"))
         log = try LogSettings(root.child("log"))
         let folder = try root.string("data") ?? "~/.local/share/starling"
         data = folder.hasPrefix("~/") ? home + folder.dropFirst(1) : folder
@@ -69,7 +73,7 @@ public struct NodeSettings: Sendable {
 
     /// Whether a running node takes a new value of this key from its file.
     public static func canChange(_ path: String) -> Bool {
-        if path.hasPrefix("ask.") { return true }
+        if path.hasPrefix("ask.") || path.hasPrefix("settle.") { return true }
         guard path.hasPrefix("serve["), let end = path.firstIndex(of: "]") else { return false }
         let key = path[end...].dropFirst(2).prefix { $0 != "." && $0 != "[" }
         return TermsSettings.keys.contains(String(key))

@@ -21,6 +21,10 @@ public protocol MeshNode: Sendable {
     /// forgotten.
     func task(_ idOrPrefix: String) async -> TaskDocument?
     func status() async -> StatusDocument
+    /// Who owes what, with the receipts and sales since a UTC day (since 1970); nil: all that are kept.
+    func accounts(since day: Int64?) async -> LedgerDocument
+    /// Has the operator's command pay what is owed to a node, named as in `resolve`.
+    func settle(with node: String) async throws(SettleRefusal) -> SettleDocument
     /// What the client with the API key of this name used; of all clients for nil.
     func usage(of client: String?) async -> UsageDocument
     /// Stops taking new work; running tasks finish.

@@ -13,6 +13,7 @@ import Wire
 extension Node {
     func keep(_ receipt: Verified<Receipt>) {
         balances.add(receipt.record)
+        if receipt.record.buyer == identity.publicKey { settleIfDue(receipt.record.worker) }
         sales.paid(receipt.record, at: SystemClock.wall)
         armSales()
         if unsaved.isEmpty { receiptTimer?.arm(after: unsaved.wait) }
@@ -246,6 +247,7 @@ extension Ledger {
         memory.buyers = try buyers()
         memory.sold = try sold()
         memory.usage = try usage()
+        memory.settled = try settled()
         let kept = try balances()
         memory.balances = Balances(
             of: owner, byPeer: kept.byPeer.sorted { $0.value.magnitude > $1.value.magnitude },

@@ -65,6 +65,7 @@ public actor Node {
     var isLeaving = false
     var balances: Balances
     var budgets: Budgets
+    var settling: Settling
     var unsaved = UnsavedReceipts()
     var receiptTimer: UVLoop.Timer?
     var pendingSellers: [PublicKey: SellerRecord] = [:]
@@ -123,6 +124,8 @@ public actor Node {
         /// The oldest first.
         public var sold: [SoldTask] = []
         public var usage = Usage()
+        /// What the settlement command was asked to pay.
+        public var settled: [PublicKey: Money] = [:]
         /// Nil: no receipts were kept.
         public var balances: Balances?
         public init() {}
@@ -142,6 +145,7 @@ public actor Node {
         self.version = version
         self.log = log
         balances = memory.balances ?? Balances(of: identity.publicKey)
+        settling = Settling(asked: memory.settled)
         budgets = Budgets(settings.ask, kept: memory.usage, at: SystemClock.wall)
         loop = try EventLoop(name: "starling")
         peer = Peer(

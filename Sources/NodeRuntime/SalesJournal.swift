@@ -155,7 +155,7 @@ extension SalesDocument {
 }
 
 extension SaleSums {
-    fileprivate var document: SaleSumsDocument {
+    var document: SaleSumsDocument {
         SaleSumsDocument(
             answers: answers, broken: broken, promptTokens: promptTokens, completionTokens: completionTokens,
             earned: earned)

@@ -30,7 +30,8 @@ struct Starling: AsyncParsableCommand {
                 name: "Running a node:",
                 subcommands: [
                     InitCommand.self, CheckCommand.self, NodeCommand.self, StatusCommand.self,
-                    PauseCommand.self, ResumeCommand.self, PriceCommand.self,
+                    PauseCommand.self, ResumeCommand.self, PriceCommand.self, LedgerCommand.self,
+                    SettleCommand.self, BackupCommand.self, RestoreCommand.self,
                 ]),
             CommandGroup(
                 name: "Using the mesh:",

@@ -161,6 +161,18 @@ final class FakeNode: MeshNode {
     /// Who submitted the tasks.
     var clients: [String] { state.withLock { $0.clients } }
 
+    func accounts(since day: Int64?) async -> LedgerDocument {
+        LedgerDocument(
+            asOf: "", since: day.map { "\($0)" }, owed: .zero, owing: .zero, peers: [], sales: [], leftOut: 0)
+    }
+
+    func settle(with node: String) async throws(SettleRefusal) -> SettleDocument {
+        guard node == "ada" else {
+            throw SettleRefusal(problem: "it failed", fix: "correct it", wasRun: node == "bob")
+        }
+        return SettleDocument(nodeID: node, name: node, paid: Money(microCredits: 7), unconfirmed: .zero)
+    }
+
     func usage(of client: String?) async -> UsageDocument {
         let used = UsageSumsDocument(
             tasks: 1, promptTokens: 8, completionTokens: 22, cost: Money(microCredits: 46))

@@ -186,6 +186,32 @@ import Wire
             kept.sales.values.allSatisfy { $0.earned.microCredits == 1 << 53 && $0.promptTokens == 1 << 53 })
     }
 
+    @Test func receiptsAreSummedByPeerSinceATime() async throws {
+        let ledger = try Ledger(path: ":memory:", owner: owner)
+        let seller = Identity(seed: Bytes32(5, 5, 5, 5))
+        let own = try Ledger(path: ":memory:", owner: seller.publicKey)
+        let buyer = Identity(seed: Bytes32(6, 6, 6, 6))
+        for number in 1...4 as ClosedRange<UInt64> {
+            let receipt = Receipt(
+                task: TaskID(high: 1, low: number), attempt: 1, buyer: buyer.publicKey,
+                worker: seller.publicKey, sequence: 1, completionTokens: 3, cost: Money(microCredits: 5),
+                final: true, issuedAt: WallTime(milliseconds: Int64(number)))
+            try await own.keep([Verified(signing: receipt, with: buyer)], at: WallTime(milliseconds: 9))
+        }
+        let sums = try await own.receipts(since: WallTime(milliseconds: 3))
+        #expect(sums.count == 1)
+        let peer = try #require(sums[buyer.publicKey])
+        #expect(peer.sold == 2 && peer.earned == Money(microCredits: 10) && peer.bought == 0)
+        #expect(peer.lastAt == WallTime(milliseconds: 4))
+        #expect(try await ledger.receipts(since: WallTime(milliseconds: 0)).isEmpty)
+    }
+
+    @Test func namedValuesAreFoundByTheirBeginning() async throws {
+        let ledger = try Ledger(path: ":memory:", owner: owner)
+        for name in ["settle/b", "settle/a", "settled", "speed/x"] { try await ledger.set(name, [1]) }
+        #expect(try await ledger.settings(beginning: "settle/").map(\.name) == ["settle/a", "settle/b"])
+    }
+
     @Test func usageIsSummedByDayClientAndModelAndOldDaysTogether() async throws {
         var limits = LedgerLimits()
         limits.saleDaysMax = 10

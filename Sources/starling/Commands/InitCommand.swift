@@ -297,6 +297,10 @@ struct InitCommand: AsyncParsableCommand {
               # credits_per_day: 5.00     # what all of them may cost in a day (UTC); default: any amount
               # keys:                     # one API key for each client, beside yours in http.api_keys
               #   - {name: laptop, sha256: HASH OF THE KEY, credits_per_day: 0.50, models: [], expires: 2027-01-31}
+            # settle:                     # how you pay what you owe; a payment is a risk until the other confirms it
+              # command: [/usr/local/bin/pay]   # gets one JSON document on stdin; never a shell
+              # threshold: 1.00           # credits owed to one node at which it runs; default: only for `starling settle`
+              # timeout: 60s
             # log: {level: notice, format: text}
             data: \(quoted(folder))
 

@@ -152,7 +152,10 @@ struct NodeCommand: AsyncParsableCommand {
         }
     }
 
-    private func load() throws -> NodeSettings {
+    private func load() throws -> NodeSettings { try Self.settings(config, set) }
+
+    /// What a node's file says, with the environment and `--set`.
+    static func settings(_ config: String?, _ set: [String] = []) throws -> NodeSettings {
         let path = config ?? Self.defaultConfigPath
         guard let data = FileManager.default.contents(atPath: path) else {
             throw FileManager.default.fileExists(atPath: path)
