@@ -8,14 +8,12 @@ import Primitives
 import UVLoop
 
 struct Admission: Sendable {
-    let apiKeys: [[UInt8]]
     let origins: Set<String>
     let hosts: Set<String>
     let terms: CurrentTerms
 
     init(_ configuration: GatewayConfiguration, _ terms: CurrentTerms) {
         self.terms = terms
-        apiKeys = configuration.apiKeys.map { Array($0.utf8) }
         origins = Set(configuration.origins.map { $0.lowercased() })
         hosts = Set(configuration.hosts.map { $0.lowercased() } + ["localhost"])
     }
@@ -107,7 +105,8 @@ struct Admission: Sendable {
 
     /// Whose request it is; nil: it carries no key of this node, and needs one.
     func caller(of request: Request) -> Caller? {
-        let keys = terms.now.keys
+        let now = terms.now
+        let (apiKeys, keys) = (now.apiKeys, now.keys)
         if apiKeys.isEmpty, keys.isEmpty { return .owner }
         let given = request["authorization"] ?? ""
         guard given.lowercased().hasPrefix("bearer ") else { return nil }

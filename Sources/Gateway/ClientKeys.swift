@@ -45,11 +45,13 @@ enum Caller: Sendable {
 
 /// What of the configuration a request is read by, and what a file that is read again may change.
 struct AskingTerms: Sendable {
+    var apiKeys: [[UInt8]]
     var keys: [ClientKey]
     var preferences: Preferences
     var extraFields: [String]
 
     init(_ configuration: GatewayConfiguration) {
+        apiKeys = configuration.apiKeys.map { Array($0.utf8) }
         keys = configuration.clientKeys
         preferences = configuration.preferences
         extraFields = configuration.extraFields

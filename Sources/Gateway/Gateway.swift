@@ -98,7 +98,7 @@ public final class Gateway: Sendable {
         }
     }
 
-    /// Applies what may change while it serves: keys of clients, preferences, and allowed fields.
+    /// Applies what may change while it serves: API keys, preferences, and allowed fields.
     public func reload(_ configuration: GatewayConfiguration) { responder.terms.set(configuration) }
 
     /// Stops listening. Running answers finish, and then `run` returns.

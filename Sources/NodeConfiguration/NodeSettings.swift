@@ -73,7 +73,7 @@ public struct NodeSettings: Sendable {
 
     /// Whether a running node takes a new value of this key from its file.
     public static func canChange(_ path: String) -> Bool {
-        if path.hasPrefix("ask.") || path.hasPrefix("settle.") { return true }
+        if ["ask.", "settle.", "http.api_keys"].contains(where: path.hasPrefix) { return true }
         guard path.hasPrefix("serve["), let end = path.firstIndex(of: "]") else { return false }
         let key = path[end...].dropFirst(2).prefix { $0 != "." && $0 != "[" }
         return TermsSettings.keys.contains(String(key))

@@ -78,12 +78,13 @@ extension Node {
         }
         return SettleDocument(
             nodeID: NodeID(of: peer).description, name: name(of: peer, label: "").text, paid: paid,
-            unconfirmed: settling.asked[peer] ?? .zero)
+            unconfirmed: settling.paid(peer))
     }
 
-    /// Has one tranche paid. What was ordered is stored before anything else can be.
+    /// Has one tranche paid. It is stored before the command runs, and again when it has.
     private func pay(_ peer: PublicKey, _ amount: Money, reason: String) async throws(SettleRefusal) {
-        let before = settling.asked[peer] ?? .zero
+        let before = settling.paid(peer)
+        await storeOrders(peer)
         func party(_ key: PublicKey, _ name: String) -> Order.Party {
             Order.Party(node_id: NodeID(of: key).description, public_key: key.description, name: name)
         }
@@ -120,23 +121,34 @@ extension Node {
             log.error("\(problem)", metadata: details)
             throw SettleRefusal(problem: problem, fix: fix, wasRun: true)
         }
-        settling.paid(peer, amount)
+        settling.succeeded(peer)
         log.notice("the settlement command has paid", metadata: details)
+        await storeOrders(peer)
+    }
+
+    private func storeOrders(_ peer: PublicKey) async {
+        guard let orders = settling.orders[peer] else { return }
         do {
-            let total = settling.asked[peer] ?? .zero
-            try await ledger.set(Self.settledName + peer.description, Array("\(total)".utf8))
+            let text = "\(orders.paid) \(orders.open)"
+            try await ledger.set(Self.settledName + peer.description, Array(text.utf8))
         } catch { complain("the database failed to store what was paid", error) }
     }
 }
 
 extension Ledger {
     /// What the settlement command was asked to pay, by peer.
-    func settled() throws -> [PublicKey: Money] {
-        let kept = try settings(beginning: Node.settledName).compactMap { name, value in
-            PublicKey(name.dropFirst(Node.settledName.count)).flatMap { key in
-                Int64(String(decoding: value, as: UTF8.self)).map { (key, Money(microCredits: $0)) }
+    func settled() throws -> [PublicKey: Settling.Orders] {
+        var kept: [PublicKey: Settling.Orders] = [:]
+        for (name, value) in try settings(beginning: Node.settledName) {
+            let amounts = String(decoding: value, as: UTF8.self).split(separator: " ").compactMap {
+                Int64($0)
             }
+            guard let key = PublicKey(name.dropFirst(Node.settledName.count)), amounts.count == 2 else {
+                continue
+            }
+            kept[key] = Settling.Orders(
+                paid: Money(microCredits: amounts[0]), open: Money(microCredits: amounts[1]))
         }
-        return Dictionary(kept, uniquingKeysWith: max)
+        return kept
     }
 }

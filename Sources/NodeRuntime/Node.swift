@@ -125,7 +125,7 @@ public actor Node {
         public var sold: [SoldTask] = []
         public var usage = Usage()
         /// What the settlement command was asked to pay.
-        public var settled: [PublicKey: Money] = [:]
+        var settled: [PublicKey: Settling.Orders] = [:]
         /// Nil: no receipts were kept.
         public var balances: Balances?
         public init() {}
@@ -145,7 +145,7 @@ public actor Node {
         self.version = version
         self.log = log
         balances = memory.balances ?? Balances(of: identity.publicKey)
-        settling = Settling(asked: memory.settled)
+        settling = Settling(orders: memory.settled)
         budgets = Budgets(settings.ask, kept: memory.usage, at: SystemClock.wall)
         loop = try EventLoop(name: "starling")
         peer = Peer(

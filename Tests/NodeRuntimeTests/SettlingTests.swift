@@ -9,14 +9,24 @@ import Testing
     private func money(_ amount: Int64) -> Money { Money(microCredits: amount) }
     private let now = MonotonicTime.zero + .minutes(60)
 
-    @Test func aTrancheIsWhatIsOwedBeyondWhatWasOrdered() {
-        var settling = Settling(asked: [peer: money(30)])
+    @Test func aTrancheIsWhatIsOwedBeyondWhatWasPaid() {
+        var settling = Settling(orders: [peer: .init(paid: money(30))])
         #expect(settling.begin(peer, owing: money(30), threshold: nil, now) == nil)
         #expect(settling.begin(peer, owing: money(100), threshold: nil, now) == money(70))
         #expect(settling.begin(peer, owing: money(200), threshold: nil, now) == nil, "one at a time")
-        settling.paid(peer, money(70))
-        #expect(settling.due(peer, owing: money(120)) == money(20))
-        #expect(settling.asked[peer] == money(100))
+        settling.succeeded(peer)
+        #expect(settling.paid(peer) == money(100))
+        #expect(settling.begin(peer, owing: money(120), threshold: nil, now) == money(20))
+    }
+
+    @Test func whatMayHaveBeenPaidIsOrderedAgainAsItWas() {
+        var settling = Settling()
+        #expect(settling.begin(peer, owing: money(50), threshold: nil, now) == money(50))
+        settling.failed(peer, now)
+        var restarted = Settling(orders: settling.orders)
+        #expect(restarted.begin(peer, owing: money(80), threshold: nil, now) == money(50))
+        restarted.succeeded(peer)
+        #expect(restarted.begin(peer, owing: money(80), threshold: nil, now) == money(30))
     }
 
     @Test func byItselfItWaitsForTheThresholdAndAfterAFailure() {
