@@ -42,6 +42,10 @@ extension GatewayResponder {
         text.sample(status.earned.microCredits)
         text.family("starling_spent_microcredits_total", "counter", "Micro-credits spent by asking.")
         text.sample(status.spent.microCredits)
+        text.family(
+            "starling_owed_microcredits", "gauge", "Micro-credits that peers owe this node, or it owes them.")
+        text.sample(status.owedToUs.microCredits, ["to": "this_node"])
+        text.sample(status.owedByUs.microCredits, ["to": "peers"])
         served(status.models, &text)
         await usage(&text)
         text.family("starling_datagrams_dropped_total", "counter", "Datagrams dropped, by reason.")
