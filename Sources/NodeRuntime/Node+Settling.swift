@@ -64,7 +64,7 @@ extension Node {
                     "name the program that pays in its file, `settle: {command: [/usr/local/bin/pay]}`, and send it"
                     + " SIGHUP")
         }
-        guard case .node(let peer)? = await resolve(nodes: [text]).first else {
+        guard let peer = await creditor(text) else {
             throw SettleRefusal(
                 problem: "\(text.prefix(60)) is no node that this one knows",
                 fix:
@@ -81,10 +81,25 @@ extension Node {
             unconfirmed: settling.paid(peer))
     }
 
+    /// A node by its key, id, the beginning of that, or its pinned name; also one that was last seen long ago.
+    private func creditor(_ text: String) async -> PublicKey? {
+        if case .node(let key)? = await resolve(nodes: [text]).first { return key }
+        let known = (try? await ledger.balances().byPeer.keys.map { $0 }) ?? []
+        let start = text.lowercased()
+        guard start.utf8.count >= NodeID.shortCount else { return nil }
+        let found = known.filter { $0.description == start || NodeID(of: $0).description.hasPrefix(start) }
+        return found.count == 1 ? found.first : nil
+    }
+
     /// Has one tranche paid. It is stored before the command runs, and again when it has.
     private func pay(_ peer: PublicKey, _ amount: Money, reason: String) async throws(SettleRefusal) {
         let before = settling.paid(peer)
-        await storeOrders(peer)
+        guard await storeOrders(peer) else {
+            settling.failed(peer, SystemClock.monotonic)
+            throw SettleRefusal(
+                problem: "the database takes nothing, so that it might be paid twice",
+                fix: databaseProblem ?? "see the log", wasRun: true)
+        }
         func party(_ key: PublicKey, _ name: String) -> Order.Party {
             Order.Party(node_id: NodeID(of: key).description, public_key: key.description, name: name)
         }
@@ -115,8 +130,8 @@ extension Node {
             settling.failed(peer, SystemClock.monotonic)
             let problem = Printable.line("the settlement command \(failure.problem)")
             let fix =
-                "run it by hand with such a document, correct it or `settle.command`, then `starling settle"
-                + " \(NodeID(of: peer).short)`"
+                "correct what it says, or `settle.command`, then `starling settle \(NodeID(of: peer).short)`: the order"
+                + " is the same, with the same id"
             details["fix"] = "\(fix)"
             log.error("\(problem)", metadata: details)
             throw SettleRefusal(problem: problem, fix: fix, wasRun: true)
@@ -126,12 +141,17 @@ extension Node {
         await storeOrders(peer)
     }
 
-    private func storeOrders(_ peer: PublicKey) async {
-        guard let orders = settling.orders[peer] else { return }
+    @discardableResult
+    private func storeOrders(_ peer: PublicKey) async -> Bool {
+        guard let orders = settling.orders[peer] else { return true }
         do {
             let text = "\(orders.paid) \(orders.open)"
             try await ledger.set(Self.settledName + peer.description, Array(text.utf8))
-        } catch { complain("the database failed to store what was paid", error) }
+            return true
+        } catch {
+            complain("the database failed to store what was paid", error)
+            return false
+        }
     }
 }
 
