@@ -5,14 +5,15 @@
 import NIOHTTP1
 import OpenAIFormat
 import Primitives
+import UVLoop
 
 struct Admission: Sendable {
-    let apiKeys: [[UInt8]]
     let origins: Set<String>
     let hosts: Set<String>
+    let terms: CurrentTerms
 
-    init(_ configuration: GatewayConfiguration) {
-        apiKeys = configuration.apiKeys.map { Array($0.utf8) }
+    init(_ configuration: GatewayConfiguration, _ terms: CurrentTerms) {
+        self.terms = terms
         origins = Set(configuration.origins.map { $0.lowercased() })
         hosts = Set(configuration.hosts.map { $0.lowercased() } + ["localhost"])
     }
@@ -37,15 +38,32 @@ struct Admission: Sendable {
                     "Web pages of \"\(origin.prefix(100))\" may not use this node. Its owner can add it to http.origins.",
                     code: "foreign_origin"), status: .forbidden)
         }
-        if needsKey, !apiKeys.isEmpty, !holdsKey(request) {
-            var response = Reply.error(
-                ErrorBody(
-                    message: "This node requires one of its API keys: `Authorization: Bearer KEY`.",
-                    type: "invalid_request_error", code: "invalid_api_key"), status: .unauthorized)
-            response.headers.add(name: "www-authenticate", value: "Bearer")
-            return response
+        guard needsKey, let caller = caller(of: request) else {
+            return needsKey
+                ? unauthorized(
+                    "This node requires one of its API keys: `Authorization: Bearer KEY`.", "invalid_api_key")
+                : nil
+        }
+        guard case .client(let key) = caller else { return nil }
+        if let expires = key.expires, expires <= SystemClock.wall {
+            return unauthorized(
+                "The key \(Printable.quoted(key.name)) has expired. The node's owner can give it another date, or you"
+                    + " another key.", "expired_api_key")
+        }
+        if let route = request.route, !route.isForClients {
+            return Reply.error(
+                .invalid(
+                    "\(request.path) is for the node's owner: the key \(Printable.quoted(key.name)) doesn't open it.",
+                    code: "owner_only"), status: .forbidden)
         }
         return nil
+    }
+
+    private func unauthorized(_ message: String, _ code: String) -> Response {
+        var response = Reply.error(
+            ErrorBody(message: message, type: "invalid_request_error", code: code), status: .unauthorized)
+        response.headers.add(name: "www-authenticate", value: "Bearer")
+        return response
     }
 
     /// The node's own page, and the pages that the owner lists.
@@ -85,12 +103,20 @@ struct Admission: Sendable {
         return hosts.contains(name)
     }
 
-    private func holdsKey(_ request: Request) -> Bool {
+    /// Whose request it is; nil: it carries no key of this node, and needs one.
+    func caller(of request: Request) -> Caller? {
+        let now = terms.now
+        let (apiKeys, keys) = (now.apiKeys, now.keys)
+        if apiKeys.isEmpty, keys.isEmpty { return .owner }
         let given = request["authorization"] ?? ""
-        guard given.lowercased().hasPrefix("bearer ") else { return false }
+        guard given.lowercased().hasPrefix("bearer ") else { return nil }
         let token = Array(given.dropFirst(7).utf8)
         // Every key is compared in full, so that timing reveals nothing.
-        return apiKeys.reduce(false) { Self.equal($1, token) || $0 }
+        if apiKeys.reduce(false, { Self.equal($1, token) || $0 }) { return .owner }
+        if keys.isEmpty { return nil }
+        // Of hashes it reveals nothing.
+        let digest = ClientKey.digest(of: token)
+        return keys.first { $0.digest == digest }.map { .client($0) }
     }
 
     private static func equal(_ a: [UInt8], _ b: [UInt8]) -> Bool {

@@ -55,15 +55,16 @@ struct ExplainedFailure {
                 self.init(.badRequest, "invalid_request_error")
             case .noBid, .notServed, .notSampled, .asked, .lacksParameter:
                 self.init(.serviceUnavailable, "no_bid")
-            case .overMaxPrice: self.init(.serviceUnavailable, "no_bid", "provider.max_price")
+            case .overMaxPrice, .belowReserve: self.init(.serviceUnavailable, "no_bid", "provider.max_price")
             case .tooSlow: self.init(.serviceUnavailable, "no_bid", "provider.preferred_min_throughput")
-            case .untrusted: self.init(.serviceUnavailable, "no_bid", "provider.min_trust")
+            case .untrusted, .notAllowed: self.init(.serviceUnavailable, "no_bid", "provider.min_trust")
             case .excluded: self.init(.serviceUnavailable, "no_bid", "provider.only")
-            case .busy, .notAsked, .paused, .holdLimit, .tooLate, .unknownBid, .unreachable, .backendDown,
-                .unspecified:
+            case .busy, .notAsked, .paused, .holdLimit, .tooLate, .overRate, .unknownBid, .unreachable,
+                .backendDown, .unspecified:
                 self.init(.serviceUnavailable, "no_bid", mayHelp: true)
             case .leaving: self.init(.serviceUnavailable, "leaving", mayHelp: true)
             case .tooManyTasks: self.init(.tooManyRequests, "rate_limit_error", mayHelp: true)
+            case .overBudget: self.init(.paymentRequired, "insufficient_quota")
             case .deadlineExceeded: self.init(.gatewayTimeout, "deadline_exceeded", "provider.deadline_ms")
             case .workerLost, .stalled, .protocolViolation, .backendError:
                 self.init(.badGateway, "worker_error")

@@ -24,7 +24,7 @@ public final class Gateway: Sendable {
     /// One thread for the process, never stopped: the node's work is on its own loop, and connections may
     /// briefly outlive a cancelled gateway.
     private static let loop = MultiThreadedEventLoopGroup(numberOfThreads: 1).next()
-    private static let executor = LoopExecutor(loop)
+    static let executor = LoopExecutor(loop)
     /// Connections that the kernel completes and holds until we accept them. A burst of clients beyond it waits a
     /// second for the next try.
     private static let backlog: Int32 = 1_024
@@ -97,6 +97,9 @@ public final class Gateway: Sendable {
             throw translated(error)
         }
     }
+
+    /// Applies what may change while it serves: API keys, preferences, and allowed fields.
+    public func reload(_ configuration: GatewayConfiguration) { responder.terms.set(configuration) }
 
     /// Stops listening. Running answers finish, and then `run` returns.
     public func shutDown() async {

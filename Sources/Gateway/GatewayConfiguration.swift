@@ -10,6 +10,8 @@ public struct GatewayConfiguration: Sendable {
     /// Bearer tokens, one of which every request except `/` and `/health` must carry; if empty, none is
     /// required.
     public var apiKeys: [String] = []
+    /// Keys of clients, which open less; see `Route.isForClients`.
+    public var clientKeys: [ClientKey] = []
     /// Origins of web pages that may call, as `https://example.org`, or `*` for all; the node's own page always may.
     public var origins: [String] = []
     /// Names for this node besides `localhost` and IP addresses; others are refused (DNS rebinding).
@@ -27,6 +29,8 @@ public struct GatewayConfiguration: Sendable {
     /// A body that isn't complete after this time is refused with 408; it may take a second more for each 64 KiB that has
     /// arrived.
     public var bodyTime = Interval.seconds(60)
+    /// For so long after its end an answer is given again to a request with the same `Idempotency-Key`.
+    public var replaysFor = Interval.minutes(10)
     /// Open connections, of which one remote address may have a quarter. Beyond, the one that has waited longest for its
     /// client is closed for a new one. Each takes a file descriptor, which the mesh and the model servers need as well.
     public var connectionsMax = 1_024

@@ -1,25 +1,31 @@
 // Routes a request: admission, path, method. The work of each route is in other files.
 
+import FoundationEssentials
 import Logging
 import NIOHTTP1
 import NodeRuntime
 import OpenAIFormat
+import Primitives
 
 struct GatewayResponder: Sendable {
     let node: any MeshNode
     let configuration: GatewayConfiguration
     let admission: Admission
+    let terms: CurrentTerms
     let counters = GatewayCounters()
     let heartbeat: Heartbeat
     let connections: Connections
     let bodies: BodyBudget
+    let replays: Replays
 
     init(node: any MeshNode, configuration: GatewayConfiguration, logger: Logger) {
         self.node = node
         self.configuration = configuration
         connections = Connections(countMax: configuration.connectionsMax, logger: logger)
+        replays = Replays(keeps: configuration.replaysFor)
         bodies = BodyBudget(bytesMax: configuration.bodiesBytesMax)
-        admission = Admission(configuration)
+        terms = CurrentTerms(configuration)
+        admission = Admission(configuration, terms)
         heartbeat = Heartbeat(first: configuration.firstSignOfLife, every: configuration.signOfLifeEvery)
     }
 
@@ -58,7 +64,7 @@ struct GatewayResponder: Sendable {
             return response
         }
         if request.contentLength > configuration.bodyBytesMax { return response(to: .tooLarge) }
-        if route.takesTask, let coding = request.coding {
+        if route.takesBody, let coding = request.coding {
             var response = Reply.error(
                 .invalid(
                     "The body has `\(coding.header): \(coding.value)`. This node takes bodies only as they are:"
@@ -73,9 +79,9 @@ struct GatewayResponder: Sendable {
     /// The response to a request that has arrived and isn't refused.
     func response(to request: Request) async -> Response {
         switch request.route {
-        case .chat: return await answer(.chat, request)
-        case .completion: return await answer(.completion, request)
-        case .embedding: return await answer(.embedding, request)
+        case .chat: return await answerOnce(.chat, request)
+        case .completion: return await answerOnce(.completion, request)
+        case .embedding: return await answerOnce(.embedding, request)
         case .quote: return await quote(request)
         case .models: return await models()
         case .model(let name): return await model(name)
@@ -92,7 +98,63 @@ struct GatewayResponder: Sendable {
         case .resume:
             await node.resume()
             return document(await node.status())
+        case .price: return await price(request)
+        case .ledger: return await ledger(request)
+        case .settle: return await settle(request)
+        case .usage:
+            guard case .client(let key)? = admission.caller(of: request) else {
+                return document(await node.usage(of: nil))
+            }
+            return document(await node.usage(of: key.name))
         case nil: return unknown(request.path)
+        }
+    }
+
+    /// `GET /mesh/ledger?since=2026-11-01`
+    private func ledger(_ request: Request) async -> Response {
+        guard let text = request.parameter("since") else { return document(await node.accounts(since: nil)) }
+        guard let day = CivilDay.parse(text) else {
+            return Reply.error(
+                .invalid(
+                    "`since` in the query is \(text.prefix(40)): give a day (UTC), such as 2026-11-23.",
+                    param: "since", code: "invalid_value"))
+        }
+        return document(await node.accounts(since: day))
+    }
+
+    /// `POST /mesh/settle`: `{"node": "ada"}`
+    private func settle(_ request: Request) async -> Response {
+        struct Asked: Decodable { var node: String }
+        let body = Data(request.body?.take()?.bytes ?? [])
+        guard let asked = try? JSONDecoder().decode(Asked.self, from: body) else {
+            return Reply.error(
+                .invalid(
+                    #"The body is no JSON object that names a node: {"node": "ada"}."#, param: "node",
+                    code: "invalid_value"))
+        }
+        do throws(SettleRefusal) {
+            return document(try await node.settle(with: asked.node))
+        } catch {
+            let message = "Nothing is paid: \(error.problem). Fix: \(error.fix)."
+            return error.wasRun
+                ? Reply.error(
+                    ErrorBody(message: message, type: "server_error", code: "settlement_failed"),
+                    status: .internalServerError)
+                : Reply.error(.invalid(message, param: "node", code: "cannot_settle"))
+        }
+    }
+
+    /// `POST /mesh/price`: new terms for a model that this node sells.
+    private func price(_ request: Request) async -> Response {
+        let text = String(decoding: request.body?.take()?.bytes ?? [], as: UTF8.self)
+        do throws(TermsRefusal) {
+            try await node.setTerms(text)
+            return document(await node.status())
+        } catch {
+            return Reply.error(
+                .invalid(
+                    "The terms stay as they are: \(error.problem). Fix: \(error.fix).", code: "invalid_terms")
+            )
         }
     }
 
@@ -111,7 +173,7 @@ struct GatewayResponder: Sendable {
             } else {
                 "There is no \(shown) here. See /, /health, /metrics, /v1/chat/completions, /v1/completions,"
                     + " /v1/embeddings, /v1/models, /mesh/quote, /mesh/status, /mesh/peers, /mesh/offers, /mesh/tasks/ID,"
-                    + " /mesh/pause and /mesh/resume."
+                    + " /mesh/usage, /mesh/ledger, /mesh/pause, /mesh/resume, /mesh/settle and /mesh/price."
             }
         return Reply.error(.invalid(message, code: "unknown_url"), status: .notFound)
     }

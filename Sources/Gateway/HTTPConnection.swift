@@ -186,7 +186,7 @@ final class HTTPConnection: ChannelDuplexHandler {
     private func receive(_ part: ByteBuffer) {
         let refusal = body.append(
             part, announced: request?.contentLength ?? 0, max: responder.configuration.bodyBytesMax,
-            isKept: request?.route?.takesTask ?? false)
+            isKept: request?.route?.takesBody ?? false)
         if let refusal { send(responder.response(to: refusal)) }
     }
 
@@ -411,15 +411,27 @@ final class HTTPConnection: ChannelDuplexHandler {
     }
 }
 
-/// Writes the events of a streamed answer.
+/// Writes the events of a streamed answer: to a client, or to where several read it.
 struct ResponseWriter: Sendable {
-    fileprivate let connection: NIOLoopBound<HTTPConnection>
+    private enum Target {
+        case connection(NIOLoopBound<HTTPConnection>)
+        case replay(Replay, Replays.Key, Replays)
+    }
+    private let target: Target
+
+    fileprivate init(connection: NIOLoopBound<HTTPConnection>) { target = .connection(connection) }
+    init(replay: Replay, key: Replays.Key, of replays: Replays) { target = .replay(replay, key, replays) }
 
     /// Sends the bytes, and returns when the client's socket takes more. The end of the answer is sent with the last ones.
     /// Throws when the client has gone.
     func write(_ bytes: [UInt8], isLast: Bool = false) async throws {
-        connection.value.write(bytes)
-        if !isLast { try await connection.value.flush() }
+        switch target {
+        case .connection(let connection):
+            connection.value.write(bytes)
+            if !isLast { try await connection.value.flush() }
+        case .replay(let replay, let key, let replays):
+            try await replay.write(bytes, isKept: replays.grow(key, by: bytes.count))
+        }
     }
 }
 

@@ -42,7 +42,12 @@ extension GatewayResponder {
         text.sample(status.earned.microCredits)
         text.family("starling_spent_microcredits_total", "counter", "Micro-credits spent by asking.")
         text.sample(status.spent.microCredits)
+        text.family(
+            "starling_owed_microcredits", "gauge", "Micro-credits that peers owe this node, or it owes them.")
+        text.sample(status.owedToUs.microCredits, ["to": "this_node"])
+        text.sample(status.owedByUs.microCredits, ["to": "peers"])
         served(status.models, &text)
+        await usage(&text)
         text.family("starling_datagrams_dropped_total", "counter", "Datagrams dropped, by reason.")
         for (reason, count) in peers.dropped.sorted(by: { $0.key < $1.key }) {
             text.sample(count, ["reason": reason])
@@ -64,6 +69,30 @@ extension GatewayResponder {
         text.family("starling_http_tokens_total", "counter", "Tokens delivered to HTTP clients.")
         text.sample(own.tokens)
         return Reply.bytes(text.bytes, type: "text/plain; version=0.0.4; charset=utf-8")
+    }
+
+    /// Of the clients with keys, and the owner ("").
+    private func usage(_ text: inout MetricsText) async {
+        let usage = await node.usage(of: nil)
+        text.family(
+            "starling_client_tasks_total", "counter", "Tasks of clients that cost something or were answered."
+        )
+        for client in usage.clients { text.sample(client.used.all.tasks, ["client": client.client]) }
+        text.family("starling_client_tokens_total", "counter", "Tokens of clients' tasks.")
+        for client in usage.clients {
+            text.sample(client.used.all.promptTokens, ["client": client.client, "kind": "prompt"])
+            text.sample(client.used.all.completionTokens, ["client": client.client, "kind": "completion"])
+        }
+        text.family(
+            "starling_client_cost_microcredits_total", "counter", "Micro-credits that clients' tasks cost.")
+        for client in usage.clients {
+            text.sample(client.used.all.cost.microCredits, ["client": client.client])
+        }
+        text.family(
+            "starling_client_budget_left_microcredits", "gauge", "What a client may still spend today (UTC).")
+        for client in usage.clients {
+            if let left = client.budget.left { text.sample(left.microCredits, ["client": client.client]) }
+        }
     }
 
     private func served(_ models: [ServedModelDocument], _ text: inout MetricsText) {

@@ -19,6 +19,8 @@ extension GatewayResponder {
         } catch {
             return Reply.error(error)
         }
+        let caller = admission.caller(of: request) ?? .owner
+        if let refusal = refusal(of: [asked.model] + asked.fallbackModels, to: caller) { return refusal }
         do throws(TaskFailure) {
             return document(try await node.quote(asked))
         } catch {

@@ -96,11 +96,12 @@ enum BodyRefusal {
 extension GatewayResponder {
     /// Reads the request; nil when the client has gone. Its body counts in the budget until it has been read.
     func read(_ kind: ClientRequest.Kind, _ request: Request) async -> Result<ClientRequest, ErrorBody>? {
-        let extraFields = configuration.extraFields
+        let extraFields = terms.now.extraFields
         let (channel, body) = (request.channel, request.body?.take())
+        let comesBack = request["idempotency-key"] != nil
         return await LargeWork.run(bytes: body?.bytes.count ?? 0) {
             // It may have waited long for its turn.
-            guard channel.isActive else { return nil }
+            guard channel.isActive || comesBack else { return nil }
             return Result { () throws(ErrorBody) in
                 try ClientRequest(kind: kind, body: body?.bytes ?? [], extraFields: extraFields)
             }

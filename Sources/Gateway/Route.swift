@@ -7,7 +7,7 @@ enum Route: Equatable {
     case model(String)
     case chat, completion, embedding
     case quote
-    case peers, offers, status, pause, resume
+    case peers, offers, status, pause, resume, price, usage, ledger, settle
     case task(String)
 
     init?(path: String) {
@@ -26,6 +26,10 @@ enum Route: Equatable {
         case "/mesh/status": self = .status
         case "/mesh/pause": self = .pause
         case "/mesh/resume": self = .resume
+        case "/mesh/price": self = .price
+        case "/mesh/usage": self = .usage
+        case "/mesh/ledger": self = .ledger
+        case "/mesh/settle": self = .settle
         default:
             // A model's name may contain slashes.
             if let name = Self.rest(of: path, after: "/v1/models/") {
@@ -46,8 +50,9 @@ enum Route: Equatable {
     /// Allowed methods, without OPTIONS. HEAD is allowed wherever GET is.
     var methods: [HTTPMethod] {
         switch self {
-        case .chat, .completion, .embedding, .quote, .pause, .resume: [.POST]
-        case .page, .health, .metrics, .models, .model, .peers, .offers, .status, .task: [.GET, .HEAD]
+        case .chat, .completion, .embedding, .quote, .pause, .resume, .price, .settle: [.POST]
+        case .page, .health, .metrics, .models, .model, .peers, .offers, .status, .task, .usage, .ledger:
+            [.GET, .HEAD]
         }
     }
 
@@ -57,8 +62,20 @@ enum Route: Equatable {
     var takesTask: Bool {
         switch self {
         case .chat, .completion, .embedding, .quote: true
-        case .page, .health, .metrics, .models, .model, .peers, .offers, .status, .pause, .resume, .task:
+        case .page, .health, .metrics, .models, .model, .peers, .offers, .status, .pause, .resume, .price,
+            .task, .usage, .ledger, .settle:
             false
+        }
+    }
+
+    /// Whether the request's body is read; of others it is dropped.
+    var takesBody: Bool { takesTask || self == .price || self == .settle }
+
+    /// Whether a client's key opens it, and not the owner's alone.
+    var isForClients: Bool {
+        switch self {
+        case .page, .health, .models, .model, .chat, .completion, .embedding, .quote, .usage: true
+        case .metrics, .peers, .offers, .status, .pause, .resume, .price, .task, .ledger, .settle: false
         }
     }
 

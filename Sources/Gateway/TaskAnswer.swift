@@ -21,10 +21,13 @@ extension GatewayResponder {
         } catch {
             return Reply.error(error)
         }
+        let caller = admission.caller(of: request) ?? .owner
+        let models = [asked.model] + asked.fallbackModels
+        if let refusal = refusal(of: models, to: caller) { return refusal }
         counters.opened()
         let started = ContinuousClock.now
         let answer = TaskAnswer(
-            client: client, models: [asked.model] + asked.fallbackModels, stream: await node.submit(asked),
+            client: client, models: models, stream: await node.submit(asked, by: caller.name),
             loop: request.channel.eventLoop,
             started: started, responder: self)
         return client.stream ? await answer.streamed() : await answer.whole()

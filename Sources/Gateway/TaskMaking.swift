@@ -29,10 +29,12 @@ extension GatewayResponder {
             preferences: try await preferences(client.provider))
     }
 
-    /// The client's own deadline, else the timeout that OpenAI's SDKs state, else the owner's.
+    /// The client's own deadline, else the timeout that OpenAI's SDKs state, else the owner's. A client that comes back for
+    /// its answer (`Idempotency-Key`) waits for longer than one try.
     private func deadline(_ client: ClientRequest, _ request: Request) -> Interval {
         if let stated = client.provider.deadlineMilliseconds { return .milliseconds(stated) }
-        if let seconds = request["x-stainless-read-timeout"].flatMap(Double.init), seconds > 0,
+        if request["idempotency-key"] == nil,
+            let seconds = request["x-stainless-read-timeout"].flatMap(Double.init), seconds > 0,
             seconds <= 86_400
         {
             return .milliseconds(Int64(seconds * 1000))
@@ -42,7 +44,7 @@ extension GatewayResponder {
 
     /// The owner's preferences, overridden by the request's.
     private func preferences(_ asked: ProviderPreferences) async throws(ErrorBody) -> Preferences {
-        var preferences = configuration.preferences
+        var preferences = terms.now.preferences
         if let price = asked.maxPromptPrice { preferences.maxInputPrice = price }
         if let price = asked.maxCompletionPrice { preferences.maxOutputPrice = price }
         if let cost = asked.maxCost { preferences.maxCost = cost }

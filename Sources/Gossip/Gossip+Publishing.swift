@@ -5,8 +5,8 @@ import Wire
 extension Gossip {
     /// Announces or changes what this node serves. `draft.sequence` is the highest one stored before a
     /// restart (0: none). Key, dates and sequence are filled in here, and from then on the offer is refreshed
-    /// automatically. The first announcement is sent at once, a change at most once a minute: a later change
-    /// is held, and only the last of several is sent.
+    /// automatically. The first announcement is sent at once, as is what is urgent; another change at most
+    /// once a minute: a later one is held, and only the last of several is sent.
     @discardableResult
     public mutating func announce(
         _ draft: Offer, turn: inout Turn, out: inout [GossipAction]
@@ -46,10 +46,9 @@ extension Gossip {
             publish(id, isChange: true, &turn, &out)
             return .published
         }
-        // The seller's endpoint, and what its model server does, aren't terms of trade: they may change at once, as far as
-        // receivers accept it.
+        // The seller's endpoint, what its model server does, and its price may change at once, as far as receivers accept it.
         let mayMove = own.versions.has(2, turn.monotonic)
-        let isMoved = own.published.map { !OwnOffer.sameReach($0, terms) } ?? false
+        let isMoved = own.published.map { !OwnOffer.sameUrgent($0, terms) } ?? false
         let isMovedOnly = own.published.map { OwnOffer.sameTerms(OwnOffer.at(terms, $0), terms) } ?? false
         if isMoved, isMovedOnly, mayMove {
             keep(own, id)
@@ -189,7 +188,7 @@ extension Gossip {
         }
     }
 
-    /// Signs the last published terms again. A held change stays held, except for a new endpoint.
+    /// Signs the last published terms again. A held change stays held, except for what is urgent.
     private mutating func refresh(
         _ id: UInt64, _ turn: inout Turn, _ out: inout [GossipAction]
     ) {

@@ -40,15 +40,17 @@ struct OwnOffer: Sendable {
     /// Whether two offers have the same terms, ignoring dates and sequence.
     static func sameTerms(_ a: Offer, _ b: Offer) -> Bool { bare(a) == bare(b) }
 
-    /// What isn't a term of trade: where the seller is, and what its model server was found to do.
-    static func sameReach(_ a: Offer, _ b: Offer) -> Bool {
+    /// What others must know at once: where the seller is, what its model server was found to do, and its price, above
+    /// which they refuse bids. What it measures of itself, and slots, can wait.
+    static func sameUrgent(_ a: Offer, _ b: Offer) -> Bool {
         a.endpoints == b.endpoints && a.reachability == b.reachability && a.features == b.features
-            && a.continues == b.continues
+            && a.continues == b.continues && a.price == b.price
     }
 
-    /// The terms of `offer`, with what isn't a term of trade of `other`.
+    /// The terms of `offer`, with what is urgent of `other`.
     static func at(_ other: Offer, _ offer: Offer) -> Offer {
         var offer = offer
+        offer.price = other.price
         offer.endpoints = other.endpoints
         offer.reachability = other.reachability
         offer.features = other.features

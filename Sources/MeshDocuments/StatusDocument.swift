@@ -150,13 +150,16 @@ public struct ServedModelDocument: Codable, Sendable, Equatable {
     public var backend: Backend
     @Nullable public var tokensPerSecond: Double?
     @Nullable public var firstTokenMilliseconds: Int?
+    /// While no slot is taken.
     @Nullable public var price: PriceDocument?
+    public var terms: TermsDocument
     public var bids: Bids
 
     public init(
         model: String, slots: Int, slotsBusy: Int, places: Int = 0, waiting: Int = 0, backend: Backend,
         tokensPerSecond: Double? = nil,
-        firstTokenMilliseconds: Int? = nil, price: PriceDocument? = nil, bids: Bids = Bids()
+        firstTokenMilliseconds: Int? = nil, price: PriceDocument? = nil,
+        terms: TermsDocument = TermsDocument(), bids: Bids = Bids()
     ) {
         self.model = model
         self.slots = slots
@@ -167,6 +170,7 @@ public struct ServedModelDocument: Codable, Sendable, Equatable {
         self.tokensPerSecond = tokensPerSecond
         self.firstTokenMilliseconds = firstTokenMilliseconds
         self.price = price
+        self.terms = terms
         self.bids = bids
     }
 
@@ -177,6 +181,46 @@ public struct ServedModelDocument: Codable, Sendable, Equatable {
         case tokensPerSecond = "tokens_per_s"
         case firstTokenMilliseconds = "first_token_ms"
         case price = "price_ucr_per_million"
-        case bids
+        case terms, bids
+    }
+}
+
+/// What a seller asks of a model's buyers beyond its price.
+public struct TermsDocument: Codable, Sendable, Equatable {
+    public struct PerParty: Codable, Sendable, Equatable {
+        public var buyer: Int
+        public var network: Int
+        public init(buyer: Int = 0, network: Int = 0) { (self.buyer, self.network) = (buyer, network) }
+    }
+
+    /// Times the price that is asked while every slot is taken.
+    public var surge: Double
+    public var reserve: Money
+    /// 0: any number.
+    public var tasksPerMinute: PerParty
+    /// Hours of each day by the seller's clock, as `22:00-08:00`.
+    public var quiet: [String]
+    /// Until the quiet hours end; nil: it has none now.
+    @Nullable public var quietMinutes: Int?
+    /// Nodes listed.
+    public var allowed: Int
+    public var denied: Int
+
+    public init(
+        surge: Double = 1, reserve: Money = .zero, tasksPerMinute: PerParty = PerParty(),
+        quiet: [String] = [], quietMinutes: Int? = nil, allowed: Int = 0, denied: Int = 0
+    ) {
+        (self.surge, self.reserve, self.tasksPerMinute) = (surge, reserve, tasksPerMinute)
+        (self.quiet, self.allowed, self.denied) = (quiet, allowed, denied)
+        self.quietMinutes = quietMinutes
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case surge
+        case reserve = "reserve_ucr"
+        case tasksPerMinute = "tasks_per_minute"
+        case quiet
+        case quietMinutes = "quiet_minutes_left"
+        case allowed, denied
     }
 }

@@ -34,6 +34,9 @@ public struct NodeNames: Sendable {
         }
     }
 
+    /// In alphabetical order.
+    var all: [String] { keys.keys.sorted() }
+
     public func key(of name: String) -> PublicKey? { keys[name] }
     public func name(of key: PublicKey) -> String? { names[key] }
 

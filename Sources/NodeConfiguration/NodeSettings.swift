@@ -11,14 +11,20 @@ public struct NodeSettings: Sendable {
     /// The owner's names for other nodes.
     public var names: NodeNames
     public var ask: AskSettings
+    public var settle: SettleSettings
     public var log: LogSettings
     /// The folder of the key and the database.
     public var data: String
+    /// What the file says, by path.
+    private let leaves: [String: String]
 
     /// Reads `text`. `home` replaces `~`. Throws an error that names the line and the fix.
     public init(parsing text: String, source: YAMLReader.Source, home: String) throws(ConfigurationError) {
         let root = try YAMLReader(parsing: text, source: source)
-        try root.allow(["name", "mesh", "http", "serve", "sell", "deny", "names", "ask", "log", "data"])
+        leaves = root.leaves
+        try root.allow([
+            "name", "mesh", "http", "serve", "sell", "deny", "names", "ask", "settle", "log", "data",
+        ])
         name = try root.string("name") ?? ""
         guard name.utf8.count <= 32 else {
             throw root.child("name").failure("`name` is longer than 32 bytes", fix: "shorten it")
@@ -29,8 +35,9 @@ public struct NodeSettings: Sendable {
         }
         mesh = try MeshSettings(root.child("mesh"))
         http = try HTTPSettings(root.child("http"))
+        names = try NodeNames(root.child("names"))
         serve = []
-        for entry in try root.list("serve") { serve.append(try ServeSettings(entry)) }
+        for entry in try root.list("serve") { serve.append(try ServeSettings(entry, names)) }
         if serve.count > 8 {
             throw root.child("serve").failure(
                 "`serve` has \(serve.count) entries",
@@ -38,8 +45,15 @@ public struct NodeSettings: Sendable {
         }
         sell = try SellSettings(root.child("sell"))
         deny = try Self.keys(root, "deny")
-        names = try NodeNames(root.child("names"))
         ask = try AskSettings(root.child("ask"))
+        if !ask.keys.isEmpty, http.apiKeys.isEmpty {
+            throw root.child("ask").child("keys").failure(
+                "`ask.keys` has keys for clients, and there is none for you in `http.api_keys`",
+                fix:
+                    "set http.api_keys: [a-long-random-text], which alone may change prices, pause the node and see"
+                    + " all usage")
+        }
+        settle = try SettleSettings(root.child("settle"))
         log = try LogSettings(root.child("log"))
         let folder = try root.string("data") ?? "~/.local/share/starling"
         data = folder.hasPrefix("~/") ? home + folder.dropFirst(1) : folder
@@ -50,6 +64,19 @@ public struct NodeSettings: Sendable {
                 file: source.file, line: nil, problem: "the file is empty",
                 fix: "write one with `starling init --force`, or `mesh: {}` for a node with every default")
         }
+    }
+
+    /// The keys of which the two files say otherwise, by path.
+    public func changes(from other: NodeSettings) -> [String] {
+        Set(leaves.keys).union(other.leaves.keys).filter { leaves[$0] != other.leaves[$0] }.sorted()
+    }
+
+    /// Whether a running node takes a new value of this key from its file.
+    public static func canChange(_ path: String) -> Bool {
+        if ["ask.", "settle.", "http.api_keys"].contains(where: path.hasPrefix) { return true }
+        guard path.hasPrefix("serve["), let end = path.firstIndex(of: "]") else { return false }
+        let key = path[end...].dropFirst(2).prefix { $0 != "." && $0 != "[" }
+        return TermsSettings.keys.contains(String(key))
     }
 
     /// Variables for other commands, for tests and for scripts, which a node inherits and ignores.
@@ -187,9 +214,15 @@ public struct AskSettings: Sendable {
     public var minTrust: Double
     /// Request fields beyond the table of `Protocol/http.md` that clients may send, to sellers that allow them.
     public var allowFields: [String]
+    /// What all of them may cost in a UTC day; nil: any amount.
+    public var creditsPerDay: Money?
+    /// API keys of clients, beside the owner's in `http.api_keys`.
+    public var keys: [ClientKeySettings]
 
     init(_ reader: YAMLReader) throws(ConfigurationError) {
-        try reader.allow(["max_price", "max_cost", "value_of_time", "min_trust", "allow_fields"])
+        try reader.allow([
+            "max_price", "max_cost", "value_of_time", "min_trust", "allow_fields", "credits_per_day", "keys",
+        ])
         let price = reader.child("max_price")
         try price.allow(["input", "output"])
         // A price is whatever a seller writes: without limits one answer could cost any amount.
@@ -199,6 +232,20 @@ public struct AskSettings: Sendable {
         timePerSecond = try reader.integer("value_of_time", in: 0...1_000_000_000) ?? 40
         minTrust = try reader.number("min_trust", in: 0...1) ?? 0
         allowFields = try reader.strings("allow_fields")
+        creditsPerDay = try reader.microCredits("credits_per_day").map { Money(microCredits: $0) }
+        keys = []
+        for entry in try reader.list("keys") {
+            let key = try ClientKeySettings(entry)
+            if keys.contains(where: { $0.name == key.name || $0.secret == key.secret }) {
+                throw entry.failure(
+                    "`\(entry.path)` has the name or the key of another", fix: "give each its own")
+            }
+            keys.append(key)
+        }
+        guard keys.count <= ClientKeySettings.countMax else {
+            throw reader.child("keys").failure(
+                "`ask.keys` has \(keys.count) entries", fix: "give at most \(ClientKeySettings.countMax)")
+        }
     }
 }
 

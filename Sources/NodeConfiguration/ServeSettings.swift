@@ -64,10 +64,7 @@ public struct ServeSettings: Sendable {
     /// Tasks that may wait for a slot; nil: `ServedModel.places(slots:)`. 0: none wait.
     public var queue: Int?
     public var threads: Int
-    /// Micro-credits per million tokens.
-    public var inputPrice: Int64
-    public var cachedInputPrice: Int64
-    public var outputPrice: Int64
+    public var terms: TermsSettings
     public var context: Int?
     /// Paces answers to this many tokens a second; 0 means no pacing.
     public var speed: Int
@@ -81,13 +78,14 @@ public struct ServeSettings: Sendable {
     public var certificates: String?
     public var limits: RequestLimitSettings
 
-    init(_ reader: YAMLReader) throws(ConfigurationError) {
-        try reader.allow([
-            "backend", "url", "file", "server", "model", "sell_as", "slots", "queue", "threads", "price",
-            "context",
-            "speed", "measure",
-            "allow_fields", "api_key", "ca_file", "features", "limits",
-        ])
+    init(_ reader: YAMLReader, _ names: NodeNames) throws(ConfigurationError) {
+        try reader.allow(
+            [
+                "backend", "url", "file", "server", "model", "sell_as", "slots", "queue", "threads",
+                "context",
+                "speed", "measure",
+                "allow_fields", "api_key", "ca_file", "features", "limits",
+            ] + TermsSettings.keys)
         guard let backend = try reader.choice("backend", as: Backend.self) else {
             throw reader.failure(
                 "a `serve` entry has no `backend`",
@@ -118,11 +116,7 @@ public struct ServeSettings: Sendable {
         slots = try reader.integer("slots", in: 1...1024) ?? 1
         queue = try reader.integer("queue", in: 0...1024)
         threads = try reader.integer("threads", in: 1...1024) ?? 1
-        let price = reader.child("price")
-        try price.allow(["input", "cached_input", "output"])
-        inputPrice = try price.microCredits("input") ?? 0
-        cachedInputPrice = try price.microCredits("cached_input") ?? inputPrice / 10
-        outputPrice = try price.microCredits("output") ?? 0
+        terms = try TermsSettings(reader, names)
         context = try reader.integer("context", in: 16...100_000_000)
         speed = try reader.integer("speed", in: 0...1_000_000) ?? 0
         measure = try reader.boolean("measure") ?? true

@@ -292,5 +292,23 @@ public struct YAMLReader {
         return choice
     }
 
+    /// Every value of the file, by its path; an empty list or mapping is one.
+    var leaves: [String: String] {
+        var found: [String: String] = [:]
+        func add(_ node: YAMLNode, _ path: String) {
+            if let mapping = node.mapping, !mapping.isEmpty {
+                for (key, value) in mapping {
+                    add(value, path.isEmpty ? key.string ?? "?" : "\(path).\(key.string ?? "?")")
+                }
+            } else if let items = node.sequence, !items.isEmpty {
+                for (index, item) in items.enumerated() { add(item, "\(path)[\(index)]") }
+            } else {
+                found[path] = node.string ?? ""
+            }
+        }
+        if let node { add(node, path) }
+        return found
+    }
+
     private func dotted(_ key: String) -> String { path.isEmpty ? key : "\(path).\(key)" }
 }

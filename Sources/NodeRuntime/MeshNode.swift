@@ -7,8 +7,9 @@ import Primitives
 
 /// A node as its HTTP surface uses it.
 public protocol MeshNode: Sendable {
-    /// Starts a task. Never throws: a refusal is the stream's only event.
-    func submit(_ request: TaskRequest) async -> any TaskStreaming
+    /// Starts a task of a client: the name of its API key, or empty for the owner. Never throws: a refusal is the stream's
+    /// only event.
+    func submit(_ request: TaskRequest, by client: String) async -> any TaskStreaming
     /// What sellers would do the request's task for; nothing is awarded.
     func quote(_ request: TaskRequest) async throws(TaskFailure) -> QuoteDocument
     /// Every model that this node has heard of, sorted by name.
@@ -20,12 +21,27 @@ public protocol MeshNode: Sendable {
     /// forgotten.
     func task(_ idOrPrefix: String) async -> TaskDocument?
     func status() async -> StatusDocument
+    /// Who owes what, with the receipts and sales since a UTC day (since 1970); nil: all that are kept.
+    func accounts(since day: Int64?) async -> LedgerDocument
+    /// Has the operator's command pay what is owed to a node, named as in `resolve`.
+    func settle(with node: String) async throws(SettleRefusal) -> SettleDocument
+    /// What the client with the API key of this name used; of all clients for nil.
+    func usage(of client: String?) async -> UsageDocument
     /// Stops taking new work; running tasks finish.
     func pause() async
     func resume() async
+    /// Changes a model's terms, stated in JSON as in a `serve` entry of the configuration, with its `model`.
+    func setTerms(_ text: String) async throws(TermsRefusal)
     /// Finds each node by its public key, its id, the first characters of that (at least `NodeID.shortCount`),
     /// or the name that the owner gave it.
     func resolve(nodes: [String]) async -> [NodeMatch]
+}
+
+extension MeshNode {
+    /// Starts a task of the owner.
+    public func submit(_ request: TaskRequest) async -> any TaskStreaming {
+        await submit(request, by: "")
+    }
 }
 
 /// One task's output on its way to a client. It has one reader.

@@ -163,7 +163,7 @@ extension Node: MeshNode {
         let models = backends.map { backend in
             backend.document(
                 record, busy: peer.slotsTaken(backend.model), waiting: peer.tasksWaiting(backend.model),
-                SystemClock.monotonic)
+                SystemClock.now())
         }
         let state: StatusDocument.State =
             isLeaving ? .leaving : isPaused ? .paused : backends.isEmpty ? .asking : .serving

@@ -13,6 +13,7 @@ import Wire
 extension Node {
     func keep(_ receipt: Verified<Receipt>) {
         balances.add(receipt.record)
+        if receipt.record.buyer == identity.publicKey { settleIfDue(receipt.record.worker) }
         sales.paid(receipt.record, at: SystemClock.wall)
         armSales()
         if unsaved.isEmpty { receiptTimer?.arm(after: unsaved.wait) }
@@ -191,6 +192,8 @@ extension Node {
         }
         let (sales, today) = (self.sales.take(), SalesJournal.day(of: SystemClock.wall))
         await store { try await $0.add(sales, today: today) }
+        let usage = budgets.take()
+        await store { try await $0.add(usage, today: today) }
         let transcripts = await Self.encoded(takeTranscripts())
         await store { try await $0.keep(transcripts: transcripts, at: SystemClock.wall) }
     }
@@ -243,6 +246,8 @@ extension Ledger {
         memory.sellers = try sellers()
         memory.buyers = try buyers()
         memory.sold = try sold()
+        memory.usage = try usage()
+        memory.settled = try settled()
         let kept = try balances()
         memory.balances = Balances(
             of: owner, byPeer: kept.byPeer.sorted { $0.value.magnitude > $1.value.magnitude },

@@ -24,7 +24,6 @@ extension Node {
         guard let job = sales.ended(id, usage: usage, at: SystemClock.wall) else { return }
         armSales()
         let duration = SystemClock.monotonic - job.startedAt
-        let price = backends.first { $0.model == job.model }?.price
         let prompt = Int(clamping: usage?.promptTokens ?? 0)
         let cached = Int(clamping: usage?.cachedTokens ?? 0)
         let completion = usage.map { Int(clamping: $0.completionTokens) } ?? job.tokens
@@ -37,7 +36,7 @@ extension Node {
                 "completion_tokens": .stringConvertible(completion),
                 "duration_ms": .stringConvertible(duration.milliseconds),
                 "price_ucr": .stringConvertible(
-                    (price.map { Self.cost($0, prompt, cached, completion) } ?? .zero).microCredits),
+                    Self.cost(job.price, prompt, cached, completion).microCredits),
             ].merging(message.isEmpty ? [:] : ["why": "\(message)"]) { $1 })
     }
 
@@ -68,6 +67,7 @@ extension Node {
     private static let transcriptsMax = 64
 
     func ended(_ task: TaskID) {
+        budgets.ended(task, peer.transcript(task), at: SystemClock.wall)
         if endedTasks.count >= Self.transcriptsMax { endedTasks.removeFirst() }
         endedTasks.append(task)
         armSales()
@@ -102,8 +102,8 @@ extension Node {
     // MARK: Storing
 
     func saveSales() {
-        let (sales, documents) = (self.sales.take(), takeTranscripts())
-        guard !sales.isEmpty || !documents.isEmpty else { return }
+        let (sales, usage, documents) = (self.sales.take(), budgets.take(), takeTranscripts())
+        guard !sales.isEmpty || !usage.isEmpty || !documents.isEmpty else { return }
         let today = SalesJournal.day(of: SystemClock.wall)
         Task { [ledger] in
             do {
@@ -111,8 +111,16 @@ extension Node {
             } catch {
                 self.sales.giveBack(sales)
                 self.complain("the database refuses what was sold", error)
+                self.budgets.giveBack(usage)
                 self.salesTimer?.arm(after: .minutes(1))
                 return
+            }
+            do {
+                try await ledger.add(usage, today: today)
+            } catch {
+                self.budgets.giveBack(usage)
+                self.complain("the database refuses what clients used", error)
+                self.salesTimer?.arm(after: .minutes(1))
             }
             do {
                 try await ledger.keep(transcripts: Self.encoded(documents), at: SystemClock.wall)

@@ -34,8 +34,10 @@ extension Node {
 
     /// Tells the core which models can be served now.
     func updateServed() {
-        let models = backends.compactMap { $0.served(isPaused: isPaused, isLeaving: isLeaving) }
-        peer.serve(models, now: SystemClock.now())
+        let now = SystemClock.now()
+        let models = backends.compactMap { $0.served(isPaused: isPaused, isLeaving: isLeaving, now.wall) }
+        peer.serve(models, now: now)
+        armQuiet(now.wall)
     }
 
     public func pause() async {

@@ -7,9 +7,21 @@ import Wire
 
 // Clients' tasks: requests go from the gateway into the core, and events come back into the pipes.
 extension Node {
-    public func submit(_ request: TaskRequest) async -> any TaskStreaming {
-        guard !isLeaving else { return leavingStream }
-        let id = peer.submit(request, now: SystemClock.now())
+    public func submit(_ request: TaskRequest, by client: String) async -> any TaskStreaming {
+        guard !isLeaving else {
+            return refused(.leaving, "This node is leaving the mesh: ask another, or this one later.")
+        }
+        let (most, now) = (request.mostCost, SystemClock.now())
+        var request = request
+        if !request.isQuote {
+            if let refusal = budgets.refusal(of: most, client: client, at: now.wall) {
+                return refused(.overBudget, Self.sentence(refusal))
+            }
+            // What is reserved is the bound.
+            if budgets.bounds(client) { request.preferences.maxCost = most }
+        }
+        let id = peer.submit(request, now: now)
+        if !request.isQuote { budgets.started(id, client: client, model: request.model, most: most) }
         let stream = TaskStream(
             id: id,
             onResume: { [weak self] in self?.post { $0.drained(id) } },
@@ -22,7 +34,7 @@ extension Node {
     public func quote(_ request: TaskRequest) async throws(TaskFailure) -> QuoteDocument {
         var request = request
         request.isQuote = true
-        let stream = await submit(request)
+        let stream = await submit(request, by: "")
         while let events = await stream.next() {
             for event in events {
                 switch event {
@@ -35,15 +47,21 @@ extension Node {
         throw TaskFailure(.cancelled, message: "The client left.")
     }
 
-    /// Of a task that comes while the node leaves.
-    private var leavingStream: TaskStream {
+    /// Of a task that doesn't begin.
+    private func refused(_ reason: Reason, _ message: String) -> TaskStream {
         let word = SecureRandom.bytes32()
         let stream = TaskStream(id: TaskID(high: word.w0, low: word.w1), onResume: {}, onCancel: {})
-        _ = stream.append(
-            .failed(
-                TaskFailure(
-                    .leaving, message: "This node is leaving the mesh: ask another, or this one later.")))
+        _ = stream.append(.failed(TaskFailure(reason, message: message)))
         return stream
+    }
+
+    private static func sentence(_ refusal: Budgets.Refusal) -> String {
+        func credits(_ amount: Money) -> String { MicroCredits.text(amount.microCredits) }
+        let whose = refusal.client.isEmpty ? "this node" : "the key \(Printable.quoted(refusal.client))"
+        return
+            "This request can cost \(credits(refusal.needed)) credits, and \(whose) has \(credits(refusal.left)) left of"
+            + " its \(credits(refusal.bound)) a day, until 00:00 UTC. Ask for less (max_tokens, provider.max_price or"
+            + " provider.max_cost), or wait; the owner can raise credits_per_day."
     }
 
     /// Called from any thread; runs `work` on the loop's.

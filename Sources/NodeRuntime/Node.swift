@@ -28,6 +28,8 @@ public actor Node {
 
     public nonisolated let identity: Identity
     nonisolated let settings: NodeSettings
+    /// As its file was read last.
+    var current: NodeSettings
     /// With this node's own name.
     nonisolated let names: NodeNames
     nonisolated let version: String
@@ -62,6 +64,8 @@ public actor Node {
     var isPaused = false
     var isLeaving = false
     var balances: Balances
+    var budgets: Budgets
+    var settling: Settling
     var unsaved = UnsavedReceipts()
     var receiptTimer: UVLoop.Timer?
     var pendingSellers: [PublicKey: SellerRecord] = [:]
@@ -77,6 +81,7 @@ public actor Node {
     /// Own tasks that ended, whose transcripts are to be stored.
     var endedTasks: [TaskID] = []
     var salesTimer: UVLoop.Timer?
+    var quietTimer: UVLoop.Timer?
     /// Why a node of `mesh.join` isn't reached.
     var joinProblems: [PeerURL: String] = [:]
     /// Nodes of `mesh.join` that have been reached: nothing is wrong with how they are named.
@@ -118,6 +123,9 @@ public actor Node {
         public var buyers: [BuyerRecord] = []
         /// The oldest first.
         public var sold: [SoldTask] = []
+        public var usage = Usage()
+        /// What the settlement command was asked to pay.
+        var settled: [PublicKey: Settling.Orders] = [:]
         /// Nil: no receipts were kept.
         public var balances: Balances?
         public init() {}
@@ -128,6 +136,7 @@ public actor Node {
         log: Logger
     ) throws {
         self.settings = settings
+        current = settings
         var names = settings.names
         names.add(settings.name, identity.publicKey)
         self.names = names
@@ -136,6 +145,8 @@ public actor Node {
         self.version = version
         self.log = log
         balances = memory.balances ?? Balances(of: identity.publicKey)
+        settling = Settling(orders: memory.settled)
+        budgets = Budgets(settings.ask, kept: memory.usage, at: SystemClock.wall)
         loop = try EventLoop(name: "starling")
         peer = Peer(
             identity: identity,
@@ -159,6 +170,12 @@ public actor Node {
         }
         anchorTimer = try UVLoop.Timer(on: loop) { [weak self] in self?.assumeIsolated { $0.saveAnchors() } }
         salesTimer = try UVLoop.Timer(on: loop) { [weak self] in self?.assumeIsolated { $0.saveSales() } }
+        quietTimer = try UVLoop.Timer(on: loop) { [weak self] in
+            self?.assumeIsolated {
+                $0.updateServed()
+                $0.flush()
+            }
+        }
         joinTimer = try UVLoop.Timer(on: loop) { [weak self] in self?.assumeIsolated { $0.lookAtJoins() } }
         if !settings.mesh.join.isEmpty { joinTimer?.arm(after: Self.joinLooks.first) }
         startBackends()
@@ -231,6 +248,7 @@ public actor Node {
         judgementTimer?.close()
         anchorTimer?.close()
         salesTimer?.close()
+        quietTimer?.close()
         joinTimer?.close()
         let loop = loop
         // On another thread, because the loop can't join itself.

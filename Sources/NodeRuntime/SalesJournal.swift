@@ -17,6 +17,7 @@ struct SalesJournal {
         var task: TaskID
         var attempt: UInt32
         var startedAt: MonotonicTime
+        var price: Price
         /// As far as they were reported.
         var tokens = 0
     }
@@ -34,7 +35,8 @@ struct SalesJournal {
 
     mutating func started(_ job: Job, by owner: PublicKey, at now: MonotonicTime) {
         running[job.id] = Running(
-            model: job.model, buyer: job.buyer, task: job.task, attempt: job.attempt, startedAt: now)
+            model: job.model, buyer: job.buyer, task: job.task, attempt: job.attempt, startedAt: now,
+            price: job.price)
         paid.insert(
             ReceiptKey(Receipt(task: job.task, attempt: job.attempt, buyer: job.buyer, worker: owner)),
             (job.model, .zero))
@@ -153,7 +155,7 @@ extension SalesDocument {
 }
 
 extension SaleSums {
-    fileprivate var document: SaleSumsDocument {
+    var document: SaleSumsDocument {
         SaleSumsDocument(
             answers: answers, broken: broken, promptTokens: promptTokens, completionTokens: completionTokens,
             earned: earned)
@@ -167,6 +169,9 @@ extension Reason {
         case .backendDown: "model_server_down"
         case .holdLimit: "hold_limit"
         case .tooLate: "too_late"
+        case .notAllowed: "not_allowed"
+        case .overRate: "over_rate"
+        case .belowReserve: "below_reserve"
         case .leaving: "leaving"
         case .paused: "paused"
         case .unspecified: "cannot_connect"

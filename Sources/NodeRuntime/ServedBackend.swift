@@ -5,6 +5,7 @@ import MeshDocuments
 import NodeConfiguration
 import OpenAIFormat
 import Primitives
+import UVLoop
 import Wire
 
 /// What is kept of a model's speed between starts.
@@ -29,6 +30,8 @@ struct ServedBackend {
     let id: Int
     var driver: Backend?
     var status: BackendStatus?
+    private(set) var terms: TermsSettings
+    private var former: ServedModel.Former?
     let remembered: SpeedRecord?
     /// When the model server takes requests again, by its own word; and how often it said so in a row.
     private var busyUntil: MonotonicTime?
@@ -39,6 +42,7 @@ struct ServedBackend {
     init(settings: ServeSettings, id: Int, memory: Node.Memory) {
         self.settings = settings
         self.id = id
+        terms = settings.terms
         remembered = memory.speeds[settings.memoryName]
     }
 
@@ -49,8 +53,24 @@ struct ServedBackend {
     var place: String { settings.file ?? settings.url }
 
     var price: Price {
-        Price(
-            input: settings.inputPrice, cachedInput: settings.cachedInputPrice, output: settings.outputPrice)
+        Price(input: terms.inputPrice, cachedInput: terms.cachedInputPrice, output: terms.outputPrice)
+    }
+
+    /// For so long after a new offer buyers may still have the one before, and refuse bids above it.
+    private static let offerSpreads = Interval.seconds(10)
+
+    mutating func change(to new: TermsSettings, _ now: MonotonicTime) {
+        let offered = terms.policy.price(price, taken: 1, of: 1)
+        let before = former.flatMap { now < $0.until ? offered.lower($0.price) : nil } ?? offered
+        former = ServedModel.Former(before, until: now + Self.offerSpreads)
+        terms = new
+    }
+
+    /// Minutes until its quiet hours end; nil: it has none now.
+    func quietMinutes(_ now: WallTime) -> Int? {
+        if terms.quiet.isEmpty { return nil }
+        let offset = SystemClock.localOffset(at: now)
+        return terms.quiet.compactMap { $0.left(at: now, offset: offset) }.max()
     }
 
     var configuration: BackendConfiguration {
@@ -113,13 +133,13 @@ struct ServedBackend {
     var places: Int { settings.queue ?? ServeSettings.usualQueue(slots: settings.slots) }
 
     /// What the market may sell of it now.
-    func served(isPaused: Bool, isLeaving: Bool) -> ServedModel? {
+    func served(isPaused: Bool, isLeaving: Bool, _ now: WallTime) -> ServedModel? {
         // A backend that was never up has nothing to offer yet.
         guard let status, let description = status.description else { return nil }
         let availability: ServedModel.Availability
         switch status.state {
         case _ where isLeaving: availability = .leaving
-        case _ where isPaused: availability = .paused
+        case _ where isPaused || quietMinutes(now) != nil: availability = .paused
         case .up: availability = busyUntil.map { .busy(until: $0) } ?? .up
         case .starting: availability = .down("starting")
         case .down(let failure): availability = .down(failure.message)
@@ -141,7 +161,7 @@ struct ServedBackend {
                 millitokensPerSecond: UInt32(clamping: Int(min(speed.tokensPerSecond, 1e6) * 1000)),
                 coldFirstTokenMilliseconds: Self.milliseconds(speed.coldFirstTokenSeconds),
                 promptTokensPerSecond: UInt32(clamping: Int(min(max(speed.prefillTokensPerSecond, 0), 1e8)))),
-            available: availability)
+            available: availability, policy: terms.policy, former: former)
     }
 
     private static func milliseconds(_ seconds: Double) -> UInt32 {
@@ -150,8 +170,9 @@ struct ServedBackend {
 
     /// Its line in `starling status`.
     func document(
-        _ record: BidderRecord, busy: Int, waiting: Int, _ now: MonotonicTime
+        _ record: BidderRecord, busy: Int, waiting: Int, _ time: Now
     ) -> ServedModelDocument {
+        let now = time.monotonic
         let state: String
         var (problem, busyWall): (String?, String?)
         switch status?.state {
@@ -172,12 +193,24 @@ struct ServedBackend {
                 error: problem, differences: status?.description.map(settings.differences) ?? []),
             tokensPerSecond: status.map(\.announced.tokensPerSecond),
             firstTokenMilliseconds: status.map { Int(Self.milliseconds($0.announced.firstTokenSeconds)) },
-            price: PriceDocument(
-                input: settings.inputPrice, cachedInput: settings.cachedInputPrice,
-                output: settings.outputPrice),
+            price: price.document,
+            terms: TermsDocument(
+                surge: Double(terms.surge) / 1_000, reserve: terms.reserve,
+                tasksPerMinute: .init(buyer: terms.buyerRate, network: terms.networkRate),
+                quiet: terms.quiet.map(\.description), quietMinutes: quietMinutes(time.wall),
+                allowed: terms.allow.count, denied: terms.deny.count),
             bids: .init(
                 calls: counts.calls, declined: counts.declines, made: counts.bids, won: counts.won,
                 lost: counts.lost))
+    }
+}
+
+extension TermsSettings {
+    var policy: SalePolicy {
+        SalePolicy(
+            surge: surge, reserve: reserve,
+            tasksPerMinute: SalePolicy.PerParty(buyer: buyerRate, network: networkRate), allowed: allow,
+            denied: deny)
     }
 }
 

@@ -39,4 +39,9 @@ public struct TokenBucket: Sendable {
         full = next
         return true
     }
+
+    /// Gives back a token that was taken.
+    public mutating func giveBack() {
+        full = max(.zero, full + Interval(nanoseconds: -nanosecondsPerToken))
+    }
 }

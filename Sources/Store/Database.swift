@@ -99,6 +99,21 @@ final class Database {
         return found
     }
 
+    /// Copies all pages into another connection's database, in one step: writers wait meanwhile, or it waits for them.
+    func copy(into target: OpaquePointer?) throws {
+        guard let backup = sqlite3_backup_init(target, "main", handle, "main") else {
+            throw DatabaseError(target.map(sqlite3_extended_errcode) ?? SQLITE_ERROR, target)
+        }
+        var code = sqlite3_backup_step(backup, -1)
+        var waited: Int32 = 0
+        while code == SQLITE_BUSY || code == SQLITE_LOCKED, waited < Self.busyMilliseconds {
+            waited += sqlite3_sleep(20)
+            code = sqlite3_backup_step(backup, -1)
+        }
+        let end = sqlite3_backup_finish(backup)
+        guard code == SQLITE_DONE else { throw DatabaseError(end == SQLITE_OK ? code : end, target) }
+    }
+
     /// All changes of `changes`, or none of them when it or the end of the transaction throws.
     func transaction<Value>(_ changes: () throws -> Value) throws -> Value {
         try execute("BEGIN IMMEDIATE")

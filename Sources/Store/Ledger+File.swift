@@ -48,21 +48,22 @@ extension Ledger {
     /// Damaged files that are kept.
     static let damagedMax = 4
 
-    /// Moves a damaged file out of the way, to `path` with `.damaged-` and a number behind it, which is higher than that of
-    /// every earlier one. The lowest numbers leave. Returns the new path.
-    @discardableResult public static func setAside(path: String) throws -> String {
+    /// Moves a file out of the way, to `path` with `.damaged-`, or another word, and a number behind it, which is higher
+    /// than that of every earlier one. The lowest numbers leave. Returns the new path.
+    @discardableResult public static func setAside(path: String, as word: String = "damaged") throws -> String
+    {
         let files = FileManager.default
         let folder = path.parentPath
-        let beginning = path.lastPathPart + ".damaged-"
+        let beginning = path.lastPathPart + ".\(word)-"
         let numbers = try files.contentsOfDirectory(atPath: folder.isEmpty ? "." : folder)
             .filter { $0.hasPrefix(beginning) }.compactMap { Int($0.dropFirst(beginning.count)) }.sorted()
-        let kept = path + ".damaged-\((numbers.last ?? 0) + 1)"
+        let kept = path + ".\(word)-\((numbers.last ?? 0) + 1)"
         let suffixes = ["", "-wal", "-shm"]
         for suffix in suffixes where files.fileExists(atPath: path + suffix) {
             try files.moveItem(atPath: path + suffix, toPath: kept + suffix)
         }
         for number in numbers.dropLast(damagedMax - 1) {
-            for suffix in suffixes { try? files.removeItem(atPath: path + ".damaged-\(number)" + suffix) }
+            for suffix in suffixes { try? files.removeItem(atPath: path + ".\(word)-\(number)" + suffix) }
         }
         return kept
     }

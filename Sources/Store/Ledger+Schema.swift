@@ -62,6 +62,15 @@ extension Ledger {
             CREATE INDEX transcript_by_time ON transcript (at_ms);
             """
         ),
+        (
+            "usage",
+            """
+            CREATE TABLE usage (
+              day INTEGER NOT NULL, client TEXT NOT NULL, model TEXT NOT NULL, tasks INTEGER NOT NULL,
+              prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, cost_ucr INTEGER NOT NULL,
+              PRIMARY KEY (day, client, model)) WITHOUT ROWID;
+            """
+        ),
     ]
 
     /// Applies what a file lacks. The table of what was applied is named as earlier versions named it, by their

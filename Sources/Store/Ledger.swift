@@ -93,6 +93,16 @@ public actor Ledger {
         try database.rows("SELECT value FROM setting WHERE name = ?", [.text(name)]) { $0.blob(0) }.first
     }
 
+    /// The small named values whose names begin with `beginning`, of letters, digits and slashes.
+    public func settings(beginning: String) throws -> [(name: String, value: [UInt8])] {
+        try database.rows(
+            "SELECT name, value FROM setting WHERE name >= ?1 AND name < ?1 || '~'", [.text(beginning)]
+        ) { row in
+            guard let name = row.text(0), let value = row.blob(1) else { return nil }
+            return (name, value)
+        }
+    }
+
     /// Stores a small named value, replacing the old one.
     public func set(_ name: String, _ value: [UInt8]) throws {
         try write { try $0.run("INSERT OR REPLACE INTO setting VALUES (?,?)", [.text(name), .blob(value)]) }

@@ -25,6 +25,13 @@ public enum SystemClock {
         return WallTime(milliseconds: Int64(time.tv_sec) &* 1_000 &+ Int64(time.tv_nsec) / 1_000_000)
     }
 
+    /// Seconds by which this machine's local time is ahead of UTC then.
+    public static func localOffset(at wall: WallTime) -> Int {
+        var seconds = time_t(wall.milliseconds / 1_000)
+        var parts = tm()
+        return localtime_r(&seconds, &parts) == nil ? 0 : Int(parts.tm_gmtoff)
+    }
+
     /// Both clocks, read one after the other.
     public static func now() -> Now { Now(monotonic: monotonic, wall: wall) }
 }

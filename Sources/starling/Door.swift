@@ -103,7 +103,7 @@ struct DoorOptions: ParsableArguments {
         let message = body?.message ?? "the node answered \(response.status)"
         let status: ExitStatus
         switch response.status {
-        case 401, 403: status = .permission
+        case 401, 402, 403: status = .permission
         case 404 where body?.code == "model_not_found": status = .unavailable
         case 504, 429: status = .tryAgain
         case 502: status = .brokenOff

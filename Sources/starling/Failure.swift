@@ -81,6 +81,8 @@ func reporting(_ body: () async throws -> Void) async throws {
         throw fail(error.description, fix: error.fix, .permission)
     } catch let error as DataFolderError {
         throw fail(error.description, fix: error.fix, .unavailable)
+    } catch let error as Backup.Failure {
+        throw fail(error.description, fix: error.fix, .failed)
     } catch let error as LedgerError {
         throw fail(error.description, fix: error.fix, .unavailable)
     } catch let error as SocketError {

@@ -30,13 +30,14 @@ struct Starling: AsyncParsableCommand {
                 name: "Running a node:",
                 subcommands: [
                     InitCommand.self, CheckCommand.self, NodeCommand.self, StatusCommand.self,
-                    PauseCommand.self, ResumeCommand.self,
+                    PauseCommand.self, ResumeCommand.self, PriceCommand.self, LedgerCommand.self,
+                    SettleCommand.self, BackupCommand.self, RestoreCommand.self,
                 ]),
             CommandGroup(
                 name: "Using the mesh:",
                 subcommands: [
                     AskCommand.self, WhyCommand.self, QuoteCommand.self, PeersCommand.self,
-                    OffersCommand.self,
+                    OffersCommand.self, UsageCommand.self,
                 ]),
             CommandGroup(
                 name: "Trying and breaking it:", subcommands: [TestnetCommand.self, SimCommand.self]),

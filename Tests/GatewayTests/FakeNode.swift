@@ -110,6 +110,8 @@ final class FakeNode: MeshNode {
         var waiters: [CheckedContinuation<FakeTask, Never>] = []
         var taken = 0
         var paused = false
+        var terms: [String] = []
+        var clients: [String] = []
         var random = SeededRandom(seed: 7)
     }
     private let state = Mutex(State())
@@ -129,7 +131,8 @@ final class FakeNode: MeshNode {
 
     var requests: [TaskRequest] { state.withLock { $0.tasks.map(\.request) } }
 
-    func submit(_ request: TaskRequest) async -> any TaskStreaming {
+    func submit(_ request: TaskRequest, by client: String) async -> any TaskStreaming {
+        state.withLock { $0.clients.append(client) }
         let (cancelled, drained) = (Moment(), Moment())
         let id = state.withLock { TaskID(random: &$0.random) }
         let stream = TaskStream(
@@ -145,6 +148,42 @@ final class FakeNode: MeshNode {
         waiter?.resume(returning: task)
         script?(task)
         return task.stream
+    }
+
+    func setTerms(_ text: String) async throws(TermsRefusal) {
+        guard text.contains("wren-m") else {
+            throw TermsRefusal(problem: "this node does not sell it", fix: "it sells wren-m")
+        }
+        state.withLock { $0.terms.append(text) }
+    }
+
+    var terms: [String] { state.withLock { $0.terms } }
+    /// Who submitted the tasks.
+    var clients: [String] { state.withLock { $0.clients } }
+
+    func accounts(since day: Int64?) async -> LedgerDocument {
+        LedgerDocument(
+            asOf: "", since: day.map { "\($0)" }, owed: .zero, owing: .zero, peers: [], sales: [], leftOut: 0)
+    }
+
+    func settle(with node: String) async throws(SettleRefusal) -> SettleDocument {
+        guard node == "ada" else {
+            throw SettleRefusal(problem: "it failed", fix: "correct it", wasRun: node == "bob")
+        }
+        return SettleDocument(nodeID: node, name: node, paid: Money(microCredits: 7), unconfirmed: .zero)
+    }
+
+    func usage(of client: String?) async -> UsageDocument {
+        let used = UsageSumsDocument(
+            tasks: 1, promptTokens: 8, completionTokens: 22, cost: Money(microCredits: 46))
+        let names = client.map { [$0] } ?? ["", "laptop"]
+        return UsageDocument(
+            node: client == nil ? BudgetDocument() : nil,
+            clients: names.map {
+                .init(
+                    client: $0, budget: BudgetDocument(left: Money(microCredits: 9)),
+                    used: PeriodsDocument(today: used, week: used, all: used), models: [])
+            })
     }
 
     func quote(_ request: TaskRequest) async throws(TaskFailure) -> QuoteDocument {

@@ -20,6 +20,14 @@ private struct Package: Sendable {
                     _ = await task.drained.happens(within: .seconds(10))
                     task.fail(.workerLost, "ada fell silent.")
                 }
+            } else if model == "slow" {
+                // Longer than the client waits.
+                Task {
+                    try await Task.sleep(for: .seconds(1))
+                    task.award()
+                    task.say("at last")
+                    task.finish()
+                }
             } else if model.hasPrefix("fail-"),
                 let reason = Reason.allCases.first(where: { $0.code == model.dropFirst(5) })
             {
@@ -122,6 +130,18 @@ private struct Package: Sendable {
         #expect(stream["ids"] as? Int == 1)
         #expect(Package.node.requests.contains { $0.preferences.maxOutputPrice == 2_500_000 })
         #expect((stream["request"] as? String)?.count == 26)
+    }
+
+    @Test func aTryAfterATimeoutWithTheSameKeyJoinsTheTask() async throws {
+        let again = try await Package.seen("again")
+        #expect(again["ids"] as? Int == 1)
+        let replayed = try #require(again["replayed"] as? [Any])
+        #expect(replayed.map { $0 as? String } == [nil, "true"])
+        let slow = try await Package.seen("slow")
+        #expect(slow["text"] as? String == "at last" && (slow["tries"] as? Int ?? 0) > 1)
+        let tasks = Package.node.requests.filter { $0.model == "slow" }
+        #expect(tasks.count == 1 && tasks.allSatisfy { $0.deadline > .seconds(1) })
+        #expect(try await Package.seen()["own_key"] is NSNull, "the package sends none by itself")
     }
 
     @Test func readsEmbeddingsCompletionsAndHeaders() async throws {

@@ -41,6 +41,18 @@ raw = client.chat.completions.with_raw_response.create(model="wren-m", messages=
 seen["raw_headers"] = {k: v for k, v in raw.headers.items() if k.startswith("starling-")}
 
 
+# The same request again: the package sends no key of its own.
+again = [client.chat.completions.with_raw_response.create(
+    model="wren-m", messages=messages, extra_headers={"Idempotency-Key": "again"}) for _ in range(2)]
+seen["again"] = {
+    "ids": len({raw.parse().id for raw in again}), "replayed": [raw.headers.get("idempotent-replayed") for raw in again]}
+slow = client.with_options(timeout=0.3, max_retries=8).chat.completions.with_raw_response.create(
+    model="slow", messages=messages, extra_headers={"Idempotency-Key": "slow"})
+seen["slow"] = {"text": slow.parse().choices[0].message.content, "tries": slow.retries_taken + 1}
+sent = client.chat.completions.with_raw_response.create(model="wren-m", messages=messages).http_request.headers
+seen["own_key"] = sent.get("idempotency-key")
+
+
 def failing(model, **more):
     try:
         for _ in client.chat.completions.create(model=model, messages=more.pop("messages", messages), **more):

@@ -59,21 +59,36 @@ import Wire
 
     @Test func termsChangeOnceAMinuteALaterChangeIsHeldAndTheLastOneIsPublishedWhenDue() {
         var machine = Machine.joined(members: 1..<2)
-        machine.announce(terms("wren-m", output: 1))
-        #expect(
-            machine.announce(terms("wren-m", output: 2)) == .held(until: machine.now.monotonic + .seconds(60))
-        )
-        machine.announce(terms("wren-m", output: 3))
+        machine.announce(slots(1))
+        #expect(machine.announce(slots(2)) == .held(until: machine.now.monotonic + .seconds(60)))
+        machine.announce(slots(3))
         machine.pass(.seconds(58))
-        #expect(machine.takeMails().allSatisfy { $0.offers.allSatisfy { $0.price.output == 1 } })
+        #expect(machine.takeMails().allSatisfy { $0.offers.allSatisfy { $0.slots == 1 } })
         machine.pass(.seconds(3))
-        #expect(machine.takeMails().last?.offers.last?.price.output == 3)
-        #expect(machine.gossip.allOffers.map(\.record.price.output) == [3])
+        #expect(machine.takeMails().last?.offers.last?.slots == 3)
+        #expect(machine.gossip.allOffers.map(\.record.slots) == [3])
         machine.pass(.seconds(70))
-        #expect(machine.announce(terms("wren-m", output: 4)) == .published)
+        #expect(machine.announce(slots(4)) == .published)
     }
 
-    @Test func aSellerThatMovesSaysSoAtOnceWithoutThePriceThatWaits() {
+    private func slots(_ count: UInt32) -> Offer {
+        var draft = terms("wren-m", output: 1)
+        draft.slots = count
+        return draft
+    }
+
+    @Test func aPriceChangesAtOnceAsFarAsReceiversTakeIt() {
+        var machine = Machine.joined(members: 1..<2)
+        machine.announce(terms("wren-m", output: 1))
+        #expect(machine.announce(terms("wren-m", output: 2)) == .published)
+        machine.pass(.milliseconds(100))
+        #expect(machine.takeMails().last?.offers.last?.price.output == 2)
+        #expect(machine.announce(terms("wren-m", output: 3)).isHeld, "one version is left for a withdrawal")
+        machine.pass(.seconds(21))
+        #expect(machine.takeMails().last?.offers.last?.price.output == 3)
+    }
+
+    @Test func aSellerThatMovesSaysSoAtOnceWithoutTheSlotsThatWait() {
         var machine = Machine.joined(members: 1..<2)
         var draft = terms("wren-m", output: 1)
         draft.endpoints = []
@@ -81,24 +96,24 @@ import Wire
         draft.endpoints = [Endpoint(ipv4: 0x1400_0009, port: 7827)]
         #expect(machine.announce(draft) == .published)
         machine.pass(.seconds(20))
-        draft.price.output = 2
+        draft.slots = 7
         machine.announce(draft)
         draft.endpoints = [Endpoint(ipv4: 0x1400_000a, port: 7827)]
         let outcome = machine.announce(draft)
-        #expect(outcome.isHeld, "the price must wait")
+        #expect(outcome.isHeld, "the slots must wait")
         #expect(machine.gossip.allOffers.first?.record.endpoints == draft.endpoints)
-        #expect(machine.gossip.allOffers.first?.record.price.output == 1)
+        #expect(machine.gossip.allOffers.first?.record.slots == 2)
         machine.pass(.seconds(41))
-        #expect(machine.gossip.allOffers.first?.record.price.output == 2)
+        #expect(machine.gossip.allOffers.first?.record.slots == 7)
     }
 
     @Test func aHeldChangeThatIsTakenBackIsNotPublished() {
         var machine = Machine.joined(members: 1..<2)
-        machine.announce(terms("wren-m", output: 1))
-        machine.announce(terms("wren-m", output: 2))
-        #expect(machine.announce(terms("wren-m", output: 1)) == .unchanged)
+        machine.announce(slots(1))
+        machine.announce(slots(2))
+        #expect(machine.announce(slots(1)) == .unchanged)
         machine.pass(.seconds(130))
-        #expect(machine.takeMails().flatMap(\.offers).allSatisfy { $0.price.output == 1 })
+        #expect(machine.takeMails().flatMap(\.offers).allSatisfy { $0.slots == 1 })
     }
 
     @Test func aWithdrawalDoesntWaitAReturnIsAtOnceUnlessItWouldEatTheNextWithdrawalsRate() {

@@ -10,8 +10,10 @@ import Wire
     /// A seller's reasons by the number in `messages.proto`.
     static let declines: [Reason] = [
         .unspecified, .busy, .paused, .backendDown, .overMaxPrice, .tooSlow, .lacksParameter, .notServed,
-        .contextTooSmall, .leaving, .untrusted, .holdLimit, .tooLate,
+        .contextTooSmall, .leaving, .notAllowed, .holdLimit, .tooLate,
     ]
+    /// Those that a buyer is told under the number of another.
+    static let coarser: [Reason] = [.overRate, .belowReserve]
 
     @Test func declinesRoundTripUnderTheirNumbers() throws {
         for (number, reason) in Self.declines.enumerated() {
@@ -20,7 +22,8 @@ import Wire
             #expect(reason.decline == wire)
         }
         #expect(DeclineReason(rawValue: UInt32(Self.declines.count)) == nil)
-        for reason in Reason.allCases where !Self.declines.contains(reason) {
+        for reason in Self.coarser { #expect(reason.decline == Reason(reason.decline).decline) }
+        for reason in Reason.allCases where !(Self.declines + Self.coarser).contains(reason) {
             #expect(reason.decline == .unspecified, "\(reason) is no reason to decline")
         }
     }

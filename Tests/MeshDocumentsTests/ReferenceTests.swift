@@ -45,7 +45,29 @@ import Testing
         let summary = ModelSummaryDocument(
             model: "", context: 1, providers: 1, lowestPrice: price, highestPrice: price)
         let quote = QuoteDocument(model: "", tokensIn: 1, tokensOut: 1, known: 1, reasons: [:], bids: [])
-        return [quote, task, OffersDocument(asOf: "", offers: [offer]), status, peers, error, summary]
+        let used = UsageSumsDocument(tasks: 1)
+        let periods = PeriodsDocument(today: used, week: used, all: used)
+        let budget = BudgetDocument(creditsPerDay: .zero, left: .zero)
+        let usage = UsageDocument(
+            node: budget,
+            clients: [
+                .init(client: "", budget: budget, used: periods, models: [.init(model: "", used: periods)])
+            ])
+        let ledger = LedgerDocument(
+            asOf: "", since: "", owed: .zero, owing: .zero,
+            peers: [
+                .init(nodeID: "", publicKey: "", name: "", isPinned: true, owed: .zero, owing: .zero)
+            ],
+            sales: [
+                .init(
+                    day: "", model: "", nodeID: "", name: "", isPinned: true,
+                    sums: SaleSumsDocument(answers: 1))
+            ], leftOut: 0)
+        let settled = SettleDocument(nodeID: "", name: "", paid: .zero, unconfirmed: .zero)
+        return [
+            quote, task, OffersDocument(asOf: "", offers: [offer]), status, peers, error, summary, usage,
+            ledger, settled,
+        ]
     }
 
     private func keys(_ value: Any) -> Set<String> {

@@ -104,9 +104,9 @@ private let oneKey = PublicKey(Bytes32(1, 2, 3, 4)).description
             """)
         let serve = try #require(node.serve.first)
         #expect(serve.model == "wren-m")
-        #expect(serve.inputPrice == 200_000)
-        #expect(serve.cachedInputPrice == 20_000)
-        #expect(serve.outputPrice == 2_000_000)
+        #expect(serve.terms.inputPrice == 200_000)
+        #expect(serve.terms.cachedInputPrice == 20_000)
+        #expect(serve.terms.outputPrice == 2_000_000)
         #expect(serve.slots == 2)
         #expect(serve.speed == 60)
     }
@@ -252,7 +252,7 @@ private let oneKey = PublicKey(Bytes32(1, 2, 3, 4)).description
         )
         #expect(try settings(file, flags: ["serve[0].slots": "4"]).serve.map(\.slots) == [4])
         let serve = "[{backend: vllm, model: b, price: {output: 2}}]"
-        #expect(try settings(file, flags: ["serve": serve]).serve.map(\.outputPrice) == [2_000_000])
+        #expect(try settings(file, flags: ["serve": serve]).serve.map(\.terms.outputPrice) == [2_000_000])
         let price = ["ask.max_price": "{input: 1, output: 2}"]
         #expect(try settings(file, flags: price).ask.maxOutputPrice == 2_000_000)
     }

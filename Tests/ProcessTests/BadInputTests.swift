@@ -317,6 +317,7 @@ extension ProcessTests {
                 holder.close()
                 for command in [
                     ["status"], ["peers"], ["offers"], ["pause"], ["resume"], ["why", "abcdefgh"],
+                    ["price", "wren-m"], ["usage"], ["ledger"], ["settle", "ada"],
                     ["ask", "Hello"],
                 ] {
                     let finished = try await Spawned(

@@ -145,6 +145,32 @@ extension ProcessTests.OnMarket {
             #expect(try await mesh.starling("resume", "--via", "dot").status == 0)
             #expect(try await mesh.chat("Hello", model: "wren-s", at: gus, more: only).status == 200)
         }
+
+        @Test func newTermsAreOnOfferAtOnceAndTheFilesComeBackAtAHangUp() async throws {
+            let mesh = try market()
+            let dot = try await mesh.node("dot")
+            func offered(_ price: String) async throws {
+                try await eventually("gus has the offer of \(price)") {
+                    let offers = try await mesh.starling("offers", "--model", "wren-s", "--via", "gus").out
+                    return offers.contains(price) ? true : nil
+                }
+            }
+            let shown = try await mesh.starling("price", "wren-s", "--via", "dot")
+            #expect(shown.out.contains("in 0.05, cached input 0.005, out 0.50 "), "\(shown.out)")
+            let changed = try await mesh.starling(
+                "price", "wren-s", "0.06/0.60", "--surge", "1.5", "--rate", "100", "--via", "dot")
+            #expect(changed.status == 0 && changed.out.contains("surge"), "\(changed.err)")
+            try await offered("0.09 / 0.90")
+            for (arguments, words) in [
+                (["--quiet", "late"], "22:00-08:00"), (["--deny", "bob!"], "serve"), (["x"], "credits"),
+            ] {
+                let bad = try await mesh.start(["price", "wren-s"] + arguments + ["--via", "dot"]).finished()
+                #expect(bad.status == 64 && bad.err.contains("stay as they are"), "\(bad.err)")
+                #expect(bad.err.contains(words) || bad.err.contains("names"), "\(bad.err)")
+            }
+            kill(dot.pid, SIGHUP)
+            try await offered("0.05 / 0.50")
+        }
     }
 }
 

@@ -186,6 +186,56 @@ import Wire
             kept.sales.values.allSatisfy { $0.earned.microCredits == 1 << 53 && $0.promptTokens == 1 << 53 })
     }
 
+    @Test func receiptsAreSummedByPeerSinceATime() async throws {
+        let ledger = try Ledger(path: ":memory:", owner: owner)
+        let seller = Identity(seed: Bytes32(5, 5, 5, 5))
+        let own = try Ledger(path: ":memory:", owner: seller.publicKey)
+        let buyer = Identity(seed: Bytes32(6, 6, 6, 6))
+        for number in 1...4 as ClosedRange<UInt64> {
+            let receipt = Receipt(
+                task: TaskID(high: 1, low: number), attempt: 1, buyer: buyer.publicKey,
+                worker: seller.publicKey, sequence: 1, completionTokens: 3, cost: Money(microCredits: 5),
+                final: true, issuedAt: WallTime(milliseconds: Int64(number)))
+            try await own.keep([Verified(signing: receipt, with: buyer)], at: WallTime(milliseconds: 9))
+        }
+        let sums = try await own.receipts(since: WallTime(milliseconds: 3))
+        #expect(sums.count == 1)
+        let peer = try #require(sums[buyer.publicKey])
+        #expect(peer.sold == 2 && peer.earned == Money(microCredits: 10) && peer.bought == 0)
+        #expect(peer.lastAt == WallTime(milliseconds: 4))
+        #expect(try await ledger.receipts(since: WallTime(milliseconds: 0)).isEmpty)
+    }
+
+    @Test func namedValuesAreFoundByTheirBeginning() async throws {
+        let ledger = try Ledger(path: ":memory:", owner: owner)
+        for name in ["settle/b", "settle/a", "settled", "speed/x"] { try await ledger.set(name, [1]) }
+        #expect(try await ledger.settings(beginning: "settle/").map(\.name) == ["settle/a", "settle/b"])
+    }
+
+    @Test func usageIsSummedByDayClientAndModelAndOldDaysTogether() async throws {
+        var limits = LedgerLimits()
+        limits.saleDaysMax = 10
+        let ledger = try Ledger(path: ":memory:", owner: owner, limits: limits)
+        for day: Int64 in 100...120 {
+            for _ in 0..<2 {
+                var usage = Usage()
+                for client in ["", "laptop"] {
+                    usage.sums[Usage.Key(day: day, client: client, model: "m")] = UsageSums(
+                        tasks: 1, promptTokens: 2, completionTokens: 3, cost: Money(microCredits: 4))
+                }
+                try await ledger.add(usage, today: day)
+            }
+        }
+        let kept = try await ledger.usage()
+        #expect(Set(kept.sums.keys.map(\.day)) == Set([0] + Array(111...120)))
+        let today = kept.sums[Usage.Key(day: 120, client: "laptop", model: "m")]
+        #expect(
+            today
+                == UsageSums(tasks: 2, promptTokens: 4, completionTokens: 6, cost: Money(microCredits: 8)))
+        let old = kept.sums[Usage.Key(day: 0, client: "", model: "m")]
+        #expect(old?.tasks == 22 && old?.cost == Money(microCredits: 88))
+    }
+
     @Test func theLatestTranscriptsAreKeptAndFoundByTheBeginningOfTheirIds() async throws {
         var limits = LedgerLimits()
         (limits.transcriptsMax, limits.transcriptBytesMax) = (3, 4)

@@ -33,7 +33,7 @@ import Testing
         let ada = try NodeSettings(parsing: laid[0].yaml, source: .init(file: "ada.yaml"), home: "/")
         #expect(ada.mesh.listen.description == "127.0.0.1:7000")
         #expect(ada.serve.first?.slots == 3)
-        #expect(ada.serve.first?.outputPrice == 1_500_000)
+        #expect(ada.serve.first?.terms.outputPrice == 1_500_000)
         let bob = try NodeSettings(parsing: laid[1].yaml, source: .init(file: "bob.yaml"), home: "/")
         #expect(bob.mesh.inbound == false)
         #expect(bob.mesh.join.first?.key.description == laid[0].record.publicKey)

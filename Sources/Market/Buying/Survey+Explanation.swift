@@ -48,7 +48,7 @@ extension Survey {
     private func sentence(_ reason: Reason) -> String {
         let one = allowed == 1
         switch reason {
-        case .overMaxPrice: return priceSentence()
+        case .overMaxPrice, .belowReserve: return priceSentence()
         case .tooSlow where startsTooLate:
             let start = quickest.map { ", the quickest after \($0.speed.firstTokenMilliseconds) ms" } ?? ""
             return "No \(node) that sells \(model) starts its answers soon enough: \(sellIt)\(start)."
@@ -67,10 +67,15 @@ extension Survey {
             return
                 "\(sellers == 1 ? "1 node sells" : "\(sellers) nodes sell") \(model), and the request's provider"
                 + " preferences exclude \(sellers == 1 ? "it" : "all of them")."
-        case .untrusted, .protocolViolation:
+        case .untrusted, .notAllowed, .protocolViolation:
+            if refusing > 0, refusing == nodes(.untrusted) {
+                return
+                    "\(sell), and \(one ? "its operator serves" : "their operators serve") other nodes only."
+            }
             return "\(sell), \(one ? "which is not" : "none") trusted enough for this request."
         case .unreachable, .backendDown, .leaving, .unspecified, .workerLost, .stalled, .backendError,
-            .invalidRequest, .contentFilter, .noBid, .deadlineExceeded, .tooManyTasks, .cancelled:
+            .invalidRequest, .contentFilter, .noBid, .deadlineExceeded, .tooManyTasks, .overBudget,
+            .cancelled:
             if down > 0, down == nodes(.unreachable) {
                 return "\(sell), and \(one ? "its model server is" : "their model servers are") down."
             }
@@ -81,7 +86,7 @@ extension Survey {
                 + " Try again in a moment."
         case .notServed, .modelNotFound:
             return "\(sell), and \(one ? "it is not" : "none is") ready to serve it now."
-        case .busy, .notSampled, .asked, .paused, .holdLimit, .tooLate, .unknownBid:
+        case .busy, .notSampled, .asked, .paused, .holdLimit, .tooLate, .overRate, .unknownBid:
             if paused > 0, paused == nodes(.busy) {
                 return "\(sell), and \(one ? "it is paused" : "none takes new work now: \(paused) paused")."
             }

@@ -19,6 +19,8 @@ struct Survey: Sendable {
     /// Of those counted as busy: paused, and with no slot left for this node.
     private(set) var paused = 0
     private(set) var shareUsed = 0
+    /// Of those counted as untrusted: they don't serve this node.
+    private(set) var refusing = 0
     /// And with a queue that is too long for the task's deadline.
     private(set) var late = 0
     /// Of those counted as unreachable: their model server is.
@@ -60,6 +62,7 @@ struct Survey: Sendable {
         counts[reason.position] += 1
         if reason == .paused { paused += 1 }
         if reason == .holdLimit { shareUsed += 1 }
+        if reason == .notAllowed { refusing += 1 }
         if reason == .tooLate { late += 1 }
         if reason == .backendDown { down += 1 }
         if reason == .contextTooSmall { longest = max(longest, offer.context) }

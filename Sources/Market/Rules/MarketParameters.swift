@@ -225,4 +225,6 @@ public struct MarketParameters: Sendable {
     public var quotesNetworkFactor = 4
     /// Buyers, and networks, whose quotes are counted. Fewer: whoever has more keys and networks gets more quotes.
     public var quotingBuyersMax = 1_024
+    /// Buyers, and networks, whose tasks of the last minute are counted where a seller limits them.
+    public var ratedBuyersMax = 4_096
 }

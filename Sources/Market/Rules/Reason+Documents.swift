@@ -9,10 +9,10 @@ extension Reason {
         case .excluded: "excluded"
         case .lacksParameter: "lacks_parameter"
         case .contextTooSmall: "context_length_exceeded"
-        case .overMaxPrice: "over_max_price"
+        case .overMaxPrice, .belowReserve: "over_max_price"
         case .tooSlow: "too_slow"
-        case .untrusted: "untrusted"
-        case .busy, .notAsked, .paused, .holdLimit, .tooLate, .unknownBid: "busy"
+        case .untrusted, .notAllowed: "untrusted"
+        case .busy, .notAsked, .paused, .holdLimit, .tooLate, .overRate, .unknownBid: "busy"
         case .unreachable, .backendDown, .unspecified: "unreachable"
         case .leaving: "leaving"
         case .workerLost, .stalled, .protocolViolation: "worker_lost"
@@ -22,6 +22,7 @@ extension Reason {
         case .modelNotFound: "model_not_found"
         case .deadlineExceeded: "deadline_exceeded"
         case .tooManyTasks: "rate_limited"
+        case .overBudget: "insufficient_quota"
         case .cancelled: "cancelled"
         }
     }
@@ -33,12 +34,13 @@ extension Reason {
         case .excluded: "excluded"
         case .lacksParameter: "lacks_parameter"
         case .contextTooSmall: "context_too_small"
-        case .overMaxPrice: "over_max_price"
+        case .overMaxPrice, .belowReserve: "over_max_price"
         case .tooSlow: "too_slow"
-        case .untrusted, .protocolViolation: "untrusted"
-        case .busy, .paused, .holdLimit, .tooLate, .unknownBid: "busy"
+        case .untrusted, .notAllowed, .protocolViolation: "untrusted"
+        case .busy, .paused, .holdLimit, .tooLate, .overRate, .unknownBid: "busy"
         case .unreachable, .backendDown, .leaving, .unspecified, .workerLost, .stalled, .backendError,
-            .invalidRequest, .contentFilter, .noBid, .deadlineExceeded, .tooManyTasks, .cancelled:
+            .invalidRequest, .contentFilter, .noBid, .deadlineExceeded, .tooManyTasks, .overBudget,
+            .cancelled:
             "unreachable"
         case .notAsked: "not_asked"
         case .notSampled: "not_sampled"
@@ -52,7 +54,7 @@ extension Reason {
         case .workerLost, .unreachable: .lost
         case .stalled: .stalled
         case .busy, .paused, .holdLimit, .tooLate, .unknownBid, .unspecified, .notServed, .excluded,
-            .overMaxPrice,
+            .overMaxPrice, .overRate, .belowReserve, .notAllowed,
             .tooSlow,
             .lacksParameter, .notSampled, .asked, .backendDown:
             .refused
@@ -60,7 +62,7 @@ extension Reason {
         case .cancelled, .deadlineExceeded, .notAsked: .cancelled
         case .backendError, .invalidRequest, .contentFilter, .contextTooSmall, .protocolViolation, .untrusted,
             .modelNotFound,
-            .noBid, .tooManyTasks:
+            .noBid, .tooManyTasks, .overBudget:
             .failed
         }
     }

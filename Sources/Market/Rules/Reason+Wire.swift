@@ -15,7 +15,7 @@ extension Reason {
         case .notServed: self = .notServed
         case .contextTooSmall: self = .contextTooSmall
         case .leaving: self = .leaving
-        case .untrusted: self = .untrusted
+        case .untrusted: self = .notAllowed
         case .holdLimit: self = .holdLimit
         case .tooLate: self = .tooLate
         }
@@ -33,13 +33,17 @@ extension Reason {
         case .notServed: .notServed
         case .contextTooSmall: .contextTooSmall
         case .leaving: .leaving
-        case .untrusted: .untrusted
         case .holdLimit: .holdLimit
         case .tooLate: .tooLate
-        case .unspecified, .excluded, .unreachable, .notAsked, .notSampled, .asked, .unknownBid, .workerLost,
+        case .notAllowed: .untrusted
+        // A share of another kind, and a price of another kind.
+        case .overRate: .holdLimit
+        case .belowReserve: .overMaxPrice
+        case .unspecified, .excluded, .untrusted, .unreachable, .notAsked, .notSampled, .asked, .unknownBid,
+            .workerLost,
             .stalled,
             .protocolViolation, .backendError, .invalidRequest, .contentFilter, .modelNotFound, .noBid,
-            .deadlineExceeded, .tooManyTasks, .cancelled:
+            .deadlineExceeded, .tooManyTasks, .overBudget, .cancelled:
             .unspecified
         }
     }
@@ -60,10 +64,10 @@ extension Reason {
         case .busy, .notServed, .excluded, .lacksParameter, .contextTooSmall, .overMaxPrice, .tooSlow,
             .untrusted,
             .unreachable, .notAsked, .notSampled, .asked, .paused, .backendDown, .leaving, .holdLimit,
-            .tooLate, .unspecified,
+            .tooLate, .overRate, .belowReserve, .notAllowed, .unspecified,
             .workerLost,
             .stalled, .protocolViolation, .backendError, .invalidRequest, .contentFilter, .modelNotFound,
-            .noBid, .deadlineExceeded, .tooManyTasks, .cancelled:
+            .noBid, .deadlineExceeded, .tooManyTasks, .overBudget, .cancelled:
             .busy
         }
     }

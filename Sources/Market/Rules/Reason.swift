@@ -34,6 +34,12 @@ public enum Reason: String, CaseIterable, Sendable {
     case holdLimit
     /// Its queue is longer than the task's deadline allows.
     case tooLate
+    /// The seller's operator serves other buyers only.
+    case notAllowed
+    /// The buyer, or its network, has had its tasks of this minute.
+    case overRate
+    /// The task would bring less than the seller asks of any.
+    case belowReserve
     /// The award names a bid that the seller doesn't know.
     case unknownBid
     case unspecified
@@ -58,6 +64,8 @@ public enum Reason: String, CaseIterable, Sendable {
     case noBid
     case deadlineExceeded
     case tooManyTasks
+    /// What this node's client, or the node, may spend in a day leaves too little for it.
+    case overBudget
     case cancelled
 }
 
@@ -75,11 +83,12 @@ extension Reason {
         case .notServed, .excluded, .lacksParameter, .contextTooSmall, .overMaxPrice, .tooSlow, .untrusted,
             .busy, .unreachable, .notAsked, .notSampled, .asked:
             self
-        case .paused, .holdLimit, .tooLate, .unknownBid: .busy
-        case .protocolViolation: .untrusted
+        case .paused, .holdLimit, .tooLate, .unknownBid, .overRate: .busy
+        case .belowReserve: .overMaxPrice
+        case .protocolViolation, .notAllowed: .untrusted
         case .modelNotFound: .notServed
         case .backendDown, .leaving, .unspecified, .workerLost, .stalled, .backendError, .invalidRequest,
-            .contentFilter, .noBid, .deadlineExceeded, .tooManyTasks, .cancelled:
+            .contentFilter, .noBid, .deadlineExceeded, .tooManyTasks, .overBudget, .cancelled:
             .unreachable
         }
     }

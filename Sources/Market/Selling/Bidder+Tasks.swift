@@ -133,7 +133,8 @@ extension Bidder {
 
     /// Passes a complete request to the driver.
     mutating func start(_ key: SlotKey, _ now: MonotonicTime, _ out: inout [BidderAction]) {
-        guard let job = gate.change(key, { $0.start(now) }) ?? nil else { return }
+        guard var job = gate.change(key, { $0.start(now) }) ?? nil else { return }
+        if let claim = gate.claim(of: key) { job.price = claim.bid.record.price }
         timers.cancel(.body(job.id))
         out.append(.startJob(job))
     }
@@ -300,6 +301,10 @@ extension Bidder {
     /// buyer dialled, which are idle from here on) and the timers.
     mutating func end(_ key: SlotKey, _ end: SlotGate.End, _ out: inout [BidderAction]) {
         guard let slot = gate.end(key, end) else { return }
+        switch end {
+        case .lapsed, .released: uncountTask(slot.claim)
+        case .spent, .ran: break
+        }
         if let task = slot.task {
             for timer in [Timer.body(task.id), .deadline(task.id), .progress(task.id), .unread(task.id)] {
                 timers.cancel(timer)

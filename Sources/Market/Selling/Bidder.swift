@@ -22,6 +22,7 @@ public struct Bidder: Sendable {
     var timers = DeadlineQueue<Timer>()
     var lastJob: UInt64 = 0
     private var quotes: QuoteLimits
+    private var rates: BuyerRates
     public internal(set) var record = BidderRecord()
 
     public init(identity: Identity, parameters: MarketParameters = MarketParameters()) {
@@ -30,6 +31,7 @@ public struct Bidder: Sendable {
         terms = SellerTerms(key: identity.publicKey)
         gate = SlotGate(parameters)
         quotes = QuoteLimits(parameters)
+        rates = BuyerRates(capacity: parameters.ratedBuyersMax)
     }
 
     // MARK: - The operator
@@ -118,6 +120,7 @@ public struct Bidder: Sendable {
             party: party, model: model.model, bid: bid, call: CalledFor(call, parameters, now), tokens: tokens
         )
         gate.hold(key, claim, model, until: until, now)
+        countTask(claim, now)
         timers.set(.slot(key), at: until)
         count(\.bids, of: call.model)
         return .bid(bid.signed)
@@ -132,10 +135,11 @@ public struct Bidder: Sendable {
         _ call: CallForBids, _ key: SlotKey, _ party: SlotShares.Party, _ now: MonotonicTime
     ) -> Judgement {
         let model: ServedModel
-        switch terms.judge(call, from: key.buyer, now) {
+        switch terms.judge(call, from: key.buyer, taken: gate.taken(call.model), now) {
         case .fits(let found): model = found
         case .declined(let reason, let retryAfter): return .declines(reason, retryAfter: retryAfter)
         }
+        if let wait = rates.wait(party, model, now) { return .declines(.overRate, retryAfter: wait) }
         switch gate.admission(of: key, party, model, now) {
         case .slot: return .bids(model, wait: .zero)
         case .place(let wait):
@@ -196,6 +200,15 @@ public struct Bidder: Sendable {
         }
     }
 
+    /// A bid counts as a task of its party until it has lost.
+    private mutating func countTask(_ claim: SlotGate.Claim, _ now: MonotonicTime) {
+        if let model = terms.model(claim.model) { rates.take(claim.party, model, now) }
+    }
+
+    mutating func uncountTask(_ claim: SlotGate.Claim) {
+        if let model = terms.model(claim.model) { rates.giveBack(claim.party, model) }
+    }
+
     private mutating func count(_ what: WritableKeyPath<CallCounts, Int>, of model: String) {
         if terms.sells(model) { record.models[model, default: CallCounts()][keyPath: what] &+= 1 }
     }
@@ -220,9 +233,14 @@ public struct Bidder: Sendable {
     /// Gives the bid's slot to its task; false: none is free.
     mutating func lease(_ key: SlotKey, _ now: MonotonicTime) -> Bool {
         let until = now + parameters.leaseTime
+        // The hold of a late award has been given back.
+        let isLate = gate.claim(of: key) == nil
         switch gate.lease(key, until: until, terms, now) {
         case .taken:
-            if let claim = gate.claim(of: key) { count(\.won, of: claim.model) }
+            if let claim = gate.claim(of: key) {
+                count(\.won, of: claim.model)
+                if isLate { countTask(claim, now) }
+            }
             timers.set(.slot(key), at: until)
             return true
         case .standing: return true
@@ -281,7 +299,7 @@ public struct Bidder: Sendable {
             + [
                 ("awaited receipts", gate.awaited.count, gate.awaited.capacity),
                 ("sold tasks", gate.sold.count, gate.sold.bound),
-            ] + quotes.tables
+            ] + quotes.tables + rates.tables
     }
     /// Everything that must be zero when nothing runs. For checkers.
     public var outstanding: (holds: Int, jobs: Int, channels: Int, timers: Int) {

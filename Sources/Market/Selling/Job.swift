@@ -16,6 +16,8 @@ public struct Job: Sendable {
     /// nil: whatever is left of the context.
     public var maxTokens: UInt32?
     public var deadline: Interval
+    /// Its bid's.
+    public var price = Price()
 
     public init(
         id: JobID, task: TaskID, attempt: UInt32, buyer: PublicKey, kind: TaskKind, model: String,

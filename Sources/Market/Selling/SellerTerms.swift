@@ -25,7 +25,7 @@ struct SellerTerms: Sendable {
 
     func sells(_ name: String) -> Bool { model(name) != nil }
 
-    private func model(_ name: String) -> ServedModel? { models.first { $0.model == name } }
+    func model(_ name: String) -> ServedModel? { models.first { $0.model == name } }
 
     /// What may be taken of the model for a late award, and by those that wait; nothing when it is not for sale now.
     func room(_ name: String, _ now: MonotonicTime) -> SlotGate.Room {
@@ -41,10 +41,11 @@ struct SellerTerms: Sendable {
         return model
     }
 
-    /// Checks everything about a call except the slots, in the order that `Protocol/market.md` gives.
-    func judge(_ call: CallForBids, from buyer: PublicKey, _ now: MonotonicTime) -> Verdict {
+    /// Checks everything about a call except the slots, in the order that `Protocol/market.md` gives. What fits has the
+    /// price of a bid while that many slots are `taken`.
+    func judge(_ call: CallForBids, from buyer: PublicKey, taken: Int, _ now: MonotonicTime) -> Verdict {
         if isLeaving { return .declined(.leaving) }
-        guard let model = model(call.model) else { return .declined(.notServed) }
+        guard var model = model(call.model) else { return .declined(.notServed) }
         switch model.available.at(now) {
         case .leaving: return .declined(.leaving)
         case .paused: return .declined(.paused)
@@ -52,6 +53,8 @@ struct SellerTerms: Sendable {
         case .busy(let until): return .declined(.busy, retryAfter: until - now)
         case .up: if isPaused { return .declined(.paused) }
         }
+        let isOwn = buyer == key
+        if !isOwn, !model.policy.serves(buyer) { return .declined(.notAllowed) }
         let fits =
             (call.digest == nil || call.digest == model.digest)
             && (call.quantizations.isEmpty || call.quantizations.contains(model.quantization))
@@ -61,9 +64,11 @@ struct SellerTerms: Sendable {
         if model.context != 0 && call.tokensIn &+ output > model.context {
             return .declined(.contextTooSmall)
         }
+        model.price = model.price(taken: taken, now)
         if let most = call.maxPrice, model.price.input > most.input || model.price.output > most.output {
             return .declined(.overMaxPrice)
         }
+        if !isOwn, model.policy.isBelowReserve(call, model.price) { return .declined(.belowReserve) }
         if call.buyerUnreachable && !canBeDialled(by: buyer) { return .declined(.unspecified) }
         return .fits(model)
     }

@@ -4,7 +4,12 @@ import Wire
 /// What a node can serve of one model now; the shell keeps it up to date.
 public struct ServedModel: Sendable {
     public var model: String
+    /// While no slot is taken (`policy`).
     public var price: Price
+    /// The price that an offer stated before, where that was lower: buyers that haven't got the new one yet refuse bids
+    /// above it.
+    public var former: Former?
+    public var policy: SalePolicy
     public var slots: Int
     /// Tasks that may wait for a slot.
     public var places: Int
@@ -17,6 +22,12 @@ public struct ServedModel: Sendable {
     public var quantization: String
     public var speed: Speed
     public var available: Availability
+    public struct Former: Hashable, Sendable {
+        public var price: Price
+        public var until: MonotonicTime
+        public init(_ price: Price, until: MonotonicTime) { (self.price, self.until) = (price, until) }
+    }
+
     public enum Availability: Hashable, Sendable {
         case up, paused, down(String), leaving
         /// Its model server takes nothing before that time.
@@ -28,6 +39,16 @@ public struct ServedModel: Sendable {
         }
     }
 
+    /// The highest price of its bids, which its offer states.
+    public var offeredPrice: Price { policy.price(price, taken: slots, of: slots) }
+
+    /// The price of a bid while that many slots are taken.
+    func price(taken: Int, _ now: MonotonicTime) -> Price {
+        let price = policy.price(price, taken: taken, of: slots)
+        guard let former, now < former.until else { return price }
+        return price.lower(former.price)
+    }
+
     /// How many tasks may wait for a slot by default: so many that a task's deadline ends the queue, and not its length. Fewer:
     /// whoever finds it full asks again until its deadline, instead of being refused at once; more: memory.
     public static func places(slots: Int) -> Int { min(64 * max(0, slots), 1_024) }
@@ -36,10 +57,12 @@ public struct ServedModel: Sendable {
         model: String, price: Price, slots: Int, places: Int = 0, context: UInt32, features: Features,
         continues: Bool,
         digest: Bytes32?, digestSource: DigestSource = .none, quantization: String, speed: Speed,
-        available: Availability = .up
+        available: Availability = .up, policy: SalePolicy = SalePolicy(), former: Former? = nil
     ) {
         self.model = model
         self.price = price
+        self.policy = policy
+        self.former = former
         self.slots = slots
         self.places = places
         self.context = context

@@ -107,7 +107,7 @@ struct Presence {
         Offer(
             publicKey: identity.publicKey, model: model.model, digest: model.digest,
             digestSource: model.digestSource, quantization: model.quantization, context: model.context,
-            features: model.features, continues: model.continues, price: model.price,
+            features: model.features, continues: model.continues, price: model.offeredPrice,
             slots: UInt32(clamping: model.slots), speed: model.speed, endpoints: Array(endpoints.prefix(2)),
             reachability: reachability, name: name,
             sequence: offerSequences.first { $0.model == model.model }?.sequence ?? 0)

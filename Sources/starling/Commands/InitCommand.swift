@@ -233,6 +233,12 @@ struct InitCommand: AsyncParsableCommand {
             "  slots: \(model.slots ?? 1)                 # answers at a time\(model.slots == nil ? "" : ", as the server has them")",
             "  # queue: \(queue)               # tasks that may wait for a slot; default 64 for each slot, at most 1024; 0: none waits",
             "  price: {input: \(price.input), cached_input: \(price.cached), output: \(price.output)}    # credits per million tokens",
+            "  # price may also have surge: 1 (times the price while all slots are taken; the offer states that) and reserve: 0",
+            "  #                           (the least credits that a task must be expected to bring)",
+            "  # quiet: []               # hours in which nothing is sold, by this machine's clock, as in [22:00-08:00]",
+            "  # rate: {buyer: 0, network: 0}    # tasks a minute of one buyer and of one network; 0: any number",
+            "  # allow: []               # serve only these: keys, ids, or names from `names`; empty: everybody",
+            "  # deny: []                # never serve these",
             model.context.map { "  # context: \($0)          # found" } ?? "  # context: 8192",
             "  # speed: 0                # pace answers to tokens/s; 0: as fast as it goes",
             "  # features: []            # what it can do beyond what it reports (`starling check`): tools, images, embedding",
@@ -288,6 +294,13 @@ struct InitCommand: AsyncParsableCommand {
               value_of_time: 40           # µcr that a second of waiting is worth to you
               # min_trust: 0
               # allow_fields: []          # request fields beyond Protocol/http.md that your clients may send
+              # credits_per_day: 5.00     # what all of them may cost in a day (UTC); default: any amount
+              # keys:                     # one API key for each client, beside yours in http.api_keys
+              #   - {name: laptop, sha256: HASH OF THE KEY, credits_per_day: 0.50, models: [], expires: 2027-01-31}
+            # settle:                     # how you pay what you owe; a payment is a risk until the other confirms it
+              # command: [/usr/local/bin/pay]   # gets one JSON document on stdin; never a shell
+              # threshold: 1.00           # credits owed to one node at which it runs; default: only for `starling settle`
+              # timeout: 60s
             # log: {level: notice, format: text}
             data: \(quoted(folder))
 

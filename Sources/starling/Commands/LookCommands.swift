@@ -41,6 +41,9 @@ struct StatusCommand: AsyncParsableCommand {
                 lines.append(
                     "\(model.model)  \(model.slotsBusy) of \(model.slots) slots busy\(queue) · \(backend)\(speed) · \(counted(model.bids.calls, "call")) for bids: \(model.bids.declined) declined, \(model.bids.made) bid on: won \(model.bids.won)\(share), lost \(model.bids.lost)"
                 )
+                if let left = model.terms.quietMinutes {
+                    lines.append("  quiet     for \(Self.duration(Int64(left) * 60)): `quiet` of its terms")
+                }
                 lines += model.backend.differences.map { "  differs   \($0)" }
             }
             lines += [

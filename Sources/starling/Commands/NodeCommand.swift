@@ -22,10 +22,14 @@ struct NodeCommand: AsyncParsableCommand {
             `serve` is changed by its number: --set serve[0].slots=2, or \
             STARLING_SERVE_0_SLOTS=2.
 
-            Ctrl-C (or SIGTERM, or a terminal that closes: SIGHUP) lets running \
-            answers finish for up to --grace seconds, hands over the rest, and leaves \
-            the mesh; a second Ctrl-C or SIGTERM ends it at once. Under `nohup` it \
-            outlives its terminal.
+            Ctrl-C (or SIGTERM, or a terminal that closes) lets running answers finish \
+            for up to --grace seconds, hands over the rest, and leaves the mesh; a \
+            second Ctrl-C or SIGTERM ends it at once. Under `nohup` it outlives its \
+            terminal.
+
+            SIGHUP (kill -HUP) reads the file again, applies the terms of sale in it, \
+            and says in the log which other keys have changed and need a restart. A \
+            file with an error changes nothing.
             """)
 
     @Option(
@@ -78,7 +82,9 @@ struct NodeCommand: AsyncParsableCommand {
             let node = try Node(
                 settings: settings, identity: identity, ledger: ledger, memory: memory,
                 version: starlingVersion, log: log)
-            let signals = Signals([SIGTERM, SIGINT] + (Signals.isIgnored(SIGHUP) ? [] : [SIGHUP]))
+            let outlivesTerminal = Signals.isIgnored(SIGHUP)
+            var terminal = ControllingTerminal()
+            let signals = Signals([SIGTERM, SIGINT, SIGHUP])
             // Before anybody hears of this node.
             do throws(SocketError) {
                 try ThisMachine.checkListening(at: settings.http.listen)
@@ -106,7 +112,14 @@ struct NodeCommand: AsyncParsableCommand {
                 try await Task.sleep(for: .seconds(5))
                 StartPages.release()
             }
-            _ = await signals.next()
+            while let number = await signals.next() {
+                guard number == SIGHUP else { break }
+                guard terminal.hasClosed() else {
+                    await reload(node, gateway, log)
+                    continue
+                }
+                if !outlivesTerminal { break }
+            }
             trimming.cancel()
             if !quiet {
                 let words = "leaving: finishing running answers"
@@ -139,7 +152,10 @@ struct NodeCommand: AsyncParsableCommand {
         }
     }
 
-    private func load() throws -> NodeSettings {
+    private func load() throws -> NodeSettings { try Self.settings(config, set) }
+
+    /// What a node's file says, with the environment and `--set`.
+    static func settings(_ config: String?, _ set: [String] = []) throws -> NodeSettings {
         let path = config ?? Self.defaultConfigPath
         guard let data = FileManager.default.contents(atPath: path) else {
             throw FileManager.default.fileExists(atPath: path)
@@ -161,6 +177,29 @@ struct NodeCommand: AsyncParsableCommand {
             parsing: YAMLReader.text(of: data, file: path),
             source: .init(file: path, flags: flags, environment: ProcessInfo.processInfo.environment),
             home: homeFolder)
+    }
+
+    /// Reads the file again, and applies what can change.
+    private func reload(_ node: Node, _ gateway: Gateway, _ log: Logger) async {
+        let settings: NodeSettings
+        do {
+            settings = try load()
+        } catch {
+            let known = error as? ConfigurationError
+            return log.error(
+                "the configuration stays as it was: \(known.map { "\($0)" } ?? "its file can't be read")",
+                metadata: known.map { ["fix": "\($0.fix)"] } ?? [:])
+        }
+        let reloaded = await node.reload(settings)
+        gateway.reload(settings.gateway)
+        let applied =
+            reloaded.applied.isEmpty ? "nothing has changed in it" : reloaded.applied.joined(separator: ", ")
+        log.atLeast(.notice).notice("the configuration was read again", metadata: ["applied": "\(applied)"])
+        if !reloaded.needRestart.isEmpty {
+            log.warning(
+                "these keys of the configuration take effect when the node is started again",
+                metadata: ["keys": "\(reloaded.needRestart.joined(separator: ", "))"])
+        }
     }
 
     private static func summary(
@@ -212,6 +251,24 @@ extension Logger {
     }
 }
 
+/// The terminal from which this process was started, if it was. When it closes, the kernel takes it from the process.
+struct ControllingTerminal {
+    private var isOpen = Self.isThere
+
+    private static var isThere: Bool {
+        let descriptor = open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC)
+        if descriptor >= 0 { close(descriptor) }
+        return descriptor >= 0
+    }
+
+    /// Whether it has closed since the last look.
+    mutating func hasClosed() -> Bool {
+        guard isOpen else { return false }
+        isOpen = Self.isThere
+        return !isOpen
+    }
+}
+
 /// Signals as a sequence of numbers. From its creation on they no longer end the program.
 final class Signals: Sendable {
     private let stream: AsyncStream<Int32>
@@ -253,6 +310,14 @@ extension NodeSettings {
         configuration.origins = http.origins
         configuration.hosts = http.hosts
         configuration.connectionsMax = DescriptorShares(limit: FileDescriptors.raiseLimit()).clients
+        configuration.clientKeys = ask.keys.map { key in
+            let digest =
+                switch key.secret {
+                case .text(let text): ClientKey.digest(of: text.utf8)
+                case .sha256(let bytes): Bytes32(bytes) ?? .zero
+                }
+            return ClientKey(name: key.name, digest: digest, models: key.models, expires: key.expires)
+        }
         configuration.extraFields = ask.allowFields
         configuration.preferences.maxInputPrice = ask.maxInputPrice
         configuration.preferences.maxOutputPrice = ask.maxOutputPrice
