@@ -73,7 +73,7 @@ import Wire
     func othersAreCalledWhereItDeclinesIsSilentOrSlow(_ kind: Int) throws {
         var buyer = familiarBuyer(with: [ada, bob])
         let (task, calls) = call(&buyer, [ada, bob])
-        let (token, call, _) = calls[0]
+        let (token, _, _) = calls[0]
         switch kind {
         case 0:
             let decline = Decline(task: task, attempt: 1, reason: .busy, retryAfterMilliseconds: 1_000)
