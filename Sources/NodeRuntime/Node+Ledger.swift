@@ -9,6 +9,8 @@ extension Node {
     /// - Parameter since: the first UTC day (since 1970) of the receipts and sales that are summed; nil: all that are kept.
     public func accounts(since day: Int64?) async -> LedgerDocument {
         let from = day.map { CivilDay.start($0) } ?? WallTime(milliseconds: 0)
+        // Those of the last half second. They are stored again in their turn, which changes nothing.
+        try? await ledger.keep(unsaved.batch(), at: SystemClock.wall)
         let receipts = (try? await ledger.receipts(since: from)) ?? [:]
         var all = (try? await ledger.sales()) ?? Sales()
         let kept = (try? await ledger.balances().byPeer) ?? [:]

@@ -75,7 +75,7 @@ import Wire
                 "model_not_found", "no_bid", "over_max_price", "too_slow", "untrusted", "lacks_parameter",
                 "excluded", "busy", "unreachable", "context_length_exceeded", "deadline_exceeded",
                 "worker_lost", "invalid_request", "backend_error", "cancelled", "rate_limited", "leaving",
-                "content_filter",
+                "content_filter", "insufficient_quota",
             ])
     }
 
@@ -83,7 +83,7 @@ import Wire
         #expect(
             Self.declines.map(\.rawValue) == [
                 "unspecified", "busy", "paused", "backendDown", "overMaxPrice", "tooSlow", "lacksParameter",
-                "notServed", "contextTooSmall", "leaving", "untrusted", "holdLimit", "tooLate",
+                "notServed", "contextTooSmall", "leaving", "notAllowed", "holdLimit", "tooLate",
             ])
     }
 
