@@ -188,7 +188,7 @@ import Wire
         let jobs = refuseAll(&buyer, task, [ada])
         let failure = try #require(buyer.actions.failures.first)
         #expect(failure.reason == .busy && failure.retryAfter != nil)
-        #expect(jobs <= 8 && buyer.milliseconds <= 12_000, "\(jobs) jobs, \(buyer.milliseconds) ms")
+        #expect(jobs <= 16 && buyer.milliseconds <= 12_000, "\(jobs) jobs, \(buyer.milliseconds) ms")
         #expect(trust(buyer, ada) == 1_000)
         #expect(buyer.auctioneer.outstanding == (0, 0, 0))
     }
