@@ -304,4 +304,16 @@ import Wire
         buyer.found(other, [ada, bob, cyd])
         #expect(buyer.actions.calls.map(\.2) == [cyd.key])
     }
+
+    @Test func whatSellersThatLiveSayIsTheReasonHoweverManyDeadOnesAreListed() throws {
+        var buyer = Buyer()
+        let dear = Seller(60, "dear", price: price(900, 9_000))
+        let dead = (0..<8).map { Seller(UInt64(70 + $0)) }
+        let limited = request { $0.preferences.maxOutputPrice = Int64(1_000_000) * 3 }
+        let task = buyer.submit(limited)
+        buyer.found(task, dead + [dear])
+        for (token, _, _) in buyer.take().calls { buyer.unanswered(token) }
+        buyer.wait(task, with: dead + [dear])
+        #expect(buyer.actions.failures.map(\.reason) == [.overMaxPrice])
+    }
 }

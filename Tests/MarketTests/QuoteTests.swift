@@ -124,6 +124,16 @@ import Wire
         #expect([ada, bob, cyd].map { buyer.auctioneer.trust(of: $0.key, now: buyer.now) } == trust)
     }
 
+    @Test func aQuoteShowsAQueueThatNoTaskWouldWaitFor() throws {
+        var buyer = Buyer()
+        let task = buyer.submit(request { $0.isQuote = true })
+        buyer.found(task, [ada])
+        let (token, call, _) = try #require(buyer.take().calls.first)
+        buyer.answer(token, ada.bid(call, buyer: buyer.key) { $0.queueMilliseconds = 600_000 }, from: ada)
+        let quote = try #require(try quotes(buyer.actions).first?.get())
+        #expect(quote.bids.first?.queueMilliseconds == 600_000 && quote.bids.first?.outcome == .bid)
+    }
+
     @Test func aForgedBidIsNoneAndSellersThatDontAnswerDontHoldAQuoteUp() throws {
         var buyer = Buyer()
         _ = submit(&buyer, [ada, bob, cyd])

@@ -104,8 +104,12 @@ extension BuyerTask {
         switch message {
         case .bid(let signed):
             bids += 1
-            let most = StallClock.queueMax(
-                belief(in: key, desk), tokensIn: calledTokensIn, slowness: slowness, desk.parameters)
+            // A person who is only told believes or doesn't.
+            let most =
+                request.isQuote
+                ? desk.parameters.deadlineMax
+                : StallClock.queueMax(
+                    belief(in: key, desk), tokensIn: calledTokensIn, slowness: slowness, desk.parameters)
             let queue = auction?.receive(
                 signed, from: key, task: id, buyer: desk.identity.publicKey, queueMax: most, desk.parameters)
             if let queue { desk.sellers.bid(key, queue: queue, now) }

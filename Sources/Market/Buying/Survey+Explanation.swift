@@ -7,18 +7,29 @@ extension Survey {
     /// the fix. Sellers that the client's own preferences exclude are the reason only if they are all.
     func explanation() -> TaskFailure {
         guard sellers > 0 else { return noneSells() }
-        var commonest = Reason.busy
-        var most = 0
-        for reason in Reason.filters
-        where ![.notSampled, .asked].contains(reason) && (reason != .excluded || allowed == 0) {
-            let nodes = reason == .notServed ? self.nodes(reason) - (known - sellers) : self.nodes(reason)
-            if nodes > most { (commonest, most) = (reason, nodes) }
+        // What sellers that live say can be helped, however many dead ones are listed beside them; and one that is only
+        // busy is worth waiting for.
+        let dead: [Reason] = [.unreachable, .leaving, .notServed]
+        var commonest = commonest(Reason.filters.filter { !dead.contains($0) }) ?? commonest(dead) ?? .busy
+        if nodes(.busy) > 0, nodes(.busy) + dead.reduce(0, { $0 + self.sellers($1) }) >= allowed {
+            commonest = .busy
         }
-        // A seller that is only busy is worth waiting for, however many dead ones are listed beside it.
-        if [.unreachable, .leaving, .notServed].contains(commonest), nodes(.busy) > 0 { commonest = .busy }
         var failure = TaskFailure(commonest, message: sentence(commonest))
         failure.nearest = nearest(commonest)
         return failure
+    }
+
+    /// nil: none of these is a reason.
+    private func commonest(_ reasons: [Reason]) -> Reason? {
+        let counted = reasons.filter {
+            ![.notSampled, .asked].contains($0) && ($0 != .excluded || allowed == 0) && sellers($0) > 0
+        }
+        return counted.max { (sellers($0), $1.position) < (sellers($1), $0.position) }
+    }
+
+    /// Of the model's sellers.
+    private func sellers(_ reason: Reason) -> Int {
+        reason == .notServed ? nodes(reason) - (known - sellers) : nodes(reason)
     }
 
     /// That workers found the request longer than their context: in their words, and with the largest on offer.
@@ -97,6 +108,11 @@ extension Survey {
             if shareUsed > 0, shareUsed == nodes(.busy) {
                 return "\(sell), and \(one ? "it has" : "none has") no slot left for this node now: sellers"
                     + " keep slots for those that paid them for more."
+            }
+            if requirements?.request.isQuote == true {
+                return
+                    "\(sell), and \(one ? "it has no" : "none has a") free slot now, or no quote left for this node:"
+                    + " a seller gives a node only some in a second."
             }
             let others = allowed - nodes(.busy)
             if others > 0, nodes(.unreachable) == others {

@@ -10,7 +10,7 @@ struct Survey: Sendable {
     private(set) var sellers = 0
     var notSampled = 0
     private var others: [Offer] = []
-    private var requirements: Requirements?
+    private(set) var requirements: Requirements?
     private(set) var catalogueKnows = false
     private(set) var denied = 0
     private(set) var largestContext: UInt32?
