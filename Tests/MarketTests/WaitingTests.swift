@@ -190,4 +190,30 @@ import Wire
             #expect(stage.leads(to: .ended(.cancelled)) == (stage != .ended(.delivered)), "\(stage)")
         }
     }
+
+    @Test func aSellerThatCameBackAndIsKeptFromItsCallIsNotAskedAgainAtTheSameMoment() throws {
+        var buyer = Buyer()
+        let task = buyer.submit()
+        buyer.found(task, [ada, cyd])
+        for (token, _, key) in buyer.take().calls {
+            if key == ada.key {
+                buyer.unanswered(token)
+            } else {
+                let decline = Decline(task: task, attempt: 1, reason: .busy, retryAfterMilliseconds: 10)
+                buyer.answer(token, .decline(decline), from: cyd)
+            }
+        }
+        buyer.advance(to: 200)
+        buyer.auctioneer.heard(ada.key, buyer.now.monotonic)
+        var auctions = 0
+        while buyer.actions.needs > 0, auctions < 10 {
+            _ = buyer.take()
+            buyer.found(task, [ada, cyd])
+            let calls = buyer.take().calls
+            auctions += calls.isEmpty ? 0 : 1
+            for (token, _, _) in calls { buyer.notAsked(token) }
+        }
+        #expect(auctions == 1)
+        #expect(buyer.actions.failures.isEmpty, "it waits")
+    }
 }

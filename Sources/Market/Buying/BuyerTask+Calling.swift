@@ -198,7 +198,12 @@ extension BuyerTask {
             desk.sellers.wasHeard($0, since: auction.openedAt)
         }
         var (wasKeptWaiting, wasKeptBack) = (false, false)
-        for entry in out where !exclusions.contains(entry.key) {
+        for entry in out {
+            // One that had seemed dead and came back is out for what it did now.
+            let isOut = exclusions.reason(
+                of: entry.key, sequence: auction.offer(of: entry.key)?.sequence ?? 0
+            ) { desk.sellers.wasHeard(entry.key, since: $0) }
+            guard isOut == nil else { continue }
             exclusions.add(entry)
             if entry.reason == .unreachable { wasKeptWaiting = true }
             if entry.reason == .notAsked { wasKeptBack = true }
