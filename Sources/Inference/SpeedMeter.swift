@@ -75,7 +75,7 @@ public struct SpeedMeter: Sendable, Hashable, Codable {
         if sample.isCold {
             Self.blend(&coldFirstTokenSeconds, first)
         } else if sample.prefillTokens < Self.shortPrompt {
-            Self.blend(&warmFirstTokenSeconds, first)
+            Self.blend(&warmFirstTokenSeconds, min(first, Self.mostBelieved(warmFirstTokenSeconds)))
         } else if stated == nil, first > warmFirstTokenSeconds {
             Self.blend(
                 &prefillTokensPerSecond,
@@ -109,6 +109,12 @@ public struct SpeedMeter: Sendable, Hashable, Codable {
             || moved(warmFirstTokenSeconds, other.warmFirstTokenSeconds)
             || moved(coldFirstTokenSeconds, other.coldFirstTokenSeconds)
             || moved(prefillTokensPerSecond, other.prefillTokensPerSecond)
+    }
+
+    /// One answer may stand still for a reason of its own: the process was stopped, or the machine slept. Else this node
+    /// would promise seconds for its next answers, and buyers would wait so long where it really falls silent.
+    private static func mostBelieved(_ value: Double) -> Double {
+        value == 0 ? .infinity : max(10 * value, value + 0.1)
     }
 
     private static func blend(_ value: inout Double, _ new: Double) {

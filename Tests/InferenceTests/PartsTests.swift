@@ -55,6 +55,15 @@ private func at(_ milliseconds: Int64) -> MonotonicTime { .zero + .milliseconds(
         #expect(abs(meter.tokensPerSecond - 112.5) < 1e-9)
     }
 
+    @Test func anAnswerThatStoodStillOnceHardlyCountsAndALastingChangeDoes() {
+        var meter = SpeedMeter()
+        meter.record(sample(first: 10))
+        meter.record(sample(first: 4_000))
+        #expect(meter.warmFirstTokenSeconds < 0.05)
+        for _ in 0..<30 { meter.record(sample(first: 4_000)) }
+        #expect(meter.warmFirstTokenSeconds > 3)
+    }
+
     @Test func whatTheServerSaysOfItsReadingComesBeforeWhatWasSeen() {
         var meter = SpeedMeter()
         meter.warmFirstTokenSeconds = 0.1
