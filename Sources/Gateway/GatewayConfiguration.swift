@@ -29,7 +29,7 @@ public struct GatewayConfiguration: Sendable {
     /// A body that isn't complete after this time is refused with 408; it may take a second more for each 64 KiB that has
     /// arrived.
     public var bodyTime = Interval.seconds(60)
-    /// For so long after its end an answer is given again to a request with the same `Idempotency-Key`.
+    /// How long after its end an answer is repeated to a request with the same `Idempotency-Key`.
     public var replaysFor = Interval.minutes(10)
     /// Open connections, of which one remote address may have a quarter. Beyond, the one that has waited longest for its
     /// client is closed for a new one. Each takes a file descriptor, which the mesh and the model servers need as well.

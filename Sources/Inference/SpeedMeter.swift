@@ -111,8 +111,8 @@ public struct SpeedMeter: Sendable, Hashable, Codable {
             || moved(prefillTokensPerSecond, other.prefillTokensPerSecond)
     }
 
-    /// One answer may stand still for a reason of its own: the process was stopped, or the machine slept. Else this node
-    /// would promise seconds for its next answers, and buyers would wait so long where it really falls silent.
+    /// The most that one sample counts as. An answer can stall because the process was stopped or the machine slept; if
+    /// that counted in full, the next bids would promise seconds, and buyers would wait that long for a dead worker.
     private static func mostBelieved(_ value: Double) -> Double {
         value == 0 ? .infinity : max(10 * value, value + 0.1)
     }

@@ -56,7 +56,7 @@ struct ServedBackend {
         Price(input: terms.inputPrice, cachedInput: terms.cachedInputPrice, output: terms.outputPrice)
     }
 
-    /// For so long after a new offer buyers may still have the one before, and refuse bids above it.
+    /// How long after a new offer buyers may still hold the previous one, and refuse bids above it.
     private static let offerSpreads = Interval.seconds(10)
 
     mutating func change(to new: TermsSettings, _ now: MonotonicTime) {

@@ -104,7 +104,7 @@ extension BuyerTask {
         switch message {
         case .bid(let signed):
             bids += 1
-            // A person who is only told believes or doesn't.
+            // A quote only informs: whoever reads it decides whether to believe the queue.
             let most =
                 request.isQuote
                 ? desk.parameters.deadlineMax

@@ -9,10 +9,10 @@ public struct MarketParameters: Sendable {
     /// Sellers asked in one auction. 8: seven drawn by weight and a newcomer came within 6 % of an omniscient
     /// scheduler. Fewer: worse winners; more: slots held in vain, and bursts of answers.
     public var candidatesMax = 8
-    /// The fast path: a seller that finished `provenTasks` and lost none since, that has a session, and whose last bid came
-    /// within this time and stated no queue, is called alone, if no other seller is expected to be better than by
-    /// `soleMargin` percent, and `soleTasks` of `soleTasks` + 1 times. Longer: calls to sellers that have no slot any more, each
-    /// of which costs a round trip; a larger margin or more tasks: worse winners, and newcomers wait.
+    /// The fast path calls one seller alone: one with a session that finished `provenTasks`, has no setbacks, and whose last
+    /// bid came within `soleAge` and stated no queue. Its expected score must be within `soleMargin` percent of the best, and
+    /// one task in `soleTasks` + 1 is an ordinary auction. A longer age: calls to sellers without a free slot, each of which
+    /// costs a round trip; a larger margin or more tasks: worse winners, and newcomers wait.
     public var soleAge = Interval.seconds(10)
     public var soleMargin: UInt64 = 5
     public var soleTasks = 7

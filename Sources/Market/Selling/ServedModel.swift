@@ -49,7 +49,7 @@ public struct ServedModel: Sendable {
         return price.lower(former.price)
     }
 
-    /// How many tasks may wait for a slot by default: so many that a task's deadline ends the queue, and not its length. Fewer:
+    /// How many tasks may wait for a slot by default: enough that deadlines limit the queue before its length does. Fewer:
     /// whoever finds it full asks again until its deadline, instead of being refused at once; more: memory.
     public static func places(slots: Int) -> Int { min(64 * max(0, slots), 1_024) }
 
